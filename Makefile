@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+#   make deps demo     install what is needed, build, watch five swaps under load
+#   make deps check    install what is needed, build, run every test
+#
+# Variables: V=1 shows commands; WERROR=1 makes warnings errors; SANITIZE=1 builds with the address
+# and undefined-behaviour sanitizers; BUILD=DIR builds elsewhere; DESTDIR and PREFIX for install.
+
+VERSION  := 0.1.0
+PREFIX   ?= /usr/local
+LIBDIR   ?= $(PREFIX)/lib
+SANITIZE ?= 0
+WERROR   ?= 0
+V        ?= 0
+BUILD    ?= $(if $(filter 1,$(SANITIZE)),build/asan,build)
+
+CC      := gcc
+CLANG   ?= clang
+BPFTOOL ?= $(or $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool 2>/dev/null),bpftool)
+Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' $(1) $(2))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wconversion \
+	    -Wformat=2 -Wno-format-truncation -Wundef -Wpointer-arith $(if $(filter 1,$(WERROR)),-Werror)
+ifeq ($(SANITIZE),1)
+SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+endif
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARNINGS) $(SANFLAGS) -fstack-protector-strong \
+	     -D_GNU_SOURCE -DBATON_VERSION='"$(VERSION)"' -I. -I$(BUILD) -MMD -MP
+BPF_CFLAGS := -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -target bpf \
+	      -I. -I/usr/include/$(shell uname -m)-linux-gnu
+
+# Texts for people are cut at the size of their buffer on purpose: no -Wformat-truncation.
+
+# main.c of each program is outside its library, so that tests can link the rest.
+library_of = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(1)/main.c,$(wildcard $(1)/*.c)))
+LIB_COMMON       := $(BUILD)/libcommon.a
+LIB_ORCHESTRATOR := $(BUILD)/liborchestrator.a
+LIB_AGENT        := $(BUILD)/libagent.a
+LIB_CLI          := $(BUILD)/libcli.a
+LIB_BENCH        := $(BUILD)/libbench.a
+PROGRAMS := $(BUILD)/batond $(BUILD)/baton-agent $(BUILD)/baton
+EXTRAS   := $(BUILD)/bench/hammer $(BUILD)/examples/server $(BUILD)/examples/libbaton_server
+SKELETONS := $(patsubst ebpf/%.bpf.c,$(BUILD)/ebpf/%.skel.h,$(wildcard ebpf/*.bpf.c))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+
+LIBS_COMMON       := -ljansson
+LIBS_ORCHESTRATOR := -lsystemd -lbpf -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
+LIBS_AGENT        := -lsystemd $(LIBS_COMMON)
+LIBS_CLI          := -lcurl $(LIBS_COMMON)
+
+.PHONY: all deps check check-unit check-integration asan demo bench format info install clean compile_commands.json
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# The number after .so is that of the binary interface: it changes when a program that was linked
+# with an older library would not run.
+LIBBATON_VERSION := 0.1.0
+LIBBATON_SONAME  := libbaton.so.0
+LIBBATON_SO      := $(BUILD)/libbaton.so.$(LIBBATON_VERSION)
+LIBBATON := $(BUILD)/libbaton.a $(LIBBATON_SO) $(BUILD)/libbaton.header
+LIBBATON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/libbaton/%.o,$(wildcard agent/libbaton/*.c) \
+		    common/address.c common/error.c)
+
+all: $(PROGRAMS) $(LIBBATON) $(EXTRAS)
+
+deps:
+	$(Q)tests/deps
+
+# ---- programs and libraries ------------------------------------------------------------------
+
+$(BUILD)/batond: $(BUILD)/obj/orchestrator/main.o $(LIB_ORCHESTRATOR) $(LIB_COMMON)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR)
+
+$(BUILD)/baton-agent: $(BUILD)/obj/agent/main.o $(LIB_AGENT) $(LIB_COMMON)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_AGENT)
+
+$(BUILD)/baton: $(BUILD)/obj/cli/main.o $(LIB_CLI) $(LIB_COMMON)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_CLI)
+
+$(BUILD)/bench/hammer: $(BUILD)/obj/bench/hammer.o $(LIB_BENCH) $(LIB_COMMON)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON)
+
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(LIB_COMMON): $(call library_of,common)
+$(LIB_ORCHESTRATOR): $(call library_of,orchestrator)
+$(LIB_AGENT): $(call library_of,agent)
+$(LIB_CLI): $(call library_of,cli)
+$(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o,$(call library_of,bench))
+
+$(BUILD)/%.a:
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/obj/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(call library_of,orchestrator): | $(SKELETONS)
+
+# ---- libbaton, for servers --------------------------------------------------------------------
+
+# As position independent code, and with everything hidden but what agent/baton.h declares: also
+# in the static library, whose objects are joined so that their own names can be made local.
+$(BUILD)/obj/libbaton/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
+
+$(BUILD)/obj/libbaton.o: $(LIBBATON_OBJECTS)
+	$(call say,LD,$@)
+	$(Q)$(LD) -r -o $@ $^ && objcopy --localize-hidden $@
+
+$(BUILD)/libbaton.a: $(BUILD)/obj/libbaton.o
+
+$(LIBBATON_SO): $(LIBBATON_OBJECTS) agent/libbaton/libbaton.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(LIBBATON_SONAME) -o $@ \
+		-Wl,--version-script,agent/libbaton/libbaton.map $(LIBBATON_OBJECTS)
+	$(Q)ln -sf $(@F) $(BUILD)/$(LIBBATON_SONAME)
+	$(Q)ln -sf $(LIBBATON_SONAME) $(BUILD)/libbaton.so
+
+# Other people's compilers read the header: C99, and C++ without its library, which may be absent.
+$(BUILD)/libbaton.header: agent/baton.h
+	$(call say,HEADER,$<)
+	$(Q)for language in 'c -std=c99' 'c++ -nostdinc++ -std=c++98'; do \
+		printf '#include "agent/baton.h"\nstruct baton_options o = BATON_OPTIONS_INIT;\n' | \
+		$(CLANG) -Wall -Wextra -Wpedantic -Werror -I. -fsyntax-only -x $$language - || exit; \
+	done
+	$(Q)touch $@
+
+# As a user's would be compiled and linked.
+$(BUILD)/obj/examples/libbaton_server.o: ALL_CFLAGS += -idirafter agent
+$(BUILD)/examples/libbaton_server: $(BUILD)/libbaton.a
+$(filter $(BUILD)/tests/unit/test_libbaton%,$(UNIT_TESTS)): $(BUILD)/libbaton.a
+
+# ---- BPF -------------------------------------------------------------------------------------
+
+$(BUILD)/ebpf/%.bpf.o: ebpf/%.bpf.c $(wildcard ebpf/*.h)
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(BUILD)/ebpf/%.skel.h: $(BUILD)/ebpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)(echo '#pragma GCC system_header'; $(if $(wildcard ebpf/$*.h),echo '#include "ebpf/$*.h"';) \
+		$(BPFTOOL) gen skeleton $< name $*_bpf) > $@
+
+# ---- tests -----------------------------------------------------------------------------------
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB_ORCHESTRATOR) $(LIB_AGENT) $(LIB_CLI) \
+			    $(LIB_BENCH) $(LIB_COMMON)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR) -lcmocka -lm
+
+unit-tests: $(UNIT_TESTS)
+
+# Everything: unit tests with sanitizers, integration tests without and with them. One total.
+check:
+	$(Q)$(MAKE) --no-print-directory WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
+	$(Q)tests/run unit:build/asan integration:build integration:build/asan
+
+check-unit:
+	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests
+	$(Q)tests/run unit:build/asan
+
+check-integration: all
+	$(Q)tests/run integration:$(BUILD)
+
+asan:
+	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit-tests
+	$(Q)tests/run unit:build/asan integration:build/asan
+
+demo: all
+	$(Q)examples/demo $(BUILD)
+
+# What baton costs while nothing is being replaced: a ratio, from one run.
+bench: all
+	$(Q)bench/overhead $(BUILD)
+
+# ---- the rest --------------------------------------------------------------------------------
+
+format:
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+# Verifier statistics of the BPF programs (needs root).
+info: $(SKELETONS)
+	$(Q)for o in $(SKELETONS:.skel.h=.bpf.o); do tests/verifier-info $$o; done
+
+install: $(PROGRAMS) $(LIBBATON)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/baton
+	install -m 755 $(BUILD)/baton $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BUILD)/batond $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/baton-agent $(DESTDIR)$(PREFIX)/libexec/baton/
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
+		$(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 agent/baton.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/libbaton.a $(LIBBATON_SO) $(DESTDIR)$(LIBDIR)/
+	ln -sf libbaton.so.$(LIBBATON_VERSION) $(DESTDIR)$(LIBDIR)/$(LIBBATON_SONAME)
+	ln -sf $(LIBBATON_SONAME) $(DESTDIR)$(LIBDIR)/libbaton.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+		agent/libbaton/libbaton.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libbaton.pc
+	install -m 644 docs/man/libbaton.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+
+compile_commands.json:
+	$(Q)bear -- $(MAKE) -B all unit-tests
+
+clean:
+	rm -rf build compile_commands.json
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
