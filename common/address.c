@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What is quoted of a bad address: enough to find it, however long it is. */
+#define QUOTED "\"%.100s\""
+
+static int parse_port(const char *whole, const char *text, uint16_t *ret, struct error *err)
+{
+	size_t length = strlen(text);
+	unsigned port = 0;
+
+	if (length == 0)
+		return error_text(err, -EINVAL, QUOTED ": no port after the colon", whole);
+	/* A leading zero means octal to some and nothing to others. */
+	if (length > 5 || strspn(text, "0123456789") != length || text[0] == '0')
+		return error_text(err, -EINVAL,
+				  QUOTED ": the port must be a number from 1 to 65535", whole);
+	for (; *text; text++)
+		port = port * 10 + (unsigned)(*text - '0');
+	if (port > UINT16_MAX)
+		return error_text(err, -EINVAL,
+				  QUOTED ": the port must be a number from 1 to 65535", whole);
+	*ret = (uint16_t)port;
+	return 0;
+}
+
+/* Sets all but the address itself and the text. */
+static void set_family(struct address *address, sa_family_t family, uint16_t port)
+{
+	*address = (struct address){0};
+	if (family == AF_INET) {
+		address->in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+		address->length = sizeof(address->in);
+	} else {
+		address->in6 =
+			(struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+		address->length = sizeof(address->in6);
+	}
+}
+
+static void format_host(const struct address *address, char host[static INET6_ADDRSTRLEN])
+{
+	if (address->sa.sa_family == AF_INET)
+		inet_ntop(AF_INET, &address->in.sin_addr, host, INET6_ADDRSTRLEN);
+	else
+		inet_ntop(AF_INET6, &address->in6.sin6_addr, host, INET6_ADDRSTRLEN);
+}
+
+static void set_text(struct address *address)
+{
+	char host[INET6_ADDRSTRLEN];
+	unsigned port = address_port(address);
+
+	format_host(address, host);
+	if (address->dual_stack)
+		snprintf(address->text, sizeof(address->text), ":%u", port);
+	else if (address->sa.sa_family == AF_INET)
+		snprintf(address->text, sizeof(address->text), "%s:%u", host, port);
+	else
+		snprintf(address->text, sizeof(address->text), "[%s]:%u", host, port);
+}
+
+static int parse_in6(const char *whole, const char *host, struct address *ret, struct error *err)
+{
+	if (strchr(host, '%'))
+		return error_text(err, -EINVAL,
+				  QUOTED ": addresses with a scope (%%) are not supported", whole);
+	if (inet_pton(AF_INET6, host, &ret->in6.sin6_addr) != 1)
+		return error_text(err, -EINVAL, QUOTED ": not an IPv6 address between the brackets",
+				  whole);
+	/* bind(2) refuses these on a socket with IPV6_V6ONLY. */
+	if (IN6_IS_ADDR_V4MAPPED(&ret->in6.sin6_addr))
+		return error_text(err, -EINVAL,
+				  QUOTED ": an IPv4 address in IPv6 form: write it as IPv4", whole);
+	/* Without its scope the kernel does not know the link (ipv6(7)). */
+	if (IN6_IS_ADDR_LINKLOCAL(&ret->in6.sin6_addr))
+		return error_text(
+			err, -EINVAL,
+			QUOTED ": link-local addresses need a scope and are not supported", whole);
+	return 0;
+}
+
+static int parse_in(const char *whole, const char *host, struct address *ret, struct error *err)
+{
+	if (inet_pton(AF_INET, host, &ret->in.sin_addr) == 1)
+		return 0;
+	if (strchr(host, ':'))
+		return error_text(err, -EINVAL,
+				  QUOTED ": an IPv6 address must be in brackets: [::1]:8080",
+				  whole);
+	return error_text(err, -EINVAL,
+			  QUOTED ": not an IP address with a port (host names are refused)", whole);
+}
+
+/* Splits "HOST:PORT"; brackets around the host are taken off. */
+static int split(const char *text, char host[static INET6_ADDRSTRLEN], bool *ret_brackets,
+		 const char **ret_port, struct error *err)
+{
+	const char *start = text, *end, *colon;
+
+	*ret_brackets = text[0] == '[';
+	if (*ret_brackets) {
+		start++;
+		end = strchr(start, ']');
+		if (!end)
+			return error_text(err, -EINVAL, QUOTED ": no closing bracket", text);
+		colon = end + 1;
+	} else {
+		end = strrchr(text, ':');
+		if (!end)
+			return error_text(err, -EINVAL,
+					  QUOTED ": no port: write ADDRESS:PORT or :PORT", text);
+		colon = end;
+	}
+	if (*colon != ':')
+		return error_text(err, -EINVAL, QUOTED ": no port after the closing bracket", text);
+	if (end - start >= INET6_ADDRSTRLEN)
+		return error_text(err, -EINVAL, QUOTED ": not an IP address: too long", text);
+	memcpy(host, start, (size_t)(end - start));
+	host[end - start] = '\0';
+	*ret_port = colon + 1;
+	return 0;
+}
+
+int address_parse(const char *text, struct address *ret, struct error *err)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct address address;
+	const char *port_text = "";
+	uint16_t port = 0;
+	bool brackets = false;
+	int r;
+
+	r = split(text, host, &brackets, &port_text, err);
+	if (r < 0)
+		return r;
+	r = parse_port(text, port_text, &port, err);
+	if (r < 0)
+		return r;
+	set_family(&address, brackets || !*host ? AF_INET6 : AF_INET, port);
+	if (brackets)
+		r = parse_in6(text, host, &address, err);
+	else if (*host)
+		r = parse_in(text, host, &address, err);
+	else
+		address.dual_stack = true;
+	if (r < 0)
+		return r;
+	set_text(&address);
+	*ret = address;
+	return 0;
+}
+
+uint16_t address_port(const struct address *address)
+{
+	return ntohs(address->sa.sa_family == AF_INET ? address->in.sin_port
+						      : address->in6.sin6_port);
+}
+
+static bool same_host(const struct address *a, const struct address *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	return IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
+}
+
+static bool is_wildcard(const struct address *address)
+{
+	if (address->sa.sa_family == AF_INET)
+		return address->in.sin_addr.s_addr == htonl(INADDR_ANY);
+	return IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr);
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+	return address_port(a) == address_port(b) && a->dual_stack == b->dual_stack &&
+	       same_host(a, b);
+}
+
+bool address_overlaps(const struct address *a, const struct address *b)
+{
+	if (address_port(a) != address_port(b))
+		return false;
+	if (a->dual_stack || b->dual_stack)
+		return true;
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	return is_wildcard(a) || is_wildcard(b) || same_host(a, b);
+}
+
+void address_local(const struct address *address, struct address *ret)
+{
+	uint16_t port = address_port(address);
+
+	if (!is_wildcard(address)) {
+		*ret = *address;
+		return;
+	}
+	if (address->sa.sa_family == AF_INET || address->dual_stack) {
+		set_family(ret, AF_INET, port);
+		ret->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	} else {
+		set_family(ret, AF_INET6, port);
+		ret->in6.sin6_addr = in6addr_loopback;
+	}
+	set_text(ret);
+}
+
+char *address_key(const struct address *address, char buffer[static ADDRESS_KEY_MAX])
+{
+	char host[INET6_ADDRSTRLEN] = "any";
+
+	if (!address->dual_stack)
+		format_host(address, host);
+	/* One replacement for each of the two, so that "::1.2.3.4" and "::1:2:3:4" stay two. */
+	for (char *c = host; *c; c++)
+		*c = *c == '.' ? '_' : *c == ':' ? '-' : *c;
+	snprintf(buffer, ADDRESS_KEY_MAX, "tcp-%s-%u", host, (unsigned)address_port(address));
+	return buffer;
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/protocol.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/fields.h"
+#include "common/paths.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define BIT(type)    (1U << (type))
+
+#define SIGNAL_MAX 64 /* SIGRTMAX of Linux */
+#define PID_MAX    INT32_MAX
+
+static const char *const order_names[] = {
+	[ORDER_STEADY] = "steady",
+	[ORDER_LEAVE] = "leave",
+	[ORDER_STOP] = "stop",
+};
+_Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
+
+static const char *const report_names[] = {
+	[REPORT_HELLO] = "hello",     [REPORT_STARTED] = "started", [REPORT_NOTIFY] = "notify",
+	[REPORT_EXITED] = "exited",   [REPORT_FAILED] = "failed",   [REPORT_LEFT] = "left",
+	[REPORT_STOPPED] = "stopped",
+};
+_Static_assert(COUNT(report_names) == _REPORT_TYPE_COUNT, "a name for each report");
+
+static const char *const state_names[] = {
+	[AGENT_STARTING] = "starting", [AGENT_RUNNING] = "running", [AGENT_DELAYING] = "delaying",
+	[AGENT_FAILED] = "failed",     [AGENT_LEAVING] = "leaving", [AGENT_LEFT] = "left",
+	[AGENT_STOPPING] = "stopping", [AGENT_KILLING] = "killing", [AGENT_STOPPED] = "stopped",
+};
+_Static_assert(COUNT(state_names) == _AGENT_STATE_COUNT, "a name for each state");
+
+const char *order_type_name(enum order_type type)
+{
+	return (unsigned)type < _ORDER_TYPE_COUNT ? order_names[type] : "unknown";
+}
+
+const char *report_type_name(enum report_type type)
+{
+	return (unsigned)type < _REPORT_TYPE_COUNT ? report_names[type] : "unknown";
+}
+
+const char *agent_state_name(enum agent_state state)
+{
+	return (unsigned)state < _AGENT_STATE_COUNT ? state_names[state] : "unknown";
+}
+
+/* ---- launch specification ------------------------------------------------------------------- */
+
+static const struct field spec_fields[] = {
+	FIELD_BYTES(struct launch_spec, service, 1),
+	FIELD_INTEGER(struct launch_spec, generation, 1, UINT32_MAX, 1),
+	FIELD_INTEGER(struct launch_spec, instance, 0, UINT32_MAX, 1),
+	FIELD_INTEGER(struct launch_spec, backlog, 0, INT32_MAX, 1),
+	FIELD_BOOLEAN(struct launch_spec, nonblocking, 1),
+	FIELD_BYTES(struct launch_spec, executable, 1),
+	FIELD_BYTES_LIST(struct launch_spec, argv, 1),
+	FIELD_BYTES_LIST(struct launch_spec, environment, 1),
+	FIELD_BYTES(struct launch_spec, directory, 1),
+	FIELD_INTEGER(struct launch_spec, uid, 0, UINT32_MAX, 1),
+	FIELD_INTEGER(struct launch_spec, gid, 0, UINT32_MAX, 1),
+	FIELD_BOOLEAN(struct launch_spec, set_ids, 1),
+	FIELD_BYTES_OR_NULL(struct launch_spec, cgroup, 1),
+	FIELD_INTEGER(struct launch_spec, restart_max, 0, UINT32_MAX, 1),
+	FIELD_INTEGER(struct launch_spec, restart_window_ms, 0, UINT32_MAX, 1),
+	FIELD_INTEGER(struct launch_spec, restart_delay_ms, 0, UINT32_MAX, 1),
+	FIELD_INTEGER(struct launch_spec, restart_delay_max_ms, 0, UINT32_MAX, 1),
+};
+
+void launch_spec_done(struct launch_spec *spec)
+{
+	if (!spec)
+		return;
+	free(spec->service);
+	free(spec->listen);
+	free(spec->executable);
+	fields_list_free(spec->argv);
+	fields_list_free(spec->environment);
+	free(spec->directory);
+	free(spec->cgroup);
+	*spec = (struct launch_spec){0};
+}
+
+int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *ret_length)
+{
+	cleanup(json_decref) json_t *object = json_object();
+	json_t *list;
+	int r;
+
+	if (spec->n_listen > PROTOCOL_SOCKETS_MAX || spec->n_groups > PROTOCOL_GROUPS_MAX)
+		return -EMSGSIZE;
+	r = fields_encode(object, spec_fields, COUNT(spec_fields), 0, spec);
+	if (r < 0)
+		return r;
+	list = json_array();
+	if (json_object_set_new(object, "listen", list) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < spec->n_listen; i++)
+		if (json_array_append_new(list, json_string(spec->listen[i].text)) < 0)
+			return -ENOMEM;
+	list = json_array();
+	if (json_object_set_new(object, "groups", list) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < spec->n_groups; i++)
+		if (json_array_append_new(list, json_integer(spec->groups[i])) < 0)
+			return -ENOMEM;
+	return fields_dump(object, PROTOCOL_SPEC_MAX, ret_text, ret_length);
+}
+
+static int decode_listen(const json_t *object, struct launch_spec *spec, struct error *err)
+{
+	const json_t *list, *item;
+	int r;
+
+	r = fields_get_array(object, "listen", PROTOCOL_SOCKETS_MAX, &list, err);
+	if (r < 0 || json_array_size(list) == 0)
+		return r;
+	spec->listen = calloc(json_array_size(list), sizeof(*spec->listen));
+	if (!spec->listen)
+		return error_set(err, -ENOMEM, "\"listen\"");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		item = json_array_get(list, i);
+		if (!json_is_string(item))
+			return error_text(err, -EBADMSG, "\"listen\": not a string");
+		r = address_parse(json_string_value(item), &spec->listen[i], err);
+		if (r < 0)
+			return error_prefix(err, -EBADMSG, "\"listen\"");
+		spec->n_listen++;
+	}
+	return 0;
+}
+
+static int decode_groups(const json_t *object, struct launch_spec *spec, struct error *err)
+{
+	const json_t *list, *item;
+	json_int_t number;
+	int r;
+
+	r = fields_get_array(object, "groups", PROTOCOL_GROUPS_MAX, &list, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		item = json_array_get(list, i);
+		number = json_integer_value(item);
+		/* (gid_t)-1 means "no group" everywhere (chown(2), setregid(2)). */
+		if (!json_is_integer(item) || number < 0 || number >= UINT32_MAX)
+			return error_text(err, -EBADMSG, "\"groups\": not the number of a group");
+		spec->groups[spec->n_groups++] = (gid_t)number;
+	}
+	return 0;
+}
+
+static int check_path(const char *name, const char *path, struct error *err)
+{
+	if (path[0] == '/')
+		return 0;
+	return error_text(err, -EBADMSG, "\"%s\" is not an absolute path", name);
+}
+
+/* What the table cannot say. */
+static int check_spec(const struct launch_spec *spec, struct error *err)
+{
+	int r;
+
+	if (paths_check_name(spec->service, err) < 0)
+		return error_prefix(err, -EBADMSG, "\"service\"");
+	r = check_path("executable", spec->executable, err);
+	if (r == 0)
+		r = check_path("directory", spec->directory, err);
+	if (r == 0 && spec->cgroup)
+		r = check_path("cgroup", spec->cgroup, err);
+	if (r < 0)
+		return r;
+	if (!spec->argv[0])
+		return error_text(err, -EBADMSG, "\"argv\" is empty");
+	for (size_t i = 0; spec->environment[i]; i++)
+		if (strcspn(spec->environment[i], "=") == 0 || !strchr(spec->environment[i], '='))
+			return error_text(err, -EBADMSG,
+					  "\"environment\": entry %zu is not NAME=value", i);
+	if (spec->set_ids && (spec->uid == (uid_t)-1 || spec->gid == (gid_t)-1))
+		return error_text(err, -EBADMSG,
+				  "\"uid\" or \"gid\" is not a user or group to become");
+	return 0;
+}
+
+int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret, struct error *err)
+{
+	cleanup(json_decref) json_t *object = NULL;
+	int r;
+
+	*ret = (struct launch_spec){0};
+	r = fields_load(text, length, PROTOCOL_SPEC_MAX, &object, err);
+	if (r == 0)
+		r = fields_decode(object, spec_fields, COUNT(spec_fields), 0, ret, err);
+	if (r == 0)
+		r = decode_listen(object, ret, err);
+	if (r == 0)
+		r = decode_groups(object, ret, err);
+	if (r == 0)
+		r = check_spec(ret, err);
+	if (r == 0)
+		return 0;
+	launch_spec_done(ret);
+	return error_prefix(err, r, "launch specification");
+}
+
+/* ---- orders --------------------------------------------------------------------------------- */
+
+#define LEAVE_STOP (BIT(ORDER_LEAVE) | BIT(ORDER_STOP))
+
+static const struct field order_fields[] = {
+	FIELD_BOOLEAN(struct order, on, BIT(ORDER_STEADY)),
+	FIELD_INTEGER(struct order, signal, 0, SIGNAL_MAX, LEAVE_STOP),
+	FIELD_INTEGER(struct order, timeout_ms, 0, UINT32_MAX, LEAVE_STOP),
+};
+
+int order_encode(const struct order *order, char **ret_text, size_t *ret_length)
+{
+	cleanup(json_decref) json_t *object = json_object();
+	int r;
+
+	assert((unsigned)order->type < _ORDER_TYPE_COUNT);
+	if (json_object_set_new(object, "type", json_string(order_names[order->type])) < 0)
+		return -ENOMEM;
+	r = fields_encode(object, order_fields, COUNT(order_fields), order->type, order);
+	if (r < 0)
+		return r;
+	return fields_dump(object, PROTOCOL_MESSAGE_MAX, ret_text, ret_length);
+}
+
+int order_decode(const char *text, size_t length, struct order *ret, struct error *err)
+{
+	cleanup(json_decref) json_t *object = NULL;
+	unsigned type;
+	int r;
+
+	*ret = (struct order){0};
+	r = fields_load(text, length, PROTOCOL_MESSAGE_MAX, &object, err);
+	if (r == 0)
+		r = fields_get_type(object, order_names, _ORDER_TYPE_COUNT, &type, err);
+	if (r < 0)
+		return error_prefix(err, r, "order");
+	ret->type = type;
+	r = fields_decode(object, order_fields, COUNT(order_fields), type, ret, err);
+	if (r < 0)
+		return error_prefix(err, r, "order %s", order_names[type]);
+	return 0;
+}
+
+/* ---- reports -------------------------------------------------------------------------------- */
+
+#define ENDED (BIT(REPORT_EXITED) | BIT(REPORT_STOPPED))
+
+static const struct field report_fields[] = {
+	FIELD_INTEGER(struct report, version, 1, UINT32_MAX, BIT(REPORT_HELLO)),
+	FIELD_TEXT(struct report, service, BIT(REPORT_HELLO)),
+	FIELD_INTEGER(struct report, generation, 1, UINT32_MAX, BIT(REPORT_HELLO)),
+	FIELD_INTEGER(struct report, instance, 0, UINT32_MAX, BIT(REPORT_HELLO)),
+	FIELD_INTEGER(struct report, agent_pid, 1, PID_MAX, BIT(REPORT_HELLO)),
+	FIELD_NAME(struct report, state, state_names, _AGENT_STATE_COUNT, BIT(REPORT_HELLO)),
+	FIELD_BOOLEAN(struct report, steady, BIT(REPORT_HELLO)),
+	FIELD_INTEGER(struct report, pid, 0, PID_MAX, BIT(REPORT_HELLO) | BIT(REPORT_STARTED)),
+	FIELD_BOOLEAN(struct report, ready, BIT(REPORT_HELLO) | BIT(REPORT_NOTIFY)),
+	FIELD_INTEGER(struct report, exit_code, 0, 255, ENDED),
+	FIELD_INTEGER(struct report, exit_signal, 0, SIGNAL_MAX, ENDED),
+	FIELD_BOOLEAN(struct report, restarting, BIT(REPORT_EXITED)),
+	FIELD_INTEGER(struct report, restart_ms, 0, UINT32_MAX, BIT(REPORT_EXITED)),
+	FIELD_BOOLEAN(struct report, killed, BIT(REPORT_STOPPED)),
+	FIELD_BOOLEAN(struct report, forced, BIT(REPORT_LEFT)),
+	FIELD_TEXT(struct report, text, BIT(REPORT_NOTIFY) | BIT(REPORT_FAILED)),
+	FIELD_TEXT(struct report, tail, BIT(REPORT_HELLO) | BIT(REPORT_FAILED) | ENDED),
+};
+
+/* 64-bit numbers are strings: jansson's integers are signed, other readers' are doubles. */
+static json_t *encode_u64(uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	return json_string(text);
+}
+
+static int decode_u64(const json_t *object, const char *name, uint64_t *ret, struct error *err)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+	char *end;
+
+	/* strtoull(3) would take white space and signs. */
+	if (!text || !*text || text[strspn(text, "0123456789")])
+		return error_text(err, -EBADMSG, "\"%s\" is not a number in a string", name);
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	if (errno)
+		return error_text(err, -EBADMSG, "\"%s\" is too large a number", name);
+	return 0;
+}
+
+static int encode_sockets(json_t *object, const struct report *report)
+{
+	json_t *list = json_array(), *item;
+
+	if (json_object_set_new(object, "sockets", list) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < report->n_sockets; i++) {
+		item = json_object();
+		if (json_array_append_new(list, item) < 0 ||
+		    json_object_set_new(item, "cookie", encode_u64(report->sockets[i].cookie)) <
+			    0 ||
+		    json_object_set_new(item, "inode", encode_u64(report->sockets[i].inode)) < 0 ||
+		    json_object_set_new(item, "address", json_string(report->sockets[i].address)) <
+			    0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int decode_socket(const json_t *item, struct report_socket *ret, struct error *err)
+{
+	const char *text = json_string_value(json_object_get(item, "address"));
+	struct address address;
+	int r;
+
+	r = decode_u64(item, "cookie", &ret->cookie, err);
+	if (r == 0)
+		r = decode_u64(item, "inode", &ret->inode, err);
+	if (r < 0)
+		return r;
+	if (!text)
+		return error_text(err, -EBADMSG, "\"address\" is not a string");
+	if (address_parse(text, &address, err) < 0)
+		return error_prefix(err, -EBADMSG, "\"address\"");
+	memcpy(ret->address, address.text, sizeof(ret->address));
+	return 0;
+}
+
+static int decode_hello(const json_t *object, struct report *report, struct error *err)
+{
+	const json_t *list;
+	int r;
+
+	if (paths_check_name(report->service, err) < 0)
+		return error_prefix(err, -EBADMSG, "\"service\"");
+	r = fields_get_array(object, "sockets", PROTOCOL_SOCKETS_MAX, &list, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		r = decode_socket(json_array_get(list, i), &report->sockets[i], err);
+		if (r < 0)
+			return error_prefix(err, r, "\"sockets\"");
+		report->n_sockets++;
+	}
+	return 0;
+}
+
+int report_encode(const struct report *report, char **ret_text, size_t *ret_length)
+{
+	cleanup(json_decref) json_t *object = json_object();
+	int r;
+
+	assert((unsigned)report->type < _REPORT_TYPE_COUNT);
+	if (report->type == REPORT_HELLO && report->n_sockets > PROTOCOL_SOCKETS_MAX)
+		return -EMSGSIZE;
+	if (json_object_set_new(object, "type", json_string(report_names[report->type])) < 0)
+		return -ENOMEM;
+	r = fields_encode(object, report_fields, COUNT(report_fields), report->type, report);
+	if (r == 0 && report->type == REPORT_HELLO)
+		r = encode_sockets(object, report);
+	if (r < 0)
+		return r;
+	return fields_dump(object, PROTOCOL_MESSAGE_MAX, ret_text, ret_length);
+}
+
+int report_decode(const char *text, size_t length, struct report *ret, struct error *err)
+{
+	cleanup(json_decref) json_t *object = NULL;
+	unsigned type;
+	int r;
+
+	*ret = (struct report){0};
+	r = fields_load(text, length, PROTOCOL_MESSAGE_MAX, &object, err);
+	if (r == 0)
+		r = fields_get_type(object, report_names, _REPORT_TYPE_COUNT, &type, err);
+	if (r < 0)
+		return error_prefix(err, r, "report");
+	ret->type = type;
+	r = fields_decode(object, report_fields, COUNT(report_fields), type, ret, err);
+	if (r == 0 && type == REPORT_HELLO)
+		r = decode_hello(object, ret, err);
+	if (r == 0 && type == REPORT_STARTED && ret->pid == 0)
+		r = error_text(err, -EBADMSG, "\"pid\" is 0");
+	if (r == 0 && ret->exit_code && ret->exit_signal)
+		r = error_text(err, -EBADMSG, "both \"exit_code\" and \"exit_signal\" are given");
+	if (r < 0)
+		return error_prefix(err, r, "report %s", report_names[type]);
+	return 0;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * protocol_samples: one valid text of each kind, and decoders that check what every decoded thing
+ * must hold to. Shared by the tests of the protocol; included after cmocka.h.
+ */
+#pragma once
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/protocol.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define LONGEST_NAME    "a23456789_b23456789_c23456789_d23456789_e23456789_f23456789_123"
+#define LONGEST_ADDRESS "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+
+/* ---- the three kinds of text, decoded alike ------------------------------------------------- */
+
+/* Decodes, checks what every decoded thing must hold to, and frees it. */
+typedef int decoder(const char *text, size_t length, struct error *err);
+
+static inline int try_spec(const char *text, size_t length, struct error *err)
+{
+	struct launch_spec spec;
+	int r = launch_spec_decode(text, length, &spec, err);
+
+	if (r == 0) {
+		assert_true(spec.generation > 0 && spec.backlog >= 0);
+		assert_true(spec.n_listen <= PROTOCOL_SOCKETS_MAX);
+		assert_true(spec.n_groups <= PROTOCOL_GROUPS_MAX);
+		assert_true(spec.service && spec.executable && spec.directory);
+		assert_true(spec.argv && spec.argv[0] && spec.environment);
+	} else {
+		static const struct launch_spec nothing;
+
+		assert_memory_equal(&spec, &nothing, sizeof(spec));
+	}
+	launch_spec_done(&spec);
+	return r;
+}
+
+static inline int try_order(const char *text, size_t length, struct error *err)
+{
+	struct order order;
+	int r = order_decode(text, length, &order, err);
+
+	if (r == 0) {
+		assert_true((unsigned)order.type < _ORDER_TYPE_COUNT);
+		assert_in_range(order.signal, 0, 64);
+	}
+	return r;
+}
+
+static inline int try_report(const char *text, size_t length, struct error *err)
+{
+	struct report report;
+	int r = report_decode(text, length, &report, err);
+
+	if (r < 0)
+		return r;
+	assert_true((unsigned)report.type < _REPORT_TYPE_COUNT);
+	assert_true((unsigned)report.state < _AGENT_STATE_COUNT);
+	assert_true(report.n_sockets <= PROTOCOL_SOCKETS_MAX);
+	assert_true(report.pid >= 0 && report.agent_pid >= 0);
+	assert_in_range(report.exit_code, 0, 255);
+	assert_in_range(report.exit_signal, 0, 64);
+	assert_true(memchr(report.text, 0, sizeof(report.text)) != NULL);
+	assert_true(memchr(report.tail, 0, sizeof(report.tail)) != NULL);
+	assert_true(memchr(report.service, 0, sizeof(report.service)) != NULL);
+	return 0;
+}
+
+/* From memory that ends where the text does, so that a step beyond it is seen. */
+static inline int decode_exactly(decoder *decode, const char *text, size_t length,
+				 struct error *err)
+{
+	char *copy = malloc(length ? length : 1);
+	int r;
+
+	assert_non_null(copy);
+	memcpy(copy, text, length);
+	strcpy(err->text, "");
+	r = decode(copy, length, err);
+	free(copy);
+	assert_true(r == 0 || r == -EBADMSG);
+	assert_true(r == 0 || err->text[0]);
+	return r;
+}
+
+static inline int decode_json(decoder *decode, const json_t *json, struct error *err)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+	int r;
+
+	assert_non_null(text);
+	r = decode_exactly(decode, text, strlen(text), err);
+	free(text);
+	return r;
+}
+
+static inline void need_refused(decoder *decode, const json_t *json, const char *key)
+{
+	char *text = json_dumps(json, 0);
+	struct error err;
+
+	assert_non_null(text);
+	if (decode_json(decode, json, &err) != -EBADMSG)
+		fail_msg("accepted with a wrong \"%s\": %s", key, text);
+	if (!strstr(err.text, key))
+		fail_msg("\"%s\" is not named in: %s", key, err.text);
+	free(text);
+}
+
+/* ---- one of each ---------------------------------------------------------------------------- */
+
+static struct address listen_addresses[3];
+static char *spec_argv[] = {"web",         "--fd",         "{fd}",     "",
+			    "a\xff\xfe z", "\x01\x7f\"\\", "\xc3\xa4", NULL};
+static char *spec_environment[] = {"PATH=/bin", "EMPTY=", "RAW=\xc3(\x80", "EQ==a=b", NULL};
+
+static inline struct launch_spec full_spec(void)
+{
+	static const char *const texts[] = {"127.0.0.1:8080", "[::1]:8080", ":8081"};
+	struct launch_spec spec = {
+		.service = "web",
+		.generation = 7,
+		.instance = 3,
+		.listen = listen_addresses,
+		.n_listen = COUNT(listen_addresses),
+		.backlog = 4096,
+		.nonblocking = true,
+		.executable = "/srv/w\xe4"
+			      "b/web",
+		.argv = spec_argv,
+		.environment = spec_environment,
+		.directory = "/srv",
+		.uid = 65534,
+		.gid = 65533,
+		.groups = {4, 0, 4294967294},
+		.n_groups = 3,
+		.set_ids = true,
+		.cgroup = "/sys/fs/cgroup/baton/web.7.3",
+		.restart_max = 5,
+		.restart_window_ms = 60000,
+		.restart_delay_ms = 100,
+		.restart_delay_max_ms = UINT32_MAX,
+	};
+
+	for (size_t i = 0; i < COUNT(texts); i++)
+		assert_int_equal(address_parse(texts[i], &listen_addresses[i], NULL), 0);
+	return spec;
+}
+
+static const struct order orders[] = {
+	{.type = ORDER_STEADY, .on = true},
+	{.type = ORDER_STEADY},
+	{.type = ORDER_LEAVE, .signal = 15, .timeout_ms = 1000},
+	{.type = ORDER_STOP, .signal = 64, .timeout_ms = UINT32_MAX},
+	{.type = ORDER_STOP},
+};
+
+static const struct report reports[] = {
+	{
+		.type = REPORT_HELLO,
+		.version = PROTOCOL_VERSION,
+		.service = "web",
+		.generation = 7,
+		.instance = 3,
+		.agent_pid = 4711,
+		.state = AGENT_RUNNING,
+		.steady = true,
+		.sockets = {{.cookie = UINT64_MAX, .inode = 12, .address = "127.0.0.1:8080"},
+			    {.cookie = 0, .inode = UINT64_MAX, .address = ":8081"}},
+		.n_sockets = 2,
+		.pid = INT32_MAX,
+		.ready = true,
+		.tail = "line\nline \xc3\xa4\n",
+	},
+	{
+		.type = REPORT_HELLO,
+		.version = UINT32_MAX,
+		.service = LONGEST_NAME,
+		.generation = UINT32_MAX,
+		.agent_pid = 1,
+		.state = AGENT_STOPPED,
+	},
+	{.type = REPORT_STARTED, .pid = 1},
+	{.type = REPORT_NOTIFY, .ready = true, .text = "loading \"a\\b\"\x1b"},
+	{.type = REPORT_NOTIFY},
+	{.type = REPORT_EXITED, .exit_code = 255, .tail = "no\n"},
+	{.type = REPORT_EXITED, .exit_signal = 64, .restarting = true, .restart_ms = UINT32_MAX},
+	{.type = REPORT_FAILED, .text = "exec: No such file or directory", .tail = "x"},
+	{.type = REPORT_LEFT, .forced = true},
+	{.type = REPORT_LEFT},
+	{.type = REPORT_STOPPED, .exit_signal = 9, .killed = true, .tail = "bye"},
+	{.type = REPORT_STOPPED},
+};
+
+static inline void encoded_spec(char **ret_text, size_t *ret_length)
+{
+	struct launch_spec spec = full_spec();
+
+	assert_int_equal(launch_spec_encode(&spec, ret_text, ret_length), 0);
+}
+
+/* Call @check with the text of each valid message there is, and with its decoder. */
+static inline void for_each_text(void (*check)(decoder *decode, const char *text, size_t length))
+{
+	size_t length;
+	char *text;
+
+	encoded_spec(&text, &length);
+	check(try_spec, text, length);
+	free(text);
+	for (size_t i = 0; i < COUNT(orders); i++) {
+		assert_int_equal(order_encode(&orders[i], &text, &length), 0);
+		check(try_order, text, length);
+		free(text);
+	}
+	for (size_t i = 0; i < COUNT(reports); i++) {
+		assert_int_equal(report_encode(&reports[i], &text, &length), 0);
+		check(try_report, text, length);
+		free(text);
+	}
+}

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tests/unit/protocol_samples.h"
+
+/* ---- wrong fields --------------------------------------------------------------------------- */
+
+static json_t *loaded(const char *text, size_t length)
+{
+	json_t *json = json_loadb(text, length, 0, NULL);
+
+	assert_non_null(json);
+	return json;
+}
+
+static void check_missing(decoder *decode, const char *text, size_t length)
+{
+	json_t *json = loaded(text, length), *copy;
+	struct error err;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (json, key, value) {
+		copy = json_copy(json);
+		json_object_del(copy, key);
+		if (strcmp(key, "cgroup") == 0)
+			assert_int_equal(decode_json(decode, copy, &err), 0);
+		else
+			need_refused(decode, copy, key);
+		json_decref(copy);
+	}
+	json_decref(json);
+}
+
+static void test_protocol_each_missing_field_is_named(void **state)
+{
+	(void)state;
+	for_each_text(check_missing);
+}
+
+/* May a field that had @value have @other? Where both are of one JSON type, others test it. */
+static bool same_json_type(const char *key, const json_t *value, const json_t *other)
+{
+	if (json_is_boolean(value))
+		return json_is_boolean(other);
+	if (json_is_null(other))
+		return strcmp(key, "cgroup") == 0;
+	return json_typeof(value) == json_typeof(other);
+}
+
+static void check_wrong_types(decoder *decode, const char *text, size_t length)
+{
+	static const char *const values[] = {
+		"null",           "true", "1",  "-1",  "1.0", "1e0",
+		"\"1\"",          "\"\"", "[]", "[1]", "{}",  "{\"hex\":1}",
+		"{\"hex\":null}",
+	};
+	json_t *json = loaded(text, length), *copy, *other;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (json, key, value) {
+		/* Of an object there is none but the hexadecimal one, tested elsewhere. */
+		for (size_t i = 0; i < COUNT(values); i++) {
+			other = json_loads(values[i], JSON_DECODE_ANY, NULL);
+			assert_non_null(other);
+			if (json_is_object(other) || !same_json_type(key, value, other)) {
+				copy = json_copy(json);
+				json_object_set(copy, key, other);
+				need_refused(decode, copy, key);
+				json_decref(copy);
+			}
+			json_decref(other);
+		}
+	}
+	json_decref(json);
+}
+
+static void test_protocol_each_field_of_wrong_type_is_named(void **state)
+{
+	(void)state;
+	for_each_text(check_wrong_types);
+}
+
+static void check_unknown(decoder *decode, const char *text, size_t length)
+{
+	json_t *json = loaded(text, length);
+	struct error err;
+
+	json_object_set_new(json, "", json_integer(-1));
+	json_object_set_new(json, "future", json_pack("{s:[n,s,{}]}", "a", "b"));
+	assert_int_equal(decode_json(decode, json, &err), 0);
+	json_decref(json);
+}
+
+static void test_protocol_unknown_fields_are_ignored(void **state)
+{
+	(void)state;
+	for_each_text(check_unknown);
+}
+
+static void check_number(decoder *decode, json_t *json, const char *key, json_int_t min,
+			 json_int_t max)
+{
+	json_t *copy = json_copy(json);
+	struct error err;
+
+	json_object_set_new(copy, key, json_integer(min));
+	assert_int_equal(decode_json(decode, copy, &err), 0);
+	json_object_set_new(copy, key, json_integer(max));
+	assert_int_equal(decode_json(decode, copy, &err), 0);
+	json_object_set_new(copy, key, json_integer(min - 1));
+	need_refused(decode, copy, key);
+	json_object_set_new(copy, key, json_integer(max + 1));
+	need_refused(decode, copy, key);
+	json_object_set_new(copy, key, json_integer(INT64_MAX));
+	need_refused(decode, copy, key);
+	json_object_set_new(copy, key, json_integer(INT64_MIN));
+	need_refused(decode, copy, key);
+	json_decref(copy);
+}
+
+static void test_protocol_spec_numbers_out_of_range_are_named(void **state)
+{
+	static const struct {
+		const char *key;
+		json_int_t min, max;
+	} cases[] = {
+		{"generation", 1, UINT32_MAX},
+		{"instance", 0, UINT32_MAX},
+		{"backlog", 0, INT32_MAX},
+		{"uid", 0, UINT32_MAX - 1},
+		{"gid", 0, UINT32_MAX - 1},
+		{"restart_max", 0, UINT32_MAX},
+		{"restart_window_ms", 0, UINT32_MAX},
+		{"restart_delay_ms", 0, UINT32_MAX},
+		{"restart_delay_max_ms", 0, UINT32_MAX},
+	};
+	size_t length;
+	json_t *json;
+	char *text;
+
+	(void)state;
+	encoded_spec(&text, &length);
+	json = loaded(text, length);
+	for (size_t i = 0; i < COUNT(cases); i++)
+		check_number(try_spec, json, cases[i].key, cases[i].min, cases[i].max);
+	json_decref(json);
+	free(text);
+}
+
+static void test_protocol_message_numbers_out_of_range_are_named(void **state)
+{
+	static const struct {
+		decoder *decode;
+		const char *text, *key;
+		json_int_t min, max;
+	} cases[] = {
+		{try_order, "{'type':'leave','signal':1,'timeout_ms':1}", "signal", 0, 64},
+		{try_order, "{'type':'stop','signal':1,'timeout_ms':1}", "signal", 0, 64},
+		{try_order, "{'type':'stop','signal':1,'timeout_ms':1}", "timeout_ms", 0,
+		 UINT32_MAX},
+		{try_report, "{'type':'started','pid':1}", "pid", 1, INT32_MAX},
+		{try_report,
+		 "{'type':'stopped','exit_code':0,'exit_signal':0,'killed':false,'tail':''}",
+		 "exit_code", 0, 255},
+		{try_report,
+		 "{'type':'stopped','exit_code':0,'exit_signal':0,'killed':false,'tail':''}",
+		 "exit_signal", 0, 64},
+		{try_report,
+		 "{'type':'exited','exit_code':0,'exit_signal':0,'restarting':false,"
+		 "'restart_ms':0,'tail':''}",
+		 "restart_ms", 0, UINT32_MAX},
+	};
+	char text[256];
+	json_t *json;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		strcpy(text, cases[i].text);
+		for (char *c = text; *c; c++)
+			*c = *c == '\'' ? '"' : *c;
+		json = loaded(text, strlen(text));
+		check_number(cases[i].decode, json, cases[i].key, cases[i].min, cases[i].max);
+		json_decref(json);
+	}
+}
+
+static void test_protocol_hello_numbers_out_of_range_are_named(void **state)
+{
+	size_t length;
+	json_t *json;
+	char *text;
+
+	(void)state;
+	assert_int_equal(report_encode(&reports[0], &text, &length), 0);
+	json = loaded(text, length);
+	check_number(try_report, json, "version", 1, UINT32_MAX);
+	check_number(try_report, json, "generation", 1, UINT32_MAX);
+	check_number(try_report, json, "instance", 0, UINT32_MAX);
+	check_number(try_report, json, "agent_pid", 1, INT32_MAX);
+	check_number(try_report, json, "pid", 0, INT32_MAX);
+	json_decref(json);
+	free(text);
+}
+
+/* Replace @key by the JSON @value, with "'" for quotes, and decode. */
+static int decode_with(decoder *decode, const char *base, size_t length, const char *key,
+		       const char *value, struct error *err)
+{
+	json_t *json = loaded(base, length), *item;
+	char text[1024];
+	int r;
+
+	assert_true(strlen(value) < sizeof(text));
+	strcpy(text, value);
+	for (char *c = text; *c; c++)
+		*c = *c == '\'' ? '"' : *c;
+	item = json_loads(text, JSON_DECODE_ANY, NULL);
+	assert_non_null(item);
+	json_object_set_new(json, key, item);
+	r = decode_json(decode, json, err);
+	json_decref(json);
+	return r;
+}
+
+struct value_case {
+	const char *key, *value, *reason; /* NULL: accepted */
+};
+
+static void check_values(decoder *decode, const char *base, size_t length,
+			 const struct value_case *cases, size_t count)
+{
+	struct error err;
+	int r;
+
+	for (size_t i = 0; i < count; i++) {
+		r = decode_with(decode, base, length, cases[i].key, cases[i].value, &err);
+		if ((r == 0) != !cases[i].reason)
+			fail_msg("%s = %s: %d %s", cases[i].key, cases[i].value, r, err.text);
+		if (r < 0 &&
+		    (!strstr(err.text, cases[i].reason) || !strstr(err.text, cases[i].key)))
+			fail_msg("%s = %s: %s", cases[i].key, cases[i].value, err.text);
+	}
+}
+
+static void test_protocol_spec_bad_values_are_named(void **state)
+{
+	static const struct value_case cases[] = {
+		{"service", "'a.b'", "not a name"},
+		{"service", "''", "not a name"},
+		{"service", "'" LONGEST_NAME "4'", "not a name"},
+		{"service", "{'hex':'61'}", NULL},
+		{"service", "{'hex':'ff'}", "not a name"},
+		{"executable", "''", "absolute"},
+		{"executable", "'bin/web'", "absolute"},
+		{"executable", "{'hex':'2fff'}", NULL},
+		{"executable", "{'hex':'2FFF'}", "not a string"},
+		{"executable", "{'hex':'2ff'}", "not a string"},
+		{"executable", "{'hex':'2f00'}", "not a string"},
+		{"executable", "{'hex':'2fzz'}", "not a string"},
+		{"executable", "{'hex':'2f f'}", "not a string"},
+		{"executable", "{'hex':''}", "absolute"},
+		{"executable", "{'hex':'2f62','more':[1]}", NULL},
+		{"directory", "'.'", "absolute"},
+		{"cgroup", "'a'", "absolute"},
+		{"cgroup", "''", "absolute"},
+		{"cgroup", "null", NULL},
+		{"argv", "[]", "empty"},
+		{"argv", "['']", NULL},
+		{"argv", "['a',1]", "list of strings"},
+		{"argv", "['a',null,'b']", "list of strings"},
+		{"argv", "['a',['b']]", "list of strings"},
+		{"argv", "['a',{'hex':'0'}]", "list of strings"},
+		{"environment", "[]", NULL},
+		{"environment", "['A=']", NULL},
+		{"environment", "['A=1','B']", "entry 1"},
+		{"environment", "['=1']", "entry 0"},
+		{"environment", "['']", "entry 0"},
+		{"environment", "['A=1',{'hex':'ff'}]", "entry 1"},
+		{"environment", "['A=1',7]", "list of strings"},
+		{"listen", "[]", NULL},
+		{"listen", "[':80','localhost:80']", "host names"},
+		{"listen", "[':80',80]", "not a string"},
+		{"listen",
+		 "[':1',':2',':3',':4',':5',':6',':7',':8',':9',':10',':11',':12',':13',"
+		 "':14',':15',':16']",
+		 NULL},
+		{"listen",
+		 "[':1',':2',':3',':4',':5',':6',':7',':8',':9',':10',':11',':12',':13',"
+		 "':14',':15',':16',':17']",
+		 "at most 16"},
+		{"groups", "[]", NULL},
+		{"groups", "[0,4294967294]", NULL},
+		{"groups", "[4294967295]", "number of a group"},
+		{"groups", "[-1]", "number of a group"},
+		{"groups", "[1.5]", "number of a group"},
+		{"groups", "['4']", "number of a group"},
+		{"groups",
+		 "[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,"
+		 "27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,"
+		 "51,52,53,54,55,56,57,58,59,60,61,62,63]",
+		 NULL},
+		{"groups",
+		 "[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,"
+		 "27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,"
+		 "51,52,53,54,55,56,57,58,59,60,61,62,63,64]",
+		 "at most 64"},
+	};
+	size_t length;
+	char *text;
+
+	(void)state;
+	encoded_spec(&text, &length);
+	check_values(try_spec, text, length, cases, COUNT(cases));
+	free(text);
+}
+
+#define SOCKET "{'cookie':'1','inode':'2','address':':80'}"
+
+static void test_protocol_hello_bad_values_are_named(void **state)
+{
+	static const struct value_case cases[] = {
+		{"service", "'a b'", "not a name"},
+		{"service", "'" LONGEST_NAME "4'", "at most 63"},
+		{"state", "'running'", NULL},
+		{"state", "'Running'", "known names"},
+		{"state", "'unknown'", "known names"},
+		{"sockets", "[]", NULL},
+		{"sockets", "[" SOCKET "]", NULL},
+		{"sockets", "[1]", "cookie"},
+		{"sockets", "[{}]", "cookie"},
+		{"sockets", "[{'cookie':'','inode':'2','address':':80'}]", "cookie"},
+		{"sockets", "[{'cookie':1,'inode':'2','address':':80'}]", "cookie"},
+		{"sockets", "[{'cookie':'-1','inode':'2','address':':80'}]", "cookie"},
+		{"sockets", "[{'cookie':' 1','inode':'2','address':':80'}]", "cookie"},
+		{"sockets", "[{'cookie':'1x','inode':'2','address':':80'}]", "cookie"},
+		{"sockets", "[{'cookie':'18446744073709551615','inode':'2','address':':80'}]",
+		 NULL},
+		{"sockets", "[{'cookie':'18446744073709551616','inode':'2','address':':80'}]",
+		 "too large"},
+		{"sockets", "[{'cookie':'1','inode':2,'address':':80'}]", "inode"},
+		{"sockets", "[{'cookie':'1','address':':80'}]", "inode"},
+		{"sockets", "[{'cookie':'1','inode':'2'}]", "address"},
+		{"sockets", "[{'cookie':'1','inode':'2','address':'x:80'}]", "address"},
+		{"sockets",
+		 "[" SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET
+		 "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET
+		 "," SOCKET "," SOCKET "]",
+		 NULL},
+		{"sockets",
+		 "[" SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET
+		 "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET "," SOCKET
+		 "," SOCKET "," SOCKET "," SOCKET "]",
+		 "at most 16"},
+	};
+	size_t length;
+	char *text;
+
+	(void)state;
+	assert_int_equal(report_encode(&reports[0], &text, &length), 0);
+	check_values(try_report, text, length, cases, COUNT(cases));
+	free(text);
+}
+
+static void test_protocol_spec_ids_matter_only_where_set(void **state)
+{
+	struct launch_spec spec = full_spec();
+	struct error err;
+	size_t length;
+	char *text;
+
+	(void)state;
+	spec.set_ids = false;
+	assert_int_equal(launch_spec_encode(&spec, &text, &length), 0);
+	assert_int_equal(decode_with(try_spec, text, length, "uid", "4294967295", &err), 0);
+	assert_int_equal(decode_with(try_spec, text, length, "uid", "4294967296", &err), -EBADMSG);
+	free(text);
+}
+
+static void test_protocol_exit_code_and_signal_exclude_each_other(void **state)
+{
+	struct report report = {.type = REPORT_EXITED, .exit_code = 1, .exit_signal = 9};
+	size_t length;
+	char *text;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct error err;
+
+		report.type = i ? REPORT_STOPPED : REPORT_EXITED;
+		assert_int_equal(report_encode(&report, &text, &length), 0);
+		assert_int_equal(decode_exactly(try_report, text, length, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, "exit_signal"));
+		free(text);
+	}
+}
+
+static void test_protocol_not_a_message_is_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t length;
+	} cases[] = {
+#define CASE(text) {text, sizeof(text) - 1}
+		CASE(""),
+		CASE(" "),
+		CASE("\0"),
+		CASE("{"),
+		CASE("}"),
+		CASE("{}"),
+		CASE("[]"),
+		CASE("[{\"type\":\"left\",\"forced\":true}]"),
+		CASE("null"),
+		CASE("1"),
+		CASE("\"left\""),
+		CASE("{\"type\":\"nonsense\"}"),
+		CASE("{\"type\":\"\"}"),
+		CASE("{\"type\":\"LEFT\",\"forced\":true}"),
+		CASE("{\"type\":5,\"forced\":true}"),
+		CASE("{\"type\":\"left\",\"forced\":true} x"),
+		CASE("{\"type\":\"left\",\"forced\":true}\0"),
+		CASE("{\"type\":\"left\",\"forced\":true}{\"type\":\"left\",\"forced\":true}"),
+		CASE("{\"type\":\"left\",\"forced\":true,\"forced\":false}"),
+		CASE("{\"type\":\"left\",\"forced\":tru\0}"),
+		CASE("{\"type\":\"left\\u0000\",\"forced\":true}"),
+		CASE("{\"type\":\"failed\",\"text\":\"a\\u0000b\",\"tail\":\"\"}"),
+		CASE("{\"type\":\"failed\",\"text\":\"a\0b\",\"tail\":\"\"}"),
+		CASE("{\"type\":\"failed\",\"text\":\"\xff\",\"tail\":\"\"}"),
+		CASE("{\"type\":\"failed\",\"text\":\"\\ud800\",\"tail\":\"\"}"),
+		CASE("{\"type\":\"started\",\"pid\":99999999999999999999}"),
+		CASE("{\"type\":\"started\",\"pid\":1e400}"),
+#undef CASE
+	};
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		if (decode_exactly(try_report, cases[i].text, cases[i].length, &err) != -EBADMSG ||
+		    decode_exactly(try_order, cases[i].text, cases[i].length, &err) != -EBADMSG ||
+		    decode_exactly(try_spec, cases[i].text, cases[i].length, &err) != -EBADMSG)
+			fail_msg("case %zu, %s, was accepted", i, cases[i].text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_protocol_each_missing_field_is_named),
+		cmocka_unit_test(test_protocol_each_field_of_wrong_type_is_named),
+		cmocka_unit_test(test_protocol_unknown_fields_are_ignored),
+		cmocka_unit_test(test_protocol_spec_numbers_out_of_range_are_named),
+		cmocka_unit_test(test_protocol_message_numbers_out_of_range_are_named),
+		cmocka_unit_test(test_protocol_hello_numbers_out_of_range_are_named),
+		cmocka_unit_test(test_protocol_spec_bad_values_are_named),
+		cmocka_unit_test(test_protocol_hello_bad_values_are_named),
+		cmocka_unit_test(test_protocol_spec_ids_matter_only_where_set),
+		cmocka_unit_test(test_protocol_exit_code_and_signal_exclude_each_other),
+		cmocka_unit_test(test_protocol_not_a_message_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
