@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * steer: what steer.bpf.c and user space share. Fixed-width types only, sizes asserted.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#define STEER_BUCKETS 1024 /* of a table; a power of two */
+#define STEER_SLOTS   256  /* listening sockets an endpoint can have at one time */
+#define STEER_PINS    1024 /* health checks an endpoint can have under way at one time */
+#define STEER_NO_SLOT 0xffff
+
+/* Where the connections of one bucket go. */
+struct steer_bucket {
+	__u16 primary;
+	__u16 backup; /* where primary's socket is gone */
+};
+
+struct steer_table {
+	struct steer_bucket buckets[STEER_BUCKETS];
+};
+
+/*
+ * The client's end of a connection. IPv4 addresses are IPv4-mapped, so that one map serves
+ * dual-stack sockets too.
+ */
+struct steer_pin_key {
+	__u8 address[16];
+	__u16 port; /* network byte order */
+	__u16 zero;
+};
+
+/* Per slot. Every connection is counted once, where it was sent. */
+struct steer_slot_stats {
+	__u64 primary;  /* by the current table */
+	__u64 backup;   /* because the primary's socket was gone */
+	__u64 pinned;   /* health checks */
+	__u64 migrated; /* from a listener that closed; also counted as primary or backup */
+};
+
+/* Per endpoint. */
+struct steer_stats {
+	__u64 refused;       /* nothing could take it */
+	__u64 pinned_failed; /* a health check whose slot was empty: refused */
+};
+
+/* In the program's .data, memory-mapped by user space. */
+struct steer_control {
+	__u32 table; /* which of the two tables is current; one store flips it */
+	__u32 pins;  /* entries in the pins map; 0 saves the lookup */
+};
+
+_Static_assert(sizeof(struct steer_bucket) == 4, "steer_bucket");
+_Static_assert(sizeof(struct steer_table) == 4 * STEER_BUCKETS, "steer_table");
+_Static_assert(sizeof(struct steer_pin_key) == 20, "steer_pin_key");
+_Static_assert(sizeof(struct steer_slot_stats) == 32, "steer_slot_stats");
+_Static_assert(sizeof(struct steer_stats) == 16, "steer_stats");
+_Static_assert(sizeof(struct steer_control) == 8, "steer_control");

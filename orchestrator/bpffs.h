@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * bpffs: where things are pinned: <bpffs>/NAME/SERVICE/ENDPOINT/.
+ *
+ * Pins outlive the daemon on purpose: the next one takes over what they name.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "common/error.h"
+
+#define BPFFS_PATH_MAX 512
+
+/*
+ * Make the folder for the pins of daemon @name, service @service, endpoint @key on the bpffs that
+ * is mounted; where there is none it is mounted on /sys/fs/bpf. None of the three may have a dot in
+ * it (bpf_lookup() in kernel/bpf/inode.c refuses such names).
+ */
+int bpffs_make(const char *name, const char *service, const char *key,
+	       char ret[static BPFFS_PATH_MAX], struct error *err);
+
+/* Remove the folder @path and those above it, up to NAME's, that have become empty. */
+void bpffs_remove(const char *path);
+
+/* Remove everything of daemon @name. For when nothing that it has started is alive any more. */
+void bpffs_sweep(const char *name);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * inspect: which reuseport program stands on a listening socket (ebpf/inspect.bpf.c).
+ *
+ * The only way to see it: the kernel offers no getsockopt for a group's program. Needs a kernel
+ * with BTF (CONFIG_DEBUG_INFO_BTF) and CAP_BPF + CAP_PERFMON; where that is missing,
+ * inspect_open() says why and the caller goes on without the check.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+
+struct inspect;
+
+int inspect_open(struct inspect **ret, struct error *err);
+void inspect_free(struct inspect *inspect);
+DEFINE_CLEANUP(struct inspect *, inspect_free);
+
+/*
+ * The program on the group of the listening socket with @cookie (SO_COOKIE) in the caller's
+ * network namespace: its id, 0 where the group has none, and how many sockets the group has.
+ * -ENOENT where no such socket is listening in a group. Listeners come first in the kernel's
+ * walk, and it is left once the socket is found: the cost does not grow with connections.
+ */
+int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id,
+		     uint32_t *ret_members, struct error *err);
