@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/agent.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "agent/control.h"
+#include "agent/holders.h"
+#include "agent/launch.h"
+#include "agent/lifecycle.h"
+#include "agent/listener.h"
+#include "agent/notify.h"
+#include "agent/processes.h"
+#include "agent/record.h"
+#include "agent/relay.h"
+#include "agent/server.h"
+#include "agent/timer.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define LAUNCH_TIMEOUT_MS  5000         /* fork to exec; the event loop waits for it */
+#define TERM_TIMEOUT_MS    5000         /* SIGTERM to the agent */
+#define FLUSH_TIMEOUT_MS   500          /* at the end, for whoever reads our stdout */
+#define NOTIFY_INTERVAL_US (100 * 1000) /* a server that floods us with status texts ... */
+#define NOTIFY_BURST       20           /* ... is read this often in that time */
+#define EVENTS_MAX         16
+
+struct agent {
+	const struct launch_spec *spec;
+	int spec_fd;
+	struct lifecycle lifecycle;
+	struct lifecycle_event queue[EVENTS_MAX];
+	size_t n_queue;
+	bool stepping;
+
+	sd_event *event;
+	struct processes *processes;
+	struct listeners listeners;
+	struct holders holders;
+	struct relay *relay;
+	struct server *server;
+	struct control *control;
+	int notify_fd;
+	char notify_name[NOTIFY_NAME_MAX];
+	sd_event_source *notify_source;
+	sd_event_source *term_source;
+	struct timer deadline; /* of the lifecycle */
+	struct timer watch;    /* for LISTENERS_GONE */
+	struct timer kill;     /* for EMPTY */
+	bool killed;           /* the present kill found something */
+
+	struct record record;
+	bool started_said; /* REPORT_STARTED of the running server has reached somebody */
+};
+
+static void agent_event(struct agent *agent, const struct lifecycle_event *event);
+
+static void simple_event(struct agent *agent, enum lifecycle_event_type type)
+{
+	agent_event(agent, &(struct lifecycle_event){.type = type});
+}
+
+/* ---- reports -------------------------------------------------------------------------------- */
+
+static void report_send(struct agent *agent, struct report *report)
+{
+	control_send(agent->control, report);
+}
+
+static void fill_exit(const struct agent *agent, struct report *report)
+{
+	report->exit_code = agent->record.exit_code;
+	report->exit_signal = agent->record.exit_signal;
+	relay_drain(agent->relay);
+	relay_tail(agent->relay, report->tail);
+}
+
+static void report_started(struct agent *agent)
+{
+	struct report report = {.type = REPORT_STARTED, .pid = server_pid(agent->server)};
+
+	agent->started_said = control_connected(agent->control);
+	report_send(agent, &report);
+}
+
+static void report_exited(struct agent *agent, const struct lifecycle_action *action)
+{
+	struct report report = {.type = REPORT_EXITED,
+				.restarting = action->restarting,
+				.restart_ms = action->restart_ms};
+
+	fill_exit(agent, &report);
+	report_send(agent, &report);
+}
+
+static void report_failed(struct agent *agent)
+{
+	struct report report = {.type = REPORT_FAILED};
+
+	record_describe_failure(&agent->record, &agent->lifecycle, report.text);
+	relay_drain(agent->relay);
+	relay_tail(agent->relay, report.tail);
+	report_send(agent, &report);
+}
+
+static void report_left(struct agent *agent, const struct lifecycle_action *action)
+{
+	struct report report = {.type = REPORT_LEFT, .forced = action->forced};
+
+	timer_stop(&agent->watch);
+	report_send(agent, &report);
+}
+
+static void report_stopped(struct agent *agent, const struct lifecycle_action *action)
+{
+	struct report report = {.type = REPORT_STOPPED, .killed = action->killed};
+
+	fill_exit(agent, &report);
+	report_send(agent, &report);
+	relay_flush(agent->relay, FLUSH_TIMEOUT_MS);
+	control_unlink(agent->control);
+	(void)sd_event_exit(agent->event, 0);
+}
+
+/* ---- actions -------------------------------------------------------------------------------- */
+
+static int start_server(struct agent *agent, struct error *err)
+{
+	struct launch request = {
+		.spec = agent->spec,
+		.listeners = &agent->listeners,
+		.processes = agent->processes,
+		.notify_socket = agent->notify_name,
+		.stdout_fd = relay_stdout_fd(agent->relay),
+		.stderr_fd = relay_stderr_fd(agent->relay),
+		.timeout_ms = LAUNCH_TIMEOUT_MS,
+	};
+	pid_t pid;
+	int r;
+
+	if (agent->listeners.n < agent->spec->n_listen) {
+		r = listeners_open(agent->spec, agent->processes, &agent->listeners, err);
+		if (r < 0)
+			return r;
+	}
+	r = launch(&request, &pid, err);
+	if (r < 0)
+		return r;
+	r = server_watch(agent->server, pid, err);
+	if (r < 0)
+		kill(pid, SIGKILL);
+	return r;
+}
+
+static void do_spawn(struct agent *agent)
+{
+	struct error err;
+
+	timer_stop(&agent->kill);
+	relay_reset_tail(agent->relay);
+	record_start(&agent->record);
+	if (start_server(agent, &err) < 0) {
+		log_error("%s", err.text);
+		record_start_failed(&agent->record, err.text);
+		simple_event(agent, LIFECYCLE_SPAWN_FAILED);
+		return;
+	}
+	report_started(agent);
+	simple_event(agent, LIFECYCLE_SPAWNED);
+}
+
+static void do_signal(struct agent *agent, int signal)
+{
+	int r = server_signal(agent->server, signal);
+
+	if (r < 0 && r != -ESRCH)
+		log_error("signal %d to pid %d: %s", signal, (int)server_pid(agent->server),
+			  strerror(-r));
+}
+
+static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *agent = userdata;
+	int n;
+
+	(void)source;
+	(void)usec;
+	if (!agent->watch.active)
+		return 0;
+	n = holders_count(&agent->holders, agent->processes, &agent->listeners);
+	if (n != 0) {
+		if (n < 0)
+			log_warning("look for listeners: %s", strerror(-n));
+		timer_again(&agent->watch, agent->event, on_watch, agent);
+		return 0;
+	}
+	timer_stop(&agent->watch);
+	simple_event(agent, LIFECYCLE_LISTENERS_GONE);
+	return 0;
+}
+
+static void do_watch_listeners(struct agent *agent)
+{
+	timer_begin(&agent->watch);
+	timer_again(&agent->watch, agent->event, on_watch, agent);
+}
+
+static void do_shut_listeners(struct agent *agent)
+{
+	struct error err;
+	int n;
+
+	timer_stop(&agent->watch);
+	n = holders_shut(&agent->holders, agent->processes, &agent->listeners, &err);
+	if (n < 0)
+		log_error("%s", err.text);
+}
+
+static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *agent = userdata;
+	struct lifecycle_event event = {.type = LIFECYCLE_EMPTY};
+	int r;
+
+	(void)source;
+	(void)usec;
+	if (!agent->kill.active)
+		return 0;
+	r = processes_any(agent->processes);
+	if (r != 0) {
+		if (r < 0)
+			log_warning("look for processes: %s", strerror(-r));
+		agent->killed = true;
+		r = processes_kill(agent->processes);
+		if (r < 0)
+			log_warning("kill: %s", strerror(-r));
+		timer_again(&agent->kill, agent->event, on_kill_poll, agent);
+		return 0;
+	}
+	timer_stop(&agent->kill);
+	/* A zombie is in no cgroup any more, but its exit status must come first. */
+	server_reap(agent->server);
+	event.killed = agent->killed;
+	agent_event(agent, &event);
+	return 0;
+}
+
+static void do_kill(struct agent *agent)
+{
+	agent->killed = false;
+	timer_begin(&agent->kill);
+	(void)on_kill_poll(NULL, 0, agent);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *agent = userdata;
+
+	(void)source;
+	(void)usec;
+	/* They may have gone since they were looked for last: not by force, then. */
+	if (agent->watch.active && agent->lifecycle.state == AGENT_LEAVING)
+		(void)on_watch(NULL, 0, agent);
+	simple_event(agent, LIFECYCLE_TIMER);
+	return 0;
+}
+
+static void carry_out(struct agent *agent, const struct lifecycle_action *action)
+{
+	switch (action->type) {
+	case LIFECYCLE_DO_SPAWN:
+		do_spawn(agent);
+		break;
+	case LIFECYCLE_DO_CLOSE:
+		listeners_close(&agent->listeners);
+		break;
+	case LIFECYCLE_DO_SIGNAL:
+		do_signal(agent, action->signal);
+		break;
+	case LIFECYCLE_DO_WATCH_LISTENERS:
+		do_watch_listeners(agent);
+		break;
+	case LIFECYCLE_DO_SHUT_LISTENERS:
+		do_shut_listeners(agent);
+		break;
+	case LIFECYCLE_DO_KILL:
+		do_kill(agent);
+		break;
+	case LIFECYCLE_DO_TIMER:
+		timer_set(&agent->deadline, agent->event, action->at_ms, on_timer, agent);
+		break;
+	case LIFECYCLE_DO_REPORT_EXITED:
+		report_exited(agent, action);
+		break;
+	case LIFECYCLE_DO_REPORT_FAILED:
+		report_failed(agent);
+		break;
+	case LIFECYCLE_DO_REPORT_LEFT:
+		report_left(agent, action);
+		break;
+	case LIFECYCLE_DO_REPORT_STOPPED:
+		report_stopped(agent, action);
+		break;
+	}
+}
+
+/* Actions may give rise to further events: those wait until all actions have been carried out. */
+static void agent_event(struct agent *agent, const struct lifecycle_event *event)
+{
+	struct lifecycle_actions actions;
+
+	assert(agent->n_queue < EVENTS_MAX);
+	agent->queue[agent->n_queue++] = *event;
+	if (agent->stepping)
+		return;
+	agent->stepping = true;
+	while (agent->n_queue > 0) {
+		struct lifecycle_event next = agent->queue[0];
+
+		agent->n_queue--;
+		memmove(agent->queue, agent->queue + 1, agent->n_queue * sizeof(agent->queue[0]));
+		lifecycle_step(&agent->lifecycle, &next, clock_monotonic_ms(), &actions);
+		for (size_t i = 0; i < actions.n; i++)
+			carry_out(agent, &actions.list[i]);
+	}
+	agent->stepping = false;
+}
+
+/* ---- what happens --------------------------------------------------------------------------- */
+
+static void on_exited(int exit_code, int exit_signal, void *userdata)
+{
+	struct agent *agent = userdata;
+
+	record_exit(&agent->record, exit_code, exit_signal);
+	simple_event(agent, LIFECYCLE_EXITED);
+}
+
+static void on_order(const struct order *order, void *userdata)
+{
+	static const enum lifecycle_event_type types[_ORDER_TYPE_COUNT] = {
+		[ORDER_STEADY] = LIFECYCLE_STEADY,
+		[ORDER_LEAVE] = LIFECYCLE_LEAVE,
+		[ORDER_STOP] = LIFECYCLE_STOP,
+	};
+	struct lifecycle_event event = {
+		.type = types[order->type],
+		.on = order->on,
+		.signal = order->signal,
+		.timeout_ms = order->timeout_ms,
+	};
+
+	agent_event(userdata, &event);
+}
+
+static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_t *ret_n,
+		     void *userdata)
+{
+	struct agent *agent = userdata;
+
+	snprintf(ret->service, sizeof(ret->service), "%s", agent->spec->service);
+	ret->generation = agent->spec->generation;
+	ret->instance = agent->spec->instance;
+	ret->agent_pid = getpid();
+	ret->state = agent->lifecycle.state;
+	ret->steady = agent->lifecycle.steady;
+	ret->pid = server_pid(agent->server);
+	ret->ready = agent->record.ready;
+	relay_drain(agent->relay);
+	relay_tail(agent->relay, ret->tail);
+	for (size_t i = 0; listeners_are_open(&agent->listeners) && i < agent->listeners.n; i++) {
+		const struct listener *listener = &agent->listeners.list[i];
+		struct report_socket *socket = &ret->sockets[i];
+
+		socket->cookie = listener->cookie;
+		socket->inode = listener->inode;
+		snprintf(socket->address, sizeof(socket->address), "%s", listener->address.text);
+		fds[i] = listener->fd;
+		ret->n_sockets = i + 1;
+	}
+	fds[ret->n_sockets] = agent->spec_fd;
+	*ret_n = ret->n_sockets + 1;
+}
+
+/* What happened before the first daemon had connected, and why it is as the hello says. */
+static void on_connected(void *userdata)
+{
+	struct agent *agent = userdata;
+
+	if (server_pid(agent->server) != 0 && !agent->started_said)
+		report_started(agent);
+	if (agent->lifecycle.state == AGENT_FAILED)
+		report_failed(agent);
+}
+
+static int on_term(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct lifecycle_event event = {
+		.type = LIFECYCLE_STOP,
+		.signal = SIGTERM,
+		.timeout_ms = TERM_TIMEOUT_MS,
+	};
+
+	(void)source;
+	(void)info;
+	agent_event(userdata, &event);
+	return 0;
+}
+
+/*
+ * Is the sender one of ours? A process that has ended since (systemd-notify(1), a shell's child)
+ * cannot be looked up any more: then its uid must do.
+ */
+static bool is_trusted(const struct agent *agent, pid_t pid, uid_t uid)
+{
+	int r = processes_contain(agent->processes, pid);
+
+	if (r == -ESRCH)
+		return uid == (agent->spec->set_ids ? agent->spec->uid : geteuid());
+	return r > 0;
+}
+
+static void note_main_pid(struct agent *agent, pid_t pid)
+{
+	struct error err;
+
+	if (pid == 0 || pid == server_pid(agent->server) || !agent->lifecycle.alive ||
+	    processes_contain(agent->processes, pid) <= 0)
+		return;
+	if (server_watch(agent->server, pid, &err) < 0) {
+		log_warning("MAINPID: %s", err.text);
+		return;
+	}
+	report_started(agent);
+}
+
+static int on_notify(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct agent *agent = userdata;
+	struct report report = {.type = REPORT_NOTIFY};
+	struct notify_message message;
+	pid_t pid;
+	uid_t uid;
+
+	(void)source;
+	(void)events;
+	if (notify_receive(fd, &message, &pid, &uid) < 0 || !is_trusted(agent, pid, uid))
+		return 0;
+	note_main_pid(agent, message.main_pid);
+	if (!record_notify(&agent->record, &message))
+		return 0;
+	report.ready = agent->record.ready;
+	snprintf(report.text, sizeof(report.text), "%s", agent->record.status);
+	report_send(agent, &report);
+	return 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static int open_notify(struct agent *agent, struct error *err)
+{
+	int r;
+
+	r = notify_open(&agent->notify_fd, agent->notify_name, err);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(agent->event, &agent->notify_source, agent->notify_fd, EPOLLIN,
+			    on_notify, agent);
+	/* Ahead of exits: what a server said last it said before it ended. */
+	if (r >= 0)
+		r = sd_event_source_set_priority(agent->notify_source,
+						 SD_EVENT_PRIORITY_NORMAL - 5);
+	if (r >= 0)
+		r = sd_event_source_set_ratelimit(agent->notify_source, NOTIFY_INTERVAL_US,
+						  NOTIFY_BURST);
+	return r < 0 ? error_set(err, r, "notify socket") : 0;
+}
+
+static int watch_term(struct agent *agent, struct error *err)
+{
+	sigset_t mask;
+	int r;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+		return error_set(err, -errno, "block SIGTERM");
+	r = sd_event_add_signal(agent->event, &agent->term_source, SIGTERM, on_term, agent);
+	return r < 0 ? error_set(err, r, "watch SIGTERM") : 0;
+}
+
+static int agent_open(struct agent *agent, int control_fd, struct error *err)
+{
+	static const struct control_handlers handlers = {
+		.on_hello = on_hello,
+		.on_connected = on_connected,
+		.on_order = on_order,
+	};
+	uid_t owner = agent->spec->set_ids ? agent->spec->uid : (uid_t)-1;
+	int r;
+
+	r = sd_event_new(&agent->event);
+	if (r < 0) {
+		close(control_fd);
+		return error_set(err, r, "event loop");
+	}
+	r = control_new(agent->event, control_fd, &handlers, agent, &agent->control, err);
+	if (r < 0)
+		return r;
+	r = processes_new(agent->spec->cgroup, &agent->processes);
+	if (r < 0)
+		return error_set(err, r, "processes");
+	r = relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay, err);
+	if (r == 0)
+		r = server_new(agent->event, on_exited, agent, &agent->server, err);
+	if (r == 0)
+		r = open_notify(agent, err);
+	if (r == 0)
+		r = watch_term(agent, err);
+	return r;
+}
+
+static void agent_close(struct agent *agent)
+{
+	sd_event_source_disable_unref(agent->notify_source);
+	sd_event_source_disable_unref(agent->term_source);
+	timer_done(&agent->deadline);
+	timer_done(&agent->watch);
+	timer_done(&agent->kill);
+	if (agent->notify_fd >= 0)
+		close(agent->notify_fd);
+	server_free(agent->server);
+	relay_free(agent->relay);
+	listeners_close(&agent->listeners);
+	processes_free(agent->processes);
+	control_free(agent->control);
+	sd_event_unref(agent->event);
+}
+
+int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, struct error *err)
+{
+	const struct lifecycle_policy policy = {
+		.restart_max = spec->restart_max,
+		.restart_window_ms = spec->restart_window_ms,
+		.restart_delay_ms = spec->restart_delay_ms,
+		.restart_delay_max_ms = spec->restart_delay_max_ms,
+	};
+	struct agent agent = {.spec = spec, .spec_fd = spec_fd, .notify_fd = -1};
+	int r;
+
+	lifecycle_init(&agent.lifecycle, &policy);
+	r = agent_open(&agent, control_fd, err);
+	if (r == 0) {
+		/* Before the first connection is accepted: its hello finds the sockets open. */
+		simple_event(&agent, LIFECYCLE_BEGIN);
+		r = sd_event_loop(agent.event);
+		if (r < 0)
+			error_set(err, r, "event loop");
+	}
+	if (r < 0 && agent.control)
+		control_unlink(agent.control);
+	agent_close(&agent);
+	return r;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+struct control {
+	struct control_handlers handlers;
+	void *userdata;
+	sd_event *event;
+	int listen_fd;
+	int fd; /* the connection, or -1 */
+	sd_event_source *listen_source;
+	sd_event_source *source;
+};
+
+/* Enough to empty the queue of a peer that goes on sending, and no more. */
+#define DISCARD_MAX 256
+
+/*
+ * What lies unread when a unix socket closes makes the peer's next read fail with ECONNRESET, ahead
+ * of the reports that are still queued for it (unix_release_sock()).
+ */
+static void discard_unread(int fd)
+{
+	char byte;
+
+	for (int i = 0; i < DISCARD_MAX; i++)
+		if (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) < 0)
+			return;
+}
+
+static void disconnect(struct control *control)
+{
+	control->source = sd_event_source_disable_unref(control->source);
+	if (control->fd < 0)
+		return;
+	discard_unread(control->fd);
+	close(TAKE_FD(control->fd));
+}
+
+static void send_report(struct control *control, const struct report *report, const int *fds,
+			size_t n_fds)
+{
+	cleanup_free char *text = NULL;
+	size_t length;
+	int r;
+
+	r = report_encode(report, &text, &length);
+	if (r == 0)
+		r = message_send(control->fd, text, length, fds, n_fds);
+	if (r == 0)
+		return;
+	/* Whoever connects next is told everything by the hello. */
+	if (r != -EPIPE && r != -ECONNRESET)
+		log_warning("control: cannot send a report (%s): %s",
+			    report_type_name(report->type), strerror(-r));
+	disconnect(control);
+}
+
+void control_send(struct control *control, const struct report *report)
+{
+	if (control->fd >= 0)
+		send_report(control, report, NULL, 0);
+}
+
+static int on_message(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct control *control = userdata;
+	char text[PROTOCOL_MESSAGE_MAX + 1];
+	struct error err;
+	struct order order;
+	size_t length, n_fds;
+	int r;
+
+	(void)source;
+	(void)events;
+	r = message_receive(fd, text, sizeof(text), &length, NULL, 0, &n_fds);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == -EMSGSIZE) {
+		log_warning("control: a message that is too long or carries descriptors: ignored");
+		return 0;
+	}
+	if (r < 0 || length == 0) {
+		disconnect(control);
+		return 0;
+	}
+	r = order_decode(text, length, &order, &err);
+	if (r < 0) {
+		log_warning("control: bad order: %s: ignored", err.text);
+		return 0;
+	}
+	control->handlers.on_order(&order, control->userdata);
+	return 0;
+}
+
+static bool may_command(int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return true;
+	log_warning("control: pid %d of uid %u refused", (int)peer.pid, peer.uid);
+	return false;
+}
+
+static void greet(struct control *control)
+{
+	int fds[PROTOCOL_FDS_MAX];
+	struct report hello = {.type = REPORT_HELLO, .version = PROTOCOL_VERSION};
+	size_t n_fds = 0;
+
+	control->handlers.on_hello(&hello, fds, &n_fds, control->userdata);
+	send_report(control, &hello, fds, n_fds);
+	if (control->fd >= 0 && control->handlers.on_connected)
+		control->handlers.on_connected(control->userdata);
+}
+
+static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, void *userdata)
+{
+	struct control *control = userdata;
+	cleanup_close int fd = -1;
+	int r;
+
+	(void)source;
+	(void)events;
+	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 || !may_command(fd))
+		return 0;
+	disconnect(control);
+	r = sd_event_add_io(control->event, &control->source, fd, EPOLLIN, on_message, control);
+	if (r < 0) {
+		log_warning("control: %s", strerror(-r));
+		return 0;
+	}
+	control->fd = TAKE_FD(fd);
+	greet(control);
+	return 0;
+}
+
+int control_new(sd_event *event, int fd, const struct control_handlers *handlers, void *userdata,
+		struct control **ret, struct error *err)
+{
+	cleanup(control_free) struct control *control = calloc(1, sizeof(*control));
+	int r;
+
+	if (!control) {
+		close(fd);
+		return error_set(err, -ENOMEM, "control");
+	}
+	control->handlers = *handlers;
+	control->userdata = userdata;
+	control->event = sd_event_ref(event);
+	control->listen_fd = fd;
+	control->fd = -1;
+	/* accept4() must not wait for a client that has gone between poll and accept. */
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return error_set(err, -errno, "control socket");
+	r = sd_event_add_io(event, &control->listen_source, fd, EPOLLIN, on_connect, control);
+	if (r < 0)
+		return error_set(err, r, "control socket");
+	*ret = TAKE_PTR(control);
+	return 0;
+}
+
+void control_free(struct control *control)
+{
+	if (!control)
+		return;
+	disconnect(control);
+	sd_event_source_disable_unref(control->listen_source);
+	close(control->listen_fd);
+	sd_event_unref(control->event);
+	free(control);
+}
+
+bool control_connected(const struct control *control)
+{
+	return control->fd >= 0;
+}
+
+void control_unlink(struct control *control)
+{
+	struct sockaddr_un address = {0};
+	socklen_t size = sizeof(address) - 1; /* sun_path need not end with a NUL (unix(7)) */
+
+	if (getsockname(control->listen_fd, (struct sockaddr *)&address, &size) == 0 &&
+	    address.sun_path[0] != '\0')
+		(void)unlink(address.sun_path);
+}

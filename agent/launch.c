@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/expand.h"
+#include "common/clock.h"
+
+enum step {
+	STEP_CGROUP,
+	STEP_SESSION,
+	STEP_DESCRIPTORS,
+	STEP_GROUPS,
+	STEP_GROUP,
+	STEP_USER,
+	STEP_DIRECTORY,
+	STEP_EXEC,
+};
+
+/* What the child says before it ends, when a step failed. */
+struct failure {
+	enum step step;
+	int error;
+};
+
+/* Everything the child needs, made before the fork: it must not allocate. */
+struct child {
+	const struct launch_spec *spec;
+	char **argv;
+	char **environment;
+	char *listen_pid; /* within environment: "LISTEN_PID=" and room for digits; or NULL */
+	int from[3 + PROTOCOL_SOCKETS_MAX]; /* what becomes 0, 1, 2, 3 ... */
+	int n;
+	int cgroup_fd;
+	int report_fd;
+};
+
+#define PID_DIGITS 11
+
+/* ---- the environment ------------------------------------------------------------------------ */
+
+static bool names_variable(const char *entry, const char *name)
+{
+	size_t n = strlen(name);
+
+	return strncmp(entry, name, n) == 0 && entry[n] == '=';
+}
+
+static bool is_ours(const char *entry)
+{
+	static const char *const names[] = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+					    "NOTIFY_SOCKET"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names_variable(entry, names[i]))
+			return true;
+	return false;
+}
+
+static char *listen_names(const struct launch *launch)
+{
+	const struct listeners *listeners = launch->listeners;
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	if (!file)
+		return NULL;
+	fputs("LISTEN_FDNAMES=", file);
+	for (size_t i = 0; i < listeners->n; i++)
+		fprintf(file, "%s%s.%u", i > 0 ? ":" : "", launch->spec->service,
+			address_port(&listeners->list[i].address));
+	if (fclose(file) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* Append what baton adds; @vector has room for four more and the NULL. */
+static int add_variables(const struct launch *launch, char **vector, size_t n, char **ret_pid)
+{
+	if (launch->listeners->n > 0) {
+		if (asprintf(&vector[n], "LISTEN_FDS=%zu", launch->listeners->n) < 0) {
+			vector[n] = NULL;
+			return -ENOMEM;
+		}
+		n++;
+		if (asprintf(&vector[n], "LISTEN_PID=%*d", PID_DIGITS, 0) < 0) {
+			vector[n] = NULL;
+			return -ENOMEM;
+		}
+		*ret_pid = vector[n++];
+		vector[n] = listen_names(launch);
+		if (!vector[n++])
+			return -ENOMEM;
+	}
+	if (launch->notify_socket &&
+	    asprintf(&vector[n], "NOTIFY_SOCKET=%s", launch->notify_socket) < 0) {
+		vector[n] = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int make_environment(const struct launch *launch, const struct expand_values *values,
+			    char ***ret, char **ret_pid)
+{
+	char **vector, **grown;
+	size_t n = 0;
+	int r;
+
+	r = expand_vector(launch->spec->environment, values, &vector);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; vector[i]; i++) {
+		if (is_ours(vector[i]))
+			free(vector[i]);
+		else
+			vector[n++] = vector[i];
+	}
+	vector[n] = NULL;
+	grown = reallocarray(vector, n + 5, sizeof(*vector));
+	if (!grown) {
+		expand_vector_free(vector);
+		return -ENOMEM;
+	}
+	vector = grown;
+	memset(vector + n, 0, 5 * sizeof(*vector));
+	r = add_variables(launch, vector, n, ret_pid);
+	if (r < 0) {
+		expand_vector_free(vector);
+		return r;
+	}
+	*ret = vector;
+	return 0;
+}
+
+/* ---- the child: async-signal-safe calls only ------------------------------------------------ */
+
+static void write_pid(char *variable)
+{
+	char *digits = strchr(variable, '=') + 1;
+	char reversed[PID_DIGITS];
+	unsigned pid = (unsigned)getpid();
+	int n = 0;
+
+	for (; pid > 0; pid /= 10)
+		reversed[n++] = (char)('0' + pid % 10);
+	while (n > 0)
+		*digits++ = reversed[--n];
+	*digits = '\0';
+}
+
+static void reset_signals(void)
+{
+	/*
+	 * The kernel's struct, not libc's, all zero: SIG_DFL, no flags, empty mask, on every
+	 * architecture. glibc's sigaction(3) refuses the two signals that it uses itself, and its
+	 * posix_spawn(3) leaves them ignored: whoever is started from a make(1) has that from it.
+	 */
+	static const char action[64];
+	sigset_t none;
+
+	for (int i = 1; i < NSIG; i++)
+		(void)syscall(SYS_rt_sigaction, i, action, NULL,
+			      sizeof(uint64_t)); /* not KILL, STOP */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/*
+ * Put everything in its place and close the rest. What is to be moved may lie where something else
+ * must go, so all of it is first duplicated out of the way.
+ */
+static int place_descriptors(struct child *child)
+{
+	int above = child->n + 1; /* child->n will be the report pipe */
+
+	for (int i = 0; i < child->n; i++) {
+		child->from[i] = fcntl(child->from[i], F_DUPFD_CLOEXEC, above);
+		if (child->from[i] < 0)
+			return -errno;
+	}
+	if (child->report_fd != child->n) {
+		if (dup3(child->report_fd, child->n, O_CLOEXEC) < 0)
+			return -errno;
+		child->report_fd = child->n;
+	}
+	for (int i = 0; i < child->n; i++)
+		if (dup2(child->from[i], i) < 0)
+			return -errno;
+	return close_range((unsigned)above, UINT_MAX, 0) < 0 ? -errno : 0;
+}
+
+static int become(struct child *child, enum step *ret_step)
+{
+	const struct launch_spec *spec = child->spec;
+	int r;
+
+	*ret_step = STEP_CGROUP;
+	if (child->cgroup_fd >= 0 && write(child->cgroup_fd, "0", 1) < 0)
+		return -errno;
+	*ret_step = STEP_SESSION;
+	if (setsid() < 0)
+		return -errno;
+	reset_signals();
+	umask(022);
+	*ret_step = STEP_DESCRIPTORS;
+	r = place_descriptors(child);
+	if (r < 0)
+		return r;
+	*ret_step = STEP_GROUPS;
+	if (spec->set_ids && setgroups(spec->n_groups, spec->groups) < 0)
+		return -errno;
+	*ret_step = STEP_GROUP;
+	if (spec->set_ids && setresgid(spec->gid, spec->gid, spec->gid) < 0)
+		return -errno;
+	*ret_step = STEP_USER;
+	if (spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0)
+		return -errno;
+	/* As the user: root may not be able to go where the user can (NFS, FUSE). */
+	*ret_step = STEP_DIRECTORY;
+	if (spec->directory && chdir(spec->directory) < 0)
+		return -errno;
+	return 0;
+}
+
+static void __attribute__((noreturn)) run_child(struct child *child)
+{
+	struct failure failure;
+
+	failure.error = -become(child, &failure.step);
+	if (failure.error == 0) {
+		if (child->listen_pid)
+			write_pid(child->listen_pid);
+		failure.step = STEP_EXEC;
+		execve(child->spec->executable, child->argv, child->environment);
+		failure.error = errno;
+	}
+	if (write(child->report_fd, &failure, sizeof(failure)) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/* ---- the parent ----------------------------------------------------------------------------- */
+
+static int say_failure(const struct launch_spec *spec, const struct failure *failure,
+		       struct error *err)
+{
+	int r = -failure->error;
+
+	switch (failure->step) {
+	case STEP_CGROUP:
+		return error_set(err, r, "join cgroup %s", spec->cgroup);
+	case STEP_SESSION:
+		return error_set(err, r, "setsid");
+	case STEP_DESCRIPTORS:
+		return error_set(err, r, "pass descriptors");
+	case STEP_GROUPS:
+		return error_set(err, r, "set supplementary groups");
+	case STEP_GROUP:
+		return error_set(err, r, "set gid %u", spec->gid);
+	case STEP_USER:
+		return error_set(err, r, "set uid %u", spec->uid);
+	case STEP_DIRECTORY:
+		return error_set(err, r, "chdir %s", spec->directory);
+	case STEP_EXEC:
+		break;
+	}
+	/* execve(2): ENOENT also where the interpreter of a script or program is missing. */
+	if (r == -ENOENT && access(spec->executable, F_OK) == 0)
+		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
+				  spec->executable);
+	return error_set(err, r, "exec %s", spec->executable);
+}
+
+/* Wait for the pipe's end (exec closed it) or the failure in it. */
+static int await_exec(const struct launch *launch, int fd, struct error *err)
+{
+	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + launch->timeout_ms;
+	struct pollfd poller = {.fd = fd, .events = POLLIN};
+	struct failure failure;
+	ssize_t n;
+	int r;
+
+	do {
+		r = poll(&poller, 1, (int)(end_ms - now_ms));
+		now_ms = clock_monotonic_ms();
+	} while (r < 0 && errno == EINTR && now_ms < end_ms);
+	if (r <= 0)
+		return error_text(err, -ETIMEDOUT, "exec %s: not done after %u ms",
+				  launch->spec->executable, launch->timeout_ms);
+	do
+		n = read(fd, &failure, sizeof(failure));
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return 0;
+	if (n != (ssize_t)sizeof(failure))
+		return error_text(err, -EIO, "exec %s: no answer", launch->spec->executable);
+	return say_failure(launch->spec, &failure, err);
+}
+
+/* A child in uninterruptible sleep is left to whoever reaps the agent's children. */
+static void discard_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	for (int i = 0; i < 100; i++) {
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			return;
+		poll(NULL, 0, 10);
+	}
+}
+
+static int run(const struct launch *launch, struct child *child, pid_t *ret_pid, struct error *err)
+{
+	cleanup_close int reader = -1, writer = -1;
+	int pipe_fds[2], r;
+	pid_t pid;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return error_set(err, -errno, "pipe");
+	reader = pipe_fds[0];
+	writer = pipe_fds[1];
+	child->report_fd = writer;
+	pid = fork();
+	if (pid < 0)
+		return error_set(err, -errno, "fork");
+	if (pid == 0)
+		run_child(child);
+	close(TAKE_FD(writer));
+	r = await_exec(launch, reader, err);
+	if (r < 0) {
+		discard_child(pid);
+		return r;
+	}
+	*ret_pid = pid;
+	return 0;
+}
+
+static int expand_all(const struct launch *launch, struct child *child, struct error *err)
+{
+	int fds[PROTOCOL_SOCKETS_MAX], r;
+	struct expand_values values = {
+		.fds = fds,
+		.n_fds = launch->listeners->n,
+		.generation = launch->spec->generation,
+		.instance = launch->spec->instance,
+	};
+
+	for (int i = 0; i < (int)launch->listeners->n; i++)
+		fds[i] = LAUNCH_FDS_START + i;
+	r = expand_vector(launch->spec->argv, &values, &child->argv);
+	if (r == 0)
+		r = make_environment(launch, &values, &child->environment, &child->listen_pid);
+	if (r == -EINVAL)
+		return error_text(err, r, "{fd} or {fds:} is used, but nothing is listened on");
+	if (r < 0)
+		return error_set(err, r, "expand the command and environment");
+	return 0;
+}
+
+int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
+{
+	struct child child = {.spec = launch->spec, .cgroup_fd = -1};
+	cleanup_close int null = -1, cgroup = -1;
+	int r;
+
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0)
+		return error_set(err, -errno, "/dev/null");
+	r = processes_open_join(launch->processes, &cgroup, err);
+	if (r < 0)
+		return r;
+	child.cgroup_fd = cgroup;
+	child.from[child.n++] = null;
+	child.from[child.n++] = launch->stdout_fd;
+	child.from[child.n++] = launch->stderr_fd;
+	for (size_t i = 0; i < launch->listeners->n; i++)
+		child.from[child.n++] = launch->listeners->list[i].fd;
+	r = expand_all(launch, &child, err);
+	if (r == 0)
+		r = run(launch, &child, ret_pid, err);
+	expand_vector_free(child.argv);
+	expand_vector_free(child.environment);
+	return r;
+}

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/lifecycle.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What a handler works on: the machine, what happened, when, and where the actions go. */
+struct step {
+	struct lifecycle *lifecycle;
+	const struct lifecycle_event *event;
+	uint64_t now_ms;
+	struct lifecycle_actions *actions;
+};
+
+typedef void (*handler)(struct step *step);
+
+static struct lifecycle_action *act(struct step *step, enum lifecycle_action_type type)
+{
+	struct lifecycle_actions *actions = step->actions;
+
+	assert(actions->n < LIFECYCLE_ACTIONS_MAX);
+	actions->list[actions->n] = (struct lifecycle_action){.type = type};
+	return &actions->list[actions->n++];
+}
+
+static void act_close(struct step *step)
+{
+	if (step->lifecycle->closed)
+		return;
+	step->lifecycle->closed = true;
+	act(step, LIFECYCLE_DO_CLOSE);
+}
+
+static void act_signal(struct step *step, int signal)
+{
+	if (signal != 0 && step->lifecycle->alive)
+		act(step, LIFECYCLE_DO_SIGNAL)->signal = signal;
+}
+
+static void act_timer(struct step *step, uint64_t at_ms)
+{
+	act(step, LIFECYCLE_DO_TIMER)->at_ms = at_ms;
+}
+
+static void act_report_left(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	if (!lifecycle->leaving || lifecycle->left)
+		return;
+	lifecycle->left = true;
+	act(step, LIFECYCLE_DO_REPORT_LEFT)->forced = lifecycle->forced;
+}
+
+/* ---- restarts ------------------------------------------------------------------------------- */
+
+static uint32_t restarts_in_window(const struct lifecycle *lifecycle, uint64_t now_ms)
+{
+	const struct lifecycle_policy *policy = &lifecycle->policy;
+	size_t n = lifecycle->n_restarts;
+	uint32_t count = 0;
+
+	if (n > LIFECYCLE_RESTARTS_MAX)
+		n = LIFECYCLE_RESTARTS_MAX;
+	for (size_t i = 0; i < n; i++)
+		if (policy->restart_window_ms == 0 ||
+		    now_ms - lifecycle->restarts_at_ms[i] < policy->restart_window_ms)
+			count++;
+	return count;
+}
+
+static uint32_t restart_delay(const struct lifecycle_policy *policy, uint32_t restarts)
+{
+	uint64_t delay = policy->restart_delay_ms;
+
+	for (uint32_t i = 0; i < restarts && delay < policy->restart_delay_max_ms; i++)
+		delay *= 2;
+	return delay < policy->restart_delay_max_ms ? (uint32_t)delay
+						    : policy->restart_delay_max_ms;
+}
+
+/* May the server be started again? Then the restart is counted and its delay returned. */
+static bool take_restart(struct lifecycle *lifecycle, uint64_t now_ms, uint32_t *ret_delay_ms)
+{
+	uint32_t restarts = restarts_in_window(lifecycle, now_ms);
+
+	if (!lifecycle->steady || restarts >= lifecycle->policy.restart_max)
+		return false;
+	lifecycle->restarts_at_ms[lifecycle->n_restarts++ % LIFECYCLE_RESTARTS_MAX] = now_ms;
+	*ret_delay_ms = restart_delay(&lifecycle->policy, restarts);
+	return true;
+}
+
+/* ---- handlers ------------------------------------------------------------------------------- */
+
+static void on_begin(struct step *step)
+{
+	if (step->lifecycle->spawning)
+		return;
+	step->lifecycle->spawning = true;
+	act(step, LIFECYCLE_DO_SPAWN);
+}
+
+static void on_spawned(struct step *step)
+{
+	if (!step->lifecycle->spawning)
+		return;
+	step->lifecycle->spawning = false;
+	step->lifecycle->alive = true;
+	step->lifecycle->state = AGENT_RUNNING;
+}
+
+/* It was being started when it was told to leave. */
+static void on_spawned_while_leaving(struct step *step)
+{
+	if (!step->lifecycle->spawning)
+		return;
+	step->lifecycle->spawning = false;
+	step->lifecycle->alive = true;
+	act_signal(step, step->lifecycle->signal);
+}
+
+static void on_spawned_too_late(struct step *step)
+{
+	if (!step->lifecycle->spawning)
+		return;
+	step->lifecycle->spawning = false;
+	step->lifecycle->alive = true;
+	step->lifecycle->killed = true;
+	act(step, LIFECYCLE_DO_KILL);
+}
+
+static void on_spawn_failed_late(struct step *step)
+{
+	step->lifecycle->spawning = false;
+}
+
+/* The emptiness that was seen while it was being started did not count. */
+static void on_spawn_failed_while_killing(struct step *step)
+{
+	if (!step->lifecycle->spawning)
+		return;
+	step->lifecycle->spawning = false;
+	act(step, LIFECYCLE_DO_KILL);
+}
+
+static void delay(struct step *step, uint32_t delay_ms)
+{
+	struct lifecycle_action *action = act(step, LIFECYCLE_DO_REPORT_EXITED);
+
+	action->restarting = true;
+	action->restart_ms = delay_ms;
+	step->lifecycle->state = AGENT_DELAYING;
+	act_timer(step, step->now_ms + delay_ms);
+}
+
+static void on_spawn_failed(struct step *step)
+{
+	uint32_t delay_ms;
+
+	if (!step->lifecycle->spawning)
+		return;
+	step->lifecycle->spawning = false;
+	if (take_restart(step->lifecycle, step->now_ms, &delay_ms)) {
+		delay(step, delay_ms);
+		return;
+	}
+	step->lifecycle->state = AGENT_FAILED;
+	act_close(step);
+	act(step, LIFECYCLE_DO_REPORT_FAILED);
+}
+
+static void on_exited(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+	uint32_t delay_ms;
+
+	lifecycle->alive = false;
+	if (take_restart(lifecycle, step->now_ms, &delay_ms)) {
+		act(step, LIFECYCLE_DO_KILL);
+		delay(step, delay_ms);
+		return;
+	}
+	lifecycle->state = AGENT_FAILED;
+	/* First of all: what is queued migrates to somebody who answers. */
+	act_close(step);
+	act(step, LIFECYCLE_DO_KILL);
+	act(step, LIFECYCLE_DO_REPORT_EXITED);
+	if (lifecycle->steady)
+		act(step, LIFECYCLE_DO_REPORT_FAILED);
+}
+
+static void on_exited_while_leaving(struct step *step)
+{
+	if (!step->lifecycle->alive)
+		return;
+	step->lifecycle->alive = false;
+	act(step, LIFECYCLE_DO_REPORT_EXITED);
+}
+
+static void on_delay_over(struct step *step)
+{
+	step->lifecycle->state = AGENT_STARTING;
+	step->lifecycle->spawning = true;
+	act(step, LIFECYCLE_DO_SPAWN);
+}
+
+static void on_steady(struct step *step)
+{
+	step->lifecycle->steady = step->event->on;
+}
+
+/* A restart was announced; when it is called off, that must be said too. */
+static void on_steady_while_delaying(struct step *step)
+{
+	step->lifecycle->steady = step->event->on;
+	if (step->event->on)
+		return;
+	step->lifecycle->state = AGENT_FAILED;
+	act_close(step);
+	act(step, LIFECYCLE_DO_REPORT_FAILED);
+}
+
+static void on_leave(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	lifecycle->leaving = true;
+	lifecycle->signal = step->event->signal;
+	lifecycle->state = AGENT_LEAVING;
+	/* A duplicate outliving the server's own close would swallow connections. */
+	act_close(step);
+	act_signal(step, lifecycle->signal);
+	act(step, LIFECYCLE_DO_WATCH_LISTENERS);
+	act_timer(step, step->now_ms + step->event->timeout_ms);
+}
+
+/* No server runs: there is nothing to wait for. */
+static void on_leave_dead(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	if (lifecycle->spawning) {
+		on_leave(step);
+		return;
+	}
+	lifecycle->leaving = true;
+	lifecycle->state = AGENT_LEFT;
+	act_close(step);
+	act_report_left(step);
+}
+
+/* Everything is ending anyway: reported when the listeners are gone, at the latest at the end. */
+static void on_leave_late(struct step *step)
+{
+	step->lifecycle->leaving = true;
+}
+
+static void on_listeners_gone(struct step *step)
+{
+	step->lifecycle->state = AGENT_LEFT;
+	act_report_left(step);
+}
+
+static void on_listeners_gone_late(struct step *step)
+{
+	act_report_left(step);
+}
+
+static void on_leave_timeout(struct step *step)
+{
+	step->lifecycle->forced = true;
+	step->lifecycle->state = AGENT_LEFT;
+	act(step, LIFECYCLE_DO_SHUT_LISTENERS);
+	act_report_left(step);
+}
+
+static void kill_all(struct step *step)
+{
+	step->lifecycle->state = AGENT_KILLING;
+	act(step, LIFECYCLE_DO_KILL);
+	act_timer(step, step->now_ms + LIFECYCLE_KILL_MS);
+}
+
+static void on_stop(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	act_close(step);
+	if (!lifecycle->alive) {
+		kill_all(step);
+		return;
+	}
+	lifecycle->state = AGENT_STOPPING;
+	lifecycle->stop_at_ms = step->now_ms + step->event->timeout_ms;
+	act_signal(step, step->event->signal);
+	act_timer(step, lifecycle->stop_at_ms);
+}
+
+static void on_stop_again(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+	uint64_t at_ms = step->now_ms + step->event->timeout_ms;
+
+	act_signal(step, step->event->signal);
+	if (at_ms >= lifecycle->stop_at_ms)
+		return;
+	lifecycle->stop_at_ms = at_ms;
+	act_timer(step, at_ms);
+}
+
+static void on_exited_while_stopping(struct step *step)
+{
+	step->lifecycle->alive = false;
+	kill_all(step);
+}
+
+static void on_stop_timeout(struct step *step)
+{
+	step->lifecycle->killed = true;
+	kill_all(step);
+}
+
+static void on_exited_while_killing(struct step *step)
+{
+	step->lifecycle->alive = false;
+}
+
+static void stopped(struct step *step)
+{
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	lifecycle->alive = false;
+	lifecycle->spawning = false;
+	lifecycle->state = AGENT_STOPPED;
+	act_report_left(step);
+	act(step, LIFECYCLE_DO_REPORT_STOPPED)->killed = lifecycle->killed;
+}
+
+static void on_empty(struct step *step)
+{
+	/* Nothing there yet, but it is coming. */
+	if (step->lifecycle->spawning)
+		return;
+	step->lifecycle->killed |= step->event->killed;
+	stopped(step);
+}
+
+/* Something does not die, not even of SIGKILL: no reason to wait for it for ever. */
+static void on_kill_timeout(struct step *step)
+{
+	step->lifecycle->killed = true;
+	stopped(step);
+}
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+/* What is not in the table is ignored. */
+static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
+	[AGENT_STARTING] =
+		{
+			[LIFECYCLE_BEGIN] = on_begin,
+			[LIFECYCLE_SPAWNED] = on_spawned,
+			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed,
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_LEAVE] = on_leave_dead,
+			[LIFECYCLE_STOP] = on_stop,
+		},
+	[AGENT_RUNNING] =
+		{
+			[LIFECYCLE_EXITED] = on_exited,
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_LEAVE] = on_leave,
+			[LIFECYCLE_STOP] = on_stop,
+		},
+	[AGENT_DELAYING] =
+		{
+			[LIFECYCLE_STEADY] = on_steady_while_delaying,
+			[LIFECYCLE_LEAVE] = on_leave_dead,
+			[LIFECYCLE_STOP] = on_stop,
+			[LIFECYCLE_TIMER] = on_delay_over,
+		},
+	[AGENT_FAILED] =
+		{
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_LEAVE] = on_leave_dead,
+			[LIFECYCLE_STOP] = on_stop,
+		},
+	[AGENT_LEAVING] =
+		{
+			[LIFECYCLE_SPAWNED] = on_spawned_while_leaving,
+			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_late,
+			[LIFECYCLE_EXITED] = on_exited_while_leaving,
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_STOP] = on_stop,
+			[LIFECYCLE_LISTENERS_GONE] = on_listeners_gone,
+			[LIFECYCLE_TIMER] = on_leave_timeout,
+		},
+	[AGENT_LEFT] =
+		{
+			[LIFECYCLE_SPAWNED] = on_spawned_too_late,
+			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_late,
+			[LIFECYCLE_EXITED] = on_exited_while_leaving,
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_STOP] = on_stop,
+		},
+	[AGENT_STOPPING] =
+		{
+			[LIFECYCLE_EXITED] = on_exited_while_stopping,
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_LEAVE] = on_leave_late,
+			[LIFECYCLE_STOP] = on_stop_again,
+			[LIFECYCLE_LISTENERS_GONE] = on_listeners_gone_late,
+			[LIFECYCLE_TIMER] = on_stop_timeout,
+		},
+	[AGENT_KILLING] =
+		{
+			[LIFECYCLE_SPAWNED] = on_spawned_too_late,
+			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_while_killing,
+			[LIFECYCLE_EXITED] = on_exited_while_killing,
+			[LIFECYCLE_STEADY] = on_steady,
+			[LIFECYCLE_LEAVE] = on_leave_late,
+			[LIFECYCLE_LISTENERS_GONE] = on_listeners_gone_late,
+			[LIFECYCLE_EMPTY] = on_empty,
+			[LIFECYCLE_TIMER] = on_kill_timeout,
+		},
+	[AGENT_STOPPED] = {0},
+};
+
+void lifecycle_init(struct lifecycle *lifecycle, const struct lifecycle_policy *policy)
+{
+	*lifecycle = (struct lifecycle){.policy = *policy, .state = AGENT_STARTING};
+	if (lifecycle->policy.restart_max > LIFECYCLE_RESTARTS_MAX)
+		lifecycle->policy.restart_max = LIFECYCLE_RESTARTS_MAX;
+}
+
+void lifecycle_step(struct lifecycle *lifecycle, const struct lifecycle_event *event,
+		    uint64_t now_ms, struct lifecycle_actions *ret)
+{
+	struct step step = {
+		.lifecycle = lifecycle,
+		.event = event,
+		.now_ms = now_ms,
+		.actions = ret,
+	};
+	handler handle;
+
+	assert(lifecycle->state < _AGENT_STATE_COUNT && event->type < _LIFECYCLE_EVENT_COUNT);
+	ret->n = 0;
+	handle = handlers[lifecycle->state][event->type];
+	if (handle)
+		handle(&step);
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A server may make cgroups of its own below its leaf; deeper ones are not looked into. */
+#define DEPTH_MAX 8
+
+struct processes {
+	char *cgroup;            /* absolute path of the leaf, or NULL */
+	char relative[PATH_MAX]; /* the leaf as /proc/PID/cgroup shows it; "": not known yet */
+	char former[PATH_MAX];   /* where the agent was before processes_enter() */
+};
+
+struct pid_list {
+	pid_t *pids;
+	size_t n;
+	size_t size;
+};
+
+int processes_new(const char *cgroup, struct processes **ret)
+{
+	struct processes *processes = calloc(1, sizeof(*processes));
+
+	if (!processes)
+		return -ENOMEM;
+	if (cgroup) {
+		processes->cgroup = strdup(cgroup);
+		if (!processes->cgroup) {
+			free(processes);
+			return -ENOMEM;
+		}
+	}
+	*ret = processes;
+	return 0;
+}
+
+void processes_free(struct processes *processes)
+{
+	if (!processes)
+		return;
+	free(processes->cgroup);
+	free(processes);
+}
+
+/* ---- the agent's own place ------------------------------------------------------------------ */
+
+/* The path in the line "0::PATH" of /proc/PID/cgroup (cgroups(7)); @pid 0: of the agent. */
+static int read_cgroup(pid_t pid, char ret[static PATH_MAX])
+{
+	char line[PATH_MAX + 64];
+	char path[64];
+	int r = -ENOENT;
+	FILE *file;
+
+	if (pid == 0)
+		snprintf(path, sizeof(path), "/proc/self/cgroup");
+	else
+		snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::", 3) != 0)
+			continue;
+		if (strlen(line + 3) >= PATH_MAX)
+			break;
+		strcpy(ret, line + 3);
+		r = 0;
+		break;
+	}
+	if (r < 0 && ferror(file))
+		r = -ESRCH; /* it ended while its file was being read */
+	fclose(file);
+	return r;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+static int leaf_file(const struct processes *processes, const char *name, char ret[static PATH_MAX])
+{
+	int n = snprintf(ret, PATH_MAX, "%s/%s", processes->cgroup, name);
+
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int processes_enter(struct processes *processes, struct error *err)
+{
+	char path[PATH_MAX], pid[16];
+	size_t n_own, n_leaf;
+	int r;
+
+	if (!processes->cgroup)
+		return 0;
+	r = read_cgroup(0, processes->former);
+	if (r < 0)
+		return error_set(err, r, "cgroup of the agent");
+	r = leaf_file(processes, "cgroup.procs", path);
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	if (r == 0)
+		r = write_text(path, pid);
+	if (r < 0)
+		return error_set(err, r, "join cgroup %s", processes->cgroup);
+	r = read_cgroup(0, processes->relative);
+	if (r < 0)
+		return error_set(err, r, "cgroup of the agent");
+	n_own = strlen(processes->relative);
+	n_leaf = strlen(processes->cgroup);
+	if (n_own > n_leaf || strcmp(processes->cgroup + n_leaf - n_own, processes->relative) != 0)
+		return error_text(err, -EINVAL, "cgroup %s: the kernel calls it %s",
+				  processes->cgroup, processes->relative);
+	return 0;
+}
+
+int processes_return(struct processes *processes, struct error *err)
+{
+	char path[2 * PATH_MAX + 32], pid[16];
+	size_t n_mount;
+	int r;
+
+	if (!processes->cgroup)
+		return 0;
+	/* The mount is what is left of the leaf's path without its name relative to the mount. */
+	n_mount = strlen(processes->cgroup) - strlen(processes->relative);
+	snprintf(path, sizeof(path), "%.*s%s/cgroup.procs", (int)n_mount, processes->cgroup,
+		 processes->former);
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	r = write_text(path, pid);
+	if (r < 0)
+		return error_set(err, r, "return to cgroup %s", processes->former);
+	return 0;
+}
+
+int processes_open_join(const struct processes *processes, int *ret_fd, struct error *err)
+{
+	char path[PATH_MAX];
+	int r;
+
+	*ret_fd = -1;
+	if (!processes->cgroup)
+		return 0;
+	r = leaf_file(processes, "cgroup.procs", path);
+	if (r == 0) {
+		*ret_fd = open(path, O_WRONLY | O_CLOEXEC);
+		r = *ret_fd < 0 ? -errno : 0;
+	}
+	return r < 0 ? error_set(err, r, "cgroup %s", processes->cgroup) : 0;
+}
+
+/* ---- who belongs to it ---------------------------------------------------------------------- */
+
+static int list_add(struct pid_list *list, pid_t pid)
+{
+	if (list->n >= PROCESSES_MAX)
+		return -E2BIG;
+	if (list->n == list->size) {
+		size_t size = list->size ? 2 * list->size : 64;
+		pid_t *pids = reallocarray(list->pids, size, sizeof(*pids));
+
+		if (!pids)
+			return -ENOMEM;
+		list->pids = pids;
+		list->size = size;
+	}
+	list->pids[list->n++] = pid;
+	return 0;
+}
+
+/* A cgroup that has gone meanwhile is an empty one. */
+static int list_cgroup(const char *path, int depth, struct pid_list *list)
+{
+	char name[PATH_MAX];
+	struct dirent *entry;
+	int pid, r = 0;
+	FILE *file;
+	DIR *dir;
+
+	if (snprintf(name, sizeof(name), "%s/cgroup.procs", path) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	file = fopen(name, "re");
+	if (!file)
+		return errno == ENOENT ? 0 : -errno;
+	/* 0: a process of another pid namespace; it cannot be reached from here. */
+	while (r == 0 && fscanf(file, "%d", &pid) == 1)
+		if (pid > 0 && pid != getpid())
+			r = list_add(list, pid);
+	fclose(file);
+	if (r < 0 || depth == 0)
+		return r;
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while (r == 0 && (entry = readdir(dir))) {
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		if (snprintf(name, sizeof(name), "%s/%s", path, entry->d_name) < (int)sizeof(name))
+			r = list_cgroup(name, depth - 1, list);
+	}
+	closedir(dir);
+	return r;
+}
+
+/* The parent and the state of @pid (proc(5)); -ESRCH where it has gone. */
+static int read_stat(pid_t pid, pid_t *ret_parent, char *ret_state)
+{
+	char path[64], text[512];
+	const char *end;
+	int parent;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -ESRCH;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return -ESRCH;
+	text[n] = '\0';
+	/* The name in parentheses may hold anything, parentheses too. */
+	end = strrchr(text, ')');
+	if (!end || sscanf(end + 1, " %c %d", ret_state, &parent) != 2)
+		return -EIO;
+	*ret_parent = parent;
+	return 0;
+}
+
+struct relation {
+	pid_t pid;
+	pid_t parent;
+	bool zombie;
+	bool ours;
+};
+
+static int read_relations(struct relation **ret, size_t *ret_n)
+{
+	cleanup_free struct relation *relations = NULL;
+	size_t n = 0, size = 0;
+	struct dirent *entry;
+	DIR *dir = opendir("/proc");
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (r == 0 && n < PROCESSES_MAX && (entry = readdir(dir))) {
+		struct relation relation = {.pid = (pid_t)strtol(entry->d_name, NULL, 10)};
+		char state;
+
+		if (relation.pid <= 0 || read_stat(relation.pid, &relation.parent, &state) < 0)
+			continue;
+		relation.zombie = state == 'Z' || state == 'X';
+		if (n == size) {
+			void *grown;
+
+			size = size ? 2 * size : 256;
+			grown = reallocarray(relations, size, sizeof(*relations));
+			if (!grown) {
+				r = -ENOMEM;
+				break;
+			}
+			relations = grown;
+		}
+		relations[n++] = relation;
+	}
+	closedir(dir);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(relations);
+	*ret_n = n;
+	return 0;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+	pid_t x = ((const struct relation *)a)->pid, y = ((const struct relation *)b)->pid;
+
+	return (x > y) - (x < y);
+}
+
+static bool parent_is_ours(const struct relation *relations, size_t n, pid_t parent)
+{
+	const struct relation key = {.pid = parent}, *found;
+
+	if (parent == getpid())
+		return true;
+	found = bsearch(&key, relations, n, sizeof(*relations), compare_pids);
+	return found && found->ours;
+}
+
+static int list_descendants(struct pid_list *list)
+{
+	cleanup_free struct relation *relations = NULL;
+	bool grown = true;
+	size_t n = 0;
+	int r;
+
+	r = read_relations(&relations, &n);
+	if (r < 0)
+		return r;
+	qsort(relations, n, sizeof(*relations), compare_pids);
+	/* At most one round for each level of the tree. */
+	while (grown) {
+		grown = false;
+		for (size_t i = 0; i < n; i++) {
+			if (relations[i].ours || !parent_is_ours(relations, n, relations[i].parent))
+				continue;
+			relations[i].ours = true;
+			grown = true;
+		}
+	}
+	for (size_t i = 0; i < n && r == 0; i++)
+		if (relations[i].ours && !relations[i].zombie)
+			r = list_add(list, relations[i].pid);
+	return r;
+}
+
+int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *ret_n)
+{
+	struct pid_list list = {0};
+	int r;
+
+	if (processes->cgroup)
+		r = list_cgroup(processes->cgroup, DEPTH_MAX, &list);
+	else
+		r = list_descendants(&list);
+	if (r < 0) {
+		free(list.pids);
+		return r;
+	}
+	*ret_pids = list.pids;
+	*ret_n = list.n;
+	return 0;
+}
+
+int processes_any(const struct processes *processes)
+{
+	cleanup_free pid_t *pids = NULL;
+	size_t n = 0;
+	int r;
+
+	r = processes_list(processes, &pids, &n);
+	return r < 0 ? r : n > 0;
+}
+
+int processes_contain(const struct processes *processes, pid_t pid)
+{
+	char path[PATH_MAX];
+	size_t n = strlen(processes->relative);
+	pid_t parent = pid;
+	char state;
+	int r;
+
+	if (pid <= 1)
+		return 0;
+	if (processes->cgroup) {
+		r = read_cgroup(pid, path);
+		if (r < 0)
+			return r;
+		return n > 0 && strncmp(path, processes->relative, n) == 0 &&
+		       (path[n] == '\0' || path[n] == '/');
+	}
+	r = read_stat(pid, &parent, &state);
+	while (r == 0 && parent > 1 && parent != getpid())
+		r = read_stat(parent, &parent, &state);
+	return r < 0 ? r : parent == getpid();
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+int processes_kill(const struct processes *processes)
+{
+	cleanup_free pid_t *pids = NULL;
+	char path[PATH_MAX];
+	size_t n = 0;
+	int r;
+
+	if (processes->cgroup && leaf_file(processes, "cgroup.kill", path) == 0 &&
+	    write_text(path, "1") == 0)
+		return 0;
+	r = processes_list(processes, &pids, &n);
+	for (size_t i = 0; i < n && r == 0; i++)
+		if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
+			r = -errno;
+	return r;
+}

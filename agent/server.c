@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Children reaped at a time; others wait as zombies for the next SIGCHLD. */
+#define REAP_MAX 4096
+
+struct server {
+	sd_event *event;
+	server_handler on_exited;
+	void *userdata;
+	pid_t pid;
+	int pidfd;
+	sd_event_source *child_source;
+	sd_event_source *pidfd_source;
+};
+
+static void forget(struct server *server)
+{
+	server->pidfd_source = sd_event_source_disable_unref(server->pidfd_source);
+	if (server->pidfd >= 0)
+		close(TAKE_FD(server->pidfd));
+	server->pid = 0;
+}
+
+static void ended(struct server *server, const siginfo_t *info)
+{
+	forget(server);
+	if (info->si_code == CLD_EXITED)
+		server->on_exited(info->si_status, 0, server->userdata);
+	else
+		server->on_exited(0, info->si_status, server->userdata);
+}
+
+void server_reap(struct server *server)
+{
+	for (int i = 0; i < REAP_MAX; i++) {
+		siginfo_t info = {0};
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+			return;
+		if (info.si_pid == server->pid)
+			ended(server, &info);
+	}
+}
+
+static int on_child(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	(void)source;
+	(void)info;
+	server_reap(userdata);
+	return 0;
+}
+
+static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct server *server = userdata;
+	siginfo_t info = {0};
+
+	(void)source;
+	(void)events;
+	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
+		if (errno != ECHILD)
+			return 0;
+		/* Somebody else's child: it has ended, and how is not known. */
+		info.si_code = CLD_EXITED;
+		info.si_status = 0;
+	} else if (info.si_pid == 0) {
+		return 0;
+	}
+	ended(server, &info);
+	return 0;
+}
+
+int server_new(sd_event *event, server_handler on_exited, void *userdata, struct server **ret,
+	       struct error *err)
+{
+	cleanup(server_free) struct server *server = calloc(1, sizeof(*server));
+	sigset_t mask;
+	int r;
+
+	if (!server)
+		return error_set(err, -ENOMEM, "server");
+	server->event = sd_event_ref(event);
+	server->on_exited = on_exited;
+	server->userdata = userdata;
+	server->pidfd = -1;
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+		return error_set(err, -errno, "block SIGCHLD");
+	r = sd_event_add_signal(event, &server->child_source, SIGCHLD, on_child, server);
+	if (r < 0)
+		return error_set(err, r, "watch SIGCHLD");
+	*ret = TAKE_PTR(server);
+	return 0;
+}
+
+void server_free(struct server *server)
+{
+	if (!server)
+		return;
+	forget(server);
+	sd_event_source_disable_unref(server->child_source);
+	sd_event_unref(server->event);
+	free(server);
+}
+
+int server_watch(struct server *server, pid_t pid, struct error *err)
+{
+	int pidfd, r;
+
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0)
+		return error_set(err, -errno, "watch pid %d", (int)pid);
+	forget(server);
+	server->pid = pid;
+	server->pidfd = pidfd;
+	r = sd_event_add_io(server->event, &server->pidfd_source, pidfd, EPOLLIN, on_pidfd, server);
+	if (r < 0)
+		return error_set(err, r, "watch pid %d", (int)pid);
+	return 0;
+}
+
+pid_t server_pid(const struct server *server)
+{
+	return server->pid;
+}
+
+int server_signal(const struct server *server, int signal)
+{
+	if (server->pidfd < 0)
+		return -ESRCH;
+	return pidfd_send_signal(server->pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/control.h"
+
+#define ORDERS_MAX 16
+#define NOBODY     65534
+
+struct fixture {
+	char folder[64];
+	struct sockaddr_un address;
+	sd_event *event;
+	struct control *control;
+	int attached[2];
+	size_t n_attached;
+	size_t n_connected;
+	struct order orders[ORDERS_MAX];
+	size_t n_orders;
+};
+
+static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_t *ret_n,
+		     void *userdata)
+{
+	struct fixture *fixture = userdata;
+
+	strcpy(ret->service, "web");
+	ret->generation = 3;
+	ret->agent_pid = getpid();
+	ret->state = AGENT_RUNNING;
+	ret->n_sockets = *ret_n = fixture->n_attached;
+	for (size_t i = 0; i < fixture->n_attached; i++) {
+		fds[i] = fixture->attached[i];
+		ret->sockets[i].cookie = i;
+		strcpy(ret->sockets[i].address, "127.0.0.1:80");
+	}
+}
+
+static void on_connected(void *userdata)
+{
+	((struct fixture *)userdata)->n_connected++;
+}
+
+static void on_order(const struct order *order, void *userdata)
+{
+	struct fixture *fixture = userdata;
+
+	assert_true(fixture->n_orders < ORDERS_MAX);
+	fixture->orders[fixture->n_orders++] = *order;
+}
+
+static int setup(void **data)
+{
+	static const struct control_handlers handlers = {
+		.on_hello = on_hello,
+		.on_connected = on_connected,
+		.on_order = on_order,
+	};
+	static struct fixture fixture;
+	struct error err;
+	int fd;
+
+	memset(&fixture, 0, sizeof(fixture));
+	strcpy(fixture.folder, "/tmp/test_control.XXXXXX");
+	if (!mkdtemp(fixture.folder) || chmod(fixture.folder, 0755) < 0)
+		return -1;
+	fixture.address.sun_family = AF_UNIX;
+	snprintf(fixture.address.sun_path, sizeof(fixture.address.sun_path), "%s/sock",
+		 fixture.folder);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&fixture.address, sizeof(fixture.address)) < 0 ||
+	    chmod(fixture.address.sun_path, 0666) < 0 || listen(fd, 5) < 0)
+		return -1;
+	fixture.attached[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	fixture.attached[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	*data = &fixture;
+	if (sd_event_new(&fixture.event) < 0)
+		return -1;
+	return control_new(fixture.event, fd, &handlers, &fixture, &fixture.control, &err);
+}
+
+static int teardown(void **data)
+{
+	struct fixture *fixture = *data;
+
+	control_free(fixture->control);
+	sd_event_unref(fixture->event);
+	close(fixture->attached[0]);
+	close(fixture->attached[1]);
+	(void)unlink(fixture->address.sun_path);
+	return rmdir(fixture->folder);
+}
+
+/* Handle all that has happened. */
+static void turn(struct fixture *fixture)
+{
+	for (int i = 0; i < 1000; i++)
+		if (sd_event_run(fixture->event, 0) == 0)
+			return;
+	fail_msg("the event loop is busy for ever");
+}
+
+static int open_connection(struct fixture *fixture)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&fixture->address, sizeof(fixture->address)), 0);
+	turn(fixture);
+	return fd;
+}
+
+/* The next report; its descriptors are closed after they have been counted. */
+static int next_report(int fd, struct report *ret, size_t *ret_n_fds)
+{
+	char text[PROTOCOL_MESSAGE_MAX + 1];
+	int fds[PROTOCOL_FDS_MAX];
+	struct error err;
+	size_t length;
+	int r;
+
+	r = message_receive(fd, text, sizeof(text), &length, fds, PROTOCOL_FDS_MAX, ret_n_fds);
+	if (r < 0)
+		return r;
+	if (length == 0)
+		return -ENOTCONN;
+	for (size_t i = 0; i < *ret_n_fds; i++) {
+		struct stat got, expected;
+
+		assert_int_equal(fstat(fds[i], &got), 0);
+		assert_int_equal(stat(i == 0 ? "/dev/null" : "/dev/zero", &expected), 0);
+		assert_true(got.st_rdev == expected.st_rdev);
+		close(fds[i]);
+	}
+	return report_decode(text, length, ret, &err);
+}
+
+static void check_hello(int fd, size_t n_expected)
+{
+	struct report report;
+	size_t n_fds;
+
+	assert_int_equal(next_report(fd, &report, &n_fds), 0);
+	assert_int_equal(report.type, REPORT_HELLO);
+	assert_int_equal(report.version, PROTOCOL_VERSION);
+	assert_string_equal(report.service, "web");
+	assert_int_equal(report.n_sockets, n_expected);
+	assert_int_equal(n_fds, n_expected);
+}
+
+static void send_text(struct fixture *fixture, int fd, const char *text)
+{
+	assert_int_equal(message_send(fd, text, strlen(text), NULL, 0), 0);
+	turn(fixture);
+}
+
+static const char steady[] = "{\"type\": \"steady\", \"on\": true}";
+
+static void test_control_connection_is_greeted_with_sockets(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd;
+
+	fixture->n_attached = 2;
+	assert_false(control_connected(fixture->control));
+	fd = open_connection(fixture);
+	check_hello(fd, 2);
+	assert_true(control_connected(fixture->control));
+	assert_int_equal(fixture->n_connected, 1);
+	close(fd);
+	turn(fixture);
+	assert_false(control_connected(fixture->control));
+	fixture->n_attached = 0;
+	fd = open_connection(fixture);
+	check_hello(fd, 0);
+	close(fd);
+}
+
+static void test_control_newer_connection_replaces_older(void **data)
+{
+	struct fixture *fixture = *data;
+	struct report report;
+	size_t n_fds;
+	int older = open_connection(fixture), newer = open_connection(fixture);
+
+	check_hello(older, 0);
+	check_hello(newer, 0);
+	assert_int_equal(next_report(older, &report, &n_fds), -ENOTCONN);
+	send_text(fixture, newer, steady);
+	assert_int_equal(fixture->n_orders, 1);
+	report = (struct report){.type = REPORT_STARTED, .pid = 4711};
+	control_send(fixture->control, &report);
+	assert_int_equal(next_report(newer, &report, &n_fds), 0);
+	assert_int_equal(report.type, REPORT_STARTED);
+	assert_int_equal(report.pid, 4711);
+	close(older);
+	close(newer);
+}
+
+static void test_control_orders_are_decoded(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd = open_connection(fixture);
+
+	send_text(fixture, fd, steady);
+	send_text(fixture, fd, "{\"type\": \"leave\", \"signal\": 3, \"timeout_ms\": 1500}");
+	send_text(fixture, fd, "{\"type\": \"stop\", \"signal\": 0, \"timeout_ms\": 0}");
+	assert_int_equal(fixture->n_orders, 3);
+	assert_int_equal(fixture->orders[0].type, ORDER_STEADY);
+	assert_true(fixture->orders[0].on);
+	assert_int_equal(fixture->orders[1].type, ORDER_LEAVE);
+	assert_int_equal(fixture->orders[1].signal, 3);
+	assert_int_equal(fixture->orders[1].timeout_ms, 1500);
+	assert_int_equal(fixture->orders[2].type, ORDER_STOP);
+	close(fd);
+}
+
+static void test_control_bad_orders_are_ignored(void **data)
+{
+	static const char *const bad[] = {
+		"x",
+		"{}",
+		"[]",
+		"{\"type\": \"dance\"}",
+		"{\"type\": \"leave\"}",
+		"{\"type\": \"leave\", \"signal\": 3000, \"timeout_ms\": 1}",
+		"{\"type\": \"steady\", \"on\": 1}",
+	};
+	struct fixture *fixture = *data;
+	char *large = malloc(PROTOCOL_MESSAGE_MAX + 10);
+	int fd = open_connection(fixture);
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		send_text(fixture, fd, bad[i]);
+	assert_non_null(large);
+	memset(large, ' ', PROTOCOL_MESSAGE_MAX + 9);
+	large[PROTOCOL_MESSAGE_MAX + 9] = '\0';
+	send_text(fixture, fd, large);
+	free(large);
+	/* One that brings a descriptor along. */
+	assert_int_equal(message_send(fd, steady, sizeof(steady) - 1, &fixture->attached[0], 1), 0);
+	turn(fixture);
+	assert_int_equal(fixture->n_orders, 0);
+	assert_true(control_connected(fixture->control));
+	send_text(fixture, fd, steady);
+	assert_int_equal(fixture->n_orders, 1);
+	close(fd);
+}
+
+static void test_control_send_to_nobody_is_harmless(void **data)
+{
+	struct fixture *fixture = *data;
+	struct report report = {.type = REPORT_LEFT};
+	int fd;
+
+	control_send(fixture->control, &report);
+	fd = open_connection(fixture);
+	close(fd);
+	/* Gone, but not noticed yet. */
+	control_send(fixture->control, &report);
+	turn(fixture);
+	assert_false(control_connected(fixture->control));
+	/* And nothing was kept for the next one. */
+	fd = open_connection(fixture);
+	check_hello(fd, 0);
+	assert_int_equal(next_report(fd, &report, &(size_t){0}), -EAGAIN);
+	close(fd);
+}
+
+static void test_control_peer_that_does_not_read_is_dropped(void **data)
+{
+	struct fixture *fixture = *data;
+	struct report report = {.type = REPORT_EXITED};
+	int fd = open_connection(fixture), n = 0;
+
+	memset(report.tail, 'x', sizeof(report.tail) - 1);
+	while (control_connected(fixture->control) && n < 100000) {
+		control_send(fixture->control, &report);
+		n++;
+	}
+	assert_true(n > 1 && n < 100000);
+	close(fd);
+	fd = open_connection(fixture);
+	check_hello(fd, 0);
+	close(fd);
+}
+
+static void test_control_last_report_arrives_although_orders_are_unread(void **data)
+{
+	struct fixture *fixture = *data;
+	struct report report = {.type = REPORT_STOPPED};
+	int fd = open_connection(fixture);
+	size_t n_fds;
+
+	check_hello(fd, 0);
+	assert_int_equal(message_send(fd, steady, sizeof(steady) - 1, NULL, 0), 0);
+	control_send(fixture->control, &report);
+	control_free(fixture->control);
+	fixture->control = NULL;
+	assert_int_equal(next_report(fd, &report, &n_fds), 0);
+	assert_int_equal(report.type, REPORT_STOPPED);
+	assert_int_equal(next_report(fd, &report, &n_fds), -ENOTCONN);
+	close(fd);
+}
+
+static void test_control_unlink_removes_the_path(void **data)
+{
+	struct fixture *fixture = *data;
+
+	assert_int_equal(access(fixture->address.sun_path, F_OK), 0);
+	control_unlink(fixture->control);
+	assert_int_equal(access(fixture->address.sun_path, F_OK), -1);
+	control_unlink(fixture->control);
+}
+
+static void test_control_other_users_are_refused(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd, status;
+	pid_t pid;
+
+	if (geteuid() != 0) {
+		print_message("skipped: needs root (to become somebody else)\n");
+		skip();
+	}
+	fd = open_connection(fixture);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int other = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		char byte;
+
+		if (setresuid(NOBODY, NOBODY, NOBODY) < 0 ||
+		    connect(other, (struct sockaddr *)&fixture->address, sizeof(fixture->address)) <
+			    0)
+			_exit(1);
+		/* Nothing but the end. */
+		_exit(recv(other, &byte, 1, 0) == 0 ? 0 : 2);
+	}
+	while (waitpid(pid, &status, WNOHANG) == 0)
+		(void)sd_event_run(fixture->event, 10000);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	/* And the one that was there is still served. */
+	check_hello(fd, 0);
+	send_text(fixture, fd, steady);
+	assert_int_equal(fixture->n_orders, 1);
+	close(fd);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_control_connection_is_greeted_with_sockets),
+		TEST(test_control_newer_connection_replaces_older),
+		TEST(test_control_orders_are_decoded),
+		TEST(test_control_bad_orders_are_ignored),
+		TEST(test_control_send_to_nobody_is_harmless),
+		TEST(test_control_peer_that_does_not_read_is_dropped),
+		TEST(test_control_last_report_arrives_although_orders_are_unread),
+		TEST(test_control_unlink_removes_the_path),
+		TEST(test_control_other_users_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/server.h"
+
+#define DEADLINE_US 5000000
+
+struct fixture {
+	sd_event *event;
+	struct server *server;
+	int n_exits;
+	int exit_code;
+	int exit_signal;
+};
+
+static void on_exited(int exit_code, int exit_signal, void *userdata)
+{
+	struct fixture *fixture = userdata;
+
+	fixture->n_exits++;
+	fixture->exit_code = exit_code;
+	fixture->exit_signal = exit_signal;
+}
+
+static int setup(void **data)
+{
+	static struct fixture fixture;
+	struct error err;
+
+	memset(&fixture, 0, sizeof(fixture));
+	*data = &fixture;
+	if (sd_event_new(&fixture.event) < 0)
+		return -1;
+	return server_new(fixture.event, on_exited, &fixture, &fixture.server, &err);
+}
+
+static int teardown(void **data)
+{
+	struct fixture *fixture = *data;
+
+	server_free(fixture->server);
+	sd_event_unref(fixture->event);
+	return 0;
+}
+
+/* A child that ends with @status once @wait_fd is at its end. */
+static pid_t start(int status, int wait_fd)
+{
+	pid_t pid = fork();
+	char byte;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(wait_fd >= 0 && read(wait_fd, &byte, 1) != 0 ? 99 : status);
+	return pid;
+}
+
+static pid_t start_sleeper(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		signal(SIGUSR1, SIG_DFL);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+static void watch(struct fixture *fixture, pid_t pid)
+{
+	struct error err;
+
+	assert_int_equal(server_watch(fixture->server, pid, &err), 0);
+	assert_int_equal(server_pid(fixture->server), pid);
+}
+
+static void await_exit(struct fixture *fixture)
+{
+	for (int i = 0; i < 20 && fixture->n_exits == 0; i++)
+		assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_int_equal(fixture->n_exits, 1);
+	assert_int_equal(server_pid(fixture->server), 0);
+	/* And only once, although both its pidfd and SIGCHLD tell of it. */
+	while (sd_event_run(fixture->event, 0) > 0)
+		;
+	assert_int_equal(fixture->n_exits, 1);
+}
+
+static void test_server_exit_status_is_told(void **data)
+{
+	struct fixture *fixture = *data;
+
+	watch(fixture, start(7, -1));
+	await_exit(fixture);
+	assert_int_equal(fixture->exit_code, 7);
+	assert_int_equal(fixture->exit_signal, 0);
+	assert_int_equal(server_signal(fixture->server, SIGTERM), -ESRCH);
+}
+
+static void test_server_signal_ends_it_and_is_told(void **data)
+{
+	struct fixture *fixture = *data;
+
+	watch(fixture, start_sleeper());
+	assert_int_equal(server_signal(fixture->server, SIGUSR1), 0);
+	await_exit(fixture);
+	assert_int_equal(fixture->exit_code, 0);
+	assert_int_equal(fixture->exit_signal, SIGUSR1);
+}
+
+static void test_server_reap_tells_at_once(void **data)
+{
+	struct fixture *fixture = *data;
+	siginfo_t info;
+	pid_t pid = start(3, -1);
+
+	watch(fixture, pid);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	server_reap(fixture->server);
+	assert_int_equal(fixture->n_exits, 1);
+	assert_int_equal(fixture->exit_code, 3);
+	while (sd_event_run(fixture->event, 0) > 0)
+		;
+	assert_int_equal(fixture->n_exits, 1);
+}
+
+static void test_server_other_children_are_reaped_silently(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t main_pid = start_sleeper(), other = start(0, -1);
+
+	watch(fixture, main_pid);
+	for (int i = 0; i < 20 && kill(other, 0) == 0; i++)
+		assert_true(sd_event_run(fixture->event, DEADLINE_US) >= 0);
+	assert_int_equal(kill(other, 0), -1);
+	assert_int_equal(fixture->n_exits, 0);
+	server_signal(fixture->server, SIGKILL);
+	await_exit(fixture);
+}
+
+static void test_server_other_main_process_replaces_the_first(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t first = start_sleeper(), second = start_sleeper();
+
+	watch(fixture, first);
+	watch(fixture, second);
+	kill(first, SIGKILL);
+	for (int i = 0; i < 20 && kill(first, 0) == 0; i++)
+		assert_true(sd_event_run(fixture->event, DEADLINE_US) >= 0);
+	assert_int_equal(fixture->n_exits, 0);
+	kill(second, SIGKILL);
+	await_exit(fixture);
+	assert_int_equal(fixture->exit_signal, SIGKILL);
+}
+
+static void test_server_that_is_no_child_is_watched_too(void **data)
+{
+	struct fixture *fixture = *data;
+	int wires[2], hold[2];
+	pid_t parent, grandchild = 0;
+
+	assert_int_equal(pipe(wires), 0);
+	assert_int_equal(pipe(hold), 0);
+	parent = fork();
+	assert_true(parent >= 0);
+	if (parent == 0) {
+		close(hold[1]);
+		grandchild = start(5, hold[0]);
+		if (write(wires[1], &grandchild, sizeof(grandchild)) < 0 ||
+		    waitpid(grandchild, NULL, 0) < 0)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(wires[0], &grandchild, sizeof(grandchild)), sizeof(grandchild));
+	watch(fixture, grandchild);
+	close(hold[0]);
+	close(hold[1]);
+	await_exit(fixture); /* how it ended only its parent knows */
+	kill(parent, SIGKILL);
+	assert_int_equal(waitpid(parent, NULL, 0), parent);
+	close(wires[0]);
+	close(wires[1]);
+}
+
+static void test_server_watch_of_nobody_fails(void **data)
+{
+	struct fixture *fixture = *data;
+	struct error err;
+	pid_t pid = start(0, -1);
+
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(server_watch(fixture->server, pid, &err), -ESRCH);
+	assert_int_equal(server_pid(fixture->server), 0);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_server_exit_status_is_told),
+		TEST(test_server_signal_ends_it_and_is_told),
+		TEST(test_server_reap_tells_at_once),
+		TEST(test_server_other_children_are_reaped_silently),
+		TEST(test_server_other_main_process_replaces_the_first),
+		TEST(test_server_that_is_no_child_is_watched_too),
+		TEST(test_server_watch_of_nobody_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
