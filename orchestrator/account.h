@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * account: users and groups of the host (getpwnam_r(3) and relatives, so NSS decides).
+ *
+ * -ENOENT where there is none of that name or number; other errors are those of the lookup, which
+ * may say nothing about whether the user exists.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "common/cleanup.h"
+
+struct account {
+	char *name;
+	uid_t uid;
+	gid_t gid;
+	char *home;
+	char *shell; /* "/bin/sh" where the entry has none */
+};
+
+int account_by_name(const char *name, struct account **ret);
+int account_by_uid(uid_t uid, struct account **ret);
+void account_free(struct account *account);
+DEFINE_CLEANUP(struct account *, account_free);
+
+/* The number of the group @name. */
+int account_group(const char *name, gid_t *ret);
+
+/* All groups of the user @name, @gid among them. -E2BIG where they are more than @max. */
+int account_groups(const char *name, gid_t gid, gid_t *ret, size_t max, size_t *ret_n);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * config: what the user wants, read strictly from JSON.
+ *
+ * Every mistake of a file is found and reported in one go, each with the file and the JSON path
+ * ("/etc/baton/baton.json: services.web.health.interval: \"1x\" is not a duration"). A
+ * configuration is either whole or refused: nothing is half applied. Unknown keys are mistakes,
+ * with the nearest known key suggested where one is close.
+ *
+ * A top-level key "source" says what messages call the file, for programs that write one on the
+ * fly: "baton run" passes its arguments in a memfd, whose mistakes are of the "command line".
+ *
+ * Loading looks at the host: the command must be an executable file (searched in the PATH that the
+ * service will have), the user and group must exist, the directory and environment file be there.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/address.h"
+#include "common/cleanup.h"
+#include "common/error.h"
+
+#define CONFIG_FILE_MAX      (1024 * 1024)
+#define CONFIG_SERVICES_MAX  256
+#define CONFIG_LISTEN_MAX    16
+#define CONFIG_INSTANCES_MAX 16
+#define CONFIG_STATUSES_MAX  8
+#define CONFIG_GROUPS_MAX    64
+#define CONFIG_MISTAKES_MAX  64
+
+enum health_kind {
+	HEALTH_CONNECT, /* default: the server (not only the kernel) accepts a connection */
+	HEALTH_HTTP,    /* "http": "/path" */
+	HEALTH_NOTIFY,  /* "notify": true: sd_notify READY=1 */
+};
+
+struct health_config {
+	enum health_kind kind;
+	char *path; /* HTTP: "/healthz" */
+	char *host; /* HTTP: Host header; NULL: the address */
+	struct {
+		uint16_t first, last;
+	} statuses[CONFIG_STATUSES_MAX]; /* HTTP: accepted; default 200-299 */
+	size_t n_statuses;
+	uint64_t interval_ms;      /* "1s" */
+	uint64_t timeout_ms;       /* "2s", of one probe */
+	uint32_t healthy;          /* successes in a row that make an instance healthy: 2 */
+	uint32_t unhealthy;        /* failures in a row that make a healthy one unhealthy: 3 */
+	uint64_t start_timeout_ms; /* "60s": a new generation healthy within, or rolled back */
+};
+
+struct rollout_config {
+	uint64_t bake_ms;           /* "0" */
+	uint64_t settle_timeout_ms; /* "2s": how long the old one may take to empty its queue */
+};
+
+struct drain_config {
+	int signal;                /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
+	uint64_t timeout_ms;       /* "30s" */
+	uint64_t kill_timeout_ms;  /* "5s" */
+	uint64_t leave_timeout_ms; /* "1s": then listening sockets are shut down */
+};
+
+struct service_config {
+	char *name;
+	char **command; /* NULL-terminated, at least one */
+	struct address listen[CONFIG_LISTEN_MAX];
+	size_t n_listen;  /* at least one */
+	int backlog;      /* 4096 */
+	bool nonblocking; /* the sockets are passed with O_NONBLOCK set; false, as under systemd */
+	uint32_t instances;
+
+	char *user;  /* NULL: the daemon's own; then the ids below are the daemon's */
+	char *group; /* NULL: the user's */
+	bool set_ids;
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[CONFIG_GROUPS_MAX];
+	size_t n_groups;
+	char *home, *shell; /* of the user */
+
+	char *directory;          /* NULL: "/" */
+	char **environment;       /* "NAME=value", NULL-terminated, sorted; may be empty */
+	char *environment_file;   /* NULL: none */
+	bool environment_inherit; /* start from the daemon's environment ("baton run") */
+
+	struct health_config health;
+	struct rollout_config rollout;
+	struct drain_config drain;
+};
+
+struct config {
+	char *file;      /* what it was read from */
+	char *api_group; /* NULL: none */
+	gid_t api_gid;
+	struct service_config *services; /* sorted by name */
+	size_t n_services;
+};
+
+/* All mistakes found, in the order of the file. .total may exceed CONFIG_MISTAKES_MAX. */
+struct config_mistakes {
+	struct error list[CONFIG_MISTAKES_MAX];
+	size_t n;
+	size_t total;
+};
+
+/*
+ * Read @file, and where @dropins is not NULL each *.json file of that folder in the order of
+ * their names (a service may be defined once only; a folder that does not exist has no files).
+ * Anything that can be read will do for @file (a memfd in /proc/self/fd, a pipe). Returns -EINVAL
+ * with @ret_mistakes filled; files that cannot be read are mistakes too. *ret is NULL then, and at
+ * -ENOMEM.
+ */
+int config_load(const char *file, const char *dropins, struct config **ret,
+		struct config_mistakes *ret_mistakes);
+
+void config_free(struct config *config);
+DEFINE_CLEANUP(struct config *, config_free);
+
+/* NULL where there is none of that name. */
+const struct service_config *config_find(const struct config *config, const char *name);
+
+/* A deep copy, or NULL without memory; free with service_config_free(). */
+struct service_config *service_config_copy(const struct service_config *service);
+void service_config_free(struct service_config *service);
+DEFINE_CLEANUP(struct service_config *, service_config_free);
+
+/* Would a rollout be needed to go from @a to @b? (Everything but policies is compared.) */
+bool service_config_same_release(const struct service_config *a, const struct service_config *b);
+
+/* "SIGTERM" or "TERM" -> SIGTERM; 0 where there is no such signal. And back: "SIGTERM", "none". */
+int config_signal_parse(const char *text);
+const char *config_signal_name(int signal);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * release: what a generation runs, resolved anew for each generation.
+ *
+ * Symlinks, PATH, the working directory and the environment file are looked up at the moment of
+ * the call, so that a moved "current" link or an edited file counts from the next rollout on. What
+ * was found is kept with the generation, for status.
+ *
+ * The environment is built from, later entries winning: PATH, HOME, USER, LOGNAME and SHELL of
+ * the service's user (or the daemon's whole environment, less what is addressed to the daemon
+ * itself, where environment_inherit is set); the environment file; "environment".
+ * LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES and NOTIFY_SOCKET are left to the agent. What may be in an
+ * environment file is said in environment.h.
+ *
+ * The parts of release_resolve() can be called one by one, so that reading the configuration makes
+ * the very same checks and can say which key a mistake belongs to.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "orchestrator/config.h"
+
+struct release {
+	char **command;   /* NULL-terminated, as configured */
+	char *executable; /* real path of command[0] */
+	uint64_t inode;
+	uint64_t mtime_ms;  /* since 1970 */
+	char *directory;    /* real path */
+	char **environment; /* NULL-terminated, sorted, each name once */
+};
+
+/*
+ * @command replaces the configured one where not NULL ("baton upgrade SERVICE -- COMMAND...").
+ * -ENOENT, -EACCES, -EINVAL with a reason that names the path or the line.
+ */
+int release_resolve(const struct service_config *service, char *const *command,
+		    struct release **ret, struct error *err);
+
+/* Do they run the same: command, executable (by path), directory, environment? */
+bool release_equal(const struct release *a, const struct release *b);
+
+/* A deep copy; NULL without memory. */
+struct release *release_copy(const struct release *release);
+
+void release_free(struct release *release);
+DEFINE_CLEANUP(struct release *, release_free);
+
+/*
+ * The real path of the service's directory: the configured one, else the daemon's current one where
+ * environment_inherit is set, else "/". -ENOENT, -ENOTDIR, -EACCES.
+ */
+int release_directory(const struct service_config *service, char **ret, struct error *err);
+
+/* The service's whole environment, sorted; a new vector. Errors as of environment_add_file(). */
+int release_environment(const struct service_config *service, char ***ret, struct error *err);
+
+/*
+ * The real path of the program @name. With a "/" in it, it is relative to @directory unless it
+ * starts with one; without, it is searched in the PATH of @environment (empty and relative entries
+ * count from @directory). It must be a regular file that the daemon may execute: whether the
+ * service's user may, only the kernel can say when the time comes. -ENOENT, -EACCES, and what
+ * stat(2) says, with what was looked at in @err.
+ */
+int release_executable(const char *name, const char *directory, char *const *environment,
+		       char **ret, struct error *err);

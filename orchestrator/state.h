@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * state: what must outlive the daemon, in state.json.
+ *
+ * Per service: the last generation used, so that a number is never used twice; and the command of
+ * an upgrade, for as long as it is the one to restart with. The file is versioned
+ * ({"version": 1, "services": {"web": {"generation": 7, "command": ["..."]}}}), written to a
+ * temporary file, fsync'ed and renamed over the old one. Services that are no longer configured
+ * keep their entry.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+
+struct state;
+
+/*
+ * Open @file; where it does not exist, start empty (its folder is made, mode 0700). A file that
+ * is damaged (-EBADMSG) or of a later version (-EPROTONOSUPPORT) is an error that names it: nothing
+ * is overwritten.
+ */
+int state_open(const char *file, struct state **ret, struct error *err);
+void state_free(struct state *state);
+DEFINE_CLEANUP(struct state *, state_free);
+
+/*
+ * Take the next generation number of @service (the first is 1) and save before returning. Where
+ * saving fails no number is taken. -EOVERFLOW after the last one.
+ */
+int state_next_generation(struct state *state, const char *service, uint32_t *ret,
+			  struct error *err);
+
+/*
+ * Remember @command (NULL: none) as the one to restart @service with, and save. -EILSEQ where it is
+ * not UTF-8 text, which the file cannot hold: then none is remembered.
+ */
+int state_set_command(struct state *state, const char *service, char *const *command,
+		      struct error *err);
+
+/* A copy of what is remembered (a vector); NULL where nothing is, or without memory. */
+char **state_command(const struct state *state, const char *service);
