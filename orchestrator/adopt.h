@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * adopt: finds the agents that an earlier daemon of the same name has left behind, alive.
+ *
+ * An agent outlives its daemon, and says all there is to know about itself to whoever connects to
+ * its control socket: who it is, how its server does, duplicates of its listening sockets, and the
+ * launch specification it was started with (protocol.h). What to make of it is service.c's to
+ * decide.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "common/protocol.h"
+#include "orchestrator/agentlink.h"
+#include "orchestrator/context.h"
+#include "orchestrator/release.h"
+
+#define ADOPT_AGENTS_MAX 1024
+
+struct adopt_agent {
+	struct agentlink *link; /* NULL once taken */
+	char socket_path[PATHS_MAX];
+	struct report hello;
+	int fds[PROTOCOL_SOCKETS_MAX]; /* duplicates of hello.sockets, closed with the agent */
+	size_t n_fds;
+	struct launch_spec spec;
+};
+
+struct adopt_list {
+	struct adopt_agent **agents; /* by service, generation, instance */
+	size_t n;
+};
+
+/*
+ * Ask every control socket in the context's agents_dir, each for at most ADOPT_TIMEOUT_MS. Sockets
+ * nobody answers on are removed; an agent that answers wrongly is logged and left alone.
+ */
+#define ADOPT_TIMEOUT_MS 2000
+int adopt_find(struct context *context, struct adopt_list *ret, struct error *err);
+
+/*
+ * 0 where no agent of an earlier daemon is alive for @service, which the context's agents_dir
+ * would show; else -EBUSY with the socket named. Not for services that have agents of their own: an
+ * agent takes the newest connection for its daemon's.
+ */
+int adopt_check_gone(struct context *context, const char *service, struct error *err);
+
+/* Frees what is in the list; agents whose link was not taken go on by themselves. */
+void adopt_list_done(struct adopt_list *list);
+
+/* What the agent runs, as a release (see release.h); NULL without memory. */
+struct release *adopt_release(const struct adopt_agent *agent);
+
+/* Is it listening for exactly these addresses, as this user? */
+bool adopt_fits(const struct adopt_agent *agent, const struct service_config *config);

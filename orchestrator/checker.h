@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * checker: the health checks of one instance: a probe at every interval, through a pin, and the
+ * verdict that follows from the answers.
+ *
+ * Serves HEALTH_HTTP and HEALTH_CONNECT; HEALTH_NOTIFY needs no probes.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "common/address.h"
+#include "orchestrator/config.h"
+#include "orchestrator/context.h"
+#include "orchestrator/health.h"
+#include "orchestrator/probe.h"
+#include "orchestrator/steer.h"
+
+struct checker_target {
+	const char *service;                /* for messages */
+	const struct health_config *health; /* what to ask, and how often */
+	const struct address *address;      /* the shared one */
+	struct steer *steer;                /* of that address */
+	uint16_t slot;                      /* the instance's there */
+	uint64_t cookie;                    /* of its listening socket */
+};
+
+struct checker {
+	struct context *context;
+	struct checker_target target;
+	/* After each answer; @changed: the verdict is another one now. */
+	void (*on_answer)(void *userdata, const struct probe_result *result, bool changed);
+	void *userdata;
+
+	bool running;
+	struct health health;
+	struct probe_result last; /* the latest answer */
+	uint64_t last_ms;         /* when, CLOCK_MONOTONIC; 0: there has been none */
+	struct probe *probe;
+	sd_event_source *timer;
+};
+
+/*
+ * Probe now, and from then on one interval after each answer. @checker is zeroed by the caller at
+ * first; @target is copied, what it points to must stay.
+ */
+void checker_start(struct checker *checker, struct context *context,
+		   const struct checker_target *target,
+		   void (*on_answer)(void *userdata, const struct probe_result *result,
+				     bool changed),
+		   void *userdata);
+
+/* The server is another one now: forget the verdict and probe at once. Does nothing if stopped. */
+void checker_restart(struct checker *checker);
+
+/* End; on_answer is not called any more. Does nothing where it was never started. */
+void checker_stop(struct checker *checker);

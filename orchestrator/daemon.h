@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * daemon: the services of one batond, and what happens to them from outside: the API's requests,
+ * signals, the end.
+ *
+ *	HUP	   `baton run` (@single): replaces the service. Otherwise the configuration is read
+ *		   again: changed services are rolled, new ones started, removed ones stopped; where
+ *		   the file has mistakes everything stays as it is.
+ *	TERM, INT  drain and stop everything, then end; a second one ends at once.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "orchestrator/config.h"
+#include "orchestrator/context.h"
+
+struct daemon;
+
+struct daemon_options {
+	const char *config_file;
+	const char *dropins; /* NULL: none */
+	bool single;         /* one service from the command line: see HUP; its failed first start
+				ends the daemon with exit status 3 */
+};
+
+/* Takes over @config, also on failure. @context must be complete and outlive the daemon. */
+int daemon_new(struct context *context, struct config *config, const struct daemon_options *options,
+	       struct daemon **ret, struct error *err);
+void daemon_free(struct daemon *daemon);
+DEFINE_CLEANUP(struct daemon *, daemon_free);
+
+/*
+ * Take over what an earlier daemon of this name has left running, start every other service; the
+ * results come as events.
+ */
+void daemon_start(struct daemon *daemon);
+
+/* The exit status once the loop has ended. */
+int daemon_exit_status(const struct daemon *daemon);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * instance: one process of a generation, as the daemon sees it: its agent, its cgroup, its
+ * sockets in their slots, its health checks.
+ *
+ * Nothing here decides: an instance records what has become true (listening, healthy, failed,
+ * left, stopped) and calls on_change; who asks reads the fields. on_change may be called from
+ * any callback of the loop, so it should only take note.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "common/error.h"
+#include "common/protocol.h"
+#include "orchestrator/adopt.h"
+#include "orchestrator/agentlink.h"
+#include "orchestrator/checker.h"
+#include "orchestrator/config.h"
+#include "orchestrator/context.h"
+#include "orchestrator/release.h"
+#include "orchestrator/steer.h"
+
+struct instance_callbacks {
+	void (*on_change)(void *userdata);
+	/* Something worth an event that is not a step of a rollout: "exited", "probe", "drift" ...
+	 */
+	void (*on_note)(void *userdata, const char *event, const char *message);
+};
+
+struct instance_socket {
+	uint64_t cookie;
+	uint16_t slot;
+	bool joined;
+};
+
+struct instance {
+	struct context *context;
+	const struct service_config *config; /* the generation's */
+	struct steer *const *endpoints;      /* the service's, one for each config->listen */
+	const struct instance_callbacks *callbacks;
+	void *userdata;
+
+	uint32_t generation, index;
+	char socket_path[PATHS_MAX];
+	char cgroup[CGROUP_PATH_MAX];
+	uint64_t cgroup_id;
+	struct agentlink *link;
+	struct instance_socket sockets[CONFIG_LISTEN_MAX];
+
+	pid_t pid;              /* of the server; 0: none */
+	enum agent_state state; /* as last heard from the agent */
+	bool joined;            /* every socket is in its slot */
+	bool ready;             /* sd_notify READY=1 */
+	bool failed;            /* it does not run and will not be started again */
+	bool lost;              /* its agent is gone */
+	bool steady;            /* its agent has been told to start it again when it exits */
+	bool leaving;           /* told to leave */
+	bool left;              /* out of the group */
+	bool forced;            /* ... and a listening socket had to be shut down */
+	bool stopping;          /* told to stop */
+	bool stopped;           /* no process is left */
+	bool killed;            /* ... and it took SIGKILL */
+	int exit_code, exit_signal;
+	uint32_t restarts;
+	char failure[PROTOCOL_TEXT_MAX]; /* why, for people */
+	char tail[PROTOCOL_TAIL_MAX];    /* end of what the server wrote to stderr */
+
+	/*
+	 * The configured check is of the first endpoint. The others are only asked, until they do
+	 * so once, to accept a connection: a server that forgot one of its sockets would leave its
+	 * clients hanging, since the socket listens whether it is accepted from or not. None for
+	 * HEALTH_NOTIFY.
+	 */
+	struct checker checkers[CONFIG_LISTEN_MAX];
+	struct health_config accept_check;
+	sd_event_source *leave_timer;
+	uint64_t leave_deadline_ms;
+};
+
+/*
+ * Make the cgroup and start the agent. The caller's struct is filled and must stay where it is
+ * until instance_done(). On failure nothing is left behind, .failure says why.
+ */
+int instance_start(struct instance *instance, const struct release *release, struct error *err);
+
+/*
+ * The same for an instance that an earlier daemon has started: takes the link over from @agent.
+ * What the agent says about itself is where the instance stands.
+ */
+void instance_adopt(struct instance *instance, struct adopt_agent *agent);
+
+/* Free what the struct holds: slots, agent link, cgroup (which must be empty). Kills nothing. */
+void instance_done(struct instance *instance);
+
+/* Run health checks from now on, at the configured interval, until told to leave or stop. */
+void instance_check(struct instance *instance);
+
+/* Has it passed its checks (and still does)? */
+bool instance_is_healthy(const struct instance *instance);
+
+/* Can its listening sockets be expected to be accepted from, now or after a restart? */
+bool instance_is_serving(const struct instance *instance);
+
+/* Orders. They are carried out by the agent; where it is lost, as well as can be without it. */
+void instance_steady(struct instance *instance, bool on);
+void instance_leave(struct instance *instance);
+void instance_stop(struct instance *instance);
+/* SIGKILL the whole cgroup and be done with it. */
+void instance_kill(struct instance *instance);
+
+/*
+ * Connections waiting in its listening sockets' queues (none where they no longer listen).
+ * Negative where the kernel could not be asked: that is not "none".
+ */
+int instance_queued(struct instance *instance, uint32_t *ret);
+
+/* Connections that its processes have. Negative where the kernel could not be asked. */
+int instance_live(struct instance *instance, uint64_t *ret);
+
+/* No process of it is left but its agent. */
+bool instance_has_exited(const struct instance *instance);
+
+/* A healthy instance that has turned unhealthy. */
+bool instance_is_unhealthy(const struct instance *instance);
+
+/* The latest answer of the check that is to blame while it is not healthy; NULL: none yet. */
+const struct probe_result *instance_last_answer(const struct instance *instance);
+
+/* "exited with status 3", "was killed by SIGKILL" */
+void instance_describe_exit(const struct instance *instance, char *ret, size_t size);

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * batond: the daemon. This file only parses arguments and wires the modules together.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "orchestrator/bpffs.h"
+#include "orchestrator/config.h"
+#include "orchestrator/context.h"
+#include "orchestrator/daemon.h"
+#include "orchestrator/doctor.h"
+#include "orchestrator/steer.h"
+
+#define DEFAULT_CONFIG  "/etc/baton/baton.json"
+#define DEFAULT_DROPINS "/etc/baton/conf.d"
+
+enum { EXIT_ERROR = 1, EXIT_USAGE = 2 };
+
+struct options {
+	const char *name;
+	const char *config;
+	const char *dropins;
+	bool check, doctor, json, single, verbose;
+};
+
+static void usage(FILE *out)
+{
+	fputs("Usage: batond [-n NAME] [-c FILE]\n"
+	      "       batond --check FILE [--json]\n"
+	      "       batond --doctor [--json]\n"
+	      "\n"
+	      "Keeps the services of FILE running and replaces them without losing a connection.\n"
+	      "Without -c: " DEFAULT_CONFIG " and " DEFAULT_DROPINS "/*.json.\n"
+	      "\n"
+	      "  -n, --name NAME   which daemon this is (default: $BATON_NAME, else \"baton\")\n"
+	      "  -c, --config FILE configuration\n"
+	      "      --check FILE  say what is wrong with FILE, touch nothing\n"
+	      "      --doctor      try what of the kernel baton needs, and say what works\n"
+	      "      --json        with --check or --doctor: the result as JSON\n"
+	      "      --run         one service in the foreground (for `baton run`)\n"
+	      "  -v, --verbose     log more\n"
+	      "      --version     print the version\n"
+	      "\n"
+	      "Signals: HUP re-reads the configuration and rolls what changed; TERM and INT drain\n"
+	      "and stop everything; a second one stops at once.\n",
+	      out);
+}
+
+enum { OPT_CHECK = 256, OPT_DOCTOR, OPT_JSON, OPT_RUN, OPT_VERSION };
+
+/* Returns -1 to go on, else the exit status. */
+static int parse_options(int argc, char **argv, struct options *ret)
+{
+	static const struct option longs[] = {
+		{"name", required_argument, NULL, 'n'},
+		{"config", required_argument, NULL, 'c'},
+		{"check", required_argument, NULL, OPT_CHECK},
+		{"doctor", no_argument, NULL, OPT_DOCTOR},
+		{"json", no_argument, NULL, OPT_JSON},
+		{"run", no_argument, NULL, OPT_RUN},
+		{"verbose", no_argument, NULL, 'v'},
+		{"version", no_argument, NULL, OPT_VERSION},
+		{"help", no_argument, NULL, 'h'},
+		{},
+	};
+	int c;
+
+	*ret = (struct options){.config = DEFAULT_CONFIG, .dropins = DEFAULT_DROPINS};
+	while ((c = getopt_long(argc, argv, "n:c:vh", longs, NULL)) != -1) {
+		switch (c) {
+		case 'n':
+			ret->name = optarg;
+			break;
+		case OPT_CHECK:
+			ret->check = true;
+			/* fall through */
+		case 'c':
+			ret->config = optarg;
+			ret->dropins = NULL;
+			break;
+		case OPT_DOCTOR:
+			ret->doctor = true;
+			break;
+		case OPT_JSON:
+			ret->json = true;
+			break;
+		case OPT_RUN:
+			ret->single = true;
+			break;
+		case 'v':
+			ret->verbose = true;
+			break;
+		case OPT_VERSION:
+			puts("batond " BATON_VERSION);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "batond: unexpected argument \"%s\"\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+/* ---- --check -------------------------------------------------------------------------------- */
+
+static void print_mistakes(const struct config_mistakes *mistakes, bool json)
+{
+	if (json) {
+		json_t *array = json_array();
+		json_t *whole;
+
+		for (size_t k = 0; k < mistakes->n; k++)
+			json_array_append_new(array, json_string(mistakes->list[k].text));
+		whole = json_pack("{s:b, s:I, s:o}", "ok", mistakes->total == 0, "total",
+				  (json_int_t)mistakes->total, "mistakes", array);
+		json_dumpf(whole, stdout, JSON_INDENT(2));
+		putchar('\n');
+		json_decref(whole);
+		return;
+	}
+	for (size_t k = 0; k < mistakes->n; k++)
+		fprintf(stderr, "%s\n", mistakes->list[k].text);
+	if (mistakes->total > mistakes->n)
+		fprintf(stderr, "... and %zu more\n", mistakes->total - mistakes->n);
+}
+
+static int check(const struct options *options)
+{
+	cleanup(config_free) struct config *config = NULL;
+	static struct config_mistakes mistakes;
+	int r = config_load(options->config, options->dropins, &config, &mistakes);
+
+	if (r < 0 || options->json)
+		print_mistakes(&mistakes, options->json);
+	else
+		printf("%s: ok, %zu service%s\n", options->config, config->n_services,
+		       config->n_services == 1 ? "" : "s");
+	return r < 0 ? EXIT_ERROR : 0;
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+static int make_dirs(const struct paths *paths, struct error *err)
+{
+	if (mkdir(paths->run_dir, 0755) < 0 && errno != EEXIST)
+		return error_set(err, -errno, "mkdir %s", paths->run_dir);
+	if (mkdir(paths->agents_dir, 0700) < 0 && errno != EEXIST)
+		return error_set(err, -errno, "mkdir %s", paths->agents_dir);
+	return 0;
+}
+
+static int require_privileges(struct error *err)
+{
+	if (geteuid() == 0)
+		return 0;
+	return error_text(err, -EPERM,
+			  "must run as root: steering connections takes CAP_BPF and CAP_NET_ADMIN, "
+			  "starting servers as other users CAP_SETUID");
+}
+
+static int open_context(struct context *c, const struct options *options, struct error *err)
+{
+	int r;
+
+	r = paths_init(options->name, &c->paths, err);
+	if (r < 0)
+		return r;
+	r = require_privileges(err);
+	if (r < 0)
+		return r;
+	r = paths_program("baton-agent", c->agent_program, sizeof(c->agent_program), err);
+	if (r < 0)
+		return r;
+	r = make_dirs(&c->paths, err);
+	if (r < 0)
+		return r;
+	r = sd_event_default(&c->event);
+	if (r < 0)
+		return error_set(err, r, "event loop");
+	r = events_new(&c->events);
+	if (r < 0)
+		return error_set(err, r, "events");
+	r = state_open(c->paths.state_file, &c->state, err);
+	if (r < 0)
+		return r;
+	r = cgroup_base(c->paths.name, c->cgroup_base, err);
+	if (r < 0)
+		return r;
+	r = diag_open(&c->diag, err);
+	if (r < 0)
+		return r;
+	return prober_new(c->event, &c->prober, err);
+}
+
+static void open_inspect(struct context *c)
+{
+	struct error err;
+
+	if (inspect_open(&c->inspect, &err) < 0)
+		log_warning("the program of a reuseport group cannot be checked here: %s",
+			    err.text);
+}
+
+/* Each endpoint takes about ten descriptors. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning("raise the limit of open files: %s", strerror(errno));
+}
+
+/* What is this daemon's own; only after its API has been open is that everything of its name. */
+static void remove_traces(const struct context *c)
+{
+	/* Where no agent is left, nothing of this name is; what still lives keeps its own. */
+	if (c->cgroup_base[0])
+		cgroup_remove(c->cgroup_base);
+	if (rmdir(c->paths.agents_dir) == 0) {
+		rmdir(c->paths.run_dir);
+		bpffs_sweep(c->paths.name);
+	}
+}
+
+static void close_context(struct context *c)
+{
+	inspect_free(c->inspect);
+	prober_free(c->prober);
+	diag_free(c->diag);
+	events_free(c->events);
+	state_free(c->state);
+	sd_event_unref(c->event);
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int serve(struct context *context, const struct options *options, struct config *config,
+		 bool *ret_mine, struct error *err)
+{
+	cleanup(daemon_free) struct daemon *daemon = NULL;
+	struct daemon_options daemon_options = {
+		.config_file = options->config,
+		.dropins = options->dropins,
+		.single = options->single,
+	};
+	int r;
+
+	r = daemon_new(context, config, &daemon_options, &daemon, err);
+	if (r < 0)
+		return r;
+	*ret_mine = true;
+	daemon_start(daemon);
+	r = sd_event_loop(context->event);
+	if (r < 0)
+		return error_set(err, r, "event loop");
+	return daemon_exit_status(daemon);
+}
+
+int main(int argc, char **argv)
+{
+	static struct config_mistakes mistakes;
+	struct context context = {};
+	struct config *config = NULL;
+	struct options options;
+	bool mine = false;
+	struct error err;
+	int r;
+
+	r = parse_options(argc, argv, &options);
+	if (r >= 0)
+		return r;
+	if (options.check)
+		return check(&options);
+	if (options.doctor)
+		return doctor_main(options.json);
+	log_init(options.single ? "baton" : "batond",
+		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	if (config_load(options.config, options.dropins, &config, &mistakes) < 0) {
+		print_mistakes(&mistakes, false);
+		return EXIT_ERROR;
+	}
+	block_signals();
+	raise_limits();
+	steer_log_init();
+	r = open_context(&context, &options, &err);
+	if (r >= 0) {
+		open_inspect(&context);
+		r = serve(&context, &options, config, &mine, &err);
+	} else {
+		config_free(config);
+	}
+	if (r < 0)
+		log_error("%s", err.text);
+	close_context(&context);
+	if (mine)
+		remove_traces(&context);
+	return r < 0 ? EXIT_ERROR : r;
+}

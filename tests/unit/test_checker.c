@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * With fakes in place of probe.c, steer.c and diag.c: they are linked before the libraries, which
+ * then are not asked for the real ones. A fake must define every symbol of its module that
+ * checker.c uses, or the linker takes the real one in addition and finds both.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "orchestrator/checker.h"
+
+#define DEADLINE_MS 10000
+#define HOUR_MS     (60 * 60 * 1000)
+#define SLOT        17
+#define COOKIE      0x123456789abcULL
+
+/* ---- the fakes ------------------------------------------------------------------------------ */
+
+struct probe {
+	const struct probe_callbacks *callbacks;
+	void *userdata;
+};
+
+/* Only their addresses are looked at. */
+static char prober_object, steer_object, diag_object;
+#define PROBER ((struct prober *)(void *)&prober_object)
+#define STEER  ((struct steer *)(void *)&steer_object)
+#define DIAG   ((struct diag *)(void *)&diag_object)
+
+static struct {
+	struct probe probe;
+	bool under_way;
+	int starts, cancels;
+	uint64_t started_ms; /* the last time */
+	int result;          /* of probe_start() */
+	const char *error;
+	const struct health_config *health;
+	const struct address *address;
+
+	int pins, unpins;
+	int pin_result;
+	const struct sockaddr *source;
+
+	int diag_result;
+	uint32_t queued;
+} fake;
+
+int probe_start(struct prober *prober, const struct health_config *health,
+		const struct address *address, const struct probe_callbacks *callbacks,
+		void *userdata, struct probe **ret, struct error *err)
+{
+	assert_ptr_equal(prober, PROBER);
+	assert_false(fake.under_way); /* one at a time */
+	fake.starts++;
+	fake.started_ms = clock_monotonic_ms();
+	fake.health = health;
+	fake.address = address;
+	if (fake.result < 0)
+		return error_text(err, fake.result, "%s", fake.error);
+	fake.probe = (struct probe){.callbacks = callbacks, .userdata = userdata};
+	fake.under_way = true;
+	*ret = &fake.probe;
+	return 0;
+}
+
+void probe_cancel(struct probe *probe)
+{
+	if (!probe)
+		return;
+	assert_ptr_equal(probe, &fake.probe);
+	assert_true(fake.under_way);
+	fake.under_way = false;
+	fake.cancels++;
+}
+
+int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
+{
+	assert_ptr_equal(steer, STEER);
+	assert_int_equal(slot, SLOT);
+	fake.source = source;
+	fake.pins++;
+	return fake.pin_result;
+}
+
+void steer_unpin(struct steer *steer, const struct sockaddr *source)
+{
+	assert_ptr_equal(steer, STEER);
+	fake.source = source;
+	fake.unpins++;
+}
+
+int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag_listener *ret,
+		  struct error *err)
+{
+	(void)err;
+	assert_ptr_equal(diag, DIAG);
+	assert_int_equal(port, 8080);
+	assert_int_equal(cookie, COOKIE);
+	*ret = (struct diag_listener){.queued = fake.queued, .backlog = 128};
+	return fake.diag_result;
+}
+
+/* ---- who is told ---------------------------------------------------------------------------- */
+
+static struct context context;
+static struct checker checker;
+static struct address address;
+static struct health_config health;
+
+static struct {
+	int answers, changes;
+	struct probe_result last;
+	bool stop, restart; /* from within the callback, once */
+} told;
+
+static void on_answer(void *userdata, const struct probe_result *result, bool changed)
+{
+	assert_ptr_equal(userdata, &told);
+	assert_true(checker.running);
+	told.answers++;
+	told.changes += changed;
+	told.last = *result;
+	if (told.stop)
+		checker_stop(&checker);
+	if (told.restart)
+		checker_restart(&checker);
+	told.stop = told.restart = false;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&fake, 0, sizeof(fake));
+	memset(&told, 0, sizeof(told));
+	memset(&checker, 0, sizeof(checker));
+	health = (struct health_config){
+		.kind = HEALTH_HTTP,
+		.path = (char *)"/healthz",
+		.interval_ms = HOUR_MS,
+		.timeout_ms = 2000,
+		.healthy = 2,
+		.unhealthy = 3,
+	};
+	context = (struct context){.prober = PROBER, .diag = DIAG};
+	assert_int_equal(address_parse("127.0.0.1:8080", &address, NULL), 0);
+	return sd_event_new(&context.event) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	checker_stop(&checker);
+	assert_false(fake.under_way);
+	context.event = sd_event_unref(context.event);
+	return 0;
+}
+
+static void start(void)
+{
+	const struct checker_target target = {
+		.service = "web",
+		.health = &health,
+		.address = &address,
+		.steer = STEER,
+		.slot = SLOT,
+		.cookie = COOKIE,
+	};
+
+	checker_start(&checker, &context, &target, on_answer, &told);
+}
+
+static void run_until_started(int starts)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	while (fake.starts < starts && clock_monotonic_ms() < end)
+		assert_true(sd_event_run(context.event, 100000) >= 0);
+	assert_int_equal(fake.starts, starts);
+}
+
+static void run_for(uint64_t ms)
+{
+	uint64_t end = clock_monotonic_ms() + ms;
+
+	while (clock_monotonic_ms() < end)
+		assert_true(sd_event_run(context.event, 5000) >= 0);
+}
+
+static void finish(bool ok)
+{
+	struct probe_result result = {.ok = ok, .status = ok ? 200 : 503, .text = "an answer"};
+
+	assert_true(fake.under_way);
+	fake.under_way = false;
+	fake.probe.callbacks->on_done(fake.probe.userdata, &result);
+}
+
+/* The next probe, without waiting for its time, answered with @ok. */
+static void next_answer(bool ok)
+{
+	int n = fake.starts;
+
+	if (!fake.under_way) {
+		assert_non_null(checker.timer);
+		assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+		run_until_started(n + 1);
+	}
+	finish(ok);
+}
+
+/* The next probe is due an interval after @from and @to, between which the answer came. */
+static void check_next(uint64_t from, uint64_t to)
+{
+	uint64_t usec;
+	int enabled;
+
+	assert_non_null(checker.timer);
+	assert_true(sd_event_source_get_enabled(checker.timer, &enabled) >= 0);
+	assert_int_equal(enabled, SD_EVENT_ONESHOT);
+	assert_true(sd_event_source_get_time(checker.timer, &usec) >= 0);
+	assert_in_range(usec / 1000, from + health.interval_ms, to + health.interval_ms);
+}
+
+/* ---- when it asks --------------------------------------------------------------------------- */
+
+static void test_checker_start_probes_at_once_the_target(void **state)
+{
+	(void)state;
+	start();
+	assert_int_equal(fake.starts, 0); /* the loop's turn, not the caller's */
+	run_until_started(1);
+	assert_ptr_equal(fake.health, &health);
+	assert_ptr_equal(fake.address, &address);
+	assert_int_equal(told.answers, 0);
+	assert_int_equal(checker.health.state, HEALTH_UNKNOWN);
+	assert_int_equal(checker.last_ms, 0);
+}
+
+static void test_checker_next_probe_is_an_interval_after_the_answer(void **state)
+{
+	uint64_t from, answered;
+
+	(void)state;
+	health.interval_ms = 50;
+	start();
+	run_until_started(1);
+	/* Not an interval after the question: the probe is still under way. */
+	run_for(120);
+	assert_int_equal(fake.starts, 1);
+	from = clock_monotonic_ms();
+	finish(true);
+	answered = clock_monotonic_ms();
+	check_next(from, answered);
+	assert_int_equal(fake.starts, 1);
+	run_until_started(2);
+	assert_true(fake.started_ms >= from + health.interval_ms);
+	from = clock_monotonic_ms();
+	finish(false);
+	check_next(from, clock_monotonic_ms());
+	run_until_started(3);
+	assert_true(fake.started_ms >= from + health.interval_ms);
+}
+
+static void test_checker_long_interval_asks_once(void **state)
+{
+	(void)state;
+	start();
+	run_until_started(1);
+	finish(true);
+	run_for(60);
+	assert_int_equal(fake.starts, 1);
+}
+
+/* ---- what it makes of the answers ----------------------------------------------------------- */
+
+static void test_checker_answers_become_a_verdict(void **state)
+{
+	static const struct {
+		bool ok, changes;
+		enum health_state state;
+	} steps[] = {
+		{false, false, HEALTH_UNKNOWN},  {true, false, HEALTH_UNKNOWN},
+		{false, false, HEALTH_UNKNOWN},  {true, false, HEALTH_UNKNOWN},
+		{true, true, HEALTH_HEALTHY},    {false, false, HEALTH_HEALTHY},
+		{false, false, HEALTH_HEALTHY},  {false, true, HEALTH_UNHEALTHY},
+		{true, false, HEALTH_UNHEALTHY}, {true, true, HEALTH_HEALTHY},
+	};
+	int changes = 0;
+
+	(void)state;
+	start();
+	run_until_started(1);
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		next_answer(steps[i].ok);
+		changes += steps[i].changes;
+		assert_int_equal(told.answers, i + 1);
+		assert_int_equal(told.changes, changes);
+		assert_int_equal(checker.health.state, steps[i].state);
+	}
+}
+
+static void test_checker_latest_answer_is_kept(void **state)
+{
+	uint64_t from;
+
+	(void)state;
+	start();
+	run_until_started(1);
+	from = clock_monotonic_ms();
+	finish(true);
+	assert_in_range(checker.last_ms, from, clock_monotonic_ms());
+	assert_true(checker.last.ok);
+	assert_null(checker.probe);
+	next_answer(false);
+	assert_false(checker.last.ok);
+	assert_int_equal(checker.last.status, 503);
+	assert_string_equal(checker.last.text, "an answer");
+	assert_int_equal(told.last.status, 503);
+	assert_string_equal(told.last.text, "an answer");
+}
+
+static void test_checker_probe_that_cannot_start_is_a_failed_answer(void **state)
+{
+	char long_text[2 * PROBE_TEXT_MAX];
+	uint64_t from;
+
+	(void)state;
+	fake.result = -EMFILE;
+	fake.error = "socket: Too many open files";
+	start();
+	from = clock_monotonic_ms();
+	run_until_started(1);
+	assert_int_equal(told.answers, 1);
+	assert_false(told.last.ok);
+	assert_int_equal(told.last.status, 0);
+	assert_string_equal(told.last.text, "socket: Too many open files");
+	assert_string_equal(checker.last.text, "socket: Too many open files");
+	assert_int_equal(checker.health.failures, 1);
+	assert_null(checker.probe);
+	/* It goes on, and a text of any length fits. */
+	check_next(from, clock_monotonic_ms());
+	memset(long_text, 'x', sizeof(long_text));
+	long_text[sizeof(long_text) - 1] = '\0';
+	fake.error = long_text;
+	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	run_until_started(2);
+	assert_int_equal(told.answers, 2);
+	assert_int_equal(strlen(told.last.text), PROBE_TEXT_MAX - 1);
+	fake.result = 0;
+	next_answer(true);
+	next_answer(true);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+}
+
+static void test_checker_probes_that_cannot_start_make_it_unhealthy(void **state)
+{
+	(void)state;
+	start();
+	run_until_started(1);
+	next_answer(true);
+	next_answer(true);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	fake.result = -ENOMEM;
+	fake.error = "no";
+	for (int k = 0; k < 3; k++) {
+		assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+		assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+		run_until_started(3 + k);
+	}
+	assert_int_equal(checker.health.state, HEALTH_UNHEALTHY);
+	assert_int_equal(told.changes, 2);
+}
+
+/* ---- restart -------------------------------------------------------------------------------- */
+
+static void test_checker_restart_forgets_and_probes_at_once(void **state)
+{
+	(void)state;
+	start();
+	run_until_started(1);
+	next_answer(true);
+	next_answer(true);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	checker_restart(&checker);
+	assert_int_equal(checker.health.state, HEALTH_UNKNOWN);
+	assert_int_equal(fake.cancels, 0); /* none was under way */
+	run_until_started(3);              /* although the interval is an hour */
+	finish(true);
+	assert_int_equal(checker.health.state, HEALTH_UNKNOWN); /* the old answers do not count */
+	next_answer(true);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	assert_int_equal(told.changes, 2);
+}
+
+static void test_checker_restart_cancels_the_probe_under_way(void **state)
+{
+	(void)state;
+	start();
+	run_until_started(1);
+	next_answer(true);
+	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	run_until_started(2);
+	/* Whatever it will say is about the server that is gone. */
+	checker_restart(&checker);
+	assert_int_equal(fake.cancels, 1);
+	assert_int_equal(checker.health.successes, 0);
+	run_until_started(3);
+	assert_int_equal(told.answers, 1);
+	finish(true);
+	assert_int_equal(told.answers, 2);
+	assert_int_equal(checker.health.state, HEALTH_UNKNOWN);
+}
+
+static void test_checker_restart_from_within_on_answer_probes_at_once(void **state)
+{
+	(void)state;
+	start();
+	run_until_started(1);
+	told.restart = true;
+	finish(true);
+	assert_int_equal(checker.health.successes, 0);
+	run_until_started(2);
+	/* The same where the answer was that no probe could be started. */
+	finish(true);
+	fake.result = -EMFILE;
+	fake.error = "no";
+	told.restart = true;
+	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	run_until_started(3);
+	assert_int_equal(told.answers, 3);
+	fake.result = 0;
+	run_until_started(4);
+}
+
+static void test_checker_restart_of_a_stopped_one_does_nothing(void **state)
+{
+	(void)state;
+	checker_restart(&checker); /* never started */
+	assert_null(checker.timer);
+	start();
+	run_until_started(1);
+	next_answer(true);
+	checker_stop(&checker);
+	checker_restart(&checker);
+	assert_null(checker.timer);
+	run_for(20);
+	assert_int_equal(fake.starts, 1);
+}
+
+/* ---- stop ----------------------------------------------------------------------------------- */
+
+static void test_checker_stop_cancels_and_asks_no_more(void **state)
+{
+	(void)state;
+	health.interval_ms = 1;
+	start();
+	run_until_started(1);
+	checker_stop(&checker);
+	assert_int_equal(fake.cancels, 1);
+	assert_null(checker.probe);
+	assert_null(checker.timer);
+	assert_false(checker.running);
+	run_for(20);
+	assert_int_equal(fake.starts, 1);
+	assert_int_equal(told.answers, 0);
+	checker_stop(&checker);
+	assert_int_equal(fake.cancels, 1);
+}
+
+static void test_checker_stop_between_probes_ends_them(void **state)
+{
+	(void)state;
+	health.interval_ms = 1;
+	start();
+	run_until_started(1);
+	finish(true);
+	checker_stop(&checker);
+	assert_int_equal(fake.cancels, 0);
+	run_for(20);
+	assert_int_equal(fake.starts, 1);
+}
+
+static void test_checker_stop_before_the_first_probe_leaves_none(void **state)
+{
+	(void)state;
+	checker_stop(&checker); /* never started */
+	start();
+	checker_stop(&checker);
+	run_for(20);
+	assert_int_equal(fake.starts, 0);
+}
+
+static void test_checker_stop_from_within_on_answer_ends_it(void **state)
+{
+	(void)state;
+	health.interval_ms = 1;
+	start();
+	run_until_started(1);
+	told.stop = true;
+	finish(true);
+	assert_null(checker.timer);
+	run_for(20);
+	assert_int_equal(fake.starts, 1);
+	/* The same where the answer was that no probe could be started: in the timer itself. */
+	fake.result = -EMFILE;
+	fake.error = "no";
+	told.stop = true;
+	start();
+	run_until_started(2);
+	assert_null(checker.timer);
+	run_for(20);
+	assert_int_equal(fake.starts, 2);
+	assert_int_equal(told.answers, 2);
+}
+
+/* ---- what the probe asks back --------------------------------------------------------------- */
+
+static void test_checker_probe_is_pinned_to_the_slot(void **state)
+{
+	struct sockaddr_in source = {.sin_family = AF_INET, .sin_port = htons(40000)};
+	const struct sockaddr *sa = (const struct sockaddr *)&source;
+
+	(void)state;
+	start();
+	run_until_started(1);
+	assert_int_equal(fake.probe.callbacks->on_bind(fake.probe.userdata, sa), 0);
+	assert_int_equal(fake.pins, 1);
+	assert_ptr_equal(fake.source, sa);
+	/* Without a pin it must not go on: anybody could answer. */
+	fake.pin_result = -ENOSPC;
+	assert_int_equal(fake.probe.callbacks->on_bind(fake.probe.userdata, sa), -ENOSPC);
+	fake.source = NULL;
+	fake.probe.callbacks->on_close(fake.probe.userdata, sa);
+	assert_int_equal(fake.unpins, 1);
+	assert_ptr_equal(fake.source, sa);
+	finish(true);
+}
+
+static void test_checker_connected_is_accepted_once_the_queue_is_empty(void **state)
+{
+	(void)state;
+	health.kind = HEALTH_CONNECT;
+	start();
+	run_until_started(1);
+	fake.queued = 1;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 0);
+	fake.queued = 0;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 1);
+	fake.diag_result = -ENOENT; /* it does not listen any more */
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), -ENOENT);
+	finish(false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_checker_##name, setup, teardown)
+		TEST(start_probes_at_once_the_target),
+		TEST(next_probe_is_an_interval_after_the_answer),
+		TEST(long_interval_asks_once),
+		TEST(answers_become_a_verdict),
+		TEST(latest_answer_is_kept),
+		TEST(probe_that_cannot_start_is_a_failed_answer),
+		TEST(probes_that_cannot_start_make_it_unhealthy),
+		TEST(restart_forgets_and_probes_at_once),
+		TEST(restart_cancels_the_probe_under_way),
+		TEST(restart_from_within_on_answer_probes_at_once),
+		TEST(restart_of_a_stopped_one_does_nothing),
+		TEST(stop_cancels_and_asks_no_more),
+		TEST(stop_between_probes_ends_them),
+		TEST(stop_before_the_first_probe_leaves_none),
+		TEST(stop_from_within_on_answer_ends_it),
+		TEST(probe_is_pinned_to_the_slot),
+		TEST(connected_is_accepted_once_the_queue_is_empty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

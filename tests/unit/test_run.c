@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Rollouts that reach what was asked for, and what is told of their steps. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tests/unit/run_fixture.h"
+
+/* ---- beginning ------------------------------------------------------------------------------ */
+
+static void test_run_begin_takes_policies_of_both_and_the_next_number(void **state)
+{
+	(void)state;
+	context.last_rollout = 41;
+	config.health.start_timeout_ms = 11;
+	config.rollout = (struct rollout_config){.bake_ms = 12, .settle_timeout_ms = 13};
+	config.drain = (struct drain_config){
+		.timeout_ms = 91, .kill_timeout_ms = 92, .leave_timeout_ms = 93};
+	old_config.health.start_timeout_ms = 94;
+	old_config.rollout = (struct rollout_config){.bake_ms = 95, .settle_timeout_ms = 96};
+	old_config.drain = (struct drain_config){
+		.timeout_ms = 14, .kill_timeout_ms = 15, .leave_timeout_ms = 16};
+	run_begin(&run, &service, "upgrade", new, old);
+	assert_int_equal(run.id, 42);
+	assert_int_equal(context.last_rollout, 42);
+	assert_string_equal(run.order, "upgrade");
+	assert_ptr_equal(run.new, new);
+	assert_ptr_equal(run.old, old);
+	/* How the old one drains was said when it was started. */
+	assert_int_equal(run.machine.policy.start_timeout_ms, 11);
+	assert_int_equal(run.machine.policy.bake_ms, 12);
+	assert_int_equal(run.machine.policy.settle_timeout_ms, 13);
+	assert_int_equal(run.machine.policy.drain_timeout_ms, 14);
+	/* Either may have to leave and stop: whoever may take longer counts. */
+	assert_int_equal(run.machine.policy.stop_timeout_ms, 92 + 5000);
+	assert_int_equal(run.machine.policy.leave_timeout_ms, 93 + 5000);
+	/* Nothing is done before the loop is back on top. */
+	assert_true(poked);
+	assert_int_equal(run.machine.state, ROLLOUT_IDLE);
+	assert_calls("");
+	assert_int_equal(n_events, 0);
+	old_config.drain.kill_timeout_ms = 102;
+	old_config.drain.leave_timeout_ms = 103;
+	run_begin(&run, &service, "upgrade", new, old);
+	assert_int_equal(run.machine.policy.stop_timeout_ms, 102 + 5000);
+	assert_int_equal(run.machine.policy.leave_timeout_ms, 103 + 5000);
+}
+
+static void test_run_begin_of_one_generation_takes_its_policies(void **state)
+{
+	(void)state;
+	config.drain.timeout_ms = 21;
+	old_config.drain.timeout_ms = 22;
+	old_config.rollout.settle_timeout_ms = 23;
+	run_begin(&run, &service, "start", new, NULL);
+	assert_int_equal(run.machine.policy.drain_timeout_ms, 21);
+	assert_true(run.machine.has_new);
+	assert_false(run.machine.has_old);
+	run_begin(&run, &service, "stop", NULL, old);
+	assert_int_equal(run.machine.policy.drain_timeout_ms, 22);
+	assert_int_equal(run.machine.policy.settle_timeout_ms, 23);
+	assert_false(run.machine.has_new);
+	assert_true(run.machine.has_old);
+	assert_false(run.machine.retire);
+}
+
+/* ---- replacing ------------------------------------------------------------------------------ */
+
+/* Everything that waits has to be told to go on. */
+static void test_run_replace_calls_in_order(void **state)
+{
+	(void)state;
+	fake_generations[2].not_listening = fake_generations[2].not_healthy = true;
+	fake_generations[1].queued = 2;
+	fake_generations[1].live = 7;
+	fake_generations[1].cannot_leave = fake_generations[1].cannot_stop = true;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_STARTING);
+	assert_calls("start 2");
+	change(fake_generations[2].not_listening = false);
+	drive_to(ROLLOUT_VERIFYING);
+	assert_calls("check 2");
+	change(fake_generations[2].not_healthy = false);
+	drive_to(ROLLOUT_SETTLING);
+	assert_calls("publish 2 1; steady 1 off");
+	assert_ptr_equal(service.current, old);
+	change(fake_generations[1].queued = 0);
+	drive_to(ROLLOUT_LEAVING);
+	assert_calls("steady 2 on; commit 2; publish 2 0; leave 1");
+	assert_ptr_equal(service.current, new);
+	change(fake_generations[1].left = true);
+	drive_to(ROLLOUT_DRAINING);
+	assert_calls("");
+	change(fake_generations[1].live = 0);
+	drive_to(ROLLOUT_STOPPING);
+	assert_calls("stop 1");
+	assert_false(ended);
+	change(fake_generations[1].stopped = true);
+	drive_to_end();
+	assert_calls("");
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_replace_tells_each_step(void **state)
+{
+	struct instance *second = &new->instances[1];
+
+	(void)state;
+	new->n_instances = 2;
+	*second = new->instances[0];
+	second->pid = 103;
+	fake_generations[1].live = 7;
+	fake_generations[1].cannot_stop = true;
+	old->instances[0].exit_signal = SIGTERM;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	change(fake_generations[1].live = 0);
+	drive_to(ROLLOUT_STOPPING);
+	change(fake_generations[1].stopped = true);
+	drive_to_end();
+	assert_steps("start verify shift settle leave drain stop");
+	assert_step("start", true, "generation 2, pid 102, 103");
+	assert_step("verify", true, "GET /: 200 OK (2 in a row)");
+	assert_step("shift", true, "new connections go to generation 2");
+	assert_step("settle", true, "queue of generation 1 is empty");
+	assert_step("leave", true, "generation 1 is out of the group");
+	assert_step("drain", true, "7 connections ended");
+	assert_step("stop", true, "generation 1 was killed by SIGTERM");
+	for (size_t k = 0; k < n_events; k++) {
+		const json_t *details = events[k].details;
+
+		assert_int_equal(number_of(details, "rollout"), run.id);
+		assert_string_equal(text_of(details, "order"), "restart");
+		assert_int_equal(number_of(details, "generation"), 2);
+		assert_int_equal(number_of(details, "replaces"), 1);
+		assert_true(number_of(details, "took_ms") >= 0);
+		assert_true(number_of(details, "elapsed_ms") >= number_of(details, "took_ms"));
+	}
+	/* The queue had to stay empty for that long. */
+	assert_true(number_of(event_named("settle"), "took_ms") >= 20);
+	assert_true(number_of(event_named("shift"), "took_ms") < 20);
+}
+
+static void test_run_replace_messages_name_what_was_unusual(void **state)
+{
+	(void)state;
+	config.health.kind = HEALTH_NOTIFY;
+	config.rollout.bake_ms = 30;
+	old->n_instances = 2;
+	old->instances[1].forced = true;
+	old->instances[0].killed = true;
+	old->instances[0].exit_signal = SIGKILL;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to_end();
+	assert_steps("start verify shift settle bake leave drain stop");
+	assert_step("verify", true, "READY=1");
+	assert_step("bake", true, "generation 1 stood by for 30ms");
+	assert_true(number_of(event_named("bake"), "took_ms") >= 29);
+	assert_step("leave", true,
+		    "generation 1 is out of the group (its listening socket had to be shut down)");
+	assert_step("drain", true, "0 connections ended");
+	assert_step("stop", true, "generation 1 was killed by SIGKILL (it did not stop by itself)");
+}
+
+/* ---- settling ------------------------------------------------------------------------------- */
+
+static void test_run_settle_waits_for_an_empty_queue(void **state)
+{
+	(void)state;
+	fake_generations[1].queued = 3;
+	fake_generations[1].cannot_leave = true;
+	run_begin(&run, &service, "restart", new, old);
+	drive_until(fake_generations[1].queue_looks >= 8);
+	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
+	assert_int_equal(run.queue_empty_since_ms, 0);
+}
+
+static void test_run_settle_wants_the_queue_empty_for_a_while(void **state)
+{
+	uint64_t empty_ms;
+
+	(void)state;
+	fake_generations[1].queued = 3;
+	fake_generations[1].cannot_leave = true;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_SETTLING);
+	/* Not asked to look: it polls. */
+	fake_generations[1].queued = 0;
+	drive_until(run.queue_empty_since_ms > 0);
+	/* A late handshake begins the wait anew. */
+	fake_generations[1].queued = 1;
+	drive_until(run.queue_empty_since_ms == 0);
+	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
+	empty_ms = clock_monotonic_ms();
+	fake_generations[1].queued = 0;
+	drive_to(ROLLOUT_LEAVING);
+	assert_true(clock_monotonic_ms() - empty_ms >= 20);
+	assert_step("settle", true, "queue of generation 1 is empty");
+}
+
+static void test_run_settle_deadline_goes_on_and_says_what_is_queued(void **state)
+{
+	(void)state;
+	config.rollout.settle_timeout_ms = 40;
+	fake_generations[1].queued = 3;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to_end();
+	assert_int_equal(result.outcome, ROLLOUT_DONE);
+	assert_step("settle", true, "3 connections still in the queue of generation 1");
+	assert_true(number_of(event_named("settle"), "took_ms") >= 39);
+}
+
+/* Not being able to ask is not the same as an empty queue. */
+static void test_run_settle_deadline_ends_what_cannot_be_asked(void **state)
+{
+	(void)state;
+	config.rollout.settle_timeout_ms = 60;
+	fake_generations[1].ask_error = -ENOBUFS;
+	fake_generations[1].cannot_leave = true;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_LEAVING);
+	assert_true(fake_generations[1].queue_looks >= 3);
+	assert_step("settle", true, "the queue of generation 1 could not be read");
+	assert_true(number_of(event_named("settle"), "took_ms") >= 59);
+}
+
+static void test_run_old_dead_after_the_shift_leaves_at_once(void **state)
+{
+	(void)state;
+	fake_generations[1].queued = 3;
+	fake_generations[1].cannot_leave = true;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_SETTLING);
+	forget_calls();
+	change(fake_generations[1].dead = true);
+	drive_to(ROLLOUT_LEAVING);
+	assert_calls("steady 2 on; commit 2; publish 2 0; leave 1");
+	assert_true(run.machine.old_gone);
+}
+
+static void test_run_old_dead_while_baking_leaves_at_once(void **state)
+{
+	(void)state;
+	config.rollout.bake_ms = 60000;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_BAKING);
+	change(fake_generations[1].dead = true);
+	drive_to_end();
+	assert_int_equal(result.outcome, ROLLOUT_DONE);
+	assert_true(result.took_ms < FIXTURE_DEADLINE_MS);
+}
+
+/* It may be the reason for the restart: the rollout goes on. */
+static void test_run_old_dead_before_the_shift_changes_nothing(void **state)
+{
+	(void)state;
+	fake_generations[1].dead = true;
+	fake_generations[2].not_healthy = true;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_VERIFYING);
+	service_poke(&service);
+	turn();
+	assert_int_equal(run.machine.state, ROLLOUT_VERIFYING);
+	change(fake_generations[2].not_healthy = false);
+	drive_to_end();
+	assert_int_equal(result.exit, 0);
+}
+
+/* ---- leaving, draining, stopping ------------------------------------------------------------ */
+
+static void test_run_leave_deadline_drains_all_the_same(void **state)
+{
+	(void)state;
+	fake_generations[1].cannot_leave = true;
+	run_begin(&run, &service, "restart", new, old);
+	run.machine.policy.leave_timeout_ms = 30;
+	drive_to_end();
+	assert_int_equal(result.exit, 0);
+	assert_false(fake_generations[1].left);
+	assert_step("leave", true, "generation 1 did not say in time that it has left");
+	assert_true(number_of(event_named("leave"), "took_ms") >= 29);
+}
+
+static void test_run_drain_polls_until_no_connection_is_left(void **state)
+{
+	(void)state;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	assert_int_equal(run.drain_began_with, 2);
+	fake_generations[1].live = 1;
+	turn();
+	turn();
+	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
+	fake_generations[1].live = 0; /* nobody says so */
+	drive_to_end();
+	assert_step("drain", true, "2 connections ended");
+}
+
+static void test_run_drain_ends_with_the_server(void **state)
+{
+	(void)state;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	change(fake_generations[1].exited = true);
+	drive_to_end();
+	assert_int_equal(result.cut, 0);
+	assert_int_equal(result.exit, 0);
+}
+
+/* However often something happens: the daemon has other things to do than to count. */
+static void test_run_drain_counts_rarely_where_counting_is_slow(void **state)
+{
+	uint64_t began_ms, took_ms = 0;
+
+	(void)state;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].live_takes_ms = 10;
+	fake_generations[1].live_looks = 0;
+	for (began_ms = clock_monotonic_ms(); took_ms < 250;) {
+		service_poke(&service);
+		turn();
+		took_ms = clock_monotonic_ms() - began_ms;
+	}
+	assert_in_range(fake_generations[1].live_looks, 1, 2 + took_ms / 100);
+	/* The server's end is not counted, but told. */
+	change(fake_generations[1].exited = true);
+	look();
+	assert_int_equal(run.machine.state, ROLLOUT_ENDED);
+}
+
+static void test_run_drain_deadline_counts_what_is_cut(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 40;
+	fake_generations[1].live = 5;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].live = 3;
+	drive_to_end();
+	assert_step("drain", true, "3 of 5 connections left at the deadline");
+	assert_int_equal(result.outcome, ROLLOUT_DONE);
+	assert_int_equal(result.cut, 3);
+	assert_int_equal(result.exit, 5);
+}
+
+/* Nor are connections that cannot be counted none, at the deadline either. */
+static void test_run_drain_deadline_ends_what_cannot_be_asked(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 40;
+	fake_generations[1].live = 4;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].live = 0;
+	fake_generations[1].ask_error = -ENOBUFS;
+	drive_to_end();
+	assert_true(number_of(event_named("drain"), "took_ms") >= 39);
+	assert_int_equal(result.cut, 4);
+	assert_int_equal(result.exit, 5);
+}
+
+static void test_run_stop_deadline_kills(void **state)
+{
+	(void)state;
+	fake_generations[1].cannot_stop = true;
+	run_begin(&run, &service, "restart", new, old);
+	run.machine.policy.stop_timeout_ms = 30;
+	drive_to(ROLLOUT_STOPPING);
+	assert_false(ended);
+	forget_calls();
+	drive_to_end();
+	assert_calls("kill 1");
+	assert_true(number_of(event_named("stop"), "took_ms") >= 29);
+	assert_int_equal(result.exit, 0);
+}
+
+/* ---- the other orders ----------------------------------------------------------------------- */
+
+static void test_run_first_start_serves_without_settling(void **state)
+{
+	(void)state;
+	service.current = NULL;
+	run_begin(&run, &service, "start", new, NULL);
+	drive_to_end();
+	assert_calls("start 2; check 2; publish 2 0; steady 2 on; commit 2");
+	assert_steps("start verify shift");
+	assert_step("shift", true, "new connections go to generation 2");
+	assert_true(json_is_null(json_object_get(event_named("start"), "replaces")));
+	assert_int_equal(result.generation, 2);
+	assert_int_equal(result.replaces, 0);
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_stop_refuses_connections_first(void **state)
+{
+	(void)state;
+	fake_generations[1].queued = 1;
+	run_begin(&run, &service, "stop", NULL, old);
+	drive_to(ROLLOUT_SETTLING);
+	assert_calls("steady 1 off; publish 0 0");
+	change(fake_generations[1].queued = 0);
+	drive_to_end();
+	assert_calls("publish 0 0; leave 1; stop 1");
+	assert_steps("shift settle leave drain stop");
+	assert_step("shift", true, "new connections are refused");
+	assert_true(json_is_null(json_object_get(event_named("shift"), "generation")));
+	assert_int_equal(number_of(event_named("shift"), "replaces"), 1);
+	assert_int_equal(result.generation, 0);
+	assert_int_equal(result.replaces, 1);
+}
+
+static void test_run_stop_that_cannot_be_published_stops_all_the_same(void **state)
+{
+	(void)state;
+	publish_error = -EIO;
+	run_begin(&run, &service, "stop", NULL, old);
+	drive_to_end();
+	assert_calls("steady 1 off; publish 0 0; publish 0 0; leave 1; stop 1");
+	assert_int_equal(result.outcome, ROLLOUT_DONE);
+	assert_step("shift", true, "the table could not be published: steer: Input/output error");
+}
+
+/* The table names somebody else, who is not asked. */
+static void test_run_retire_publishes_nothing(void **state)
+{
+	(void)state;
+	fake_generations[1].queued = 1;
+	fake_generations[1].live = 1;
+	run_begin_retire(&run, &service, old);
+	assert_string_equal(run.order, "retire");
+	drive_to(ROLLOUT_SETTLING);
+	assert_calls("");
+	change(fake_generations[1].queued = 0);
+	drive_to(ROLLOUT_DRAINING);
+	assert_calls("leave 1");
+	change(fake_generations[1].live = 0);
+	drive_to_end();
+	assert_calls("stop 1");
+	assert_steps("settle leave drain stop");
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_retire_of_a_dead_one_does_not_settle(void **state)
+{
+	(void)state;
+	fake_generations[1].queued = 1;
+	fake_generations[1].dead = true;
+	run_begin_retire(&run, &service, old);
+	drive_to_end();
+	assert_calls("leave 1; stop 1");
+	assert_true(result.took_ms < 5000);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_run_begin_takes_policies_of_both_and_the_next_number),
+		TEST(test_run_begin_of_one_generation_takes_its_policies),
+		TEST(test_run_replace_calls_in_order),
+		TEST(test_run_replace_tells_each_step),
+		TEST(test_run_replace_messages_name_what_was_unusual),
+		TEST(test_run_settle_waits_for_an_empty_queue),
+		TEST(test_run_settle_wants_the_queue_empty_for_a_while),
+		TEST(test_run_settle_deadline_goes_on_and_says_what_is_queued),
+		TEST(test_run_settle_deadline_ends_what_cannot_be_asked),
+		TEST(test_run_old_dead_after_the_shift_leaves_at_once),
+		TEST(test_run_old_dead_while_baking_leaves_at_once),
+		TEST(test_run_old_dead_before_the_shift_changes_nothing),
+		TEST(test_run_leave_deadline_drains_all_the_same),
+		TEST(test_run_drain_polls_until_no_connection_is_left),
+		TEST(test_run_drain_ends_with_the_server),
+		TEST(test_run_drain_counts_rarely_where_counting_is_slow),
+		TEST(test_run_drain_deadline_counts_what_is_cut),
+		TEST(test_run_drain_deadline_ends_what_cannot_be_asked),
+		TEST(test_run_stop_deadline_kills),
+		TEST(test_run_first_start_serves_without_settling),
+		TEST(test_run_stop_refuses_connections_first),
+		TEST(test_run_stop_that_cannot_be_published_stops_all_the_same),
+		TEST(test_run_retire_publishes_nothing),
+		TEST(test_run_retire_of_a_dead_one_does_not_settle),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests_name("run", tests, NULL, NULL);
+}
