@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/print_event.h"
+
+#include <string.h>
+
+#include "cli/print_status.h"
+
+#define MESSAGE_WIDTH 52
+
+void print_progress_init(struct print_progress *progress, bool quiet)
+{
+	*progress = (struct print_progress){.quiet = quiet};
+}
+
+bool print_event_is_last(const json_t *event)
+{
+	const char *name = print_member(event, "event");
+
+	return strcmp(name, "done") == 0 || strcmp(name, "failed") == 0 ||
+	       strcmp(name, "rolled-back") == 0;
+}
+
+void print_progress_begin(const struct print *to, const json_t *answer)
+{
+	long long generation = print_number(answer, "generation");
+	long long replaces = print_number(answer, "replaces");
+
+	print_coloured(to, PRINT_BOLD, print_member(answer, "service"));
+	fputs(": ", to->out);
+	if (generation >= 0 && replaces >= 0)
+		fprintf(to->out, "generation %lld replaces %lld", generation, replaces);
+	else if (generation >= 0)
+		fprintf(to->out, "generation %lld starts", generation);
+	else if (replaces >= 0)
+		fprintf(to->out, "generation %lld stops", replaces);
+	else
+		print_text(to, print_member(answer, "order"));
+	fputc('\n', to->out);
+}
+
+void print_progress_step(const struct print *to, struct print_progress *progress,
+			 const json_t *event)
+{
+	const char *name = print_member(event, "event");
+	long long took_ms = print_number(event, "took_ms");
+	bool failed = json_is_false(json_object_get(event, "ok"));
+	char message[1024];
+	char took[PRINT_TOOK_MAX];
+	size_t width;
+
+	/* The reason is kept for the end; what comes after this step only undoes it. */
+	if (failed && !progress->failed_step[0])
+		print_clean(name, progress->failed_step, sizeof(progress->failed_step));
+	if (progress->quiet)
+		return;
+	print_clean(failed ? "failed" : print_member(event, "message"), message, sizeof(message));
+	if (strcmp(name, "probe") == 0) {
+		char probe[PRINT_CELL_MAX];
+
+		print_clean(message, probe, sizeof(probe));
+		if (strcmp(probe, progress->last_probe) == 0)
+			return;
+		memcpy(progress->last_probe, probe, sizeof(probe));
+	}
+	fputs("  ", to->out);
+	print_coloured(to, PRINT_DIM, name);
+	width = print_width(name);
+	fprintf(to->out, "%*s", width < 7 ? (int)(9 - width) : 2, "");
+	print_coloured(to, failed ? PRINT_RED : PRINT_PLAIN, message);
+	if (took_ms >= 0) {
+		width = print_width(message);
+		if (width < MESSAGE_WIDTH)
+			fprintf(to->out, "%*s", (int)(MESSAGE_WIDTH - width), "");
+		fprintf(to->out, "  %8s", print_took(took_ms, took));
+	}
+	fputc('\n', to->out);
+}
+
+static void print_done(const struct print *to, const json_t *answer, const json_t *event)
+{
+	long long generation = print_number(answer, "generation");
+	long long replaces = print_number(answer, "replaces");
+	long long cut = print_number(event, "cut");
+
+	print_coloured(to, cut > 0 ? PRINT_YELLOW : PRINT_GREEN, "done");
+	fputs(": ", to->out);
+	if (generation >= 0)
+		fprintf(to->out, "generation %lld serves", generation);
+	if (replaces >= 0)
+		fprintf(to->out, "%sgeneration %lld is gone", generation >= 0 ? ", " : "",
+			replaces);
+	if (generation < 0 && replaces < 0)
+		print_text(to, print_member(event, "message"));
+	if (cut > 0)
+		fprintf(to->out, ", but %lld connection%s %s cut at the deadline", cut,
+			cut == 1 ? "" : "s", cut == 1 ? "was" : "were");
+}
+
+static void print_undone(const struct print *to, const struct print_progress *progress,
+			 const json_t *event)
+{
+	const char *step = print_member(event, "step");
+	const char *reason = print_member(event, "reason");
+
+	if (!*step)
+		step = progress->failed_step;
+	print_coloured(to, PRINT_RED,
+		       strcmp(print_member(event, "event"), "failed") == 0 ? "failed"
+									   : "rolled back");
+	if (*step) {
+		fputs(" at ", to->out);
+		print_text(to, step);
+	}
+	fputs(": ", to->out);
+	print_text(to, *reason ? reason : print_member(event, "message"));
+}
+
+/* Who takes the connections after a rollout that did not succeed. */
+static void print_survivor(const struct print *to, const json_t *answer, const json_t *event)
+{
+	long long replaces = print_number(answer, "replaces");
+	bool shifted = strcmp(print_member(event, "event"), "rolled-back") == 0;
+
+	if (replaces < 0)
+		fputs("  there was no older generation: nothing serves\n", to->out);
+	else
+		fprintf(to->out, "  generation %lld %s\n", replaces,
+			shifted ? "serves again" : "is still serving, untouched");
+}
+
+void print_progress_end(const struct print *to, const struct print_progress *progress,
+			const json_t *answer, const json_t *event)
+{
+	bool done = strcmp(print_member(event, "event"), "done") == 0;
+	long long took_ms = print_number(event, "took_ms");
+	char took[PRINT_TOOK_MAX];
+
+	if (done)
+		print_done(to, answer, event);
+	else
+		print_undone(to, progress, event);
+	if (took_ms >= 0)
+		fprintf(to->out, " (%s)", print_took(took_ms, took));
+	fputc('\n', to->out);
+	if (done)
+		return;
+	print_failure(to, "  ", event);
+	print_survivor(to, answer, event);
+}
+
+void print_event(const struct print *to, const json_t *event)
+{
+	const char *name = print_member(event, "event");
+	const char *service = print_member(event, "service");
+	const char *message = print_member(event, "message");
+	const char *reason = print_member(event, "reason");
+	long long generation = print_number(event, "generation");
+	long long took_ms = print_number(event, "took_ms");
+	bool good = strcmp(name, "done") == 0;
+	char took[PRINT_TOOK_MAX];
+
+	print_time(to, print_member(event, "time"));
+	fputs("  ", to->out);
+	print_coloured(to, PRINT_BOLD, service);
+	if (generation >= 0)
+		fprintf(to->out, " %lld", generation);
+	fputs("  ", to->out);
+	print_coloured(to,
+		       good                         ? PRINT_GREEN
+		       : print_event_is_last(event) ? PRINT_RED
+						    : PRINT_PLAIN,
+		       name);
+	if (*message || *reason) {
+		fputs(": ", to->out);
+		print_text(to, *message ? message : reason);
+	}
+	if (took_ms >= 0)
+		fprintf(to->out, " (%s)", print_took(took_ms, took));
+	fputc('\n', to->out);
+	if (!print_event_is_last(event) || good)
+		return;
+	if (*message && *reason && strcmp(message, reason) != 0) {
+		fputs("    ", to->out);
+		print_text(to, reason);
+		fputc('\n', to->out);
+	}
+	print_failure(to, "    ", event);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/print_status.h"
+
+static const char running[] =
+	"{'service':'api','state':'running','mode':'native','tier':'ebpf','instances':1,"
+	"'command':['/srv/api','-g','daemon off;'],"
+	"'endpoints':[{'listen':':8080','protocol':'tcp','program':{'id':12,'state':'attached'},"
+	"'refused':0,'anchor':''}],"
+	"'generations':[{'generation':3,'state':'current','executable':'/srv/api',"
+	"'uptime_ms':7412345,'instances':[{'instance':0,'pid':4711,'agent_pid':2,"
+	"'state':'running','ready':false,'restarts':0,"
+	"'health':{'state':'healthy','last':'GET /healthz: 200','ago_ms':120},"
+	"'connections':{'live':28,'queued':1,'steered':91180,'probes':4,'migrated':0}}]}],"
+	"'rollout':null,"
+	"'last_rollout':{'rollout':4,'order':'restart','result':'done','exit':0,'generation':3,"
+	"'replaces':2,'cut':0,'took_ms':900,'time':'2026-01-01T12:00:00.000Z'}}";
+
+static const char rolling[] =
+	"{'service':'web','state':'rolling','reason':'old news','mode':'inherit','tier':'ebpf',"
+	"'instances':2,'command':['current/web'],"
+	"'endpoints':["
+	"{'listen':'127.0.0.1:80','program':{'id':12,'state':'attached'},'refused':0,'anchor':''},"
+	"{'listen':'[::1]:80','program':{'id':13,'state':'foreign'},'refused':4,"
+	"'anchor':'holding'}],"
+	"'generations':["
+	"{'generation':5,'state':'candidate','executable':'/srv/43/web','uptime_ms':1234,"
+	"'instances':["
+	"{'instance':0,'pid':5100,'state':'running','ready':false,'restarts':0,"
+	"'health':{'state':'unhealthy','last':'GET /: 503','ago_ms':1500},"
+	"'connections':{'live':0,'queued':0,'steered':0,'migrated':0}},"
+	"{'instance':1,'pid':null,'state':'failed','ready':true,'failure':'exited with status 1',"
+	"'health':{'state':'unknown','last':''},'connections':null}]},"
+	"{'generation':3,'state':'current','executable':'/srv/42/web','uptime_ms':60000,"
+	"'instances':[{'instance':0,'pid':4711,'state':'running','ready':true,'restarts':2,"
+	"'health':{'state':'healthy','last':'GET /: 200','ago_ms':20},"
+	"'connections':{'live':31,'queued':0,'steered':91234,'migrated':40}}]}],"
+	"'rollout':{'rollout':5,'order':'restart','step':'verify','generation':5,'replaces':3,"
+	"'elapsed_ms':1240},"
+	"'last_rollout':{'rollout':4,'order':'upgrade','result':'failed','exit':3,'generation':4,"
+	"'replaces':3,'reason':'not healthy within 60s','probe':'GET /: 503',"
+	"'tail':'listening\\npanic: \\u001b[2J\\n','cut':0,'took_ms':60012,"
+	"'time':'2026-01-01T12:00:00.000Z'}}";
+
+/* JSON with ' for ", which no text here contains. */
+static json_t *json(const char *text)
+{
+	char *copy = strdup(text);
+	json_error_t error;
+	json_t *value;
+
+	for (char *c = copy; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	value = json_loads(copy, 0, &error);
+	if (!value)
+		print_error("%s at %d\n", error.text, error.position);
+	assert_non_null(value);
+	free(copy);
+	return value;
+}
+
+typedef void (*page)(const struct print *to, const json_t *value);
+
+static char *render(page function, const json_t *value, bool colour)
+{
+	char *text;
+	size_t length;
+	struct print to = {.out = open_memstream(&text, &length), .colour = colour};
+
+	function(&to, value);
+	fclose(to.out);
+	return text;
+}
+
+static void assert_page(page function, const char *source, const char *expected)
+{
+	json_t *value = json(source);
+	char *text = render(function, value, false);
+
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(value);
+}
+
+static void list(const struct print *to, const json_t *value)
+{
+	print_list(to, value, false);
+}
+
+static void list_names(const struct print *to, const json_t *value)
+{
+	print_list(to, value, true);
+}
+
+static void test_print_status_running_service_fits_in_few_lines(void **state)
+{
+	(void)state;
+	assert_page(print_status, running,
+		    "api  running\n"
+		    "  command    /srv/api -g 'daemon off;'\n"
+		    "  endpoint   :8080  program 12 attached\n"
+		    "  steering   ebpf, mode native\n"
+		    "  last       4, restart: generation 3 replaced 2, done in 900 ms, "
+		    "2026-01-01 12:00:00 UTC\n"
+		    "\n"
+		    "  GENERATION   PID  STATE    LIVE  QUEUED  STEERED  UPTIME  HEALTH\n"
+		    "  3 current   4711  running    28       1    91180  2h 03m  "
+		    "healthy  GET /healthz: 200 (120 ms ago)\n");
+}
+
+static void test_print_status_rollout_shows_both_generations_and_last_failure(void **state)
+{
+	(void)state;
+	assert_page(print_status, rolling,
+		    "web  rolling\n"
+		    "  command    current/web\n"
+		    "  runs       /srv/43/web (generation 5)\n"
+		    "             /srv/42/web (generation 3)\n"
+		    "  endpoints  127.0.0.1:80  program 12 attached\n"
+		    "             [::1]:80      program 13 foreign  anchor holding  4 refused\n"
+		    "  steering   ebpf, mode inherit, 2 instances\n"
+		    "  rollout    5, restart: generation 5 replaces 3, at verify, 1.24 s so far\n"
+		    "  before     4, upgrade: generation 4 did not replace 3, failed in 1m 00s, "
+		    "2026-01-01 12:00:00 UTC\n"
+		    "             not healthy within 60s\n"
+		    "             last probe: GET /: 503\n"
+		    "             last lines on its stderr:\n"
+		    "             | listening\n"
+		    "             | panic: \\x1b[2J\n"
+		    "\n"
+		    "  GENERATION   INSTANCE   PID  STATE                 LIVE  QUEUED  STEERED  "
+		    "MIGRATED  UPTIME  HEALTH\n"
+		    "  5 candidate         0  5100  running                  0       0        0"
+		    "            1.23 s  unhealthy  GET /: 503 (1.50 s ago)\n"
+		    "                      1     -  failed                   -       -        -"
+		    "                    exited with status 1\n"
+		    "  3 current           0  4711  running (2 restarts)    31       0    91234"
+		    "        40  1m 00s  healthy, ready  GET /: 200 (20 ms ago)\n");
+}
+
+static void test_print_status_failed_service_says_why(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'failed','reason':'exited with status 1\\u0007',"
+		    "'last_rollout':{'rollout':1,'order':'start','result':'failed','generation':1,"
+		    "'replaces':null,'reason':'exited with status 1','tail':'no such file'}}",
+		    "web  failed: exited with status 1\\x07\n"
+		    "  last       1, start: generation 1, failed\n"
+		    "             exited with status 1\n"
+		    "             last lines on its stderr:\n"
+		    "             | no such file\n");
+}
+
+static void test_print_status_cut_connections_are_counted(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'stopped','last_rollout':{'rollout':9,"
+		    "'order':'stop','result':'done','generation':null,'replaces':3,'cut':1}}",
+		    "web  stopped\n"
+		    "  last       9, stop: generation 3, done, 1 connection cut\n");
+}
+
+static void test_print_status_state_is_coloured(void **state)
+{
+	json_t *value = json("{'service':'web','state':'failed'}");
+	char *text = render(print_status, value, true);
+
+	(void)state;
+	assert_string_equal(text, "\033[1mweb\033[0m  \033[31mfailed\033[0m\n");
+	free(text);
+	json_decref(value);
+}
+
+static void test_print_statuses_are_parted_by_empty_lines(void **state)
+{
+	(void)state;
+	assert_page(print_statuses,
+		    "{'services':[{'service':'a','state':'stopped'},{'service':'b',"
+		    "'state':'stopped'}]}",
+		    "a  stopped\n\nb  stopped\n");
+	assert_page(print_statuses, "{'services':[]}", "no services\n");
+}
+
+static void test_print_list_has_one_line_per_service(void **state)
+{
+	char *both;
+
+	(void)state;
+	assert_true(asprintf(&both, "{'services':[%s,%s,{'service':'c','state':'stopped'}]}",
+			     running, rolling) > 0);
+	assert_page(list, both,
+		    "SERVICE  STATE             GENERATION  TIER  LIVE  LISTENS ON\n"
+		    "api      running                    3  ebpf    28  :8080\n"
+		    "web      rolling (verify)           3  ebpf    31  127.0.0.1:80, [::1]:80\n"
+		    "c        stopped                    -           0\n");
+	assert_page(list_names, both, "api\nweb\nc\n");
+	assert_page(list, "{'services':[]}", "no services\n");
+	assert_page(list_names, "{'services':[]}", "");
+	free(both);
+}
+
+/* Replace the @at-th value below @value (depth first) by @by; counts @at down to 0. */
+static void replace(json_t *value, size_t *at, json_t *by)
+{
+	const char *key;
+	json_t *inner;
+	size_t i;
+
+	json_array_foreach (value, i, inner) {
+		if (*at && --*at == 0) {
+			json_array_set(value, i, by);
+			return;
+		}
+		replace(inner, at, by);
+		if (!*at)
+			return;
+	}
+	if (!json_is_object(value))
+		return;
+	json_object_foreach (value, key, inner) {
+		if (*at && --*at == 0) {
+			json_object_set(value, key, by);
+			return;
+		}
+		replace(inner, at, by);
+		if (!*at)
+			return;
+	}
+}
+
+/* Whatever a daemon of another version leaves out or changes, there is a page, and it is clean. */
+static void test_print_status_any_member_may_be_anything(void **state)
+{
+	json_t *others[] = {json_null(),           json_integer(-1),
+			    json_string("\n\033"), json_array(),
+			    json_object(),         json_true(),
+			    json_real(1e300),      json_pack("[[], {}, n, s]", "\033")};
+	size_t replaced = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		for (size_t at = 1;; at++) {
+			json_t *services = json("{'services':[]}");
+			json_t *service = json(rolling);
+			size_t left = at;
+			char *text;
+
+			replace(service, &left, others[i]);
+			json_array_append(json_object_get(services, "services"), service);
+			text = render(print_statuses, services, false);
+			assert_null(strchr(text, '\033'));
+			assert_true(strlen(text) > 0);
+			free(text);
+			free(render(list, services, true));
+			json_decref(service);
+			json_decref(services);
+			if (left)
+				break;
+			replaced++;
+		}
+		json_decref(others[i]);
+	}
+	assert_true(replaced > 600);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_print_status_running_service_fits_in_few_lines),
+		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
+		cmocka_unit_test(test_print_status_failed_service_says_why),
+		cmocka_unit_test(test_print_status_cut_connections_are_counted),
+		cmocka_unit_test(test_print_status_state_is_coloured),
+		cmocka_unit_test(test_print_statuses_are_parted_by_empty_lines),
+		cmocka_unit_test(test_print_list_has_one_line_per_service),
+		cmocka_unit_test(test_print_status_any_member_may_be_anything),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
