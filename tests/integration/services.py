@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""services: the servers that the tests put behind baton, and how they are configured."""
+
+import copy
+import pathlib
+import re
+import shutil
+
+from harness import Skip, check
+
+LISTEN = "127.0.0.1:8080"
+ECHO_MODULE = "/usr/lib/nginx/modules/ngx_http_echo_module.so"
+
+# Quick, so that tests are; a test that is about one of these says its own.
+DEFAULTS = {
+    "listen": [LISTEN],
+    "health": {"http": "/healthz", "interval": "50ms", "timeout": "2s", "healthy": 2,
+               "unhealthy": 3, "start_timeout": "15s"},
+    "rollout": {"settle_timeout": "5s"},
+    "drain": {"timeout": "15s", "kill_timeout": "2s", "leave_timeout": "2s"},
+}
+
+
+def service(command, **changes):
+    """A service's configuration: the defaults, with @changes merged in one level deep."""
+    result = copy.deepcopy(DEFAULTS)
+    result["command"] = [str(word) for word in command]
+    for key, value in changes.items():
+        if isinstance(value, dict) and key in result:
+            result[key].update(value)
+        else:
+            result[key] = value
+    return result
+
+
+# ---- examples/server -----------------------------------------------------------------------------
+
+def example(t, *options):
+    """The command of the project's example server."""
+    return [t.copy("examples/server", "server"), "--generation", "{generation}",
+            "--instance", "{instance}", *options]
+
+
+def generation_of(body):
+    """Which generation of the example server wrote this body?"""
+    found = re.search(r"generation[ =]+(\d+)", body)
+    check(found, f"no generation in {body!r}")
+    return int(found[1])
+
+
+def pid_of(body):
+    found = re.search(r"pid[ =]+(\d+)", body)
+    check(found, f"no pid in {body!r}")
+    return int(found[1])
+
+
+# ---- nginx ---------------------------------------------------------------------------------------
+
+NGINX_CONFIGURATION = """\
+load_module {echo};
+worker_processes 2;
+user root;
+events {{ worker_connections 2048; }}
+http {{
+	access_log off;
+	client_body_temp_path {tmp}/body;
+	proxy_temp_path {tmp}/proxy;
+	fastcgi_temp_path {tmp}/fastcgi;
+	uwsgi_temp_path {tmp}/uwsgi;
+	scgi_temp_path {tmp}/scgi;
+	server {{
+		listen {listen} backlog=4096;
+		location / {{ return 200 "pid $pid\\n"; }}
+		location /healthz {{ return 200 "ok\\n"; }}
+		location /post {{ echo_read_request_body; echo "pid $pid"; }}
+	}}
+}}
+"""
+
+
+def nginx(t, **changes):
+    """A real nginx, with a pid file per generation; it takes its socket from $NGINX."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    if not program or not pathlib.Path(ECHO_MODULE).exists():
+        raise Skip("needs nginx with its echo module (Debian: nginx-light)")
+    conf = t.file("nginx.conf", NGINX_CONFIGURATION.format(
+        echo=ECHO_MODULE, tmp=t.tmp, listen=LISTEN))
+    command = [program, "-e", "stderr", "-c", conf, "-g",
+               f"daemon off; master_process on; pid {t.tmp}/nginx.{{generation}}.pid;"]
+    changes.setdefault("drain", {})["signal"] = "SIGQUIT"
+    return service(command, environment={"NGINX": "{fds:;};"}, nonblocking=True, **changes)
+
+
+# ---- server.py -----------------------------------------------------------------------------------
+
+def python(t, *options):
+    """The command of a small server that tells how it was started (GET /how)."""
+    source = pathlib.Path(__file__).with_name("server.py")
+    return ["/usr/bin/python3", "-B", t.file(source.name, source.read_text()), *options]
