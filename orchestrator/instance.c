@@ -469,6 +469,8 @@ void instance_kill(struct instance *i)
 		log_warning("%s: processes in %s survive SIGKILL", i->config->name, i->cgroup);
 	unlink(i->socket_path);
 	i->stopped = i->left = true;
+	i->exit_code = 0;
+	i->exit_signal = SIGKILL;
 	i->pid = 0;
 }
 

@@ -51,7 +51,7 @@ static void describe_start(const struct run *run, char *ret, size_t size)
 {
 	size_t n = (size_t)snprintf(ret, size, "generation %u, pid", run->new->number);
 
-	for (size_t k = 0; k < run->new->n_instances &&n < size; k++)
+	for (size_t k = 0; n < size && k < run->new->n_instances; k++)
 		n += (size_t)snprintf(ret + n, size - n, "%s %d", k ? "," : "",
 				      (int)run->new->instances[k].pid);
 }
@@ -69,8 +69,8 @@ static void describe_verify(const struct run *run, char *ret, size_t size)
 
 static void describe_shift(const struct run *run, char *ret, size_t size)
 {
-	if (run->publish_failed)
-		snprintf(ret, size, "the table could not be published: %s", run->reason);
+	if (run->publish_error[0])
+		snprintf(ret, size, "the table could not be published: %s", run->publish_error);
 	else if (rollout_victim_is_new(&run->machine))
 		snprintf(ret, size, "back: new connections go to generation %u", run->old->number);
 	else if (run->new)
@@ -322,10 +322,10 @@ static int act_publish(struct run *run, struct generation *primary, struct gener
 	struct error err;
 	int r = service_publish(run->service, primary, backup, &err);
 
-	run->publish_failed = r < 0;
+	run->publish_error[0] = '\0';
 	if (r >= 0)
 		return ROLLOUT_SHIFTED;
-	set_reason(run, "%s", err.text);
+	snprintf(run->publish_error, sizeof(run->publish_error), "%s", err.text);
 	log_error("%s: %s", run->service->config->name, err.text);
 	return ROLLOUT_SHIFT_FAILED;
 }
@@ -334,12 +334,14 @@ static int act_publish_new(struct run *run)
 {
 	int event = act_publish(run, run->new, run->old);
 
-	/* Some endpoints may have got the new table: none of them may keep it. */
-	if (event == ROLLOUT_SHIFT_FAILED)
+	if (event == ROLLOUT_SHIFT_FAILED) {
+		set_reason(run, "%s", run->publish_error);
+		/* Some endpoints may have got the new table: none of them may keep it. */
 		service_publish(run->service, run->old, NULL, NULL);
-	else if (run->old)
+	} else if (run->old) {
 		/* From now on the old one's crash is no reason to start it again. */
 		generation_steady(run->old, false);
+	}
 	return event;
 }
 
@@ -406,9 +408,8 @@ static int act(struct run *run, const struct rollout_action *action)
 		generation_stop(victim(run));
 		break;
 	case ROLLOUT_DO_KILL:
-		log_warning("%s: generation %u does not stop; killed", run->service->config->name,
+		log_warning("%s: generation %u did not stop; killed", run->service->config->name,
 			    victim(run)->number);
-		generation_kill(victim(run));
 		break;
 	case ROLLOUT_DO_TIMER:
 		set_timer(run, &run->timer, on_timer, action->at_ms);
@@ -429,6 +430,9 @@ static void before_step(struct run *run, enum rollout_event event)
 					      run->machine.state == ROLLOUT_VERIFYING)) {
 		note_start_timeout(run);
 		note_probe(run);
+	} else if (event == ROLLOUT_TIMER && run->machine.state == ROLLOUT_STOPPING) {
+		/* So that the step's message says how it ended. */
+		generation_kill(victim(run));
 	} else if (event == ROLLOUT_TIMER && run->machine.state == ROLLOUT_DRAINING) {
 		if (generation_live(victim(run), &run->cut) < 0)
 			run->cut = run->drain_began_with;
@@ -574,6 +578,17 @@ static int exit_of(const struct run *run)
 	return run->cut > 0 ? EXIT_CUT : EXIT_DONE;
 }
 
+/* What the instance that is to blame wrote last; else the first that wrote anything. */
+static void take_tail(const struct generation *g, char ret[static PROTOCOL_TAIL_MAX])
+{
+	const struct instance *i = generation_failed(g);
+
+	for (size_t k = 0; (!i || !i->tail[0]) && k < g->n_instances; k++)
+		i = &g->instances[k];
+	if (i)
+		memcpy(ret, i->tail, PROTOCOL_TAIL_MAX);
+}
+
 void run_result(const struct run *run, struct run_result *ret)
 {
 	*ret = (struct run_result){
@@ -590,10 +605,8 @@ void run_result(const struct run *run, struct run_result *ret)
 	memcpy(ret->step, run->step, sizeof(ret->step));
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
 	memcpy(ret->probe, run->probe, sizeof(ret->probe));
-	for (size_t k = 0; run->new &&rollout_victim_is_new(&run->machine) && !ret->tail[0] &&
-			   k < run->new->n_instances;
-	     k++)
-		memcpy(ret->tail, run->new->instances[k].tail, sizeof(ret->tail));
+	if (rollout_victim_is_new(&run->machine) && run->new)
+		take_tail(run->new, ret->tail);
 }
 
 void run_done(struct run *run)

@@ -41,7 +41,7 @@ struct run {
 	uint64_t drain_began_with;     /* connections when the drain began */
 	uint64_t drain_look_ms;        /* not to be counted again before */
 	uint64_t cut;                  /* connections left at the deadline */
-	bool publish_failed;
+	char publish_error[256]; /* why the last publish failed; "": it did not */
 	char step[16]; /* the step that failed */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];

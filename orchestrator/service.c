@@ -304,7 +304,7 @@ static void end_run(struct service *s, struct run *run)
 	struct generation *gone = rollout_victim_is_new(&run->machine) ? run->new : run->old;
 
 	run_result(run, &s->last);
-	s->settled = true;
+	s->settled |= !run->machine.retire;
 	if (gone)
 		drop_generation(s, gone);
 	run_done(run);

@@ -81,6 +81,8 @@ static int begin(struct service *s, const char *order, struct service_config *co
 	}
 	r = generation_new(s->context, number, config, release, s->endpoints,
 			   &service_instance_callbacks, s, &g, &problem->detail);
+	if (r < 0 && s->n_generations == 0)
+		service_close_endpoints(s);
 	if (r < 0)
 		return refuse(problem, 500, 1, "Cannot start");
 	s->generations[s->n_generations++] = g;

@@ -26,11 +26,10 @@ const char *status_state(struct service *s)
 
 	if (run && !rollout_is_decided(&run->machine))
 		return run->old ? "rolling" : "starting";
-	if (s->current && generation_is_dead(s->current))
-		return "failed";
+	if (s->current && run && !run->machine.has_new && run->old == s->current)
+		return "stopping";
 	if (s->current)
-		return run && !run->machine.has_new && run->old == s->current ? "stopping"
-									      : "running";
+		return generation_is_dead(s->current) ? "failed" : "running";
 	if (s->refusal[0])
 		return "failed";
 	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";

@@ -10,7 +10,7 @@ static uint16_t backup_of(size_t bucket, const uint16_t *primary, size_t n_prima
 
 	/* By rounds, so that what one primary loses is spread over all the backups. */
 	if (n_backup > 0)
-		return backup[(bucket + round) % n_backup];
+		return backup[(bucket % n_primary + round) % n_backup];
 	if (n_primary > 1)
 		return primary[(bucket + 1 + round % (n_primary - 1)) % n_primary];
 	return STEER_NO_SLOT;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -177,6 +178,8 @@ void generation_stop(struct generation *g)
 void generation_kill(struct generation *g)
 {
 	called("kill %u", g->number);
+	for (size_t k = 0; k < g->n_instances; k++)
+		g->instances[k].exit_signal = SIGKILL;
 	fake_of(g)->left = fake_of(g)->stopped = true;
 }
 

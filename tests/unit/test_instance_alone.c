@@ -117,6 +117,29 @@ static void test_instance_lost_is_told_to_leave_by_signal(void **state)
 	assert_calls("");
 }
 
+/* While nothing is asked of it, it is looked at rarely; then at once. */
+static void test_instance_lost_is_looked_at_as_soon_as_it_is_told(void **state)
+{
+	uint64_t next;
+
+	(void)state;
+	run_instance();
+	listen_on_both();
+	instance_steady(i, true);
+	lose_agent();
+	drive_until(n_changes >= 2);
+	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_true(next > clock_monotonic_ms() * 1000 + 100 * 1000);
+	instance_leave(i);
+	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_true(next <= (clock_monotonic_ms() + 1) * 1000);
+	n_changes = 0;
+	drive_until(n_changes >= 1);
+	instance_stop(i);
+	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_true(next <= (clock_monotonic_ms() + 1) * 1000);
+}
+
 static void test_instance_lost_that_does_not_leave_is_shut_down(void **state)
 {
 	(void)state;
@@ -461,6 +484,7 @@ int main(void)
 		TEST(test_instance_lost_on_its_way_out_has_not_failed),
 		TEST(test_instance_lost_with_unreadable_cgroup_counts_as_gone),
 		TEST(test_instance_lost_is_told_to_leave_by_signal),
+		TEST(test_instance_lost_is_looked_at_as_soon_as_it_is_told),
 		TEST(test_instance_lost_that_does_not_leave_is_shut_down),
 		TEST(test_instance_lost_that_cannot_be_shut_down_has_left),
 		TEST(test_instance_lost_without_processes_gets_no_signal),

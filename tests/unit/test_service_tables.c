@@ -138,9 +138,12 @@ static void test_service_publishes_anew_when_a_backup_is_gone(void **state)
 	fake_generations[1].queued = 1;
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_SETTLING);
+	/* The first of the two is gone. */
+	fake_generations[1].slots[0][0] = backups[1];
 	fake_generations[1].n_slots = 1;
 	changed();
-	table_compute(fake_generations[2].slots[0], 1, backups, 1, &expected);
+	table_compute(fake_generations[2].slots[0], 1, &backups[1], 1, &expected);
+	assert_memory_not_equal(&service->endpoints[0]->table, &expected, sizeof(expected));
 	drive_until(memcmp(&service->endpoints[0]->table, &expected, sizeof(expected)) == 0);
 }
 
