@@ -112,7 +112,7 @@ static const char *generation_role(struct service *s, const struct generation *g
 		const struct rollout *m = &run->machine;
 		bool is_victim = g == (rollout_victim_is_new(m) ? run->new : run->old);
 
-		if (!run->id || (g != run->new &&g != run->old))
+		if (!run->id || (g != run->new && g != run->old))
 			continue;
 		if (is_victim && m->state == ROLLOUT_LEAVING)
 			return "leaving";
