@@ -410,6 +410,7 @@ static int act(struct run *run, const struct rollout_action *action)
 	case ROLLOUT_DO_KILL:
 		log_warning("%s: generation %u did not stop; killed", run->service->config->name,
 			    victim(run)->number);
+		generation_kill(victim(run));
 		break;
 	case ROLLOUT_DO_TIMER:
 		set_timer(run, &run->timer, on_timer, action->at_ms);
@@ -430,13 +431,17 @@ static void before_step(struct run *run, enum rollout_event event)
 					      run->machine.state == ROLLOUT_VERIFYING)) {
 		note_start_timeout(run);
 		note_probe(run);
-	} else if (event == ROLLOUT_TIMER && run->machine.state == ROLLOUT_STOPPING) {
-		/* So that the step's message says how it ended. */
-		generation_kill(victim(run));
 	} else if (event == ROLLOUT_TIMER && run->machine.state == ROLLOUT_DRAINING) {
 		if (generation_live(victim(run), &run->cut) < 0)
 			run->cut = run->drain_began_with;
 	}
+}
+
+static void end_step(struct run *run, enum rollout_state step, bool ok)
+{
+	if (step != ROLLOUT_IDLE)
+		tell_step(run, step, ok);
+	run->step_began_ms = clock_monotonic_ms();
 }
 
 /* One event through the machine, and its actions. Returns an event that follows at once, or -1. */
@@ -445,21 +450,23 @@ static int step(struct run *run, enum rollout_event event)
 	enum rollout_state before = run->machine.state;
 	enum rollout_outcome outcome = run->machine.outcome;
 	struct rollout_actions actions;
+	bool tell_late;
 	int next = -1;
 
 	before_step(run, event);
 	rollout_step(&run->machine, event, clock_monotonic_ms(), &actions);
-	if (run->machine.state != before) {
-		if (before != ROLLOUT_IDLE)
-			tell_step(run, before, run->machine.outcome == outcome);
-		run->step_began_ms = clock_monotonic_ms();
-	}
+	/* How a stop ended is known only after a kill that it took. */
+	tell_late = before == ROLLOUT_STOPPING;
+	if (run->machine.state != before && !tell_late)
+		end_step(run, before, run->machine.outcome == outcome);
 	for (size_t k = 0; k < actions.n; k++) {
 		int result = act(run, &actions.list[k]);
 
 		if (result >= 0)
 			next = result;
 	}
+	if (run->machine.state != before && tell_late)
+		end_step(run, before, run->machine.outcome == outcome);
 	return next;
 }
 

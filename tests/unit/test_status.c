@@ -286,6 +286,15 @@ static void test_status_stop_is_stopping(void **state)
 	assert_number("rollout.replaces", 1);
 }
 
+static void test_status_stop_is_stopping_while_it_drains(void **state)
+{
+	(void)state;
+	service.current = add_generation(1);
+	add_run(0, "stop", NULL, service.current, ROLLOUT_DRAINING);
+	service.current->instances[0].leaving = service.current->instances[0].left = true;
+	assert_state("stopping");
+}
+
 static void test_status_retiring_others_is_running(void **state)
 {
 	struct generation *retired;
@@ -582,6 +591,7 @@ int main(void)
 		TEST(test_status_after_the_commit_is_running),
 		TEST(test_status_undone_is_running_once_that_is_decided),
 		TEST(test_status_stop_is_stopping),
+		TEST(test_status_stop_is_stopping_while_it_drains),
 		TEST(test_status_retiring_others_is_running),
 		TEST(test_status_current_one_dead_is_failed_and_says_why),
 		TEST(test_status_unhealthy_is_running_with_a_reason),
