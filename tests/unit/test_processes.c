@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/processes.h"
+#include "common/processes.h"
 #include "orchestrator/cgroup.h"
 
 #define DEADLINE_MS 5000
@@ -149,7 +149,7 @@ static void test_processes_descendants_are_found_and_killed(void **data)
 	cleanup(processes_free) struct processes *processes = NULL;
 
 	(void)data;
-	assert_int_equal(processes_new(NULL, &processes), 0);
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
 	check_pair(processes);
 }
 
@@ -159,7 +159,7 @@ static void test_processes_daemonised_descendants_are_found(void **data)
 	pid_t child, grandchild;
 
 	(void)data;
-	assert_int_equal(processes_new(NULL, &processes), 0);
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
 	child = start_pair(processes, true, &grandchild);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	assert_true(lists(processes, grandchild));
@@ -169,6 +169,90 @@ static void test_processes_daemonised_descendants_are_found(void **data)
 	reap_all();
 }
 
+/* As batond looks: at the descendants of somebody else, of whom it is an ancestor itself. */
+static void test_processes_of_another_root_are_its_descendants_only(void **data)
+{
+	cleanup(processes_free) struct processes *ours = NULL, *theirs = NULL;
+	pid_t child, grandchild;
+
+	(void)data;
+	assert_int_equal(processes_new(NULL, getpid(), &ours), 0);
+	child = start_pair(ours, false, &grandchild);
+	assert_int_equal(processes_new(NULL, child, &theirs), 0);
+	assert_false(lists(theirs, child));
+	assert_true(lists(theirs, grandchild));
+	assert_int_equal(processes_any(theirs), 1);
+	assert_int_equal(processes_contain(theirs, grandchild), 1);
+	assert_int_equal(processes_contain(theirs, child), 0);
+	assert_int_equal(processes_kill(theirs), 0);
+	assert_true(any_becomes(theirs, 0));
+	assert_true(lists(ours, child));
+	assert_int_equal(processes_kill(ours), 0);
+	assert_true(any_becomes(ours, 0));
+	reap_all();
+	assert_int_equal(processes_any(theirs), 0);
+}
+
+static void check_oldest(const struct processes *processes)
+{
+	pid_t child, grandchild, second, second_grandchild, oldest = 1;
+
+	assert_int_equal(processes_oldest_child(processes, &oldest), 0);
+	assert_int_equal(oldest, 0);
+	child = start_pair(processes, false, &grandchild);
+	second = start_pair(processes, false, &second_grandchild);
+	assert_int_equal(processes_oldest_child(processes, &oldest), 0);
+	assert_int_equal(oldest, child);
+	/* Its child has come to us by that, and is older than the second. */
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)child, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+	assert_int_equal(processes_oldest_child(processes, &oldest), 0);
+	assert_int_equal(oldest, grandchild);
+	assert_int_equal(kill(grandchild, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)grandchild, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+	assert_int_equal(processes_oldest_child(processes, &oldest), 0);
+	assert_int_equal(oldest, second);
+	assert_int_equal(processes_kill(processes), 0);
+	assert_true(any_becomes(processes, 0));
+	reap_all();
+}
+
+static void test_processes_oldest_child_is_whom_a_daemon_leaves(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+
+	(void)data;
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
+	check_oldest(processes);
+}
+
+static void test_processes_oldest_child_in_cgroup(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	pid_t outside, child, grandchild, oldest;
+
+	(void)data;
+	if (!leaf)
+		skip();
+	/* Older than all of them, but not in it. */
+	outside = fork();
+	assert_true(outside >= 0);
+	if (outside == 0)
+		sleep_for_ever();
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
+	child = start_pair(processes, false, &grandchild);
+	assert_int_equal(processes_oldest_child(processes, &oldest), 0);
+	assert_int_equal(oldest, child);
+	/* Nobody has entered it, so its name is not known; the answer is all the same. */
+	assert_int_equal(processes_contain(processes, grandchild), 1);
+	assert_int_equal(processes_contain(processes, outside), 0);
+	assert_int_equal(processes_kill(processes), 0);
+	assert_true(any_becomes(processes, 0));
+	assert_int_equal(kill(outside, SIGKILL), 0);
+	reap_all();
+	assert_int_equal(processes_contain(processes, outside), -ESRCH);
+}
+
 static void test_processes_without_cgroup_moving_does_nothing(void **data)
 {
 	cleanup(processes_free) struct processes *processes = NULL;
@@ -176,7 +260,7 @@ static void test_processes_without_cgroup_moving_does_nothing(void **data)
 	int fd = 0;
 
 	(void)data;
-	assert_int_equal(processes_new(NULL, &processes), 0);
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
 	assert_int_equal(processes_enter(processes, &err), 0);
 	assert_int_equal(processes_return(processes, &err), 0);
 	assert_int_equal(processes_open_join(processes, &fd, &err), 0);
@@ -191,7 +275,7 @@ static void test_processes_cgroup_is_found_and_killed(void **data)
 	(void)data;
 	if (!leaf)
 		skip();
-	assert_int_equal(processes_new(leaf, &processes), 0);
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
 	assert_int_equal(processes_enter(processes, &err), 0);
 	/* The agent's own visit does not count, and ends. */
 	assert_int_equal(processes_any(processes), 0);
@@ -213,10 +297,10 @@ static void test_processes_cgroups_below_count(void **data)
 		skip();
 	snprintf(child_path, sizeof(child_path), "%s/sub", leaf);
 	assert_int_equal(mkdir(child_path, 0755), 0);
-	assert_int_equal(processes_new(leaf, &processes), 0);
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
 	assert_int_equal(processes_enter(processes, &err), 0);
 	assert_int_equal(processes_return(processes, &err), 0);
-	assert_int_equal(processes_new(child_path, &below), 0);
+	assert_int_equal(processes_new(child_path, getpid(), &below), 0);
 	child = start_pair(below, false, &grandchild);
 	assert_true(lists(processes, child));
 	assert_int_equal(processes_contain(processes, grandchild), 1);
@@ -233,7 +317,7 @@ static void test_processes_missing_cgroup_is_empty_and_cannot_be_joined(void **d
 	int fd;
 
 	(void)data;
-	assert_int_equal(processes_new("/nonexistent/leaf", &processes), 0);
+	assert_int_equal(processes_new("/nonexistent/leaf", getpid(), &processes), 0);
 	assert_int_equal(processes_any(processes), 0);
 	assert_int_equal(processes_kill(processes), 0);
 	assert_int_equal(processes_open_join(processes, &fd, &err), -ENOENT);
@@ -247,6 +331,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_processes_descendants_are_found_and_killed),
 		cmocka_unit_test(test_processes_daemonised_descendants_are_found),
+		cmocka_unit_test(test_processes_of_another_root_are_its_descendants_only),
+		cmocka_unit_test(test_processes_oldest_child_is_whom_a_daemon_leaves),
+		cmocka_unit_test(test_processes_oldest_child_in_cgroup),
 		cmocka_unit_test(test_processes_without_cgroup_moving_does_nothing),
 		cmocka_unit_test(test_processes_cgroup_is_found_and_killed),
 		cmocka_unit_test(test_processes_cgroups_below_count),

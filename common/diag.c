@@ -1,47 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "orchestrator/diag.h"
+#include "common/diag.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
-#include <netinet/tcp.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
-/* netinet/tcp.h has the states' names, but not the request's bits for them. */
-#define STATE_BIT(state) (1u << (state))
-
-#define STATES_ALWAYS_LIVE                                                                         \
-	(STATE_BIT(TCP_ESTABLISHED) | STATE_BIT(TCP_CLOSE_WAIT) | STATE_BIT(TCP_SYN_RECV))
-#define STATES_LIVE_WHILE_OPEN                                                                     \
-	(STATE_BIT(TCP_FIN_WAIT1) | STATE_BIT(TCP_FIN_WAIT2) | STATE_BIT(TCP_CLOSING) |            \
-	 STATE_BIT(TCP_LAST_ACK))
+#include "common/diag_internal.h"
 
 /* The kernel fills dumps in pieces of at most 32 KiB (af_netlink.c: netlink_dump()). */
 #define BUFFER_SIZE 32768
-
-/* Header, inet_diag_req_v2 and filter come to less than half of it. */
-#define REQUEST_SIZE 256
 
 struct diag {
 	struct mnl_socket *socket;
 	unsigned portid;
 	unsigned seq;
-	bool renew; /* an answer was not read to its end: the next request takes a new socket */
+	int births_fd; /* -1: none */
+	bool renew;    /* an answer was not read to its end: the next request takes a new socket */
 	char buffer[BUFFER_SIZE] __attribute__((aligned(8)));
-};
-
-/* What a dump asks for, and who looks at each answer. */
-struct query {
-	uint16_t port;
-	uint64_t cgroup_id; /* 0: any */
-	uint32_t states;
-	void (*on_socket)(void *userdata, const struct inet_diag_msg *message);
-	void *userdata;
 };
 
 /* (Re)open the socket. */
@@ -78,6 +56,7 @@ int diag_open(struct diag **ret, struct error *err)
 
 	if (!diag)
 		return error_set(err, -ENOMEM, "sock_diag");
+	diag->births_fd = -1;
 	r = open_socket(diag, err);
 	if (r < 0)
 		return r;
@@ -112,8 +91,7 @@ static const char *error_message(const struct nlmsghdr *header)
 		offset += error->msg.nlmsg_len - sizeof(error->msg);
 	}
 	for (attr = mnl_nlmsg_get_payload_offset(header, offset);
-	     mnl_attr_ok(attr, (int)((const char *)mnl_nlmsg_get_payload_tail(header) -
-				     (const char *)attr));
+	     diag_is_attribute(attr, mnl_nlmsg_get_payload_tail(header));
 	     attr = mnl_attr_next(attr)) {
 		if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG &&
 		    mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
@@ -152,7 +130,7 @@ static int handle_done(const struct nlmsghdr *header, struct error *err)
  * The messages of one datagram. 1: more is to come, 0: the answer is complete. *interrupted is set
  * where one is marked NLM_F_DUMP_INTR.
  */
-static int handle_messages(struct diag *diag, size_t received, const struct query *query,
+static int handle_messages(struct diag *diag, size_t received, const struct diag_query *query,
 			   bool *interrupted, struct error *err)
 {
 	const struct nlmsghdr *header = (const struct nlmsghdr *)diag->buffer;
@@ -177,7 +155,7 @@ static int handle_messages(struct diag *diag, size_t received, const struct quer
 				return error_text(err, -EBADMSG,
 						  "sock_diag: a socket is cut short");
 			if (query)
-				query->on_socket(query->userdata, mnl_nlmsg_get_payload(header));
+				query->on_socket(query->userdata, header);
 			break;
 		default:
 			break;
@@ -204,9 +182,8 @@ static ssize_t receive(struct diag *diag, struct error *err)
 	return n;
 }
 
-/* Send the request in @header and read the whole answer. */
-static int talk(struct diag *diag, struct nlmsghdr *header, const struct query *query,
-		bool *ret_interrupted, struct error *err)
+int diag_talk(struct diag *diag, struct nlmsghdr *header, const struct diag_query *query,
+	      bool *ret_interrupted, struct error *err)
 {
 	bool interrupted = false;
 	int r;
@@ -242,32 +219,31 @@ static int talk(struct diag *diag, struct nlmsghdr *header, const struct query *
  * The filter: conditions, each of which jumps over the rest where it does not hold. A jump to four
  * bytes behind the end means "no", one to the end "yes" (inet_diag.c: inet_diag_bc_run()).
  */
-static void put_filter(struct nlmsghdr *header, const struct query *query)
+static void put_filter(struct nlmsghdr *header, const struct diag_query *query)
 {
-	struct {
-		struct inet_diag_bc_op port, value;
-		struct inet_diag_bc_op cgroup;
-		uint32_t cgroup_id[2];
-	} code = {
-		.port = {.code = INET_DIAG_BC_S_EQ, .yes = 8, .no = 8 + 4},
-		.value = {.no = query->port},
-		.cgroup = {.code = INET_DIAG_BC_CGROUP_COND, .yes = 12, .no = 12 + 4},
-	};
-	size_t length = offsetof(typeof(code), cgroup);
+	struct inet_diag_bc_op code[5] = {0};
+	size_t port = query->port ? 2 : 0, cgroup = query->cgroup_id ? 3 : 0;
+	uint16_t end = (uint16_t)((port + cgroup) * sizeof(code[0]));
 
 	_Static_assert(sizeof(code) == 20, "the kernel takes the filter byte for byte");
-	if (query->cgroup_id) {
-		memcpy(code.cgroup_id, &query->cgroup_id, sizeof(query->cgroup_id));
-		code.port.no = sizeof(code) + 4;
-		length = sizeof(code);
+	if (port) {
+		code[0] = (struct inet_diag_bc_op){
+			.code = INET_DIAG_BC_S_EQ, .yes = 8, .no = (uint16_t)(end + 4)};
+		code[1].no = query->port;
 	}
-	mnl_attr_put(header, INET_DIAG_REQ_BYTECODE, length, &code);
+	if (cgroup) {
+		code[port] = (struct inet_diag_bc_op){
+			.code = INET_DIAG_BC_CGROUP_COND, .yes = 12, .no = 12 + 4};
+		memcpy(&code[port + 1], &query->cgroup_id, sizeof(query->cgroup_id));
+	}
+	if (end)
+		mnl_attr_put(header, INET_DIAG_REQ_BYTECODE, end, code);
 }
 
-static int dump_once(struct diag *diag, uint8_t family, const struct query *query,
-		     bool *ret_interrupted, struct error *err)
+static int dump_family(struct diag *diag, uint8_t family, const struct diag_query *query,
+		       int births_fd, bool *ret_interrupted, struct error *err)
 {
-	char request[REQUEST_SIZE] __attribute__((aligned(4)));
+	char request[DIAG_REQUEST_SIZE] __attribute__((aligned(4)));
 	struct nlmsghdr *header = mnl_nlmsg_put_header(request);
 	struct inet_diag_req_v2 *body;
 
@@ -277,170 +253,72 @@ static int dump_once(struct diag *diag, uint8_t family, const struct query *quer
 	body->sdiag_family = family;
 	body->sdiag_protocol = IPPROTO_TCP;
 	body->idiag_states = query->states;
+	body->idiag_ext = query->details ? diag_details_wanted() : 0;
 	put_filter(header, query);
-	return talk(diag, header, query, ret_interrupted, err);
+	if (births_fd >= 0)
+		diag_put_births(header, births_fd);
+	return diag_talk(diag, header, query, ret_interrupted, err);
 }
 
 /*
- * Dump both families: sock_diag has no handler for AF_UNSPEC (sock_diag.c: __sock_diag_cmd()). A
- * kernel without IPv6 has none for AF_INET6 either; that is no error. @reset is called before each
- * attempt, since an inconsistent dump is thrown away whole.
+ * sock_diag has no handler for AF_UNSPEC (sock_diag.c: __sock_diag_cmd()). A kernel without IPv6
+ * has none for AF_INET6 either; that is no error.
  */
-static int dump(struct diag *diag, const struct query *query, void (*reset)(void *userdata),
-		struct error *err)
+static int dump_once(struct diag *diag, const struct diag_query *query, int births_fd,
+		     bool *ret_interrupted, struct error *err)
 {
+	bool v4 = false, v6 = false;
+	int r;
+
+	r = dump_family(diag, AF_INET, query, births_fd, &v4, err);
+	if (r < 0)
+		return r;
+	r = dump_family(diag, AF_INET6, query, births_fd, &v6, err);
+	*ret_interrupted = v4 || v6;
+	return r == -ENOENT ? 0 : r;
+}
+
+int diag_dump(struct diag *diag, const struct diag_query *query, void (*reset)(void *userdata),
+	      struct error *err)
+{
+	int births_fd = query->details ? diag->births_fd : -1;
 	bool interrupted = true;
 
 	for (int i = 0; i < DIAG_TRIES && interrupted; i++) {
-		bool v4 = false, v6 = false;
 		int r;
 
 		reset(query->userdata);
-		r = dump_once(diag, AF_INET, query, &v4, err);
+		r = dump_once(diag, query, births_fd, &interrupted, err);
+		/* A map that is gone, a capability that is missing: without, it may well work. */
+		if (r < 0 && r != -ETIMEDOUT && births_fd >= 0) {
+			births_fd = -1;
+			reset(query->userdata);
+			r = dump_once(diag, query, births_fd, &interrupted, err);
+		}
 		if (r < 0)
 			return r;
-		r = dump_once(diag, AF_INET6, query, &v6, err);
-		if (r < 0 && r != -ENOENT)
-			return r;
-		interrupted = v4 || v6;
 	}
 	return 0;
 }
 
-/* ---- listeners ------------------------------------------------------------------------------ */
-
-struct listener_search {
-	uint64_t cookie;
-	bool found;
-	struct inet_diag_msg message;
-};
-
-static void reset_search(void *userdata)
+void diag_set_births(struct diag *diag, int map_fd)
 {
-	struct listener_search *search = userdata;
-
-	search->found = false;
+	diag->births_fd = map_fd;
 }
 
-static void match_listener(void *userdata, const struct inet_diag_msg *message)
+void diag_read_address(const struct inet_diag_msg *message, const uint32_t address[4],
+		       uint16_t port, union diag_address *ret)
 {
-	struct listener_search *search = userdata;
-	uint64_t cookie = (uint64_t)message->id.idiag_cookie[1] << 32 | message->id.idiag_cookie[0];
-
-	if (message->idiag_state != TCP_LISTEN || cookie != search->cookie)
+	memset(ret, 0, sizeof(*ret));
+	if (message->idiag_family == AF_INET) {
+		ret->in.sin_family = AF_INET;
+		ret->in.sin_port = port;
+		memcpy(&ret->in.sin_addr, address, sizeof(ret->in.sin_addr));
 		return;
-	search->found = true;
-	search->message = *message;
-}
-
-static int find_listener(struct diag *diag, uint16_t port, uint64_t cookie,
-			 struct inet_diag_msg *ret, struct error *err)
-{
-	struct listener_search search = {.cookie = cookie};
-	const struct query query = {
-		.port = port,
-		.states = STATE_BIT(TCP_LISTEN),
-		.on_socket = match_listener,
-		.userdata = &search,
-	};
-	int r = dump(diag, &query, reset_search, err);
-
-	if (r < 0)
-		return r;
-	if (!search.found)
-		return error_text(err, -ENOENT,
-				  "sock_diag: no socket with cookie %llu listens on port %u",
-				  (unsigned long long)cookie, port);
-	*ret = search.message;
-	return 0;
-}
-
-int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag_listener *ret,
-		  struct error *err)
-{
-	struct inet_diag_msg message;
-	int r = find_listener(diag, port, cookie, &message, err);
-
-	if (r < 0)
-		return r;
-	/* For a listener the queues are those of accept(2) (tcp_diag.c: tcp_diag_get_info()). */
-	ret->queued = message.idiag_rqueue;
-	ret->backlog = message.idiag_wqueue;
-	return 0;
-}
-
-static int destroy_once(struct diag *diag, const struct inet_diag_msg *listener, uint16_t peer_port,
-			struct error *err)
-{
-	char request[REQUEST_SIZE] __attribute__((aligned(4)));
-	struct nlmsghdr *header = mnl_nlmsg_put_header(request);
-	struct inet_diag_req_v2 *body;
-
-	header->nlmsg_type = SOCK_DESTROY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	body = mnl_nlmsg_put_extra_header(header, sizeof(*body));
-	body->sdiag_family = listener->idiag_family;
-	body->sdiag_protocol = IPPROTO_TCP;
-	body->idiag_states = STATE_BIT(TCP_LISTEN);
-	body->id = listener->id;
-	body->id.idiag_dport = htons(peer_port);
-	return talk(diag, header, NULL, NULL, err);
-}
-
-int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err)
-{
-	struct inet_diag_msg listener;
-	int r = find_listener(diag, port, cookie, &listener, err);
-
-	if (r < 0)
-		return r;
-	for (unsigned i = 1; i <= DIAG_DESTROY_TRIES; i++) {
-		r = destroy_once(diag, &listener, (uint16_t)i, err);
-		/* -ENOENT: the lookup ended at another member of the group. */
-		if (r != -ENOENT)
-			return r;
 	}
-	r = find_listener(diag, port, cookie, &listener, err);
-	if (r < 0)
-		return r;
-	return error_text(err, -EAGAIN, "sock_diag: %d lookups on port %u missed the socket",
-			  DIAG_DESTROY_TRIES, port);
-}
-
-/* ---- connections ---------------------------------------------------------------------------- */
-
-static void reset_count(void *userdata)
-{
-	uint64_t *live = userdata;
-
-	*live = 0;
-}
-
-static void count_connection(void *userdata, const struct inet_diag_msg *message)
-{
-	uint32_t state = message->idiag_state < 32 ? STATE_BIT(message->idiag_state) : 0;
-	uint64_t *live = userdata;
-
-	if ((state & STATES_ALWAYS_LIVE) ||
-	    ((state & STATES_LIVE_WHILE_OPEN) && message->idiag_inode))
-		(*live)++;
-}
-
-int diag_connections(struct diag *diag, uint16_t port, uint64_t cgroup_id, uint64_t *ret_live,
-		     struct error *err)
-{
-	uint64_t live = 0;
-	const struct query query = {
-		.port = port,
-		.cgroup_id = cgroup_id,
-		.states = STATES_ALWAYS_LIVE | STATES_LIVE_WHILE_OPEN,
-		.on_socket = count_connection,
-		.userdata = &live,
-	};
-	int r = dump(diag, &query, reset_count, err);
-
-	if (r < 0)
-		return r;
-	*ret_live = live;
-	return 0;
+	ret->in6.sin6_family = AF_INET6;
+	ret->in6.sin6_port = port;
+	memcpy(&ret->in6.sin6_addr, address, sizeof(ret->in6.sin6_addr));
+	if (IN6_IS_ADDR_LINKLOCAL(&ret->in6.sin6_addr))
+		ret->in6.sin6_scope_id = message->id.idiag_if;
 }

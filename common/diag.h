@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * diag: asks the kernel about sockets over NETLINK_SOCK_DIAG (sock_diag(7)). The one module that
- * uses libmnl.
+ * uses libmnl; the daemon and the agents both ask.
  *
  * Filters run in the kernel (INET_DIAG_BC bytecode): by local port (INET_DIAG_BC_S_EQ), and by
  * cgroup (INET_DIAG_BC_CGROUP_COND); both are older than anything baton runs on. Each call is one
@@ -13,8 +13,11 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
 
 #include "common/cleanup.h"
 #include "common/error.h"
@@ -70,3 +73,67 @@ int diag_connections(struct diag *diag, uint16_t port, uint64_t cgroup_id, uint6
  */
 #define DIAG_DESTROY_TRIES 4096
 int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err);
+
+/* A TCP socket that listens, as diag_each_listener() finds it. */
+struct diag_listening {
+	uint64_t cookie;
+	uint64_t inode; /* of its descriptors: "socket:[N]" in /proc/PID/fd */
+	uid_t uid;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} local;
+	bool v6only; /* AF_INET6: IPV6_V6ONLY is set */
+	uint32_t queued;
+	uint32_t backlog;
+};
+
+/*
+ * Call @found for each listening TCP socket of the cgroup with id @cgroup_id (0: of every cgroup
+ * there is in this network namespace), whatever its port. An inconsistent dump is repeated, so
+ * @reset (may be NULL) is called before each attempt: forget what was found.
+ */
+int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void *userdata),
+		       void (*found)(void *userdata, const struct diag_listening *listening),
+		       void *userdata, struct error *err);
+
+/* One connection, the server's end of it. */
+struct diag_connection {
+	uint64_t cookie;
+	uint64_t inode; /* 0: not accepted yet, or closed by the server already */
+	uid_t uid;
+	struct sockaddr_storage local, peer;
+	uint8_t state;           /* TCP_ESTABLISHED ... (netinet/tcp.h) */
+	uint32_t receive_queue;  /* bytes that the server has not read */
+	uint32_t send_queue;     /* bytes that the client has not acknowledged */
+	uint64_t bytes_received; /* by the server */
+	uint64_t bytes_sent;     /* and acknowledged */
+	uint32_t idle_ms; /* since the last byte in either direction (tcp_info(7)); see below */
+	uint64_t born_ns; /* CLOCK_MONOTONIC; 0: not known (see diag_set_births()) */
+};
+
+/* Does the server have something to do with it still? The rule of diag_connections(). */
+bool diag_is_live(const struct diag_connection *connection);
+
+/* "ESTABLISHED", "CLOSE_WAIT" ... */
+const char *diag_state_name(uint8_t state);
+
+/*
+ * Call @found for each connection of @port and @cgroup_id, live or not, with everything that is
+ * known of it. As with listeners, @reset begins each attempt. Not among them are those in
+ * TIME_WAIT, with which no server has anything to do any more. Of a half-open one, and of one that
+ * only the kernel still finishes, bytes and idle time may be unknown: they are 0.
+ */
+int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
+			 void (*reset)(void *userdata),
+			 void (*found)(void *userdata, const struct diag_connection *connection),
+			 void *userdata, struct error *err);
+
+/*
+ * @map_fd: a BPF_MAP_TYPE_SK_STORAGE map whose value is the time (u64, nanoseconds,
+ * bpf_ktime_get_ns()) when the connection was established; diag_each_connection() then fills
+ * born_ns from it (INET_DIAG_REQ_SK_BPF_STORAGES, Linux 5.7; CAP_BPF). -1: none. The
+ * descriptor is borrowed. Where the kernel refuses, times are simply not known.
+ */
+void diag_set_births(struct diag *diag, int map_fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "agent/processes.h"
+#include "common/processes.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 
 struct processes {
 	char *cgroup;            /* absolute path of the leaf, or NULL */
+	pid_t root;              /* the agent */
 	char relative[PATH_MAX]; /* the leaf as /proc/PID/cgroup shows it; "": not known yet */
 	char former[PATH_MAX];   /* where the agent was before processes_enter() */
 };
@@ -26,12 +27,13 @@ struct pid_list {
 	size_t size;
 };
 
-int processes_new(const char *cgroup, struct processes **ret)
+int processes_new(const char *cgroup, pid_t root, struct processes **ret)
 {
 	struct processes *processes = calloc(1, sizeof(*processes));
 
 	if (!processes)
 		return -ENOMEM;
+	processes->root = root;
 	if (cgroup) {
 		processes->cgroup = strdup(cgroup);
 		if (!processes->cgroup) {
@@ -183,7 +185,7 @@ static int list_add(struct pid_list *list, pid_t pid)
 }
 
 /* A cgroup that has gone meanwhile is an empty one. */
-static int list_cgroup(const char *path, int depth, struct pid_list *list)
+static int list_cgroup(const char *path, pid_t root, int depth, struct pid_list *list)
 {
 	char name[PATH_MAX];
 	struct dirent *entry;
@@ -198,7 +200,7 @@ static int list_cgroup(const char *path, int depth, struct pid_list *list)
 		return errno == ENOENT ? 0 : -errno;
 	/* 0: a process of another pid namespace; it cannot be reached from here. */
 	while (r == 0 && fscanf(file, "%d", &pid) == 1)
-		if (pid > 0 && pid != getpid())
+		if (pid > 0 && pid != root)
 			r = list_add(list, pid);
 	fclose(file);
 	if (r < 0 || depth == 0)
@@ -210,18 +212,29 @@ static int list_cgroup(const char *path, int depth, struct pid_list *list)
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
 		if (snprintf(name, sizeof(name), "%s/%s", path, entry->d_name) < (int)sizeof(name))
-			r = list_cgroup(name, depth - 1, list);
+			r = list_cgroup(name, root, depth - 1, list);
 	}
 	closedir(dir);
 	return r;
 }
 
-/* The parent and the state of @pid (proc(5)); -ESRCH where it has gone. */
-static int read_stat(pid_t pid, pid_t *ret_parent, char *ret_state)
+/* Of /proc/PID/stat (proc(5)). */
+struct process_stat {
+	pid_t parent;
+	char state;
+	unsigned long long start; /* ticks since boot */
+};
+
+static bool is_dead(const struct process_stat *st)
 {
-	char path[64], text[512];
+	return st->state == 'Z' || st->state == 'X';
+}
+
+/* -ESRCH where it has gone. */
+static int read_stat(pid_t pid, struct process_stat *ret)
+{
+	char path[64], text[1024];
 	const char *end;
-	int parent;
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -234,9 +247,12 @@ static int read_stat(pid_t pid, pid_t *ret_parent, char *ret_state)
 	text[n] = '\0';
 	/* The name in parentheses may hold anything, parentheses too. */
 	end = strrchr(text, ')');
-	if (!end || sscanf(end + 1, " %c %d", ret_state, &parent) != 2)
+	/* Fields 3, 4 and 22. */
+	if (!end || sscanf(end + 1,
+			   " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+			   "%*s %llu",
+			   &ret->state, &ret->parent, &ret->start) != 3)
 		return -EIO;
-	*ret_parent = parent;
 	return 0;
 }
 
@@ -259,11 +275,12 @@ static int read_relations(struct relation **ret, size_t *ret_n)
 		return -errno;
 	while (r == 0 && n < PROCESSES_MAX && (entry = readdir(dir))) {
 		struct relation relation = {.pid = (pid_t)strtol(entry->d_name, NULL, 10)};
-		char state;
+		struct process_stat st;
 
-		if (relation.pid <= 0 || read_stat(relation.pid, &relation.parent, &state) < 0)
+		if (relation.pid <= 0 || read_stat(relation.pid, &st) < 0)
 			continue;
-		relation.zombie = state == 'Z' || state == 'X';
+		relation.parent = st.parent;
+		relation.zombie = is_dead(&st);
 		if (n == size) {
 			void *grown;
 
@@ -292,17 +309,17 @@ static int compare_pids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static bool parent_is_ours(const struct relation *relations, size_t n, pid_t parent)
+static bool parent_is_ours(const struct relation *relations, size_t n, pid_t parent, pid_t root)
 {
 	const struct relation key = {.pid = parent}, *found;
 
-	if (parent == getpid())
+	if (parent == root)
 		return true;
 	found = bsearch(&key, relations, n, sizeof(*relations), compare_pids);
 	return found && found->ours;
 }
 
-static int list_descendants(struct pid_list *list)
+static int list_descendants(pid_t root, struct pid_list *list)
 {
 	cleanup_free struct relation *relations = NULL;
 	bool grown = true;
@@ -317,7 +334,8 @@ static int list_descendants(struct pid_list *list)
 	while (grown) {
 		grown = false;
 		for (size_t i = 0; i < n; i++) {
-			if (relations[i].ours || !parent_is_ours(relations, n, relations[i].parent))
+			if (relations[i].ours ||
+			    !parent_is_ours(relations, n, relations[i].parent, root))
 				continue;
 			relations[i].ours = true;
 			grown = true;
@@ -335,9 +353,9 @@ int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *
 	int r;
 
 	if (processes->cgroup)
-		r = list_cgroup(processes->cgroup, DEPTH_MAX, &list);
+		r = list_cgroup(processes->cgroup, processes->root, DEPTH_MAX, &list);
 	else
-		r = list_descendants(&list);
+		r = list_descendants(processes->root, &list);
 	if (r < 0) {
 		free(list.pids);
 		return r;
@@ -357,12 +375,25 @@ int processes_any(const struct processes *processes)
 	return r < 0 ? r : n > 0;
 }
 
+/* For a cgroup whose name as the kernel has it is not known, since nobody has entered it. */
+static int is_listed(const struct processes *processes, pid_t pid)
+{
+	cleanup_free pid_t *pids = NULL;
+	bool found = false;
+	size_t n = 0;
+	int r;
+
+	r = processes_list(processes, &pids, &n);
+	for (size_t i = 0; i < n && !found; i++)
+		found = pids[i] == pid;
+	return r < 0 ? r : found;
+}
+
 int processes_contain(const struct processes *processes, pid_t pid)
 {
 	char path[PATH_MAX];
 	size_t n = strlen(processes->relative);
-	pid_t parent = pid;
-	char state;
+	struct process_stat st;
 	int r;
 
 	if (pid <= 1)
@@ -371,13 +402,40 @@ int processes_contain(const struct processes *processes, pid_t pid)
 		r = read_cgroup(pid, path);
 		if (r < 0)
 			return r;
-		return n > 0 && strncmp(path, processes->relative, n) == 0 &&
+		if (n == 0)
+			return is_listed(processes, pid);
+		return strncmp(path, processes->relative, n) == 0 &&
 		       (path[n] == '\0' || path[n] == '/');
 	}
-	r = read_stat(pid, &parent, &state);
-	while (r == 0 && parent > 1 && parent != getpid())
-		r = read_stat(parent, &parent, &state);
-	return r < 0 ? r : parent == getpid();
+	r = read_stat(pid, &st);
+	while (r == 0 && st.parent > 1 && st.parent != processes->root)
+		r = read_stat(st.parent, &st);
+	return r < 0 ? r : st.parent == processes->root;
+}
+
+int processes_oldest_child(const struct processes *processes, pid_t *ret_pid)
+{
+	unsigned long long start = 0;
+	cleanup_free pid_t *pids = NULL;
+	struct process_stat st;
+	size_t n = 0;
+	int r;
+
+	*ret_pid = 0;
+	r = processes_list(processes, &pids, &n);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (read_stat(pids[i], &st) < 0 || is_dead(&st) || st.parent != processes->root)
+			continue;
+		/* Of one tick the lower number: numbers are given in turn, mostly. */
+		if (*ret_pid != 0 &&
+		    (st.start > start || (st.start == start && pids[i] > *ret_pid)))
+			continue;
+		*ret_pid = pids[i];
+		start = st.start;
+	}
+	return 0;
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -397,4 +455,18 @@ int processes_kill(const struct processes *processes)
 		if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
 			r = -errno;
 	return r;
+}
+
+uint64_t processes_socket(pid_t pid, const char *fd)
+{
+	char path[64], target[64];
+	unsigned long long inode;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", (int)pid, fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return 0;
+	target[n] = '\0';
+	return sscanf(target, "socket:[%llu]", &inode) == 1 ? inode : 0;
 }

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/diag.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "common/diag_internal.h"
+
+/* ---- one, by its cookie --------------------------------------------------------------------- */
+
+struct listener_search {
+	uint64_t cookie;
+	bool found;
+	struct inet_diag_msg message;
+};
+
+static void reset_search(void *userdata)
+{
+	struct listener_search *search = userdata;
+
+	search->found = false;
+}
+
+static void match_listener(void *userdata, const struct nlmsghdr *header)
+{
+	const struct inet_diag_msg *message = mnl_nlmsg_get_payload(header);
+	struct listener_search *search = userdata;
+
+	if (message->idiag_state != TCP_LISTEN || diag_cookie(message) != search->cookie)
+		return;
+	search->found = true;
+	search->message = *message;
+}
+
+static int find_listener(struct diag *diag, uint16_t port, uint64_t cookie,
+			 struct inet_diag_msg *ret, struct error *err)
+{
+	struct listener_search search = {.cookie = cookie};
+	const struct diag_query query = {
+		.port = port,
+		.states = DIAG_STATE_BIT(TCP_LISTEN),
+		.on_socket = match_listener,
+		.userdata = &search,
+	};
+	int r = diag_dump(diag, &query, reset_search, err);
+
+	if (r < 0)
+		return r;
+	if (!search.found)
+		return error_text(err, -ENOENT,
+				  "sock_diag: no socket with cookie %llu listens on port %u",
+				  (unsigned long long)cookie, port);
+	*ret = search.message;
+	return 0;
+}
+
+int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag_listener *ret,
+		  struct error *err)
+{
+	struct inet_diag_msg message;
+	int r = find_listener(diag, port, cookie, &message, err);
+
+	if (r < 0)
+		return r;
+	/* For a listener the queues are those of accept(2) (tcp_diag.c: tcp_diag_get_info()). */
+	ret->queued = message.idiag_rqueue;
+	ret->backlog = message.idiag_wqueue;
+	return 0;
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+struct listener_visit {
+	void (*reset)(void *userdata);
+	void (*found)(void *userdata, const struct diag_listening *listening);
+	void *userdata;
+};
+
+static void reset_visit(void *userdata)
+{
+	const struct listener_visit *visit = userdata;
+
+	if (visit->reset)
+		visit->reset(visit->userdata);
+}
+
+static void visit_listener(void *userdata, const struct nlmsghdr *header)
+{
+	const struct inet_diag_msg *message = mnl_nlmsg_get_payload(header);
+	const struct listener_visit *visit = userdata;
+	struct diag_listening listening = {
+		.cookie = diag_cookie(message),
+		.inode = message->idiag_inode,
+		.uid = message->idiag_uid,
+		.queued = message->idiag_rqueue,
+		.backlog = message->idiag_wqueue,
+	};
+	const struct nlattr *attribute;
+	union diag_address local;
+
+	if (message->idiag_state != TCP_LISTEN)
+		return;
+	diag_read_address(message, message->id.idiag_src, message->id.idiag_sport, &local);
+	memcpy(&listening.local, &local, sizeof(listening.local));
+	for (attribute = mnl_nlmsg_get_payload_offset(header, sizeof(*message));
+	     diag_is_attribute(attribute, mnl_nlmsg_get_payload_tail(header));
+	     attribute = mnl_attr_next(attribute)) {
+		if (mnl_attr_get_type(attribute) == INET_DIAG_SKV6ONLY &&
+		    mnl_attr_validate(attribute, MNL_TYPE_U8) == 0)
+			listening.v6only = mnl_attr_get_u8(attribute);
+	}
+	visit->found(visit->userdata, &listening);
+}
+
+int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void *userdata),
+		       void (*found)(void *userdata, const struct diag_listening *listening),
+		       void *userdata, struct error *err)
+{
+	struct listener_visit visit = {.reset = reset, .found = found, .userdata = userdata};
+	const struct diag_query query = {
+		.cgroup_id = cgroup_id,
+		.states = DIAG_STATE_BIT(TCP_LISTEN),
+		.on_socket = visit_listener,
+		.userdata = &visit,
+	};
+
+	return diag_dump(diag, &query, reset_visit, err);
+}
+
+/* ---- destroy -------------------------------------------------------------------------------- */
+
+static int destroy_once(struct diag *diag, const struct inet_diag_msg *listener, uint16_t peer_port,
+			struct error *err)
+{
+	char request[DIAG_REQUEST_SIZE] __attribute__((aligned(4)));
+	struct nlmsghdr *header = mnl_nlmsg_put_header(request);
+	struct inet_diag_req_v2 *body;
+
+	header->nlmsg_type = SOCK_DESTROY;
+	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	body = mnl_nlmsg_put_extra_header(header, sizeof(*body));
+	body->sdiag_family = listener->idiag_family;
+	body->sdiag_protocol = IPPROTO_TCP;
+	body->idiag_states = DIAG_STATE_BIT(TCP_LISTEN);
+	body->id = listener->id;
+	body->id.idiag_dport = htons(peer_port);
+	return diag_talk(diag, header, NULL, NULL, err);
+}
+
+int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err)
+{
+	struct inet_diag_msg listener;
+	int r = find_listener(diag, port, cookie, &listener, err);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 1; i <= DIAG_DESTROY_TRIES; i++) {
+		r = destroy_once(diag, &listener, (uint16_t)i, err);
+		/* -ENOENT: the lookup ended at another member of the group. */
+		if (r != -ENOENT)
+			return r;
+	}
+	r = find_listener(diag, port, cookie, &listener, err);
+	if (r < 0)
+		return r;
+	return error_text(err, -EAGAIN, "sock_diag: %d lookups on port %u missed the socket",
+			  DIAG_DESTROY_TRIES, port);
+}
