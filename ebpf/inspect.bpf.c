@@ -3,8 +3,13 @@
  * inspect: which reuseport program stands on which listening socket.
  *
  * The kernel has no getsockopt for the program of a reuseport group, so this iterator ("iter/tcp",
- * Linux 5.9) reads it from the socket: for each listener that is in a group it writes one struct
- * inspect_record. It only reads, and is run only when user space asks.
+ * Linux 5.9) reads it from the socket. User space says which listener it wants; the answer is in
+ * a global variable, since an iterator that ends early may lose what it has written.
+ *
+ * It ends early because it must: the kernel walks the listeners first and then every connection,
+ * and in the second walk it takes references to half-open ones that another CPU is just making
+ * (bpf_iter_tcp_established_batch() against reqsk_queue_hash_req(); seen on 6.18: "refcount_t:
+ * addition on 0; use-after-free"). Returning 1 means "show this one again later": the read ends.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -16,6 +21,11 @@
 #include "ebpf/inspect.h"
 
 #define TCP_LISTEN 10
+
+enum { GO_ON, STOP };
+
+__u64 wanted;                /* SO_COOKIE of the listener; never 0 */
+struct inspect_record found; /* .cookie 0: not yet */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct bpf_prog_aux {
@@ -40,12 +50,7 @@ struct sock {
 	struct sock_common __sk_common;
 	struct sock_reuseport *sk_reuseport_cb;
 };
-struct seq_file;
-struct bpf_iter_meta {
-	struct seq_file *seq;
-};
 struct bpf_iter__tcp {
-	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
 };
 #pragma clang attribute pop
@@ -55,20 +60,23 @@ int inspect(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct sock_reuseport *group;
-	struct inspect_record record = {};
 
-	if (!common || common->skc_state != TCP_LISTEN)
-		return 0;
+	if (!common)
+		return GO_ON;
+	if (common->skc_state != TCP_LISTEN)
+		return STOP;
+	if ((__u64)BPF_CORE_READ(common, skc_cookie.counter) != wanted)
+		return GO_ON;
 	/* A listener is a full socket, and struct sock begins with its sock_common. */
 	group = BPF_CORE_READ((struct sock *)common, sk_reuseport_cb);
 	if (!group)
-		return 0;
-	record.cookie = (__u64)BPF_CORE_READ(common, skc_cookie.counter);
-	record.program_id = BPF_CORE_READ(group, prog, aux, id);
-	record.members = BPF_CORE_READ(group, num_socks);
-	record.port = BPF_CORE_READ(common, skc_num);
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
-	return 0;
+		return STOP;
+	found.program_id = BPF_CORE_READ(group, prog, aux, id);
+	if (found.program_id == 0 && BPF_CORE_READ(group, prog))
+		found.program_id = INSPECT_CLASSIC;
+	found.members = BPF_CORE_READ(group, num_socks);
+	found.cookie = wanted;
+	return STOP;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

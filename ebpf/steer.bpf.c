@@ -5,7 +5,8 @@
  * Runs on the endpoint's reuseport group for every SYN (and for the ACK that completes a
  * handshake under SYN cookies), and, being a "migrate" program, for each connection that a closing
  * listener leaves behind: queued, or half open. Never falls back to the kernel's own hash, which
- * could pick a listener that is not ready: what no named slot can take is refused.
+ * could pick a listener that is not ready: what no named slot can take waits at the anchor where
+ * that is wanted, and is refused where it is not.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -17,12 +18,13 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "ebpf/adopt.h"
 #include "ebpf/steer.h"
 
 /* Listening sockets. The kernel empties a slot when its socket stops listening. */
 struct {
 	__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
-	__uint(max_entries, STEER_SLOTS);
+	__uint(max_entries, STEER_SLOTS + 1);
 	__type(key, __u32);
 	__type(value, __u64);
 } slots SEC(".maps");
@@ -55,26 +57,92 @@ struct {
 	__type(value, struct steer_stats);
 } stats SEC(".maps");
 
+/* Whose socket is in a slot. 0: nobody's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_SLOTS + 1);
+	__type(key, __u32);
+	__type(value, adopt_owner);
+} slot_owner SEC(".maps");
+
+/* Whose a listening socket is, by its cookie: a closing one is in no slot any more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, STEER_SLOTS + 2); /* one anchor that goes, one that comes */
+	__type(key, __u64);
+	__type(value, adopt_owner);
+} listener_owner SEC(".maps");
+
+/* These two are adopt.bpf.c's, where there is one (bpf_map__reuse_fd()). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ADOPT_INSTANCES_MAX);
+	__type(key, adopt_owner);
+	__type(value, struct adopt_counts);
+} counts SEC(".maps");
+
+/* By the connection's cookie. 0: nobody's, it waits at an anchor that is not counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, ADOPT_MOVED_MAX);
+	__type(key, __u64);
+	__type(value, adopt_owner);
+} moved SEC(".maps");
+
 volatile struct steer_control control SEC(".data.control");
 
+#define AF_INET     2
 #define IPV4_SOURCE 12 /* offset of the source address in the IPv4 header */
 #define IPV6_SOURCE 8
 
-static __always_inline struct steer_slot_stats *stats_of(__u32 slot)
+/* bpf_sock.state */
+#define TCP_CLOSE        7
+#define TCP_NEW_SYN_RECV 12
+
+/* ---- where a connection comes from ---------------------------------------------------------- */
+
+/* The packet's source address, into 16 bytes of zeros; IPv4 becomes IPv4-mapped. */
+static __always_inline long load_source(struct sk_reuseport_md *ctx, __u8 *address)
 {
-	return bpf_map_lookup_elem(&slot_stats, &slot);
+	if (ctx->eth_protocol != bpf_htons(ETH_P_IP))
+		return bpf_skb_load_bytes_relative(ctx, IPV6_SOURCE, address, 16,
+						   BPF_HDR_START_NET);
+	address[10] = 0xff;
+	address[11] = 0xff;
+	return bpf_skb_load_bytes_relative(ctx, IPV4_SOURCE, address + 12, 4, BPF_HDR_START_NET);
 }
 
-static __always_inline int refuse(bool pinned)
+/* Every bit of the result depends on every bit of x (the finalizer of MurmurHash3). */
+static __always_inline __u32 mix(__u32 x)
 {
-	__u32 zero = 0;
-	struct steer_stats *s = bpf_map_lookup_elem(&stats, &zero);
+	x ^= x >> 16;
+	x *= 0x85ebca6b;
+	x ^= x >> 13;
+	x *= 0xc2b2ae35;
+	return x ^ x >> 16;
+}
 
-	if (s && pinned)
-		s->pinned_failed++;
-	else if (s)
-		s->refused++;
-	return SK_DROP;
+/* The same for a connection that arrives as for one that migrates, for which there is no packet. */
+static __always_inline __u32 hash_source(struct sk_reuseport_md *ctx, struct bpf_sock *migrating)
+{
+	__u32 address[4] = {};
+
+	if (!migrating) {
+		if (load_source(ctx, (__u8 *)address))
+			return ctx->hash;
+	} else if (migrating->family == AF_INET) {
+		address[2] = bpf_htonl(0xffff);
+		address[3] = migrating->dst_ip4;
+		/* Else the compiler joins this load and the last one, by a computed offset. */
+		barrier();
+	} else {
+		address[0] = migrating->dst_ip6[0];
+		address[1] = migrating->dst_ip6[1];
+		address[2] = migrating->dst_ip6[2];
+		address[3] = migrating->dst_ip6[3];
+	}
+	return mix(mix(mix(mix(address[0]) ^ address[1]) ^ address[2]) ^ address[3]);
 }
 
 /* The slot that this connection is pinned to, or NULL. */
@@ -87,27 +155,109 @@ static __always_inline __u32 *pinned_slot(struct sk_reuseport_md *ctx)
 	if (transport + sizeof(key.port) > ctx->data_end)
 		return NULL;
 	key.port = *(__u16 *)transport;
-	if (ctx->eth_protocol == bpf_htons(ETH_P_IP)) {
-		key.address[10] = 0xff;
-		key.address[11] = 0xff;
-		if (bpf_skb_load_bytes_relative(ctx, IPV4_SOURCE, key.address + 12, 4,
-						BPF_HDR_START_NET))
-			return NULL;
-	} else if (bpf_skb_load_bytes_relative(ctx, IPV6_SOURCE, key.address, 16,
-					       BPF_HDR_START_NET)) {
+	if (load_source(ctx, key.address))
 		return NULL;
-	}
 	return bpf_map_lookup_elem(&pins, &key);
+}
+
+/* ---- counting ------------------------------------------------------------------------------- */
+
+static __always_inline struct steer_slot_stats *stats_of(__u32 slot)
+{
+	return bpf_map_lookup_elem(&slot_stats, &slot);
+}
+
+static __always_inline struct steer_stats *stats_of_all(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&stats, &zero);
+}
+
+static __always_inline int refuse(bool pinned)
+{
+	struct steer_stats *s = stats_of_all();
+
+	if (s && pinned)
+		s->pinned_failed++;
+	else if (s)
+		s->refused++;
+	return SK_DROP;
+}
+
+/*
+ * A connection that one instance has established and not accepted goes to @slot: the counters
+ * follow. Only what is counted moves in them: a half-open connection is not yet, one that has ended
+ * was closed where it was, and what was established on a listener of nobody's is not at all. What
+ * waits at such an anchor is nobody's until it moves on. The kernel holds the connection's lock, so
+ * that it cannot end in between (inet_csk_listen_stop()).
+ */
+static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_sock *migrating,
+				      __u32 slot)
+{
+	__u32 state = migrating->state;
+	struct adopt_counts *c_from, *c_to;
+	adopt_owner *owner, from, to;
+	__u64 cookie, listener;
+
+	if (state == TCP_NEW_SYN_RECV || state == TCP_CLOSE)
+		return;
+	owner = bpf_map_lookup_elem(&slot_owner, &slot);
+	if (!owner)
+		return;
+	to = *owner;
+	cookie = bpf_get_socket_cookie(migrating);
+	owner = bpf_map_lookup_elem(&moved, &cookie);
+	if (owner) {
+		from = *owner;
+		c_from = bpf_map_lookup_elem(&counts, &from);
+	} else {
+		listener = bpf_get_socket_cookie(ctx->sk);
+		owner = bpf_map_lookup_elem(&listener_owner, &listener);
+		if (!owner)
+			return;
+		from = *owner;
+		c_from = bpf_map_lookup_elem(&counts, &from);
+		if (!c_from)
+			return;
+	}
+	/* What cannot be noted stays counted where it was, and will be closed there. */
+	if (from == to || bpf_map_update_elem(&moved, &cookie, &to, BPF_ANY))
+		return;
+	/* In before out: who looks in between sees one too many, never one too few. */
+	c_to = bpf_map_lookup_elem(&counts, &to);
+	if (c_to)
+		__sync_fetch_and_add(&c_to->moved_in, 1);
+	if (c_from)
+		__sync_fetch_and_add(&c_from->moved_out, 1);
+}
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+/* No slot can take it. */
+static __always_inline int hold_or_refuse(struct sk_reuseport_md *ctx, struct bpf_sock *migrating)
+{
+	__u32 slot = STEER_ANCHOR_SLOT;
+	struct steer_stats *s;
+
+	if (!control.hold || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
+		return refuse(false);
+	s = stats_of_all();
+	if (s)
+		s->held++;
+	if (migrating)
+		note_move(ctx, migrating, slot);
+	return SK_PASS;
 }
 
 SEC("sk_reuseport/migrate")
 int steer(struct sk_reuseport_md *ctx)
 {
-	bool migrating = ctx->migrating_sk != NULL;
+	struct bpf_sock *migrating = ctx->migrating_sk;
 	struct steer_slot_stats *s;
 	struct steer_bucket bucket;
 	struct steer_table *table;
-	__u32 slot, current;
+	__u32 slot, current, hash;
 
 	/* A pin says where a connection is born; where it survives, the table says. */
 	if (!migrating && control.pins) {
@@ -128,27 +278,28 @@ int steer(struct sk_reuseport_md *ctx)
 	table = bpf_map_lookup_elem(&tables, &current);
 	if (!table)
 		return refuse(false);
-	bucket = table->buckets[ctx->hash & (STEER_BUCKETS - 1)];
+	hash = control.sticky ? hash_source(ctx, migrating) : ctx->hash;
+	bucket = table->buckets[hash & (STEER_BUCKETS - 1)];
 
 	slot = bucket.primary;
-	if (slot != STEER_NO_SLOT && !bpf_sk_select_reuseport(ctx, &slots, &slot, 0)) {
+	if (slot < STEER_SLOTS && !bpf_sk_select_reuseport(ctx, &slots, &slot, 0)) {
 		s = stats_of(slot);
-		if (s) {
+		if (s)
 			s->primary++;
-			s->migrated += migrating;
-		}
-		return SK_PASS;
-	}
-	slot = bucket.backup;
-	if (slot != STEER_NO_SLOT && !bpf_sk_select_reuseport(ctx, &slots, &slot, 0)) {
+	} else {
+		slot = bucket.backup;
+		if (slot >= STEER_SLOTS || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
+			return hold_or_refuse(ctx, migrating);
 		s = stats_of(slot);
-		if (s) {
+		if (s)
 			s->backup++;
-			s->migrated += migrating;
-		}
-		return SK_PASS;
 	}
-	return refuse(false);
+	if (migrating) {
+		if (s)
+			s->migrated++;
+		note_move(ctx, migrating, slot);
+	}
+	return SK_PASS;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -11,6 +11,10 @@
 #define STEER_PINS    1024 /* health checks an endpoint can have under way at one time */
 #define STEER_NO_SLOT 0xffff
 
+/* Behind the slots that tables name: the anchor's. It takes connections only while they are held.
+ */
+#define STEER_ANCHOR_SLOT STEER_SLOTS
+
 /* Where the connections of one bucket go. */
 struct steer_bucket {
 	__u16 primary;
@@ -43,17 +47,20 @@ struct steer_slot_stats {
 struct steer_stats {
 	__u64 refused;       /* nothing could take it */
 	__u64 pinned_failed; /* a health check whose slot was empty: refused */
+	__u64 held;          /* nothing could take it: sent to the anchor, to wait there */
 };
 
 /* In the program's .data, memory-mapped by user space. */
 struct steer_control {
-	__u32 table; /* which of the two tables is current; one store flips it */
-	__u32 pins;  /* entries in the pins map; 0 saves the lookup */
+	__u32 table;  /* which of the two tables is current; one store flips it */
+	__u32 pins;   /* entries in the pins map; 0 saves the lookup */
+	__u32 sticky; /* not 0: bucket by the source address alone */
+	__u32 hold;   /* not 0: what no slot can take waits at the anchor */
 };
 
 _Static_assert(sizeof(struct steer_bucket) == 4, "steer_bucket");
 _Static_assert(sizeof(struct steer_table) == 4 * STEER_BUCKETS, "steer_table");
 _Static_assert(sizeof(struct steer_pin_key) == 20, "steer_pin_key");
 _Static_assert(sizeof(struct steer_slot_stats) == 32, "steer_slot_stats");
-_Static_assert(sizeof(struct steer_stats) == 16, "steer_stats");
-_Static_assert(sizeof(struct steer_control) == 8, "steer_control");
+_Static_assert(sizeof(struct steer_stats) == 24, "steer_stats");
+_Static_assert(sizeof(struct steer_control) == 16, "steer_control");

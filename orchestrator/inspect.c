@@ -48,26 +48,24 @@ void inspect_free(struct inspect *inspect)
 int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id,
 		     uint32_t *ret_members, struct error *err)
 {
-	struct inspect_record records[128];
+	volatile struct inspect_record *found = &inspect->skeleton->bss->found;
 	cleanup_close int fd = bpf_iter_create(bpf_link__fd(inspect->link));
+	char nothing[64];
 	ssize_t n;
 
 	if (fd < 0)
 		return error_set(err, -errno, "start the tcp iterator");
-	/* A read ends between records: seq_read() gives back whole ones or fewer. */
-	while ((n = read(fd, records, sizeof(records))) != 0) {
-		if (n < 0) {
-			if (errno == EINTR || errno == EAGAIN)
-				continue;
-			return error_set(err, -errno, "read the tcp iterator");
-		}
-		for (size_t i = 0; i < (size_t)n / sizeof(records[0]); i++) {
-			if (records[i].cookie != cookie)
-				continue;
-			*ret_program_id = records[i].program_id;
-			*ret_members = records[i].members;
-			return 0;
-		}
-	}
-	return -ENOENT;
+	inspect->skeleton->bss->wanted = cookie;
+	found->cookie = 0;
+	do
+		n = read(fd, nothing, sizeof(nothing));
+	while (n < 0 && errno == EINTR);
+	/* EAGAIN is how the program ends the walk. */
+	if (n < 0 && errno != EAGAIN)
+		return error_set(err, -errno, "read the tcp iterator");
+	if (found->cookie != cookie)
+		return -ENOENT;
+	*ret_program_id = found->program_id;
+	*ret_members = found->members;
+	return 0;
 }

@@ -21,9 +21,10 @@ DEFINE_CLEANUP(struct inspect *, inspect_free);
 
 /*
  * The program on the group of the listening socket with @cookie (SO_COOKIE) in the caller's
- * network namespace: its id, 0 where the group has none, and how many sockets the group has.
+ * network namespace: its id, 0 where the group has none, INSPECT_CLASSIC (ebpf/inspect.h) where it
+ * is a classic one, and how many sockets the group has.
  * -ENOENT where no such socket is listening in a group. Listeners come first in the kernel's
- * walk, and it is left once the socket is found: the cost does not grow with connections.
+ * walk, which ends with them: connections are not looked at.
  */
 int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id,
 		     uint32_t *ret_members, struct error *err);

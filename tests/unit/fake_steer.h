@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * fake_steer: endpoints without a kernel, and without a bpffs. The last table published for each
- * is kept; calls can be made to fail by the name of their function.
+ * is kept; calls can be made to fail by the name of their function. Each tier can what the real
+ * one can.
  */
 #pragma once
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "orchestrator/bpffs.h"
@@ -13,16 +15,25 @@
 #include "tests/unit/fake_calls.h"
 
 struct steer {
+	enum steer_tier tier;
 	struct address address;
 	uid_t uid;
+	bool sticky;
+	struct hooks *hooks;
 	bool attached;
-	unsigned published; /* how often */
+	unsigned published, tended; /* how often */
 	struct steer_table table;
 	uint16_t next_slot;
+	adopt_owner last_owner; /* of what joined last */
 	struct steer_slot_stats slot_stats[8];
 	struct steer_stats stats;
 	bool not_taken_over;
+	bool hold;
+	uint32_t held;      /* how many wait */
+	uint32_t half_open; /* wait, too, but are not counted */
+	bool nobody_takes;  /* what waits: no socket of the table listens */
 	enum steer_program program;
+	const char *foreign; /* who the program is of, where it is FOREIGN; NULL: nobody knows */
 };
 
 static unsigned fake_steers_open;
@@ -38,7 +49,8 @@ static struct {
 	bool drift;
 } fake_steer_join;
 
-static bool fake_steer_not_taken_over; /* an earlier daemon's maps do not fit */
+static bool fake_steer_not_taken_over;  /* an earlier daemon's maps do not fit */
+static uint64_t fake_steer_old_backups; /* what slot 0 has carried for an earlier daemon */
 
 static inline bool fake_steer_fails(const char *function, const char *address, struct error *err)
 {
@@ -55,6 +67,7 @@ static inline void fake_steer_reset(void)
 	memset(&fake_steer_failure, 0, sizeof(fake_steer_failure));
 	memset(&fake_steer_join, 0, sizeof(fake_steer_join));
 	fake_steer_not_taken_over = false;
+	fake_steer_old_backups = 0;
 }
 
 int bpffs_make(const char *name, const char *service, const char *key,
@@ -76,22 +89,61 @@ void bpffs_sweep(const char *name)
 	(void)name;
 }
 
-int steer_open(const struct address *address, uid_t uid, const char *pin_dir,
-	       struct inspect *inspect, struct steer **ret, struct error *err)
+/* ---- tiers ---------------------------------------------------------------------------------- */
+
+const char *steer_tier_name(enum steer_tier tier)
+{
+	static const char *const names[_STEER_TIER_COUNT] = {"ebpf", "cbpf", "hash"};
+
+	return names[tier];
+}
+
+/* For steer_try() the "address" of a failure is the name of the tier. */
+int steer_try(enum steer_tier tier, struct error *err)
+{
+	return fake_steer_fails("steer_try", steer_tier_name(tier), err) ? fake_steer_failure.code
+									 : 0;
+}
+
+bool steer_can(enum steer_tier tier, enum steer_ability ability)
+{
+	switch (ability) {
+	case STEER_CAN_PIN:
+	case STEER_CAN_SHIFT:
+		return tier != STEER_HASH;
+	case STEER_CAN_BACKUP:
+	case STEER_CAN_HOLD:
+	case STEER_CAN_COUNT:
+	case STEER_CAN_CHECK:
+		return tier == STEER_EBPF;
+	case STEER_MAKES_SOCKETS:
+		return tier == STEER_CBPF;
+	}
+	return false;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+int steer_open(const struct address *address, const struct steer_options *options,
+	       struct steer **ret, struct error *err)
 {
 	struct steer *steer;
 
-	(void)inspect;
 	if (fake_steer_fails("steer_open", address->text, err))
 		return fake_steer_failure.code;
 	steer = calloc(1, sizeof(*steer));
 	assert_non_null(steer);
+	steer->tier = options->tier;
 	steer->address = *address;
-	steer->uid = uid;
+	steer->uid = options->uid;
+	steer->sticky = options->sticky;
+	steer->hooks = options->hooks;
 	steer->next_slot = fake_steer_join.first_slot;
 	steer->not_taken_over = fake_steer_not_taken_over;
+	steer->slot_stats[0].backup = fake_steer_old_backups;
 	fake_steers_open++;
-	called("open %s %s", address->text, pin_dir);
+	called("open %s %s", address->text,
+	       options->pin_dir ? options->pin_dir : steer_tier_name(options->tier));
 	*ret = steer;
 	return 0;
 }
@@ -132,13 +184,30 @@ void steer_free(struct steer *steer)
 	free(steer);
 }
 
-int steer_join(struct steer *steer, int listen_fd, uint16_t *ret_slot, bool *ret_drift,
-	       struct error *err)
+/* ---- sockets and tables --------------------------------------------------------------------- */
+
+/* Not a socket at all. */
+int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd, struct error *err)
+{
+	if (!steer_can(steer->tier, STEER_MAKES_SOCKETS))
+		return error_text(err, -EOPNOTSUPP, "%s", steer->address.text);
+	if (fake_steer_fails("steer_listen", steer->address.text, err))
+		return fake_steer_failure.code;
+	called("listen %s backlog %d%s", steer->address.text, backlog,
+	       nonblocking ? " nonblocking" : "");
+	*ret_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_true(*ret_fd >= 0);
+	return 0;
+}
+
+int steer_join(struct steer *steer, int listen_fd, adopt_owner owner, uint16_t *ret_slot,
+	       bool *ret_drift, struct error *err)
 {
 	if (fake_steer_fails("steer_join", steer->address.text, err))
 		return fake_steer_failure.code;
 	*ret_slot = steer->next_slot++;
 	*ret_drift = fake_steer_join.drift;
+	steer->last_owner = owner;
 	called("join %s fd %d slot %u", steer->address.text, listen_fd, *ret_slot);
 	return 0;
 }
@@ -172,6 +241,14 @@ int steer_publish(struct steer *steer, const struct steer_table *table, struct e
 	return 0;
 }
 
+int steer_table(struct steer *steer, struct steer_table *ret)
+{
+	if (fake_steer_fails("steer_table", steer->address.text, NULL))
+		return fake_steer_failure.code;
+	*ret = steer->table;
+	return 0;
+}
+
 int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 {
 	(void)steer;
@@ -186,14 +263,85 @@ void steer_unpin(struct steer *steer, const struct sockaddr *source)
 	(void)source;
 }
 
-enum steer_program steer_check(struct steer *steer)
+/* ---- hold ----------------------------------------------------------------------------------- */
+
+int steer_hold(struct steer *steer, bool on)
 {
-	return steer->program;
+	if (!steer_can(steer->tier, STEER_CAN_HOLD))
+		return on ? -EOPNOTSUPP : 0;
+	if (fake_steer_fails("steer_hold", steer->address.text, NULL))
+		return fake_steer_failure.code;
+	steer->hold = on;
+	called("hold %s %s", steer->address.text, on ? "on" : "off");
+	return 0;
+}
+
+int steer_held(struct steer *steer, uint32_t *ret)
+{
+	*ret = steer->held;
+	return steer_can(steer->tier, STEER_CAN_HOLD) ? 0 : -EOPNOTSUPP;
+}
+
+int steer_unhold(struct steer *steer, struct error *err)
+{
+	uint32_t held = steer->held;
+
+	if (fake_steer_fails("steer_unhold", steer->address.text, err))
+		return fake_steer_failure.code;
+	if (steer->nobody_takes)
+		return 0;
+	if (held > 0 || steer->half_open > 0)
+		called("unhold %s", steer->address.text);
+	steer->held = steer->half_open = 0;
+	return (int)held;
+}
+
+unsigned steer_expire(struct steer *steer, unsigned n)
+{
+	n = n < steer->held ? n : steer->held;
+	steer->held -= n;
+	called("expire %s %u", steer->address.text, n);
+	return n;
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+enum steer_program steer_check(struct steer *steer, char *ret_who, size_t size)
+{
+	if (size > 0)
+		snprintf(ret_who, size, "%s", steer->foreign ? steer->foreign : "");
+	return steer_can(steer->tier, STEER_CAN_CHECK) ? steer->program : STEER_PROGRAM_NONE;
 }
 
 const char *steer_program_name(enum steer_program program)
 {
-	return program == STEER_PROGRAM_ATTACHED ? "attached" : "foreign";
+	static const char *const names[] = {"attached", "missing", "foreign", "unknown", "none"};
+
+	return names[program];
+}
+
+int steer_repair(struct steer *steer, struct error *err)
+{
+	if (fake_steer_fails("steer_repair", steer->address.text, err))
+		return fake_steer_failure.code;
+	called("repair %s", steer->address.text);
+	steer->program = STEER_PROGRAM_ATTACHED;
+	return 0;
+}
+
+void steer_tend(struct steer *steer)
+{
+	steer->tended++;
+}
+
+void steer_withdraw(struct steer *steer)
+{
+	called("withdraw %s", steer->address.text);
+}
+
+enum steer_tier steer_tier(const struct steer *steer)
+{
+	return steer->tier;
 }
 
 uint32_t steer_program_id(const struct steer *steer)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -211,6 +212,36 @@ static void test_anchor_open_belongs_to_the_services_user(void **state)
 	close(fd);
 }
 
+/* Where it can, test_steer_hooks.c sees. */
+static void test_anchor_open_in_what_is_no_cgroup_is_an_ordinary_one(void **state)
+{
+	struct address address = parse("127.0.0.1:8080");
+	int folder, fd = -1, lowest;
+	bool inside = true;
+
+	(void)state;
+	if (missing)
+		skip();
+	folder = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(folder >= 0);
+	lowest = dup(folder);
+	close(lowest);
+	assert_int_equal(anchor_open_in(&address, geteuid(), folder, &fd, &inside, &err), 0);
+	assert_false(inside);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_ACCEPTCONN), 1);
+	close(fd);
+	fd = dup(folder);
+	assert_int_equal(fd, lowest);
+	close(fd);
+	assert_int_equal(anchor_open_in(&address, geteuid(), -1, &fd, &inside, &err), 0);
+	assert_false(inside);
+	close(fd);
+	close(folder);
+	/* No child is left behind. */
+	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
 /* ---- refused -------------------------------------------------------------------------------- */
 
 static void test_anchor_open_address_of_others_is_in_use(void **state)
@@ -302,7 +333,103 @@ static void test_anchor_open_ordinary_user_can_be_its_own_owner_only(void **stat
 	as_nobody(user_of_ones_own);
 }
 
-/* ---- sweeping ------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------------ */
+
+static void connect_many(int *clients, size_t n)
+{
+	for (size_t k = 0; k < n; k++) {
+		clients[k] = try_connect("127.0.0.1:8080");
+		assert_true(clients[k] >= 0);
+	}
+}
+
+static void assert_reset(int client)
+{
+	struct pollfd waiting = {.fd = client, .events = POLLIN};
+	char byte;
+
+	assert_int_equal(poll(&waiting, 1, 5000), 1);
+	assert_int_equal(read(client, &byte, 1), -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
+static uint32_t queued(int fd)
+{
+	uint32_t n = UINT32_MAX;
+
+	assert_int_equal(anchor_queued(fd, &n), 0);
+	return n;
+}
+
+/* More than any server's usual backlog: these would have been dropped by 128. */
+static void test_anchor_queued_tells_how_many_wait(void **state)
+{
+	int fd = open_anchor("127.0.0.1:8080", geteuid());
+	int clients[300];
+
+	(void)state;
+	assert_int_equal(queued(fd), 0);
+	connect_many(clients, 300);
+	assert_int_equal(queued(fd), 300);
+	/* One that has given up waits like the others. */
+	close(clients[0]);
+	assert_int_equal(queued(fd), 300);
+	assert_int_equal(anchor_reset(fd, 100), 100);
+	assert_int_equal(queued(fd), 200);
+	for (size_t k = 1; k < 300; k++)
+		close(clients[k]);
+	close(fd);
+}
+
+static void test_anchor_queued_half_open_connections_are_not(void **state)
+{
+	int fd = open_anchor("127.0.0.1:8080", geteuid()), client, seconds = 30;
+
+	(void)state;
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)),
+			 0);
+	connect_many(&client, 1);
+	assert_int_equal(queued(fd), 0);
+	close(client);
+	close(fd);
+}
+
+static void test_anchor_queued_of_what_does_not_listen_is_0_or_an_error(void **state)
+{
+	int fd = open_anchor("127.0.0.1:8080", geteuid()), client;
+	uint32_t n;
+
+	(void)state;
+	connect_many(&client, 1);
+	/* A connection has something unacknowledged of its own. */
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	assert_int_equal(queued(client), 0);
+	assert_int_equal(shutdown(fd, SHUT_RD), 0);
+	assert_int_equal(queued(fd), 0);
+	close(client);
+	close(fd);
+	assert_int_equal(anchor_queued(-1, &n), -EBADF);
+}
+
+static void test_anchor_reset_takes_the_oldest(void **state)
+{
+	int fd = open_anchor("127.0.0.1:8080", geteuid());
+	int clients[10];
+
+	(void)state;
+	connect_many(clients, 10);
+	assert_int_equal(anchor_reset(fd, 0), 0);
+	assert_int_equal(anchor_reset(fd, 3), 3);
+	for (size_t k = 0; k < 3; k++)
+		assert_reset(clients[k]);
+	assert_int_equal(queued(fd), 7);
+	assert_int_equal(anchor_reset(fd, 8), 7);
+	for (size_t k = 3; k < 10; k++)
+		assert_reset(clients[k]);
+	for (size_t k = 0; k < 10; k++)
+		close(clients[k]);
+	close(fd);
+}
 
 static void test_anchor_sweep_resets_what_is_queued(void **state)
 {
@@ -311,21 +438,13 @@ static void test_anchor_sweep_resets_what_is_queued(void **state)
 
 	(void)state;
 	assert_int_equal(anchor_sweep(fd), 0); /* and does not wait */
-	for (size_t k = 0; k < 50; k++) {
-		clients[k] = try_connect("127.0.0.1:8080");
-		assert_true(clients[k] >= 0);
-	}
+	connect_many(clients, 50);
 	/* One that has given up, and one that has said all it will say. */
 	assert_int_equal(shutdown(clients[1], SHUT_WR), 0);
 	close(clients[0]);
 	assert_int_equal(anchor_sweep(fd), 50);
 	for (size_t k = 1; k < 50; k++) {
-		struct pollfd waiting = {.fd = clients[k], .events = POLLIN};
-		char byte;
-
-		assert_int_equal(poll(&waiting, 1, 5000), 1);
-		assert_int_equal(read(clients[k], &byte, 1), -1);
-		assert_int_equal(errno, ECONNRESET);
+		assert_reset(clients[k]);
 		close(clients[k]);
 	}
 	assert_int_equal(anchor_sweep(fd), 0);
@@ -385,10 +504,15 @@ int main(void)
 		TEST(open_ipv6_wildcard_leaves_ipv4_alone),
 		TEST(open_dual_stack_takes_both_families),
 		TEST(open_belongs_to_the_services_user),
+		TEST(open_in_what_is_no_cgroup_is_an_ordinary_one),
 		TEST(open_address_of_others_is_in_use),
 		TEST(open_foreign_address_is_not_available),
 		TEST(open_privileged_port_is_denied),
 		TEST(open_ordinary_user_can_be_its_own_owner_only),
+		TEST(queued_tells_how_many_wait),
+		TEST(queued_half_open_connections_are_not),
+		TEST(queued_of_what_does_not_listen_is_0_or_an_error),
+		TEST(reset_takes_the_oldest),
 		TEST(sweep_resets_what_is_queued),
 		TEST(sweep_socket_that_does_not_listen_has_none),
 		TEST(cookie_is_the_sockets_own_and_stays),

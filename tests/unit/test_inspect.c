@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "ebpf/inspect.h"
 #include "orchestrator/anchor.h"
 #include "orchestrator/inspect.h"
 #include "tests/unit/netns.h"
@@ -175,6 +177,21 @@ static void test_inspect_program_is_the_groups(void **state)
 	expect(b, 0, 2);
 	close(a);
 	close(b);
+}
+
+/* It has no id, but it decides all the same. */
+static void test_inspect_classic_program_is_told_from_none(void **state)
+{
+	struct sock_filter first = {.code = BPF_RET | BPF_K, .k = 0};
+	struct sock_fprog program = {.len = 1, .filter = &first};
+	int fd = listener(&address);
+
+	(void)state;
+	assert_int_equal(
+		setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)), 0);
+	expect(fd, INSPECT_CLASSIC, 1);
+	expect(fd, attach(fd, PASS), 1);
+	close(fd);
 }
 
 static void test_inspect_groups_are_told_apart(void **state)
@@ -343,6 +360,7 @@ int main(void)
 		TEST(group_without_a_program_is_0),
 		TEST(members_are_counted),
 		TEST(program_is_the_groups),
+		TEST(classic_program_is_told_from_none),
 		TEST(groups_are_told_apart),
 		TEST(one_of_many_listeners_is_found),
 		TEST(socket_that_does_not_listen_is_not_found),

@@ -6,149 +6,12 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
+#include "tests/unit/steer_fixture.h"
 
-#include "orchestrator/anchor.h"
-#include "orchestrator/bpffs.h"
-#include "orchestrator/steer.h"
-#include "orchestrator/table.h"
-#include "tests/unit/netns.h"
-
-#define CONNECTIONS 200
-
-static struct inspect *inspect;
-static const char *missing; /* why the tests are skipped; NULL: they are not */
-static struct address address;
-
-static int group_setup(void **state)
-{
-	struct error err;
-
-	(void)state;
-	missing = netns_enter();
-	if (missing) {
-		print_message("%s\n", missing);
-		return 0;
-	}
-	steer_log_init();
-	assert_int_equal(address_parse("127.0.0.1:8080", &address, &err), 0);
-	if (inspect_open(&inspect, &err) < 0)
-		print_message("no inspection: %s\n", err.text);
-	return 0;
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	inspect_free(inspect);
-	return 0;
-}
-
-static struct steer *open_steer(void)
-{
-	struct steer *steer = NULL;
-	struct error err = {};
-
-	if (missing)
-		skip();
-	if (steer_open(&address, geteuid(), NULL, inspect, &steer, &err) < 0 ||
-	    steer_reset(steer, &err) < 0 || steer_attach(steer, &err) < 0)
-		fail_msg("%s", err.text);
-	return steer;
-}
-
-static int listener(const struct address *a)
-{
-	int fd;
-	struct error err = {};
-
-	if (anchor_open(a, geteuid(), &fd, &err) < 0)
-		fail_msg("%s", err.text);
-	assert_int_equal(listen(fd, 4096), 0);
-	return fd;
-}
-
-static uint16_t join(struct steer *steer, int fd)
-{
-	struct error err = {};
-	uint16_t slot;
-	bool drift;
-
-	if (steer_join(steer, fd, &slot, &drift, &err) < 0)
-		fail_msg("%s", err.text);
-	assert_false(drift);
-	return slot;
-}
-
-static void publish(struct steer *steer, int primary, int backup)
-{
-	uint16_t p = (uint16_t)primary, b = (uint16_t)backup;
-	struct steer_table table;
-	struct error err = {};
-
-	table_compute(&p, primary >= 0, &b, backup >= 0, &table);
-	assert_int_equal(steer_publish(steer, &table, &err), 0);
-}
-
-/* Returns the socket, or the negative errno of connect(2). */
-static int try_connect(void)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int r;
-
-	assert_true(fd >= 0);
-	r = connect(fd, &address.sa, address.length) < 0 ? -errno : fd;
-	if (r < 0)
-		close(fd);
-	return r;
-}
-
-static void connect_many(int *clients, size_t n)
-{
-	for (size_t k = 0; k < n; k++) {
-		clients[k] = try_connect();
-		assert_true(clients[k] >= 0);
-		assert_int_equal(write(clients[k], "x", 1), 1);
-	}
-}
-
-static void close_many(const int *fds, size_t n)
-{
-	for (size_t k = 0; k < n; k++)
-		close(fds[k]);
-}
-
-/* Accept everything queued, see that the byte arrived, and say how many there were. */
-static size_t accept_all(int fd)
-{
-	size_t n = 0;
-
-	for (;;) {
-		int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-		struct pollfd readable = {.fd = c, .events = POLLIN};
-		char byte = 0;
-
-		if (c < 0)
-			return n;
-		assert_int_equal(poll(&readable, 1, 5000), 1);
-		assert_int_equal(read(c, &byte, 1), 1);
-		assert_int_equal(byte, 'x');
-		close(c);
-		n++;
-	}
-}
+/* ---- tables and backups --------------------------------------------------------------------- */
 
 static void test_steer_empty_table_refuses_at_once(void **state)
 {
@@ -194,6 +57,8 @@ static void test_steer_publish_moves_every_new_connection(void **state)
 	close(b);
 	steer_free(steer);
 }
+
+/* ---- pins ----------------------------------------------------------------------------------- */
 
 static void test_steer_pin_reaches_one_socket_before_the_shift(void **state)
 {
@@ -252,6 +117,8 @@ static void test_steer_pin_to_an_empty_slot_is_refused(void **state)
 	close(current);
 	steer_free(steer);
 }
+
+/* ---- failover and migration ----------------------------------------------------------------- */
 
 static void test_steer_closed_primary_falls_back_in_the_kernel(void **state)
 {
@@ -328,47 +195,41 @@ static void test_steer_half_open_connections_migrate(void **state)
 	struct steer *steer = open_steer();
 	int old = listener(&address), new = listener(&address);
 	uint16_t slot_old = join(steer, old), slot_new = join(steer, new);
-	int defer = 30, clients[50];
-	size_t n = 0;
+	int clients[50];
 
 	(void)state;
-	setsockopt(old, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof(defer));
+	defer_accept(old);
 	publish(steer, slot_old, -1);
 	for (size_t k = 0; k < 50; k++)
 		clients[k] = try_connect();
 	assert_int_equal(accept_all(old), 0);
 	publish(steer, slot_new, slot_old);
 	close(old);
-	for (size_t k = 0; k < 50; k++)
-		assert_int_equal(write(clients[k], "x", 1), 1);
-	for (int tries = 0; n < 50 && tries < 50; tries++) {
-		struct pollfd readable = {.fd = new, .events = POLLIN};
-
-		poll(&readable, 1, 100);
-		n += accept_all(new);
-	}
-	assert_int_equal(n, 50);
+	say_x(clients, 50);
+	accept_n(new, 50);
 	close_many(clients, 50);
 	close(new);
 	steer_free(steer);
 }
+
+/* ---- joining -------------------------------------------------------------------------------- */
 
 static void test_steer_join_takes_only_listening_sockets_of_the_group(void **state)
 {
 	struct steer *steer = open_steer();
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
 	struct address elsewhere;
-	struct error err;
 	uint16_t slot;
 	bool drift;
 
 	(void)state;
-	assert_true(steer_join(steer, fd, &slot, &drift, &err) < 0);
+	assert_true(steer_join(steer, fd, 0, &slot, &drift, &err) < 0);
+	assert_int_equal(steer_join(steer, -1, 0, &slot, &drift, &err), -EINVAL);
 	close(fd);
 	if (inspect) {
 		assert_int_equal(address_parse("127.0.0.1:8081", &elsewhere, &err), 0);
 		other = listener(&elsewhere);
-		assert_int_equal(steer_join(steer, other, &slot, &drift, &err), -EINVAL);
+		assert_int_equal(steer_join(steer, other, 0, &slot, &drift, &err), -EINVAL);
 		assert_non_null(strstr(err.text, "group"));
 		close(other);
 	}
@@ -379,7 +240,6 @@ static void test_steer_slots_run_out_and_come_back(void **state)
 {
 	struct steer *steer = open_steer();
 	int fds[STEER_SLOTS + 1];
-	struct error err;
 	uint16_t slot;
 	bool drift;
 
@@ -389,7 +249,7 @@ static void test_steer_slots_run_out_and_come_back(void **state)
 		assert_int_equal(join(steer, fds[k]), k);
 	}
 	fds[STEER_SLOTS] = listener(&address);
-	assert_int_equal(steer_join(steer, fds[STEER_SLOTS], &slot, &drift, &err), -ENOSPC);
+	assert_int_equal(steer_join(steer, fds[STEER_SLOTS], 0, &slot, &drift, &err), -ENOSPC);
 	close(fds[5]);
 	steer_release(steer, 5);
 	assert_int_equal(join(steer, fds[STEER_SLOTS]), 5);
@@ -398,180 +258,9 @@ static void test_steer_slots_run_out_and_come_back(void **state)
 	steer_free(steer);
 }
 
-/* A foreign member of the group replaces the program by one that always refuses. */
-static void attach_foreign(int fd)
-{
-	const struct bpf_insn refuse[] = {
-		{.code = 0xb7, .imm = 0}, /* r0 = SK_DROP */
-		{.code = 0x95},           /* exit */
-	};
-	LIBBPF_OPTS(bpf_prog_load_opts, options);
-	int program =
-		bpf_prog_load(BPF_PROG_TYPE_SK_REUSEPORT, "foreign", "GPL", refuse, 2, &options);
-
-	assert_true(program >= 0);
-	assert_int_equal(
-		setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &program, sizeof(program)), 0);
-	close(program);
-}
-
-static void test_steer_replaced_program_is_seen_and_put_right_by_a_join(void **state)
-{
-	struct steer *steer = open_steer();
-	int a = listener(&address), b = listener(&address), client;
-	struct error err;
-	uint16_t slot;
-	bool drift;
-
-	(void)state;
-	if (!inspect)
-		skip();
-	publish(steer, join(steer, a), -1);
-	assert_int_equal(steer_check(steer), STEER_PROGRAM_ATTACHED);
-	attach_foreign(a);
-	assert_int_equal(steer_check(steer), STEER_PROGRAM_FOREIGN);
-	assert_int_equal(try_connect(), -ECONNREFUSED);
-	assert_int_equal(steer_join(steer, b, &slot, &drift, &err), 0);
-	assert_true(drift);
-	assert_int_equal(steer_check(steer), STEER_PROGRAM_ATTACHED);
-	client = try_connect();
-	assert_true(client >= 0);
-	close(client);
-	close(a);
-	close(b);
-	steer_free(steer);
-}
-
-static void test_steer_goes_on_when_the_daemon_is_gone(void **state)
-{
-	struct steer *steer = open_steer();
-	int fd = listener(&address);
-	int clients[CONNECTIONS];
-
-	(void)state;
-	publish(steer, join(steer, fd), -1);
-	/* The group holds the program and the program its maps. */
-	steer_free(steer);
-	connect_many(clients, CONNECTIONS);
-	assert_int_equal(accept_all(fd), CONNECTIONS);
-	close_many(clients, CONNECTIONS);
-	close(fd);
-}
-
-/* A daemon that opens the endpoint, sends everything to @fd, and is killed. */
-static void die_after_publish(const char *dir, int fd, const struct sockaddr_in *stale_pin)
-{
-	struct steer *steer = NULL;
-	uint16_t slot;
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		if (steer_open(&address, geteuid(), dir, inspect, &steer, NULL) < 0 ||
-		    steer_reset(steer, NULL) < 0 || steer_attach(steer, NULL) < 0)
-			_exit(1);
-		/* The slot is not the first one: it must be found, not guessed. */
-		join(steer, listener(&address));
-		slot = join(steer, fd);
-		publish(steer, slot, -1);
-		_exit(steer_pin(steer, (const struct sockaddr *)stale_pin, 99) < 0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-}
-
-static void test_steer_successor_takes_over_without_a_gap(void **state)
-{
-	struct sockaddr_in stale = {.sin_family = AF_INET,
-				    .sin_port = htons(40000),
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct steer *steer = NULL;
-	struct steer_slot_stats stats;
-	int fd, clients[CONNECTIONS];
-	struct error err = {};
-	char dir[BPFFS_PATH_MAX];
-	uint16_t slot;
-
-	(void)state;
-	if (missing)
-		skip();
-	fd = listener(&address);
-	assert_int_equal(bpffs_make("test-steer", "successor", "tcp", dir, &err), 0);
-	die_after_publish(dir, fd, &stale);
-	connect_many(clients, 50);
-	if (steer_open(&address, geteuid(), dir, inspect, &steer, &err) < 0)
-		fail_msg("%s", err.text);
-	connect_many(clients + 50, 50);
-	slot = join(steer, fd);
-	assert_int_equal(slot, 1);
-	publish(steer, slot, -1);
-	connect_many(clients + 100, 50);
-	assert_int_equal(steer_attach(steer, &err), 0);
-	connect_many(clients + 150, CONNECTIONS - 150);
-	assert_int_equal(accept_all(fd), CONNECTIONS);
-	/* Counters go on, pins do not. */
-	assert_int_equal(steer_slot_stats(steer, slot, &stats), 0);
-	assert_int_equal(stats.primary, CONNECTIONS);
-	assert_int_equal(steer_pin(steer, (struct sockaddr *)&stale, slot), 0);
-	steer_unpin(steer, (struct sockaddr *)&stale);
-	assert_true(steer_is_taken_over(steer));
-	assert_true(steer_names(steer, slot));
-	assert_false(steer_names(steer, 0));
-	close_many(clients, CONNECTIONS);
-	close(fd);
-	steer_unpin_all(steer);
-	steer_free(steer);
-}
-
-static void test_steer_another_daemons_group_is_not_taken(void **state)
-{
-	struct steer *first = open_steer(), *second = NULL;
-	int fd = listener(&address), clients[CONNECTIONS];
-	struct error err = {};
-
-	(void)state;
-	if (!inspect)
-		skip();
-	publish(first, join(first, fd), -1);
-	assert_int_equal(steer_open(&address, geteuid(), NULL, inspect, &second, &err), 0);
-	assert_false(steer_is_taken_over(second));
-	assert_int_equal(steer_attach(second, &err), -EADDRINUSE);
-	assert_non_null(strstr(err.text, "another batond"));
-	steer_free(second);
-	connect_many(clients, CONNECTIONS);
-	assert_int_equal(accept_all(fd), CONNECTIONS);
-	close_many(clients, CONNECTIONS);
-	close(fd);
-	steer_free(first);
-}
-
-static void test_steer_pins_and_unpins_its_objects(void **state)
-{
-	struct steer *steer = NULL;
-	char dir[BPFFS_PATH_MAX], path[BPFFS_PATH_MAX + 16];
-	struct error err = {};
-
-	(void)state;
-	if (missing)
-		skip();
-	if (bpffs_make("test-steer", "web", "tcp-127_0_0_1-8080", dir, &err) < 0)
-		fail_msg("%s", err.text);
-	if (steer_open(&address, geteuid(), dir, inspect, &steer, &err) < 0)
-		fail_msg("%s", err.text);
-	snprintf(path, sizeof(path), "%s/slots", dir);
-	assert_int_equal(access(path, F_OK), 0);
-	snprintf(path, sizeof(path), "%s/program", dir);
-	assert_int_equal(access(path, F_OK), 0);
-	steer_unpin_all(steer);
-	steer_free(steer);
-	assert_int_equal(access(dir, F_OK), -1);
-	assert_int_equal(errno, ENOENT);
-}
-
 static void test_steer_address_in_use_says_by_whom(void **state)
 {
 	struct steer *steer = NULL;
-	struct error err = {};
 	int fd, on = 1;
 
 	(void)state;
@@ -582,7 +271,7 @@ static void test_steer_address_in_use_says_by_whom(void **state)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, &address.sa, address.length), 0);
 	assert_int_equal(listen(fd, 1), 0);
-	assert_int_equal(steer_open(&address, geteuid(), NULL, inspect, &steer, &err), -EADDRINUSE);
+	assert_int_equal(steer_open(&address, &options, &steer, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.text, "127.0.0.1:8080"));
 	assert_non_null(strstr(err.text, "without SO_REUSEPORT"));
 	close(fd);
@@ -596,9 +285,8 @@ static void test_steer_ipv6_and_dual_stack_pins_reach_their_socket(void **state)
 	if (missing)
 		skip();
 	for (size_t k = 0; k < 2; k++) {
-		struct address saved = address, local;
-		struct error err = {};
 		struct steer *steer;
+		struct address local;
 		int current, candidate, probe;
 		struct sockaddr_storage source;
 		socklen_t length = sizeof(source);
@@ -624,30 +312,135 @@ static void test_steer_ipv6_and_dual_stack_pins_reach_their_socket(void **state)
 		close(current);
 		close(candidate);
 		steer_free(steer);
-		address = saved;
 	}
+}
+
+static void test_steer_current_table_can_be_read(void **state)
+{
+	struct steer *steer = open_steer();
+	int fd = listener(&address);
+	uint16_t slot = join(steer, fd);
+	struct steer_table table;
+
+	(void)state;
+	assert_int_equal(steer_table(steer, &table), 0);
+	assert_int_equal(table.buckets[0].primary, STEER_NO_SLOT);
+	publish(steer, slot, 7);
+	assert_int_equal(steer_table(steer, &table), 0);
+	assert_int_equal(table_count(&table, slot), STEER_BUCKETS);
+	assert_int_equal(table.buckets[STEER_BUCKETS - 1].backup, 7);
+	assert_true(steer_names(steer, slot));
+	assert_true(steer_names(steer, 7));
+	assert_false(steer_names(steer, 8));
+	close(fd);
+	steer_free(steer);
+}
+
+/* A table that names the anchor as if it were a slot must not reach it. */
+static void test_steer_table_cannot_name_the_anchor(void **state)
+{
+	struct steer *steer = open_steer();
+	struct steer_table table;
+	uint32_t held = 1;
+
+	(void)state;
+	for (size_t k = 0; k < STEER_BUCKETS; k++)
+		table.buckets[k] = (struct steer_bucket){STEER_ANCHOR_SLOT, STEER_ANCHOR_SLOT};
+	assert_int_equal(steer_publish(steer, &table, &err), 0);
+	assert_int_equal(try_connect(), -ECONNREFUSED);
+	assert_int_equal(steer_held(steer, &held), 0);
+	assert_int_equal(held, 0);
+	steer_free(steer);
+}
+
+/* ---- trying --------------------------------------------------------------------------------- */
+
+static void test_steer_try_works_for_root(void **state)
+{
+	(void)state;
+	if (missing)
+		skip();
+	if (steer_try(STEER_EBPF, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static void test_steer_try_as_nobody_says_what_it_needs(void **state)
+{
+	pid_t pid;
+	int status;
+
+	(void)state;
+	if (missing)
+		skip();
+	pid = fork();
+	if (pid == 0) {
+		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+			_exit(101);
+		if (steer_try(STEER_EBPF, &err) != -EPERM)
+			_exit(102);
+		_exit(strstr(err.text, "CAP_BPF and CAP_NET_ADMIN") ? 0 : 103);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* What the header promises to be enough. */
+static int keep_two_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {};
+
+	data[0].effective = data[0].permitted = CAP_TO_MASK(CAP_NET_ADMIN);
+	data[1].effective = data[1].permitted = CAP_TO_MASK(CAP_BPF);
+	return (int)syscall(SYS_capset, &header, data);
+}
+
+static void test_steer_two_capabilities_are_enough(void **state)
+{
+	struct steer *steer;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	if (missing)
+		skip();
+	options.inspect = NULL;
+	pid = fork();
+	if (pid == 0) {
+		if (keep_two_capabilities() < 0)
+			_exit(101);
+		if (steer_try(STEER_EBPF, &err) < 0)
+			_exit(102);
+		if (steer_open(&address, &options, &steer, &err) < 0 ||
+		    steer_reset(steer, &err) < 0 || steer_attach(steer, &err) < 0)
+			_exit(103);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_steer_empty_table_refuses_at_once),
-		cmocka_unit_test(test_steer_publish_moves_every_new_connection),
-		cmocka_unit_test(test_steer_pin_reaches_one_socket_before_the_shift),
-		cmocka_unit_test(test_steer_pin_to_an_empty_slot_is_refused),
-		cmocka_unit_test(test_steer_closed_primary_falls_back_in_the_kernel),
-		cmocka_unit_test(test_steer_closing_migrates_the_queue),
-		cmocka_unit_test(test_steer_shutdown_of_a_duplicate_migrates_the_queue),
-		cmocka_unit_test(test_steer_half_open_connections_migrate),
-		cmocka_unit_test(test_steer_join_takes_only_listening_sockets_of_the_group),
-		cmocka_unit_test(test_steer_slots_run_out_and_come_back),
-		cmocka_unit_test(test_steer_replaced_program_is_seen_and_put_right_by_a_join),
-		cmocka_unit_test(test_steer_goes_on_when_the_daemon_is_gone),
-		cmocka_unit_test(test_steer_successor_takes_over_without_a_gap),
-		cmocka_unit_test(test_steer_another_daemons_group_is_not_taken),
-		cmocka_unit_test(test_steer_pins_and_unpins_its_objects),
-		cmocka_unit_test(test_steer_address_in_use_says_by_whom),
-		cmocka_unit_test(test_steer_ipv6_and_dual_stack_pins_reach_their_socket),
+#define TEST(name) cmocka_unit_test_setup(test_steer_##name, setup)
+		TEST(empty_table_refuses_at_once),
+		TEST(publish_moves_every_new_connection),
+		TEST(current_table_can_be_read),
+		TEST(table_cannot_name_the_anchor),
+		TEST(pin_reaches_one_socket_before_the_shift),
+		TEST(pin_to_an_empty_slot_is_refused),
+		TEST(closed_primary_falls_back_in_the_kernel),
+		TEST(closing_migrates_the_queue),
+		TEST(shutdown_of_a_duplicate_migrates_the_queue),
+		TEST(half_open_connections_migrate),
+		TEST(join_takes_only_listening_sockets_of_the_group),
+		TEST(slots_run_out_and_come_back),
+		TEST(address_in_use_says_by_whom),
+		TEST(ipv6_and_dual_stack_pins_reach_their_socket),
+		TEST(try_works_for_root),
+		TEST(try_as_nobody_says_what_it_needs),
+		TEST(two_capabilities_are_enough),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
