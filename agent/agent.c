@@ -10,18 +10,17 @@
 #include <unistd.h>
 
 #include "agent/control.h"
-#include "agent/holders.h"
 #include "agent/launch.h"
 #include "agent/lifecycle.h"
-#include "agent/listener.h"
 #include "agent/notify.h"
-#include "agent/processes.h"
 #include "agent/record.h"
 #include "agent/relay.h"
 #include "agent/server.h"
+#include "agent/sockets.h"
 #include "agent/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/processes.h"
 
 #define LAUNCH_TIMEOUT_MS  5000         /* fork to exec; the event loop waits for it */
 #define TERM_TIMEOUT_MS    5000         /* SIGTERM to the agent */
@@ -29,6 +28,7 @@
 #define NOTIFY_INTERVAL_US (100 * 1000) /* a server that floods us with status texts ... */
 #define NOTIFY_BURST       20           /* ... is read this often in that time */
 #define EVENTS_MAX         16
+#define DAEMONISE_MS       10000 /* a server that puts itself into the background does so by then */
 
 struct agent {
 	const struct launch_spec *spec;
@@ -40,8 +40,7 @@ struct agent {
 
 	sd_event *event;
 	struct processes *processes;
-	struct listeners listeners;
-	struct holders holders;
+	struct sockets *sockets;
 	struct relay *relay;
 	struct server *server;
 	struct control *control;
@@ -50,12 +49,12 @@ struct agent {
 	sd_event_source *notify_source;
 	sd_event_source *term_source;
 	struct timer deadline; /* of the lifecycle */
-	struct timer watch;    /* for LISTENERS_GONE */
 	struct timer kill;     /* for EMPTY */
 	bool killed;           /* the present kill found something */
 
 	struct record record;
-	bool started_said; /* REPORT_STARTED of the running server has reached somebody */
+	uint64_t started_ms; /* the server, the last time */
+	bool started_said;   /* REPORT_STARTED of the running server has reached somebody */
 };
 
 static void agent_event(struct agent *agent, const struct lifecycle_event *event);
@@ -94,6 +93,7 @@ static void report_exited(struct agent *agent, const struct lifecycle_action *ac
 				.restarting = action->restarting,
 				.restart_ms = action->restart_ms};
 
+	strcpy(report.text, agent->record.failure);
 	fill_exit(agent, &report);
 	report_send(agent, &report);
 }
@@ -112,8 +112,21 @@ static void report_left(struct agent *agent, const struct lifecycle_action *acti
 {
 	struct report report = {.type = REPORT_LEFT, .forced = action->forced};
 
-	timer_stop(&agent->watch);
+	sockets_watch_stop(agent->sockets);
 	report_send(agent, &report);
+}
+
+static void report_sockets(void *userdata)
+{
+	struct report report = {.type = REPORT_SOCKETS};
+	struct agent *agent = userdata;
+	int fds[PROTOCOL_SOCKETS_MAX];
+
+	/* Else the hello will say it. */
+	if (!control_connected(agent->control))
+		return;
+	sockets_report(agent->sockets, &report, fds);
+	control_send_with(agent->control, &report, fds, report.n_sockets);
 }
 
 static void report_stopped(struct agent *agent, const struct lifecycle_action *action)
@@ -133,7 +146,6 @@ static int start_server(struct agent *agent, struct error *err)
 {
 	struct launch request = {
 		.spec = agent->spec,
-		.listeners = &agent->listeners,
 		.processes = agent->processes,
 		.notify_socket = agent->notify_name,
 		.stdout_fd = relay_stdout_fd(agent->relay),
@@ -143,12 +155,9 @@ static int start_server(struct agent *agent, struct error *err)
 	pid_t pid;
 	int r;
 
-	if (agent->listeners.n < agent->spec->n_listen) {
-		r = listeners_open(agent->spec, agent->processes, &agent->listeners, err);
-		if (r < 0)
-			return r;
-	}
-	r = launch(&request, &pid, err);
+	r = sockets_prepare(agent->sockets, &request.listeners, err);
+	if (r == 0)
+		r = launch(&request, &pid, err);
 	if (r < 0)
 		return r;
 	r = server_watch(agent->server, pid, err);
@@ -170,7 +179,9 @@ static void do_spawn(struct agent *agent)
 		simple_event(agent, LIFECYCLE_SPAWN_FAILED);
 		return;
 	}
+	agent->started_ms = clock_monotonic_ms();
 	report_started(agent);
+	sockets_started(agent->sockets);
 	simple_event(agent, LIFECYCLE_SPAWNED);
 }
 
@@ -183,42 +194,9 @@ static void do_signal(struct agent *agent, int signal)
 			  strerror(-r));
 }
 
-static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_gone(void *userdata)
 {
-	struct agent *agent = userdata;
-	int n;
-
-	(void)source;
-	(void)usec;
-	if (!agent->watch.active)
-		return 0;
-	n = holders_count(&agent->holders, agent->processes, &agent->listeners);
-	if (n != 0) {
-		if (n < 0)
-			log_warning("look for listeners: %s", strerror(-n));
-		timer_again(&agent->watch, agent->event, on_watch, agent);
-		return 0;
-	}
-	timer_stop(&agent->watch);
-	simple_event(agent, LIFECYCLE_LISTENERS_GONE);
-	return 0;
-}
-
-static void do_watch_listeners(struct agent *agent)
-{
-	timer_begin(&agent->watch);
-	timer_again(&agent->watch, agent->event, on_watch, agent);
-}
-
-static void do_shut_listeners(struct agent *agent)
-{
-	struct error err;
-	int n;
-
-	timer_stop(&agent->watch);
-	n = holders_shut(&agent->holders, agent->processes, &agent->listeners, &err);
-	if (n < 0)
-		log_error("%s", err.text);
+	simple_event(userdata, LIFECYCLE_LISTENERS_GONE);
 }
 
 static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
@@ -264,8 +242,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	/* They may have gone since they were looked for last: not by force, then. */
-	if (agent->watch.active && agent->lifecycle.state == AGENT_LEAVING)
-		(void)on_watch(NULL, 0, agent);
+	if (agent->lifecycle.state == AGENT_LEAVING)
+		sockets_check_gone(agent->sockets);
 	simple_event(agent, LIFECYCLE_TIMER);
 	return 0;
 }
@@ -277,16 +255,16 @@ static void carry_out(struct agent *agent, const struct lifecycle_action *action
 		do_spawn(agent);
 		break;
 	case LIFECYCLE_DO_CLOSE:
-		listeners_close(&agent->listeners);
+		sockets_close(agent->sockets);
 		break;
 	case LIFECYCLE_DO_SIGNAL:
 		do_signal(agent, action->signal);
 		break;
 	case LIFECYCLE_DO_WATCH_LISTENERS:
-		do_watch_listeners(agent);
+		sockets_watch_gone(agent->sockets);
 		break;
 	case LIFECYCLE_DO_SHUT_LISTENERS:
-		do_shut_listeners(agent);
+		sockets_shut(agent->sockets);
 		break;
 	case LIFECYCLE_DO_KILL:
 		do_kill(agent);
@@ -333,11 +311,39 @@ static void agent_event(struct agent *agent, const struct lifecycle_event *event
 
 /* ---- what happens --------------------------------------------------------------------------- */
 
+/* A server that daemonises: its main process is done soon, and content. */
+static bool follow_daemon(struct agent *agent, int exit_code, int exit_signal)
+{
+	return exit_code == 0 && exit_signal == 0 && agent->lifecycle.state == AGENT_RUNNING &&
+	       clock_monotonic_ms() - agent->started_ms < DAEMONISE_MS &&
+	       server_follow(agent->server, agent->processes);
+}
+
+/* Why it ended, where its own words can be explained to people who have not read its code. */
+static void explain_exit(struct agent *agent)
+{
+	bool binds = agent->spec->mode == SOCKETS_AUTO || agent->spec->mode == SOCKETS_NATIVE;
+	char tail[PROTOCOL_TAIL_MAX];
+
+	if (!binds || agent->lifecycle.steady || agent->lifecycle.state != AGENT_RUNNING)
+		return;
+	relay_drain(agent->relay);
+	relay_tail(agent->relay, tail);
+	if (record_says_in_use(tail))
+		record_explain_in_use(&agent->record);
+}
+
 static void on_exited(int exit_code, int exit_signal, void *userdata)
 {
 	struct agent *agent = userdata;
 
+	if (follow_daemon(agent, exit_code, exit_signal)) {
+		report_started(agent);
+		return;
+	}
 	record_exit(&agent->record, exit_code, exit_signal);
+	explain_exit(agent);
+	sockets_stopped(agent->sockets);
 	simple_event(agent, LIFECYCLE_EXITED);
 }
 
@@ -354,8 +360,16 @@ static void on_order(const struct order *order, void *userdata)
 		.signal = order->signal,
 		.timeout_ms = order->timeout_ms,
 	};
+	struct agent *agent = userdata;
 
-	agent_event(userdata, &event);
+	/* No matter of the server's life. */
+	if (order->type == ORDER_RELEASE) {
+		sockets_release(agent->sockets, order->serial);
+		return;
+	}
+	if (order->type == ORDER_LEAVE)
+		sockets_look(agent->sockets);
+	agent_event(agent, &event);
 }
 
 static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_t *ret_n,
@@ -373,16 +387,7 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 	ret->ready = agent->record.ready;
 	relay_drain(agent->relay);
 	relay_tail(agent->relay, ret->tail);
-	for (size_t i = 0; listeners_are_open(&agent->listeners) && i < agent->listeners.n; i++) {
-		const struct listener *listener = &agent->listeners.list[i];
-		struct report_socket *socket = &ret->sockets[i];
-
-		socket->cookie = listener->cookie;
-		socket->inode = listener->inode;
-		snprintf(socket->address, sizeof(socket->address), "%s", listener->address.text);
-		fds[i] = listener->fd;
-		ret->n_sockets = i + 1;
-	}
+	sockets_report(agent->sockets, ret, fds);
 	fds[ret->n_sockets] = agent->spec_fd;
 	*ret_n = ret->n_sockets + 1;
 }
@@ -452,6 +457,8 @@ static int on_notify(sd_event_source *source, int fd, uint32_t events, void *use
 	if (notify_receive(fd, &message, &pid, &uid) < 0 || !is_trusted(agent, pid, uid))
 		return 0;
 	note_main_pid(agent, message.main_pid);
+	if (message.ready)
+		sockets_ready(agent->sockets);
 	if (!record_notify(&agent->record, &message))
 		return 0;
 	report.ready = agent->record.ready;
@@ -494,7 +501,22 @@ static int watch_term(struct agent *agent, struct error *err)
 	return r < 0 ? error_set(err, r, "watch SIGTERM") : 0;
 }
 
-static int agent_open(struct agent *agent, int control_fd, struct error *err)
+static int open_processes(struct agent *agent, const int *socket_fds, struct error *err)
+{
+	static const struct sockets_handlers handlers = {
+		.on_change = report_sockets,
+		.on_gone = on_gone,
+	};
+	int r;
+
+	r = processes_new(agent->spec->cgroup, getpid(), &agent->processes);
+	if (r < 0)
+		return error_set(err, r, "processes");
+	return sockets_new(agent->event, agent->spec, agent->processes, socket_fds, &handlers,
+			   agent, &agent->sockets, err);
+}
+
+static int agent_open(struct agent *agent, int control_fd, const int *socket_fds, struct error *err)
 {
 	static const struct control_handlers handlers = {
 		.on_hello = on_hello,
@@ -512,10 +534,10 @@ static int agent_open(struct agent *agent, int control_fd, struct error *err)
 	r = control_new(agent->event, control_fd, &handlers, agent, &agent->control, err);
 	if (r < 0)
 		return r;
-	r = processes_new(agent->spec->cgroup, &agent->processes);
-	if (r < 0)
-		return error_set(err, r, "processes");
-	r = relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay, err);
+	r = open_processes(agent, socket_fds, err);
+	if (r == 0)
+		r = relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay,
+			      err);
 	if (r == 0)
 		r = server_new(agent->event, on_exited, agent, &agent->server, err);
 	if (r == 0)
@@ -530,19 +552,19 @@ static void agent_close(struct agent *agent)
 	sd_event_source_disable_unref(agent->notify_source);
 	sd_event_source_disable_unref(agent->term_source);
 	timer_done(&agent->deadline);
-	timer_done(&agent->watch);
 	timer_done(&agent->kill);
 	if (agent->notify_fd >= 0)
 		close(agent->notify_fd);
 	server_free(agent->server);
 	relay_free(agent->relay);
-	listeners_close(&agent->listeners);
+	sockets_free(agent->sockets);
 	processes_free(agent->processes);
 	control_free(agent->control);
 	sd_event_unref(agent->event);
 }
 
-int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, struct error *err)
+int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const int *socket_fds,
+	      struct error *err)
 {
 	const struct lifecycle_policy policy = {
 		.restart_max = spec->restart_max,
@@ -554,7 +576,7 @@ int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, struc
 	int r;
 
 	lifecycle_init(&agent.lifecycle, &policy);
-	r = agent_open(&agent, control_fd, err);
+	r = agent_open(&agent, control_fd, socket_fds, err);
 	if (r == 0) {
 		/* Before the first connection is accepted: its hello finds the sockets open. */
 		simple_event(&agent, LIFECYCLE_BEGIN);

@@ -65,10 +65,16 @@ static void send_report(struct control *control, const struct report *report, co
 	disconnect(control);
 }
 
-void control_send(struct control *control, const struct report *report)
+void control_send_with(struct control *control, const struct report *report, const int *fds,
+		       size_t n_fds)
 {
 	if (control->fd >= 0)
-		send_report(control, report, NULL, 0);
+		send_report(control, report, fds, n_fds);
+}
+
+void control_send(struct control *control, const struct report *report)
+{
+	control_send_with(control, report, NULL, 0);
 }
 
 static int on_message(sd_event_source *source, int fd, uint32_t events, void *userdata)

@@ -38,6 +38,10 @@ DEFINE_CLEANUP(struct control *, control_free);
 /* Send it if somebody is connected. Trouble with that ends the connection, and nothing else. */
 void control_send(struct control *control, const struct report *report);
 
+/* The same with descriptors, which stay the caller's. */
+void control_send_with(struct control *control, const struct report *report, const int *fds,
+		       size_t n_fds);
+
 bool control_connected(const struct control *control);
 
 /* Remove the socket's path, where it has one. */

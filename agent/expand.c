@@ -140,6 +140,19 @@ int expand_vector(char *const *texts, const struct expand_values *values, char *
 	return 0;
 }
 
+bool expand_uses_fds(char *const *texts)
+{
+	const struct expand_values none = {0};
+
+	for (; *texts; texts++) {
+		struct output out = {0};
+
+		if (expand_into(*texts, &none, &out) == -EINVAL)
+			return true;
+	}
+	return false;
+}
+
 void expand_vector_free(char **texts)
 {
 	if (!texts)

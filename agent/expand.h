@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ int expand(const char *text, const struct expand_values *values, char **ret);
 
 /* The same for a NULL-terminated vector; @ret is a new NULL-terminated vector of new strings. */
 int expand_vector(char *const *texts, const struct expand_values *values, char ***ret);
+
+/* Does {fd} or {fds:SEP} stand in one of them? */
+bool expand_uses_fds(char *const *texts);
 
 /* Free a vector and its strings; takes NULL. */
 void expand_vector_free(char **texts);

@@ -14,20 +14,8 @@
 /* How often all the processes are looked through again because a holder went away meanwhile. */
 #define ROUNDS_MAX 4
 
-/* The inode of descriptor @fd of @pid where it is a socket (proc(5)), else 0. */
-static uint64_t socket_inode(pid_t pid, const char *fd)
-{
-	char path[64], target[64];
-	unsigned long long inode;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", (int)pid, fd);
-	n = readlink(path, target, sizeof(target) - 1);
-	if (n < 0)
-		return 0;
-	target[n] = '\0';
-	return sscanf(target, "socket:[%llu]", &inode) == 1 ? inode : 0;
-}
+/* How long to wait before a socket that was not found is looked for again, at most. */
+#define LOOK_AGAIN_MAX_MS 1000
 
 static bool listens(int fd)
 {
@@ -67,23 +55,28 @@ static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd
 	return 0;
 }
 
-/* Is it still where it was seen last? Then 0 and a duplicate, or why there is none. */
-static int fetch_seen(struct holders *holders, size_t i, const struct listener *listener,
-		      int *ret_fd)
+/* Is it still where it was seen last, as far as that can be told without fetching it? */
+static bool is_where_seen(const struct listener *listener)
 {
 	char name[16];
 
-	if (holders->seen[i].pid == 0)
+	if (listener->seen_pid == 0)
+		return false;
+	snprintf(name, sizeof(name), "%d", listener->seen_fd);
+	return processes_socket(listener->seen_pid, name) == listener->inode;
+}
+
+/* 0 and a duplicate, or why there is none. */
+static int fetch_seen(const struct listener *listener, int *ret_fd)
+{
+	if (!is_where_seen(listener))
 		return -ENOENT;
-	snprintf(name, sizeof(name), "%d", holders->seen[i].fd);
-	if (socket_inode(holders->seen[i].pid, name) != listener->inode)
-		return -ENOENT;
-	return fetch(holders->seen[i].pid, holders->seen[i].fd, listener, ret_fd);
+	return fetch(listener->seen_pid, listener->seen_fd, listener, ret_fd);
 }
 
 /* Note what @pid holds of those in @wanted. -EACCES where it may not be looked into. */
-static int look_into(struct holders *holders, pid_t pid, const struct listeners *listeners,
-		     const bool wanted[static PROTOCOL_SOCKETS_MAX])
+static int look_into(pid_t pid, struct listeners *listeners,
+		     const bool wanted[static LISTENERS_MAX])
 {
 	struct dirent *entry;
 	char path[64];
@@ -94,13 +87,13 @@ static int look_into(struct holders *holders, pid_t pid, const struct listeners 
 	if (!dir)
 		return errno == EACCES ? -EACCES : 0;
 	while ((entry = readdir(dir))) {
-		uint64_t inode = socket_inode(pid, entry->d_name);
+		uint64_t inode = processes_socket(pid, entry->d_name);
 
 		for (size_t i = 0; inode != 0 && i < listeners->n; i++) {
 			if (!wanted[i] || listeners->list[i].inode != inode)
 				continue;
-			holders->seen[i].pid = pid;
-			holders->seen[i].fd = (int)strtol(entry->d_name, NULL, 10);
+			listeners->list[i].seen_pid = pid;
+			listeners->list[i].seen_fd = (int)strtol(entry->d_name, NULL, 10);
 		}
 	}
 	closedir(dir);
@@ -108,9 +101,8 @@ static int look_into(struct holders *holders, pid_t pid, const struct listeners 
 }
 
 /* @ret_blind: there is a process that may not be looked into. */
-static int look_for(struct holders *holders, const struct processes *processes,
-		    const struct listeners *listeners,
-		    const bool wanted[static PROTOCOL_SOCKETS_MAX], bool *ret_blind)
+static int look_for(const struct processes *processes, struct listeners *listeners,
+		    const bool wanted[static LISTENERS_MAX], bool *ret_blind)
 {
 	cleanup_free pid_t *pids = NULL;
 	size_t n;
@@ -122,45 +114,49 @@ static int look_for(struct holders *holders, const struct processes *processes,
 		return r;
 	for (size_t i = 0; i < listeners->n; i++)
 		if (wanted[i])
-			holders->seen[i].pid = 0;
+			listeners->list[i].seen_pid = 0;
 	for (size_t i = 0; i < n; i++)
-		if (look_into(holders, pids[i], listeners, wanted) < 0)
+		if (look_into(pids[i], listeners, wanted) < 0)
 			*ret_blind = true;
 	return 0;
 }
 
-typedef void (*held_handler)(const struct listener *listener, int fd, void *data);
+/* @fd: a duplicate, or why there is none. Taken by setting it to -1, else closed. */
+typedef void (*held_handler)(struct listener *listener, int *fd, void *data);
 
 /*
  * Examine those in @wanted where they were seen last, and take from it what is settled. @last: an
  * answer is needed, and what fled from one process to another meanwhile counts as there.
  */
-static void examine(struct holders *holders, const struct listeners *listeners, bool blind,
-		    bool last, bool wanted[static PROTOCOL_SOCKETS_MAX], held_handler found,
-		    void *data)
+static void examine(struct listeners *listeners, bool blind, bool last,
+		    bool wanted[static LISTENERS_MAX], held_handler found, void *data)
 {
 	for (size_t i = 0; i < listeners->n; i++) {
+		struct listener *listener = &listeners->list[i];
 		cleanup_close int fd = -1;
 		int r;
 
 		if (!wanted[i])
 			continue;
-		r = fetch_seen(holders, i, &listeners->list[i], &fd);
-		if (r == -ENOENT && holders->seen[i].pid != 0 && !last)
+		r = fetch_seen(listener, &fd);
+		if (r == -ENOENT && listener->seen_pid != 0 && !last)
 			continue;
 		wanted[i] = false;
-		if (r == -ENOENT && holders->seen[i].pid != 0)
+		if (r == -ENOENT && listener->seen_pid != 0)
 			r = -EAGAIN;
 		if (r == -ENOENT && blind)
 			r = -EACCES;
-		if (r != -ENOENT && r != -ESHUTDOWN)
-			found(&listeners->list[i], r < 0 ? r : fd, data);
+		if (r == -ENOENT || r == -ESHUTDOWN)
+			continue;
+		if (r < 0)
+			fd = r;
+		found(listener, &fd, data);
 	}
 }
 
-static bool any_wanted(const bool wanted[static PROTOCOL_SOCKETS_MAX])
+static bool any_wanted(const bool wanted[static LISTENERS_MAX])
 {
-	for (size_t i = 0; i < PROTOCOL_SOCKETS_MAX; i++)
+	for (size_t i = 0; i < LISTENERS_MAX; i++)
 		if (wanted[i])
 			return true;
 	return false;
@@ -170,41 +166,40 @@ static bool any_wanted(const bool wanted[static PROTOCOL_SOCKETS_MAX])
  * Call @found for each socket that is held and listens, with a duplicate, or with the error that
  * prevents one. All processes are looked through only for those that are not where they were.
  */
-static int for_each_held(struct holders *holders, const struct processes *processes,
-			 const struct listeners *listeners, held_handler found, void *data)
+static int for_each_held(const struct processes *processes, struct listeners *listeners,
+			 held_handler found, void *data)
 {
-	bool wanted[PROTOCOL_SOCKETS_MAX] = {false}, known[PROTOCOL_SOCKETS_MAX], blind = false;
+	bool wanted[LISTENERS_MAX] = {false}, known[LISTENERS_MAX] = {false}, blind = false;
 	int r;
 
 	for (size_t i = 0; i < listeners->n; i++)
-		wanted[i] = true;
-	for (size_t i = 0; i < PROTOCOL_SOCKETS_MAX; i++)
-		known[i] = wanted[i] && holders->seen[i].pid != 0;
-	examine(holders, listeners, false, false, known, found, data);
+		known[i] = listeners->list[i].seen_pid != 0;
 	for (size_t i = 0; i < listeners->n; i++)
-		wanted[i] = known[i] || holders->seen[i].pid == 0;
+		wanted[i] = !known[i];
+	examine(listeners, false, false, known, found, data);
+	for (size_t i = 0; i < listeners->n; i++)
+		wanted[i] |= known[i];
 	for (int round = 1; any_wanted(wanted) && round <= ROUNDS_MAX; round++) {
-		r = look_for(holders, processes, listeners, wanted, &blind);
+		r = look_for(processes, listeners, wanted, &blind);
 		if (r < 0)
 			return r;
-		examine(holders, listeners, blind, round == ROUNDS_MAX, wanted, found, data);
+		examine(listeners, blind, round == ROUNDS_MAX, wanted, found, data);
 	}
 	return 0;
 }
 
-static void count_held(const struct listener *listener, int fd, void *data)
+static void count_held(struct listener *listener, int *fd, void *data)
 {
 	(void)listener;
 	(void)fd;
 	++*(int *)data;
 }
 
-int holders_count(struct holders *holders, const struct processes *processes,
-		  const struct listeners *listeners)
+int holders_count(const struct processes *processes, struct listeners *listeners)
 {
 	int n = 0, r;
 
-	r = for_each_held(holders, processes, listeners, count_held, &n);
+	r = for_each_held(processes, listeners, count_held, &n);
 	return r < 0 ? r : n;
 }
 
@@ -214,13 +209,13 @@ struct shutting {
 	struct error *err;
 };
 
-static void shut_held(const struct listener *listener, int fd, void *data)
+static void shut_held(struct listener *listener, int *fd, void *data)
 {
 	struct shutting *shutting = data;
-	int r = fd;
+	int r = *fd;
 
-	if (fd >= 0)
-		r = shutdown(fd, SHUT_RD) < 0 ? -errno : 0;
+	if (r >= 0)
+		r = shutdown(*fd, SHUT_RD) < 0 ? -errno : 0;
 	if (r == 0)
 		shutting->n++;
 	else if (shutting->error == 0)
@@ -228,14 +223,82 @@ static void shut_held(const struct listener *listener, int fd, void *data)
 					    listener->address.text);
 }
 
-int holders_shut(struct holders *holders, const struct processes *processes,
-		 const struct listeners *listeners, struct error *err)
+int holders_shut(const struct processes *processes, struct listeners *listeners, struct error *err)
 {
 	struct shutting shutting = {.err = err};
 	int r;
 
-	r = for_each_held(holders, processes, listeners, shut_held, &shutting);
+	r = for_each_held(processes, listeners, shut_held, &shutting);
 	if (r < 0)
 		return error_set(err, r, "look for listeners");
 	return shutting.error < 0 ? shutting.error : shutting.n;
+}
+
+static void take_held(struct listener *listener, int *fd, void *data)
+{
+	int *error = data;
+
+	if (*fd >= 0)
+		listener->fd = TAKE_FD(*fd);
+	else if (*error == 0)
+		*error = *fd;
+}
+
+int holders_fetch(const struct processes *processes, struct listeners *listeners)
+{
+	int error = 0, r;
+
+	r = for_each_held(processes, listeners, take_held, &error);
+	return r < 0 ? r : error;
+}
+
+/* ---- lost ----------------------------------------------------------------------------------- */
+
+static void note_lost(struct listener *listener, uint64_t now_ms)
+{
+	uint64_t delay_ms;
+
+	if (listener->lost_ms == 0)
+		listener->lost_ms = now_ms;
+	delay_ms = now_ms - listener->lost_ms;
+	if (delay_ms > LOOK_AGAIN_MAX_MS)
+		delay_ms = LOOK_AGAIN_MAX_MS;
+	listener->look_ms = now_ms + delay_ms;
+}
+
+static void note_found(struct listener *listener)
+{
+	listener->lost_ms = 0;
+	listener->look_ms = 0;
+}
+
+int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms)
+{
+	bool wanted[LISTENERS_MAX] = {false}, blind = false;
+	int r;
+
+	for (size_t i = 0; i < listeners->n; i++) {
+		struct listener *listener = &listeners->list[i];
+
+		if (listener->left)
+			continue;
+		if (is_where_seen(listener))
+			note_found(listener);
+		else
+			wanted[i] = now_ms >= listener->look_ms;
+	}
+	if (!any_wanted(wanted))
+		return 0;
+	r = look_for(processes, listeners, wanted, &blind);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < listeners->n; i++) {
+		if (!wanted[i])
+			continue;
+		if (blind || listeners->list[i].seen_pid != 0)
+			note_found(&listeners->list[i]);
+		else
+			note_lost(&listeners->list[i], now_ms);
+	}
+	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/launch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -365,6 +366,11 @@ static int expand_all(const struct launch *launch, struct child *child, struct e
 	r = expand_vector(launch->spec->argv, &values, &child->argv);
 	if (r == 0)
 		r = make_environment(launch, &values, &child->environment, &child->listen_pid);
+	if (r == -EINVAL && launch->spec->n_listen > 0)
+		return error_text(err, r,
+				  "{fd} or {fds:} is used, but in this mode (%s) no socket "
+				  "is passed",
+				  socket_mode_name(launch->spec->mode));
 	if (r == -EINVAL)
 		return error_text(err, r, "{fd} or {fds:} is used, but nothing is listened on");
 	if (r < 0)
@@ -378,6 +384,7 @@ int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
 	cleanup_close int null = -1, cgroup = -1;
 	int r;
 
+	assert(launch->listeners->n <= PROTOCOL_SOCKETS_MAX);
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0)
 		return error_set(err, -errno, "/dev/null");

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #include "agent/listener.h"
-#include "agent/processes.h"
+#include "common/processes.h"
 #include "common/error.h"
 #include "common/protocol.h"
 
@@ -24,7 +24,7 @@
 
 struct launch {
 	const struct launch_spec *spec;
-	const struct listeners *listeners;
+	const struct listeners *listeners; /* all of them are passed */
 	const struct processes *processes;
 	const char *notify_socket; /* value of NOTIFY_SOCKET; NULL: none */
 	int stdout_fd;

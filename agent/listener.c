@@ -2,6 +2,8 @@
 #include "agent/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +11,14 @@
 static int set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int get_option(int fd, int level, int option)
+{
+	int value = 0;
+	socklen_t size = sizeof(value);
+
+	return getsockopt(fd, level, option, &value, &size) < 0 ? -errno : value;
 }
 
 static int set_options(int fd, const struct address *address)
@@ -23,6 +33,17 @@ static int set_options(int fd, const struct address *address)
 	return r;
 }
 
+/* Both bind(2) and listen(2) may find that the address is taken: say what that means. */
+static int failed(const struct address *address, const char *what, int r, struct error *err)
+{
+	if (r == -EADDRINUSE)
+		return error_text(err, r,
+				  "listen %s: %s: %s: what holds it does not share it "
+				  "(SO_REUSEPORT), or belongs to another user",
+				  address->text, what, strerror(-r));
+	return error_set(err, r, "listen %s: %s", address->text, what);
+}
+
 static int identify(int fd, struct listener *listener)
 {
 	socklen_t size = sizeof(listener->cookie);
@@ -35,69 +56,234 @@ static int identify(int fd, struct listener *listener)
 	return 0;
 }
 
-static int listener_open(const struct launch_spec *spec, const struct address *address,
-			 struct listener *ret, struct error *err)
+/* @fd is taken over where that succeeds. */
+static int add_passed(struct listeners *listeners, const struct launch_spec *spec, size_t endpoint,
+		      int fd, struct error *err)
 {
+	struct listener listener = {
+		.fd = fd,
+		.endpoint = (uint32_t)endpoint,
+		.address = spec->listen[endpoint],
+		.listens = get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) > 0,
+	};
+	int r;
+
+	r = identify(fd, &listener);
+	if (r == 0)
+		r = listeners_add(listeners, &listener);
+	return r < 0 ? failed(&listener.address, "identify", r, err) : 0;
+}
+
+static int open_one(const struct launch_spec *spec, size_t endpoint, struct listeners *listeners,
+		    struct error *err)
+{
+	const struct address *address = &spec->listen[endpoint];
 	cleanup_close int fd = -1;
 	int r;
 
 	fd = socket(address->sa.sa_family,
 		    SOCK_STREAM | SOCK_CLOEXEC | (spec->nonblocking ? SOCK_NONBLOCK : 0), 0);
 	if (fd < 0)
-		return error_set(err, -errno, "listen %s: socket", address->text);
+		return failed(address, "socket", -errno, err);
 	r = set_options(fd, address);
 	if (r < 0)
-		return error_set(err, r, "listen %s: set options", address->text);
+		return failed(address, "set options", r, err);
 	/* inet_csk_get_port() compares the uid of the socket's inode, not the process'. */
 	if (spec->set_ids && fchown(fd, spec->uid, (gid_t)-1) < 0)
 		return error_set(err, -errno, "listen %s: fchown to uid %u", address->text,
 				 spec->uid);
 	if (bind(fd, &address->sa, address->length) < 0)
-		return error_set(err, -errno, "listen %s: bind", address->text);
-	if (listen(fd, spec->backlog) < 0)
-		return error_set(err, -errno, "listen %s: listen", address->text);
-	r = identify(fd, ret);
-	if (r < 0)
-		return error_set(err, r, "listen %s: identify", address->text);
-	ret->address = *address;
-	ret->fd = TAKE_FD(fd);
-	return 0;
+		return failed(address, "bind", -errno, err);
+	if (!spec->listen_later && listen(fd, spec->backlog) < 0)
+		return failed(address, "listen", -errno, err);
+	r = add_passed(listeners, spec, endpoint, fd, err);
+	if (r == 0)
+		(void)TAKE_FD(fd);
+	return r;
 }
 
-static int open_all(const struct launch_spec *spec, struct listeners *ret, struct error *err)
+static bool is_missing(const struct listeners *listeners, size_t endpoint)
 {
-	int r = 0;
+	for (size_t i = 0; i < listeners->n; i++)
+		if (listeners->list[i].endpoint == endpoint &&
+		    listener_is_passed(&listeners->list[i]))
+			return false;
+	return true;
+}
 
-	ret->n = 0;
-	if (spec->n_listen > PROTOCOL_SOCKETS_MAX)
-		return error_set(err, -E2BIG, "%zu listening sockets, at most %d are possible",
-				 spec->n_listen, PROTOCOL_SOCKETS_MAX);
-	for (size_t i = 0; i < spec->n_listen && r == 0; i++) {
-		r = listener_open(spec, &spec->listen[i], &ret->list[i], err);
-		if (r == 0)
-			ret->n++;
-	}
+static int check_number(const struct launch_spec *spec, struct error *err)
+{
+	if (spec->n_listen <= PROTOCOL_LISTEN_MAX)
+		return 0;
+	return error_set(err, -E2BIG, "%zu listening sockets, at most %d are possible",
+			 spec->n_listen, PROTOCOL_LISTEN_MAX);
+}
+
+static int open_missing(const struct launch_spec *spec, const bool *skip,
+			struct listeners *listeners, struct error *err)
+{
+	int r = check_number(spec, err);
+
+	for (size_t i = 0; i < spec->n_listen && r == 0; i++)
+		if (!(skip && skip[i]) && is_missing(listeners, i))
+			r = open_one(spec, i, listeners, err);
+	return r;
+}
+
+int listeners_open_missing(const struct launch_spec *spec, struct processes *processes,
+			   const bool skip[PROTOCOL_LISTEN_MAX], struct listeners *listeners,
+			   struct error *err)
+{
+	size_t n = listeners->n;
+	int r, back;
+
+	r = processes_enter(processes, err);
+	if (r == 0)
+		r = open_missing(spec, skip, listeners, err);
+	/* The reason for the first failure is the one to be told. */
+	back = processes_return(processes, r < 0 ? NULL : err);
+	if (r == 0)
+		r = back;
+	for (; r < 0 && listeners->n > n; listeners->n--)
+		close(listeners->list[listeners->n - 1].fd);
 	return r;
 }
 
 int listeners_open(const struct launch_spec *spec, struct processes *processes,
 		   struct listeners *ret, struct error *err)
 {
-	int r, back;
+	ret->n = 0;
+	return listeners_open_missing(spec, processes, NULL, ret, err);
+}
+
+/* ---- given ---------------------------------------------------------------------------------- */
+
+static int check_given(const struct launch_spec *spec, size_t endpoint, int fd, struct error *err)
+{
+	const struct address *expected = &spec->listen[endpoint];
+	struct sockaddr_storage storage = {0};
+	struct sockaddr *sa = (struct sockaddr *)&storage;
+	socklen_t size = sizeof(storage);
+	struct address address;
+	int v6only = 0;
+
+	if (getsockname(fd, sa, &size) < 0)
+		return failed(expected, "the socket that was given", -errno, err);
+	if (sa->sa_family == AF_INET6)
+		v6only = get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+	if (address_from(sa, v6only > 0, &address) < 0)
+		return error_text(err, -EINVAL, "listen %s: the socket that was given is not TCP",
+				  expected->text);
+	if (!address_equal(&address, expected))
+		return error_text(err, -EINVAL,
+				  "listen %s: the socket that was given is bound to %s",
+				  expected->text, address.text);
+	if (get_option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
+	    (!spec->listen_later && get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1))
+		return error_text(err, -EINVAL,
+				  "listen %s: the socket that was given does not listen",
+				  expected->text);
+	return 0;
+}
+
+/* O_NONBLOCK is of the open file description, and so of batond's copy too: it does not mind. */
+static int prepare_given(const struct launch_spec *spec, int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	flags = spec->nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+static int take_one(const struct launch_spec *spec, size_t endpoint, int fd, struct listeners *ret,
+		    struct error *err)
+{
+	int r;
+
+	r = check_given(spec, endpoint, fd, err);
+	if (r < 0)
+		return r;
+	r = prepare_given(spec, fd);
+	if (r < 0)
+		return failed(&spec->listen[endpoint], "the socket that was given", r, err);
+	return add_passed(ret, spec, endpoint, fd, err);
+}
+
+int listeners_take(const struct launch_spec *spec, const int *fds, struct listeners *ret,
+		   struct error *err)
+{
+	int r = check_number(spec, err);
 
 	ret->n = 0;
-	r = processes_enter(processes, err);
+	for (size_t i = 0; i < spec->n_listen && r == 0; i++)
+		r = take_one(spec, i, fds[i], ret, err);
 	if (r == 0)
-		r = open_all(spec, ret, err);
-	/* The reason for the first failure is the one to be told. */
-	back = processes_return(processes, r < 0 ? NULL : err);
-	if (r == 0)
-		r = back;
-	if (r < 0) {
-		listeners_close(ret);
-		ret->n = 0;
-	}
+		return 0;
+	ret->n = 0;
+	for (size_t i = 0; i < spec->n_listen; i++)
+		close(fds[i]);
 	return r;
+}
+
+/* ---- the list ------------------------------------------------------------------------------- */
+
+bool listener_is_passed(const struct listener *listener)
+{
+	return !listener->own && listener->fd >= 0 &&
+	       (listener->counts || listener->out_serial == 0);
+}
+
+void listeners_select_passed(const struct listeners *listeners, struct listeners *ret)
+{
+	ret->n = 0;
+	for (uint32_t endpoint = 0; endpoint < PROTOCOL_LISTEN_MAX; endpoint++)
+		for (size_t i = 0; i < listeners->n; i++)
+			if (listeners->list[i].endpoint == endpoint &&
+			    listener_is_passed(&listeners->list[i]))
+				ret->list[ret->n++] = listeners->list[i];
+}
+
+int listener_listen(struct listener *listener, int backlog, struct error *err)
+{
+	if (listen(listener->fd, backlog) < 0)
+		return failed(&listener->address, "listen", -errno, err);
+	listener->listens = true;
+	return 0;
+}
+
+bool listener_is_shared(const struct listener *listener)
+{
+	return get_option(listener->fd, SOL_SOCKET, SO_REUSEPORT) > 0;
+}
+
+void listeners_refresh(struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->n; i++)
+		if (listeners->list[i].fd >= 0)
+			listeners->list[i].listens =
+				get_option(listeners->list[i].fd, SOL_SOCKET, SO_ACCEPTCONN) > 0;
+}
+
+int listeners_add(struct listeners *listeners, const struct listener *listener)
+{
+	if (listeners->n >= LISTENERS_MAX)
+		return -ENOSPC;
+	listeners->list[listeners->n++] = *listener;
+	return 0;
+}
+
+void listeners_release(struct listeners *listeners, size_t index)
+{
+	struct listener *listener = &listeners->list[index];
+
+	if (listener->fd >= 0) {
+		(void)shutdown(listener->fd, SHUT_RD);
+		close(listener->fd);
+	}
+	listeners->n--;
+	memmove(listener, listener + 1, (listeners->n - index) * sizeof(*listener));
 }
 
 void listeners_close(struct listeners *listeners)
@@ -109,7 +295,10 @@ void listeners_close(struct listeners *listeners)
 	}
 }
 
-bool listeners_are_open(const struct listeners *listeners)
+struct listener *listeners_find(struct listeners *listeners, uint64_t cookie)
 {
-	return listeners->n > 0 && listeners->list[0].fd >= 0;
+	for (size_t i = 0; i < listeners->n; i++)
+		if (listeners->list[i].cookie == cookie)
+			return &listeners->list[i];
+	return NULL;
 }

@@ -21,30 +21,79 @@
 #include "common/protocol.h"
 
 static const char usage[] =
-	"Usage: baton-agent --spec-fd N --control-fd M\n"
+	"Usage: baton-agent --spec-fd N --control-fd M [--socket-fds A,B...]\n"
 	"\n"
 	"Runs one instance of a service. Started by batond, not by hand.\n"
 	"\n"
 	"      --spec-fd N     launch specification (JSON, read from offset 0)\n"
 	"      --control-fd M  listening AF_UNIX SOCK_SEQPACKET socket for orders\n"
+	"      --socket-fds A,B...\n"
+	"                      the service's listening sockets, in the specification's order\n"
 	"      --version       print the version\n"
 	"  -h, --help          print this\n";
 
 struct arguments {
 	int spec_fd;
 	int control_fd;
+	int socket_fds[PROTOCOL_LISTEN_MAX];
+	size_t n_socket_fds;
+	bool bad;
 };
 
-static int parse_fd(const char *text)
+static int parse_fd(const char *text, const char **ret_end)
 {
 	char *end;
 	long fd;
 
 	errno = 0;
 	fd = strtol(text, &end, 10);
-	if (errno != 0 || end == text || *end != '\0' || fd <= STDERR_FILENO || fd > INT_MAX)
+	if (errno != 0 || end == text || fd <= STDERR_FILENO || fd > INT_MAX)
 		return -EINVAL;
+	*ret_end = end;
 	return fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0 ? -EBADF : (int)fd;
+}
+
+static int parse_only_fd(const char *text)
+{
+	const char *end;
+	int fd = parse_fd(text, &end);
+
+	return fd >= 0 && *end != '\0' ? -EINVAL : fd;
+}
+
+/* Separated by commas, each once. */
+static int parse_fds(const char *text, struct arguments *ret)
+{
+	for (ret->n_socket_fds = 0; ret->n_socket_fds < PROTOCOL_LISTEN_MAX; text++) {
+		int fd = parse_fd(text, &text);
+
+		if (fd < 0)
+			return fd;
+		for (size_t i = 0; i < ret->n_socket_fds; i++)
+			if (ret->socket_fds[i] == fd)
+				return -EINVAL;
+		ret->socket_fds[ret->n_socket_fds++] = fd;
+		if (*text != ',')
+			return *text == '\0' ? 0 : -EINVAL;
+	}
+	return -E2BIG;
+}
+
+/* Is @fd among the sockets? */
+static bool is_socket_fd(const struct arguments *arguments, int fd)
+{
+	for (size_t i = 0; i < arguments->n_socket_fds; i++)
+		if (arguments->socket_fds[i] == fd)
+			return true;
+	return false;
+}
+
+static bool are_good(const struct arguments *arguments)
+{
+	return !arguments->bad && arguments->spec_fd >= 0 && arguments->control_fd >= 0 &&
+	       arguments->spec_fd != arguments->control_fd &&
+	       !is_socket_fd(arguments, arguments->spec_fd) &&
+	       !is_socket_fd(arguments, arguments->control_fd);
 }
 
 /* Returns 0 to go on, else 1 + exit status. */
@@ -53,6 +102,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 	static const struct option options[] = {
 		{"spec-fd", required_argument, NULL, 's'},
 		{"control-fd", required_argument, NULL, 'c'},
+		{"socket-fds", required_argument, NULL, 'l'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -63,10 +113,13 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			ret->spec_fd = parse_fd(optarg);
+			ret->spec_fd = parse_only_fd(optarg);
 			break;
 		case 'c':
-			ret->control_fd = parse_fd(optarg);
+			ret->control_fd = parse_only_fd(optarg);
+			break;
+		case 'l':
+			ret->bad |= parse_fds(optarg, ret) < 0;
 			break;
 		case 'v':
 			printf("baton-agent %s\n", BATON_VERSION);
@@ -79,26 +132,38 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 			return 1 + 2;
 		}
 	}
-	if (ret->spec_fd < 0 || ret->control_fd < 0 || ret->spec_fd == ret->control_fd ||
-	    optind != argc) {
-		fputs("baton-agent: --spec-fd and --control-fd must name two open descriptors\n",
-		      stderr);
-		return 1 + 2;
-	}
-	return 0;
+	if (are_good(ret) && optind == argc)
+		return 0;
+	fputs("baton-agent: --spec-fd, --control-fd and --socket-fds must name open descriptors, "
+	      "each another one\n",
+	      stderr);
+	return 1 + 2;
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+	return (x > y) - (x < y);
 }
 
 /* The agent outlives batond: it must not keep anything of batond's open by accident. */
 static void close_others(const struct arguments *arguments)
 {
-	unsigned a = (unsigned)arguments->spec_fd, b = (unsigned)arguments->control_fd;
-	unsigned low = a < b ? a : b, high = a < b ? b : a;
+	unsigned keep[2 + PROTOCOL_LISTEN_MAX] = {(unsigned)arguments->spec_fd,
+						  (unsigned)arguments->control_fd};
+	size_t n = 2;
+	unsigned next = STDERR_FILENO + 1;
 
-	if (low > 3)
-		close_range(3, low - 1, 0);
-	if (high > low + 1)
-		close_range(low + 1, high - 1, 0);
-	close_range(high + 1, UINT_MAX, 0);
+	for (size_t i = 0; i < arguments->n_socket_fds; i++)
+		keep[n++] = (unsigned)arguments->socket_fds[i];
+	qsort(keep, n, sizeof(keep[0]), compare_fds);
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] > next)
+			close_range(next, keep[i] - 1, 0);
+		next = keep[i] + 1;
+	}
+	close_range(next, UINT_MAX, 0);
 }
 
 static int open_stdio(void)
@@ -137,6 +202,24 @@ static int read_spec(int fd, struct launch_spec *ret, struct error *err)
 	return launch_spec_decode(text, length, ret, err);
 }
 
+static int run(const struct arguments *arguments, struct error *err)
+{
+	struct launch_spec spec = {0};
+	int r;
+
+	r = read_spec(arguments->spec_fd, &spec, err);
+	if (r == 0 && spec.sockets_given && arguments->n_socket_fds != spec.n_listen)
+		r = error_text(err, -EINVAL, "%zu listening sockets were given for %zu addresses",
+			       arguments->n_socket_fds, spec.n_listen);
+	for (size_t i = 0; r == 0 && !spec.sockets_given && i < arguments->n_socket_fds; i++)
+		close(arguments->socket_fds[i]);
+	if (r == 0)
+		r = agent_run(&spec, arguments->spec_fd, arguments->control_fd,
+			      spec.sockets_given ? arguments->socket_fds : NULL, err);
+	launch_spec_done(&spec);
+	return r;
+}
+
 static void become_independent(void)
 {
 	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT};
@@ -150,7 +233,6 @@ static void become_independent(void)
 
 int main(int argc, char **argv)
 {
-	struct launch_spec spec = {0};
 	struct arguments arguments;
 	struct error err;
 	int r;
@@ -165,13 +247,8 @@ int main(int argc, char **argv)
 	close_others(&arguments);
 	become_independent();
 	relay_detach_stdio();
-	r = read_spec(arguments.spec_fd, &spec, &err);
-	if (r == 0 && fcntl(arguments.spec_fd, F_SETFD, FD_CLOEXEC) < 0)
-		r = error_set(&err, -errno, "specification");
-	if (r == 0)
-		r = agent_run(&spec, arguments.spec_fd, arguments.control_fd, &err);
+	r = run(&arguments, &err);
 	if (r < 0)
 		log_error("%s", err.text);
-	launch_spec_done(&spec);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

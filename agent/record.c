@@ -26,6 +26,18 @@ void record_exit(struct record *record, int exit_code, int exit_signal)
 	record->exit_signal = exit_signal;
 }
 
+bool record_says_in_use(const char *tail)
+{
+	return strcasestr(tail, "address already in use") || strcasestr(tail, "eaddrinuse");
+}
+
+void record_explain_in_use(struct record *record)
+{
+	snprintf(record->failure, sizeof(record->failure),
+		 "\"Address already in use\": the server binds its address itself and does not "
+		 "share it");
+}
+
 bool record_notify(struct record *record, const struct notify_message *message)
 {
 	record->ready |= message->ready;

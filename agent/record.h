@@ -20,7 +20,7 @@ struct record {
 	bool exited; /* exit_code and exit_signal mean something */
 	int exit_code;
 	int exit_signal;
-	char failure[PROTOCOL_TEXT_MAX]; /* why it could not be started; "": it could */
+	char failure[PROTOCOL_TEXT_MAX]; /* why it could not be started, or ended; "": not known */
 };
 
 /* It is being started (again): what the last one said does not count any more. */
@@ -28,6 +28,15 @@ void record_start(struct record *record);
 
 /* It could not be started; counts as an exit with 127, as a shell has it. */
 void record_start_failed(struct record *record, const char *reason);
+
+/*
+ * Does the end of a server's stderr say that an address was taken? (strerror(EADDRINUSE), or its
+ * name, in any case.)
+ */
+bool record_says_in_use(const char *tail);
+
+/* It ended because an address was taken which it binds itself: why, for EXITED and FAILED. */
+void record_explain_in_use(struct record *record);
 
 void record_exit(struct record *record, int exit_code, int exit_signal);
 

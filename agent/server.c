@@ -12,6 +12,9 @@
 /* Children reaped at a time; others wait as zombies for the next SIGCHLD. */
 #define REAP_MAX 4096
 
+/* Processes that may come and go while one is looked for that stays. */
+#define FOLLOW_TRIES 8
+
 struct server {
 	sd_event *event;
 	server_handler on_exited;
@@ -127,6 +130,34 @@ int server_watch(struct server *server, pid_t pid, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "watch pid %d", (int)pid);
 	return 0;
+}
+
+/* Is there a child that has ended and has not been reaped? */
+static bool has_unreaped(void)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+/*
+ * Processes are looked at one after the other: one may fork, unseen because its child's turn is
+ * over, and have ended when its own turn comes. It is a zombie then, since only we reap it.
+ */
+bool server_follow(struct server *server, const struct processes *processes)
+{
+	struct error err;
+	pid_t pid;
+
+	for (int i = 0; i < FOLLOW_TRIES; i++) {
+		if (processes_oldest_child(processes, &pid) < 0)
+			return false;
+		if (pid != 0 && server_watch(server, pid, &err) == 0)
+			return true;
+		if (pid == 0 && !has_unreaped())
+			return false;
+	}
+	return false;
 }
 
 pid_t server_pid(const struct server *server)

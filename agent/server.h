@@ -4,19 +4,25 @@
  *
  * The agent is a child subreaper, so that it reaps whatever the server leaves behind. The main
  * process is watched through a pidfd: with MAINPID= a server may name one that is not a child of
- * the agent (yet), whose exit status then stays unknown.
+ * the agent (yet), whose exit status then stays unknown. A server that daemonises is followed:
+ * server_follow() watches what it has left behind.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/processes.h"
 
 struct server;
 
-/* Called from the event loop, or from server_reap(), when the main process has ended. */
+/*
+ * Called from the event loop, or from server_reap(), when the main process has ended. It may call
+ * server_watch() or server_follow().
+ */
 typedef void (*server_handler)(int exit_code, int exit_signal, void *userdata);
 
 /* Blocks SIGCHLD for the thread. There may be one server only: it reaps all children. */
@@ -27,6 +33,14 @@ DEFINE_CLEANUP(struct server *, server_free);
 
 /* @pid is the main process from now on, instead of another one. -ESRCH where there is none. */
 int server_watch(struct server *server, pid_t pid, struct error *err);
+
+/*
+ * The main process has ended: where it has left others of the instance behind, whose parent the
+ * agent is by that, the oldest of them is the main process from now on. A daemon forks twice, so
+ * that one may be on its way out as well; then the handler will be told of its end in turn.
+ * Returns whether there is one.
+ */
+bool server_follow(struct server *server, const struct processes *processes);
 
 /* 0: none. */
 pid_t server_pid(const struct server *server);

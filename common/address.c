@@ -156,6 +156,26 @@ int address_parse(const char *text, struct address *ret, struct error *err)
 	return 0;
 }
 
+int address_from(const struct sockaddr *sa, bool v6only, struct address *ret)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+	if (sa->sa_family == AF_INET) {
+		set_family(ret, AF_INET, ntohs(in->sin_port));
+		ret->in.sin_addr = in->sin_addr;
+	} else if (sa->sa_family == AF_INET6) {
+		set_family(ret, AF_INET6, ntohs(in6->sin6_port));
+		ret->in6.sin6_addr = in6->sin6_addr;
+		/* Bound to anything else it is not reached over IPv4, whatever the option says. */
+		ret->dual_stack = !v6only && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+	} else {
+		return -EAFNOSUPPORT;
+	}
+	set_text(ret);
+	return 0;
+}
+
 uint16_t address_port(const struct address *address)
 {
 	return ntohs(address->sa.sa_family == AF_INET ? address->in.sin_port

@@ -42,6 +42,13 @@ struct address {
  */
 int address_parse(const char *text, struct address *ret, struct error *err);
 
+/*
+ * The address of a socket, as getsockname(2) and the kernel's lists of sockets have it; @v6only is
+ * its IPV6_V6ONLY. Any of them has a text, also what address_parse() refuses; a scope is not in it.
+ * -EAFNOSUPPORT where it is of another family than the two.
+ */
+int address_from(const struct sockaddr *sa, bool v6only, struct address *ret);
+
 /* The port in host byte order. */
 uint16_t address_port(const struct address *address);
 

@@ -22,13 +22,14 @@ static const char *const order_names[] = {
 	[ORDER_STEADY] = "steady",
 	[ORDER_LEAVE] = "leave",
 	[ORDER_STOP] = "stop",
+	[ORDER_RELEASE] = "release",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
 static const char *const report_names[] = {
 	[REPORT_HELLO] = "hello",     [REPORT_STARTED] = "started", [REPORT_NOTIFY] = "notify",
 	[REPORT_EXITED] = "exited",   [REPORT_FAILED] = "failed",   [REPORT_LEFT] = "left",
-	[REPORT_STOPPED] = "stopped",
+	[REPORT_STOPPED] = "stopped", [REPORT_SOCKETS] = "sockets",
 };
 _Static_assert(COUNT(report_names) == _REPORT_TYPE_COUNT, "a name for each report");
 
@@ -38,6 +39,14 @@ static const char *const state_names[] = {
 	[AGENT_STOPPING] = "stopping", [AGENT_KILLING] = "killing", [AGENT_STOPPED] = "stopped",
 };
 _Static_assert(COUNT(state_names) == _AGENT_STATE_COUNT, "a name for each state");
+
+static const char *const mode_names[] = {
+	[SOCKETS_AUTO] = "auto",
+	[SOCKETS_INHERIT] = "inherit",
+	[SOCKETS_NATIVE] = "native",
+	[SOCKETS_TRANSPARENT] = "transparent",
+};
+_Static_assert(COUNT(mode_names) == _SOCKETS_COUNT, "a name for each mode");
 
 const char *order_type_name(enum order_type type)
 {
@@ -52,6 +61,23 @@ const char *report_type_name(enum report_type type)
 const char *agent_state_name(enum agent_state state)
 {
 	return (unsigned)state < _AGENT_STATE_COUNT ? state_names[state] : "unknown";
+}
+
+const char *socket_mode_name(enum socket_mode mode)
+{
+	return (unsigned)mode < _SOCKETS_COUNT ? mode_names[mode] : "unknown";
+}
+
+/* Read those of @fields that are there; the others keep their value. */
+static int decode_optional(const json_t *object, const struct field *fields, size_t n_fields,
+			   unsigned type, void *base, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n_fields && r == 0; i++)
+		if (json_object_get(object, fields[i].name))
+			r = fields_decode(object, &fields[i], 1, type, base, err);
+	return r;
 }
 
 /* ---- launch specification ------------------------------------------------------------------- */
@@ -76,6 +102,14 @@ static const struct field spec_fields[] = {
 	FIELD_INTEGER(struct launch_spec, restart_delay_max_ms, 0, UINT32_MAX, 1),
 };
 
+/* What the first version of the protocol did not have. */
+static const struct field spec_fields_optional[] = {
+	FIELD_NAME(struct launch_spec, mode, mode_names, _SOCKETS_COUNT, 1),
+	FIELD_BOOLEAN(struct launch_spec, sockets_given, 1),
+	FIELD_BOOLEAN(struct launch_spec, listen_later, 1),
+	FIELD_INTEGER(struct launch_spec, listen_delay_ms, 0, UINT32_MAX, 1),
+};
+
 void launch_spec_done(struct launch_spec *spec)
 {
 	if (!spec)
@@ -96,9 +130,12 @@ int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *
 	json_t *list;
 	int r;
 
-	if (spec->n_listen > PROTOCOL_SOCKETS_MAX || spec->n_groups > PROTOCOL_GROUPS_MAX)
+	if (spec->n_listen > PROTOCOL_LISTEN_MAX || spec->n_groups > PROTOCOL_GROUPS_MAX)
 		return -EMSGSIZE;
 	r = fields_encode(object, spec_fields, COUNT(spec_fields), 0, spec);
+	if (r == 0)
+		r = fields_encode(object, spec_fields_optional, COUNT(spec_fields_optional), 0,
+				  spec);
 	if (r < 0)
 		return r;
 	list = json_array();
@@ -121,7 +158,7 @@ static int decode_listen(const json_t *object, struct launch_spec *spec, struct 
 	const json_t *list, *item;
 	int r;
 
-	r = fields_get_array(object, "listen", PROTOCOL_SOCKETS_MAX, &list, err);
+	r = fields_get_array(object, "listen", PROTOCOL_LISTEN_MAX, &list, err);
 	if (r < 0 || json_array_size(list) == 0)
 		return r;
 	spec->listen = calloc(json_array_size(list), sizeof(*spec->listen));
@@ -201,6 +238,10 @@ int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret,
 	r = fields_load(text, length, PROTOCOL_SPEC_MAX, &object, err);
 	if (r == 0)
 		r = fields_decode(object, spec_fields, COUNT(spec_fields), 0, ret, err);
+	ret->mode = SOCKETS_INHERIT;
+	if (r == 0)
+		r = decode_optional(object, spec_fields_optional, COUNT(spec_fields_optional), 0,
+				    ret, err);
 	if (r == 0)
 		r = decode_listen(object, ret, err);
 	if (r == 0)
@@ -221,6 +262,7 @@ static const struct field order_fields[] = {
 	FIELD_BOOLEAN(struct order, on, BIT(ORDER_STEADY)),
 	FIELD_INTEGER(struct order, signal, 0, SIGNAL_MAX, LEAVE_STOP),
 	FIELD_INTEGER(struct order, timeout_ms, 0, UINT32_MAX, LEAVE_STOP),
+	FIELD_INTEGER(struct order, serial, 0, UINT32_MAX, BIT(ORDER_RELEASE)),
 };
 
 int order_encode(const struct order *order, char **ret_text, size_t *ret_length)
@@ -276,9 +318,21 @@ static const struct field report_fields[] = {
 	FIELD_INTEGER(struct report, restart_ms, 0, UINT32_MAX, BIT(REPORT_EXITED)),
 	FIELD_BOOLEAN(struct report, killed, BIT(REPORT_STOPPED)),
 	FIELD_BOOLEAN(struct report, forced, BIT(REPORT_LEFT)),
+	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_SOCKETS)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_NOTIFY) | BIT(REPORT_FAILED)),
 	FIELD_TEXT(struct report, tail, BIT(REPORT_HELLO) | BIT(REPORT_FAILED) | ENDED),
 };
+
+/* What the first version of the protocol did not have. */
+static const struct field report_fields_optional[] = {
+	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_HELLO)),
+	FIELD_TEXT(struct report, text, BIT(REPORT_EXITED)),
+};
+
+static bool has_sockets(enum report_type type)
+{
+	return type == REPORT_HELLO || type == REPORT_SOCKETS;
+}
 
 /* 64-bit numbers are strings: jansson's integers are signed, other readers' are doubles. */
 static json_t *encode_u64(uint64_t number)
@@ -304,22 +358,65 @@ static int decode_u64(const json_t *object, const char *name, uint64_t *ret, str
 	return 0;
 }
 
+/* Takes over the reference to @value. */
+static int add(json_t *object, const char *name, json_t *value)
+{
+	return json_object_set_new(object, name, value) < 0 ? -ENOMEM : 0;
+}
+
+static int encode_socket(json_t *item, const struct report_socket *socket)
+{
+	int r = add(item, "cookie", encode_u64(socket->cookie));
+
+	if (r == 0)
+		r = add(item, "inode", encode_u64(socket->inode));
+	if (r == 0)
+		r = add(item, "endpoint", json_integer(socket->endpoint));
+	if (r == 0)
+		r = add(item, "own", json_boolean(socket->own));
+	if (r == 0)
+		r = add(item, "address", json_string(socket->address));
+	return r;
+}
+
 static int encode_sockets(json_t *object, const struct report *report)
 {
 	json_t *list = json_array(), *item;
 
-	if (json_object_set_new(object, "sockets", list) < 0)
+	if (add(object, "sockets", list) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < report->n_sockets; i++) {
 		item = json_object();
 		if (json_array_append_new(list, item) < 0 ||
-		    json_object_set_new(item, "cookie", encode_u64(report->sockets[i].cookie)) <
-			    0 ||
-		    json_object_set_new(item, "inode", encode_u64(report->sockets[i].inode)) < 0 ||
-		    json_object_set_new(item, "address", json_string(report->sockets[i].address)) <
-			    0)
+		    encode_socket(item, &report->sockets[i]) < 0)
 			return -ENOMEM;
 	}
+	list = json_array();
+	if (add(object, "strangers", list) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < report->n_strangers; i++)
+		if (json_array_append_new(list, json_string(report->strangers[i])) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+/* @i: the socket's place in the list. @lenient: what the first version did not have may lack. */
+static int decode_place(const json_t *item, size_t i, bool lenient, struct report_socket *ret,
+			struct error *err)
+{
+	const json_t *endpoint = json_object_get(item, "endpoint");
+	const json_t *own = json_object_get(item, "own");
+	json_int_t number = (json_int_t)i;
+
+	if (endpoint || !lenient)
+		number = json_is_integer(endpoint) ? json_integer_value(endpoint) : -1;
+	if (number < 0 || number >= PROTOCOL_LISTEN_MAX)
+		return error_text(err, -EBADMSG, "\"endpoint\" is not a number from 0 to %d",
+				  PROTOCOL_LISTEN_MAX - 1);
+	if ((own || !lenient) && !json_is_boolean(own))
+		return error_text(err, -EBADMSG, "\"own\" is neither true nor false");
+	ret->endpoint = (uint32_t)number;
+	ret->own = json_is_true(own);
 	return 0;
 }
 
@@ -342,22 +439,59 @@ static int decode_socket(const json_t *item, struct report_socket *ret, struct e
 	return 0;
 }
 
-static int decode_hello(const json_t *object, struct report *report, struct error *err)
+/* Not parsed: a server may listen on what no service can declare, a link-local address say. */
+static int decode_strangers(const json_t *object, struct report *report, struct error *err)
 {
-	const json_t *list;
+	const json_t *list, *item;
 	int r;
 
-	if (paths_check_name(report->service, err) < 0)
-		return error_prefix(err, -EBADMSG, "\"service\"");
+	r = fields_get_array(object, "strangers", PROTOCOL_STRANGERS_MAX, &list, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		item = json_array_get(list, i);
+		if (!json_is_string(item) || json_string_length(item) >= ADDRESS_TEXT_MAX)
+			return error_text(err, -EBADMSG,
+					  "\"strangers\": not a string of at most %d bytes",
+					  ADDRESS_TEXT_MAX - 1);
+		strcpy(report->strangers[report->n_strangers++], json_string_value(item));
+	}
+	return 0;
+}
+
+static int decode_sockets(const json_t *object, struct report *report, struct error *err)
+{
+	bool lenient = report->type == REPORT_HELLO;
+	const json_t *list, *item;
+	int r;
+
 	r = fields_get_array(object, "sockets", PROTOCOL_SOCKETS_MAX, &list, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		r = decode_socket(json_array_get(list, i), &report->sockets[i], err);
+		item = json_array_get(list, i);
+		r = decode_socket(item, &report->sockets[i], err);
+		if (r == 0)
+			r = decode_place(item, i, lenient, &report->sockets[i], err);
 		if (r < 0)
 			return error_prefix(err, r, "\"sockets\"");
 		report->n_sockets++;
 	}
+	if (lenient && !json_object_get(object, "strangers"))
+		return 0;
+	return decode_strangers(object, report, err);
+}
+
+/* What the tables cannot say. */
+static int check_report(const struct report *report, struct error *err)
+{
+	if (report->type == REPORT_HELLO && paths_check_name(report->service, err) < 0)
+		return error_prefix(err, -EBADMSG, "\"service\"");
+	if (report->type == REPORT_STARTED && report->pid == 0)
+		return error_text(err, -EBADMSG, "\"pid\" is 0");
+	if (report->exit_code && report->exit_signal)
+		return error_text(err, -EBADMSG,
+				  "both \"exit_code\" and \"exit_signal\" are given");
 	return 0;
 }
 
@@ -367,12 +501,16 @@ int report_encode(const struct report *report, char **ret_text, size_t *ret_leng
 	int r;
 
 	assert((unsigned)report->type < _REPORT_TYPE_COUNT);
-	if (report->type == REPORT_HELLO && report->n_sockets > PROTOCOL_SOCKETS_MAX)
+	if (has_sockets(report->type) && (report->n_sockets > PROTOCOL_SOCKETS_MAX ||
+					  report->n_strangers > PROTOCOL_STRANGERS_MAX))
 		return -EMSGSIZE;
 	if (json_object_set_new(object, "type", json_string(report_names[report->type])) < 0)
 		return -ENOMEM;
 	r = fields_encode(object, report_fields, COUNT(report_fields), report->type, report);
-	if (r == 0 && report->type == REPORT_HELLO)
+	if (r == 0)
+		r = fields_encode(object, report_fields_optional, COUNT(report_fields_optional),
+				  report->type, report);
+	if (r == 0 && has_sockets(report->type))
 		r = encode_sockets(object, report);
 	if (r < 0)
 		return r;
@@ -393,12 +531,13 @@ int report_decode(const char *text, size_t length, struct report *ret, struct er
 		return error_prefix(err, r, "report");
 	ret->type = type;
 	r = fields_decode(object, report_fields, COUNT(report_fields), type, ret, err);
-	if (r == 0 && type == REPORT_HELLO)
-		r = decode_hello(object, ret, err);
-	if (r == 0 && type == REPORT_STARTED && ret->pid == 0)
-		r = error_text(err, -EBADMSG, "\"pid\" is 0");
-	if (r == 0 && ret->exit_code && ret->exit_signal)
-		r = error_text(err, -EBADMSG, "both \"exit_code\" and \"exit_signal\" are given");
+	if (r == 0)
+		r = decode_optional(object, report_fields_optional, COUNT(report_fields_optional),
+				    type, ret, err);
+	if (r == 0 && has_sockets(ret->type))
+		r = decode_sockets(object, ret, err);
+	if (r == 0)
+		r = check_report(ret, err);
 	if (r < 0)
 		return error_prefix(err, r, "report %s", report_names[type]);
 	return 0;

@@ -11,9 +11,16 @@
  * last the memfd with its launch specification. At most one connection is served; a newer one
  * replaces the older.
  *
+ * Which sockets an instance has can change at any time where the server binds them itself: a
+ * "sockets" report then carries the whole new set, with a duplicate of each. Sockets that are no
+ * longer in it must go out of every table; when that is done, batond says so by ORDER_RELEASE, and
+ * only then does the agent let go of them: what is queued there migrates to somebody who is named.
+ *
  * Encoding never fails but for memory or size (-ENOMEM, -EMSGSIZE). Decoding checks everything:
  * unknown types, missing fields, wrong types and values out of range are -EBADMSG with the field
  * named in @err; unknown fields are ignored, so that a newer batond can talk to an older agent.
+ * For the same reason what the first version of the protocol did not have may be missing: the mode
+ * is SOCKETS_INHERIT then, a socket's endpoint its place in the list, and all else 0.
  * What was decoded is then of no use, and nothing of it has to be freed. A receiver's buffer has
  * PROTOCOL_MESSAGE_MAX + 1 bytes.
  *
@@ -34,25 +41,55 @@
 #include "common/error.h"
 #include "common/message.h" /* how the messages travel */
 
-#define PROTOCOL_VERSION     1
-#define PROTOCOL_MESSAGE_MAX (32 * 1024)
-#define PROTOCOL_SPEC_MAX    (1024 * 1024)
-#define PROTOCOL_SOCKETS_MAX 16                         /* listening sockets of one instance */
-#define PROTOCOL_FDS_MAX     (PROTOCOL_SOCKETS_MAX + 1) /* of a hello: the specification too */
-#define PROTOCOL_GROUPS_MAX  64
-#define PROTOCOL_TAIL_MAX    4096 /* bytes of stderr carried by one report */
-#define PROTOCOL_TEXT_MAX    256
-#define PROTOCOL_NAME_MAX    64 /* a service's name, with its NUL */
+#define PROTOCOL_VERSION       1
+#define PROTOCOL_MESSAGE_MAX   (64 * 1024)
+#define PROTOCOL_SPEC_MAX      (1024 * 1024)
+#define PROTOCOL_LISTEN_MAX    16                         /* endpoints of a service */
+#define PROTOCOL_SOCKETS_MAX   64                         /* listening sockets of one instance */
+#define PROTOCOL_FDS_MAX       (PROTOCOL_SOCKETS_MAX + 1) /* of a hello: the specification too */
+#define PROTOCOL_STRANGERS_MAX 8                          /* undeclared addresses that are named */
+#define PROTOCOL_GROUPS_MAX    64
+#define PROTOCOL_TAIL_MAX      4096 /* bytes of stderr carried by one report */
+#define PROTOCOL_TEXT_MAX      256
+#define PROTOCOL_NAME_MAX      64 /* a service's name, with its NUL */
 
 /* ---- launch specification ------------------------------------------------------------------- */
+
+/* How an instance comes by its listening sockets. In JSON: "auto", "inherit" ... */
+enum socket_mode {
+	/*
+	 * Sockets are passed, and the server is watched: where it binds a declared address itself,
+	 * its own sockets count, and the passed one of that address does not (unless the command
+	 * or the environment name it by {fd} or {fds:SEP}: then all of them do).
+	 */
+	SOCKETS_AUTO,
+	SOCKETS_INHERIT, /* passed; nothing else is looked for */
+	SOCKETS_NATIVE,  /* the server binds them, with SO_REUSEPORT of its own; none is passed */
+	SOCKETS_TRANSPARENT, /* the same, and a BPF program of batond's sets SO_REUSEPORT */
+	_SOCKETS_COUNT,
+};
 
 struct launch_spec {
 	char *service;
 	uint32_t generation; /* from 1 */
 	uint32_t instance;   /* from 0 */
 
-	struct address *listen; /* sockets to create, in the order in which they are passed */
+	/*
+	 * The service's endpoints, at most PROTOCOL_LISTEN_MAX. In SOCKETS_AUTO and SOCKETS_INHERIT
+	 * a socket is created for each, in the order in which they are passed, unless batond has
+	 * created them itself (sockets_given): then they are descriptors that it gave the agent.
+	 */
+	struct address *listen;
 	size_t n_listen;
+	enum socket_mode mode;
+	bool sockets_given;
+	/*
+	 * Bind only, and leave listen(2) to the server; for servers that do not call it, the agent
+	 * does at READY=1, or listen_delay_ms after the start. For kernels where a socket gets
+	 * connections as soon as it listens.
+	 */
+	bool listen_later;
+	uint32_t listen_delay_ms;
 	int backlog;
 	bool nonblocking; /* O_NONBLOCK on the sockets that are passed */
 
@@ -116,6 +153,12 @@ enum order_type {
 	 * REPORT_STOPPED, after which the agent removes its socket and exits.
 	 */
 	ORDER_STOP,
+	/*
+	 * The sockets that the last report named (that with this serial: a newer one may be on its
+	 * way) are the only ones in any table: let go of all others, by shutting them down, so
+	 * that what is queued in them migrates.
+	 */
+	ORDER_RELEASE,
 	_ORDER_TYPE_COUNT,
 };
 
@@ -124,6 +167,7 @@ struct order {
 	bool on;             /* ORDER_STEADY */
 	int signal;          /* ORDER_LEAVE, ORDER_STOP; 0: none */
 	uint32_t timeout_ms; /* ORDER_LEAVE, ORDER_STOP */
+	uint32_t serial;     /* ORDER_RELEASE: of the report that is meant; 0: the last one sent */
 };
 
 /* ---- reports: agent to batond --------------------------------------------------------------- */
@@ -136,6 +180,7 @@ enum report_type {
 	REPORT_FAILED,  /* could not be started, or the restarts are used up: text, tail */
 	REPORT_LEFT,    /* out of the group: forced says whether it had to be shut down */
 	REPORT_STOPPED, /* all is gone: code or signal, killed, tail */
+	REPORT_SOCKETS, /* another set of listening sockets, or strangers: the whole of it */
 	_REPORT_TYPE_COUNT,
 };
 
@@ -152,9 +197,12 @@ enum agent_state {
 	_AGENT_STATE_COUNT,
 };
 
+/* A socket that listens on a declared address and that somebody will accept from. */
 struct report_socket {
 	uint64_t cookie; /* SO_COOKIE */
 	uint64_t inode;
+	uint32_t endpoint;              /* index into the specification's listen */
+	bool own;                       /* the server has bound it, it was not passed */
 	char address[ADDRESS_TEXT_MAX]; /* as struct address has it */
 };
 
@@ -169,8 +217,14 @@ struct report {
 	pid_t agent_pid;
 	enum agent_state state;
 	bool steady;
+
+	/* REPORT_HELLO, REPORT_SOCKETS */
+	uint32_t serial; /* of the set, growing with each change; 0: an older agent's */
 	struct report_socket sockets[PROTOCOL_SOCKETS_MAX];
 	size_t n_sockets;
+	/* Addresses that the instance listens on and the service does not declare: not touched. */
+	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
+	size_t n_strangers;
 
 	pid_t pid;  /* HELLO (0: none), STARTED */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
@@ -183,7 +237,7 @@ struct report {
 	bool killed; /* STOPPED: SIGKILL was needed */
 	bool forced; /* LEFT: a listening socket had to be shut down */
 
-	char text[PROTOCOL_TEXT_MAX]; /* NOTIFY: STATUS=; FAILED: the reason */
+	char text[PROTOCOL_TEXT_MAX]; /* NOTIFY: STATUS=; FAILED: why; EXITED: why, where known */
 	char tail[PROTOCOL_TAIL_MAX]; /* HELLO, EXITED, FAILED, STOPPED: end of stderr */
 };
 
@@ -191,6 +245,7 @@ struct report {
 const char *order_type_name(enum order_type type);
 const char *report_type_name(enum report_type type);
 const char *agent_state_name(enum agent_state state);
+const char *socket_mode_name(enum socket_mode mode);
 
 int order_encode(const struct order *order, char **ret_text, size_t *ret_length);
 int order_decode(const char *text, size_t length, struct order *ret, struct error *err);

@@ -78,36 +78,63 @@ static int control_pair(const char *path, int *ret_listen_fd, int *ret_fd, struc
 	return 0;
 }
 
+/* What the agent is started with; descriptors are close-on-exec here, and not in the child. */
+struct start {
+	const char *program;
+	int spec_fd;
+	int control_fd;
+	const int *socket_fds;
+	size_t n_socket_fds;
+};
+
 /* In the child: only what is async-signal-safe. */
-static void __attribute__((noreturn))
-exec_agent(const char *program, char *const *argv, int spec, int control)
+static void __attribute__((noreturn)) exec_agent(const struct start *start, char *const *argv)
 {
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	fcntl(spec, F_SETFD, 0);
-	fcntl(control, F_SETFD, 0);
-	execv(program, argv);
+	fcntl(start->spec_fd, F_SETFD, 0);
+	fcntl(start->control_fd, F_SETFD, 0);
+	for (size_t i = 0; i < start->n_socket_fds; i++)
+		fcntl(start->socket_fds[i], F_SETFD, 0);
+	execv(start->program, argv);
 	_exit(127);
 }
 
-static int fork_agent(const char *program, int spec, int control, pid_t *ret_pid, struct error *err)
+/* "5,6,7" */
+static void list_fds(const struct start *start, char ret[static 16 * PROTOCOL_LISTEN_MAX])
 {
-	char spec_text[16], control_text[16];
-	char *argv[] = {(char *)"baton-agent",  (char *)"--spec-fd", spec_text,
-			(char *)"--control-fd", control_text,        NULL};
+	size_t n = 0;
+
+	for (size_t i = 0; i < start->n_socket_fds; i++)
+		n += (size_t)snprintf(ret + n, 16 * PROTOCOL_LISTEN_MAX - n, "%s%d",
+				      i > 0 ? "," : "", start->socket_fds[i]);
+}
+
+static int fork_agent(const struct start *start, pid_t *ret_pid, struct error *err)
+{
+	char spec[16], control[16], sockets[16 * PROTOCOL_LISTEN_MAX];
+	char *argv[] = {(char *)"baton-agent",
+			(char *)"--spec-fd",
+			spec,
+			(char *)"--control-fd",
+			control,
+			start->n_socket_fds > 0 ? (char *)"--socket-fds" : NULL,
+			sockets,
+			NULL};
 	pid_t pid;
 
-	snprintf(spec_text, sizeof(spec_text), "%d", spec);
-	snprintf(control_text, sizeof(control_text), "%d", control);
-	if (access(program, X_OK) < 0)
-		return error_set(err, -errno, "%s", program);
+	snprintf(spec, sizeof(spec), "%d", start->spec_fd);
+	snprintf(control, sizeof(control), "%d", start->control_fd);
+	list_fds(start, sockets);
+	if (access(start->program, X_OK) < 0)
+		return error_set(err, -errno, "%s", start->program);
 	pid = fork();
 	if (pid < 0)
 		return error_set(err, -errno, "fork");
 	if (pid == 0)
-		exec_agent(program, argv, spec, control);
+		exec_agent(start, argv);
 	*ret_pid = pid;
 	return 0;
 }
@@ -179,11 +206,13 @@ static int on_agent_exit(sd_event_source *source, const siginfo_t *info, void *u
 }
 
 int agentlink_start(sd_event *event, const char *program, const char *socket_path,
-		    const struct launch_spec *spec, const struct agentlink_callbacks *callbacks,
-		    void *userdata, struct agentlink **ret, struct error *err)
+		    const struct launch_spec *spec, const int *socket_fds,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err)
 {
 	cleanup(agentlink_free) struct agentlink *link = calloc(1, sizeof(*link));
 	cleanup_close int spec_file = -1, control = -1;
+	struct start start = {.program = program};
 	int r;
 
 	if (!link)
@@ -191,6 +220,8 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 	link->fd = -1;
 	link->callbacks = callbacks;
 	link->userdata = userdata;
+	if (spec->sockets_given && !socket_fds)
+		return error_text(err, -EINVAL, "agent: no sockets to give it");
 	r = spec_fd(spec, &spec_file, err);
 	if (r < 0)
 		return error_prefix(err, r, "agent");
@@ -200,7 +231,11 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
 	if (r < 0)
 		return error_set(err, r, "agent: watch the control socket");
-	r = fork_agent(program, spec_file, control, &link->pid, err);
+	start.spec_fd = spec_file;
+	start.control_fd = control;
+	start.socket_fds = socket_fds;
+	start.n_socket_fds = spec->sockets_given ? spec->n_listen : 0;
+	r = fork_agent(&start, &link->pid, err);
 	if (r < 0) {
 		unlink(socket_path);
 		return error_prefix(err, r, "agent");

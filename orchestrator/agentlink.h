@@ -30,11 +30,13 @@ struct agentlink_callbacks {
 
 /*
  * Start @program as the agent of @spec, with its control socket at @socket_path (an old file there
- * is replaced). @callbacks and @userdata must outlive the link.
+ * is replaced). @callbacks and @userdata must outlive the link. @socket_fds: one listening socket
+ * for each spec->listen where spec->sockets_given says so, else NULL; they stay the caller's.
  */
 int agentlink_start(sd_event *event, const char *program, const char *socket_path,
-		    const struct launch_spec *spec, const struct agentlink_callbacks *callbacks,
-		    void *userdata, struct agentlink **ret, struct error *err);
+		    const struct launch_spec *spec, const int *socket_fds,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err);
 
 /*
  * Connect to the agent of an earlier daemon at @socket_path and wait for its hello, at most

@@ -30,7 +30,8 @@ static inline int try_spec(const char *text, size_t length, struct error *err)
 
 	if (r == 0) {
 		assert_true(spec.generation > 0 && spec.backlog >= 0);
-		assert_true(spec.n_listen <= PROTOCOL_SOCKETS_MAX);
+		assert_true(spec.n_listen <= PROTOCOL_LISTEN_MAX);
+		assert_true((unsigned)spec.mode < _SOCKETS_COUNT);
 		assert_true(spec.n_groups <= PROTOCOL_GROUPS_MAX);
 		assert_true(spec.service && spec.executable && spec.directory);
 		assert_true(spec.argv && spec.argv[0] && spec.environment);
@@ -65,6 +66,11 @@ static inline int try_report(const char *text, size_t length, struct error *err)
 	assert_true((unsigned)report.type < _REPORT_TYPE_COUNT);
 	assert_true((unsigned)report.state < _AGENT_STATE_COUNT);
 	assert_true(report.n_sockets <= PROTOCOL_SOCKETS_MAX);
+	for (size_t i = 0; i < report.n_sockets; i++)
+		assert_true(report.sockets[i].endpoint < PROTOCOL_LISTEN_MAX);
+	assert_true(report.n_strangers <= PROTOCOL_STRANGERS_MAX);
+	for (size_t i = 0; i < report.n_strangers; i++)
+		assert_true(memchr(report.strangers[i], 0, ADDRESS_TEXT_MAX) != NULL);
 	assert_true(report.pid >= 0 && report.agent_pid >= 0);
 	assert_in_range(report.exit_code, 0, 255);
 	assert_in_range(report.exit_signal, 0, 64);
@@ -131,6 +137,10 @@ static inline struct launch_spec full_spec(void)
 		.instance = 3,
 		.listen = listen_addresses,
 		.n_listen = COUNT(listen_addresses),
+		.mode = SOCKETS_NATIVE,
+		.sockets_given = true,
+		.listen_later = true,
+		.listen_delay_ms = 1500,
 		.backlog = 4096,
 		.nonblocking = true,
 		.executable = "/srv/w\xe4"
@@ -161,6 +171,8 @@ static const struct order orders[] = {
 	{.type = ORDER_LEAVE, .signal = 15, .timeout_ms = 1000},
 	{.type = ORDER_STOP, .signal = 64, .timeout_ms = UINT32_MAX},
 	{.type = ORDER_STOP},
+	{.type = ORDER_RELEASE},
+	{.type = ORDER_RELEASE, .serial = UINT32_MAX},
 };
 
 static const struct report reports[] = {
@@ -173,9 +185,16 @@ static const struct report reports[] = {
 		.agent_pid = 4711,
 		.state = AGENT_RUNNING,
 		.steady = true,
+		.serial = 3,
 		.sockets = {{.cookie = UINT64_MAX, .inode = 12, .address = "127.0.0.1:8080"},
-			    {.cookie = 0, .inode = UINT64_MAX, .address = ":8081"}},
+			    {.cookie = 0,
+			     .inode = UINT64_MAX,
+			     .endpoint = 15,
+			     .own = true,
+			     .address = ":8081"}},
 		.n_sockets = 2,
+		.strangers = {"[fe80::1]:9", ":9000"},
+		.n_strangers = 2,
 		.pid = INT32_MAX,
 		.ready = true,
 		.tail = "line\nline \xc3\xa4\n",
@@ -191,14 +210,38 @@ static const struct report reports[] = {
 	{.type = REPORT_STARTED, .pid = 1},
 	{.type = REPORT_NOTIFY, .ready = true, .text = "loading \"a\\b\"\x1b"},
 	{.type = REPORT_NOTIFY},
-	{.type = REPORT_EXITED, .exit_code = 255, .tail = "no\n"},
+	{.type = REPORT_EXITED, .exit_code = 255, .text = "why", .tail = "no\n"},
 	{.type = REPORT_EXITED, .exit_signal = 64, .restarting = true, .restart_ms = UINT32_MAX},
 	{.type = REPORT_FAILED, .text = "exec: No such file or directory", .tail = "x"},
 	{.type = REPORT_LEFT, .forced = true},
 	{.type = REPORT_LEFT},
 	{.type = REPORT_STOPPED, .exit_signal = 9, .killed = true, .tail = "bye"},
 	{.type = REPORT_STOPPED},
+	{
+		.type = REPORT_SOCKETS,
+		.serial = UINT32_MAX,
+		.sockets = {{.cookie = 1, .inode = 2, .own = true, .address = "[::]:80"}},
+		.n_sockets = 1,
+		.strangers = {"127.0.0.1:81"},
+		.n_strangers = 1,
+	},
+	{.type = REPORT_SOCKETS},
 };
+
+/* What the first version of the protocol did not have, and may therefore be missing. */
+static inline bool may_be_missing(const json_t *json, const char *key)
+{
+	static const char *const spec_keys[] = {"cgroup", "mode", "sockets_given", "listen_later",
+						"listen_delay_ms"};
+	const char *type = json_string_value(json_object_get(json, "type"));
+
+	for (size_t i = 0; !type && i < COUNT(spec_keys); i++)
+		if (strcmp(key, spec_keys[i]) == 0)
+			return true;
+	if (type && strcmp(type, "hello") == 0)
+		return strcmp(key, "serial") == 0 || strcmp(key, "strangers") == 0;
+	return type && strcmp(type, "exited") == 0 && strcmp(key, "text") == 0;
+}
 
 static inline void encoded_spec(char **ret_text, size_t *ret_length)
 {

@@ -282,6 +282,44 @@ static void test_address_key_is_a_path_component(void **state)
 	}
 }
 
+static void test_address_from_socket_is_the_one_that_was_parsed(void **state)
+{
+	static const struct {
+		const char *text;
+		bool v6only;
+	} cases[] = {
+		{"127.0.0.1:8080", false}, {"0.0.0.0:1", false}, {"[::1]:65535", false},
+		{"[::1]:65535", true},     {"[::]:8080", true},  {":8080", false},
+	};
+	struct address address, other;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		address = parsed(cases[i].text);
+		assert_int_equal(address_from(&address.sa, cases[i].v6only, &other), 0);
+		assert_true(address_equal(&address, &other));
+		assert_string_equal(address.text, other.text);
+		assert_int_equal(address.length, other.length);
+	}
+}
+
+static void test_address_from_socket_has_a_text_whatever_it_is(void **state)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
+	struct sockaddr other = {.sa_family = AF_UNIX};
+	struct address address;
+
+	(void)state;
+	assert_int_equal(inet_pton(AF_INET6, "::ffff:127.0.0.1", &in6.sin6_addr), 1);
+	assert_int_equal(address_from((struct sockaddr *)&in6, false, &address), 0);
+	assert_string_equal(address.text, "[::ffff:127.0.0.1]:80");
+	assert_int_equal(inet_pton(AF_INET6, "fe80::1", &in6.sin6_addr), 1);
+	in6.sin6_scope_id = 2;
+	assert_int_equal(address_from((struct sockaddr *)&in6, true, &address), 0);
+	assert_string_equal(address.text, "[fe80::1]:80");
+	assert_int_equal(address_from(&other, false, &address), -EAFNOSUPPORT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +333,8 @@ int main(void)
 		cmocka_unit_test(test_address_equal_ignores_spelling),
 		cmocka_unit_test(test_address_local_replaces_wildcards_only),
 		cmocka_unit_test(test_address_key_is_a_path_component),
+		cmocka_unit_test(test_address_from_socket_is_the_one_that_was_parsed),
+		cmocka_unit_test(test_address_from_socket_has_a_text_whatever_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,37 @@ static struct error err;
 
 /* ---- the agent program ---------------------------------------------------------------------- */
 
+/* Whatever --socket-fds says, and the inodes of what it names. */
+static char fake_given[128];
+static int fake_given_fds[8];
+static size_t fake_n_given;
+
+static void fake_look_at_given(const char *list)
+{
+	size_t n = 0;
+	char *end;
+
+	do {
+		int fd = (int)strtol(list, &end, 10);
+		struct stat st;
+
+		fake_given_fds[fake_n_given++] = fd;
+		if (fstat(fd, &st) < 0)
+			_exit(105);
+		n += (size_t)snprintf(fake_given + n, sizeof(fake_given) - n, ", given %lu",
+				      (unsigned long)st.st_ino);
+		list = end + 1;
+	} while (*end == ',');
+}
+
+static bool fake_was_given(int fd)
+{
+	for (size_t i = 0; i < fake_n_given; i++)
+		if (fake_given_fds[i] == fd)
+			return true;
+	return false;
+}
+
 /* How this process was started, as a text for its first report. */
 static void fake_describe(int spec_fd, int control_fd, char *ret, size_t size)
 {
@@ -50,14 +81,16 @@ static void fake_describe(int spec_fd, int control_fd, char *ret, size_t size)
 	while ((entry = readdir(list))) {
 		int fd = atoi(entry->d_name);
 
-		if (fd > 2 && fd != spec_fd && fd != control_fd && fd != dirfd(list))
+		if (fd > 2 && fd != spec_fd && fd != control_fd && fd != dirfd(list) &&
+		    !fake_was_given(fd))
 			others++;
 	}
 	closedir(list);
 	getsockopt(control_fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
 	sigprocmask(SIG_SETMASK, NULL, &blocked);
-	snprintf(ret, size, "listening %d, blocked %d, others %d", listening,
-		 sigismember(&blocked, SIGCHLD) || sigismember(&blocked, SIGTERM), others);
+	snprintf(ret, size, "listening %d, blocked %d, others %d%s", listening,
+		 sigismember(&blocked, SIGCHLD) || sigismember(&blocked, SIGTERM), others,
+		 fake_given);
 }
 
 static void fake_report(int fd, const struct report *report, const int *fds, size_t n_fds)
@@ -152,6 +185,14 @@ static void on_lost(void *userdata)
 static const struct agentlink_callbacks callbacks = {.on_report = on_report, .on_lost = on_lost};
 static struct listener listener;
 
+static void swap(int *a, int *b)
+{
+	int kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
 static void run_until_heard(size_t n)
 {
 	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
@@ -223,15 +264,30 @@ static int teardown(void **state)
 	return rmdir(folder);
 }
 
-static struct agentlink *start(void)
+static struct launch_spec plain_spec(void)
 {
 	struct launch_spec spec = full_spec();
+
+	spec.sockets_given = false;
+	return spec;
+}
+
+static struct agentlink *start_with(const struct launch_spec *spec, const int *socket_fds)
+{
 	struct agentlink *link = NULL;
 
-	if (agentlink_start(event, program, path, &spec, &callbacks, &listener, &link, &err) < 0)
+	if (agentlink_start(event, program, path, spec, socket_fds, &callbacks, &listener, &link,
+			    &err) < 0)
 		fail_msg("%s", err.text);
 	assert_non_null(link);
 	return link;
+}
+
+static struct agentlink *start(void)
+{
+	struct launch_spec spec = plain_spec();
+
+	return start_with(&spec, NULL);
 }
 
 /* The agent says goodbye, and is gone. */
@@ -255,8 +311,8 @@ static void expect_no_start(const char *agent, const char *socket_path,
 	run_what_is_there(); /* the loop's own descriptors are there afterwards */
 	n = count_fds();
 	err.text[0] = '\0';
-	assert_int_equal(agentlink_start(event, agent, socket_path, spec, &callbacks, &listener,
-					 &link, &err),
+	assert_int_equal(agentlink_start(event, agent, socket_path, spec, NULL, &callbacks,
+					 &listener, &link, &err),
 			 error);
 	assert_null(link);
 	assert_int_equal(strncmp(err.text, "agent: ", 7), 0);
@@ -284,9 +340,50 @@ static void test_agentlink_start_agent_finds_connection_and_nothing_else(void **
 	stop(link);
 }
 
+static void test_agentlink_start_given_sockets_arrive_in_their_order(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	char expected[128] = "listening 1, blocked 0, others 1";
+	struct agentlink *link;
+	int fds[3];
+
+	(void)state;
+	spec.sockets_given = true;
+	for (size_t i = 0; i < COUNT(fds); i++)
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* The order is that of the addresses, not of the numbers. */
+	swap(&fds[0], &fds[2]);
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		size_t n = strlen(expected);
+		struct stat st;
+
+		assert_int_equal(fstat(fds[i], &st), 0);
+		snprintf(expected + n, sizeof(expected) - n, ", given %lu",
+			 (unsigned long)st.st_ino);
+	}
+	link = start_with(&spec, fds);
+	/* They are the caller's still, and still not for others. */
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		assert_int_equal(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
+		close(fds[i]);
+	}
+	run_until_heard(2);
+	assert_string_equal(listener.heard[1].text, expected);
+	stop(link);
+}
+
+static void test_agentlink_start_given_sockets_that_are_none_are_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+
+	(void)state;
+	spec.sockets_given = true;
+	expect_no_start(program, path, &spec, -EINVAL);
+}
+
 static void test_agentlink_start_spec_arrives_whole_and_sealed(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 	struct agentlink *link;
 	char *expected, *text;
 	struct stat st;
@@ -334,7 +431,7 @@ static void test_agentlink_start_old_file_is_replaced(void **state)
 
 static void test_agentlink_start_too_long_socket_path_is_refused(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 	char longest[109];
 	struct agentlink *link;
 
@@ -354,7 +451,7 @@ static void test_agentlink_start_too_long_socket_path_is_refused(void **state)
 
 static void test_agentlink_start_missing_program_is_refused(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 	char missing[128];
 
 	(void)state;
@@ -368,7 +465,7 @@ static void test_agentlink_start_missing_program_is_refused(void **state)
 
 static void test_agentlink_start_program_that_is_not_executable_is_refused(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 	char file[128];
 	int fd;
 
@@ -384,7 +481,7 @@ static void test_agentlink_start_program_that_is_not_executable_is_refused(void 
 
 static void test_agentlink_start_missing_folder_is_refused(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 	char elsewhere[128];
 
 	(void)state;
@@ -395,7 +492,7 @@ static void test_agentlink_start_missing_folder_is_refused(void **state)
 
 static void test_agentlink_start_too_large_spec_is_refused(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 
 	(void)state;
 	spec.n_groups = PROTOCOL_GROUPS_MAX + 1;
@@ -405,7 +502,7 @@ static void test_agentlink_start_too_large_spec_is_refused(void **state)
 
 static void test_agentlink_start_program_that_cannot_run_is_lost(void **state)
 {
-	struct launch_spec spec = full_spec();
+	struct launch_spec spec = plain_spec();
 	struct agentlink *link = NULL;
 	char file[128];
 	pid_t pid;
@@ -423,7 +520,8 @@ static void test_agentlink_start_program_that_cannot_run_is_lost(void **state)
 			 4);
 	close(fd);
 	assert_int_equal(
-		agentlink_start(event, file, path, &spec, &callbacks, &listener, &link, &err), 0);
+		agentlink_start(event, file, path, &spec, NULL, &callbacks, &listener, &link, &err),
+		0);
 	pid = agentlink_pid(link);
 	run_until_lost();
 	run_until_reaped(pid);
@@ -842,6 +940,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_agentlink_##name, setup, teardown)
 		TEST(start_agent_finds_connection_and_nothing_else),
+		TEST(start_given_sockets_arrive_in_their_order),
+		TEST(start_given_sockets_that_are_none_are_refused),
 		TEST(start_spec_arrives_whole_and_sealed),
 		TEST(start_old_file_is_replaced),
 		TEST(start_too_long_socket_path_is_refused),
@@ -869,8 +969,10 @@ int main(int argc, char **argv)
 	};
 	ssize_t n;
 
-	if (argc == 5 && strcmp(argv[0], "baton-agent") == 0 && strcmp(argv[1], "--spec-fd") == 0 &&
-	    strcmp(argv[3], "--control-fd") == 0)
+	if (argc == 7 && strcmp(argv[5], "--socket-fds") == 0)
+		fake_look_at_given(argv[6]);
+	if ((argc == 5 || argc == 7) && strcmp(argv[0], "baton-agent") == 0 &&
+	    strcmp(argv[1], "--spec-fd") == 0 && strcmp(argv[3], "--control-fd") == 0)
 		return fake_main(atoi(argv[2]), atoi(argv[4]));
 	n = readlink("/proc/self/exe", program, sizeof(program) - 1);
 	if (n < 0)

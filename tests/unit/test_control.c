@@ -220,7 +220,10 @@ static void test_control_orders_are_decoded(void **data)
 	send_text(fixture, fd, steady);
 	send_text(fixture, fd, "{\"type\": \"leave\", \"signal\": 3, \"timeout_ms\": 1500}");
 	send_text(fixture, fd, "{\"type\": \"stop\", \"signal\": 0, \"timeout_ms\": 0}");
-	assert_int_equal(fixture->n_orders, 3);
+	send_text(fixture, fd, "{\"type\": \"release\", \"serial\": 9}");
+	assert_int_equal(fixture->n_orders, 4);
+	assert_int_equal(fixture->orders[3].type, ORDER_RELEASE);
+	assert_int_equal(fixture->orders[3].serial, 9);
 	assert_int_equal(fixture->orders[0].type, ORDER_STEADY);
 	assert_true(fixture->orders[0].on);
 	assert_int_equal(fixture->orders[1].type, ORDER_LEAVE);
@@ -260,6 +263,27 @@ static void test_control_bad_orders_are_ignored(void **data)
 	send_text(fixture, fd, steady);
 	assert_int_equal(fixture->n_orders, 1);
 	close(fd);
+}
+
+static void test_control_send_with_descriptors_leaves_them_to_the_sender(void **data)
+{
+	struct fixture *fixture = *data;
+	struct report report = {.type = REPORT_SOCKETS, .n_sockets = 2};
+	int fd = open_connection(fixture);
+	size_t n_fds;
+
+	check_hello(fd, 0);
+	for (size_t i = 0; i < 2; i++)
+		strcpy(report.sockets[i].address, ":80");
+	control_send_with(fixture->control, &report, fixture->attached, 2);
+	assert_int_equal(next_report(fd, &report, &n_fds), 0);
+	assert_int_equal(report.type, REPORT_SOCKETS);
+	assert_int_equal(n_fds, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_true(fcntl(fixture->attached[i], F_GETFD) >= 0);
+	close(fd);
+	turn(fixture);
+	control_send_with(fixture->control, &report, fixture->attached, 2);
 }
 
 static void test_control_send_to_nobody_is_harmless(void **data)
@@ -372,6 +396,7 @@ int main(void)
 		TEST(test_control_newer_connection_replaces_older),
 		TEST(test_control_orders_are_decoded),
 		TEST(test_control_bad_orders_are_ignored),
+		TEST(test_control_send_with_descriptors_leaves_them_to_the_sender),
 		TEST(test_control_send_to_nobody_is_harmless),
 		TEST(test_control_peer_that_does_not_read_is_dropped),
 		TEST(test_control_last_report_arrives_although_orders_are_unread),

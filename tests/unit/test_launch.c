@@ -60,7 +60,7 @@ static int setup(void **data)
 		.listeners = &fixture.listeners,
 		.timeout_ms = 10000,
 	};
-	if (processes_new(NULL, &fixture.processes) < 0)
+	if (processes_new(NULL, getpid(), &fixture.processes) < 0)
 		return -1;
 	fixture.request.processes = fixture.processes;
 	fixture.argv[0] = (char *)"sh";
@@ -391,7 +391,7 @@ static void test_launch_missing_cgroup_is_named(void **data)
 	struct fixture *fixture = *data;
 	struct processes *processes = NULL;
 
-	assert_int_equal(processes_new("/nonexistent/leaf", &processes), 0);
+	assert_int_equal(processes_new("/nonexistent/leaf", getpid(), &processes), 0);
 	fixture->request.processes = processes;
 	check_failure(fixture, -ENOENT, "cgroup /nonexistent/leaf: No such file or directory");
 	processes_free(processes);
@@ -403,6 +403,17 @@ static void test_launch_placeholder_without_socket_is_refused(void **data)
 
 	fixture->environment[1] = (char *)"FD={fd}";
 	check_failure(fixture, -EINVAL, "{fd} or {fds:} is used, but nothing is listened on");
+}
+
+static void test_launch_placeholder_in_a_mode_without_sockets_is_refused(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.n_listen = 1;
+	fixture->spec.mode = SOCKETS_NATIVE;
+	fixture->environment[1] = (char *)"FD={fd}";
+	check_failure(fixture, -EINVAL,
+		      "{fd} or {fds:} is used, but in this mode (native) no socket is passed");
 }
 
 static void test_launch_that_hangs_is_given_up(void **data)
@@ -436,6 +447,7 @@ int main(void)
 		TEST(test_launch_directory_closed_to_the_user_is_named),
 		TEST(test_launch_missing_cgroup_is_named),
 		TEST(test_launch_placeholder_without_socket_is_refused),
+		TEST(test_launch_placeholder_in_a_mode_without_sockets_is_refused),
 		TEST(test_launch_that_hangs_is_given_up),
 	};
 	const char *reason = netns_enter();

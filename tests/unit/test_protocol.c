@@ -24,6 +24,10 @@ static void assert_same_spec(const struct launch_spec *a, const struct launch_sp
 	assert_int_equal(a->n_listen, b->n_listen);
 	for (size_t i = 0; i < a->n_listen; i++)
 		assert_true(address_equal(&a->listen[i], &b->listen[i]));
+	assert_int_equal(a->mode, b->mode);
+	assert_int_equal(a->sockets_given, b->sockets_given);
+	assert_int_equal(a->listen_later, b->listen_later);
+	assert_int_equal(a->listen_delay_ms, b->listen_delay_ms);
 	assert_int_equal(a->backlog, b->backlog);
 	assert_int_equal(a->nonblocking, b->nonblocking);
 	assert_string_equal(a->executable, b->executable);
@@ -67,6 +71,13 @@ static void test_protocol_spec_round_trip_is_lossless(void **state)
 	(void)state;
 	assert_spec_survives(&spec);
 
+	for (int mode = 0; mode < _SOCKETS_COUNT; mode++) {
+		spec.mode = (enum socket_mode)mode;
+		assert_spec_survives(&spec);
+	}
+	spec.sockets_given = false;
+	spec.listen_later = false;
+	spec.listen_delay_ms = UINT32_MAX;
 	spec.cgroup = NULL;
 	spec.set_ids = false;
 	spec.uid = (uid_t)-1;
@@ -161,6 +172,7 @@ static void test_protocol_order_round_trip_is_lossless(void **state)
 		assert_int_equal(back.on, orders[i].on);
 		assert_int_equal(back.signal, orders[i].signal);
 		assert_int_equal(back.timeout_ms, orders[i].timeout_ms);
+		assert_int_equal(back.serial, orders[i].serial);
 		free(text);
 	}
 }
@@ -175,12 +187,18 @@ static void assert_same_report(const struct report *a, const struct report *b)
 	assert_int_equal(a->agent_pid, b->agent_pid);
 	assert_int_equal(a->state, b->state);
 	assert_int_equal(a->steady, b->steady);
+	assert_int_equal(a->serial, b->serial);
 	assert_int_equal(a->n_sockets, b->n_sockets);
 	for (size_t i = 0; i < PROTOCOL_SOCKETS_MAX; i++) {
 		assert_true(a->sockets[i].cookie == b->sockets[i].cookie);
 		assert_true(a->sockets[i].inode == b->sockets[i].inode);
 		assert_string_equal(a->sockets[i].address, b->sockets[i].address);
+		assert_int_equal(a->sockets[i].endpoint, b->sockets[i].endpoint);
+		assert_int_equal(a->sockets[i].own, b->sockets[i].own);
 	}
+	assert_int_equal(a->n_strangers, b->n_strangers);
+	for (size_t i = 0; i < PROTOCOL_STRANGERS_MAX; i++)
+		assert_string_equal(a->strangers[i], b->strangers[i]);
 	assert_int_equal(a->pid, b->pid);
 	assert_int_equal(a->ready, b->ready);
 	assert_int_equal(a->exit_code, b->exit_code);
@@ -244,15 +262,20 @@ static struct report largest_report(char byte)
 		.instance = UINT32_MAX,
 		.agent_pid = INT32_MAX,
 		.state = AGENT_DELAYING,
+		.serial = UINT32_MAX,
 		.n_sockets = PROTOCOL_SOCKETS_MAX,
+		.n_strangers = PROTOCOL_STRANGERS_MAX,
 		.pid = INT32_MAX,
 	};
 
 	for (size_t i = 0; i < PROTOCOL_SOCKETS_MAX; i++) {
 		report.sockets[i].cookie = UINT64_MAX;
 		report.sockets[i].inode = UINT64_MAX;
+		report.sockets[i].endpoint = PROTOCOL_LISTEN_MAX - 1;
 		strcpy(report.sockets[i].address, LONGEST_ADDRESS);
 	}
+	for (size_t i = 0; i < PROTOCOL_STRANGERS_MAX; i++)
+		memset(report.strangers[i], '\x1f', ADDRESS_TEXT_MAX - 1);
 	/* Not even terminated: the encoder must cope. */
 	memset(report.tail, byte, sizeof(report.tail));
 	memset(report.text, byte, sizeof(report.text));
@@ -344,7 +367,7 @@ static void test_protocol_text_longer_than_its_field_is_refused(void **state)
 
 static void test_protocol_too_many_elements_are_refused(void **state)
 {
-	struct address addresses[PROTOCOL_SOCKETS_MAX + 1];
+	struct address addresses[PROTOCOL_LISTEN_MAX + 1];
 	struct launch_spec spec = full_spec();
 	struct report report = reports[0];
 	size_t length;
@@ -354,7 +377,7 @@ static void test_protocol_too_many_elements_are_refused(void **state)
 	for (size_t i = 0; i < COUNT(addresses); i++)
 		assert_int_equal(address_parse(":80", &addresses[i], NULL), 0);
 	spec.listen = addresses;
-	spec.n_listen = PROTOCOL_SOCKETS_MAX;
+	spec.n_listen = PROTOCOL_LISTEN_MAX;
 	spec.n_groups = PROTOCOL_GROUPS_MAX;
 	assert_spec_survives(&spec);
 	spec.n_listen++;
@@ -362,8 +385,15 @@ static void test_protocol_too_many_elements_are_refused(void **state)
 	spec.n_listen--;
 	spec.n_groups++;
 	assert_int_equal(launch_spec_encode(&spec, &text, &length), -EMSGSIZE);
-	report.n_sockets = PROTOCOL_SOCKETS_MAX + 1;
-	assert_int_equal(report_encode(&report, &text, &length), -EMSGSIZE);
+	for (int i = 0; i < 2; i++) {
+		report.type = i ? REPORT_SOCKETS : REPORT_HELLO;
+		report.n_sockets = PROTOCOL_SOCKETS_MAX + 1;
+		report.n_strangers = 0;
+		assert_int_equal(report_encode(&report, &text, &length), -EMSGSIZE);
+		report.n_sockets = 0;
+		report.n_strangers = PROTOCOL_STRANGERS_MAX + 1;
+		assert_int_equal(report_encode(&report, &text, &length), -EMSGSIZE);
+	}
 }
 
 static void test_protocol_spec_too_long_is_emsgsize(void **state)
@@ -427,6 +457,13 @@ static void test_protocol_names_are_different_and_known(void **state)
 		for (int j = 0; j < i; j++)
 			assert_string_not_equal(agent_state_name((enum agent_state)i),
 						agent_state_name((enum agent_state)j));
+	assert_string_equal(order_type_name(ORDER_RELEASE), "release");
+	assert_string_equal(report_type_name(REPORT_SOCKETS), "sockets");
+	assert_string_equal(socket_mode_name(SOCKETS_AUTO), "auto");
+	assert_string_equal(socket_mode_name(SOCKETS_INHERIT), "inherit");
+	assert_string_equal(socket_mode_name(SOCKETS_NATIVE), "native");
+	assert_string_equal(socket_mode_name(SOCKETS_TRANSPARENT), "transparent");
+	assert_string_equal(socket_mode_name(_SOCKETS_COUNT), "unknown");
 	assert_string_equal(order_type_name(_ORDER_TYPE_COUNT), "unknown");
 	assert_string_equal(report_type_name((enum report_type)1000), "unknown");
 	assert_string_equal(agent_state_name(_AGENT_STATE_COUNT), "unknown");

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +197,66 @@ static void test_server_that_is_no_child_is_watched_too(void **data)
 	close(wires[1]);
 }
 
+/*
+ * A child that forks twice as daemons do; the last one says its pid on @say_fd, and goes on until
+ * it is killed or @hold_fd is at its end.
+ */
+static pid_t start_daemon(int say_fd, const int hold[2])
+{
+	pid_t pid = fork();
+	char byte;
+
+	assert_true(pid >= 0);
+	if (pid != 0)
+		return pid;
+	if (fork() == 0) {
+		setsid();
+		pid = fork();
+		if (pid == 0) {
+			pid = getpid();
+			close(hold[1]);
+			if (write(say_fd, &pid, sizeof(pid)) < 0 || read(hold[0], &byte, 1) != 0)
+				_exit(1);
+		}
+	}
+	_exit(0);
+}
+
+static void test_server_daemon_is_followed_to_the_last(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	struct fixture *fixture = *data;
+	int say[2], hold[2];
+	pid_t last = 0;
+
+	assert_int_equal(pipe(say), 0);
+	assert_int_equal(pipe(hold), 0);
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
+	for (int round = 0; round < 50; round++) {
+		fixture->n_exits = 0;
+		watch(fixture, start_daemon(say[1], hold));
+		/* By way of the second one, where that has not ended before the first. */
+		for (int i = 0; i < 2 && (i == 0 || server_pid(fixture->server) != last); i++) {
+			fixture->n_exits = 0;
+			await_exit(fixture);
+			assert_true(server_follow(fixture->server, processes));
+			if (i == 0)
+				assert_int_equal(read(say[0], &last, sizeof(last)), sizeof(last));
+		}
+		assert_int_equal(server_pid(fixture->server), last);
+		fixture->n_exits = 0;
+		assert_int_equal(kill(last, SIGKILL), 0);
+		await_exit(fixture);
+		assert_int_equal(fixture->exit_signal, SIGKILL);
+		assert_false(server_follow(fixture->server, processes));
+		assert_int_equal(server_pid(fixture->server), 0);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		close(say[i]);
+		close(hold[i]);
+	}
+}
+
 static void test_server_watch_of_nobody_fails(void **data)
 {
 	struct fixture *fixture = *data;
@@ -218,8 +279,10 @@ int main(void)
 		TEST(test_server_other_children_are_reaped_silently),
 		TEST(test_server_other_main_process_replaces_the_first),
 		TEST(test_server_that_is_no_child_is_watched_too),
+		TEST(test_server_daemon_is_followed_to_the_last),
 		TEST(test_server_watch_of_nobody_fails),
 	};
 
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/finder.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/holders.h"
+#include "common/diag.h"
+#include "common/log.h"
+
+/* Listening sockets that are kept in mind; a host has a few hundred. */
+#define SIGHTINGS_MAX 4096
+
+/* Looks after which a socket that is found in no process of the instance is somebody else's. */
+#define TRIES_MAX 8
+
+/* Until one that is certainly the instance's is looked for again, at most. */
+#define LOOK_AGAIN_MAX_MS 1000
+
+enum verdict {
+	VERDICT_NEW,      /* to be looked for */
+	VERDICT_KNOWN,    /* among the listeners */
+	VERDICT_STRANGER, /* the instance's, on an address that is not declared */
+	VERDICT_FOREIGN,  /* none of the instance's */
+};
+
+/* A listening socket of which the kernel has told. */
+struct sighting {
+	uint64_t cookie;
+	uint64_t inode;
+	struct address address;
+	enum verdict verdict;
+	unsigned tries;
+	uint64_t look_ms; /* NEW: not to be looked for before */
+};
+
+struct sightings {
+	struct sighting *list;
+	size_t n;
+	size_t size;
+	int error; /* no memory for more */
+};
+
+struct finder {
+	const struct launch_spec *spec;
+	const struct processes *processes;
+	struct diag *diag;
+	struct sightings last; /* sorted by cookie */
+	bool crowded_said;
+	bool unfetched_said;
+};
+
+int finder_new(const struct launch_spec *spec, const struct processes *processes,
+	       struct finder **ret, struct error *err)
+{
+	cleanup(finder_free) struct finder *finder = calloc(1, sizeof(*finder));
+	int r;
+
+	if (!finder)
+		return error_set(err, -ENOMEM, "finder");
+	finder->spec = spec;
+	finder->processes = processes;
+	r = diag_open(&finder->diag, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(finder);
+	return 0;
+}
+
+void finder_free(struct finder *finder)
+{
+	if (!finder)
+		return;
+	diag_free(finder->diag);
+	free(finder->last.list);
+	free(finder);
+}
+
+/* ---- what the kernel says ------------------------------------------------------------------- */
+
+static void forget_sightings(void *userdata)
+{
+	((struct sightings *)userdata)->n = 0;
+}
+
+static void note_sighting(void *userdata, const struct diag_listening *listening)
+{
+	struct sightings *sightings = userdata;
+	struct sighting *sighting;
+
+	if (sightings->n >= SIGHTINGS_MAX)
+		return;
+	if (sightings->n == sightings->size) {
+		size_t size = sightings->size ? 2 * sightings->size : 64;
+		void *grown = reallocarray(sightings->list, size, sizeof(*sightings->list));
+
+		if (!grown) {
+			sightings->error = -ENOMEM;
+			return;
+		}
+		sightings->list = grown;
+		sightings->size = size;
+	}
+	sighting = &sightings->list[sightings->n];
+	*sighting = (struct sighting){.cookie = listening->cookie, .inode = listening->inode};
+	if (address_from(&listening->local.sa, listening->v6only, &sighting->address) == 0)
+		sightings->n++;
+}
+
+static int compare_cookies(const void *a, const void *b)
+{
+	uint64_t x = ((const struct sighting *)a)->cookie, y = ((const struct sighting *)b)->cookie;
+
+	return (x > y) - (x < y);
+}
+
+/* What was found out about them before. */
+static void remember(struct sightings *now, const struct sightings *before)
+{
+	for (size_t i = 0; i < now->n && before->n > 0; i++) {
+		const struct sighting *known = bsearch(&now->list[i], before->list, before->n,
+						       sizeof(*before->list), compare_cookies);
+
+		if (!known)
+			continue;
+		now->list[i].verdict = known->verdict;
+		now->list[i].tries = known->tries;
+		now->list[i].look_ms = known->look_ms;
+	}
+}
+
+/*
+ * The cgroup whose sockets are the instance's, or 0. The kernel compares the socket's own cgroup
+ * only, not those above it: where the server has made some below (a directory has a link for each)
+ * the filter would hide theirs.
+ */
+static uint64_t cgroup_filter(const struct finder *finder)
+{
+	struct stat st;
+
+	if (!finder->spec->cgroup || stat(finder->spec->cgroup, &st) < 0 || st.st_nlink > 2)
+		return 0;
+	return st.st_ino;
+}
+
+static int look_around(struct finder *finder, uint64_t cgroup_id, struct error *err)
+{
+	struct sightings now = {0};
+	int r;
+
+	r = diag_each_listener(finder->diag, cgroup_id, forget_sightings, note_sighting, &now, err);
+	if (r == 0 && now.error < 0)
+		r = error_set(err, now.error, "listening sockets");
+	if (r < 0) {
+		free(now.list);
+		return r;
+	}
+	if (now.n > 0)
+		qsort(now.list, now.n, sizeof(*now.list), compare_cookies);
+	remember(&now, &finder->last);
+	free(finder->last.list);
+	finder->last = now;
+	return 0;
+}
+
+/* ---- whose they are ------------------------------------------------------------------------- */
+
+/* The endpoint that it is for, or -1. */
+static int endpoint_of(const struct finder *finder, const struct sighting *sighting)
+{
+	for (size_t i = 0; i < finder->spec->n_listen; i++)
+		if (address_equal(&finder->spec->listen[i], &sighting->address))
+			return (int)i;
+	return -1;
+}
+
+/* How many of them the next report has to name. */
+static size_t count_present(const struct listeners *listeners)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < listeners->n; i++)
+		n += !listeners->list[i].left &&
+		     (listeners->list[i].counts || listeners->list[i].out_serial == 0);
+	return n;
+}
+
+/* @n: how many there would be without it. */
+static bool is_crowded(struct finder *finder, size_t n)
+{
+	if (n < PROTOCOL_SOCKETS_MAX)
+		return false;
+	if (!finder->crowded_said)
+		log_warning("more than %d listening sockets: further ones are not used",
+			    PROTOCOL_SOCKETS_MAX);
+	finder->crowded_said = true;
+	return true;
+}
+
+/* What is known without looking at any process. */
+static void judge(const struct finder *finder, struct sighting *sighting, bool ours,
+		  struct listeners *listeners)
+{
+	if (listeners_find(listeners, sighting->cookie))
+		sighting->verdict = VERDICT_KNOWN;
+	else if (ours && endpoint_of(finder, sighting) < 0)
+		sighting->verdict = VERDICT_STRANGER;
+}
+
+/* Those that have to be looked for in the instance's processes; what does not fit has to wait. */
+static void choose(struct finder *finder, bool ours, struct listeners *listeners, uint64_t now_ms,
+		   struct listeners *ret)
+{
+	size_t n = count_present(listeners);
+
+	for (size_t i = 0; i < finder->last.n; i++) {
+		struct sighting *sighting = &finder->last.list[i];
+		struct listener candidate = {
+			.fd = -1,
+			.cookie = sighting->cookie,
+			.inode = sighting->inode,
+			.own = true,
+			.listens = true,
+			.address = sighting->address,
+		};
+		int endpoint = endpoint_of(finder, sighting);
+
+		if (sighting->verdict == VERDICT_NEW)
+			judge(finder, sighting, ours, listeners);
+		if (sighting->verdict != VERDICT_NEW || now_ms < sighting->look_ms)
+			continue;
+		candidate.endpoint = endpoint < 0 ? UINT32_MAX : (uint32_t)endpoint;
+		if (endpoint < 0 || !is_crowded(finder, n++))
+			(void)listeners_add(ret, &candidate);
+	}
+}
+
+static struct sighting *sighting_of(struct finder *finder, const struct listener *listener)
+{
+	const struct sighting key = {.cookie = listener->cookie};
+
+	return bsearch(&key, finder->last.list, finder->last.n, sizeof(*finder->last.list),
+		       compare_cookies);
+}
+
+/* Takes the descriptor of one that is the service's. */
+static enum verdict take(struct listeners *listeners, struct listener *candidate)
+{
+	if (candidate->endpoint == UINT32_MAX)
+		return VERDICT_STRANGER;
+	if (listeners_add(listeners, candidate) < 0)
+		return VERDICT_NEW;
+	candidate->fd = -1;
+	return VERDICT_KNOWN;
+}
+
+static void postpone(struct finder *finder, bool ours, struct sighting *sighting, int error,
+		     uint64_t now_ms)
+{
+	uint64_t delay_ms = 10ULL << (sighting->tries < 7 ? sighting->tries : 7);
+
+	if (++sighting->tries >= TRIES_MAX && !ours) {
+		sighting->verdict = VERDICT_FOREIGN;
+		return;
+	}
+	sighting->look_ms = now_ms + (delay_ms < LOOK_AGAIN_MAX_MS ? delay_ms : LOOK_AGAIN_MAX_MS);
+	if (sighting->tries < TRIES_MAX || finder->unfetched_said)
+		return;
+	finder->unfetched_said = true;
+	log_warning("the server listens on %s, but no duplicate of its socket can be had: %s",
+		    sighting->address.text,
+		    error < 0 ? strerror(-error) : "no process of the instance holds it");
+}
+
+int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
+		struct error *err)
+{
+	uint64_t cgroup_id = cgroup_filter(finder);
+	struct listeners candidates = {0};
+	int r, error;
+
+	r = look_around(finder, cgroup_id, err);
+	if (r < 0)
+		return r;
+	choose(finder, cgroup_id != 0, listeners, now_ms, &candidates);
+	if (candidates.n == 0)
+		return 0;
+	error = holders_fetch(finder->processes, &candidates);
+	for (size_t i = 0; i < candidates.n; i++) {
+		struct listener *candidate = &candidates.list[i];
+		struct sighting *sighting = sighting_of(finder, candidate);
+
+		if (candidate->fd >= 0)
+			sighting->verdict = take(listeners, candidate);
+		if (sighting->verdict == VERDICT_NEW)
+			postpone(finder, cgroup_id != 0, sighting, error, now_ms);
+	}
+	listeners_close(&candidates);
+	return 0;
+}
+
+/* ---- strangers ------------------------------------------------------------------------------ */
+
+static int compare_texts(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+size_t finder_strangers(const struct finder *finder,
+			char ret[static PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < finder->last.n && n < PROTOCOL_STRANGERS_MAX; i++) {
+		const struct sighting *sighting = &finder->last.list[i];
+		bool known = sighting->verdict != VERDICT_STRANGER;
+
+		for (size_t j = 0; j < n && !known; j++)
+			known = strcmp(ret[j], sighting->address.text) == 0;
+		if (!known)
+			strcpy(ret[n++], sighting->address.text);
+	}
+	qsort(ret, n, sizeof(ret[0]), compare_texts);
+	return n;
+}

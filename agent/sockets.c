@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/sockets.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/expand.h"
+#include "agent/finder.h"
+#include "agent/holders.h"
+#include "agent/roster.h"
+#include "agent/timer.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define LOOK_FAST_MS 20
+#define LOOK_SLOW_MS 1000
+#define SETTLED_MS   2000 /* without a change: then looking slowly is enough */
+
+/*
+ * A server that was started again has so long to bind its sockets, while the old ones hold the
+ * connections; and one that never does is looked at closely for so long.
+ */
+#define PATIENCE_MS 60000
+
+struct sockets {
+	const struct launch_spec *spec;
+	sd_event *event;
+	struct processes *processes;
+	const struct sockets_handlers *handlers;
+	void *userdata;
+
+	struct finder *finder; /* NULL: nothing is looked for */
+	struct listeners listeners;
+	struct listeners passed;
+	int given[PROTOCOL_LISTEN_MAX];
+	size_t n_given; /* not taken yet */
+	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
+	size_t n_strangers;
+	uint32_t serial;
+
+	bool own_seen[PROTOCOL_LISTEN_MAX]; /* the server has bound one for that endpoint */
+	bool named;                         /* see struct roster_view */
+	bool made;                          /* the sockets that are passed have been */
+	bool alive;
+	bool closed;
+	bool trouble_said;
+	uint64_t started_ms;
+	uint64_t changed_ms;
+	struct timer look;
+	struct timer listen; /* of spec->listen_delay_ms */
+	struct timer watch;  /* until they are gone */
+};
+
+static bool passes(const struct launch_spec *spec)
+{
+	return spec->mode == SOCKETS_AUTO || spec->mode == SOCKETS_INHERIT;
+}
+
+/* ---- the set -------------------------------------------------------------------------------- */
+
+/* Nobody can have been sent to what no daemon has heard of. */
+static void release_untold(struct sockets *sockets)
+{
+	for (size_t i = sockets->listeners.n; i-- > 0;)
+		if (!sockets->listeners.list[i].told &&
+		    roster_may_go(&sockets->listeners.list[i], 0))
+			listeners_release(&sockets->listeners, i);
+}
+
+static void note_own(struct sockets *sockets)
+{
+	for (size_t i = 0; i < sockets->listeners.n; i++)
+		if (sockets->listeners.list[i].own && sockets->listeners.list[i].counts)
+			sockets->own_seen[sockets->listeners.list[i].endpoint] = true;
+}
+
+static bool update_strangers(struct sockets *sockets)
+{
+	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX] = {0};
+	size_t n = sockets->finder ? finder_strangers(sockets->finder, strangers) : 0;
+
+	if (n == sockets->n_strangers &&
+	    memcmp(strangers, sockets->strangers, sizeof(strangers)) == 0)
+		return false;
+	memcpy(sockets->strangers, strangers, sizeof(strangers));
+	sockets->n_strangers = n;
+	return true;
+}
+
+/* From what was noted about the sockets; returns whether there is something to tell. */
+static bool update(struct sockets *sockets, uint64_t now_ms)
+{
+	const struct roster_view view = {
+		.mode = sockets->spec->mode,
+		.named = sockets->named,
+		.alive = sockets->alive,
+		.patient = now_ms - sockets->started_ms < PATIENCE_MS,
+		.now_ms = now_ms,
+	};
+	bool changed;
+
+	changed = roster_update(&sockets->listeners, &view, &sockets->serial);
+	if (changed) {
+		sockets->changed_ms = now_ms;
+		note_own(sockets);
+		release_untold(sockets);
+	}
+	return update_strangers(sockets) || changed;
+}
+
+/*
+ * A daemon that never says what it is done with would fill the list, and what the server binds
+ * could not be used any more.
+ */
+static void make_room(struct sockets *sockets)
+{
+	size_t n = sockets->listeners.n;
+
+	if (n <= LISTENERS_MAX - PROTOCOL_SOCKETS_MAX)
+		return;
+	sockets_release(sockets, 0);
+	if (sockets->listeners.n < n)
+		log_warning("let go of %zu sockets, although batond has not released them",
+			    n - sockets->listeners.n);
+}
+
+static void trouble(struct sockets *sockets, const char *text)
+{
+	if (!sockets->trouble_said)
+		log_warning("look for the server's sockets: %s", text);
+	sockets->trouble_said = true;
+}
+
+void sockets_look(struct sockets *sockets)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	struct error err;
+	int r;
+
+	if (!sockets->alive || sockets->closed)
+		return;
+	if (sockets->finder) {
+		make_room(sockets);
+		if (finder_look(sockets->finder, &sockets->listeners, now_ms, &err) < 0)
+			trouble(sockets, err.text);
+		r = holders_look(sockets->processes, &sockets->listeners, now_ms);
+		if (r < 0)
+			trouble(sockets, strerror(-r));
+	}
+	listeners_refresh(&sockets->listeners);
+}
+
+/* ---- looking again and again ---------------------------------------------------------------- */
+
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata);
+
+static bool all_listen(const struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->n; i++)
+		if (!listeners->list[i].listens)
+			return false;
+	return true;
+}
+
+static void look_again(struct sockets *sockets)
+{
+	uint64_t now_ms = clock_monotonic_ms(), delay_ms = LOOK_SLOW_MS;
+	bool complete = roster_is_complete(&sockets->listeners, sockets->spec->n_listen);
+
+	if (!sockets->finder && all_listen(&sockets->listeners))
+		return;
+	if (now_ms - sockets->changed_ms < SETTLED_MS ||
+	    (!complete && now_ms - sockets->changed_ms < PATIENCE_MS) ||
+	    roster_is_unsure(&sockets->listeners, now_ms))
+		delay_ms = LOOK_FAST_MS;
+	timer_set(&sockets->look, sockets->event, now_ms + delay_ms, on_look, sockets);
+}
+
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sockets *sockets = userdata;
+
+	(void)source;
+	(void)usec;
+	if (!sockets->alive || sockets->closed)
+		return 0;
+	sockets_look(sockets);
+	if (update(sockets, clock_monotonic_ms()))
+		sockets->handlers->on_change(sockets->userdata);
+	look_again(sockets);
+	return 0;
+}
+
+/* ---- listening later ------------------------------------------------------------------------ */
+
+/* Does the server have one of its own for the same endpoint? */
+static bool is_replaced(const struct sockets *sockets, const struct listener *passed)
+{
+	for (size_t i = 0; i < sockets->listeners.n && !sockets->named; i++)
+		if (sockets->listeners.list[i].endpoint == passed->endpoint &&
+		    sockets->listeners.list[i].own && sockets->listeners.list[i].counts)
+			return true;
+	return false;
+}
+
+void sockets_ready(struct sockets *sockets)
+{
+	struct error err;
+	bool changed;
+
+	if (!sockets->spec->listen_later || !sockets->alive || sockets->closed)
+		return;
+	/* Not those that the server does without: nobody would accept from them. */
+	sockets_look(sockets);
+	changed = update(sockets, clock_monotonic_ms());
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		struct listener *listener = &sockets->listeners.list[i];
+
+		if (listener->listens || !listener_is_passed(listener) || listener->lost_ms != 0 ||
+		    is_replaced(sockets, listener))
+			continue;
+		if (listener_listen(listener, sockets->spec->backlog, &err) < 0)
+			log_error("%s", err.text);
+	}
+	changed |= update(sockets, clock_monotonic_ms());
+	if (changed)
+		sockets->handlers->on_change(sockets->userdata);
+}
+
+static int on_listen_delay(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	sockets_ready(userdata);
+	return 0;
+}
+
+/* ---- the server's life ---------------------------------------------------------------------- */
+
+static int take_given(struct sockets *sockets, struct error *err)
+{
+	if (sockets->n_given != sockets->spec->n_listen)
+		return error_text(err, -EINVAL, "listen: no sockets were given, or too few");
+	sockets->n_given = 0;
+	return listeners_take(sockets->spec, sockets->given, &sockets->listeners, err);
+}
+
+static int make_passed(struct sockets *sockets, struct error *err)
+{
+	const struct launch_spec *spec = sockets->spec;
+	int r;
+
+	/* One that was passed may have gone: closed by a server that was on its way out. */
+	if (!sockets->made && spec->sockets_given)
+		r = take_given(sockets, err);
+	else
+		r = listeners_open_missing(spec, sockets->processes,
+					   sockets->named ? NULL : sockets->own_seen,
+					   &sockets->listeners, err);
+	sockets->made |= r == 0;
+	return r;
+}
+
+int sockets_prepare(struct sockets *sockets, const struct listeners **ret_passed, struct error *err)
+{
+	int r;
+
+	if (passes(sockets->spec)) {
+		r = make_passed(sockets, err);
+		if (r < 0)
+			return r;
+	}
+	listeners_select_passed(&sockets->listeners, &sockets->passed);
+	*ret_passed = &sockets->passed;
+	return 0;
+}
+
+void sockets_started(struct sockets *sockets)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		struct listener *listener = &sockets->listeners.list[i];
+
+		listener->left = !listeners_find(&sockets->passed, listener->cookie);
+		listener->seen_pid = 0;
+		listener->lost_ms = listener->look_ms = 0;
+	}
+	sockets->alive = true;
+	sockets->started_ms = sockets->changed_ms = now_ms;
+	listeners_refresh(&sockets->listeners);
+	if (update(sockets, now_ms))
+		sockets->handlers->on_change(sockets->userdata);
+	look_again(sockets);
+	if (sockets->spec->listen_later && passes(sockets->spec))
+		timer_set(&sockets->listen, sockets->event, now_ms + sockets->spec->listen_delay_ms,
+			  on_listen_delay, sockets);
+}
+
+/*
+ * What the server has bound without SO_REUSEPORT would be in the way of the next one that does the
+ * same: its queue cannot be kept.
+ */
+static bool release_unshared(struct sockets *sockets)
+{
+	size_t n = sockets->listeners.n;
+
+	for (size_t i = n; i-- > 0;)
+		if (sockets->listeners.list[i].own &&
+		    !listener_is_shared(&sockets->listeners.list[i]))
+			listeners_release(&sockets->listeners, i);
+	return sockets->listeners.n < n;
+}
+
+static void stop_looking(struct sockets *sockets)
+{
+	sockets->alive = false;
+	timer_stop(&sockets->look);
+	timer_stop(&sockets->listen);
+}
+
+void sockets_stopped(struct sockets *sockets)
+{
+	stop_looking(sockets);
+	if (sockets->closed || !release_unshared(sockets))
+		return;
+	sockets->serial++;
+	sockets->handlers->on_change(sockets->userdata);
+}
+
+void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
+{
+	ret->serial = sockets->serial;
+	ret->n_sockets = 0;
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		struct listener *listener = &sockets->listeners.list[i];
+		struct report_socket *socket = &ret->sockets[ret->n_sockets];
+
+		if (!listener->counts || listener->fd < 0)
+			continue;
+		assert(ret->n_sockets < PROTOCOL_SOCKETS_MAX);
+		*socket = (struct report_socket){
+			.cookie = listener->cookie,
+			.inode = listener->inode,
+			.endpoint = listener->endpoint,
+			.own = listener->own,
+		};
+		strcpy(socket->address, listener->address.text);
+		listener->told = true;
+		ret_fds[ret->n_sockets++] = listener->fd;
+	}
+	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
+	ret->n_strangers = sockets->n_strangers;
+}
+
+void sockets_release(struct sockets *sockets, uint32_t serial)
+{
+	for (size_t i = sockets->listeners.n; i-- > 0;)
+		if (roster_may_go(&sockets->listeners.list[i], serial))
+			listeners_release(&sockets->listeners, i);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+void sockets_close(struct sockets *sockets)
+{
+	stop_looking(sockets);
+	sockets->closed = true;
+	sockets_release(sockets, 0);
+	listeners_close(&sockets->listeners);
+}
+
+void sockets_check_gone(struct sockets *sockets)
+{
+	int n;
+
+	if (!sockets->watch.active)
+		return;
+	n = holders_count(sockets->processes, &sockets->listeners);
+	if (n < 0)
+		log_warning("look for listeners: %s", strerror(-n));
+	if (n != 0)
+		return;
+	timer_stop(&sockets->watch);
+	sockets->handlers->on_gone(sockets->userdata);
+}
+
+static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sockets *sockets = userdata;
+
+	(void)source;
+	(void)usec;
+	sockets_check_gone(sockets);
+	if (sockets->watch.active)
+		timer_again(&sockets->watch, sockets->event, on_watch, sockets);
+	return 0;
+}
+
+void sockets_watch_gone(struct sockets *sockets)
+{
+	timer_begin(&sockets->watch);
+	timer_again(&sockets->watch, sockets->event, on_watch, sockets);
+}
+
+void sockets_watch_stop(struct sockets *sockets)
+{
+	timer_stop(&sockets->watch);
+}
+
+void sockets_shut(struct sockets *sockets)
+{
+	struct error err;
+
+	timer_stop(&sockets->watch);
+	if (holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
+		log_error("%s", err.text);
+}
+
+/* ---- making and ending ---------------------------------------------------------------------- */
+
+static bool names_descriptors(const struct launch_spec *spec)
+{
+	return expand_uses_fds(spec->argv) || expand_uses_fds(spec->environment);
+}
+
+static void close_given(struct sockets *sockets)
+{
+	for (size_t i = 0; i < sockets->n_given; i++)
+		close(sockets->given[i]);
+	sockets->n_given = 0;
+}
+
+int sockets_new(sd_event *event, const struct launch_spec *spec, struct processes *processes,
+		const int *given, const struct sockets_handlers *handlers, void *userdata,
+		struct sockets **ret, struct error *err)
+{
+	cleanup(sockets_free) struct sockets *sockets = calloc(1, sizeof(*sockets));
+	int r;
+
+	for (size_t i = 0; given && i < spec->n_listen; i++)
+		if (!sockets)
+			close(given[i]);
+		else
+			sockets->given[sockets->n_given++] = given[i];
+	if (!sockets)
+		return error_set(err, -ENOMEM, "sockets");
+	sockets->event = sd_event_ref(event);
+	sockets->spec = spec;
+	sockets->processes = processes;
+	sockets->handlers = handlers;
+	sockets->userdata = userdata;
+	sockets->named = names_descriptors(spec);
+	sockets->serial = 1;
+	if (!passes(spec))
+		close_given(sockets);
+	if (spec->mode != SOCKETS_INHERIT && spec->n_listen > 0) {
+		r = finder_new(spec, processes, &sockets->finder, err);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(sockets);
+	return 0;
+}
+
+void sockets_free(struct sockets *sockets)
+{
+	if (!sockets)
+		return;
+	timer_done(&sockets->look);
+	timer_done(&sockets->listen);
+	timer_done(&sockets->watch);
+	close_given(sockets);
+	listeners_close(&sockets->listeners);
+	finder_free(sockets->finder);
+	sd_event_unref(sockets->event);
+	free(sockets);
+}
