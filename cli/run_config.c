@@ -134,6 +134,24 @@ static int put_drain(json_t *service, const struct cli_run_options *options, str
 	return r;
 }
 
+/* Options that are a key of the service each. */
+static int put_words(json_t *service, const struct cli_run_options *options, struct error *err)
+{
+	const struct {
+		const char *key, *value;
+	} words[] = {
+		{"mode", options->mode},
+		{"steering", options->steering},
+		{"hold", options->hold},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i].value)
+			r = put_text(service, words[i].key, words[i].value, err);
+	return r;
+}
+
 static int put_service(json_t *service, const struct cli_run_options *options,
 		       const char *directory, char *const *command, struct error *err)
 {
@@ -155,6 +173,8 @@ static int put_service(json_t *service, const struct cli_run_options *options,
 	if (r == 0 && options->instances &&
 	    json_object_set_new(service, "instances", json_integer(options->instances)) < 0)
 		r = error_set(err, -ENOMEM, "instances");
+	if (r == 0)
+		r = put_words(service, options, err);
 	if (r == 0)
 		r = put_environment(service, options, err);
 	if (r == 0)

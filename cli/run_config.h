@@ -26,6 +26,9 @@ struct cli_run_options {
 	bool notify;
 	bool nonblocking;
 	unsigned instances;
+	const char *mode;     /* "auto", "inherit", "native", "transparent" */
+	const char *steering; /* "auto", "ebpf", "cbpf", "hash" */
+	const char *hold;     /* duration */
 	const char *service;
 	const char *drain_signal;
 	const char *drain_timeout;

@@ -110,7 +110,7 @@ static bool same_text(const char *a, const char *b)
 
 static bool same_listen(const struct service_config *a, const struct service_config *b)
 {
-	if (a->n_listen != b->n_listen || a->backlog != b->backlog ||
+	if (a->n_listen != b->n_listen || a->mode != b->mode || a->backlog != b->backlog ||
 	    a->nonblocking != b->nonblocking)
 		return false;
 	/* Also in the same order: it is the order in which the sockets are passed. */

@@ -23,6 +23,7 @@
 #include "common/address.h"
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/protocol.h"
 
 #define CONFIG_FILE_MAX      (1024 * 1024)
 #define CONFIG_SERVICES_MAX  256
@@ -58,19 +59,54 @@ struct rollout_config {
 	uint64_t settle_timeout_ms; /* "2s": how long the old one may take to empty its queue */
 };
 
+enum drain_wait {
+	/*
+	 * "exit", the default: the instance leaves the group and is told to drain by the signal; it
+	 * is over when it has no connections or has exited.
+	 */
+	DRAIN_WAIT_EXIT,
+	/*
+	 * "connections", for servers that cannot drain: new connections are steered away, nothing
+	 * is sent and nothing closed until its connections have ended; then it is stopped.
+	 */
+	DRAIN_WAIT_CONNECTIONS,
+};
+
 struct drain_config {
+	enum drain_wait wait;
+	/* Connections without a byte in either direction for so long are not waited for. 0: all */
+	uint64_t idle_timeout_ms;
 	int signal;                /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
 	uint64_t timeout_ms;       /* "30s" */
 	uint64_t kill_timeout_ms;  /* "5s" */
 	uint64_t leave_timeout_ms; /* "1s": then listening sockets are shut down */
 };
 
+/* What a service asks of the steering; see steer.h for the tiers. */
+enum steering_choice {
+	STEERING_AUTO, /* the highest tier that works here */
+	STEERING_EBPF,
+	STEERING_CBPF,
+	STEERING_HASH,
+};
+
+/* What to do where something in the group replaces baton's program. */
+enum drift_choice {
+	DRIFT_REPAIR, /* attach ours again, and say so */
+	DRIFT_REPORT, /* only say so */
+};
+
 struct service_config {
 	char *name;
 	char **command; /* NULL-terminated, at least one */
 	struct address listen[CONFIG_LISTEN_MAX];
-	size_t n_listen;  /* at least one */
-	int backlog;      /* 4096 */
+	size_t n_listen;               /* at least one */
+	enum socket_mode mode;         /* "auto" */
+	enum steering_choice steering; /* "auto" */
+	bool sticky;                   /* false; true: a bucket by the source address alone */
+	uint64_t hold_ms;              /* "0": connections that nothing can take are refused */
+	enum drift_choice drift;       /* "repair" */
+	int backlog;                   /* 4096 */
 	bool nonblocking; /* the sockets are passed with O_NONBLOCK set; false, as under systemd */
 	uint32_t instances;
 
@@ -129,7 +165,13 @@ struct service_config *service_config_copy(const struct service_config *service)
 void service_config_free(struct service_config *service);
 DEFINE_CLEANUP(struct service_config *, service_config_free);
 
-/* Would a rollout be needed to go from @a to @b? (Everything but policies is compared.) */
+/*
+ * Would no rollout be needed to go from @a to @b? What is compared is what a generation is made of:
+ * name, command, listen, mode, backlog, nonblocking, instances, user, group, directory and the
+ * environment with its file. Not compared are policies, which count as soon as they are known:
+ * health, rollout, drain, hold, drift. Nor are steering and sticky: they belong to the open
+ * endpoints, and no rollout changes those; who reloads must look at them by itself.
+ */
 bool service_config_same_release(const struct service_config *a, const struct service_config *b);
 
 /* "SIGTERM" or "TERM" -> SIGTERM; 0 where there is no such signal. And back: "SIGTERM", "none". */

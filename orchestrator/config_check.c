@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,10 @@
 #include "orchestrator/vector.h"
 
 _Static_assert(CONFIG_LISTEN_MAX <= UINT8_MAX, "config_draft.listen_index");
+
+/* "{fds:", 15 bytes, "}" (agent/expand.h), with the NUL. */
+#define PLACEHOLDER_MAX    22
+#define VARIABLE_SHOWN_MAX 128
 
 /* ---- health --------------------------------------------------------------------------------- */
 
@@ -144,6 +149,131 @@ static int check_account(struct config_reading *reading, const char *path,
 	return 0;
 }
 
+/* ---- sockets and steering ------------------------------------------------------------------- */
+
+static bool passes_sockets(const struct service_config *service)
+{
+	return service->mode != SOCKETS_NATIVE && service->mode != SOCKETS_TRANSPARENT;
+}
+
+static void check_sockets(struct config_reading *reading, const char *path,
+			  const struct service_config *service)
+{
+	bool cbpf = service->steering == STEERING_CBPF, hash = service->steering == STEERING_HASH;
+	const char *tier = cbpf ? "cbpf" : "hash";
+	char key_path[CONFIG_JSON_PATH_MAX];
+
+	if ((cbpf || hash) && service->mode == SOCKETS_TRANSPARENT) {
+		config_path(path, "mode", key_path);
+		config_mistake(reading, key_path,
+			       "\"transparent\" needs the ebpf tier, but \"steering\" is \"%s\": "
+			       "leave \"steering\" out, or use \"native\" where the server shares "
+			       "its port itself",
+			       tier);
+	}
+	if ((cbpf || hash) && service->hold_ms > 0) {
+		config_path(path, "hold", key_path);
+		config_mistake(reading, key_path,
+			       "needs the ebpf tier, but \"steering\" is \"%s\": leave one of them "
+			       "out",
+			       tier);
+	}
+	if (hash && service->sticky) {
+		config_path(path, "sticky", key_path);
+		config_mistake(reading, key_path,
+			       "needs the ebpf or the cbpf tier, but \"steering\" is \"hash\": "
+			       "leave one of them out");
+	}
+	if (service->nonblocking && !passes_sockets(service)) {
+		config_path(path, "nonblocking", key_path);
+		config_mistake(reading, key_path,
+			       "is for sockets that are passed, but with \"mode\" \"%s\" none is: "
+			       "leave it out",
+			       socket_mode_name(service->mode));
+	}
+}
+
+/*
+ * The first {fd} or {fds:SEP} of @text, as agent/expand.h takes them, in @ret; NULL where there is
+ * none.
+ */
+static const char *find_placeholder(const char *text, char ret[static PLACEHOLDER_MAX])
+{
+	for (; (text = strchr(text, '{')); text++) {
+		size_t n = strcspn(text, "}") + 1;
+		bool fits = text[n - 1] == '}' && n < PLACEHOLDER_MAX;
+
+		if (!fits || (strncmp(text, "{fd}", 4) != 0 && strncmp(text, "{fds:", 5) != 0))
+			continue;
+		memcpy(ret, text, n);
+		ret[n] = '\0';
+		return ret;
+	}
+	return NULL;
+}
+
+static void placeholder_mistake(struct config_reading *reading, const char *path, const char *what,
+				const char *of, const struct service_config *service)
+{
+	config_mistake(reading, path,
+		       "\"%s\"%s%s%s stands for sockets that are passed, but with \"mode\" \"%s\" "
+		       "none is: leave it out, or use \"inherit\" or \"auto\"",
+		       what, of ? " of \"" : "", of ? of : "", of ? "\"" : "",
+		       socket_mode_name(service->mode));
+}
+
+/* Nothing is set over "environment", so what it sets is in the whole one as it stands there. */
+static bool is_from_environment(const struct service_config *service, const char *entry)
+{
+	for (size_t i = 0; service->environment[i]; i++)
+		if (strcmp(service->environment[i], entry) == 0)
+			return true;
+	return false;
+}
+
+static void check_variable(struct config_reading *reading, const char *path,
+			   const struct service_config *service, const char *entry)
+{
+	char key_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	char placeholder[PLACEHOLDER_MAX], name[VARIABLE_SHOWN_MAX];
+	size_t n = strcspn(entry, "=");
+
+	if (!find_placeholder(entry + n, placeholder))
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)n, entry);
+	if (is_from_environment(service, entry)) {
+		config_path(path, "environment", key_path);
+		config_path(key_path, name, item_path);
+		placeholder_mistake(reading, item_path, placeholder, NULL, service);
+	} else {
+		config_path(path,
+			    service->environment_file ? "environment_file" : "environment_inherit",
+			    item_path);
+		placeholder_mistake(reading, item_path, placeholder, name, service);
+	}
+}
+
+/* @environment is the whole one, NULL where it is not known. */
+static void check_placeholders(struct config_reading *reading, const char *path,
+			       const struct config_draft *draft, char *const *environment)
+{
+	char key_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	const struct service_config *service = &draft->service;
+	char placeholder[PLACEHOLDER_MAX];
+
+	if (passes_sockets(service))
+		return;
+	config_path(path, "command", key_path);
+	for (size_t i = 0; !draft->command_bad && service->command && service->command[i]; i++) {
+		if (!find_placeholder(service->command[i], placeholder))
+			continue;
+		config_path_index(key_path, i, item_path);
+		placeholder_mistake(reading, item_path, placeholder, NULL, service);
+	}
+	for (size_t i = 0; environment && environment[i]; i++)
+		check_variable(reading, path, service, environment[i]);
+}
+
 /* ---- files ---------------------------------------------------------------------------------- */
 
 /*
@@ -176,6 +306,7 @@ static int check_files(struct config_reading *reading, const char *path, struct 
 		config_path(path, "environment_file", key_path);
 		config_mistake(reading, key_path, "%s", err.text);
 	}
+	check_placeholders(reading, path, draft, environment);
 	/* Where would it be looked for? Without an answer to that, no second mistake. */
 	if (draft->command_bad || !program[0])
 		return 0;
@@ -256,8 +387,10 @@ int config_check_service(struct config_reading *reading, const char *path,
 {
 	int r = check_account(reading, path, &draft->service);
 
-	if (r == 0)
-		r = check_files(reading, path, draft);
+	if (r < 0)
+		return r;
+	check_sockets(reading, path, &draft->service);
+	r = check_files(reading, path, draft);
 	if (r == 0)
 		check_endpoints(reading, path, draft);
 	return r;

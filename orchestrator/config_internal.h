@@ -5,6 +5,7 @@
  *	config.c	files, the whole, copies
  *	config_read.c	values of each type, by tables of keys
  *	config_keys.c	the tables: which keys there are, and what each may be
+ *	config_policies.c	the same for "health", "rollout" and "drain"
  *	config_check.c	what needs more than one key, or the host
  *	config_signal.c	names of signals
  *
@@ -32,6 +33,7 @@ struct config_draft {
 	bool listen_is_text;                     /* "listen" is one string, not an array */
 	uint8_t listen_index[CONFIG_LISTEN_MAX]; /* place in the array of each good endpoint */
 	bool notify;                             /* health.notify is true */
+	bool drain_signal_given;
 	bool directory_bad, command_bad, environment_bad; /* mistakes there already */
 };
 
@@ -51,9 +53,13 @@ void config_mistake(struct config_reading *reading, const char *path, const char
 
 /* ---- config_read.c -------------------------------------------------------------------------- */
 
-/* One word of a choice. .instead: known, but refused with the hint to use that. */
+/*
+ * One word of a choice, and the value of the enum that it stands for. .instead: known, but refused
+ * with the hint to use that.
+ */
 struct config_word {
 	const char *word;
+	unsigned value;
 	const char *instead;
 };
 
@@ -94,12 +100,24 @@ config_reader config_read_text;         /* char *; not empty */
 config_reader config_read_bool;         /* bool */
 config_reader config_read_count;        /* uint32_t within min and max */
 config_reader config_read_duration;     /* uint64_t in ms within min and max */
-config_reader config_read_word;         /* checked to be one of .words; nothing is stored */
+config_reader config_read_word;         /* an enum: one of .words */
+config_reader config_read_ignored_word; /* checked to be one of .words */
 
 void config_wrong_type(struct config_reading *reading, const char *path, const char *expected,
 		       const json_t *value);
 
-/* ---- config_keys.c, config_check.c ---------------------------------------------------------- */
+/* ---- config_keys.c, config_policies.c, config_check.c --------------------------------------- */
+
+#define CONFIG_SECOND_MS 1000ULL
+#define CONFIG_MINUTE_MS (60 * CONFIG_SECOND_MS)
+#define CONFIG_HOUR_MS   (60 * CONFIG_MINUTE_MS)
+#define CONFIG_DAY_MS    (24 * CONFIG_HOUR_MS)
+
+/* Where a key of a service is stored. */
+#define DRAFT(member_) .offset = offsetof(struct config_draft, member_)
+
+/* The objects of these names; @object is the draft. */
+config_reader config_read_health, config_read_rollout, config_read_drain;
 
 /* Read one file's content into the drafts. */
 int config_read_root(struct config_reading *reading, json_t *root);

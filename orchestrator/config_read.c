@@ -283,31 +283,64 @@ int config_read_duration(struct config_reading *reading, const char *path, json_
 	return 0;
 }
 
+/* "a", "b" or "c": those that are not refused. */
+static void list_words(const struct config_word *words, char *ret, size_t size)
+{
+	size_t n = 0, left = 0;
+
+	ret[0] = '\0';
+	for (const struct config_word *word = words; word->word; word++)
+		left += !word->instead;
+	for (const struct config_word *word = words; word->word && n < size; word++) {
+		const char *after = left > 2 ? ", " : left == 2 ? " or " : "";
+
+		if (word->instead)
+			continue;
+		n += (size_t)snprintf(ret + n, size - n, "\"%s\"%s", word->word, after);
+		left--;
+	}
+}
+
+/* NULL, and a mistake, where @value is none of the words. */
+static const struct config_word *find_word(struct config_reading *reading, const char *path,
+					   json_t *value, const struct config_word *words)
+{
+	const char *text = json_string_value(value);
+	char accepted[128];
+
+	if (!text) {
+		config_wrong_type(reading, path, "a string", value);
+		return NULL;
+	}
+	for (const struct config_word *word = words; word->word; word++) {
+		if (strcmp(word->word, text) != 0)
+			continue;
+		if (!word->instead)
+			return word;
+		config_mistake(reading, path, "\"%s\" is not supported in this version; use \"%s\"",
+			       text, word->instead);
+		return NULL;
+	}
+	list_words(words, accepted, sizeof(accepted));
+	config_mistake(reading, path, "\"%s\" is unknown (expected %s)", text, accepted);
+	return NULL;
+}
+
 int config_read_word(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	const char *text = json_string_value(value);
-	char accepted[128] = "";
-	size_t n = 0;
+	const struct config_word *word = find_word(reading, path, value, key->words);
 
+	/* What gcc takes for an enum without negative values. */
+	if (word)
+		*(unsigned *)field(key, object) = word->value;
+	return 0;
+}
+
+int config_read_ignored_word(struct config_reading *reading, const char *path, json_t *value,
+			     const struct config_key *key, void *object)
+{
 	(void)object;
-	if (!text) {
-		config_wrong_type(reading, path, "a string", value);
-		return 0;
-	}
-	for (const struct config_word *word = key->words; word->word; word++) {
-		if (strcmp(word->word, text) == 0) {
-			if (word->instead)
-				config_mistake(
-					reading, path,
-					"\"%s\" is not supported in this version; use \"%s\"", text,
-					word->instead);
-			return 0;
-		}
-		if (!word->instead && n < sizeof(accepted))
-			n += (size_t)snprintf(accepted + n, sizeof(accepted) - n, "%s\"%s\"",
-					      n ? " or " : "", word->word);
-	}
-	config_mistake(reading, path, "\"%s\" is unknown (expected %s)", text, accepted);
+	(void)find_word(reading, path, value, key->words);
 	return 0;
 }

@@ -60,6 +60,9 @@ static void test_run_config_everything_is_carried_over(void **state)
 		.n_listen = 2,
 		.health = "/healthz",
 		.instances = 3,
+		.mode = "native",
+		.steering = "ebpf",
+		.hold = "5s",
 		.service = "web",
 		.drain_signal = "QUIT",
 		.drain_timeout = "30s",
@@ -79,9 +82,24 @@ static void test_run_config_everything_is_carried_over(void **state)
 		      "\"command\": [\"./server\", \"--flag\", \"a b\"],"
 		      "\"listen\": [\"127.0.0.1:1\", \"[::1]:2\"], \"directory\": \"/home/me\","
 		      "\"environment_inherit\": true, \"instances\": 3,"
+		      "\"mode\": \"native\", \"steering\": \"ebpf\", \"hold\": \"5s\","
 		      "\"environment\": {\"A\": \"\", \"B\": \"x=y\"},"
 		      "\"health\": {\"http\": \"/healthz\", \"start_timeout\": \"5s\"},"
 		      "\"drain\": {\"signal\": \"QUIT\", \"timeout\": \"30s\"}}}}");
+}
+
+/* What batond will refuse is passed on as it is: it says so in the words of a file's mistakes. */
+static void test_run_config_words_are_left_to_the_daemon(void **state)
+{
+	struct cli_run_options options = {
+		.listen = {":1"}, .n_listen = 1, .mode = "magic", .hold = "soon"};
+
+	(void)state;
+	assert_config(&options, "{\"source\": \"command line\", \"services\": {\"server\": {"
+				"\"command\": [\"./server\", \"--flag\", \"a b\"],"
+				"\"listen\": [\":1\"], \"directory\": \"/home/me\","
+				"\"environment_inherit\": true, \"mode\": \"magic\","
+				"\"hold\": \"soon\"}}}");
 }
 
 static void test_run_config_notify_is_a_boolean(void **state)
@@ -141,6 +159,8 @@ static void test_run_config_not_utf8_is_refused(void **state)
 	options.listen[0] = ":1";
 	options.drain_timeout = "\x80";
 	assert_refused(&options, server, "timeout: \"\x80\" is not UTF-8 text");
+	options.steering = "\x81";
+	assert_refused(&options, server, "steering: \"\x81\" is not UTF-8 text");
 }
 
 static void test_run_config_service_name_is_reduced_command(void **state)
@@ -177,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run_config_least_has_defaults_only),
 		cmocka_unit_test(test_run_config_everything_is_carried_over),
+		cmocka_unit_test(test_run_config_words_are_left_to_the_daemon),
 		cmocka_unit_test(test_run_config_notify_is_a_boolean),
 		cmocka_unit_test(test_run_config_without_listen_is_refused_with_example),
 		cmocka_unit_test(test_run_config_health_and_notify_exclude_each_other),
