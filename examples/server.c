@@ -176,10 +176,13 @@ static void take_sockets(void)
 	else
 		listeners[n_listeners++] = listen_on(option[LISTEN] ?: "127.0.0.1:8080");
 
-	/* A blocking accept() could stop everything: a connection can vanish from the queue. */
+	/*
+	 * A blocking accept() could stop everything: a connection can vanish from the queue. Where
+	 * a socket was only bound (steering "hash") it listens from here on.
+	 */
 	for (size_t i = 0; i < n_listeners; i++)
 		if (fcntl(listeners[i], F_SETFL, O_NONBLOCK) < 0 ||
-		    fcntl(listeners[i], F_SETFD, FD_CLOEXEC) < 0)
+		    fcntl(listeners[i], F_SETFD, FD_CLOEXEC) < 0 || listen(listeners[i], 4096) < 0)
 			die("listening socket");
 }
 

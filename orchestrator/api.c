@@ -60,6 +60,7 @@ struct exchange {
 	bool head;                 /* asked by HEAD: the answer without its body */
 	char service[SERVICE_MAX]; /* of the path */
 	const char *order;         /* of the path: its last word */
+	unsigned status;           /* of the answer where all is well */
 };
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -174,11 +175,30 @@ void api_set_heartbeat(struct api *api, uint64_t heartbeat_ms)
 	set_heartbeat(api);
 }
 
+/* ---- the query ------------------------------------------------------------------------------ */
+
+static const char *argument(const struct exchange *x, const char *name)
+{
+	return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+/* Plain decimal digits only: no sign, no space. */
+static bool parse_number(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
 /* ---- services ------------------------------------------------------------------------------- */
 
 static enum MHD_Result handle_list(const struct exchange *x)
 {
-	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
+	return api_send_json(x->connection, x->status, x->api->backend.list(x->api->userdata));
 }
 
 static enum MHD_Result handle_get(const struct exchange *x)
@@ -186,7 +206,22 @@ static enum MHD_Result handle_get(const struct exchange *x)
 	struct api_problem problem = {0};
 	json_t *json = x->api->backend.get(x->api->userdata, x->service, &problem);
 
-	return json ? api_send_json(x->connection, MHD_HTTP_OK, json)
+	return json ? api_send_json(x->connection, x->status, json)
+		    : api_send_problem(x->connection, &problem, NULL);
+}
+
+static enum MHD_Result handle_connections(const struct exchange *x)
+{
+	const char *text = argument(x, "limit");
+	uint64_t limit = API_CONNECTIONS_SHOWN;
+	struct api_problem problem = {0};
+	json_t *json;
+
+	if (text && (!parse_number(text, &limit) || limit > API_CONNECTIONS_SHOWN_MAX))
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
+				  "limit: not a number from 0 to %d", API_CONNECTIONS_SHOWN_MAX);
+	json = x->api->backend.connections(x->api->userdata, x->service, (size_t)limit, &problem);
+	return json ? api_send_json(x->connection, x->status, json)
 		    : api_send_problem(x->connection, &problem, NULL);
 }
 
@@ -226,7 +261,7 @@ static enum MHD_Result handle_order(const struct exchange *x)
 	}
 	answer = x->api->backend.order(x->api->userdata, x->service, x->order, body, &problem);
 	json_decref(body);
-	return answer ? api_send_json(x->connection, MHD_HTTP_ACCEPTED, answer)
+	return answer ? api_send_json(x->connection, x->status, answer)
 		      : api_send_problem(x->connection, &problem, NULL);
 }
 
@@ -266,23 +301,6 @@ static ssize_t on_stream_read(void *userdata, uint64_t position, char *buffer, s
 	stream->suspended = true;
 	MHD_suspend_connection(stream->connection);
 	return 0;
-}
-
-static const char *argument(const struct exchange *x, const char *name)
-{
-	return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
-/* Plain decimal digits only: no sign, no space. */
-static bool parse_seq(const char *text, uint64_t *ret)
-{
-	char *end;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	return errno == 0 && *end == '\0';
 }
 
 static const char *format_type(enum event_format format)
@@ -335,7 +353,7 @@ static enum MHD_Result handle_events(const struct exchange *x)
 	if (format == EVENT_FORMAT_SSE && !since_text)
 		since_text = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
 							 "Last-Event-ID");
-	if (since_text && !parse_seq(since_text, &since))
+	if (since_text && !parse_number(since_text, &since))
 		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
 				  "since: not a sequence number");
 	if (follow_text && !follow && strcmp(follow_text, "0") != 0)
@@ -354,7 +372,7 @@ static enum MHD_Result handle_events(const struct exchange *x)
 
 static enum MHD_Result handle_version(const struct exchange *x)
 {
-	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.version(x->api->userdata));
+	return api_send_json(x->connection, x->status, x->api->backend.version(x->api->userdata));
 }
 
 static enum MHD_Result handle_healthz(const struct exchange *x)
@@ -364,22 +382,26 @@ static enum MHD_Result handle_healthz(const struct exchange *x)
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-/* "*" stands for a service's name. */
+/* "*" stands for a service's name. An order that only begins is answered with 202. */
 static const struct route {
 	const char *method;
 	const char *pattern;
 	enum MHD_Result (*handle)(const struct exchange *x);
+	unsigned status;
 } routes[] = {
-	{"GET", "/v1/services", handle_list},
-	{"GET", "/v1/services/*", handle_get},
-	{"POST", "/v1/services/*/restart", handle_order},
-	{"POST", "/v1/services/*/upgrade", handle_order},
-	{"POST", "/v1/services/*/rollback", handle_order},
-	{"POST", "/v1/services/*/start", handle_order},
-	{"POST", "/v1/services/*/stop", handle_order},
-	{"GET", "/v1/events", handle_events},
-	{"GET", "/v1/version", handle_version},
-	{"GET", "/healthz", handle_healthz},
+	{"GET", "/v1/services", handle_list, MHD_HTTP_OK},
+	{"GET", "/v1/services/*", handle_get, MHD_HTTP_OK},
+	{"GET", "/v1/services/*/connections", handle_connections, MHD_HTTP_OK},
+	{"POST", "/v1/services/*/restart", handle_order, MHD_HTTP_ACCEPTED},
+	{"POST", "/v1/services/*/upgrade", handle_order, MHD_HTTP_ACCEPTED},
+	{"POST", "/v1/services/*/rollback", handle_order, MHD_HTTP_ACCEPTED},
+	{"POST", "/v1/services/*/start", handle_order, MHD_HTTP_ACCEPTED},
+	{"POST", "/v1/services/*/stop", handle_order, MHD_HTTP_ACCEPTED},
+	{"POST", "/v1/services/*/pause", handle_order, MHD_HTTP_OK},
+	{"POST", "/v1/services/*/resume", handle_order, MHD_HTTP_OK},
+	{"GET", "/v1/events", handle_events, MHD_HTTP_OK},
+	{"GET", "/v1/version", handle_version, MHD_HTTP_OK},
+	{"GET", "/healthz", handle_healthz, MHD_HTTP_OK},
 };
 
 static bool match(const char *pattern, const char *path, char service[static SERVICE_MAX])
@@ -413,6 +435,7 @@ static enum MHD_Result answer(struct exchange *x, const char *method)
 			continue;
 		if (strcmp(routes[i].method, x->head ? "GET" : method) == 0) {
 			x->order = strrchr(routes[i].pattern, '/') + 1;
+			x->status = routes[i].status;
 			return routes[i].handle(x);
 		}
 		allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method;
@@ -464,7 +487,7 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
 		announced =
 			MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
 		/* Not even worth reading. */
-		if (announced && parse_seq(announced, &size) && size > BODY_SWALLOWED)
+		if (announced && parse_number(announced, &size) && size > BODY_SWALLOWED)
 			return api_refuse(x.connection, MHD_HTTP_CONTENT_TOO_LARGE, 2,
 					  "the body is longer than %d bytes", API_BODY_MAX);
 		return MHD_YES;

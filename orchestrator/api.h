@@ -3,15 +3,19 @@
  * api: HTTP + JSON on the daemon's unix socket. The one module that uses libmicrohttpd (its epoll
  * mode, inside the daemon's event loop).
  *
- *	GET  /v1/services		 {"services": [ ... ]}
- *	GET  /v1/services/NAME		 one of them
- *	POST /v1/services/NAME/ORDER	 restart, upgrade, rollback, stop, start: 202 and
- *					 {"service", "order", "generation", "seq"}
- *	GET  /v1/events			 one JSON object a line; ?service=NAME, ?since=SEQ (default:
- *only what comes from now on; since=0: all that is kept), ?follow=1 keeps the connection open and
- *sends what comes; with "Accept: text/event-stream" as server-sent events, whose Last-Event-ID
- *stands in for a missing ?since GET  /v1/version		 {"name", "version", "pid"} GET
- * /healthz			 200 "ok\n"
+ *	GET  /v1/services			{"services": [ ... ]}
+ *	GET  /v1/services/NAME			one of them
+ *	GET  /v1/services/NAME/connections	?limit=N (default: API_CONNECTIONS_SHOWN)
+ *	POST /v1/services/NAME/ORDER		restart, upgrade, rollback, stop, start: 202,
+ *						and the order goes on; pause, resume: 200, and
+ *						it is done
+ *	GET  /v1/events				one JSON object a line (below)
+ *	GET  /v1/version			{"name", "version", "pid"}
+ *	GET  /healthz				200 "ok\n"
+ *
+ * Events: ?service=NAME, ?since=SEQ (default: only what comes from now on; 0: all that is kept);
+ * ?follow=1 keeps the connection open and sends what comes. With "Accept: text/event-stream" they
+ * are server-sent events, whose Last-Event-ID stands in for a missing ?since.
  *
  * HEAD is answered wherever GET is. Errors are problem documents (RFC 9457,
  * application/problem+json) with "title", "status", "detail" and "code", the exit status that the
@@ -42,6 +46,9 @@
 #define API_IDLE_S          30
 #define API_HEARTBEAT_MS    15000
 
+#define API_CONNECTIONS_SHOWN     1000
+#define API_CONNECTIONS_SHOWN_MAX 100000
+
 /* An error answer. .detail says what was expected where. What is left zero gets a default. */
 struct api_problem {
 	unsigned status;   /* HTTP; 500 */
@@ -57,6 +64,9 @@ struct api_problem {
 struct api_backend {
 	json_t *(*list)(void *userdata); /* {"services": [ ... ]} */
 	json_t *(*get)(void *userdata, const char *service, struct api_problem *problem);
+	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit. */
+	json_t *(*connections)(void *userdata, const char *service, size_t limit,
+			       struct api_problem *problem);
 	/* @body is a JSON object, empty where the request had none; borrowed. */
 	json_t *(*order)(void *userdata, const char *service, const char *order, const json_t *body,
 			 struct api_problem *problem);

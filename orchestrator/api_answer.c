@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum MHD_Result api_send(struct MHD_Connection *connection, unsigned status, const char *type,
@@ -31,19 +32,39 @@ enum MHD_Result api_send_text(struct MHD_Connection *connection, unsigned status
 		MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY));
 }
 
+/* @json as text with a newline behind it, from malloc(3). */
+static char *dump_line(const json_t *json, size_t *ret_length)
+{
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	size_t length = text ? strlen(text) : 0;
+	char *line = text ? realloc(text, length + 2) : NULL;
+
+	if (!line) {
+		free(text);
+		return NULL;
+	}
+	strcpy(line + length, "\n");
+	*ret_length = length + 1;
+	return line;
+}
+
+/* Answers can be many megabytes (connections), so the text is handed over, not copied. */
 enum MHD_Result api_send_json(struct MHD_Connection *connection, unsigned status, json_t *json)
 {
-	cleanup_free char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-	cleanup_free char *line = NULL;
 	struct api_problem problem = {0};
+	struct MHD_Response *response;
+	size_t length = 0;
+	char *line = dump_line(json, &length);
 
 	json_decref(json);
-	if (!text || asprintf(&line, "%s\n", text) < 0) {
-		line = NULL;
+	if (!line) {
 		error_text(&problem.detail, 0, "the answer could not be made");
 		return api_send_problem(connection, &problem, NULL);
 	}
-	return api_send_text(connection, status, "application/json", NULL, line);
+	response = MHD_create_response_from_buffer(length, line, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		free(line);
+	return api_send(connection, status, "application/json", NULL, response);
 }
 
 static const char *status_title(unsigned status)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/checker.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,7 +44,10 @@ static int on_bind(void *userdata, const struct sockaddr *source)
 {
 	struct checker *c = userdata;
 
-	return steer_pin(c->target.steer, source, c->target.slot);
+	/* Where connections cannot be pinned whoever gets it answers: see steer.h. */
+	if (!steer_can(steer_tier(c->target.steer), STEER_CAN_PIN))
+		return 0;
+	return steer_pin(c->target.steer, source, c->asked.slot);
 }
 
 static void on_close(void *userdata, const struct sockaddr *source)
@@ -60,7 +64,7 @@ static int on_connected(void *userdata)
 	struct diag_listener listener;
 	int r;
 
-	r = diag_listener(c->context->diag, address_port(c->target.address), c->target.cookie,
+	r = diag_listener(c->context->diag, address_port(c->target.address), c->asked.cookie,
 			  &listener, NULL);
 	if (r < 0)
 		return r;
@@ -83,6 +87,16 @@ static const struct probe_callbacks callbacks = {
 	.on_done = on_done,
 };
 
+static int start_probe(struct checker *c, struct error *err)
+{
+	/* A probe that is not pinned, or to a slot that is another's by now, proves nothing. */
+	if (c->target.n_sockets == 0)
+		return error_text(err, -ENOENT, "nothing listens on %s", c->target.address->text);
+	c->asked = c->target.sockets[c->next++ % c->target.n_sockets];
+	return probe_start(c->context->prober, c->target.health, c->target.address, &callbacks, c,
+			   &c->probe, err);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct checker *c = userdata;
@@ -93,8 +107,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)usec;
 	if (!c->running || c->probe)
 		return 0;
-	if (probe_start(c->context->prober, c->target.health, c->target.address, &callbacks, c,
-			&c->probe, &err) < 0) {
+	if (start_probe(c, &err) < 0) {
 		snprintf(result.text, sizeof(result.text), "%s", err.text);
 		take_answer(c, &result);
 	}
@@ -111,6 +124,23 @@ void checker_start(struct checker *c, struct context *context, const struct chec
 	c->on_answer = on_answer;
 	c->userdata = userdata;
 	c->running = true;
+	schedule(c, 0);
+}
+
+void checker_retarget(struct checker *c, const struct checker_socket *sockets, size_t n)
+{
+	bool found = false;
+
+	if (!c->running)
+		return;
+	if (n > 0)
+		memcpy(c->target.sockets, sockets, n * sizeof(*sockets));
+	c->target.n_sockets = n;
+	for (size_t k = 0; k < n; k++)
+		found |= sockets[k].slot == c->asked.slot && sockets[k].cookie == c->asked.cookie;
+	if (found || !c->probe)
+		return;
+	probe_cancel(TAKE_PTR(c->probe));
 	schedule(c, 0);
 }
 

@@ -12,19 +12,26 @@
 #include <systemd/sd-event.h>
 
 #include "common/address.h"
+#include "common/protocol.h"
 #include "orchestrator/config.h"
 #include "orchestrator/context.h"
 #include "orchestrator/health.h"
 #include "orchestrator/probe.h"
 #include "orchestrator/steer.h"
 
+struct checker_socket {
+	uint16_t slot;
+	uint64_t cookie;
+};
+
 struct checker_target {
 	const char *service;                /* for messages */
 	const struct health_config *health; /* what to ask, and how often */
 	const struct address *address;      /* the shared one */
 	struct steer *steer;                /* of that address */
-	uint16_t slot;                      /* the instance's there */
-	uint64_t cookie;                    /* of its listening socket */
+	/* The instance's listening sockets there; each probe goes to the next one. */
+	struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
+	size_t n_sockets; /* 0: each answer is that nothing listens */
 };
 
 struct checker {
@@ -35,6 +42,8 @@ struct checker {
 	void *userdata;
 
 	bool running;
+	size_t next;                 /* of target.sockets: which one is asked next */
+	struct checker_socket asked; /* by the probe that is under way */
 	struct health health;
 	struct probe_result last; /* the latest answer */
 	uint64_t last_ms;         /* when, CLOCK_MONOTONIC; 0: there has been none */
@@ -51,6 +60,12 @@ void checker_start(struct checker *checker, struct context *context,
 		   void (*on_answer)(void *userdata, const struct probe_result *result,
 				     bool changed),
 		   void *userdata);
+
+/*
+ * The sockets are others now. A probe under way to one that is no longer there is given up and made
+ * again at once; the verdict stays. Does nothing if stopped.
+ */
+void checker_retarget(struct checker *checker, const struct checker_socket *sockets, size_t n);
 
 /* The server is another one now: forget the verdict and probe at once. Does nothing if stopped. */
 void checker_restart(struct checker *checker);

@@ -9,21 +9,23 @@
 
 #include "common/paths.h"
 #include "orchestrator/cgroup.h"
-#include "orchestrator/diag.h"
+#include "common/diag.h"
 #include "orchestrator/events.h"
 #include "orchestrator/inspect.h"
 #include "orchestrator/probe.h"
 #include "orchestrator/state.h"
+#include "orchestrator/tiers.h"
 
 struct context {
 	sd_event *event;
 	struct paths paths;
-	char cgroup_base[CGROUP_PATH_MAX];
+	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
 	char agent_program[PATHS_MAX];
 	struct state *state;
 	struct events *events;
 	struct diag *diag;
 	struct prober *prober;
+	struct tiers tiers;      /* what works here */
 	struct inspect *inspect; /* NULL: the kernel cannot tell, see inspect.h */
 	uint32_t last_rollout;   /* number of the last rollout of any service */
 };

@@ -9,8 +9,10 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "orchestrator/api.h"
+#include "orchestrator/connection_list.h"
 #include "orchestrator/service.h"
 #include "orchestrator/status.h"
 
@@ -74,6 +76,41 @@ static json_t *api_get(void *userdata, const char *service, struct api_problem *
 	return s ? status_service(s) : NULL;
 }
 
+static json_t *api_connections(void *userdata, const char *service, size_t limit,
+			       struct api_problem *problem)
+{
+	struct service *s = find_or_refuse(userdata, service, problem);
+	json_t *json = s ? connection_list(s, limit, &problem->detail) : NULL;
+
+	if (s && !json) {
+		problem->status = 500;
+		problem->code = 1;
+		problem->title = "Cannot look at the connections";
+	}
+	return json;
+}
+
+/* "pause" and "resume" are done at once. */
+static json_t *pause_order(struct service *s, bool on, struct api_problem *problem)
+{
+	char limit[DURATION_TEXT_MAX], what[96];
+
+	if (service_pause(s, on, &problem->detail) < 0) {
+		problem->status = 409;
+		problem->code = 1;
+		problem->title = on ? "Cannot pause" : "Cannot resume";
+		return NULL;
+	}
+	if (on)
+		snprintf(what, sizeof(what), "new connections wait, up to %s each",
+			 duration_format(service_hold_ms(s), limit));
+	else
+		snprintf(what, sizeof(what), "new connections are served");
+	service_event(s, on ? "paused" : "resumed", json_pack("{s:s}", "message", what));
+	return json_pack("{s:s, s:b, s:o}", "service", s->config->name, "paused", s->paused,
+			 "message", json_sprintf("%s: %s", on ? "paused" : "resumed", what));
+}
+
 static json_t *api_order(void *userdata, const char *service, const char *order, const json_t *body,
 			 struct api_problem *problem)
 {
@@ -83,7 +120,11 @@ static json_t *api_order(void *userdata, const char *service, const char *order,
 	struct run *run = NULL;
 	json_t *json;
 
-	if (!s || service_order(s, order, body, &run, problem) < 0)
+	if (!s)
+		return NULL;
+	if (strcmp(order, "pause") == 0 || strcmp(order, "resume") == 0)
+		return pause_order(s, order[0] == 'p', problem);
+	if (service_order(s, order, body, &run, problem) < 0)
 		return NULL;
 	json = run_json(run);
 	json_object_set_new(json, "service", json_string(service));
@@ -102,6 +143,7 @@ static json_t *api_version(void *userdata)
 static const struct api_backend backend = {
 	.list = api_list,
 	.get = api_get,
+	.connections = api_connections,
 	.order = api_order,
 	.version = api_version,
 };

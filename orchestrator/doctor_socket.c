@@ -16,7 +16,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "orchestrator/anchor.h"
-#include "orchestrator/diag.h"
+#include "common/diag.h"
 
 #define PATIENCE_MS 1000
 

@@ -11,7 +11,7 @@
 	     i++)
 
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
-		   struct release *release, struct steer *const *endpoints,
+		   struct release *release, const struct wiring *wiring,
 		   const struct instance_callbacks *callbacks, void *userdata,
 		   struct generation **ret, struct error *err)
 {
@@ -31,7 +31,7 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 	for (uint32_t k = 0; k < config->instances; k++) {
 		g->instances[k].context = context;
 		g->instances[k].config = config;
-		g->instances[k].endpoints = endpoints;
+		g->instances[k].wiring = wiring;
 		g->instances[k].callbacks = callbacks;
 		g->instances[k].userdata = userdata;
 		g->instances[k].generation = number;
@@ -42,7 +42,7 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 }
 
 int generation_adopt(struct context *context, const struct service_config *config,
-		     struct adopt_agent *const *agents, size_t n, struct steer *const *endpoints,
+		     struct adopt_agent *const *agents, size_t n, const struct wiring *wiring,
 		     const struct instance_callbacks *callbacks, void *userdata,
 		     struct generation **ret, struct error *err)
 {
@@ -56,8 +56,8 @@ int generation_adopt(struct context *context, const struct service_config *confi
 		return error_set(err, n > CONFIG_INSTANCES_MAX ? -E2BIG : -ENOMEM, "adopt");
 	}
 	copy->instances = (uint32_t)n;
-	r = generation_new(context, agents[0]->hello.generation, copy, release, endpoints,
-			   callbacks, userdata, ret, err);
+	r = generation_new(context, agents[0]->hello.generation, copy, release, wiring, callbacks,
+			   userdata, ret, err);
 	if (r >= 0)
 		(*ret)->adopted = true;
 	for (size_t k = 0; r >= 0 && k < n; k++)
@@ -97,6 +97,24 @@ void generation_check(struct generation *g)
 {
 	for_each_instance (i, g)
 		instance_check(i);
+}
+
+void generation_uncheck(struct generation *g)
+{
+	for_each_instance (i, g)
+		instance_uncheck(i);
+}
+
+void generation_release_leftovers(struct generation *g)
+{
+	for_each_instance (i, g)
+		instance_release_leftovers(i);
+}
+
+void generation_release_unused(struct generation *g)
+{
+	for_each_instance (i, g)
+		instance_release_unused(i);
 }
 
 void generation_steady(struct generation *g, bool on)
@@ -207,33 +225,103 @@ int generation_live(struct generation *g, uint64_t *ret)
 	return 0;
 }
 
-uint32_t generation_serving(const struct generation *g)
+int generation_busy(struct generation *g, uint64_t idle_ms, uint64_t *ret)
 {
-	uint32_t mask = 0;
+	*ret = 0;
+	for_each_instance (i, g) {
+		uint64_t busy;
+		int r = instance_busy(i, idle_ms, &busy);
 
-	_Static_assert(CONFIG_INSTANCES_MAX <= 32, "one bit each");
-	for (size_t k = 0; k < g->n_instances; k++)
+		if (r < 0)
+			return r;
+		*ret += busy;
+	}
+	return 0;
+}
+
+int generation_count(struct generation *g, struct hooks_count *ret)
+{
+	*ret = (struct hooks_count){};
+	for_each_instance (i, g) {
+		struct hooks_count count;
+		int r = instance_count(i, &count);
+
+		if (r < 0)
+			return r;
+		ret->accepted += count.accepted;
+		ret->live += count.live;
+		ret->closed += count.closed;
+		ret->reset += count.reset;
+	}
+	return 0;
+}
+
+const char *generation_mode(const struct generation *g)
+{
+	const char *mode = NULL;
+
+	for_each_instance (i, g)
+		if (!mode)
+			mode = instance_mode(i);
+	return mode;
+}
+
+uint64_t generation_version(const struct generation *g)
+{
+	uint64_t version = 0;
+
+	_Static_assert(CONFIG_INSTANCES_MAX <= 32, "one bit each, below the sum of the versions");
+	for (size_t k = 0; k < g->n_instances; k++) {
+		version += (uint64_t)g->instances[k].sockets_version << 32;
 		if (instance_is_serving(&g->instances[k]))
-			mask |= UINT32_C(1) << k;
-	return mask;
+			version |= UINT64_C(1) << k;
+	}
+	return version;
+}
+
+size_t generation_serving(const struct generation *g)
+{
+	size_t n = 0;
+
+	for_each_instance (i, g)
+		n += instance_is_serving(i);
+	return n;
 }
 
 bool generation_is_named(const struct generation *g)
 {
 	for_each_instance (i, g)
-		for (size_t k = 0; k < i->config->n_listen; k++)
-			if (i->sockets[k].joined &&
-			    steer_names(i->endpoints[k], i->sockets[k].slot))
+		for (size_t k = 0; k < i->sockets.n; k++)
+			if (steer_names(i->wiring->endpoints[i->sockets.list[k].endpoint],
+					i->sockets.list[k].slot))
 				return true;
 	return false;
 }
 
-size_t generation_slots(const struct generation *g, size_t endpoint, uint16_t *ret, size_t max)
+/* Divisible by every number up to 16, and close to it for the others. */
+#define INSTANCE_WEIGHT 720720
+
+static size_t instance_shares(const struct instance *i, size_t endpoint, struct table_share *ret,
+			      size_t max)
 {
 	size_t n = 0;
 
+	for (size_t k = 0; k < i->sockets.n && n < max; k++)
+		if (i->sockets.list[k].endpoint == endpoint)
+			ret[n++].slot = i->sockets.list[k].slot;
+	for (size_t k = 0; k < n; k++)
+		ret[k].weight = INSTANCE_WEIGHT / (uint32_t)n;
+	return n;
+}
+
+size_t generation_shares(const struct generation *g, size_t endpoint, struct table_share *ret,
+			 size_t max)
+{
+	size_t n = 0;
+
+	_Static_assert(INSTANCE_WEIGHT <= TABLE_WEIGHT_MAX, "a weight of table.h");
 	for_each_instance (i, g)
-		if (instance_is_serving(i) && n < max)
-			ret[n++] = i->sockets[endpoint].slot;
+		if (instance_is_serving(i))
+			n += instance_shares(i, endpoint, ret + n, max - n);
 	return n;
 }

@@ -16,6 +16,7 @@
 #include "orchestrator/context.h"
 #include "orchestrator/instance.h"
 #include "orchestrator/release.h"
+#include "orchestrator/table.h"
 
 struct generation {
 	uint32_t number;
@@ -29,11 +30,11 @@ struct generation {
 };
 
 /*
- * Takes over @config and @release, also on failure. @endpoints (one for each config->listen),
- * @callbacks and @userdata must outlive the generation. Nothing is started yet.
+ * Takes over @config and @release, also on failure. @wiring, @callbacks and @userdata must outlive
+ * the generation. Nothing is started yet.
  */
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
-		   struct release *release, struct steer *const *endpoints,
+		   struct release *release, const struct wiring *wiring,
 		   const struct instance_callbacks *callbacks, void *userdata,
 		   struct generation **ret, struct error *err);
 
@@ -43,7 +44,7 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
  * rollout, drain.
  */
 int generation_adopt(struct context *context, const struct service_config *config,
-		     struct adopt_agent *const *agents, size_t n, struct steer *const *endpoints,
+		     struct adopt_agent *const *agents, size_t n, const struct wiring *wiring,
 		     const struct instance_callbacks *callbacks, void *userdata,
 		     struct generation **ret, struct error *err);
 
@@ -56,6 +57,9 @@ int generation_start(struct generation *generation, struct error *err);
 
 /* Orders to every instance (see instance.h). */
 void generation_check(struct generation *generation);
+void generation_uncheck(struct generation *generation);
+void generation_release_unused(struct generation *generation);
+void generation_release_leftovers(struct generation *generation);
 void generation_steady(struct generation *generation, bool on);
 void generation_leave(struct generation *generation);
 void generation_stop(struct generation *generation);
@@ -76,13 +80,27 @@ bool generation_has_exited(const struct generation *generation);
 /* Sums over the instances; negative where the kernel could not be asked. */
 int generation_queued(struct generation *generation, uint32_t *ret);
 int generation_live(struct generation *generation, uint64_t *ret);
+int generation_busy(struct generation *generation, uint64_t idle_ms, uint64_t *ret);
+int generation_count(struct generation *generation, struct hooks_count *ret);
 
-/* One bit for each instance that is serving. */
-uint32_t generation_serving(const struct generation *generation);
+/* How its instances come by their sockets, as far as is known; NULL: not at all yet. */
+const char *generation_mode(const struct generation *generation);
+
+/*
+ * A number that is another one whenever a table computed from its slots would be: an instance
+ * serves or does not any more, or has got other sockets.
+ */
+uint64_t generation_version(const struct generation *generation);
+
+/* How many instances are serving. */
+size_t generation_serving(const struct generation *generation);
 
 /* Does the table that is published name one of its sockets? */
 bool generation_is_named(const struct generation *generation);
 
-/* The slots of its serving instances on endpoint @endpoint; returns how many. */
-size_t generation_slots(const struct generation *generation, size_t endpoint, uint16_t *ret,
-			size_t max);
+/*
+ * The slots of its serving instances on endpoint @endpoint, weighted so that each instance gets the
+ * same share, however many sockets it has. Returns how many.
+ */
+size_t generation_shares(const struct generation *generation, size_t endpoint,
+			 struct table_share *ret, size_t max);

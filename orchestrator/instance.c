@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "orchestrator/instance.h"
+#include "orchestrator/instance_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +12,6 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "orchestrator/anchor.h"
 
 /* How a crashed server is started again in steady state (see agent/lifecycle.h). */
 #define RESTART_MAX          5
@@ -20,17 +19,20 @@
 #define RESTART_DELAY_MS     100
 #define RESTART_DELAY_MAX_MS 5000
 
-#define LOST_POLL_MS      20 /* while it is expected to go */
-#define LOST_IDLE_POLL_MS 500
-#define KILL_WAIT_MS      2000
+#define KILL_WAIT_MS 2000
 
-static void changed(struct instance *i)
+/*
+ * Where a socket gets connections as soon as it listens, a server that leaves listen(2) to its
+ * parent has this long to get ready.
+ */
+#define LISTEN_DELAY_MS 1000
+
+void instance_changed(struct instance *i)
 {
 	i->callbacks->on_change(i->userdata);
 }
 
-static void __attribute__((format(printf, 3, 4)))
-note(struct instance *i, const char *event, const char *format, ...)
+void instance_note(struct instance *i, const char *event, const char *format, ...)
 {
 	char message[512];
 	va_list ap;
@@ -41,12 +43,10 @@ note(struct instance *i, const char *event, const char *format, ...)
 	i->callbacks->on_note(i->userdata, event, message);
 }
 
-static void stop_checks(struct instance *i);
-
-static void fail(struct instance *i, const char *reason)
+void instance_fail(struct instance *i, const char *reason)
 {
 	i->failed = true;
-	stop_checks(i);
+	instance_stop_checks(i);
 	if (!i->failure[0])
 		snprintf(i->failure, sizeof(i->failure), "%s", reason);
 }
@@ -59,170 +59,24 @@ void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 		snprintf(ret, size, "exited with status %d", i->exit_code);
 }
 
-/* ---- health checks -------------------------------------------------------------------------- */
-
-static void on_answer(void *userdata, const struct probe_result *result, bool new_verdict)
-{
-	struct instance *i = userdata;
-	const struct health *health = &i->checkers[0].health;
-
-	if (!result->ok && health->state == HEALTH_UNKNOWN)
-		note(i, "probe", "%s (instance %u)", result->text, i->index);
-	if (!new_verdict)
-		return;
-	if (health->state == HEALTH_UNHEALTHY)
-		note(i, "unhealthy", "%s (instance %u, %u in a row)", result->text, i->index,
-		     health->failures);
-	else
-		note(i, "healthy", "%s (instance %u, %u in a row)", result->text, i->index,
-		     health->successes);
-	changed(i);
-}
-
-/* Of the other endpoints: once accepted from is enough. */
-static void on_accept_answer(void *userdata, const struct probe_result *result, bool new_verdict)
-{
-	struct instance *i = userdata;
-
-	if (!result->ok)
-		note(i, "probe", "%s (instance %u)", result->text, i->index);
-	for (size_t k = 1; k < i->config->n_listen; k++)
-		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
-			checker_stop(&i->checkers[k]);
-	if (new_verdict)
-		changed(i);
-}
-
-static void check_endpoint(struct instance *i, size_t k)
-{
-	struct checker_target target = {
-		.service = i->config->name,
-		.health = k == 0 ? &i->config->health : &i->accept_check,
-		.address = &i->config->listen[k],
-		.steer = i->endpoints[k],
-		.slot = i->sockets[k].slot,
-		.cookie = i->sockets[k].cookie,
-	};
-
-	checker_start(&i->checkers[k], i->context, &target, k == 0 ? on_answer : on_accept_answer,
-		      i);
-}
-
-void instance_check(struct instance *i)
-{
-	if (i->checkers[0].running || i->leaving || i->stopping || i->failed)
-		return;
-	if (i->config->health.kind == HEALTH_NOTIFY)
-		return;
-	i->accept_check = (struct health_config){
-		.kind = HEALTH_CONNECT,
-		.interval_ms = i->config->health.interval_ms,
-		.timeout_ms = i->config->health.timeout_ms,
-		.healthy = 1,
-		.unhealthy = 1,
-	};
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		check_endpoint(i, k);
-}
-
-static void stop_checks(struct instance *i)
-{
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		checker_stop(&i->checkers[k]);
-}
-
-/* The server is another process now: what the last one answered counts no more. */
-static void restart_checks(struct instance *i)
-{
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		checker_restart(&i->checkers[k]);
-}
-
-bool instance_is_healthy(const struct instance *i)
-{
-	if (i->failed || i->pid == 0)
-		return false;
-	if (i->config->health.kind == HEALTH_NOTIFY)
-		return i->ready;
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].health.state != HEALTH_HEALTHY)
-			return false;
-	return true;
-}
-
-bool instance_is_unhealthy(const struct instance *i)
-{
-	return i->checkers[0].health.state == HEALTH_UNHEALTHY;
-}
-
-const struct probe_result *instance_last_answer(const struct instance *i)
-{
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
-			return &i->checkers[k].last;
-	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
-}
-
 bool instance_is_serving(const struct instance *i)
 {
-	if (i->failed || i->left || i->stopped || !i->joined)
+	if (i->failed || i->left || i->stopped || !i->joined || i->sockets.n == 0)
 		return false;
 	/* Without its agent a server goes on, but nobody starts it again. */
-	return !i->lost || cgroup_populated(i->cgroup) > 0;
+	return !i->lost || instance_populated(i) > 0;
 }
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
-static int join_socket(struct instance *i, size_t index, const struct report_socket *socket, int fd,
-		       struct error *err)
-{
-	struct instance_socket *s = &i->sockets[index];
-	bool drift = false;
-	int r;
-
-	if (strcmp(socket->address, i->config->listen[index].text) != 0)
-		return error_text(err, -EBADMSG, "the agent's socket %zu is for %s, not for %s",
-				  index, socket->address, i->config->listen[index].text);
-	if (anchor_cookie(fd) != socket->cookie)
-		return error_text(err, -EBADMSG, "the agent's socket %zu is not the one it names",
-				  index);
-	r = steer_join(i->endpoints[index], fd, &s->slot, &drift, err);
-	if (r < 0)
-		return r;
-	s->cookie = socket->cookie;
-	s->joined = true;
-	if (drift)
-		note(i, "drift", "the program of %s's group had been replaced; put right",
-		     i->config->listen[index].text);
-	return 0;
-}
-
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
-	struct error err;
-
 	i->state = report->state;
 	i->pid = report->pid;
 	i->ready = report->ready;
 	/* Where the server could not be started, the report that says why comes next. */
-	if (i->joined || i->failed || i->stopping || report->state >= AGENT_FAILED)
-		return;
-	if (report->n_sockets != i->config->n_listen || n_fds < report->n_sockets) {
-		char reason[96];
-
-		snprintf(reason, sizeof(reason),
-			 "the agent sent %zu sockets where %zu were expected", report->n_sockets,
-			 i->config->n_listen);
-		fail(i, reason);
-		return;
-	}
-	for (size_t k = 0; k < report->n_sockets; k++) {
-		if (join_socket(i, k, &report->sockets[k], fds[k], &err) < 0) {
-			fail(i, err.text);
-			return;
-		}
-	}
-	i->joined = true;
+	if (report->state < AGENT_FAILED)
+		instance_take_sockets(i, report, fds, n_fds);
 }
 
 static void on_started(struct instance *i, const struct report *report)
@@ -232,13 +86,41 @@ static void on_started(struct instance *i, const struct report *report)
 	i->pid = report->pid;
 	i->state = AGENT_RUNNING;
 	if (again)
-		note(i, "restarted", "instance %u runs again, pid %d", i->index, (int)i->pid);
-	restart_checks(i);
+		instance_note(i, "restarted", "instance %u runs again, pid %d", i->index,
+			      (int)i->pid);
+	instance_restart_checks(i);
+}
+
+/*
+ * The agent says in the report's text that the server could not bind its address: what can be done
+ * about that depends on what this daemon can do.
+ */
+static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
+			   size_t size)
+{
+	size_t n = (size_t)snprintf(ret, size, "%s: %s; ", how, what);
+
+	if (n >= size)
+		return;
+	ret += n;
+	size -= n;
+	if (!i->wiring->hooks)
+		snprintf(
+			ret, size,
+			"switch on its reuse-port option, have it take its socket from its "
+			"parent (LISTEN_FDS, {fd}), or run batond as root for mode \"transparent\"");
+	else if (i->config->mode == SOCKETS_NATIVE)
+		snprintf(ret, size, "switch on its reuse-port option, or use mode \"transparent\"");
+	else
+		snprintf(ret, size,
+			 "mode \"transparent\" makes it share exactly what \"listen\" declares "
+			 "(%s), nothing else",
+			 i->config->listen[0].text);
 }
 
 static void on_exited(struct instance *i, const struct report *report)
 {
-	char how[64];
+	char how[64], why[sizeof(i->failure)];
 
 	i->exit_code = report->exit_code;
 	i->exit_signal = report->exit_signal;
@@ -249,21 +131,22 @@ static void on_exited(struct instance *i, const struct report *report)
 	if (report->restarting) {
 		i->state = AGENT_DELAYING;
 		i->restarts++;
-		note(i, "exited", "instance %u %s; started again in %u ms", i->index, how,
-		     report->restart_ms);
+		instance_note(i, "exited", "instance %u %s; started again in %u ms", i->index, how,
+			      report->restart_ms);
 		return;
 	}
 	if (i->leaving || i->stopping)
 		return;
 	i->state = AGENT_FAILED;
-	note(i, "exited", "instance %u %s", i->index, how);
-	fail(i, how);
+	instance_note(i, "exited", "instance %u %s", i->index, how);
+	advise_sharing(i, how, report->text, why, sizeof(why));
+	instance_fail(i, report->text[0] ? why : how);
 }
 
 static void on_notify(struct instance *i, const struct report *report)
 {
 	if (report->ready && !i->ready)
-		note(i, "ready", "instance %u says READY=1", i->index);
+		instance_note(i, "ready", "instance %u says READY=1", i->index);
 	i->ready = report->ready;
 }
 
@@ -290,7 +173,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 		i->state = AGENT_FAILED;
 		i->pid = 0;
 		if (!i->leaving && !i->stopping)
-			fail(i, report->text);
+			instance_fail(i, report->text);
 		break;
 	case REPORT_LEFT:
 		i->left = true;
@@ -305,13 +188,14 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 		i->state = AGENT_STOPPED;
 		i->pid = 0;
 		break;
+	case REPORT_SOCKETS:
+		instance_take_sockets(i, report, fds, n_fds);
+		break;
 	case _REPORT_TYPE_COUNT:
 		break;
 	}
-	changed(i);
+	instance_changed(i);
 }
-
-static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata);
 
 static void on_lost(void *userdata)
 {
@@ -320,17 +204,15 @@ static void on_lost(void *userdata)
 	i->lost = true;
 	if (i->stopped)
 		return;
-	note(i, "agent-lost", "instance %u has lost its agent (pid %d)", i->index,
-	     (int)agentlink_pid(i->link));
+	instance_note(i, "agent-lost", "instance %u has lost its agent (pid %d)", i->index,
+		      (int)agentlink_pid(i->link));
 	/* A generation that has yet to prove itself must not begin without somebody to restart it.
 	 */
 	if (!i->steady && !i->leaving && !i->stopping)
-		fail(i, "its agent ended");
+		instance_fail(i, "its agent ended");
 	/* From here on only looking tells when the server's processes are gone. */
-	if (sd_event_add_time_relative(i->context->event, &i->leave_timer, CLOCK_MONOTONIC, 0, 1000,
-				       poll_lost, i) < 0)
-		log_error("%s: cannot watch an instance without agent", i->config->name);
-	changed(i);
+	instance_watch_lost(i);
+	instance_changed(i);
 }
 
 static const struct agentlink_callbacks link_callbacks = {
@@ -338,61 +220,9 @@ static const struct agentlink_callbacks link_callbacks = {
 	.on_lost = on_lost,
 };
 
-/* ---- without an agent ----------------------------------------------------------------------- */
+/* ---- orders ---------------------------------------------------------------------------------- */
 
-static bool still_listens(struct instance *i, size_t k)
-{
-	struct diag_listener listener;
-
-	return i->sockets[k].joined &&
-	       diag_listener(i->context->diag, address_port(&i->config->listen[k]),
-			     i->sockets[k].cookie, &listener, NULL) == 0;
-}
-
-static void check_left_without_agent(struct instance *i)
-{
-	bool late = clock_monotonic_ms() >= i->leave_deadline_ms;
-	bool open = false;
-
-	for (size_t k = 0; k < i->config->n_listen; k++) {
-		if (!still_listens(i, k))
-			continue;
-		open = true;
-		if (late &&
-		    diag_destroy_listener(i->context->diag, address_port(&i->config->listen[k]),
-					  i->sockets[k].cookie, NULL) == 0)
-			i->forced = true;
-	}
-	/* Past the deadline everything that can be done has been done. */
-	if (!open || late)
-		i->left = true;
-}
-
-static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct instance *i = userdata;
-
-	(void)usec;
-	if (i->leaving && !i->left)
-		check_left_without_agent(i);
-	if (cgroup_populated(i->cgroup) <= 0) {
-		i->pid = 0;
-		i->left = i->stopped = true;
-		fail(i, "its processes are gone");
-	} else if (i->stopping && clock_monotonic_ms() >= i->leave_deadline_ms) {
-		i->killed = true;
-		cgroup_kill(i->cgroup);
-	}
-	changed(i);
-	if (i->stopped)
-		return 0;
-	sd_event_source_set_time_relative(
-		source, (i->leaving || i->stopping ? LOST_POLL_MS : LOST_IDLE_POLL_MS) * 1000);
-	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-	return 0;
-}
-
-static void order(struct instance *i, const struct order *what)
+void instance_order(struct instance *i, const struct order *what)
 {
 	int r;
 
@@ -407,27 +237,29 @@ static void order(struct instance *i, const struct order *what)
 void instance_steady(struct instance *i, bool on)
 {
 	i->steady = on;
-	order(i, &(struct order){.type = ORDER_STEADY, .on = on});
+	instance_order(i, &(struct order){.type = ORDER_STEADY, .on = on});
 }
 
 void instance_leave(struct instance *i)
 {
 	const struct drain_config *drain = &i->config->drain;
+	/* A server that cannot drain is not asked to: its sockets are shut down at once. */
+	bool asked = drain->wait != DRAIN_WAIT_CONNECTIONS;
+	uint64_t timeout_ms = asked ? drain->leave_timeout_ms : 0;
+	int sig = asked ? drain->signal : 0;
 
 	if (i->leaving || i->stopped)
 		return;
 	i->leaving = true;
-	stop_checks(i);
+	instance_stop_checks(i);
 	if (i->lost) {
-		sd_event_source_set_time_relative(i->leave_timer, 0);
-		i->leave_deadline_ms = clock_monotonic_ms() + drain->leave_timeout_ms;
-		if (i->pid > 0 && cgroup_populated(i->cgroup) > 0)
-			kill(i->pid, drain->signal);
+		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
+		instance_signal_lost(i, sig);
 		return;
 	}
-	order(i, &(struct order){.type = ORDER_LEAVE,
-				 .signal = drain->signal,
-				 .timeout_ms = (uint32_t)drain->leave_timeout_ms});
+	instance_order(i, &(struct order){.type = ORDER_LEAVE,
+					  .signal = sig,
+					  .timeout_ms = (uint32_t)timeout_ms});
 }
 
 /*
@@ -437,36 +269,52 @@ void instance_leave(struct instance *i)
 void instance_stop(struct instance *i)
 {
 	const struct drain_config *drain = &i->config->drain;
-	int sig = i->leaving && drain->signal == SIGTERM ? 0 : SIGTERM;
+	bool told = i->leaving && drain->wait != DRAIN_WAIT_CONNECTIONS && drain->signal == SIGTERM;
+	int sig = told ? 0 : SIGTERM;
 
 	if (i->stopping || i->stopped)
 		return;
 	i->stopping = true;
-	stop_checks(i);
+	instance_stop_checks(i);
 	if (i->lost) {
-		sd_event_source_set_time_relative(i->leave_timer, 0);
-		i->leave_deadline_ms = clock_monotonic_ms() + drain->kill_timeout_ms;
-		if (sig && i->pid > 0 && cgroup_populated(i->cgroup) > 0)
-			kill(i->pid, sig);
+		instance_hurry_lost(i, clock_monotonic_ms() + drain->kill_timeout_ms);
+		instance_signal_lost(i, sig);
 		return;
 	}
-	order(i, &(struct order){.type = ORDER_STOP,
-				 .signal = sig,
-				 .timeout_ms = (uint32_t)drain->kill_timeout_ms});
+	instance_order(i, &(struct order){.type = ORDER_STOP,
+					  .signal = sig,
+					  .timeout_ms = (uint32_t)drain->kill_timeout_ms});
+}
+
+static void kill_all(struct instance *i)
+{
+	if (i->cgroup[0]) {
+		cgroup_kill(i->cgroup);
+		/* What SIGKILL leaves to do is the kernel's, and short: it can be removed then. */
+		if (cgroup_wait_empty(i->cgroup, KILL_WAIT_MS) < 0)
+			log_warning("%s: processes in %s survive SIGKILL", i->config->name,
+				    i->cgroup);
+		return;
+	}
+	/* Before the agent, whose descendants they are found as. */
+	if (i->processes)
+		processes_kill(i->processes);
+	else if (i->pid > 0)
+		kill(i->pid, SIGKILL);
 }
 
 void instance_kill(struct instance *i)
 {
 	if (i->stopped)
 		return;
-	stop_checks(i);
+	instance_stop_checks(i);
 	i->killed = true;
+	if (!i->cgroup[0])
+		kill_all(i);
 	if (!i->lost && i->link)
 		kill(agentlink_pid(i->link), SIGKILL);
-	cgroup_kill(i->cgroup);
-	/* What SIGKILL leaves to do is the kernel's, and short: the cgroup can be removed then. */
-	if (cgroup_wait_empty(i->cgroup, KILL_WAIT_MS) < 0)
-		log_warning("%s: processes in %s survive SIGKILL", i->config->name, i->cgroup);
+	if (i->cgroup[0])
+		kill_all(i);
 	unlink(i->socket_path);
 	i->stopped = i->left = true;
 	i->exit_code = 0;
@@ -490,6 +338,9 @@ static void fill_spec(const struct instance *i, const struct release *release,
 		.n_listen = c->n_listen,
 		.backlog = c->backlog,
 		.nonblocking = c->nonblocking,
+		.mode = c->mode,
+		.listen_later = !steer_can(i->wiring->tier, STEER_CAN_SHIFT),
+		.listen_delay_ms = LISTEN_DELAY_MS,
 		.executable = release->executable,
 		.argv = release->command,
 		.environment = release->environment,
@@ -498,36 +349,118 @@ static void fill_spec(const struct instance *i, const struct release *release,
 		.gid = c->gid,
 		.n_groups = c->n_groups,
 		.set_ids = c->set_ids,
-		.cgroup = (char *)i->cgroup,
+		.cgroup = i->cgroup[0] ? (char *)i->cgroup : NULL,
 		.restart_max = RESTART_MAX,
 		.restart_window_ms = RESTART_WINDOW_MS,
 		.restart_delay_ms = RESTART_DELAY_MS,
 		.restart_delay_max_ms = RESTART_DELAY_MAX_MS,
 	};
 	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
-	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_SOCKETS_MAX, "sockets fit");
+	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
 	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
 }
 
-static int start(struct instance *i, const struct release *release, struct error *err)
+/* Nothing runs in the cgroup yet. */
+static int hook(struct instance *i, struct error *err)
 {
-	struct launch_spec spec;
-	char leaf[PROTOCOL_NAME_MAX + 32];
+	enum socket_mode mode = i->config->mode;
+	bool share = mode == SOCKETS_AUTO || mode == SOCKETS_TRANSPARENT;
+	struct hooks *hooks = i->wiring->hooks;
 	int r;
 
-	snprintf(leaf, sizeof(leaf), "%s.%u.%u", i->config->name, i->generation, i->index);
+	if (!hooks || !i->cgroup[0])
+		return 0;
+	r = hooks_attach(hooks, i->cgroup, i->generation, i->index, share, err);
+	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
+		return r;
+	log_warning("%s: %s", i->config->name, err->text);
+	/* What is not needed for sure must not keep the instance from starting. */
+	if (share && hooks_attach(hooks, i->cgroup, i->generation, i->index, false, err) < 0)
+		log_warning("%s: its connections are not counted: %s", i->config->name, err->text);
+	return 0;
+}
+
+static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
+{
+	int r;
+
+	if (!i->context->cgroup_base[0])
+		return 0;
 	r = cgroup_create(i->context->cgroup_base, leaf, i->cgroup, &i->cgroup_id, err);
 	if (r < 0) {
 		i->cgroup[0] = '\0';
 		return r;
 	}
+	return hook(i, err);
+}
+
+/* Where the tier must know their order, the daemon itself makes the sockets that are passed. */
+static int make_sockets(struct instance *i, int fds[static CONFIG_LISTEN_MAX], size_t *ret_n,
+			struct error *err)
+{
+	const struct service_config *c = i->config;
+
+	*ret_n = 0;
+	if (!steer_can(i->wiring->tier, STEER_MAKES_SOCKETS) ||
+	    (c->mode != SOCKETS_AUTO && c->mode != SOCKETS_INHERIT))
+		return 0;
+	for (size_t k = 0; k < c->n_listen; k++) {
+		int r = steer_listen(i->wiring->endpoints[k], c->backlog, c->nonblocking, &fds[k],
+				     err);
+
+		if (r < 0)
+			return r;
+		++*ret_n;
+	}
+	return 0;
+}
+
+static int start_agent(struct instance *i, const struct release *release, struct error *err)
+{
+	struct launch_spec spec;
+	int fds[CONFIG_LISTEN_MAX];
+	size_t n;
+	int r;
+
+	fill_spec(i, release, &spec);
+	i->state = AGENT_STARTING;
+	r = make_sockets(i, fds, &n, err);
+	spec.sockets_given = n > 0;
+	if (r >= 0)
+		r = agentlink_start(i->context->event, i->context->agent_program, i->socket_path,
+				    &spec, n > 0 ? fds : NULL, &link_callbacks, i, &i->link, err);
+	for (size_t k = 0; k < n; k++)
+		close(fds[k]);
+	return r;
+}
+
+/* Who its processes are: those in its cgroup, or below its agent. */
+static int know_processes(struct instance *i, pid_t agent, struct error *err)
+{
+	int r = processes_new(i->cgroup[0] ? i->cgroup : NULL, agent, &i->processes);
+
+	return r < 0 ? error_set(err, r, "processes") : 0;
+}
+
+static int start(struct instance *i, const struct release *release, struct error *err)
+{
+	char leaf[PROTOCOL_NAME_MAX + 32];
+	int r;
+
+	snprintf(leaf, sizeof(leaf), "%s.%u.%u", i->config->name, i->generation, i->index);
 	if ((size_t)snprintf(i->socket_path, sizeof(i->socket_path), "%s/%s.sock",
 			     i->context->paths.agents_dir, leaf) >= sizeof(i->socket_path))
 		return error_text(err, -ENAMETOOLONG, "%s: path too long", leaf);
-	fill_spec(i, release, &spec);
-	i->state = AGENT_STARTING;
-	return agentlink_start(i->context->event, i->context->agent_program, i->socket_path, &spec,
-			       &link_callbacks, i, &i->link, err);
+	r = make_cgroup(i, leaf, err);
+	if (r >= 0)
+		r = start_agent(i, release, err);
+	if (r < 0)
+		return r;
+	r = know_processes(i, agentlink_pid(i->link), err);
+	/* It would go on by itself. */
+	if (r < 0)
+		kill(agentlink_pid(i->link), SIGTERM);
+	return r;
 }
 
 int instance_start(struct instance *i, const struct release *release, struct error *err)
@@ -535,7 +468,7 @@ int instance_start(struct instance *i, const struct release *release, struct err
 	int r = start(i, release, err);
 
 	if (r < 0) {
-		fail(i, err->text);
+		instance_fail(i, err->text);
 		i->left = i->stopped = true;
 	}
 	return r;
@@ -553,6 +486,7 @@ static void adopt_state(struct instance *i, enum agent_state state)
 
 void instance_adopt(struct instance *i, struct adopt_agent *agent)
 {
+	struct error err;
 	struct stat st;
 
 	i->index = agent->spec.instance;
@@ -561,6 +495,8 @@ void instance_adopt(struct instance *i, struct adopt_agent *agent)
 	if (i->cgroup[0] && stat(i->cgroup, &st) == 0)
 		i->cgroup_id = st.st_ino;
 	i->link = TAKE_PTR(agent->link);
+	if (know_processes(i, agent->hello.agent_pid, &err) < 0)
+		log_warning("%s: %s", i->config->name, err.text);
 	adopt_state(i, agent->hello.state);
 	memcpy(i->tail, agent->hello.tail, sizeof(i->tail));
 	if (i->leaving || i->failed) {
@@ -576,11 +512,12 @@ void instance_done(struct instance *i)
 {
 	int r;
 
-	stop_checks(i);
+	instance_stop_checks(i);
 	i->leave_timer = sd_event_source_disable_unref(i->leave_timer);
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->sockets[k].joined)
-			steer_release(i->endpoints[k], i->sockets[k].slot);
+	instance_release_all(i);
+	if (i->wiring->hooks)
+		hooks_forget(i->wiring->hooks, i->generation, i->index);
+	processes_free(TAKE_PTR(i->processes));
 	agentlink_free(TAKE_PTR(i->link));
 	/* The agent does so as well, but a daemon that ends now would find it there. */
 	if (i->stopped && i->socket_path[0])
@@ -594,53 +531,7 @@ void instance_done(struct instance *i)
 
 bool instance_has_exited(const struct instance *i)
 {
-	return i->stopped || !i->cgroup[0] || cgroup_populated(i->cgroup) == 0;
-}
-
-int instance_queued(struct instance *i, uint32_t *ret)
-{
-	*ret = 0;
-	for (size_t k = 0; k < i->config->n_listen; k++) {
-		struct diag_listener listener;
-		int r;
-
-		if (!i->sockets[k].joined)
-			continue;
-		r = diag_listener(i->context->diag, address_port(&i->config->listen[k]),
-				  i->sockets[k].cookie, &listener, NULL);
-		if (r < 0 && r != -ENOENT)
-			return r;
-		if (r >= 0)
-			*ret += listener.queued;
-	}
-	return 0;
-}
-
-/* Has an earlier endpoint the same port? (0.0.0.0:80 and [::]:80 are counted together.) */
-static bool port_counted(const struct service_config *c, size_t k)
-{
-	for (size_t j = 0; j < k; j++)
-		if (address_port(&c->listen[j]) == address_port(&c->listen[k]))
-			return true;
-	return false;
-}
-
-int instance_live(struct instance *i, uint64_t *ret)
-{
-	*ret = 0;
-	if (!i->cgroup_id)
-		return i->stopped ? 0 : -ENODATA;
-	for (size_t k = 0; k < i->config->n_listen; k++) {
-		uint64_t live;
-		int r;
-
-		if (port_counted(i->config, k))
-			continue;
-		r = diag_connections(i->context->diag, address_port(&i->config->listen[k]),
-				     i->cgroup_id, &live, NULL);
-		if (r < 0)
-			return r;
-		*ret += live;
-	}
-	return 0;
+	if (i->stopped || (!i->cgroup[0] && !i->link))
+		return true;
+	return instance_populated(i) == 0;
 }

@@ -19,9 +19,10 @@
 #include "orchestrator/agentlink.h"
 #include "orchestrator/checker.h"
 #include "orchestrator/config.h"
+#include "orchestrator/connections.h"
 #include "orchestrator/context.h"
 #include "orchestrator/release.h"
-#include "orchestrator/steer.h"
+#include "orchestrator/wiring.h"
 
 struct instance_callbacks {
 	void (*on_change)(void *userdata);
@@ -30,29 +31,43 @@ struct instance_callbacks {
 	void (*on_note)(void *userdata, const char *event, const char *message);
 };
 
+/* A listening socket in its slot. */
 struct instance_socket {
 	uint64_t cookie;
+	uint32_t endpoint; /* index into config->listen */
 	uint16_t slot;
-	bool joined;
+	bool own; /* the server has bound it */
+};
+
+struct instance_sockets {
+	struct instance_socket list[PROTOCOL_SOCKETS_MAX];
+	size_t n;
 };
 
 struct instance {
 	struct context *context;
 	const struct service_config *config; /* the generation's */
-	struct steer *const *endpoints;      /* the service's, one for each config->listen */
+	const struct wiring *wiring;         /* the service's */
 	const struct instance_callbacks *callbacks;
 	void *userdata;
 
 	uint32_t generation, index;
 	char socket_path[PATHS_MAX];
-	char cgroup[CGROUP_PATH_MAX];
-	uint64_t cgroup_id;
+	char cgroup[CGROUP_PATH_MAX]; /* "": there is none */
+	uint64_t cgroup_id;           /* 0: there is none */
+	struct processes *processes;  /* who belongs to it */
 	struct agentlink *link;
-	struct instance_socket sockets[CONFIG_LISTEN_MAX];
+	struct instance_sockets sockets;
+	/* Out of .sockets, but their slots may still be in a table (instance_release_unused()). */
+	struct instance_sockets unused;
+	uint32_t sockets_version; /* counts the changes of .sockets */
+	uint32_t sockets_serial;  /* the agent's, of the report that .sockets is of */
+	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
+	size_t n_strangers;
 
 	pid_t pid;              /* of the server; 0: none */
 	enum agent_state state; /* as last heard from the agent */
-	bool joined;            /* every socket is in its slot */
+	bool joined;            /* every endpoint has had a socket in a slot */
 	bool ready;             /* sd_notify READY=1 */
 	bool failed;            /* it does not run and will not be started again */
 	bool lost;              /* its agent is gone */
@@ -65,8 +80,8 @@ struct instance {
 	bool killed;            /* ... and it took SIGKILL */
 	int exit_code, exit_signal;
 	uint32_t restarts;
-	char failure[PROTOCOL_TEXT_MAX]; /* why, for people */
-	char tail[PROTOCOL_TAIL_MAX];    /* end of what the server wrote to stderr */
+	char failure[PROTOCOL_TEXT_MAX + 256]; /* why, for people */
+	char tail[PROTOCOL_TAIL_MAX];          /* end of what the server wrote to stderr */
 
 	/*
 	 * The configured check is of the first endpoint. The others are only asked, until they do
@@ -75,6 +90,7 @@ struct instance {
 	 * HEALTH_NOTIFY.
 	 */
 	struct checker checkers[CONFIG_LISTEN_MAX];
+	uint64_t carried_seen; /* as a backup, when the service looked last */
 	struct health_config accept_check;
 	sd_event_source *leave_timer;
 	uint64_t leave_deadline_ms;
@@ -112,13 +128,46 @@ void instance_stop(struct instance *instance);
 void instance_kill(struct instance *instance);
 
 /*
+ * Its sockets are not in any table any more: no checks from now on, so that they are not taken for
+ * connections that it has to finish.
+ */
+void instance_uncheck(struct instance *instance);
+
+/* Free the slots of sockets that it no longer has, where no table names them any more. */
+void instance_release_unused(struct instance *instance);
+
+/*
+ * After a takeover, when the table is published: let the agent let go of what an earlier daemon has
+ * not told it to.
+ */
+void instance_release_leftovers(struct instance *instance);
+
+/* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
+const char *instance_mode(const struct instance *instance);
+
+/*
  * Connections waiting in its listening sockets' queues (none where they no longer listen).
  * Negative where the kernel could not be asked: that is not "none".
  */
 int instance_queued(struct instance *instance, uint32_t *ret);
 
-/* Connections that its processes have. Negative where the kernel could not be asked. */
+/* The kernel's counters of its connections. -ENODATA on tiers without them. */
+int instance_count(struct instance *instance, struct hooks_count *ret);
+
+/*
+ * Connections that its processes have: by the counters where there are any, which costs nothing,
+ * else by instance_busy(). Negative where the kernel could not be asked.
+ */
 int instance_live(struct instance *instance, uint64_t *ret);
+
+/*
+ * The same, by looking at each of them, without those that have been idle for @idle_ms or longer
+ * (0: with them). Takes long where there are many.
+ */
+int instance_busy(struct instance *instance, uint64_t idle_ms, uint64_t *ret);
+
+/* For connections_each(). */
+void instance_connections_of(const struct instance *instance, struct connections_of *ret);
 
 /* No process of it is left but its agent. */
 bool instance_has_exited(const struct instance *instance);

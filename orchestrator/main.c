@@ -157,22 +157,40 @@ static int check(const struct options *options)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+/* In /tmp anybody can make a folder of that name, and then read and replace what is in it. */
+static int check_owner(const char *folder, struct error *err)
+{
+	struct stat st;
+
+	if (lstat(folder, &st) < 0)
+		return error_set(err, -errno, "%s", folder);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0022))
+		return error_text(err, -EPERM,
+				  "%s: is not a folder that only this user (uid %u) can write to",
+				  folder, (unsigned)geteuid());
+	return 0;
+}
+
 static int make_dirs(const struct paths *paths, struct error *err)
 {
 	if (mkdir(paths->run_dir, 0755) < 0 && errno != EEXIST)
 		return error_set(err, -errno, "mkdir %s", paths->run_dir);
+	if (check_owner(paths->run_dir, err) < 0)
+		return -EPERM;
 	if (mkdir(paths->agents_dir, 0700) < 0 && errno != EEXIST)
 		return error_set(err, -errno, "mkdir %s", paths->agents_dir);
 	return 0;
 }
 
-static int require_privileges(struct error *err)
+/* Without cgroups instances are followed by their agents' descendants. */
+static void open_cgroup(struct context *c)
 {
-	if (geteuid() == 0)
-		return 0;
-	return error_text(err, -EPERM,
-			  "must run as root: steering connections takes CAP_BPF and CAP_NET_ADMIN, "
-			  "starting servers as other users CAP_SETUID");
+	struct error err;
+
+	if (cgroup_base(c->paths.name, c->cgroup_base, &err) >= 0)
+		return;
+	c->cgroup_base[0] = '\0';
+	log_info("instances get no cgroups: %s", err.text);
 }
 
 static int open_context(struct context *c, const struct options *options, struct error *err)
@@ -180,9 +198,6 @@ static int open_context(struct context *c, const struct options *options, struct
 	int r;
 
 	r = paths_init(options->name, &c->paths, err);
-	if (r < 0)
-		return r;
-	r = require_privileges(err);
 	if (r < 0)
 		return r;
 	r = paths_program("baton-agent", c->agent_program, sizeof(c->agent_program), err);
@@ -200,9 +215,8 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = state_open(c->paths.state_file, &c->state, err);
 	if (r < 0)
 		return r;
-	r = cgroup_base(c->paths.name, c->cgroup_base, err);
-	if (r < 0)
-		return r;
+	open_cgroup(c);
+	tiers_try(&c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
 		return r;
@@ -213,7 +227,8 @@ static void open_inspect(struct context *c)
 {
 	struct error err;
 
-	if (inspect_open(&c->inspect, &err) < 0)
+	/* Only the ebpf tier has a program that can be looked for. */
+	if (c->tiers.list[STEER_EBPF].works && inspect_open(&c->inspect, &err) < 0)
 		log_warning("the program of a reuseport group cannot be checked here: %s",
 			    err.text);
 }

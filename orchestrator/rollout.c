@@ -59,6 +59,11 @@ static void enter_leaving(struct rollout *r, uint64_t now_ms, struct rollout_act
 {
 	if (r->has_new && r->outcome == ROLLOUT_DONE)
 		add(out, ROLLOUT_DO_COMMIT);
+	add(out, ROLLOUT_DO_UNNAME);
+	if (rollout_victim_is_new(r) ? r->policy.new_stays : r->policy.old_stays) {
+		enter_draining(r, now_ms, out);
+		return;
+	}
 	r->state = ROLLOUT_LEAVING;
 	add(out, ROLLOUT_DO_LEAVE);
 	add_timer(out, now_ms + r->policy.leave_timeout_ms);

@@ -11,7 +11,8 @@
  *	SHIFTING   a table is published (to the new one; or back to the old one)
  *	SETTLING   the victim, out of the table, accepts what is its own already
  *	BAKING     the old one stays in the group, idle, ready for a flip back
- *	LEAVING    the victim's listening sockets go out of the group
+ *	LEAVING    the victim's listening sockets go out of the group (not where it stays: see
+ *		   struct rollout_policy)
  *	DRAINING   the victim finishes its connections
  *	STOPPING   the victim ends
  *	ENDED
@@ -77,6 +78,7 @@ enum rollout_action_type {
 	ROLLOUT_DO_PUBLISH_NONE, /* table: nothing, connections are refused; the same answers */
 	ROLLOUT_DO_SETTLE,       /* watch the victim's queues */
 	ROLLOUT_DO_COMMIT,       /* the new generation is the current one from now on */
+	ROLLOUT_DO_UNNAME,       /* no table names the victim any more, not even as a backup */
 	ROLLOUT_DO_LEAVE,        /* the victim leaves the group */
 	ROLLOUT_DO_DRAIN,        /* watch the victim's connections */
 	ROLLOUT_DO_STOP,         /* the victim stops; killed at its deadline */
@@ -118,6 +120,11 @@ struct rollout_policy {
 	uint64_t leave_timeout_ms; /* includes what the agent may take */
 	uint64_t drain_timeout_ms;
 	uint64_t stop_timeout_ms; /* includes the agent's kill timeout */
+	/*
+	 * The old (new) generation, where it is the victim, cannot drain by itself: it is not told
+	 * to leave, only steered away from, and goes on listening until its connections have ended.
+	 */
+	bool old_stays, new_stays;
 };
 
 /* Plain data; initialise with rollout_init(). Read freely, change nothing. */

@@ -118,12 +118,22 @@ static void describe_leave(const struct run *run, char *ret, size_t size)
 
 static void describe_drain(const struct run *run, char *ret, size_t size)
 {
-	if (run->cut > 0)
+	unsigned long long all = run->drain_began_with, ended;
+	size_t n;
+
+	if (run->cut > 0) {
 		snprintf(ret, size, "%llu of %llu connections left at the deadline",
-			 (unsigned long long)run->cut, (unsigned long long)run->drain_began_with);
-	else
-		snprintf(ret, size, "%llu connections ended",
-			 (unsigned long long)run->drain_began_with);
+			 (unsigned long long)run->cut, all);
+		return;
+	}
+	ended = run->drain_idle < all ? all - run->drain_idle : 0;
+	n = (size_t)snprintf(ret, size, "%llu connections ended", ended);
+	if (run->drain_resets > 0 && n < size)
+		n += (size_t)snprintf(ret + n, size - n, ", %llu of them by a reset",
+				      (unsigned long long)run->drain_resets);
+	if (run->drain_idle > 0 && n < size)
+		snprintf(ret + n, size - n, "; %llu idle ones were not waited for",
+			 (unsigned long long)run->drain_idle);
 }
 
 static void describe_stop(const struct run *run, char *ret, size_t size)
@@ -235,24 +245,36 @@ static bool is_settled(struct run *run)
 }
 
 /*
- * Counting walks the kernel's table of all connections, which takes long where there are many. So
- * that it never takes more than a tenth of the daemon's time, the next count waits accordingly.
+ * Looking at each connection walks the kernel's table of all of them, which takes long where there
+ * are many. So that it never takes more than a tenth of the daemon's time, the next look waits
+ * accordingly. It sees what the counters cannot: which connections are idle, and which the server
+ * has closed while only the kernel still waits for the client.
  */
-static bool is_drained(struct run *run)
+static bool none_is_busy(struct run *run)
 {
+	uint64_t idle_ms = victim(run)->config->drain.idle_timeout_ms;
 	uint64_t began_ms = clock_monotonic_ms(), ended_ms;
-	uint64_t live = 0;
+	uint64_t busy = 0;
 	int r;
 
-	if (generation_has_exited(victim(run)))
-		return true;
 	if (began_ms < run->drain_look_ms)
 		return false;
-	r = generation_live(victim(run), &live);
+	r = generation_busy(victim(run), idle_ms, &busy);
 	ended_ms = clock_monotonic_ms();
 	run->drain_look_ms = ended_ms + 9 * (ended_ms - began_ms);
 	/* Not being able to ask is no answer: the deadline is there for that. */
-	return r == 0 && live == 0;
+	return r == 0 && busy == 0;
+}
+
+static bool is_drained(struct run *run)
+{
+	struct hooks_count count;
+
+	if (generation_has_exited(victim(run)))
+		return true;
+	if (generation_count(victim(run), &count) == 0 && count.live == 0)
+		return true;
+	return none_is_busy(run);
 }
 
 static bool can_roll_back(const struct run *run)
@@ -355,19 +377,33 @@ static void act_start(struct run *run)
 			  err.text);
 }
 
-static void act_leave(struct run *run)
+/*
+ * The victim may not be a backup any longer: its slot will be somebody else's. What it has now is
+ * what it will have to finish.
+ */
+static void act_unname(struct run *run)
 {
 	struct generation *stays = rollout_victim_is_new(&run->machine) ? run->old : run->new;
+	struct hooks_count count;
 	struct error err;
 
-	if (run->machine.retire) {
-		generation_leave(victim(run));
-		return;
-	}
-	/* The victim may not be a backup any longer: its slot will be somebody else's. */
-	if (service_publish(run->service, stays, NULL, &err) < 0)
+	/* A generation that is being retired is in no table already. */
+	if (!run->machine.retire && service_publish(run->service, stays, NULL, &err) < 0)
 		log_error("%s: %s", run->service->config->name, err.text);
-	generation_leave(victim(run));
+	generation_uncheck(victim(run));
+	if (generation_live(victim(run), &run->drain_began_with) < 0)
+		run->drain_began_with = 0;
+	run->drain_reset_before = generation_count(victim(run), &count) == 0 ? count.reset : 0;
+}
+
+static void act_drain(struct run *run)
+{
+	const struct generation *g = victim(run);
+
+	/* The kernel says when the last one ends, where it counts; looking covers the rest. */
+	for (size_t k = 0; k < g->n_instances && run->service->wiring.hooks; k++)
+		hooks_watch(run->service->wiring.hooks, g->number, g->instances[k].index);
+	set_timer(run, &run->poll, on_poll, clock_monotonic_ms() + DRAIN_POLL_MS);
 }
 
 /* Returns the event that the action's result is, or -1. */
@@ -396,13 +432,14 @@ static int act(struct run *run, const struct rollout_action *action)
 		generation_steady(run->new, true);
 		service_commit(run->service, run);
 		break;
+	case ROLLOUT_DO_UNNAME:
+		act_unname(run);
+		break;
 	case ROLLOUT_DO_LEAVE:
-		if (generation_live(victim(run), &run->drain_began_with) < 0)
-			run->drain_began_with = 0;
-		act_leave(run);
+		generation_leave(victim(run));
 		break;
 	case ROLLOUT_DO_DRAIN:
-		set_timer(run, &run->poll, on_poll, clock_monotonic_ms() + DRAIN_POLL_MS);
+		act_drain(run);
 		break;
 	case ROLLOUT_DO_STOP:
 		generation_stop(victim(run));
@@ -421,9 +458,26 @@ static int act(struct run *run, const struct rollout_action *action)
 	return -1;
 }
 
+/*
+ * How many connections the victim has. The counters miss that only the kernel still has to do with
+ * some, the kernel's list that some have migrated away: whichever is less is right.
+ */
+static uint64_t still_open(struct run *run)
+{
+	uint64_t live, listed;
+
+	if (generation_live(victim(run), &live) < 0)
+		live = run->drain_began_with;
+	if (generation_busy(victim(run), 0, &listed) == 0 && listed < live)
+		return listed;
+	return live;
+}
+
 /* What must be known before the machine moves on, because it will be gone afterwards. */
 static void before_step(struct run *run, enum rollout_event event)
 {
+	struct hooks_count count;
+
 	if (event == ROLLOUT_NEW_FAILED) {
 		note_failure(run);
 		note_probe(run);
@@ -432,9 +486,13 @@ static void before_step(struct run *run, enum rollout_event event)
 		note_start_timeout(run);
 		note_probe(run);
 	} else if (event == ROLLOUT_TIMER && run->machine.state == ROLLOUT_DRAINING) {
-		if (generation_live(victim(run), &run->cut) < 0)
-			run->cut = run->drain_began_with;
+		run->cut = still_open(run);
+	} else if (event == ROLLOUT_DRAINED) {
+		run->drain_idle = generation_has_exited(victim(run)) ? 0 : still_open(run);
 	}
+	if (run->machine.state == ROLLOUT_DRAINING && generation_count(victim(run), &count) == 0 &&
+	    count.reset > run->drain_reset_before)
+		run->drain_resets = count.reset - run->drain_reset_before;
 }
 
 static void end_step(struct run *run, enum rollout_state step, bool ok)
@@ -525,6 +583,7 @@ void run_begin(struct run *run, struct service *service, const char *order, stru
 	const struct drain_config *drain = &(old ? old->config : config)->drain;
 	/* Either may be the one that goes, each with the timeouts it was started with. */
 	const struct drain_config *other = &config->drain;
+	bool can_shift = steer_can(service->wiring.tier, STEER_CAN_SHIFT);
 	struct rollout_policy policy = {
 		.start_timeout_ms = config->health.start_timeout_ms,
 		.settle_timeout_ms = config->rollout.settle_timeout_ms,
@@ -534,6 +593,9 @@ void run_begin(struct run *run, struct service *service, const char *order, stru
 		.drain_timeout_ms = drain->timeout_ms,
 		.stop_timeout_ms =
 			longer(drain->kill_timeout_ms, other->kill_timeout_ms) + AGENT_MARGIN_MS,
+		/* Steered away from is enough, where that is possible. */
+		.old_stays = can_shift && drain->wait == DRAIN_WAIT_CONNECTIONS,
+		.new_stays = can_shift && other->wait == DRAIN_WAIT_CONNECTIONS,
 	};
 
 	*run = (struct run){

@@ -40,9 +40,12 @@ struct run {
 	uint64_t queue_empty_since_ms; /* SETTLING; 0: it is not empty */
 	uint64_t drain_began_with;     /* connections when the drain began */
 	uint64_t drain_look_ms;        /* not to be counted again before */
+	uint64_t drain_reset_before;   /* connections that had ended by a reset by then */
+	uint64_t drain_resets;         /* that ended so while it drained */
+	uint64_t drain_idle;           /* were idle and not waited for */
 	uint64_t cut;                  /* connections left at the deadline */
-	char publish_error[256]; /* why the last publish failed; "": it did not */
-	char step[16]; /* the step that failed */
+	char publish_error[256];       /* why the last publish failed; "": it did not */
+	char step[16];                 /* the step that failed */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 };

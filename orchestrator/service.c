@@ -8,9 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "orchestrator/bpffs.h"
 #include "orchestrator/service_internal.h"
-#include "orchestrator/table.h"
 #include "orchestrator/vector.h"
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -32,106 +30,6 @@ uint64_t service_event(struct service *s, const char *event, json_t *details)
 {
 	log_event(s->config->name, event, details);
 	return events_add(s->context->events, clock_realtime_ms(), s->config->name, event, details);
-}
-
-/* ---- endpoints and tables ------------------------------------------------------------------- */
-
-void service_close_endpoints(struct service *s)
-{
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		steer_free(TAKE_PTR(s->endpoints[k]));
-	s->open = false;
-}
-
-/* Nothing of the service is alive any more that another daemon could take over. */
-static void unpin_endpoints(struct service *s)
-{
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		if (s->endpoints[k])
-			steer_unpin_all(s->endpoints[k]);
-	service_close_endpoints(s);
-}
-
-static int open_endpoint(struct service *s, size_t k, struct error *err)
-{
-	const struct address *address = &s->config->listen[k];
-	char key[ADDRESS_KEY_MAX], pin_dir[BPFFS_PATH_MAX];
-	int r;
-
-	r = bpffs_make(s->context->paths.name, s->config->name, address_key(address, key), pin_dir,
-		       err);
-	if (r < 0)
-		return r;
-	return steer_open(address, s->config->uid, pin_dir, s->context->inspect, &s->endpoints[k],
-			  err);
-}
-
-int service_open_endpoints(struct service *s, struct error *err)
-{
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int r = open_endpoint(s, k, err);
-
-		if (r < 0) {
-			service_close_endpoints(s);
-			return r;
-		}
-	}
-	s->open = true;
-	return 0;
-}
-
-int service_attach_endpoints(struct service *s, struct error *err)
-{
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int r = steer_attach(s->endpoints[k], err);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* For a first generation. What an earlier daemon has left here must not be alive. */
-int service_open_fresh(struct service *s, struct error *err)
-{
-	int r = adopt_check_gone(s->context, s->config->name, err);
-
-	if (r >= 0)
-		r = service_open_endpoints(s, err);
-	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
-		r = steer_reset(s->endpoints[k], err);
-	if (r >= 0)
-		r = service_attach_endpoints(s, err);
-	if (r < 0)
-		service_close_endpoints(s);
-	return r;
-}
-
-int service_publish(struct service *s, struct generation *primary, struct generation *backup,
-		    struct error *err)
-{
-	uint16_t slots[CONFIG_INSTANCES_MAX], backups[CONFIG_INSTANCES_MAX];
-	struct steer_table table;
-
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		size_t n = primary ? generation_slots(primary, k, slots, CONFIG_INSTANCES_MAX) : 0;
-		size_t m = backup ? generation_slots(backup, k, backups, CONFIG_INSTANCES_MAX) : 0;
-		int r;
-
-		if (primary && n == 0)
-			return error_text(err, -ENOENT,
-					  "generation %u has no listening socket left",
-					  primary->number);
-		table_compute(slots, n, backups, m, &table);
-		r = steer_publish(s->endpoints[k], &table, err);
-		if (r < 0)
-			return r;
-	}
-	s->primary = primary;
-	s->backup = backup;
-	s->primary_serving = primary ? generation_serving(primary) : 0;
-	s->backup_serving = backup ? generation_serving(backup) : 0;
-	return 0;
 }
 
 /* ---- generations ---------------------------------------------------------------------------- */
@@ -309,30 +207,13 @@ static void end_run(struct service *s, struct run *run)
 		drop_generation(s, gone);
 	run_done(run);
 	if (s->n_generations == 0)
-		unpin_endpoints(s);
+		service_unpin_endpoints(s);
 	service_event(s, rollout_outcome_name(s->last.outcome), run_result_json(&s->last));
 	if (s->shutting_down && !service_undecided_run(s))
 		stop_current(s);
 	else if (s->changed && !s->shutting_down && s->current && !service_undecided_run(s))
 		restart_changed(s);
 	s->on_end(s->userdata, s);
-}
-
-/* An instance that cannot accept any more, or can again, changes the table. */
-static void republish(struct service *s)
-{
-	uint32_t primary = s->primary ? generation_serving(s->primary) : 0;
-	uint32_t backup = s->backup ? generation_serving(s->backup) : 0;
-	struct error err;
-
-	if (primary == 0 || (primary == s->primary_serving && backup == s->backup_serving))
-		return;
-	if (service_publish(s, s->primary, s->backup, &err) < 0)
-		log_error("%s: %s", s->config->name, err.text);
-	else
-		log_info("%s: new table: %d of %zu instances of generation %u serve",
-			 s->config->name, __builtin_popcount(primary), s->primary->n_instances,
-			 s->primary->number);
 }
 
 static int on_defer(sd_event_source *source, void *userdata)
@@ -343,7 +224,10 @@ static int on_defer(sd_event_source *source, void *userdata)
 	for (size_t k = 0; k < SERVICE_GENERATIONS_MAX; k++)
 		if (run_in_use(&s->runs[k]) && run_observe(&s->runs[k]))
 			end_run(s, &s->runs[k]);
-	republish(s);
+	service_republish(s);
+	/* What is in no table any more, now that the tables are right. */
+	for (size_t k = 0; k < s->n_generations; k++)
+		generation_release_unused(s->generations[k]);
 	return 0;
 }
 
@@ -386,14 +270,25 @@ void service_refused(struct service *s, const char *reason)
 	snprintf(s->refusal, sizeof(s->refusal), "%s", reason);
 }
 
+/* What is steered by one tier cannot be by another from one moment to the next. */
+static bool same_steering(const struct service *s, const struct service_config *config)
+{
+	char reason[TIERS_REASON_MAX];
+	enum steer_tier tier;
+
+	return config->sticky == s->config->sticky &&
+	       tiers_choose(&s->context->tiers, config->steering, &tier, reason, NULL) >= 0 &&
+	       tier == s->wiring.tier;
+}
+
 int service_reconfigure(struct service *s, struct service_config *config, bool *ret_changed,
 			struct error *err)
 {
-	if (s->open && !same_group(s->config, config)) {
+	if (s->open && (!same_group(s->config, config) || !same_steering(s, config))) {
 		service_config_free(config);
 		return error_text(err, -EBUSY,
-				  "\"listen\" and \"user\" can only be changed while it is stopped "
-				  "(baton stop %s)",
+				  "\"listen\", \"user\", \"steering\" and \"sticky\" can only be "
+				  "changed while it is stopped (baton stop %s)",
 				  s->config->name);
 	}
 	*ret_changed = s->current && differs_from_running(s, config);
@@ -407,6 +302,10 @@ int service_reconfigure(struct service *s, struct service_config *config, bool *
 	}
 	service_config_free(s->config);
 	s->config = config;
+	if (s->open) {
+		service_begin_hold(s);
+		service_end_hold(s);
+	}
 	return 0;
 }
 

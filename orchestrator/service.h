@@ -21,26 +21,49 @@
 #include "orchestrator/config.h"
 #include "orchestrator/context.h"
 #include "orchestrator/generation.h"
+#include "orchestrator/hold.h"
 #include "orchestrator/run.h"
-#include "orchestrator/steer.h"
+#include "orchestrator/tiers.h"
+#include "orchestrator/wiring.h"
 
 #define SERVICE_GENERATIONS_MAX 8
 #define SERVICE_COMMAND_MAX     256 /* arguments of an upgrade's command */
+
+/* New connections that backup slots had to take, because the primary's socket was gone. */
+struct service_failover {
+	uint64_t count;   /* how often that has begun */
+	uint64_t carried; /* connections */
+	uint64_t last_realtime_ms;
+	bool active; /* at the last look there had been new ones */
+};
 
 struct service {
 	struct context *context;
 	struct service_config *config;
 	char **command; /* of the last successful upgrade; NULL: the configuration's */
 
-	struct steer *endpoints[CONFIG_LISTEN_MAX]; /* one for each config->listen while open */
+	struct wiring wiring;                /* filled while open */
+	char anchor_cgroup[CGROUP_PATH_MAX]; /* "": none */
+	char tier_reason[TIERS_REASON_MAX];  /* why not a higher tier; "": it is the highest */
 	bool open;
 
 	struct generation *generations[SERVICE_GENERATIONS_MAX]; /* oldest first */
 	size_t n_generations;
 	struct generation *current; /* the one that serves; NULL: none */
-	/* What the published table names: generations, and which of their instances. */
+	/* What the published table names, as of which generation_version(). */
 	struct generation *primary, *backup; /* NULL: none */
-	uint32_t primary_serving, backup_serving;
+	uint64_t primary_version, backup_version;
+
+	sd_event_source *watch;          /* every half second, see service_watch.c */
+	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on it, and that was told */
+	char culprit[128];               /* who has set a program lately, for the next event */
+	struct service_failover failover;
+
+	bool paused;  /* nothing is named; connections wait */
+	bool holding; /* connections that nothing can take wait */
+	struct hold holds[CONFIG_LISTEN_MAX];
+	uint64_t expired[CONFIG_LISTEN_MAX]; /* have waited too long and were reset */
+	sd_event_source *hold_timer;
 
 	/* What ran before the current generation, for a rollback. */
 	struct service_config *previous_config;
@@ -93,6 +116,16 @@ int service_order(struct service *service, const char *order, const json_t *body
  */
 int service_reconfigure(struct service *service, struct service_config *config, bool *ret_changed,
 			struct error *err);
+
+/*
+ * @on: name nothing in the tables, so that new connections wait in the anchors' queues, each for at
+ * most service_hold_ms(); what has been accepted goes on. Off: send them to where they belong.
+ * -EOPNOTSUPP on tiers that cannot hold, -ENOTCONN where it is stopped.
+ */
+int service_pause(struct service *service, bool on, struct error *err);
+
+/* How long connections wait at most; 0: they do not. */
+uint64_t service_hold_ms(const struct service *service);
 
 /* Note why the service could not be started; shown as its reason until it is. */
 void service_refused(struct service *service, const char *reason);

@@ -20,6 +20,12 @@ static bool can_serve(const struct generation *g)
 	return !is_leaving(g) && !generation_is_dead(g);
 }
 
+/* Only a table that the kernel keeps tells; without one the oldest must be right. */
+static bool is_named(const struct service *s, const struct generation *g)
+{
+	return s->wiring.tier != STEER_EBPF || generation_is_named(g);
+}
+
 /*
  * Which generation was the current one? Its agents are steady. Between the shift and the commit
  * nobody's are: then the older one that the table names, which the earlier daemon had not given up
@@ -31,7 +37,7 @@ static struct generation *find_current(struct service *s, const struct generatio
 		if (s->generations[k] == steady && can_serve(steady))
 			return s->generations[k];
 	for (size_t k = 0; k < s->n_generations; k++)
-		if (can_serve(s->generations[k]) && generation_is_named(s->generations[k]))
+		if (can_serve(s->generations[k]) && is_named(s, s->generations[k]))
 			return s->generations[k];
 	return NULL;
 }
@@ -42,14 +48,14 @@ static int prepare_endpoints(struct service *s, struct error *err)
 	int r = 0;
 
 	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++) {
-		if (steer_is_taken_over(s->endpoints[k]))
+		if (s->wiring.tier != STEER_EBPF || steer_is_taken_over(s->wiring.endpoints[k]))
 			continue;
 		log_warning("%s: the steering of an earlier batond cannot be taken over; "
 			    "connections are refused for a moment",
 			    s->config->listen[k].text);
-		r = steer_reset(s->endpoints[k], err);
+		r = steer_reset(s->wiring.endpoints[k], err);
 		if (r >= 0)
-			r = steer_attach(s->endpoints[k], err);
+			r = steer_attach(s->wiring.endpoints[k], err);
 	}
 	return r;
 }
@@ -68,7 +74,7 @@ static int adopt_generations(struct service *s, struct adopt_agent *const *agent
 			return error_text(err, -E2BIG, "more than %d generations are alive",
 					  SERVICE_GENERATIONS_MAX);
 		r = generation_adopt(s->context, s->config, agents + first, last - first,
-				     s->endpoints, &service_instance_callbacks, s, &g, err);
+				     &s->wiring, &service_instance_callbacks, s, &g, err);
 		if (r < 0)
 			return r;
 		s->generations[s->n_generations++] = g;
@@ -91,6 +97,7 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 		r = adopt_generations(s, agents, n, &steady, err);
 	if (r < 0)
 		return r;
+	service_forget_failover(s);
 	s->current = find_current(s, steady);
 	r = service_publish(s, s->current, NULL, err);
 	if (r >= 0)
@@ -98,7 +105,7 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 	if (r < 0)
 		return r;
 	for (size_t k = 0; k < s->config->n_listen; k++)
-		steer_release_unclaimed(s->endpoints[k]);
+		steer_release_unclaimed(s->wiring.endpoints[k]);
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] != s->current)
 			run_begin_retire(service_free_run(s), s, s->generations[k]);
@@ -106,6 +113,7 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 		return 0;
 	s->settled = true;
 	s->command = state_command(s->context->state, s->config->name);
+	generation_release_leftovers(s->current);
 	generation_steady(s->current, true);
 	generation_check(s->current);
 	snprintf(message, sizeof(message), "generation %u serves on", s->current->number);

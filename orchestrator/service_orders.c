@@ -79,7 +79,7 @@ static int begin(struct service *s, const char *order, struct service_config *co
 		return refuse(problem, r == -EBUSY || r == -EADDRINUSE ? 409 : 500, 1,
 			      "Cannot start");
 	}
-	r = generation_new(s->context, number, config, release, s->endpoints,
+	r = generation_new(s->context, number, config, release, &s->wiring,
 			   &service_instance_callbacks, s, &g, &problem->detail);
 	if (r < 0 && s->n_generations == 0)
 		service_close_endpoints(s);

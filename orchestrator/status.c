@@ -37,31 +37,77 @@ const char *status_state(struct service *s)
 
 /* ---- generations ---------------------------------------------------------------------------- */
 
-static json_t *connections_json(struct instance *i)
-{
-	struct steer_slot_stats sum = {};
+struct steered {
+	struct steer_slot_stats slots;
 	uint64_t live;
 	uint32_t queued;
+	struct hooks_count count;
+};
 
-	for (size_t k = 0; k < i->config->n_listen; k++) {
+static void look_at(struct instance *i, struct steered *ret)
+{
+	*ret = (struct steered){};
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		const struct instance_socket *socket = &i->sockets.list[k];
 		struct steer_slot_stats stats;
 
-		if (!i->sockets[k].joined ||
-		    steer_slot_stats(i->endpoints[k], i->sockets[k].slot, &stats) < 0)
+		if (steer_slot_stats(i->wiring->endpoints[socket->endpoint], socket->slot, &stats) <
+		    0)
 			continue;
-		sum.primary += stats.primary;
-		sum.backup += stats.backup;
-		sum.pinned += stats.pinned;
-		sum.migrated += stats.migrated;
+		ret->slots.primary += stats.primary;
+		ret->slots.backup += stats.backup;
+		ret->slots.pinned += stats.pinned;
+		ret->slots.migrated += stats.migrated;
 	}
-	if (instance_live(i, &live) < 0)
-		live = 0;
-	if (instance_queued(i, &queued) < 0)
-		queued = 0;
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "live", (json_int_t)live, "queued",
-			 (json_int_t)queued, "steered", (json_int_t)(sum.primary + sum.backup),
-			 "backup", (json_int_t)sum.backup, "probes", (json_int_t)sum.pinned,
-			 "migrated", (json_int_t)sum.migrated);
+	if (instance_live(i, &ret->live) < 0)
+		ret->live = 0;
+	if (instance_queued(i, &ret->queued) < 0)
+		ret->queued = 0;
+	if (instance_count(i, &ret->count) < 0)
+		ret->count = (struct hooks_count){};
+}
+
+static void add(struct steered *sum, const struct steered *one)
+{
+	sum->slots.primary += one->slots.primary;
+	sum->slots.backup += one->slots.backup;
+	sum->slots.pinned += one->slots.pinned;
+	sum->slots.migrated += one->slots.migrated;
+	sum->live += one->live;
+	sum->queued += one->queued;
+	sum->count.accepted += one->count.accepted;
+	sum->count.closed += one->count.closed;
+	sum->count.reset += one->count.reset;
+}
+
+/* What a tier cannot count is not there. */
+static json_t *steered_json(const struct wiring *wiring, const struct steered *sum)
+{
+	json_t *json = json_pack("{s:I, s:I}", "live", (json_int_t)sum->live, "queued",
+				 (json_int_t)sum->queued);
+
+	if (wiring->hooks)
+		json_object_update_new(json, json_pack("{s:I, s:I, s:I}", "accepted",
+						       (json_int_t)sum->count.accepted, "closed",
+						       (json_int_t)sum->count.closed, "reset",
+						       (json_int_t)sum->count.reset));
+	if (steer_can(wiring->tier, STEER_CAN_COUNT))
+		json_object_update_new(
+			json, json_pack("{s:I, s:I, s:I, s:I}", "steered",
+					(json_int_t)(sum->slots.primary + sum->slots.backup),
+					"backup", (json_int_t)sum->slots.backup, "probes",
+					(json_int_t)sum->slots.pinned, "migrated",
+					(json_int_t)sum->slots.migrated));
+	return json;
+}
+
+static json_t *strangers_json(const struct instance *i)
+{
+	json_t *array = json_array();
+
+	for (size_t k = 0; k < i->n_strangers; k++)
+		json_array_append_new(array, json_string(i->strangers[k]));
+	return array;
 }
 
 static json_t *health_json(const struct instance *i)
@@ -90,13 +136,15 @@ static const char *instance_state(const struct instance *i)
 	return agent_state_name(i->state);
 }
 
-static json_t *instance_json(struct instance *i)
+static json_t *instance_json(struct instance *i, const struct steered *steered)
 {
-	json_t *json = json_pack(
-		"{s:I, s:I, s:I, s:s, s:b, s:I, s:o, s:o}", "instance", (json_int_t)i->index, "pid",
-		(json_int_t)i->pid, "agent_pid", (json_int_t)(i->link ? agentlink_pid(i->link) : 0),
-		"state", instance_state(i), "ready", i->ready, "restarts", (json_int_t)i->restarts,
-		"health", health_json(i), "connections", connections_json(i));
+	json_t *json = json_pack("{s:I, s:I, s:I, s:s, s:b, s:I, s:I, s:o, s:o, s:o}", "instance",
+				 (json_int_t)i->index, "pid", (json_int_t)i->pid, "agent_pid",
+				 (json_int_t)(i->link ? agentlink_pid(i->link) : 0), "state",
+				 instance_state(i), "ready", i->ready, "restarts",
+				 (json_int_t)i->restarts, "sockets", (json_int_t)i->sockets.n,
+				 "undeclared", strangers_json(i), "health", health_json(i),
+				 "connections", steered_json(i->wiring, steered));
 
 	if (i->failure[0])
 		json_object_set_new(json, "failure", json_string(i->failure));
@@ -112,7 +160,7 @@ static const char *generation_role(struct service *s, const struct generation *g
 		const struct rollout *m = &run->machine;
 		bool is_victim = g == (rollout_victim_is_new(m) ? run->new : run->old);
 
-		if (!run->id || (g != run->new && g != run->old))
+		if (!run->id || (g != run->new &&g != run->old))
 			continue;
 		if (is_victim && m->state == ROLLOUT_LEAVING)
 			return "leaving";
@@ -133,30 +181,56 @@ static const char *generation_role(struct service *s, const struct generation *g
 static json_t *generation_json(struct service *s, struct generation *g)
 {
 	json_t *instances = json_array();
+	struct steered sum = {};
 
-	for (size_t k = 0; k < g->n_instances; k++)
-		json_array_append_new(instances, instance_json(&g->instances[k]));
-	return json_pack(
-		"{s:I, s:s, s:s, s:s?, s:o, s:I, s:o}", "generation", (json_int_t)g->number,
-		"state", generation_role(s, g), "executable", g->release->executable, "directory",
-		g->release->directory, "started", time_json(g->started_realtime_ms), "uptime_ms",
-		(json_int_t)(clock_monotonic_ms() - g->started_ms), "instances", instances);
+	for (size_t k = 0; k < g->n_instances; k++) {
+		struct steered one;
+
+		look_at(&g->instances[k], &one);
+		add(&sum, &one);
+		json_array_append_new(instances, instance_json(&g->instances[k], &one));
+	}
+	return json_pack("{s:I, s:s, s:s?, s:s, s:s?, s:o, s:I, s:o, s:o}", "generation",
+			 (json_int_t)g->number, "state", generation_role(s, g), "mode",
+			 generation_mode(g), "executable", g->release->executable, "directory",
+			 g->release->directory, "started", time_json(g->started_realtime_ms),
+			 "uptime_ms", (json_int_t)(clock_monotonic_ms() - g->started_ms),
+			 "connections", steered_json(&s->wiring, &sum), "instances", instances);
 }
 
 /* ---- the service ---------------------------------------------------------------------------- */
 
-static json_t *endpoint_json(struct steer *steer, const struct address *address)
+static json_t *program_json(struct steer *steer)
 {
+	char who[128];
+	enum steer_program program = steer_check(steer, who, sizeof(who));
+	json_t *json = json_pack("{s:I, s:s}", "id", (json_int_t)steer_program_id(steer), "state",
+				 steer_program_name(program));
+
+	if (who[0])
+		json_object_set_new(json, "who", json_string(who));
+	return json;
+}
+
+static json_t *endpoint_json(struct service *s, size_t k)
+{
+	struct steer *steer = s->wiring.endpoints[k];
+	const struct address *address = &s->config->listen[k];
 	struct steer_stats stats = {};
+	uint32_t held = 0;
+	json_t *json;
 
 	if (!steer)
 		return json_pack("{s:s, s:s, s:n}", "listen", address->text, "protocol", "tcp",
 				 "program");
-	steer_stats(steer, &stats);
-	return json_pack("{s:s, s:s, s:{s:I, s:s}, s:I}", "listen", address->text, "protocol",
-			 "tcp", "program", "id", (json_int_t)steer_program_id(steer), "state",
-			 steer_program_name(steer_check(steer)), "refused",
-			 (json_int_t)stats.refused);
+	json = json_pack("{s:s, s:s, s:o}", "listen", address->text, "protocol", "tcp", "program",
+			 program_json(steer));
+	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
+		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
+	if (steer_held(steer, &held) >= 0)
+		json_object_update_new(json, json_pack("{s:I, s:I}", "held", (json_int_t)held,
+						       "expired", (json_int_t)s->expired[k]));
+	return json;
 }
 
 static json_t *endpoints_json(struct service *s)
@@ -164,8 +238,18 @@ static json_t *endpoints_json(struct service *s)
 	json_t *array = json_array();
 
 	for (size_t k = 0; k < s->config->n_listen; k++)
-		json_array_append_new(array, endpoint_json(s->endpoints[k], &s->config->listen[k]));
+		json_array_append_new(array, endpoint_json(s, k));
 	return array;
+}
+
+static json_t *failover_json(const struct service *s)
+{
+	const struct service_failover *f = &s->failover;
+	json_t *json = json_pack("{s:I, s:I}", "count", (json_int_t)f->count, "carried",
+				 (json_int_t)f->carried);
+
+	json_object_set_new(json, "last", f->count ? time_json(f->last_realtime_ms) : json_null());
+	return json;
 }
 
 static json_t *command_json(struct service *s)
@@ -222,11 +306,16 @@ json_t *status_service(struct service *s)
 
 	for (size_t k = 0; k < s->n_generations; k++)
 		json_array_append_new(generations, generation_json(s, s->generations[k]));
-	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "service",
-			 s->config->name, "state", status_state(s), "mode", "inherit", "tier",
-			 "ebpf", "instances", (json_int_t)s->config->instances, "command",
-			 command_json(s), "endpoints", endpoints_json(s), "generations",
-			 generations, "rollout", rollout_json(s), "last_rollout", last_json(s));
+	json = json_pack("{s:s, s:s, s:s, s:s?, s:b, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",
+			 "service", s->config->name, "state", status_state(s), "mode",
+			 socket_mode_name(s->config->mode), "tier",
+			 s->open ? steer_tier_name(s->wiring.tier) : NULL, "paused", s->paused,
+			 "hold_ms", (json_int_t)service_hold_ms(s), "failover", failover_json(s),
+			 "instances", (json_int_t)s->config->instances, "command", command_json(s),
+			 "endpoints", endpoints_json(s), "generations", generations, "rollout",
+			 rollout_json(s), "last_rollout", last_json(s));
+	if (json && s->tier_reason[0])
+		json_object_set_new(json, "tier_reason", json_string(s->tier_reason));
 	reason = state_reason(s);
 	if (json && reason)
 		json_object_set_new(json, "reason", json_string(reason));

@@ -28,12 +28,19 @@ struct fake_generation {
 	const struct instance *failed;
 	bool named; /* by the table that an earlier daemon has published */
 	uint32_t queued;
-	uint64_t live;
-	unsigned queue_looks, live_looks; /* how often they were asked for */
-	unsigned live_takes_ms;
-	int ask_error; /* the kernel cannot be asked about it */
+	uint64_t live, idle; /* connections, by looking; so many of them are idle */
+	bool counted;        /* the kernel has counters of it, which say: */
+	struct hooks_count count;
+	unsigned queue_looks, busy_looks; /* how often they were asked for */
+	unsigned busy_takes_ms;
+	uint64_t idle_ms; /* that was asked for last */
+	int ask_error;    /* the kernel cannot be asked about it */
 	uint16_t slots[CONFIG_LISTEN_MAX][CONFIG_INSTANCES_MAX];
 	size_t n_slots;
+	uint32_t weights[CONFIG_INSTANCES_MAX]; /* 0: 1 */
+	uint32_t sockets_version;
+	unsigned unused_released; /* how often that was asked for */
+	const char *mode;
 };
 
 static struct fake_generation fake_generations[FAKE_GENERATIONS_MAX];
@@ -64,7 +71,7 @@ static inline unsigned fake_generations_alive(void)
 
 static inline struct generation *
 fake_generation_make(struct context *context, uint32_t number, struct service_config *config,
-		     struct release *release, struct steer *const *endpoints,
+		     struct release *release, const struct wiring *wiring,
 		     const struct instance_callbacks *callbacks, void *userdata)
 {
 	struct generation *g = calloc(1, sizeof(*g));
@@ -78,7 +85,7 @@ fake_generation_make(struct context *context, uint32_t number, struct service_co
 		g->instances[k] = (struct instance){
 			.context = context,
 			.config = config,
-			.endpoints = endpoints,
+			.wiring = wiring,
 			.callbacks = callbacks,
 			.userdata = userdata,
 			.generation = number,
@@ -89,7 +96,7 @@ fake_generation_make(struct context *context, uint32_t number, struct service_co
 }
 
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
-		   struct release *release, struct steer *const *endpoints,
+		   struct release *release, const struct wiring *wiring,
 		   const struct instance_callbacks *callbacks, void *userdata,
 		   struct generation **ret, struct error *err)
 {
@@ -99,14 +106,13 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 		release_free(release);
 		return error_set(err, fake_generations[number].new_error, "generation");
 	}
-	*ret = fake_generation_make(context, number, config, release, endpoints, callbacks,
-				    userdata);
+	*ret = fake_generation_make(context, number, config, release, wiring, callbacks, userdata);
 	return 0;
 }
 
 /* How far on its way out an instance is, is what its agent says, as for the real one. */
 int generation_adopt(struct context *context, const struct service_config *config,
-		     struct adopt_agent *const *agents, size_t n, struct steer *const *endpoints,
+		     struct adopt_agent *const *agents, size_t n, const struct wiring *wiring,
 		     const struct instance_callbacks *callbacks, void *userdata,
 		     struct generation **ret, struct error *err)
 {
@@ -125,11 +131,12 @@ int generation_adopt(struct context *context, const struct service_config *confi
 	release->executable = strdup(fake_adopted_command[0]);
 	release->directory = strdup("/");
 	copy->instances = (uint32_t)n;
-	*ret = fake_generation_make(context, number, copy, release, endpoints, callbacks, userdata);
+	*ret = fake_generation_make(context, number, copy, release, wiring, callbacks, userdata);
 	(*ret)->adopted = true;
 	for (size_t k = 0; k < n; k++) {
 		(*ret)->instances[k].leaving = agents[k]->hello.state >= AGENT_LEAVING;
 		(*ret)->instances[k].joined = agents[k]->hello.state < AGENT_FAILED;
+		(*ret)->instances[k].sockets.n = agents[k]->hello.n_sockets; /* all in slot 0 */
 	}
 	return 0;
 }
@@ -156,6 +163,21 @@ int generation_start(struct generation *g, struct error *err)
 void generation_check(struct generation *g)
 {
 	called("check %u", g->number);
+}
+
+void generation_uncheck(struct generation *g)
+{
+	called("uncheck %u", g->number);
+}
+
+void generation_release_unused(struct generation *g)
+{
+	fake_of(g)->unused_released++;
+}
+
+void generation_release_leftovers(struct generation *g)
+{
+	called("release leftovers %u", g->number);
 }
 
 void generation_steady(struct generation *g, bool on)
@@ -227,15 +249,38 @@ int generation_queued(struct generation *g, uint32_t *ret)
 
 int generation_live(struct generation *g, uint64_t *ret)
 {
-	fake_of(g)->live_looks++;
-	usleep(fake_of(g)->live_takes_ms * 1000);
-	*ret = fake_of(g)->live;
+	*ret = fake_of(g)->counted ? fake_of(g)->count.live : fake_of(g)->live;
 	return fake_of(g)->ask_error;
 }
 
-uint32_t generation_serving(const struct generation *g)
+int generation_busy(struct generation *g, uint64_t idle_ms, uint64_t *ret)
 {
-	return fake_of(g)->dead ? 0 : (UINT32_C(1) << fake_of(g)->n_slots) - 1;
+	fake_of(g)->busy_looks++;
+	fake_of(g)->idle_ms = idle_ms;
+	usleep(fake_of(g)->busy_takes_ms * 1000);
+	*ret = fake_of(g)->live - (idle_ms > 0 ? fake_of(g)->idle : 0);
+	return fake_of(g)->ask_error;
+}
+
+int generation_count(struct generation *g, struct hooks_count *ret)
+{
+	*ret = fake_of(g)->count;
+	return fake_of(g)->counted ? 0 : -ENODATA;
+}
+
+const char *generation_mode(const struct generation *g)
+{
+	return fake_of(g)->mode;
+}
+
+uint64_t generation_version(const struct generation *g)
+{
+	return (uint64_t)fake_of(g)->sockets_version << 32 | generation_serving(g);
+}
+
+size_t generation_serving(const struct generation *g)
+{
+	return fake_of(g)->dead ? 0 : fake_of(g)->n_slots;
 }
 
 bool generation_is_named(const struct generation *g)
@@ -243,11 +288,16 @@ bool generation_is_named(const struct generation *g)
 	return fake_of(g)->named;
 }
 
-size_t generation_slots(const struct generation *g, size_t endpoint, uint16_t *ret, size_t max)
+size_t generation_shares(const struct generation *g, size_t endpoint, struct table_share *ret,
+			 size_t max)
 {
 	const struct fake_generation *fake = fake_of(g);
 	size_t n = fake->n_slots < max ? fake->n_slots : max;
 
-	memcpy(ret, fake->slots[endpoint], n * sizeof(ret[0]));
+	for (size_t k = 0; k < n; k++)
+		ret[k] = (struct table_share){
+			.slot = fake->slots[endpoint][k],
+			.weight = fake->weights[k] ? fake->weights[k] : 1,
+		};
 	return n;
 }

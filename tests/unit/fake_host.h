@@ -1,70 +1,103 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * fake_host: what an instance touches besides its endpoints: its agent (agentlink.h), its cgroup
- * (cgroup.h), the kernel's tables of sockets (diag.h), and kill(2). All of it is as the test says.
+ * (cgroup.h), its processes (processes.h), the kernel's tables of sockets (diag.h), and kill(2).
+ * All of it is as the test says.
  */
 #pragma once
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 
+#include "common/diag.h"
+#include "common/processes.h"
 #include "orchestrator/agentlink.h"
-#include "orchestrator/cgroup.h"
-#include "orchestrator/diag.h"
 #include "tests/unit/fake_calls.h"
+#include "tests/unit/fake_cgroup.h"
 
 /* ---- processes ------------------------------------------------------------------------------ */
 
+/* Who belongs to an instance; where that is asked without a cgroup. */
+static struct {
+	int new_error, list_error;
+	int any;          /* as processes_any() returns it */
+	pid_t pid;        /* the only one that processes_list() finds */
+	unsigned n_alive; /* not freed yet */
+} fake_processes;
+
+struct processes {
+	pid_t root;
+};
+
+/* Signal 0 finds whoever is not named here. */
+static pid_t fake_gone_pid;
+
 int kill(pid_t pid, int sig)
 {
-	called("kill %d %d", (int)pid, sig);
+	if (sig == 0 && pid == fake_gone_pid) {
+		errno = ESRCH;
+		return -1;
+	}
+	if (sig != 0)
+		called("kill %d %d", (int)pid, sig);
 	return 0;
 }
 
-/* ---- cgroup --------------------------------------------------------------------------------- */
-
-static struct {
-	int create_error;
-	int populated; /* as cgroup_populated() returns it */
-	int wait_result, remove_result;
-} fake_cgroup;
-
-int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROUP_PATH_MAX],
-		  uint64_t *ret_id, struct error *err)
+int processes_new(const char *cgroup, pid_t root, struct processes **ret)
 {
-	/* What a caller makes of it on failure is part of what is tested. */
-	snprintf(ret_path, CGROUP_PATH_MAX, "%s/%s", base, leaf);
-	if (fake_cgroup.create_error)
-		return error_set(err, fake_cgroup.create_error, "cgroup %s", leaf);
-	called("cgroup_create %s", leaf);
-	*ret_id = 77;
+	if (fake_processes.new_error)
+		return fake_processes.new_error;
+	*ret = calloc(1, sizeof(**ret));
+	assert_non_null(*ret);
+	(*ret)->root = cgroup ? 0 : root;
+	fake_processes.n_alive++;
 	return 0;
 }
 
-int cgroup_populated(const char *path)
+void processes_free(struct processes *processes)
 {
-	(void)path;
-	return fake_cgroup.populated;
+	if (processes)
+		fake_processes.n_alive--;
+	free(processes);
 }
 
-int cgroup_kill(const char *path)
+int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *ret_n)
 {
-	called("cgroup_kill %s", path);
+	assert_non_null(processes);
+	if (fake_processes.list_error)
+		return fake_processes.list_error;
+	*ret_n = fake_processes.pid ? 1 : 0;
+	*ret_pids = malloc(sizeof(**ret_pids));
+	assert_non_null(*ret_pids);
+	**ret_pids = fake_processes.pid;
 	return 0;
 }
 
-int cgroup_wait_empty(const char *path, int timeout_ms)
+/* What /proc says of the real processes that a test starts. */
+uint64_t processes_socket(pid_t pid, const char *fd)
 {
-	(void)timeout_ms;
-	called("cgroup_wait_empty %s", path);
-	return fake_cgroup.wait_result;
+	char path[64], target[64] = "";
+	unsigned long long inode;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", (int)pid, fd);
+	if (readlink(path, target, sizeof(target) - 1) < 0)
+		return 0;
+	return sscanf(target, "socket:[%llu]", &inode) == 1 ? inode : 0;
 }
 
-int cgroup_remove(const char *path)
+int processes_any(const struct processes *processes)
 {
-	called("cgroup_remove %s", path);
-	return fake_cgroup.remove_result;
+	assert_non_null(processes);
+	return fake_processes.any;
+}
+
+int processes_kill(const struct processes *processes)
+{
+	called("processes_kill below %d", (int)processes->root);
+	return 0;
 }
 
 /* ---- sock_diag ------------------------------------------------------------------------------ */
@@ -77,10 +110,16 @@ static struct fake_listener {
 	int error; /* of asking for it */
 } fake_listeners[8];
 
+/* Some connections that are alike: .live is how many. */
 static struct {
 	uint16_t port;
 	uint64_t cgroup_id, live;
+	uint64_t inode;
+	uint32_t idle_ms;
+	bool ending; /* only the kernel still has to do with them */
 } fake_connections[8];
+
+static unsigned fake_connections_interrupted; /* so many of the next lists are inconsistent */
 
 static inline struct fake_listener *fake_listener_find(uint16_t port, uint64_t cookie)
 {
@@ -104,17 +143,69 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 	return 0;
 }
 
+bool diag_is_live(const struct diag_connection *connection)
+{
+	return connection->state == TCP_ESTABLISHED;
+}
+
+/* A port that the test has said nothing about cannot be asked for. */
+static inline void fake_connections_find(uint16_t port, uint64_t cgroup_id,
+					 void (*found)(void *userdata,
+						       const struct diag_connection *connection),
+					 void *userdata)
+{
+	for (size_t k = 0; k < 8; k++) {
+		const struct diag_connection connection = {
+			.inode = fake_connections[k].inode,
+			.idle_ms = fake_connections[k].idle_ms,
+			.state = fake_connections[k].ending ? TCP_FIN_WAIT1 : TCP_ESTABLISHED,
+		};
+
+		if (fake_connections[k].port != port || fake_connections[k].cgroup_id != cgroup_id)
+			continue;
+		for (uint64_t j = 0; j < fake_connections[k].live; j++)
+			found(userdata, &connection);
+	}
+}
+
+static inline bool fake_connections_known(uint16_t port, uint64_t cgroup_id)
+{
+	for (size_t k = 0; k < 8; k++)
+		if (fake_connections[k].port == port && fake_connections[k].cgroup_id == cgroup_id)
+			return true;
+	return false;
+}
+
+static inline void fake_count_live(void *userdata, const struct diag_connection *connection)
+{
+	*(uint64_t *)userdata += diag_is_live(connection);
+}
+
 int diag_connections(struct diag *diag, uint16_t port, uint64_t cgroup_id, uint64_t *ret_live,
 		     struct error *err)
 {
 	(void)diag;
-	for (size_t k = 0; k < 8; k++) {
-		if (fake_connections[k].port != port || fake_connections[k].cgroup_id != cgroup_id)
-			continue;
-		*ret_live = fake_connections[k].live;
-		return 0;
+	if (!fake_connections_known(port, cgroup_id))
+		return error_set(err, -EIO, "connections");
+	*ret_live = 0;
+	fake_connections_find(port, cgroup_id, fake_count_live, ret_live);
+	return 0;
+}
+
+int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
+			 void (*reset)(void *userdata),
+			 void (*found)(void *userdata, const struct diag_connection *connection),
+			 void *userdata, struct error *err)
+{
+	(void)diag;
+	if (!fake_connections_known(port, cgroup_id))
+		return error_set(err, -EIO, "connections");
+	for (;; fake_connections_interrupted--) {
+		reset(userdata);
+		fake_connections_find(port, cgroup_id, found, userdata);
+		if (fake_connections_interrupted == 0)
+			return 0;
 	}
-	return error_set(err, -EIO, "connections");
 }
 
 int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err)
@@ -141,6 +232,7 @@ static struct {
 	int start_error, order_error;
 	struct agentlink *link;  /* the last one started or listened to */
 	struct launch_spec spec; /* a copy of what it was started with */
+	unsigned n_socket_fds;   /* that came with it */
 	unsigned n_links;        /* not freed yet */
 } fake_agent;
 
@@ -155,8 +247,9 @@ static inline struct agentlink *fake_agent_link(pid_t pid)
 }
 
 int agentlink_start(sd_event *event, const char *program, const char *socket_path,
-		    const struct launch_spec *spec, const struct agentlink_callbacks *callbacks,
-		    void *userdata, struct agentlink **ret, struct error *err)
+		    const struct launch_spec *spec, const int *socket_fds,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err)
 {
 	cleanup_free char *text = NULL;
 	size_t length;
@@ -165,6 +258,9 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 	if (fake_agent.start_error)
 		return error_set(err, fake_agent.start_error, "agent");
 	called("agent %s %s", program, socket_path);
+	assert_int_equal(spec->sockets_given, socket_fds != NULL);
+	for (size_t k = 0; socket_fds && k < spec->n_listen; k++, fake_agent.n_socket_fds++)
+		assert_true(fcntl(socket_fds[k], F_GETFD) >= 0);
 	launch_spec_done(&fake_agent.spec);
 	assert_int_equal(launch_spec_encode(spec, &text, &length), 0);
 	if (launch_spec_decode(text, length, &fake_agent.spec, err) < 0)
@@ -218,6 +314,8 @@ int agentlink_order(struct agentlink *link, const struct order *order)
 	assert_non_null(link);
 	if (order->type == ORDER_STEADY)
 		called("order steady %s", order->on ? "on" : "off");
+	else if (order->type == ORDER_RELEASE)
+		called("order release serial %u", order->serial);
 	else
 		called("order %s signal %d timeout %u", order_type_name(order->type), order->signal,
 		       order->timeout_ms);
@@ -231,4 +329,7 @@ static inline void fake_host_reset(void)
 	memset(&fake_cgroup, 0, sizeof(fake_cgroup));
 	memset(fake_listeners, 0, sizeof(fake_listeners));
 	memset(fake_connections, 0, sizeof(fake_connections));
+	fake_connections_interrupted = 0;
+	memset(&fake_processes, 0, sizeof(fake_processes));
+	fake_gone_pid = 0;
 }

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "orchestrator/anchor.h"
 #include "orchestrator/instance.h"
+#include "tests/unit/fake_hooks.h"
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_steer.h"
 
@@ -20,9 +21,11 @@ static struct context context;
 static struct service_config config;
 static struct release release;
 static struct steer endpoint_0, endpoint_1;
-static struct steer *const endpoints[] = {&endpoint_0, &endpoint_1};
+static struct wiring wiring;
+static struct hooks hooks; /* in the wiring where a test puts them there */
 static struct instance instance, *const i = &instance;
 static struct report report;
+static int report_fds[PROTOCOL_FDS_MAX]; /* that come with it */
 static struct error err;
 static char folder[64];
 
@@ -48,6 +51,17 @@ void checker_start(struct checker *c, struct context *ctx, const struct checker_
 	c->on_answer = on_answer;
 	c->userdata = userdata;
 	targets[checker_index(c)] = *t;
+}
+
+void checker_retarget(struct checker *c, const struct checker_socket *sockets, size_t n)
+{
+	struct checker_target *target = &targets[checker_index(c)];
+
+	if (!c->running)
+		return;
+	called("checker_retarget %zu x%zu", checker_index(c), n);
+	memcpy(target->sockets, sockets, n * sizeof(*sockets));
+	target->n_sockets = n;
 }
 
 void checker_restart(struct checker *c)
@@ -100,6 +114,26 @@ static const struct instance_callbacks callbacks = {.on_change = on_change, .on_
 static char *command[] = {(char *)"web", (char *)"{fd}", NULL};
 static char *environment[] = {(char *)"A=b", NULL};
 
+/* As a generation makes it. */
+static inline void reset_instance(void)
+{
+	instance = (struct instance){
+		.context = &context,
+		.config = &config,
+		.wiring = &wiring,
+		.callbacks = &callbacks,
+		.userdata = &config,
+		.generation = 2,
+	};
+}
+
+static inline void reset_report(void)
+{
+	report = (struct report){};
+	for (size_t k = 0; k < PROTOCOL_FDS_MAX; k++)
+		report_fds[k] = (int)k + 1;
+}
+
 static inline int set_up(void **state)
 {
 	(void)state;
@@ -126,22 +160,18 @@ static inline int set_up(void **state)
 	};
 	endpoint_0 = (struct steer){.address = config.listen[0], .next_slot = 4};
 	endpoint_1 = (struct steer){.address = config.listen[1], .next_slot = 6};
+	wiring = (struct wiring){.endpoints = {&endpoint_0, &endpoint_1}};
+	hooks = (struct hooks){};
 	fake_host_reset();
 	fake_steer_reset();
+	fake_hooks_reset();
 	strcpy(folder, "/tmp/baton-test-instance-XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
 	context = (struct context){.cgroup_base = "/cgroup/base", .agent_program = "/baton-agent"};
 	strcpy(context.paths.agents_dir, folder);
-	instance = (struct instance){
-		.context = &context,
-		.config = &config,
-		.endpoints = endpoints,
-		.callbacks = &callbacks,
-		.userdata = &config,
-		.generation = 2,
-	};
-	report = (struct report){};
+	reset_instance();
+	reset_report();
 	n_changes = 0;
 	notes[0] = '\0';
 	forget_calls();
@@ -155,6 +185,7 @@ static inline int tear_down(void **state)
 	(void)state;
 	instance_done(i);
 	assert_int_equal(fake_agent.n_links, 0);
+	assert_int_equal(fake_processes.n_alive, 0);
 	fake_host_reset();
 	context.event = sd_event_unref(context.event);
 	snprintf(command_line, sizeof(command_line), "rm -rf '%s'", folder);
@@ -171,16 +202,25 @@ static inline void assert_started(void)
 	assert_calls(expected);
 }
 
-/* Hand over @report as it is, with @n_fds descriptors 1, 2 ... */
+/* Hand over @report as it is, with @n_fds descriptors: 1, 2 ... but for what add_socket() says. */
 static inline void hear(enum report_type type, size_t n_fds)
 {
-	int fds[PROTOCOL_FDS_MAX];
-
-	for (size_t k = 0; k < n_fds; k++)
-		fds[k] = (int)k + 1;
 	report.type = type;
-	fake_agent.link->callbacks->on_report(fake_agent.link->userdata, &report, fds, n_fds);
-	report = (struct report){};
+	fake_agent.link->callbacks->on_report(fake_agent.link->userdata, &report, report_fds,
+					      n_fds);
+	reset_report();
+}
+
+/* One more of @report: on endpoint 0 or 1, with the descriptor that is its. */
+static inline struct report_socket *add_socket(uint32_t endpoint, uint64_t cookie)
+{
+	struct report_socket *socket = &report.sockets[report.n_sockets];
+
+	report_fds[report.n_sockets++] = (int)(cookie - 100);
+	socket->cookie = cookie;
+	socket->endpoint = endpoint;
+	strcpy(socket->address, endpoint == 0 ? ADDRESS_0 : ADDRESS_1);
+	return socket;
 }
 
 /* The sockets that an agent should have. */
@@ -189,6 +229,7 @@ static inline void add_sockets(struct report *r)
 	r->n_sockets = 2;
 	r->sockets[0].cookie = 101;
 	r->sockets[1].cookie = 102;
+	r->sockets[1].endpoint = 1;
 	strcpy(r->sockets[0].address, ADDRESS_0);
 	strcpy(r->sockets[1].address, ADDRESS_1);
 }

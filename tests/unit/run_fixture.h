@@ -12,6 +12,8 @@
 #include "orchestrator/run.h"
 #include "orchestrator/service.h"
 #include "tests/unit/fake_generation.h"
+#include "tests/unit/fake_hooks.h"
+#include "tests/unit/fake_steer.h"
 
 #define FIXTURE_DEADLINE_MS 10000
 #define FIXTURE_EVENTS_MAX  32
@@ -19,6 +21,7 @@
 static struct context context;
 static struct service_config config, old_config;
 static struct service service;
+static struct hooks hooks; /* in the service's wiring where a test puts them there */
 static struct generation generations[2];
 static struct generation *const old = &generations[0], *const new = &generations[1];
 static struct run run;
@@ -104,7 +107,10 @@ static inline int set_up(void **state)
 	result = (struct run_result){};
 	ended = poked = false;
 	publish_error = 0;
+	hooks = (struct hooks){};
 	fake_generations_reset();
+	fake_steer_reset();
+	fake_hooks_reset();
 	forget_calls();
 	return sd_event_new(&context.event);
 }

@@ -10,19 +10,27 @@
 #include "orchestrator/service.h"
 #include "orchestrator/table.h"
 #include "orchestrator/vector.h"
+#include "tests/unit/fake_cgroup.h"
 #include "tests/unit/fake_generation.h"
+#include "tests/unit/fake_hooks.h"
 #include "tests/unit/fake_steer.h"
 
 #define FIXTURE_DEADLINE_MS 10000
 #define ENDPOINT_0          "127.0.0.1:80"
 #define ENDPOINT_1          "[::1]:81"
+#define ANCHOR_CGROUP       "/cgroup/test/web.anchor"
+#define OPEN_HOOKS                                                                                 \
+	"hooks open /pins/test/web/hooks 2; cgroup_create web.anchor; "                            \
+	"hooks attach 4294967295.0; "
 #define OPEN_ALL                                                                                   \
+	OPEN_HOOKS                                                                                 \
 	"open " ENDPOINT_0 " /pins/test/web/tcp-127_0_0_1-80; "                                    \
 	"open " ENDPOINT_1 " /pins/test/web/tcp---1-81; "
-#define RESET_ALL   "reset " ENDPOINT_0 "; reset " ENDPOINT_1 "; "
-#define ATTACH_ALL  "attach " ENDPOINT_0 "; attach " ENDPOINT_1 "; "
-#define UNPIN_ALL   "unpin " ENDPOINT_0 "; unpin " ENDPOINT_1 "; "
-#define CLOSE_ALL   "close " ENDPOINT_0 "; close " ENDPOINT_1
+#define RESET_ALL  "reset " ENDPOINT_0 "; reset " ENDPOINT_1 "; "
+#define ATTACH_ALL "attach " ENDPOINT_0 "; attach " ENDPOINT_1 "; "
+#define UNPIN_ALL  "unpin " ENDPOINT_0 "; unpin " ENDPOINT_1 "; hooks unpin; "
+#define CLOSE_ALL                                                                                  \
+	"close " ENDPOINT_0 "; close " ENDPOINT_1 "; hooks close; cgroup_remove " ANCHOR_CGROUP
 #define PUBLISH_ALL "publish " ENDPOINT_0 "; publish " ENDPOINT_1
 
 static struct context context;
@@ -180,15 +188,19 @@ static inline void on_end(void *userdata, struct service *s)
 static inline int set_up(void **state)
 {
 	(void)state;
-	context = (struct context){.paths.name = "test"};
+	context = (struct context){.paths.name = "test", .cgroup_base = "/cgroup/test"};
+	for (size_t k = 0; k < _STEER_TIER_COUNT; k++)
+		context.tiers.list[k].works = true;
 	problem = (struct api_problem){};
 	run = NULL;
 	last_number = 0;
 	state_error = gone_error = 0;
+	memset(&fake_cgroup, 0, sizeof(fake_cgroup));
 	release_copy_fails = false;
 	n_ended = 0;
 	fake_generations_reset();
 	fake_steer_reset();
+	fake_hooks_reset();
 	forget_calls();
 	for (uint16_t n = 1; n < 25; n++) {
 		fake_generations[n].n_slots = 1;
@@ -210,6 +222,7 @@ static inline int tear_down(void **state)
 	sd_event_unref(context.event);
 	assert_int_equal(fake_generations_alive(), 0);
 	assert_int_equal(fake_steers_open, 0);
+	assert_int_equal(fake_hooks_open, 0);
 	return 0;
 }
 
@@ -232,6 +245,15 @@ static inline void changed(void)
 	const struct instance *i = &service->generations[service->n_generations - 1]->instances[0];
 
 	i->callbacks->on_change(i->userdata);
+}
+
+/* The look that comes every half second, now. */
+static inline void watch_now(void)
+{
+	unsigned before = service->wiring.endpoints[0]->tended;
+
+	assert_int_equal(sd_event_source_set_time(service->watch, 0), 0);
+	drive_until(service->wiring.endpoints[0]->tended > before);
 }
 
 /* An order that must be taken; its rollout is @run then. */
@@ -320,7 +342,7 @@ static inline void assert_event(const char *name, const char *key, const char *t
 /* The table of endpoint @e names exactly these two, STEER_NO_SLOT for none. */
 static inline void assert_table(size_t e, uint16_t primary, uint16_t backup)
 {
-	const struct steer_table *table = &service->endpoints[e]->table;
+	const struct steer_table *table = &service->wiring.endpoints[e]->table;
 
 	for (size_t k = 0; k < STEER_BUCKETS; k++) {
 		assert_int_equal(table->buckets[k].primary, primary);

@@ -261,6 +261,32 @@ static void test_adopt_find_agent_without_sockets_is_found(void **state)
 	adopt_list_done(&list);
 }
 
+/* A server with many workers, each with a socket of its own. */
+static void test_adopt_find_agent_with_the_most_sockets_is_found(void **state)
+{
+	struct adopt_list list;
+	size_t k = make_agent("web", 1, 0);
+	struct report *hello = &agents[k].hello;
+
+	(void)state;
+	hello->n_sockets = PROTOCOL_SOCKETS_MAX;
+	for (size_t i = 0; i < PROTOCOL_SOCKETS_MAX; i++) {
+		hello->sockets[i] = (struct report_socket){
+			.cookie = 1000 + i, .endpoint = 1, .own = true, .address = "[::1]:8080"};
+		attach(k, memory_file("one", 3));
+	}
+	attach(k, spec_file(&agents[k].spec));
+	find(&list);
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.agents[0]->n_fds, PROTOCOL_SOCKETS_MAX);
+	assert_int_equal(inode_of(list.agents[0]->fds[PROTOCOL_SOCKETS_MAX - 1]),
+			 inode_of(agents[k].fake.fds[PROTOCOL_SOCKETS_MAX - 1]));
+	assert_int_equal(list.agents[0]->hello.sockets[63].cookie, 1063);
+	assert_int_equal(list.agents[0]->hello.sockets[63].endpoint, 1);
+	assert_string_equal(list.agents[0]->spec.service, "web");
+	adopt_list_done(&list);
+}
+
 static void test_adopt_find_stale_socket_is_removed(void **state)
 {
 	struct adopt_list list;
@@ -628,6 +654,7 @@ int main(void)
 		TEST(find_agents_are_sorted_by_service_generation_instance),
 		TEST(find_agent_comes_with_all_it_said),
 		TEST(find_agent_without_sockets_is_found),
+		TEST(find_agent_with_the_most_sockets_is_found),
 		TEST(find_stale_socket_is_removed),
 		TEST(find_other_files_are_not_touched),
 		TEST(find_empty_folder_is_an_empty_list),

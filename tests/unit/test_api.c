@@ -36,6 +36,8 @@ static struct {
 	char service[64], order[64];
 	char *body; /* as JSON text */
 	bool list_fails;
+	size_t limit;
+	size_t made; /* how many connections there are */
 } seen;
 
 static json_t *backend_list(void *userdata)
@@ -53,6 +55,24 @@ static json_t *backend_get(void *userdata, const char *service, struct api_probl
 	problem->status = 404;
 	error_text(&problem->detail, 0, "no service \"%s\"", service);
 	return NULL;
+}
+
+static json_t *backend_connections(void *userdata, const char *service, size_t limit,
+				   struct api_problem *problem)
+{
+	json_t *list = json_array();
+
+	(void)userdata;
+	seen.limit = limit;
+	if (strcmp(service, "web") != 0) {
+		json_decref(list);
+		problem->status = 404;
+		error_text(&problem->detail, 0, "no service \"%s\"", service);
+		return NULL;
+	}
+	for (size_t i = 0; i < seen.made && i < limit; i++)
+		json_array_append_new(list, json_pack("{s:s}", "peer", "127.0.0.1:50123"));
+	return json_pack("{s:s, s:o}", "service", service, "connections", list);
 }
 
 static json_t *backend_order(void *userdata, const char *service, const char *order,
@@ -73,6 +93,9 @@ static json_t *backend_order(void *userdata, const char *service, const char *or
 	}
 	if (strcmp(service, "silent") == 0)
 		return NULL;
+	if (strcmp(order, "pause") == 0 || strcmp(order, "resume") == 0)
+		return json_pack("{s:s, s:b}", "service", service, "paused",
+				 strcmp(order, "pause") == 0);
 	events_add(events, 0, service, "start", NULL); /* as a rollout does */
 	return json_pack("{s:s, s:s, s:i}", "service", service, "order", order, "rollout", 1);
 }
@@ -86,6 +109,7 @@ static json_t *backend_version(void *userdata)
 static const struct api_backend backend = {
 	.list = backend_list,
 	.get = backend_get,
+	.connections = backend_connections,
 	.order = backend_order,
 	.version = backend_version,
 };
@@ -304,6 +328,54 @@ static void test_api_get_routes_answer(void **state)
 	check_ok("GET", "/v1/services?x=y", NULL, 200, "{\"services\":[{\"service\":\"web\"}]}\n");
 }
 
+static void test_api_connections_limit_is_checked(void **state)
+{
+	static const char *const bad[] = {"",   "-1", "+1",     "x",
+					  "1x", " 1", "100001", "99999999999999999999999"};
+	char target[100];
+
+	(void)state;
+	seen.made = 2;
+	check_ok("GET", "/v1/services/web/connections", NULL, 200,
+		 "{\"service\":\"web\",\"connections\":[{\"peer\":\"127.0.0.1:50123\"},"
+		 "{\"peer\":\"127.0.0.1:50123\"}]}\n");
+	assert_int_equal(seen.limit, 1000);
+	check_ok("GET", "/v1/services/web/connections?limit=0", NULL, 200,
+		 "{\"service\":\"web\",\"connections\":[]}\n");
+	assert_int_equal(seen.limit, 0);
+	seen.made = 0;
+	check_ok("GET", "/v1/services/web/connections?limit=100000", NULL, 200,
+		 "{\"service\":\"web\",\"connections\":[]}\n");
+	assert_int_equal(seen.limit, 100000);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(target, sizeof(target), "/v1/services/web/connections?limit=%s",
+			 strcmp(bad[i], " 1") == 0   ? "%201"
+			 : strcmp(bad[i], "+1") == 0 ? "%2B1"
+						     : bad[i]);
+		check_problem("GET", target, NULL, 0, 400, 2,
+			      "limit: not a number from 0 to 100000");
+	}
+	check_problem("GET", "/v1/services/nosuch/connections", NULL, 0, 404, 1,
+		      "no service \"nosuch\"");
+	check_problem("POST", "/v1/services/web/connections", "{}", 2, 405, 2, "only GET, HEAD");
+}
+
+static void test_api_answer_of_megabytes_arrives_whole(void **state)
+{
+	struct client *client;
+	json_t *json;
+
+	(void)state;
+	seen.made = 100000;
+	assert_int_equal(
+		ask("GET", "/v1/services/web/connections?limit=100000", "", NULL, 0, &client), 200);
+	json = json_loads(body_of(client), 0, NULL);
+	assert_non_null(json);
+	assert_int_equal(json_array_size(json_object_get(json, "connections")), 100000);
+	json_decref(json);
+	client_free(client);
+}
+
 static void test_api_head_is_get_without_body(void **state)
 {
 	static const char *const targets[] = {"/healthz", "/v1/services", "/v1/events?follow=1"};
@@ -329,6 +401,19 @@ static void test_api_connection_is_kept_alive(void **state)
 	}
 	assert_false(client->ended);
 	client_free(client);
+}
+
+static void test_api_pause_and_resume_are_done_when_answered(void **state)
+{
+	(void)state;
+	check_ok("POST", "/v1/services/web/pause", NULL, 200,
+		 "{\"service\":\"web\",\"paused\":true}\n");
+	assert_string_equal(seen.order, "pause");
+	check_ok("POST", "/v1/services/web/resume", "{}", 200,
+		 "{\"service\":\"web\",\"paused\":false}\n");
+	assert_string_equal(seen.order, "resume");
+	check_problem("POST", "/v1/services/busy/pause", NULL, 0, 409, 6, "verify");
+	check_problem("GET", "/v1/services/web/pause", NULL, 0, 405, 2, "only POST");
 }
 
 static void test_api_order_reaches_the_backend(void **state)
@@ -882,9 +967,12 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_api_get_routes_answer),
+		TEST(test_api_connections_limit_is_checked),
+		TEST(test_api_answer_of_megabytes_arrives_whole),
 		TEST(test_api_head_is_get_without_body),
 		TEST(test_api_connection_is_kept_alive),
 		TEST(test_api_order_reaches_the_backend),
+		TEST(test_api_pause_and_resume_are_done_when_answered),
 		TEST(test_api_backends_refusals_are_passed_on),
 		TEST(test_api_unknown_paths_are_404),
 		TEST(test_api_wrong_methods_are_405_with_allow),

@@ -1,233 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * With fakes in place of probe.c, steer.c and diag.c: they are linked before the libraries, which
- * then are not asked for the real ones. A fake must define every symbol of its module that
- * checker.c uses, or the linker takes the real one in addition and finds both.
- */
+/* When a checker asks, what it makes of the answers, and its end. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "common/clock.h"
-#include "orchestrator/checker.h"
-
-#define DEADLINE_MS 10000
-#define HOUR_MS     (60 * 60 * 1000)
-#define SLOT        17
-#define COOKIE      0x123456789abcULL
-
-/* ---- the fakes ------------------------------------------------------------------------------ */
-
-struct probe {
-	const struct probe_callbacks *callbacks;
-	void *userdata;
-};
-
-/* Only their addresses are looked at. */
-static char prober_object, steer_object, diag_object;
-#define PROBER ((struct prober *)(void *)&prober_object)
-#define STEER  ((struct steer *)(void *)&steer_object)
-#define DIAG   ((struct diag *)(void *)&diag_object)
-
-static struct {
-	struct probe probe;
-	bool under_way;
-	int starts, cancels;
-	uint64_t started_ms; /* the last time */
-	int result;          /* of probe_start() */
-	const char *error;
-	const struct health_config *health;
-	const struct address *address;
-
-	int pins, unpins;
-	int pin_result;
-	const struct sockaddr *source;
-
-	int diag_result;
-	uint32_t queued;
-} fake;
-
-int probe_start(struct prober *prober, const struct health_config *health,
-		const struct address *address, const struct probe_callbacks *callbacks,
-		void *userdata, struct probe **ret, struct error *err)
-{
-	assert_ptr_equal(prober, PROBER);
-	assert_false(fake.under_way); /* one at a time */
-	fake.starts++;
-	fake.started_ms = clock_monotonic_ms();
-	fake.health = health;
-	fake.address = address;
-	if (fake.result < 0)
-		return error_text(err, fake.result, "%s", fake.error);
-	fake.probe = (struct probe){.callbacks = callbacks, .userdata = userdata};
-	fake.under_way = true;
-	*ret = &fake.probe;
-	return 0;
-}
-
-void probe_cancel(struct probe *probe)
-{
-	if (!probe)
-		return;
-	assert_ptr_equal(probe, &fake.probe);
-	assert_true(fake.under_way);
-	fake.under_way = false;
-	fake.cancels++;
-}
-
-int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
-{
-	assert_ptr_equal(steer, STEER);
-	assert_int_equal(slot, SLOT);
-	fake.source = source;
-	fake.pins++;
-	return fake.pin_result;
-}
-
-void steer_unpin(struct steer *steer, const struct sockaddr *source)
-{
-	assert_ptr_equal(steer, STEER);
-	fake.source = source;
-	fake.unpins++;
-}
-
-int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag_listener *ret,
-		  struct error *err)
-{
-	(void)err;
-	assert_ptr_equal(diag, DIAG);
-	assert_int_equal(port, 8080);
-	assert_int_equal(cookie, COOKIE);
-	*ret = (struct diag_listener){.queued = fake.queued, .backlog = 128};
-	return fake.diag_result;
-}
-
-/* ---- who is told ---------------------------------------------------------------------------- */
-
-static struct context context;
-static struct checker checker;
-static struct address address;
-static struct health_config health;
-
-static struct {
-	int answers, changes;
-	struct probe_result last;
-	bool stop, restart; /* from within the callback, once */
-} told;
-
-static void on_answer(void *userdata, const struct probe_result *result, bool changed)
-{
-	assert_ptr_equal(userdata, &told);
-	assert_true(checker.running);
-	told.answers++;
-	told.changes += changed;
-	told.last = *result;
-	if (told.stop)
-		checker_stop(&checker);
-	if (told.restart)
-		checker_restart(&checker);
-	told.stop = told.restart = false;
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	memset(&fake, 0, sizeof(fake));
-	memset(&told, 0, sizeof(told));
-	memset(&checker, 0, sizeof(checker));
-	health = (struct health_config){
-		.kind = HEALTH_HTTP,
-		.path = (char *)"/healthz",
-		.interval_ms = HOUR_MS,
-		.timeout_ms = 2000,
-		.healthy = 2,
-		.unhealthy = 3,
-	};
-	context = (struct context){.prober = PROBER, .diag = DIAG};
-	assert_int_equal(address_parse("127.0.0.1:8080", &address, NULL), 0);
-	return sd_event_new(&context.event) < 0 ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	checker_stop(&checker);
-	assert_false(fake.under_way);
-	context.event = sd_event_unref(context.event);
-	return 0;
-}
-
-static void start(void)
-{
-	const struct checker_target target = {
-		.service = "web",
-		.health = &health,
-		.address = &address,
-		.steer = STEER,
-		.slot = SLOT,
-		.cookie = COOKIE,
-	};
-
-	checker_start(&checker, &context, &target, on_answer, &told);
-}
-
-static void run_until_started(int starts)
-{
-	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
-
-	while (fake.starts < starts && clock_monotonic_ms() < end)
-		assert_true(sd_event_run(context.event, 100000) >= 0);
-	assert_int_equal(fake.starts, starts);
-}
-
-static void run_for(uint64_t ms)
-{
-	uint64_t end = clock_monotonic_ms() + ms;
-
-	while (clock_monotonic_ms() < end)
-		assert_true(sd_event_run(context.event, 5000) >= 0);
-}
-
-static void finish(bool ok)
-{
-	struct probe_result result = {.ok = ok, .status = ok ? 200 : 503, .text = "an answer"};
-
-	assert_true(fake.under_way);
-	fake.under_way = false;
-	fake.probe.callbacks->on_done(fake.probe.userdata, &result);
-}
-
-/* The next probe, without waiting for its time, answered with @ok. */
-static void next_answer(bool ok)
-{
-	int n = fake.starts;
-
-	if (!fake.under_way) {
-		assert_non_null(checker.timer);
-		assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
-		run_until_started(n + 1);
-	}
-	finish(ok);
-}
-
-/* The next probe is due an interval after @from and @to, between which the answer came. */
-static void check_next(uint64_t from, uint64_t to)
-{
-	uint64_t usec;
-	int enabled;
-
-	assert_non_null(checker.timer);
-	assert_true(sd_event_source_get_enabled(checker.timer, &enabled) >= 0);
-	assert_int_equal(enabled, SD_EVENT_ONESHOT);
-	assert_true(sd_event_source_get_time(checker.timer, &usec) >= 0);
-	assert_in_range(usec / 1000, from + health.interval_ms, to + health.interval_ms);
-}
+#include "tests/unit/checker_fixture.h"
 
 /* ---- when it asks --------------------------------------------------------------------------- */
 
@@ -533,6 +312,7 @@ static void test_checker_probe_is_pinned_to_the_slot(void **state)
 	run_until_started(1);
 	assert_int_equal(fake.probe.callbacks->on_bind(fake.probe.userdata, sa), 0);
 	assert_int_equal(fake.pins, 1);
+	assert_int_equal(fake.pinned, SLOT);
 	assert_ptr_equal(fake.source, sa);
 	/* Without a pin it must not go on: anybody could answer. */
 	fake.pin_result = -ENOSPC;
@@ -552,6 +332,7 @@ static void test_checker_connected_is_accepted_once_the_queue_is_empty(void **st
 	run_until_started(1);
 	fake.queued = 1;
 	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 0);
+	assert_int_equal(fake.asked, COOKIE);
 	fake.queued = 0;
 	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 1);
 	fake.diag_result = -ENOENT; /* it does not listen any more */

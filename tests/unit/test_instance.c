@@ -79,6 +79,46 @@ static void test_instance_exited_for_good_is_failed(void **state)
 	assert_string_equal(i->failure, "exited with status 3");
 }
 
+/* What can be done about an address that is not shared depends on the daemon and the mode. */
+static void test_instance_exited_on_a_taken_address_says_what_to_do(void **state)
+{
+	static const struct {
+		enum socket_mode mode;
+		bool hooks;
+		const char *advice;
+	} cases[] = {
+		{SOCKETS_AUTO, false,
+		 "switch on its reuse-port option, have it take its socket from its parent "
+		 "(LISTEN_FDS, {fd}), or run batond as root for mode \"transparent\""},
+		{SOCKETS_NATIVE, true,
+		 "switch on its reuse-port option, or use mode \"transparent\""},
+		{SOCKETS_AUTO, true,
+		 "mode \"transparent\" makes it share exactly what \"listen\" declares "
+		 "(" ADDRESS_0 "), nothing else"},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char expected[512];
+
+		run_instance();
+		config.mode = cases[k].mode;
+		wiring.hooks = cases[k].hooks ? &hooks : NULL;
+		report.exit_code = 1;
+		strcpy(report.text, "cannot bind " ADDRESS_0);
+		hear(REPORT_EXITED, 0);
+		snprintf(expected, sizeof(expected),
+			 "exited with status 1: cannot bind " ADDRESS_0 "; %s", cases[k].advice);
+		assert_string_equal(i->failure, expected);
+		/* The event is about the end only. */
+		assert_notes("exited: instance 0 exited with status 1");
+		instance_done(i);
+		wiring.hooks = NULL;
+		forget_calls();
+		reset_instance();
+	}
+}
+
 static void test_instance_exited_as_told_is_not_failed(void **state)
 {
 	(void)state;
@@ -195,9 +235,10 @@ static void test_instance_check_asks_its_own_slot_as_configured(void **state)
 	assert_string_equal(targets[0].service, "web");
 	assert_ptr_equal(targets[0].health, &config.health);
 	assert_ptr_equal(targets[0].address, &config.listen[0]);
-	assert_ptr_equal(targets[0].steer, endpoints[0]);
-	assert_int_equal(targets[0].slot, 4);
-	assert_int_equal(targets[0].cookie, 101);
+	assert_ptr_equal(targets[0].steer, &endpoint_0);
+	assert_int_equal(targets[0].n_sockets, 1);
+	assert_int_equal(targets[0].sockets[0].slot, 4);
+	assert_int_equal(targets[0].sockets[0].cookie, 101);
 	assert_calls("checker_start 0; checker_start 1");
 	instance_check(i);
 	assert_calls("");
@@ -217,9 +258,10 @@ static void test_instance_check_asks_other_endpoints_to_accept(void **state)
 	assert_int_equal(targets[1].health->timeout_ms, 12);
 	assert_int_equal(targets[1].health->healthy, 1);
 	assert_ptr_equal(targets[1].address, &config.listen[1]);
-	assert_ptr_equal(targets[1].steer, endpoints[1]);
-	assert_int_equal(targets[1].slot, 6);
-	assert_int_equal(targets[1].cookie, 102);
+	assert_ptr_equal(targets[1].steer, &endpoint_1);
+	assert_int_equal(targets[1].n_sockets, 1);
+	assert_int_equal(targets[1].sockets[0].slot, 6);
+	assert_int_equal(targets[1].sockets[0].cookie, 102);
 }
 
 static void test_instance_check_has_nothing_to_ask_of_some(void **state)
@@ -383,6 +425,30 @@ static void test_instance_stop_without_leave_sends_sigterm(void **state)
 	assert_calls("order stop signal 15 timeout 5000");
 }
 
+/* It is told nothing but to stop: its sockets are shut down where it has to leave at once. */
+static void test_instance_that_cannot_drain_is_not_asked_to(void **state)
+{
+	(void)state;
+	config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	run_instance();
+	instance_leave(i);
+	assert_calls("order leave signal 0 timeout 0");
+	instance_stop(i);
+	assert_calls("order stop signal 15 timeout 5000");
+}
+
+static void test_instance_uncheck_only_ends_the_checks(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_check(i);
+	forget_calls();
+	instance_uncheck(i);
+	assert_calls("checker_stop 0; checker_stop 1");
+	assert_true(instance_is_serving(i));
+	assert_false(i->leaving);
+}
+
 static void test_instance_order_that_cannot_be_sent_is_survived(void **state)
 {
 	(void)state;
@@ -431,7 +497,8 @@ static void test_instance_done_removes_the_socket_of_a_stopped_one_only(void **s
 	fake_cgroup.remove_result = -EBUSY;
 	instance_done(i);
 	assert_int_equal(access(path, F_OK), 0);
-	*i = (struct instance){.config = &config, .stopped = true};
+	reset_instance();
+	i->stopped = true;
 	strcpy(i->socket_path, path);
 	instance_done(i);
 	assert_int_equal(access(path, F_OK), -1);
@@ -444,6 +511,7 @@ int main(void)
 		TEST(test_instance_started_runs),
 		TEST(test_instance_exited_restarting_is_not_failed),
 		TEST(test_instance_exited_for_good_is_failed),
+		TEST(test_instance_exited_on_a_taken_address_says_what_to_do),
 		TEST(test_instance_exited_as_told_is_not_failed),
 		TEST(test_instance_exited_while_stopping_is_not_failed),
 		TEST(test_instance_notify_is_told_once),
@@ -461,6 +529,8 @@ int main(void)
 		TEST(test_instance_orders_carry_signal_and_timeout),
 		TEST(test_instance_sigterm_is_not_sent_twice),
 		TEST(test_instance_stop_without_leave_sends_sigterm),
+		TEST(test_instance_that_cannot_drain_is_not_asked_to),
+		TEST(test_instance_uncheck_only_ends_the_checks),
 		TEST(test_instance_order_that_cannot_be_sent_is_survived),
 		TEST(test_instance_kill_ends_agent_and_cgroup),
 		TEST(test_instance_done_removes_the_socket_of_a_stopped_one_only),

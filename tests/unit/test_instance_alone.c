@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One instance without its agent, one of an earlier daemon's, and what is counted of either. */
+/* One instance without its agent, and one of an earlier daemon's. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -237,7 +237,104 @@ static void test_instance_done_ends_the_watch(void **state)
 	n_changes = 0;
 	assert_int_equal(sd_event_run(context.event, 60 * 1000), 0); /* longer than a poll */
 	assert_int_equal(n_changes, 0);
-	*i = (struct instance){.config = &config};
+	reset_instance();
+}
+
+/* ---- and there is no cgroup ----------------------------------------------------------------- */
+
+/* Without privileges: processes are known as the agent's descendants, while there is an agent. */
+static void run_without_cgroup(void)
+{
+	context.cgroup_base[0] = '\0';
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	hear_hello();
+	report.pid = 600;
+	hear(REPORT_STARTED, 0);
+	fake_listeners[0] = (struct fake_listener){.port = 80, .cookie = 101};
+	fake_listeners[1] = (struct fake_listener){.port = 81, .cookie = 102};
+	fake_processes.any = 1;
+	forget_calls();
+	notes[0] = '\0';
+}
+
+static void test_instance_without_cgroup_has_exited_with_its_last_process(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	i->pid = 0; /* a worker may be left behind */
+	assert_false(instance_has_exited(i));
+	fake_processes.any = -EIO; /* not being able to look is not seeing none */
+	assert_false(instance_has_exited(i));
+	fake_processes.any = 0;
+	assert_true(instance_has_exited(i));
+}
+
+static void test_instance_without_cgroup_is_killed_before_its_agent(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	instance_kill(i);
+	/* Then nothing would be the agent's descendant any more. */
+	assert_calls("processes_kill below 500; kill 500 9");
+	assert_true(i->stopped);
+}
+
+/* Nobody knows what it has forked: the main process stands for all of them. */
+static void test_instance_lost_without_cgroup_is_its_main_process(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	instance_steady(i, true);
+	fake_processes.any = 0;
+	lose_agent();
+	assert_true(instance_is_serving(i));
+	assert_false(instance_has_exited(i));
+	n_changes = 0;
+	drive_until(n_changes >= 2);
+	assert_false(i->stopped);
+	fake_gone_pid = 600;
+	drive_until(i->stopped);
+	assert_true(i->failed);
+	assert_false(instance_is_serving(i));
+}
+
+/* The agent's pid may be somebody else's by now: nobody is looked for below it. */
+static void test_instance_lost_without_cgroup_forgets_its_processes(void **state)
+{
+	uint64_t live;
+
+	(void)state;
+	run_without_cgroup();
+	lose_agent();
+	assert_int_equal(fake_processes.n_alive, 0);
+	fake_connections[0].port = 80;
+	fake_connections[1].port = 81;
+	assert_int_equal(instance_live(i, &live), -ENODATA); /* which is not "none" */
+	assert_int_equal(instance_busy(i, 10, &live), -ENODATA);
+}
+
+static void test_instance_lost_without_cgroup_is_killed_by_pid(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	lose_agent();
+	instance_kill(i);
+	assert_calls("kill 600 9");
+	assert_true(i->stopped);
+}
+
+static void test_instance_lost_without_cgroup_is_stopped_then_killed(void **state)
+{
+	(void)state;
+	config.drain.kill_timeout_ms = 40;
+	run_without_cgroup();
+	lose_agent();
+	instance_stop(i);
+	assert_calls("kill 600 15");
+	drive_until(i->killed);
+	assert_memory_equal(calls, "kill 600 9", 10);
+	fake_gone_pid = 600;
+	drive_until(i->stopped);
 }
 
 /* ---- of an earlier daemon ------------------------------------------------------------------- */
@@ -285,7 +382,8 @@ static void test_instance_adopt_takes_over_a_running_one(void **state)
 	assert_true(i->joined);
 	assert_string_equal(i->tail, "said before\n");
 	assert_true(instance_is_serving(i));
-	assert_int_equal(n_changes, 0); /* its service asks anyway */
+	assert_int_equal(n_changes, 0);          /* its service asks anyway */
+	assert_int_equal(i->processes->root, 0); /* by its cgroup */
 	/* From now on it is heard. */
 	report.exit_code = 1;
 	hear(REPORT_EXITED, 0);
@@ -326,13 +424,7 @@ static void test_instance_adopt_states(void **state)
 		assert_int_equal(strstr(calls, "join") != NULL, cases[k].joined);
 		instance_done(i);
 		forget_calls();
-		*i = (struct instance){
-			.context = &context,
-			.config = &config,
-			.endpoints = endpoints,
-			.callbacks = &callbacks,
-			.userdata = &config,
-		};
+		reset_instance();
 	}
 }
 
@@ -362,13 +454,42 @@ static void test_instance_adopt_with_foreign_sockets_has_failed(void **state)
 	instance_adopt(i, &agent);
 	assert_true(i->failed);
 	assert_false(i->joined);
-	assert_string_equal(i->failure, "the agent's socket 1 is not the one it names");
+	assert_string_equal(i->failure,
+			    "the agent's socket for " ADDRESS_1 " is not the one it names");
+	assert_calls("join " ADDRESS_0 " fd 1 slot 4; release " ADDRESS_0 " slot 4; listen");
 	assert_string_equal(i->cgroup, "");
 	assert_int_equal(i->cgroup_id, 0);
 }
 
+static void test_instance_adopt_without_cgroup_follows_the_agents_descendants(void **state)
+{
+	(void)state;
+	agent = (struct adopt_agent){
+		.link = fake_agent_link(501),
+		.hello = {.agent_pid = 501, .state = AGENT_LEFT},
+	};
+	instance_adopt(i, &agent);
+	assert_string_equal(i->cgroup, "");
+	assert_int_equal(i->processes->root, 501);
+}
+
+/* What an agent of an earlier version does not say. */
+static void test_instance_adopt_takes_the_sets_serial(void **state)
+{
+	(void)state;
+	adopt(AGENT_RUNNING);
+	assert_int_equal(i->sockets_serial, 0);
+	add_socket(0, 104);
+	add_socket(1, 102);
+	report.serial = 9;
+	hear(REPORT_SOCKETS, 2);
+	assert_int_equal(i->sockets_serial, 9);
+}
+
 static void test_instance_adopt_without_cgroup_folder_has_no_id(void **state)
 {
+	uint64_t live;
+
 	(void)state;
 	agent = (struct adopt_agent){
 		.link = fake_agent_link(501),
@@ -381,97 +502,9 @@ static void test_instance_adopt_without_cgroup_folder_has_no_id(void **state)
 	/* Which would be the connections of every cgroup. */
 	fake_connections[0].port = 80;
 	fake_connections[0].live = 1000;
-	assert_int_equal(instance_live(i, &(uint64_t){0}), -ENODATA);
-}
-
-/* ---- counting ------------------------------------------------------------------------------- */
-
-static uint32_t queued_of(struct instance *of)
-{
-	uint32_t queued = 0;
-
-	assert_int_equal(instance_queued(of, &queued), 0);
-	return queued;
-}
-
-static uint64_t live_of(struct instance *of)
-{
-	uint64_t live = 0;
-
-	assert_int_equal(instance_live(of, &live), 0);
-	return live;
-}
-
-static void test_instance_queued_sums_listening_sockets(void **state)
-{
-	(void)state;
-	listen_on_both();
-	assert_int_equal(queued_of(i), 0); /* none is joined */
-	run_instance();
-	assert_int_equal(queued_of(i), 7);
-	fake_listeners[0].cookie = 0;
-	assert_int_equal(queued_of(i), 4);
-	i->sockets[1].joined = false;
-	assert_int_equal(queued_of(i), 0);
-}
-
-static void test_instance_has_exited_when_its_cgroup_is_empty(void **state)
-{
-	(void)state;
-	assert_true(instance_has_exited(i)); /* it has none yet */
-	run_instance();
-	fake_cgroup.populated = 1;
-	i->pid = 0; /* a worker may be left behind */
-	assert_false(instance_has_exited(i));
-	fake_cgroup.populated = -EIO; /* not being able to look is not seeing none */
-	assert_false(instance_has_exited(i));
-	fake_cgroup.populated = 0;
-	assert_true(instance_has_exited(i));
-	fake_cgroup.populated = 1;
-	i->stopped = true;
-	assert_true(instance_has_exited(i));
-}
-
-static void test_instance_queued_that_cannot_be_read_is_not_none(void **state)
-{
-	uint32_t queued;
-
-	(void)state;
-	run_instance();
-	listen_on_both();
-	fake_listeners[1].error = -ETIMEDOUT;
-	assert_int_equal(instance_queued(i, &queued), -ETIMEDOUT);
-}
-
-static void test_instance_live_sums_ports_of_its_cgroup(void **state)
-{
-	(void)state;
-	fake_connections[0].port = 80;
-	fake_connections[0].cgroup_id = 77;
-	fake_connections[0].live = 5;
 	fake_connections[1].port = 81;
-	fake_connections[1].cgroup_id = 77;
-	fake_connections[1].live = 6;
-	fake_connections[2].port = 80;
-	fake_connections[2].cgroup_id = 78;
-	fake_connections[2].live = 1000;
-	assert_int_equal(instance_live(i, &(uint64_t){0}), -ENODATA); /* no cgroup yet */
-	run_instance();
-	assert_int_equal(live_of(i), 11);
-	fake_connections[1].port = 0; /* one count fails: then nothing is known */
-	assert_true(instance_live(i, &(uint64_t){0}) < 0);
-}
-
-/* Connections are counted by port: of 0.0.0.0:80 and [::]:80 only once. */
-static void test_instance_live_counts_a_port_once(void **state)
-{
-	(void)state;
-	run_instance();
-	assert_int_equal(address_parse("[::1]:80", &config.listen[1], NULL), 0);
-	fake_connections[0].port = 80;
-	fake_connections[0].cgroup_id = 77;
-	fake_connections[0].live = 5;
-	assert_int_equal(live_of(i), 5);
+	assert_int_equal(instance_live(i, &live), 0);
+	assert_int_equal(live, 0);
 }
 
 int main(void)
@@ -492,16 +525,19 @@ int main(void)
 		TEST(test_instance_lost_gets_sigterm_once),
 		TEST(test_instance_lost_is_killed_without_agent),
 		TEST(test_instance_done_ends_the_watch),
+		TEST(test_instance_without_cgroup_has_exited_with_its_last_process),
+		TEST(test_instance_without_cgroup_is_killed_before_its_agent),
+		TEST(test_instance_lost_without_cgroup_is_its_main_process),
+		TEST(test_instance_lost_without_cgroup_forgets_its_processes),
+		TEST(test_instance_lost_without_cgroup_is_killed_by_pid),
+		TEST(test_instance_lost_without_cgroup_is_stopped_then_killed),
 		TEST(test_instance_adopt_takes_over_a_running_one),
 		TEST(test_instance_adopt_states),
 		TEST(test_instance_adopt_leaving_one_goes_on_with_stop),
 		TEST(test_instance_adopt_with_foreign_sockets_has_failed),
+		TEST(test_instance_adopt_without_cgroup_follows_the_agents_descendants),
+		TEST(test_instance_adopt_takes_the_sets_serial),
 		TEST(test_instance_adopt_without_cgroup_folder_has_no_id),
-		TEST(test_instance_queued_sums_listening_sockets),
-		TEST(test_instance_has_exited_when_its_cgroup_is_empty),
-		TEST(test_instance_queued_that_cannot_be_read_is_not_none),
-		TEST(test_instance_live_sums_ports_of_its_cgroup),
-		TEST(test_instance_live_counts_a_port_once),
 	};
 #undef TEST
 

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <dirent.h>
+
 #include "tests/unit/instance_fixture.h"
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -16,6 +18,7 @@ static void test_instance_start_tells_the_agent_everything(void **state)
 
 	(void)state;
 	i->index = 3;
+	config.mode = SOCKETS_NATIVE;
 	assert_int_equal(instance_start(i, &release, &err), 0);
 	assert_string_equal(i->cgroup, "/cgroup/base/web.2.3");
 	assert_int_equal(i->cgroup_id, 77);
@@ -36,6 +39,10 @@ static void test_instance_start_tells_the_agent_everything(void **state)
 	assert_int_equal(spec->n_groups, 2);
 	assert_int_equal(spec->groups[1], 36);
 	assert_string_equal(spec->cgroup, "/cgroup/base/web.2.3");
+	assert_int_equal(spec->mode, SOCKETS_NATIVE);
+	assert_false(spec->sockets_given);
+	assert_false(spec->listen_later);
+	assert_int_equal(spec->listen_delay_ms, 1000);
 	assert_int_equal(spec->restart_max, 5);
 	assert_int_equal(spec->restart_window_ms, 60000);
 	assert_int_equal(spec->restart_delay_ms, 100);
@@ -88,6 +95,159 @@ static void test_instance_start_in_a_long_path_fails(void **state)
 	i->socket_path[0] = '\0';
 }
 
+/* ---- what the tier and the mode make of it -------------------------------------------------- */
+
+static size_t open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* The hooks must be there before anything runs that could bind. */
+static void test_instance_start_hooks_its_cgroup_first(void **state)
+{
+	static const struct {
+		enum socket_mode mode;
+		bool share;
+	} cases[] = {
+		{SOCKETS_AUTO, true},
+		{SOCKETS_INHERIT, false},
+		{SOCKETS_NATIVE, false},
+		{SOCKETS_TRANSPARENT, true},
+	};
+
+	(void)state;
+	assert_int_equal(sizeof(cases) / sizeof(cases[0]), _SOCKETS_COUNT);
+	wiring.hooks = &hooks;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char expected[256];
+
+		config.mode = cases[k].mode;
+		assert_int_equal(instance_start(i, &release, &err), 0);
+		snprintf(expected, sizeof(expected),
+			 "cgroup_create web.2.0; hooks attach 2.0%s; agent /baton-agent "
+			 "%s/web.2.0.sock",
+			 cases[k].share ? " share" : "", folder);
+		assert_calls(expected);
+		instance_done(i);
+		assert_calls("hooks forget 2.0; agentlink_free; cgroup_remove " CGROUP);
+		reset_instance();
+	}
+}
+
+static void test_instance_start_without_hooks_fails_only_where_they_are_needed(void **state)
+{
+	(void)state;
+	wiring.hooks = &hooks;
+	fake_hooks_failure.function = "hooks_attach";
+	fake_hooks_failure.code = -ENOSPC;
+	config.mode = SOCKETS_AUTO;
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	assert_non_null(strstr(calls, "agent /baton-agent"));
+	assert_false(i->failed);
+	instance_done(i);
+	reset_instance();
+	forget_calls();
+	config.mode = SOCKETS_TRANSPARENT;
+	assert_int_equal(instance_start(i, &release, &err), -ENOSPC);
+	assert_start_failed("hooks_attach: No space left on device");
+	assert_calls("cgroup_create web.2.0");
+	instance_done(i);
+	assert_calls("hooks forget 2.0; cgroup_remove " CGROUP);
+	reset_instance();
+}
+
+/* As for a daemon without privileges. */
+static void test_instance_start_where_there_are_no_cgroups(void **state)
+{
+	char expected[128];
+
+	(void)state;
+	context.cgroup_base[0] = '\0';
+	wiring.hooks = &hooks; /* which need one */
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	snprintf(expected, sizeof(expected), "agent /baton-agent %s/web.2.0.sock", folder);
+	assert_calls(expected);
+	assert_string_equal(i->cgroup, "");
+	assert_null(fake_agent.spec.cgroup);
+	/* Its processes are the agent's descendants. */
+	assert_int_equal(i->processes->root, 500);
+	instance_done(i);
+	assert_calls("hooks forget 2.0; agentlink_free");
+	reset_instance();
+}
+
+static void test_instance_start_with_cgroup_knows_its_processes_by_that(void **state)
+{
+	(void)state;
+	assert_started();
+	assert_int_equal(i->processes->root, 0);
+}
+
+/* Where a socket's place in the group must be known, it is made here. */
+static void test_instance_start_gives_sockets_where_the_tier_makes_them(void **state)
+{
+	size_t before = open_descriptors();
+
+	(void)state;
+	wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_CBPF;
+	config.nonblocking = true;
+	for (int mode = 0; mode < _SOCKETS_COUNT; mode++) {
+		bool passed = mode == SOCKETS_AUTO || mode == SOCKETS_INHERIT;
+
+		config.mode = (enum socket_mode)mode;
+		fake_agent.n_socket_fds = 0;
+		forget_calls();
+		assert_int_equal(instance_start(i, &release, &err), 0);
+		assert_int_equal(fake_agent.n_socket_fds, passed ? 2 : 0);
+		assert_int_equal(fake_agent.spec.sockets_given, passed);
+		assert_false(fake_agent.spec.listen_later);
+		if (passed)
+			assert_non_null(strstr(calls,
+					       "listen " ADDRESS_0 " backlog 99 nonblocking; "
+					       "listen " ADDRESS_1 " backlog 99"));
+		else
+			assert_null(strstr(calls, "listen"));
+		/* They are the agent's now. */
+		assert_int_equal(open_descriptors(), before);
+		instance_done(i);
+		reset_instance();
+	}
+}
+
+static void test_instance_start_without_sockets_to_give_fails(void **state)
+{
+	size_t before = open_descriptors();
+
+	(void)state;
+	wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_CBPF;
+	fake_steer_failure.function = "steer_listen";
+	fake_steer_failure.address = ADDRESS_1;
+	fake_steer_failure.code = -EMFILE;
+	assert_int_equal(instance_start(i, &release, &err), -EMFILE);
+	assert_start_failed("steer_listen " ADDRESS_1 ": Too many open files");
+	assert_null(strstr(calls, "agent"));
+	assert_int_equal(open_descriptors(), before);
+}
+
+/* On tier hash a socket gets connections as soon as it listens. */
+static void test_instance_start_listens_later_where_nothing_can_be_steered(void **state)
+{
+	(void)state;
+	wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_HASH;
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	assert_true(fake_agent.spec.listen_later);
+	assert_int_equal(fake_agent.spec.listen_delay_ms, 1000);
+	assert_false(fake_agent.spec.sockets_given);
+	assert_null(strstr(calls, "backlog"));
+}
+
 /* ---- hello ---------------------------------------------------------------------------------- */
 
 static void test_instance_hello_joins_each_socket(void **state)
@@ -100,9 +260,13 @@ static void test_instance_hello_joins_each_socket(void **state)
 	hear_hello();
 	assert_calls("join " ADDRESS_0 " fd 1 slot 4; join " ADDRESS_1 " fd 2 slot 6");
 	assert_true(i->joined);
-	assert_int_equal(i->sockets[0].slot, 4);
-	assert_int_equal(i->sockets[1].slot, 6);
-	assert_int_equal(i->sockets[1].cookie, 102);
+	assert_int_equal(i->sockets.n, 2);
+	assert_int_equal(i->sockets.list[0].slot, 4);
+	assert_int_equal(i->sockets.list[1].slot, 6);
+	assert_int_equal(i->sockets.list[1].cookie, 102);
+	assert_int_equal(i->sockets.list[1].endpoint, 1);
+	/* Each is joined as this instance's. */
+	assert_true(endpoint_1.last_owner == ((adopt_owner)2 << 32 | 0));
 	assert_int_equal(i->pid, 600);
 	assert_int_equal(i->state, AGENT_RUNNING);
 	assert_true(i->ready);
@@ -115,7 +279,7 @@ static void test_instance_hello_joins_each_socket(void **state)
 	instance_done(i);
 	assert_calls("release " ADDRESS_0 " slot 4; release " ADDRESS_1 " slot 6; agentlink_free; "
 		     "cgroup_remove " CGROUP);
-	*i = (struct instance){.config = &config};
+	reset_instance();
 }
 
 static void assert_hello_refused(const char *why)
@@ -127,25 +291,13 @@ static void assert_hello_refused(const char *why)
 	assert_int_equal(n_changes, 1);
 }
 
-static void test_instance_hello_with_too_few_sockets_is_refused(void **state)
-{
-	(void)state;
-	assert_started();
-	add_sockets(&report);
-	report.n_sockets = 1;
-	hear(REPORT_HELLO, 3);
-	assert_hello_refused("the agent sent 1 sockets where 2 were expected");
-	assert_calls("");
-}
-
 static void test_instance_hello_with_too_few_descriptors_is_refused(void **state)
 {
 	(void)state;
 	assert_started();
 	add_sockets(&report);
 	hear(REPORT_HELLO, 1);
-	assert_true(i->failed);
-	assert_false(i->joined);
+	assert_hello_refused("the agent sent 1 descriptors for 2 sockets");
 	assert_calls("");
 }
 
@@ -156,12 +308,9 @@ static void test_instance_hello_for_another_address_is_refused(void **state)
 	add_sockets(&report);
 	strcpy(report.sockets[1].address, "127.0.0.1:82");
 	hear(REPORT_HELLO, 3);
-	assert_hello_refused("the agent's socket 1 is for 127.0.0.1:82, not for " ADDRESS_1);
+	assert_hello_refused("the agent's socket for 127.0.0.1:82 is of no endpoint");
 	/* What had been joined is given back. */
-	assert_calls("join " ADDRESS_0 " fd 1 slot 4");
-	instance_done(i);
-	assert_calls("release " ADDRESS_0 " slot 4; agentlink_free; cgroup_remove " CGROUP);
-	*i = (struct instance){.config = &config};
+	assert_calls("join " ADDRESS_0 " fd 1 slot 4; release " ADDRESS_0 " slot 4");
 }
 
 static void test_instance_hello_with_another_socket_is_refused(void **state)
@@ -171,7 +320,7 @@ static void test_instance_hello_with_another_socket_is_refused(void **state)
 	add_sockets(&report);
 	report.sockets[0].cookie = 9;
 	hear(REPORT_HELLO, 3);
-	assert_hello_refused("the agent's socket 0 is not the one it names");
+	assert_hello_refused("the agent's socket for " ADDRESS_0 " is not the one it names");
 	assert_calls("");
 }
 
@@ -219,8 +368,14 @@ int main(void)
 		TEST(test_instance_start_without_cgroup_fails),
 		TEST(test_instance_start_without_agent_fails),
 		TEST(test_instance_start_in_a_long_path_fails),
+		TEST(test_instance_start_hooks_its_cgroup_first),
+		TEST(test_instance_start_without_hooks_fails_only_where_they_are_needed),
+		TEST(test_instance_start_where_there_are_no_cgroups),
+		TEST(test_instance_start_with_cgroup_knows_its_processes_by_that),
+		TEST(test_instance_start_gives_sockets_where_the_tier_makes_them),
+		TEST(test_instance_start_without_sockets_to_give_fails),
+		TEST(test_instance_start_listens_later_where_nothing_can_be_steered),
 		TEST(test_instance_hello_joins_each_socket),
-		TEST(test_instance_hello_with_too_few_sockets_is_refused),
 		TEST(test_instance_hello_with_too_few_descriptors_is_refused),
 		TEST(test_instance_hello_for_another_address_is_refused),
 		TEST(test_instance_hello_with_another_socket_is_refused),

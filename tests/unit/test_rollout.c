@@ -8,23 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "orchestrator/rollout.h"
-
-static const struct rollout_policy policy = {
-	.start_timeout_ms = 1000,
-	.settle_timeout_ms = 20,
-	.bake_ms = 300,
-	.leave_timeout_ms = 40,
-	.drain_timeout_ms = 500,
-	.stop_timeout_ms = 60,
-};
-
-enum kind { REPLACE, FIRST, STOP, _KIND_COUNT };
-
-static void init(struct rollout *r, enum kind kind)
-{
-	rollout_init(r, &policy, kind != FIRST, kind != STOP);
-}
+#include "tests/unit/rollout_fixture.h"
 
 static bool has_action(const struct rollout_actions *a, enum rollout_action_type type)
 {
@@ -279,7 +263,8 @@ static void test_rollout_replace_done_acts_in_order(void **state)
 	EXPECT(&r, ROLLOUT_SHIFTED, 0, ROLLOUT_DO_SETTLE, ROLLOUT_DO_TIMER);
 	assert_true(r.shifted);
 	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_TIMER);
-	EXPECT(&r, ROLLOUT_TIMER, 0, ROLLOUT_DO_COMMIT, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_TIMER, 0, ROLLOUT_DO_COMMIT, ROLLOUT_DO_UNNAME, ROLLOUT_DO_LEAVE,
+	       ROLLOUT_DO_TIMER);
 	assert_true(rollout_is_committed(&r));
 	EXPECT(&r, ROLLOUT_LEFT, 0, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_DRAINED, 0, ROLLOUT_DO_STOP, ROLLOUT_DO_TIMER);
@@ -310,7 +295,7 @@ static void test_rollout_stop_settles_leaves_and_drains(void **state)
 	assert_true(rollout_is_committed(&r));
 	EXPECT(&r, ROLLOUT_BEGIN, 0, ROLLOUT_DO_PUBLISH_NONE);
 	EXPECT(&r, ROLLOUT_SHIFTED, 0, ROLLOUT_DO_SETTLE, ROLLOUT_DO_TIMER);
-	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_LEFT, 0, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_DRAINED, 0, ROLLOUT_DO_STOP, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_STOPPED, 0, ROLLOUT_DO_END);
@@ -322,10 +307,10 @@ static void test_rollout_retire_leaves_the_table_alone(void **state)
 	struct rollout r;
 
 	(void)state;
-	rollout_init_retire(&r, &policy);
+	init(&r, RETIRE);
 	assert_true(rollout_is_committed(&r));
 	EXPECT(&r, ROLLOUT_BEGIN, 0, ROLLOUT_DO_SETTLE, ROLLOUT_DO_TIMER);
-	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_LEFT, 0, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_DRAINED, 0, ROLLOUT_DO_STOP, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_STOPPED, 0, ROLLOUT_DO_END);
@@ -366,7 +351,7 @@ static void test_rollout_failure_after_the_shift_flips_back_and_drains_the_new(v
 	EXPECT(&r, ROLLOUT_NEW_FAILED, 0, ROLLOUT_DO_PUBLISH_OLD);
 	assert_true(rollout_victim_is_new(&r));
 	EXPECT(&r, ROLLOUT_SHIFTED, 0, ROLLOUT_DO_SETTLE, ROLLOUT_DO_TIMER);
-	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_LEFT, 0, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_DRAINED, 0, ROLLOUT_DO_STOP, ROLLOUT_DO_TIMER);
 	EXPECT(&r, ROLLOUT_STOPPED, 0, ROLLOUT_DO_END);
@@ -492,145 +477,91 @@ static void test_rollout_timers_are_the_policys(void **state)
 	}
 }
 
-/* ---- random sequences against the invariants ------------------------------------------------ */
+/* ---- victims that cannot drain by themselves ------------------------------------------------ */
 
-/* What the world would be after the actions so far. */
-struct world {
-	enum { NONE, OLD, NEW } table;
-	bool new_healthy;
-	bool new_told, old_told; /* to leave or stop */
-	bool committed;
-	uint64_t timer_ms;
-	bool ended;
-};
-
-static void apply(struct world *w, const struct rollout *r, const struct rollout_actions *actions)
+static void test_rollout_old_that_stays_drains_without_leaving(void **state)
 {
-	for (size_t k = 0; k < actions->n; k++) {
-		bool victim_is_new = rollout_victim_is_new(r);
-
-		switch (actions->list[k].type) {
-		case ROLLOUT_DO_PUBLISH_NEW:
-			assert_true(w->new_healthy);
-			break;
-		case ROLLOUT_DO_COMMIT:
-			assert_int_equal(w->table, NEW);
-			assert_false(w->new_told);
-			w->committed = true;
-			break;
-		case ROLLOUT_DO_LEAVE:
-		case ROLLOUT_DO_STOP:
-			if (victim_is_new) {
-				assert_false(w->committed);
-				w->new_told = true;
-			} else {
-				/* A stop goes on although its table could not be published. */
-				assert_true(!r->has_new || (w->committed && w->table != OLD));
-				w->old_told = true;
-			}
-			break;
-		case ROLLOUT_DO_TIMER:
-			w->timer_ms = actions->list[k].at_ms;
-			break;
-		case ROLLOUT_DO_END:
-			assert_false(w->ended);
-			w->ended = true;
-			break;
-		default:
-			break;
-		}
-	}
-	/* Never both: somebody serves. */
-	assert_false(w->new_told && w->old_told);
-}
-
-/* Events that the shell can send in this world. */
-static bool is_possible(const struct world *w, const struct rollout *r, enum rollout_event event)
-{
-	(void)w;
-	if (event == ROLLOUT_BEGIN)
-		return r->state == ROLLOUT_IDLE;
-	if (event == ROLLOUT_SHIFTED || event == ROLLOUT_SHIFT_FAILED)
-		return r->state == ROLLOUT_SHIFTING;
-	/* The shell answers a publish at once, before anything else happens. */
-	return r->state != ROLLOUT_SHIFTING && r->state != ROLLOUT_IDLE;
-}
-
-static void note_published(struct world *w, const struct rollout *r, enum rollout_event event,
-			   bool victim_was_new)
-{
-	if (event != ROLLOUT_SHIFTED)
-		return;
-	if (victim_was_new)
-		w->table = OLD;
-	else
-		w->table = r->has_new ? NEW : NONE;
-}
-
-static uint32_t random_next(uint32_t *seed)
-{
-	*seed = *seed * 1664525 + 1013904223;
-	return *seed >> 8;
-}
-
-static void one_random_rollout(uint32_t *seed)
-{
-	struct rollout_actions actions;
-	struct world w = {.table = OLD};
 	struct rollout r;
-	uint64_t now_ms = 0;
-	enum kind kind = (enum kind)(random_next(seed) % _KIND_COUNT);
-
-	init(&r, kind);
-	if (kind == FIRST)
-		w.table = NONE;
-	for (int n = 0; n < 200 && !w.ended; n++) {
-		enum rollout_event event =
-			(enum rollout_event)(random_next(seed) % _ROLLOUT_EVENT_COUNT);
-		bool victim_is_new = rollout_victim_is_new(&r);
-
-		/* Rather often nothing happens until the deadline. */
-		if (random_next(seed) % 4 == 0 && r.state != ROLLOUT_IDLE)
-			event = ROLLOUT_TIMER;
-		if (!is_possible(&w, &r, event))
-			continue;
-		if (event == ROLLOUT_TIMER)
-			now_ms = w.timer_ms;
-		if (event == ROLLOUT_NEW_HEALTHY && r.state == ROLLOUT_VERIFYING)
-			w.new_healthy = true;
-		note_published(&w, &r, event, victim_is_new);
-		rollout_step(&r, event, now_ms, &actions);
-		apply(&w, &r, &actions);
-		now_ms += random_next(seed) % 30;
-	}
-	/* From here only deadlines: it must end by them alone, in bounded time. */
-	for (int n = 0; n < 20 && !w.ended; n++) {
-		bool victim_is_new = rollout_victim_is_new(&r);
-		enum rollout_event event = r.state == ROLLOUT_IDLE       ? ROLLOUT_BEGIN
-					   : r.state == ROLLOUT_SHIFTING ? ROLLOUT_SHIFTED
-									 : ROLLOUT_TIMER;
-
-		note_published(&w, &r, event, victim_is_new);
-		rollout_step(&r, event, w.timer_ms, &actions);
-		apply(&w, &r, &actions);
-	}
-	assert_true(w.ended);
-	assert_int_equal(r.state, ROLLOUT_ENDED);
-	if (kind == REPLACE && r.outcome == ROLLOUT_DONE)
-		assert_true(w.old_told && !w.new_told && w.table == NEW);
-	if (kind == REPLACE && r.outcome != ROLLOUT_DONE)
-		assert_true(w.new_told && !w.old_told);
-	if (r.outcome == ROLLOUT_FAILED)
-		assert_false(r.shifted);
-}
-
-static void test_rollout_random_events_keep_the_invariants(void **state)
-{
-	uint32_t seed = 20260412;
 
 	(void)state;
-	for (int n = 0; n < 200000; n++)
-		one_random_rollout(&seed);
+	init_stays(&r, REPLACE, true, false);
+	walk_to(&r, ROLLOUT_BAKING);
+	EXPECT(&r, ROLLOUT_TIMER, 7, ROLLOUT_DO_COMMIT, ROLLOUT_DO_UNNAME, ROLLOUT_DO_DRAIN,
+	       ROLLOUT_DO_TIMER);
+	assert_int_equal(r.state, ROLLOUT_DRAINING);
+	assert_true(rollout_is_committed(&r));
+	assert_true(rollout_is_decided(&r));
+	EXPECT(&r, ROLLOUT_DRAINED, 0, ROLLOUT_DO_STOP, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_STOPPED, 0, ROLLOUT_DO_END);
+	assert_int_equal(r.outcome, ROLLOUT_DONE);
+}
+
+/* It has as long as it takes to drain, not to leave. */
+static void test_rollout_old_that_stays_has_the_drain_timeout(void **state)
+{
+	struct rollout_actions actions;
+	struct rollout r;
+
+	(void)state;
+	init_stays(&r, REPLACE, true, false);
+	walk_to(&r, ROLLOUT_BAKING);
+	rollout_step(&r, ROLLOUT_TIMER, 7000, &actions);
+	assert_int_equal(actions.list[actions.n - 1].type, ROLLOUT_DO_TIMER);
+	assert_int_equal(actions.list[actions.n - 1].at_ms, 7000 + policy.drain_timeout_ms);
+	rollout_step(&r, ROLLOUT_TIMER, 7500, &actions);
+	assert_true(r.cut);
+	assert_int_equal(r.state, ROLLOUT_STOPPING);
+}
+
+static void test_rollout_old_that_stays_and_dies_is_drained_at_once(void **state)
+{
+	struct rollout r;
+
+	(void)state;
+	init_stays(&r, REPLACE, true, false);
+	walk_to(&r, ROLLOUT_SETTLING);
+	EXPECT(&r, ROLLOUT_OLD_GONE, 0, ROLLOUT_DO_COMMIT, ROLLOUT_DO_UNNAME, ROLLOUT_DO_DRAIN,
+	       ROLLOUT_DO_TIMER);
+}
+
+static void test_rollout_stop_and_retire_of_one_that_stays_only_drain(void **state)
+{
+	struct rollout r;
+
+	(void)state;
+	init_stays(&r, STOP, true, false);
+	walk_to(&r, ROLLOUT_IDLE);
+	EXPECT(&r, ROLLOUT_BEGIN, 0, ROLLOUT_DO_PUBLISH_NONE);
+	EXPECT(&r, ROLLOUT_SHIFTED, 0, ROLLOUT_DO_SETTLE, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
+	init_stays(&r, RETIRE, true, false);
+	EXPECT(&r, ROLLOUT_BEGIN, 0, ROLLOUT_DO_SETTLE, ROLLOUT_DO_TIMER);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
+}
+
+/* Which of the two stays is asked of the one that goes. */
+static void test_rollout_undone_asks_the_new_one_whether_it_stays(void **state)
+{
+	struct rollout_actions actions;
+	struct rollout r;
+
+	(void)state;
+	init_stays(&r, REPLACE, false, true);
+	walk_to(&r, ROLLOUT_BAKING);
+	rollout_step(&r, ROLLOUT_ABORT, 0, &actions);
+	rollout_step(&r, ROLLOUT_SHIFTED, 0, &actions);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_DRAIN, ROLLOUT_DO_TIMER);
+	assert_true(rollout_victim_is_new(&r));
+	init_stays(&r, REPLACE, true, false);
+	walk_to(&r, ROLLOUT_BAKING);
+	rollout_step(&r, ROLLOUT_ABORT, 0, &actions);
+	rollout_step(&r, ROLLOUT_SHIFTED, 0, &actions);
+	EXPECT(&r, ROLLOUT_SETTLED, 0, ROLLOUT_DO_UNNAME, ROLLOUT_DO_LEAVE, ROLLOUT_DO_TIMER);
+	/* And the other way round where all is well. */
+	init_stays(&r, REPLACE, false, true);
+	walk_to(&r, ROLLOUT_BAKING);
+	EXPECT(&r, ROLLOUT_TIMER, 0, ROLLOUT_DO_COMMIT, ROLLOUT_DO_UNNAME, ROLLOUT_DO_LEAVE,
+	       ROLLOUT_DO_TIMER);
 }
 
 static void test_rollout_names_are_those_of_the_design(void **state)
@@ -662,7 +593,11 @@ int main(void)
 		cmocka_unit_test(test_rollout_drain_deadline_counts_as_cut),
 		cmocka_unit_test(test_rollout_stop_deadline_kills_and_ends),
 		cmocka_unit_test(test_rollout_timers_are_the_policys),
-		cmocka_unit_test(test_rollout_random_events_keep_the_invariants),
+		cmocka_unit_test(test_rollout_old_that_stays_drains_without_leaving),
+		cmocka_unit_test(test_rollout_old_that_stays_has_the_drain_timeout),
+		cmocka_unit_test(test_rollout_old_that_stays_and_dies_is_drained_at_once),
+		cmocka_unit_test(test_rollout_stop_and_retire_of_one_that_stays_only_drain),
+		cmocka_unit_test(test_rollout_undone_asks_the_new_one_whether_it_stays),
 		cmocka_unit_test(test_rollout_names_are_those_of_the_design),
 	};
 

@@ -88,7 +88,7 @@ static void test_run_replace_calls_in_order(void **state)
 	assert_ptr_equal(service.current, old);
 	change(fake_generations[1].queued = 0);
 	drive_to(ROLLOUT_LEAVING);
-	assert_calls("steady 2 on; commit 2; publish 2 0; leave 1");
+	assert_calls("steady 2 on; commit 2; publish 2 0; uncheck 1; leave 1");
 	assert_ptr_equal(service.current, new);
 	change(fake_generations[1].left = true);
 	drive_to(ROLLOUT_DRAINING);
@@ -236,7 +236,7 @@ static void test_run_old_dead_after_the_shift_leaves_at_once(void **state)
 	forget_calls();
 	change(fake_generations[1].dead = true);
 	drive_to(ROLLOUT_LEAVING);
-	assert_calls("steady 2 on; commit 2; publish 2 0; leave 1");
+	assert_calls("steady 2 on; commit 2; publish 2 0; uncheck 1; leave 1");
 	assert_true(run.machine.old_gone);
 }
 
@@ -268,7 +268,7 @@ static void test_run_old_dead_before_the_shift_changes_nothing(void **state)
 	assert_int_equal(result.exit, 0);
 }
 
-/* ---- leaving, draining, stopping ------------------------------------------------------------ */
+/* ---- leaving and stopping; draining is in test_run_drain.c ---------------------------------- */
 
 static void test_run_leave_deadline_drains_all_the_same(void **state)
 {
@@ -281,88 +281,6 @@ static void test_run_leave_deadline_drains_all_the_same(void **state)
 	assert_false(fake_generations[1].left);
 	assert_step("leave", true, "generation 1 did not say in time that it has left");
 	assert_true(number_of(event_named("leave"), "took_ms") >= 29);
-}
-
-static void test_run_drain_polls_until_no_connection_is_left(void **state)
-{
-	(void)state;
-	fake_generations[1].live = 2;
-	run_begin(&run, &service, "restart", new, old);
-	drive_to(ROLLOUT_DRAINING);
-	assert_int_equal(run.drain_began_with, 2);
-	fake_generations[1].live = 1;
-	turn();
-	turn();
-	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
-	fake_generations[1].live = 0; /* nobody says so */
-	drive_to_end();
-	assert_step("drain", true, "2 connections ended");
-}
-
-static void test_run_drain_ends_with_the_server(void **state)
-{
-	(void)state;
-	fake_generations[1].live = 2;
-	run_begin(&run, &service, "restart", new, old);
-	drive_to(ROLLOUT_DRAINING);
-	change(fake_generations[1].exited = true);
-	drive_to_end();
-	assert_int_equal(result.cut, 0);
-	assert_int_equal(result.exit, 0);
-}
-
-/* However often something happens: the daemon has other things to do than to count. */
-static void test_run_drain_counts_rarely_where_counting_is_slow(void **state)
-{
-	uint64_t began_ms, took_ms = 0;
-
-	(void)state;
-	fake_generations[1].live = 2;
-	run_begin(&run, &service, "restart", new, old);
-	drive_to(ROLLOUT_DRAINING);
-	fake_generations[1].live_takes_ms = 10;
-	fake_generations[1].live_looks = 0;
-	for (began_ms = clock_monotonic_ms(); took_ms < 250;) {
-		service_poke(&service);
-		turn();
-		took_ms = clock_monotonic_ms() - began_ms;
-	}
-	assert_in_range(fake_generations[1].live_looks, 1, 2 + took_ms / 100);
-	/* The server's end is not counted, but told. */
-	change(fake_generations[1].exited = true);
-	look();
-	assert_int_equal(run.machine.state, ROLLOUT_ENDED);
-}
-
-static void test_run_drain_deadline_counts_what_is_cut(void **state)
-{
-	(void)state;
-	old_config.drain.timeout_ms = 40;
-	fake_generations[1].live = 5;
-	run_begin(&run, &service, "restart", new, old);
-	drive_to(ROLLOUT_DRAINING);
-	fake_generations[1].live = 3;
-	drive_to_end();
-	assert_step("drain", true, "3 of 5 connections left at the deadline");
-	assert_int_equal(result.outcome, ROLLOUT_DONE);
-	assert_int_equal(result.cut, 3);
-	assert_int_equal(result.exit, 5);
-}
-
-/* Nor are connections that cannot be counted none, at the deadline either. */
-static void test_run_drain_deadline_ends_what_cannot_be_asked(void **state)
-{
-	(void)state;
-	old_config.drain.timeout_ms = 40;
-	fake_generations[1].live = 4;
-	run_begin(&run, &service, "restart", new, old);
-	drive_to(ROLLOUT_DRAINING);
-	fake_generations[1].live = 0;
-	fake_generations[1].ask_error = -ENOBUFS;
-	drive_to_end();
-	assert_true(number_of(event_named("drain"), "took_ms") >= 39);
-	assert_int_equal(result.cut, 4);
-	assert_int_equal(result.exit, 5);
 }
 
 static void test_run_stop_deadline_kills(void **state)
@@ -406,7 +324,7 @@ static void test_run_stop_refuses_connections_first(void **state)
 	assert_calls("steady 1 off; publish 0 0");
 	change(fake_generations[1].queued = 0);
 	drive_to_end();
-	assert_calls("publish 0 0; leave 1; stop 1");
+	assert_calls("publish 0 0; uncheck 1; leave 1; stop 1");
 	assert_steps("shift settle leave drain stop");
 	assert_step("shift", true, "new connections are refused");
 	assert_true(json_is_null(json_object_get(event_named("shift"), "generation")));
@@ -421,7 +339,7 @@ static void test_run_stop_that_cannot_be_published_stops_all_the_same(void **sta
 	publish_error = -EIO;
 	run_begin(&run, &service, "stop", NULL, old);
 	drive_to_end();
-	assert_calls("steady 1 off; publish 0 0; publish 0 0; leave 1; stop 1");
+	assert_calls("steady 1 off; publish 0 0; publish 0 0; uncheck 1; leave 1; stop 1");
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_step("shift", true, "the table could not be published: steer: Input/output error");
 }
@@ -438,7 +356,7 @@ static void test_run_retire_publishes_nothing(void **state)
 	assert_calls("");
 	change(fake_generations[1].queued = 0);
 	drive_to(ROLLOUT_DRAINING);
-	assert_calls("leave 1");
+	assert_calls("uncheck 1; leave 1");
 	change(fake_generations[1].live = 0);
 	drive_to_end();
 	assert_calls("stop 1");
@@ -453,7 +371,7 @@ static void test_run_retire_of_a_dead_one_does_not_settle(void **state)
 	fake_generations[1].dead = true;
 	run_begin_retire(&run, &service, old);
 	drive_to_end();
-	assert_calls("leave 1; stop 1");
+	assert_calls("uncheck 1; leave 1; stop 1");
 	assert_true(result.took_ms < 5000);
 }
 
@@ -474,11 +392,6 @@ int main(void)
 		TEST(test_run_old_dead_while_baking_leaves_at_once),
 		TEST(test_run_old_dead_before_the_shift_changes_nothing),
 		TEST(test_run_leave_deadline_drains_all_the_same),
-		TEST(test_run_drain_polls_until_no_connection_is_left),
-		TEST(test_run_drain_ends_with_the_server),
-		TEST(test_run_drain_counts_rarely_where_counting_is_slow),
-		TEST(test_run_drain_deadline_counts_what_is_cut),
-		TEST(test_run_drain_deadline_ends_what_cannot_be_asked),
 		TEST(test_run_stop_deadline_kills),
 		TEST(test_run_first_start_serves_without_settling),
 		TEST(test_run_stop_refuses_connections_first),

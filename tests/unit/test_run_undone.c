@@ -236,7 +236,7 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	fail_new("was killed by SIGSEGV");
 	/* The new one has had real connections: it goes as carefully as any other. */
 	drive_to(ROLLOUT_DRAINING);
-	assert_calls("steady 1 on; publish 1 0; publish 1 0; leave 2");
+	assert_calls("steady 1 on; publish 1 0; publish 1 0; uncheck 2; leave 2");
 	assert_int_equal(run.drain_began_with, 4);
 	change(fake_generations[2].live = 0);
 	drive_to_end();
@@ -286,7 +286,7 @@ static void test_run_flip_back_that_cannot_be_published_goes_on(void **state)
 	forget_calls();
 	fail_new("exited with status 1");
 	drive_to_end();
-	assert_calls("steady 1 on; publish 1 0; publish 1 0; leave 2; stop 2");
+	assert_calls("steady 1 on; publish 1 0; publish 1 0; uncheck 2; leave 2; stop 2");
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(events[5].name, "shift");
 	assert_string_equal(text_of(events[5].details, "message"),

@@ -16,7 +16,7 @@ static void test_service_first_start_opens_endpoints_and_serves(void **state)
 	assert_true(service_is_idle(service));
 	order("start", NULL);
 	assert_calls(OPEN_ALL RESET_ALL ATTACH_ALL "new 1");
-	assert_int_equal(service->endpoints[1]->uid, 33);
+	assert_int_equal(service->wiring.endpoints[1]->uid, 33);
 	assert_string_equal(run->order, "start");
 	assert_int_equal(run->new->number, 1);
 	assert_null(run->old);
@@ -52,7 +52,7 @@ static void test_service_restart_resolves_and_replaces(void **state)
 	assert_int_equal(service->current->number, 2);
 	assert_table(1, 21, STEER_NO_SLOT);
 	assert_calls("start 2; check 2; " PUBLISH_ALL "; steady 1 off; steady 2 on; " PUBLISH_ALL
-		     "; leave 1; stop 1; free 1");
+		     "; uncheck 1; leave 1; hooks watch 1.0; stop 1; free 1");
 }
 
 /* `baton restart` of a stopped service is a start. */
@@ -95,7 +95,7 @@ static void test_service_stop_ends_the_generation_and_closes(void **state)
 	forget_calls();
 	carry_out("stop", NULL);
 	assert_calls("steady 1 off; " PUBLISH_ALL "; " PUBLISH_ALL
-		     "; leave 1; stop 1; free 1; " UNPIN_ALL CLOSE_ALL);
+		     "; uncheck 1; leave 1; hooks watch 1.0; stop 1; free 1; " UNPIN_ALL CLOSE_ALL);
 	assert_null(service->current);
 	assert_null(service->primary);
 	assert_true(service_is_idle(service));

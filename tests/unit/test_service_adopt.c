@@ -43,7 +43,7 @@ static void test_service_adopt_steady_one_serves_on(void **state)
 	/* The program comes last: until then the earlier daemon's goes on with its own table. */
 	assert_calls(OPEN_ALL "adopt 7 x2; " PUBLISH_ALL "; " ATTACH_ALL
 			      "release unclaimed " ENDPOINT_0 "; release unclaimed " ENDPOINT_1
-			      "; steady 7 on; check 7");
+			      "; release leftovers 7; steady 7 on; check 7");
 	assert_int_equal(service->current->number, 7);
 	assert_true(service->settled);
 	assert_null(service_run(service));
@@ -96,7 +96,7 @@ static void test_service_adopt_without_steady_takes_the_oldest_that_serves(void 
 	fake_generations[6].named = false;
 	assert_int_equal(service_adopt(service, found, n_found, &err), 1);
 	assert_int_equal(service->current->number, 7);
-	assert_non_null(strstr(calls, "steady 7 on"));
+	assert_non_null(strstr(calls, "release leftovers 7; steady 7 on"));
 	assert_table(0, 70, STEER_NO_SLOT);
 }
 
@@ -296,8 +296,50 @@ static void test_service_adopt_that_cannot_publish_does_not_attach(void **state)
 	fake_steer_failure.function = "steer_publish";
 	fake_steer_failure.code = -EIO;
 	assert_int_equal(service_adopt(service, found, n_found, &err), -EIO);
-	assert_null(strstr(calls, "attach"));
+	assert_null(strstr(calls, "; attach "));
 	assert_null(service_run(service));
+}
+
+/* An earlier daemon has told it, and nobody wants to hear it again from each that comes. */
+static void test_service_adopt_does_not_tell_of_an_old_failover(void **state)
+{
+	(void)state;
+	find_agent(7, AGENT_RUNNING, true);
+	agents[0].hello.n_sockets = 1;
+	fake_steer_old_backups = 5;
+	assert_int_equal(service_adopt(service, found, n_found, &err), 1);
+	watch_now();
+	assert_null(newest_event("failover"));
+	assert_int_equal(service->failover.count, 0);
+	service->wiring.endpoints[0]->slot_stats[0].backup = 7;
+	watch_now();
+	assert_int_equal(service->failover.carried, 2);
+}
+
+/* Without a table that outlives its daemon the oldest that serves must be right. */
+static void test_service_adopt_on_a_lower_tier_needs_no_table(void **state)
+{
+	(void)state;
+	context.tiers.list[STEER_EBPF].works = false;
+	find_agent(3, AGENT_RUNNING, false);
+	find_agent(4, AGENT_RUNNING, false);
+	fake_steer_not_taken_over = true; /* there is nothing to take over */
+	assert_int_equal(service_adopt(service, found, n_found, &err), 1);
+	assert_int_equal(service->current->number, 3);
+	assert_retiring(&service->runs[0], 4);
+	assert_null(strstr(calls, "reset"));
+	assert_null(service->wiring.hooks);
+}
+
+/* Connections must find the hold on when the new program takes over. */
+static void test_service_adopt_holds_from_the_start(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	find_agent(7, AGENT_RUNNING, true);
+	assert_int_equal(service_adopt(service, found, n_found, &err), 1);
+	assert_true(strstr(calls, "hold " ENDPOINT_1 " on") < strstr(calls, PUBLISH_ALL));
+	assert_true(service->holding);
 }
 
 int main(void)
@@ -321,6 +363,9 @@ int main(void)
 		TEST(test_service_adopt_takes_as_many_generations_as_fit),
 		TEST(test_service_adopt_failures_say_why),
 		TEST(test_service_adopt_that_cannot_publish_does_not_attach),
+		TEST(test_service_adopt_does_not_tell_of_an_old_failover),
+		TEST(test_service_adopt_on_a_lower_tier_needs_no_table),
+		TEST(test_service_adopt_holds_from_the_start),
 	};
 #undef TEST
 

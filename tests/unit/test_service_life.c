@@ -301,7 +301,8 @@ static void test_service_shutdown_stops_what_serves(void **state)
 	assert_int_equal(service->runs[1].id, 0);
 	forget_calls();
 	drive_until(service_run(service)->machine.state == ROLLOUT_DRAINING);
-	assert_calls("steady 1 off; " PUBLISH_ALL "; " PUBLISH_ALL "; leave 1");
+	assert_calls("steady 1 off; " PUBLISH_ALL "; " PUBLISH_ALL
+		     "; uncheck 1; leave 1; hooks watch 1.0");
 	assert_int_equal(n_ended, 1);
 	fake_generations[1].live = 0;
 	drive_until(n_ended == 2);
@@ -338,7 +339,7 @@ static void test_service_shutdown_undoes_a_rollout_then_stops(void **state)
 	drive_until(n_ended == 3);
 	assert_true(service_is_idle(service));
 	assert_calls("stop 2; free 2; steady 1 off; " PUBLISH_ALL "; " PUBLISH_ALL
-		     "; leave 1; stop 1; free 1; " UNPIN_ALL CLOSE_ALL);
+		     "; uncheck 1; leave 1; hooks watch 1.0; stop 1; free 1; " UNPIN_ALL CLOSE_ALL);
 }
 
 static void test_service_shutdown_flips_back_what_has_shifted_then_stops(void **state)

@@ -25,8 +25,8 @@ static void reconfigure_refused(struct service_config *config)
 	bool changed_release;
 
 	assert_int_equal(service_reconfigure(service, config, &changed_release, &err), -EBUSY);
-	assert_string_equal(err.text, "\"listen\" and \"user\" can only be changed while it is "
-				      "stopped (baton stop web)");
+	assert_string_equal(err.text, "\"listen\", \"user\", \"steering\" and \"sticky\" can only "
+				      "be changed while it is stopped (baton stop web)");
 	assert_ptr_equal(service->config, before);
 }
 
@@ -51,6 +51,37 @@ static void test_service_reconfigure_keeps_the_group_while_it_runs(void **state)
 	forget_calls();
 	order("start", NULL);
 	assert_non_null(strstr(calls, "open 127.0.0.1:90 /pins/test/web/tcp-127_0_0_1-90"));
+}
+
+/* What is steered one way cannot be another way from one moment to the next. */
+static void test_service_reconfigure_keeps_the_steering_while_it_runs(void **state)
+{
+	struct service_config *config;
+
+	(void)state;
+	carry_out("start", NULL);
+	config = make_config("/bin/web", ENDPOINT_0);
+	config->sticky = true;
+	reconfigure_refused(config);
+	config = make_config("/bin/web", ENDPOINT_0);
+	config->steering = STEERING_CBPF;
+	reconfigure_refused(config);
+	context.tiers.list[STEER_HASH].works = false;
+	config = make_config("/bin/web", ENDPOINT_0);
+	config->steering = STEERING_HASH;
+	reconfigure_refused(config);
+	/* Said in other words it is the same. */
+	config = make_config("/bin/web", ENDPOINT_0);
+	config->steering = STEERING_EBPF;
+	reconfigured(config, false);
+	carry_out("stop", NULL);
+	config = make_config("/bin/web", ENDPOINT_0);
+	config->steering = STEERING_CBPF;
+	config->sticky = true;
+	reconfigured(config, false);
+	carry_out("start", NULL);
+	assert_int_equal(service->wiring.tier, STEER_CBPF);
+	assert_true(service->wiring.endpoints[1]->sticky);
 }
 
 static void test_service_reconfigure_policies_are_for_the_next_rollout(void **state)
@@ -160,6 +191,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_reconfigure_keeps_the_group_while_it_runs),
+		TEST(test_service_reconfigure_keeps_the_steering_while_it_runs),
 		TEST(test_service_reconfigure_policies_are_for_the_next_rollout),
 		TEST(test_service_reconfigure_release_wins_over_an_upgrade),
 		TEST(test_service_reconfigure_of_the_group_forgets_what_ran_before),

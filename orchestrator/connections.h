@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * connections: those of one instance, found by asking the kernel for all of its ports (diag.h) and
+ * sorting out whose they are.
+ *
+ * With a cgroup the kernel does the sorting. Without one (a daemon without privileges) a connection
+ * belongs to the instance if one of its processes holds it: /proc is searched for that, and what
+ * waits for accept(2) is nobody's yet. Both cost as much as there are connections: for counting,
+ * prefer hooks.h where there is one.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/address.h"
+#include "common/diag.h"
+#include "common/error.h"
+#include "common/processes.h"
+
+struct connections_of {
+	struct diag *diag;
+	const struct address *listen; /* each port is asked for once */
+	size_t n_listen;
+	uint64_t cgroup_id; /* 0: none */
+	const struct processes *processes;
+};
+
+struct connections_handler {
+	void (*found)(void *userdata, const struct diag_connection *connection);
+	/* One port is done: what was found so far stays. May be NULL. */
+	void (*keep)(void *userdata);
+	/* The kernel's list was inconsistent: forget what was found since the last keep. */
+	void (*forget)(void *userdata);
+	void *userdata;
+};
+
+int connections_each(const struct connections_of *of, const struct connections_handler *handler,
+		     struct error *err);
+
+/*
+ * How many are live (diag.h), not counting those that have been idle for @idle_ms or longer (0: all
+ * count). Negative where the kernel could not be asked.
+ */
+int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret);

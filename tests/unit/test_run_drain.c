@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* When a generation that goes has no connections left, and what is told of them. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tests/unit/run_fixture.h"
+
+/* ---- by looking at them --------------------------------------------------------------------- */
+
+static void test_run_drain_polls_until_no_connection_is_left(void **state)
+{
+	(void)state;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	assert_int_equal(run.drain_began_with, 2);
+	fake_generations[1].live = 1;
+	turn();
+	turn();
+	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
+	fake_generations[1].live = 0; /* nobody says so */
+	drive_to_end();
+	assert_step("drain", true, "2 connections ended");
+}
+
+static void test_run_drain_ends_with_the_server(void **state)
+{
+	(void)state;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	change(fake_generations[1].exited = true);
+	drive_to_end();
+	assert_int_equal(result.cut, 0);
+	assert_int_equal(result.exit, 0);
+}
+
+/* However often something happens: the daemon has other things to do than to count. */
+static void test_run_drain_counts_rarely_where_counting_is_slow(void **state)
+{
+	uint64_t began_ms, took_ms = 0;
+
+	(void)state;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].busy_takes_ms = 10;
+	fake_generations[1].busy_looks = 0;
+	for (began_ms = clock_monotonic_ms(); took_ms < 250;) {
+		service_poke(&service);
+		turn();
+		took_ms = clock_monotonic_ms() - began_ms;
+	}
+	assert_in_range(fake_generations[1].busy_looks, 1, 2 + took_ms / 100);
+	/* The server's end is not counted, but told. */
+	change(fake_generations[1].exited = true);
+	look();
+	assert_int_equal(run.machine.state, ROLLOUT_ENDED);
+}
+
+static void test_run_drain_deadline_counts_what_is_cut(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 40;
+	fake_generations[1].live = 5;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].live = 3;
+	drive_to_end();
+	assert_step("drain", true, "3 of 5 connections left at the deadline");
+	assert_int_equal(result.outcome, ROLLOUT_DONE);
+	assert_int_equal(result.cut, 3);
+	assert_int_equal(result.exit, 5);
+}
+
+/* Nor are connections that cannot be counted none, at the deadline either. */
+static void test_run_drain_deadline_ends_what_cannot_be_asked(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 40;
+	fake_generations[1].live = 4;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].live = 0;
+	fake_generations[1].ask_error = -ENOBUFS;
+	drive_to_end();
+	assert_true(number_of(event_named("drain"), "took_ms") >= 39);
+	assert_int_equal(result.cut, 4);
+	assert_int_equal(result.exit, 5);
+}
+
+/* ---- by the kernel's counters --------------------------------------------------------------- */
+
+static void count_in_kernel(uint64_t live)
+{
+	fake_generations[1].counted = true;
+	fake_generations[1].count = (struct hooks_count){.accepted = 100, .live = live};
+	service.wiring.hooks = &hooks;
+	for (uint32_t k = 0; k < old->n_instances; k++)
+		assert_int_equal(hooks_attach(&hooks, "", 1, k, false, NULL), 0);
+	forget_calls();
+}
+
+/* Of each instance the kernel says when its last connection ends. */
+static void test_run_drain_watches_every_instance(void **state)
+{
+	(void)state;
+	old->n_instances = 2;
+	old->instances[1] = old->instances[0];
+	old->instances[1].index = 1;
+	count_in_kernel(2);
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	assert_non_null(strstr(calls, "leave 1; hooks watch 1.0; hooks watch 1.1"));
+	forget_calls();
+	change(fake_generations[1].count.live = 0);
+	look();
+	assert_int_equal(run.machine.state, ROLLOUT_ENDED);
+}
+
+/* Counting has missed nothing; the list may still have what only the kernel ends. */
+static void test_run_drain_ends_when_the_counters_say_so(void **state)
+{
+	(void)state;
+	count_in_kernel(3);
+	fake_generations[1].live = 3;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	assert_int_equal(run.drain_began_with, 3);
+	fake_generations[1].count.live = 0;
+	drive_to_end();
+	assert_int_equal(result.cut, 0);
+	assert_step("drain", true, "3 connections ended");
+}
+
+/* The counters go on counting what the server has closed and the client has not. */
+static void test_run_drain_ends_when_the_list_is_empty(void **state)
+{
+	(void)state;
+	count_in_kernel(3);
+	fake_generations[1].live = 3;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].live = 0;
+	drive_to_end();
+	assert_int_equal(result.cut, 0);
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_drain_deadline_cuts_the_least_that_is_known(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 40;
+	count_in_kernel(9);
+	fake_generations[1].live = 9;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].count.live = 6;
+	fake_generations[1].live = 4;
+	drive_to_end();
+	assert_int_equal(result.cut, 4);
+	assert_step("drain", true, "4 of 9 connections left at the deadline");
+}
+
+static void test_run_drain_deadline_believes_the_counters_where_they_say_less(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 40;
+	count_in_kernel(9);
+	fake_generations[1].live = 9;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].count.live = 2; /* the others have migrated */
+	drive_to_end();
+	assert_int_equal(result.cut, 2);
+}
+
+static void test_run_drain_tells_how_many_were_reset(void **state)
+{
+	(void)state;
+	count_in_kernel(7);
+	fake_generations[1].count.reset = 5; /* earlier */
+	fake_generations[1].live = 7;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	fake_generations[1].count.reset = 8;
+	change(fake_generations[1].count.live = 0);
+	drive_to_end();
+	assert_step("drain", true, "7 connections ended, 3 of them by a reset");
+}
+
+/* ---- idle ones ------------------------------------------------------------------------------ */
+
+static void test_run_drain_does_not_wait_for_idle_ones(void **state)
+{
+	(void)state;
+	old_config.drain.idle_timeout_ms = 1234;
+	fake_generations[1].live = 10;
+	fake_generations[1].idle = 3;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to(ROLLOUT_DRAINING);
+	drive_until(fake_generations[1].busy_looks >= 2);
+	assert_int_equal(fake_generations[1].idle_ms, 1234);
+	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
+	fake_generations[1].live = 3;
+	drive_to_end();
+	assert_step("drain", true, "7 connections ended; 3 idle ones were not waited for");
+	/* Nobody was waited for in vain: this is no deadline that cut them. */
+	assert_int_equal(result.cut, 0);
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_drain_of_idle_ones_only_ends_none(void **state)
+{
+	(void)state;
+	old_config.drain.idle_timeout_ms = 1000;
+	count_in_kernel(3);
+	fake_generations[1].live = fake_generations[1].idle = 3;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to_end();
+	assert_step("drain", true, "0 connections ended; 3 idle ones were not waited for");
+}
+
+static void test_run_drain_without_idle_timeout_waits_for_all(void **state)
+{
+	(void)state;
+	old_config.drain.timeout_ms = 100;
+	fake_generations[1].live = fake_generations[1].idle = 3;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to_end();
+	assert_int_equal(fake_generations[1].idle_ms, 0);
+	assert_int_equal(result.cut, 3);
+}
+
+/* ---- servers that cannot drain -------------------------------------------------------------- */
+
+/* It goes on listening, where no connection comes any more. */
+static void test_run_old_that_cannot_drain_stays_until_it_is_empty(void **state)
+{
+	(void)state;
+	old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	assert_true(run.machine.policy.old_stays);
+	assert_false(run.machine.policy.new_stays);
+	drive_to(ROLLOUT_DRAINING);
+	assert_calls("start 2; check 2; publish 2 1; steady 1 off; steady 2 on; commit 2; "
+		     "publish 2 0; uncheck 1");
+	assert_int_equal(run.drain_began_with, 2);
+	change(fake_generations[1].live = 0);
+	drive_to_end();
+	assert_calls("stop 1");
+	assert_steps("start verify shift settle drain stop");
+	assert_false(fake_generations[1].left);
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_old_that_cannot_drain_is_cut_at_the_deadline(void **state)
+{
+	(void)state;
+	old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	old_config.drain.timeout_ms = 40;
+	fake_generations[1].live = 2;
+	run_begin(&run, &service, "restart", new, old);
+	drive_to_end();
+	assert_int_equal(result.cut, 2);
+	assert_int_equal(result.exit, 5);
+	assert_null(strstr(calls, "leave"));
+}
+
+static void test_run_new_that_cannot_drain_stays_when_rolled_back(void **state)
+{
+	(void)state;
+	config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	config.rollout.bake_ms = 60000;
+	fake_generations[2].live = 1;
+	run_begin(&run, &service, "restart", new, old);
+	assert_false(run.machine.policy.old_stays);
+	assert_true(run.machine.policy.new_stays);
+	drive_to(ROLLOUT_BAKING);
+	forget_calls();
+	run_abort(&run, "rolled back by request");
+	drive_to(ROLLOUT_DRAINING);
+	assert_calls("steady 1 on; publish 1 0; publish 1 0; uncheck 2");
+	change(fake_generations[2].live = 0);
+	drive_to_end();
+	assert_calls("stop 2");
+	assert_int_equal(result.exit, 4);
+}
+
+static void test_run_stop_of_one_that_cannot_drain_waits_for_it(void **state)
+{
+	(void)state;
+	old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	fake_generations[1].live = 1;
+	run_begin(&run, &service, "stop", NULL, old);
+	drive_to(ROLLOUT_DRAINING);
+	assert_calls("steady 1 off; publish 0 0; publish 0 0; uncheck 1");
+	change(fake_generations[1].live = 0);
+	drive_to_end();
+	assert_calls("stop 1");
+}
+
+/* Where a socket that listens gets connections, it has to leave all the same. */
+static void test_run_old_that_cannot_drain_leaves_where_nothing_can_be_steered(void **state)
+{
+	(void)state;
+	service.wiring.tier = STEER_HASH;
+	config.drain.wait = old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	run_begin(&run, &service, "restart", new, old);
+	assert_false(run.machine.policy.old_stays);
+	assert_false(run.machine.policy.new_stays);
+	drive_to_end();
+	assert_true(fake_generations[1].left);
+	assert_steps("start verify shift settle leave drain stop");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_run_drain_polls_until_no_connection_is_left),
+		TEST(test_run_drain_ends_with_the_server),
+		TEST(test_run_drain_counts_rarely_where_counting_is_slow),
+		TEST(test_run_drain_deadline_counts_what_is_cut),
+		TEST(test_run_drain_deadline_ends_what_cannot_be_asked),
+		TEST(test_run_drain_watches_every_instance),
+		TEST(test_run_drain_ends_when_the_counters_say_so),
+		TEST(test_run_drain_ends_when_the_list_is_empty),
+		TEST(test_run_drain_deadline_cuts_the_least_that_is_known),
+		TEST(test_run_drain_deadline_believes_the_counters_where_they_say_less),
+		TEST(test_run_drain_tells_how_many_were_reset),
+		TEST(test_run_drain_does_not_wait_for_idle_ones),
+		TEST(test_run_drain_of_idle_ones_only_ends_none),
+		TEST(test_run_drain_without_idle_timeout_waits_for_all),
+		TEST(test_run_old_that_cannot_drain_stays_until_it_is_empty),
+		TEST(test_run_old_that_cannot_drain_is_cut_at_the_deadline),
+		TEST(test_run_new_that_cannot_drain_stays_when_rolled_back),
+		TEST(test_run_stop_of_one_that_cannot_drain_waits_for_it),
+		TEST(test_run_old_that_cannot_drain_leaves_where_nothing_can_be_steered),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests_name("run drain", tests, NULL, NULL);
+}
