@@ -21,7 +21,7 @@
 
 #define CLI_CONNECT_TIMEOUT_MS 5000
 #define CLI_ANSWER_TIMEOUT_MS  30000
-#define CLI_ANSWER_MAX         (16 * 1024 * 1024)
+#define CLI_ANSWER_MAX         (64 * 1024 * 1024) /* 100,000 connections come to 30 */
 #define CLI_LINE_MAX           (1024 * 1024)
 
 struct cli_client;

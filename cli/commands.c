@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/paths.h"
 
 struct print cmd_stdout(void)
@@ -17,6 +18,7 @@ struct print cmd_stdout(void)
 		.out = stdout,
 		.colour = isatty(STDOUT_FILENO) && !(no_color && *no_color) && term &&
 			  strcmp(term, "dumb") != 0,
+		.now_ms = clock_realtime_ms(),
 	};
 }
 

@@ -17,11 +17,14 @@
 enum cli_exit cmd_run(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_status(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_list(const struct cli_options *options, struct error *err);
+enum cli_exit cmd_connections(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_restart(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_upgrade(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_rollback(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_start(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_stop(const struct cli_options *options, struct error *err);
+enum cli_exit cmd_pause(const struct cli_options *options, struct error *err);
+enum cli_exit cmd_resume(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_events(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_check(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_doctor(const struct cli_options *options, struct error *err);

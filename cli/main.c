@@ -8,9 +8,10 @@
 #include "cli/commands.h"
 #include "cli/nearest.h"
 
-#define GENERAL (1U << CLI_OPTIONS_GENERAL)
-#define RUN     (1U << CLI_OPTIONS_RUN)
-#define EVENTS  (1U << CLI_OPTIONS_EVENTS)
+#define GENERAL     (1U << CLI_OPTIONS_GENERAL)
+#define RUN         (1U << CLI_OPTIONS_RUN)
+#define EVENTS      (1U << CLI_OPTIONS_EVENTS)
+#define CONNECTIONS (1U << CLI_OPTIONS_CONNECTIONS)
 
 struct command {
 	const char *word;
@@ -30,6 +31,8 @@ static const struct command commands[] = {
 	{"status", "[SERVICE]", "what runs, how healthy, with how many connections", 0, 1, false,
 	 GENERAL, cmd_status},
 	{"list", "", "one line per service", 0, 0, false, GENERAL, cmd_list},
+	{"connections", "[SERVICE] [--limit N]", "each connection: whose, how old, how idle", 0, 1,
+	 false, GENERAL | CONNECTIONS, cmd_connections},
 	{"restart", "[SERVICE]", "replace the server by a new generation of itself", 0, 1, false,
 	 GENERAL, cmd_restart},
 	{"upgrade", "[SERVICE] -- COMMAND...", "replace the server by another command", 0, 1, true,
@@ -38,6 +41,10 @@ static const struct command commands[] = {
 	 cmd_rollback},
 	{"start", "[SERVICE]", "start a service that was stopped", 0, 1, false, GENERAL, cmd_start},
 	{"stop", "[SERVICE]", "drain and stop a service", 0, 1, false, GENERAL, cmd_stop},
+	{"pause", "[SERVICE]", "let new connections wait; open ones go on", 0, 1, false, GENERAL,
+	 cmd_pause},
+	{"resume", "[SERVICE]", "take connections again, first those that wait", 0, 1, false,
+	 GENERAL, cmd_resume},
 	{"events", "[SERVICE] [-f] [--since SEQ]", "what happened; -f: and what happens", 0, 1,
 	 false, GENERAL | EVENTS, cmd_events},
 	{"check", "FILE", "is this a good configuration?", 1, 1, false, GENERAL, cmd_check},
@@ -63,6 +70,9 @@ static const char run_options[] =
 	"      --instances N           how many processes\n"
 	"      --service NAME          its name (default: that of the command)\n"
 	"      --nonblocking           pass the sockets with O_NONBLOCK set (nginx needs it)\n"
+	"      --mode MODE             auto, inherit, native or transparent: who binds the port\n"
+	"      --steering TIER         auto, ebpf, cbpf or hash: what directs connections\n"
+	"      --hold TIME             how long connections wait while nothing can take them\n"
 	"      --drain-signal SIGNAL   tells the server to finish and end (default: SIGTERM)\n"
 	"      --drain-timeout TIME    how long it may take (30s, 1m30s)\n"
 	"      --start-timeout TIME    how long a new one may take to be healthy\n"
@@ -71,6 +81,9 @@ static const char run_options[] =
 static const char events_options[] =
 	"  -f, --follow             go on with what comes, until interrupted\n"
 	"      --since SEQ          only events after this number\n";
+
+static const char connections_options[] =
+	"      --limit N            show at most so many (default: 1000, at most 100000)\n";
 
 static const char exit_statuses[] =
 	"Exit status: 0 done; 1 error; 2 usage; 3 the new generation never became healthy, the\n"
@@ -106,7 +119,7 @@ static void print_usage(FILE *out)
 	      "Swaps the processes behind a port without losing a connection.\n\n",
 	      out);
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		fprintf(out, "  %-9s  %s\n", commands[i].word, commands[i].summary);
+		fprintf(out, "  %-11s  %s\n", commands[i].word, commands[i].summary);
 	fprintf(out,
 		"\nSERVICE may be left out where the daemon has exactly one.\n"
 		"\"baton help COMMAND\" says more.\n\n%s\n%s",
@@ -121,6 +134,8 @@ static void print_command_usage(const struct command *command)
 		printf("%s\n", run_options);
 	if (command->options & EVENTS)
 		printf("%s\n", events_options);
+	if (command->options & CONNECTIONS)
+		printf("%s\n", connections_options);
 	fputs(general_options, stdout);
 }
 

@@ -10,6 +10,7 @@ enum {
 	OPTION_JSON = 256,
 	OPTION_NO_WAIT,
 	OPTION_SINCE,
+	OPTION_LIMIT,
 	OPTION_LISTEN,
 	OPTION_HEALTH,
 	OPTION_NOTIFY,
@@ -19,6 +20,9 @@ enum {
 	OPTION_DRAIN_TIMEOUT,
 	OPTION_START_TIMEOUT,
 	OPTION_NONBLOCKING,
+	OPTION_MODE,
+	OPTION_STEERING,
+	OPTION_HOLD,
 };
 
 /* "+": stop at the first word that is no option; ":": say when an argument is missing. */
@@ -32,6 +36,7 @@ static const struct option long_options[] = {
 	{"no-wait", no_argument, NULL, OPTION_NO_WAIT},
 	{"follow", no_argument, NULL, 'f'},
 	{"since", required_argument, NULL, OPTION_SINCE},
+	{"limit", required_argument, NULL, OPTION_LIMIT},
 	{"listen", required_argument, NULL, OPTION_LISTEN},
 	{"health", required_argument, NULL, OPTION_HEALTH},
 	{"notify", no_argument, NULL, OPTION_NOTIFY},
@@ -41,6 +46,9 @@ static const struct option long_options[] = {
 	{"drain-timeout", required_argument, NULL, OPTION_DRAIN_TIMEOUT},
 	{"start-timeout", required_argument, NULL, OPTION_START_TIMEOUT},
 	{"nonblocking", no_argument, NULL, OPTION_NONBLOCKING},
+	{"mode", required_argument, NULL, OPTION_MODE},
+	{"steering", required_argument, NULL, OPTION_STEERING},
+	{"hold", required_argument, NULL, OPTION_HOLD},
 	{"environment", required_argument, NULL, 'e'},
 	{NULL, 0, NULL, 0},
 };
@@ -59,6 +67,8 @@ static enum cli_option_group group_of(int option)
 	case 'f':
 	case OPTION_SINCE:
 		return CLI_OPTIONS_EVENTS;
+	case OPTION_LIMIT:
+		return CLI_OPTIONS_CONNECTIONS;
 	case 'h':
 	case 'q':
 	case 'n':
@@ -96,6 +106,10 @@ static int take_number(int option, const char *value, struct cli_options *option
 		r = parse_number(value, INT64_MAX, &number);
 		options->since = number;
 		options->has_since = true;
+	} else if (option == OPTION_LIMIT) {
+		r = parse_number(value, CLI_LIMIT_MAX, &number);
+		options->limit = number;
+		options->has_limit = true;
 	} else {
 		r = parse_number(value, UINT16_MAX, &number);
 		if (r == 0 && number == 0)
@@ -148,6 +162,15 @@ static int take_run_option(int option, const char *value, struct cli_run_options
 	case OPTION_START_TIMEOUT:
 		run->start_timeout = value;
 		break;
+	case OPTION_MODE:
+		run->mode = value;
+		break;
+	case OPTION_STEERING:
+		run->steering = value;
+		break;
+	case OPTION_HOLD:
+		run->hold = value;
+		break;
 	}
 	return 0;
 }
@@ -175,6 +198,7 @@ static int take_option(int option, const char *value, struct cli_options *option
 		options->no_wait = true;
 		return 0;
 	case OPTION_SINCE:
+	case OPTION_LIMIT:
 	case OPTION_INSTANCES:
 		return take_number(option, value, options, err);
 	default:

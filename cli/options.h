@@ -18,11 +18,13 @@
 #include "common/error.h"
 
 #define CLI_ARGUMENTS_MAX 8
+#define CLI_LIMIT_MAX     100000 /* what the daemon tells at once */
 
 enum cli_option_group {
 	CLI_OPTIONS_GENERAL, /* good for every command */
 	CLI_OPTIONS_RUN,
 	CLI_OPTIONS_EVENTS,
+	CLI_OPTIONS_CONNECTIONS,
 	_CLI_OPTIONS_GROUP_COUNT,
 };
 
@@ -36,6 +38,8 @@ struct cli_options {
 	bool follow;
 	bool has_since;
 	uint64_t since;
+	bool has_limit;
+	uint64_t limit; /* at most CLI_LIMIT_MAX */
 	struct cli_run_options run;
 
 	const char *used[_CLI_OPTIONS_GROUP_COUNT]; /* one that was used: "--listen", or NULL */

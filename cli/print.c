@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/cleanup.h"
 
@@ -213,6 +214,54 @@ void print_time(const struct print *to, const char *time)
 		print_text(to, c);
 	}
 	fputs(" UTC", to->out);
+}
+
+/* "2026-01-01T00:00:00.000Z" in milliseconds since 1970; 0 where it is no such time. */
+static uint64_t parse_time(const char *time)
+{
+	struct tm tm = {0};
+	const char *rest = strptime(time, "%Y-%m-%dT%H:%M:%S", &tm);
+	unsigned ms = 0;
+	time_t seconds;
+
+	if (!rest || (*rest == '.' && sscanf(rest, ".%3uZ", &ms) != 1) ||
+	    (*rest != '.' && *rest != 'Z'))
+		return 0;
+	seconds = timegm(&tm);
+	return seconds > 0 ? (uint64_t)seconds * 1000 + ms : 0;
+}
+
+void print_since(const struct print *to, const char *time)
+{
+	uint64_t then_ms = parse_time(time);
+	char took[PRINT_TOOK_MAX];
+
+	if (to->now_ms && then_ms && then_ms <= to->now_ms)
+		fprintf(to->out, "%s ago", print_took((long long)(to->now_ms - then_ms), took));
+	else
+		print_time(to, time);
+}
+
+char *print_bytes(long long bytes, char buffer[static PRINT_BYTES_MAX])
+{
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+	long long whole = bytes, tenth = 0;
+	size_t unit = 0;
+
+	if (bytes < 0) {
+		strcpy(buffer, "-");
+		return buffer;
+	}
+	while (whole >= 1000) {
+		tenth = whole % 1000 / 100;
+		whole /= 1000;
+		unit++;
+	}
+	if (unit && whole < 10)
+		snprintf(buffer, PRINT_BYTES_MAX, "%lld.%lld %s", whole, tenth, units[unit]);
+	else
+		snprintf(buffer, PRINT_BYTES_MAX, "%lld %s", whole, units[unit]);
+	return buffer;
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */

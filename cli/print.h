@@ -20,6 +20,7 @@
 struct print {
 	FILE *out;
 	bool colour;
+	uint64_t now_ms; /* real time, since 1970; 0: not known, so no "2.00 s ago" */
 };
 
 enum print_colour {
@@ -66,9 +67,16 @@ char *print_took(long long ms, char buffer[static PRINT_TOOK_MAX]);
 /* "2026-01-01T00:00:00.000Z" as "2026-01-01 00:00:00 UTC"; anything else as it is. */
 void print_time(const struct print *to, const char *time);
 
+/* The same as "1.50 s ago" where the present is known. */
+void print_since(const struct print *to, const char *time);
+
+/* "512 B", "1.2 kB", "34 MB"; "-" where negative. */
+#define PRINT_BYTES_MAX 32
+char *print_bytes(long long bytes, char buffer[static PRINT_BYTES_MAX]);
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
-#define PRINT_COLUMNS_MAX 12
+#define PRINT_COLUMNS_MAX 16
 #define PRINT_CELL_MAX    160
 
 struct print_column {

@@ -148,6 +148,23 @@ void print_progress_end(const struct print *to, const struct print_progress *pro
 	print_survivor(to, answer, event);
 }
 
+/* What somebody should look at stands out in a stream of events. */
+static enum print_colour event_colour(const json_t *event)
+{
+	static const char *const warnings[] = {"agent-lost", "drift",      "exited",   "failover",
+					       "paused",     "undeclared", "unhealthy"};
+	const char *name = print_member(event, "event");
+
+	if (strcmp(name, "done") == 0)
+		return PRINT_GREEN;
+	if (print_event_is_last(event))
+		return PRINT_RED;
+	for (size_t i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++)
+		if (strcmp(name, warnings[i]) == 0)
+			return PRINT_YELLOW;
+	return PRINT_PLAIN;
+}
+
 void print_event(const struct print *to, const json_t *event)
 {
 	const char *name = print_member(event, "event");
@@ -165,11 +182,7 @@ void print_event(const struct print *to, const json_t *event)
 	if (generation >= 0)
 		fprintf(to->out, " %lld", generation);
 	fputs("  ", to->out);
-	print_coloured(to,
-		       good                         ? PRINT_GREEN
-		       : print_event_is_last(event) ? PRINT_RED
-						    : PRINT_PLAIN,
-		       name);
+	print_coloured(to, event_colour(event), name);
 	if (*message || *reason) {
 		fputs(": ", to->out);
 		print_text(to, *message ? message : reason);

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "cli/print_generations.h"
+#include "common/duration.h"
+
 #define DETAIL "             " /* as wide as a label */
 
 static void print_label(const struct print *to, const char *text)
@@ -54,50 +57,177 @@ void print_failure(const struct print *to, const char *indent, const json_t *obj
 
 /* ---- parts of a status ---------------------------------------------------------------------- */
 
-static void print_steering(const struct print *to, const json_t *service)
+/* How the sockets of the generation that serves were found; "" where that is not known (yet). */
+static const char *found_mode(const json_t *generations)
 {
-	long long instances = print_number(service, "instances");
+	const char *newest = "";
+	json_t *generation;
+	size_t i;
 
-	print_label(to, "steering");
-	print_text(to, print_member(service, "tier"));
-	if (*print_member(service, "mode")) {
-		fputs(", mode ", to->out);
-		print_text(to, print_member(service, "mode"));
+	json_array_foreach (generations, i, generation) {
+		const char *mode = print_member(generation, "mode");
+
+		if (*mode && strcmp(print_member(generation, "state"), "current") == 0)
+			return mode;
+		if (!*newest)
+			newest = mode;
+	}
+	return newest;
+}
+
+/* "mode auto (transparent), tier ebpf, 2 instances" */
+static void print_ways(const struct print *to, const json_t *service)
+{
+	const char *mode = print_member(service, "mode"), *tier = print_member(service, "tier");
+	const char *found = found_mode(json_object_get(service, "generations"));
+	long long instances = print_number(service, "instances");
+	const char *comma = "";
+
+	if (*mode) {
+		fputs("mode ", to->out);
+		print_text(to, mode);
+		if (*found && strcmp(found, mode) != 0) {
+			fputs(" (", to->out);
+			print_text(to, found);
+			fputc(')', to->out);
+		}
+		comma = ", ";
+	}
+	if (*tier) {
+		fprintf(to->out, "%stier ", comma);
+		print_text(to, tier);
+		comma = ", ";
 	}
 	if (instances > 1)
-		fprintf(to->out, ", %lld instances", instances);
+		fprintf(to->out, "%s%lld instances", comma, instances);
 	fputc('\n', to->out);
+}
+
+/* Name, state, and what is to be seen at a glance; a failure's reason goes before all else. */
+static void print_head(const struct print *to, const json_t *service)
+{
+	const char *state = print_member(service, "state");
+	const char *reason = print_member(service, "reason");
+	bool has_ways = *print_member(service, "mode") || *print_member(service, "tier");
+
+	print_coloured(to, PRINT_BOLD, print_member(service, "service"));
+	fputs("  ", to->out);
+	print_coloured(to, state_colour(state), state);
+	if (json_is_true(json_object_get(service, "paused"))) {
+		fputs("  ", to->out);
+		print_coloured(to, PRINT_YELLOW, "PAUSED");
+	}
+	if (*reason && strcmp(state, "failed") == 0) {
+		fputs(": ", to->out);
+		print_text(to, reason);
+		fputc('\n', to->out);
+		if (has_ways)
+			print_label(to, "steering");
+	} else {
+		fputs(has_ways ? "  " : "\n", to->out);
+	}
+	if (has_ways)
+		print_ways(to, service);
+}
+
+static void print_tier_reason(const struct print *to, const json_t *service)
+{
+	const char *reason = print_member(service, "tier_reason");
+
+	if (!*reason)
+		return;
+	print_label(to, "tier");
+	print_text(to, print_member(service, "tier"));
+	fputs(" (", to->out);
+	print_text(to, reason);
+	fputs(")\n", to->out);
+}
+
+/* What new connections do while nothing takes them; of those that do, print_endpoint() tells. */
+static void print_hold(const struct print *to, const json_t *service)
+{
+	bool paused = json_is_true(json_object_get(service, "paused"));
+	long long hold_ms = print_number(service, "hold_ms");
+	char text[DURATION_TEXT_MAX];
+
+	if (hold_ms <= 0 && !paused)
+		return;
+	print_label(to, paused ? "paused" : "hold");
+	fputs("new connections wait", to->out);
+	if (hold_ms > 0)
+		fprintf(to->out, " up to %s", duration_format((uint64_t)hold_ms, text));
+	fputs(paused ? "\n" : " where nothing can take them\n", to->out);
+}
+
+static void print_failover(const struct print *to, const json_t *service)
+{
+	const json_t *failover = json_object_get(service, "failover");
+	long long count = print_number(failover, "count");
+	long long carried = print_number(failover, "carried");
+
+	if (count <= 0)
+		return;
+	print_label(to, "failover");
+	if (carried >= 0)
+		fprintf(to->out, "backups carried %lld connection%s", carried, plural(carried));
+	else
+		fputs("backups took over", to->out);
+	if (count > 1)
+		fprintf(to->out, ", %lld times", count);
+	if (*print_member(failover, "last")) {
+		fputs(count > 1 ? ", last " : ", ", to->out);
+		print_since(to, print_member(failover, "last"));
+	}
+	fputc('\n', to->out);
+}
+
+static void print_program(const struct print *to, const json_t *program)
+{
+	const char *state = print_member(program, "state"), *who = print_member(program, "who");
+	bool bad = strcmp(state, "missing") == 0 || strcmp(state, "foreign") == 0;
+
+	fputs("  program ", to->out);
+	if (print_number(program, "id") > 0)
+		fprintf(to->out, "%lld ", print_number(program, "id"));
+	print_coloured(to, bad ? PRINT_RED : PRINT_PLAIN, state);
+	if (*who) {
+		fputs(" (", to->out);
+		print_text(to, who);
+		fputc(')', to->out);
+	}
 }
 
 static void print_endpoint(const struct print *to, const json_t *endpoint, size_t width)
 {
+	static const struct {
+		const char *key;
+		enum print_colour colour;
+	} counts[] = {{"held", PRINT_PLAIN}, {"expired", PRINT_YELLOW}, {"refused", PRINT_PLAIN}};
 	const json_t *program = json_object_get(endpoint, "program");
-	const char *state = print_member(program, "state");
 	const char *anchor = print_member(endpoint, "anchor");
-	bool bad = strcmp(state, "missing") == 0 || strcmp(state, "foreign") == 0;
-	long long refused = print_number(endpoint, "refused");
-	char listen[PRINT_CELL_MAX];
+	bool more = json_is_object(program) || *anchor;
+	char listen[PRINT_CELL_MAX], count[64];
 
+	for (size_t i = 0; i < 3; i++)
+		more |= print_number(endpoint, counts[i].key) > 0;
 	print_clean(print_member(endpoint, "listen"), listen, sizeof(listen));
 	fputs(listen, to->out);
-	if (!json_is_object(program) && !*anchor && refused <= 0) {
-		fputc('\n', to->out);
-		return;
-	}
-	fprintf(to->out, "%*s", (int)(width - print_width(listen)), "");
-	if (json_is_object(program)) {
-		if (print_number(program, "id") > 0)
-			fprintf(to->out, "  program %lld ", print_number(program, "id"));
-		else
-			fputs("  program ", to->out);
-		print_coloured(to, bad ? PRINT_RED : PRINT_PLAIN, state);
-	}
+	if (more)
+		fprintf(to->out, "%*s", (int)(width - print_width(listen)), "");
+	if (json_is_object(program))
+		print_program(to, program);
 	if (*anchor) {
 		fputs("  anchor ", to->out);
 		print_text(to, anchor);
 	}
-	if (refused > 0)
-		fprintf(to->out, "  %lld refused", refused);
+	for (size_t i = 0; i < 3; i++) {
+		if (print_number(endpoint, counts[i].key) <= 0)
+			continue;
+		snprintf(count, sizeof(count), "%lld %s", print_number(endpoint, counts[i].key),
+			 counts[i].key);
+		fputs("  ", to->out);
+		print_coloured(to, counts[i].colour, count);
+	}
 	fputc('\n', to->out);
 }
 
@@ -120,113 +250,6 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 		else
 			print_label(to, json_array_size(endpoints) > 1 ? "endpoints" : "endpoint");
 		print_endpoint(to, endpoint, width);
-	}
-}
-
-enum {
-	COLUMN_GENERATION,
-	COLUMN_INSTANCE,
-	COLUMN_PID,
-	COLUMN_STATE,
-	COLUMN_LIVE,
-	COLUMN_QUEUED,
-	COLUMN_STEERED,
-	COLUMN_MIGRATED,
-	COLUMN_UPTIME,
-	COLUMN_HEALTH,
-	_COLUMN_COUNT,
-};
-
-static const struct print_column instance_columns[_COLUMN_COUNT] = {
-	[COLUMN_GENERATION] = {"GENERATION", false},
-	[COLUMN_INSTANCE] = {"INSTANCE", true},
-	[COLUMN_PID] = {"PID", true},
-	[COLUMN_STATE] = {"STATE", false},
-	[COLUMN_LIVE] = {"LIVE", true},
-	[COLUMN_QUEUED] = {"QUEUED", true},
-	[COLUMN_STEERED] = {"STEERED", true},
-	[COLUMN_MIGRATED] = {"MIGRATED", true},
-	[COLUMN_UPTIME] = {"UPTIME", true},
-	[COLUMN_HEALTH] = {"HEALTH", false},
-};
-
-static void count_cell(struct print_cell *cell, const json_t *counts, const char *key)
-{
-	long long n = print_number(counts, key);
-
-	if (n < 0)
-		print_cell(cell, PRINT_PLAIN, "-");
-	else
-		print_cell(cell, PRINT_PLAIN, "%lld", n);
-}
-
-static void health_cell(struct print_cell *cell, const json_t *instance)
-{
-	const json_t *health = json_object_get(instance, "health");
-	const char *state = print_member(health, "state");
-	const char *last = print_member(health, "last");
-	bool ready = json_is_true(json_object_get(instance, "ready"));
-	long long ago = print_number(health, "ago_ms");
-	char took[PRINT_TOOK_MAX];
-	char when[PRINT_TOOK_MAX + 8] = "";
-
-	if (*print_member(instance, "failure")) {
-		print_cell(cell, PRINT_RED, "%s", print_member(instance, "failure"));
-		return;
-	}
-	if (ago >= 0)
-		snprintf(when, sizeof(when), " (%s ago)", print_took(ago, took));
-	if (!*state || (strcmp(state, "unknown") == 0 && !*last))
-		print_cell(cell, PRINT_PLAIN, "%s", ready ? "ready" : "-");
-	else
-		print_cell(cell, strcmp(state, "unhealthy") == 0 ? PRINT_RED : PRINT_PLAIN,
-			   "%s%s%s%s%s", state, ready ? ", ready" : "", *last ? "  " : "", last,
-			   *last ? when : "");
-}
-
-static void instance_cells(struct print_cell *row, const json_t *instance, bool numbered)
-{
-	const json_t *counts = json_object_get(instance, "connections");
-	long long restarts = print_number(instance, "restarts");
-	const char *state = print_member(instance, "state");
-
-	if (numbered)
-		count_cell(&row[COLUMN_INSTANCE], instance, "instance");
-	count_cell(&row[COLUMN_PID], instance, "pid");
-	if (restarts > 0)
-		print_cell(&row[COLUMN_STATE], PRINT_YELLOW, "%s (%lld restart%s)", state, restarts,
-			   plural(restarts));
-	else
-		print_cell(&row[COLUMN_STATE], PRINT_PLAIN, "%s", *state ? state : "-");
-	count_cell(&row[COLUMN_LIVE], counts, "live");
-	count_cell(&row[COLUMN_QUEUED], counts, "queued");
-	count_cell(&row[COLUMN_STEERED], counts, "steered");
-	if (print_number(counts, "migrated") > 0)
-		count_cell(&row[COLUMN_MIGRATED], counts, "migrated");
-	health_cell(&row[COLUMN_HEALTH], instance);
-}
-
-static void generation_rows(struct print_table *table, const json_t *generation, bool numbered)
-{
-	const json_t *instances = json_object_get(generation, "instances");
-	const char *state = print_member(generation, "state");
-	size_t n = json_array_size(instances);
-	char took[PRINT_TOOK_MAX];
-
-	for (size_t i = 0; i < (n ? n : 1); i++) {
-		struct print_cell *row = print_table_row(table);
-
-		if (!row)
-			return;
-		if (i == 0) {
-			print_cell(&row[COLUMN_GENERATION],
-				   strcmp(state, "current") == 0 ? PRINT_BOLD : PRINT_PLAIN,
-				   "%lld %s", print_number(generation, "generation"), state);
-			print_cell(&row[COLUMN_UPTIME], PRINT_PLAIN, "%s",
-				   print_took(print_number(generation, "uptime_ms"), took));
-		}
-		if (i < n)
-			instance_cells(row, json_array_get(instances, i), numbered);
 	}
 }
 
@@ -254,24 +277,58 @@ static void print_executables(const struct print *to, const json_t *service)
 	}
 }
 
-static void print_generations(const struct print *to, const json_t *generations)
+/* Did an earlier instance of @instances name @address too? */
+static bool is_named_before(const json_t *instances, size_t before, const json_t *address)
 {
-	struct print_table table = {.columns = instance_columns, .n_columns = _COLUMN_COUNT};
-	bool numbered = false;
+	json_t *other;
+	size_t j;
+
+	for (size_t i = 0; i < before; i++) {
+		const json_t *instance = json_array_get(instances, i);
+
+		json_array_foreach (json_object_get(instance, "undeclared"), j, other) {
+			if (json_equal(other, address))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Addresses that servers listen on and baton leaves alone: one line per generation. */
+static void print_undeclared(const struct print *to, const json_t *generation, const char **label)
+{
+	const json_t *instances = json_object_get(generation, "instances");
+	json_t *instance, *address;
+	size_t i, j, n = 0;
+
+	json_array_foreach (instances, i, instance) {
+		json_array_foreach (json_object_get(instance, "undeclared"), j, address) {
+			if (!json_is_string(address) || is_named_before(instances, i, address))
+				continue;
+			if (n++)
+				fputs(", ", to->out);
+			else if (*label)
+				print_label(to, *label);
+			else
+				fputs(DETAIL, to->out);
+			*label = NULL;
+			print_coloured(to, PRINT_YELLOW, json_string_value(address));
+		}
+	}
+	if (n)
+		fprintf(to->out, " (generation %lld): not in \"listen\", so left alone\n",
+			print_number(generation, "generation"));
+}
+
+static void print_all_undeclared(const struct print *to, const json_t *generations)
+{
+	const char *label = "undeclared";
 	json_t *generation;
 	size_t i;
 
 	json_array_foreach (generations, i, generation) {
-		if (json_array_size(json_object_get(generation, "instances")) > 1)
-			numbered = true;
+		print_undeclared(to, generation, &label);
 	}
-	json_array_foreach (generations, i, generation) {
-		generation_rows(&table, generation, numbered);
-	}
-	if (!table.n_rows)
-		return;
-	fputc('\n', to->out);
-	print_table(to, "  ", &table);
 }
 
 /* "generation 4 replaces 3", as far as the two are there. */
@@ -343,20 +400,11 @@ static void print_last_rollout(const struct print *to, const json_t *last, const
 
 void print_status(const struct print *to, const json_t *service)
 {
-	const char *state = print_member(service, "state");
-	const char *reason = print_member(service, "reason");
+	const json_t *generations = json_object_get(service, "generations");
 	const json_t *rollout = json_object_get(service, "rollout");
 	const json_t *last = json_object_get(service, "last_rollout");
 
-	print_coloured(to, PRINT_BOLD, print_member(service, "service"));
-	fputs("  ", to->out);
-	print_coloured(to, state_colour(state), state);
-	if (*reason && strcmp(state, "failed") == 0) {
-		fputs(": ", to->out);
-		print_text(to, reason);
-	}
-	fputc('\n', to->out);
-
+	print_head(to, service);
 	if (json_array_size(json_object_get(service, "command"))) {
 		print_label(to, "command");
 		print_command(to, json_object_get(service, "command"));
@@ -364,13 +412,15 @@ void print_status(const struct print *to, const json_t *service)
 	}
 	print_executables(to, service);
 	print_endpoints(to, json_object_get(service, "endpoints"));
-	if (*print_member(service, "tier"))
-		print_steering(to, service);
+	print_all_undeclared(to, generations);
+	print_tier_reason(to, service);
+	print_hold(to, service);
+	print_failover(to, service);
 	if (json_is_object(rollout))
 		print_rollout(to, rollout);
 	if (json_is_object(last))
 		print_last_rollout(to, last, json_is_object(rollout) ? "before" : "last");
-	print_generations(to, json_object_get(service, "generations"));
+	print_generations(to, generations);
 }
 
 void print_statuses(const struct print *to, const json_t *answer)
@@ -417,6 +467,8 @@ static void list_cells(struct print_cell *row, const json_t *service)
 	if (json_is_object(rollout))
 		print_cell(&row[1], state_colour(state), "%s (%s)", state,
 			   print_member(rollout, "step"));
+	else if (json_is_true(json_object_get(service, "paused")))
+		print_cell(&row[1], PRINT_YELLOW, "%s (paused)", state);
 	else
 		print_cell(&row[1], state_colour(state), "%s", state);
 	if (current >= 0)

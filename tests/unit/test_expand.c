@@ -160,6 +160,37 @@ static void test_expand_vector_one_bad_fails_all(void **data)
 	assert_null(got);
 }
 
+static void test_expand_uses_fds_finds_the_two_and_no_others(void **data)
+{
+	static const struct {
+		const char *text;
+		bool uses;
+	} cases[] = {
+		{"", false},
+		{"{fd}", true},
+		{"a{fd}b", true},
+		{"{fds:,}", true},
+		{"NGINX={fds:;};", true},
+		{"{fds:}", true},
+		{"{generation}{instance}", false},
+		{"{fd", false},
+		{"{ fd}", false},
+		{"{fds}", false},
+		{"{fds:0123456789abcdef}", false},
+		{"{{fd}}", true},
+	};
+
+	(void)data;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *const alone[] = {(char *)cases[i].text, NULL};
+		char *const last[] = {(char *)"a", (char *)"{b}", (char *)cases[i].text, NULL};
+
+		if (expand_uses_fds(alone) != cases[i].uses ||
+		    expand_uses_fds(last) != cases[i].uses)
+			fail_msg("%s", cases[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +202,7 @@ int main(void)
 		cmocka_unit_test(test_expand_vector_expands_each),
 		cmocka_unit_test(test_expand_vector_empty_is_empty),
 		cmocka_unit_test(test_expand_vector_one_bad_fails_all),
+		cmocka_unit_test(test_expand_uses_fds_finds_the_two_and_no_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,8 +103,8 @@ static void test_options_run_takes_all_of_its_own(void **state)
 	assert_int_equal(PARSE("run", "--listen", ":1", "--listen=[::1]:2", "--health", "/h",
 			       "--notify", "--nonblocking", "--instances", "4", "--service", "web",
 			       "--drain-signal", "QUIT", "--drain-timeout", "30s",
-			       "--start-timeout", "5s", "-e", "A=1", "--environment", "B=-2", "--",
-			       "x"),
+			       "--start-timeout", "5s", "--mode", "native", "--steering=cbpf",
+			       "--hold", "5s", "-e", "A=1", "--environment", "B=-2", "--", "x"),
 			 0);
 	assert_int_equal(options.run.n_listen, 2);
 	assert_string_equal(options.run.listen[0], ":1");
@@ -117,6 +117,9 @@ static void test_options_run_takes_all_of_its_own(void **state)
 	assert_string_equal(options.run.drain_signal, "QUIT");
 	assert_string_equal(options.run.drain_timeout, "30s");
 	assert_string_equal(options.run.start_timeout, "5s");
+	assert_string_equal(options.run.mode, "native");
+	assert_string_equal(options.run.steering, "cbpf");
+	assert_string_equal(options.run.hold, "5s");
 	assert_int_equal(options.run.n_environment, 2);
 	assert_string_equal(options.run.environment[1], "B=-2");
 	assert_non_null(options.used[CLI_OPTIONS_RUN]);
@@ -133,6 +136,22 @@ static void test_options_events_take_follow_and_since(void **state)
 	assert_string_equal(options.used[CLI_OPTIONS_EVENTS], "--since=9223372036854775807");
 }
 
+static void test_options_connections_take_a_limit(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("connections", "web", "--limit", "100000", "--json"), 0);
+	assert_true(options.has_limit && options.json);
+	assert_int_equal(options.limit, 100000);
+	assert_string_equal(options.used[CLI_OPTIONS_CONNECTIONS], "--limit");
+	assert_null(options.used[CLI_OPTIONS_EVENTS]);
+	assert_int_equal(PARSE("--limit=0", "connections"), 0);
+	assert_true(options.has_limit);
+	assert_int_equal(options.limit, 0);
+	assert_int_equal(PARSE("connections"), 0);
+	assert_false(options.has_limit);
+	assert_null(options.used[CLI_OPTIONS_CONNECTIONS]);
+}
+
 static void test_options_bad_numbers_are_refused(void **state)
 {
 	(void)state;
@@ -143,6 +162,10 @@ static void test_options_bad_numbers_are_refused(void **state)
 		       "--since: \"9223372036854775808\" is not a number in range");
 	assert_refused(PARSE("events", "--since", "99999999999999999999999"),
 		       "--since: \"99999999999999999999999\" is not a number in range");
+	assert_refused(PARSE("connections", "--limit", "-1"), "--limit: \"-1\" is not a number");
+	assert_refused(PARSE("connections", "--limit", "100001"),
+		       "--limit: \"100001\" is not a number in range");
+	assert_refused(PARSE("connections", "--limit"), "--limit: its value is missing");
 	assert_refused(PARSE("run", "--instances", "0"),
 		       "--instances: \"0\" is not a number in range");
 	assert_refused(PARSE("run", "--instances", "65536"),
@@ -227,6 +250,7 @@ int main(void)
 		cmocka_unit_test(test_options_no_word_is_none),
 		cmocka_unit_test(test_options_run_takes_all_of_its_own),
 		cmocka_unit_test(test_options_events_take_follow_and_since),
+		cmocka_unit_test(test_options_connections_take_a_limit),
 		cmocka_unit_test(test_options_bad_numbers_are_refused),
 		cmocka_unit_test(test_options_unknown_are_refused_by_name),
 		cmocka_unit_test(test_options_too_many_are_refused),

@@ -213,6 +213,56 @@ static void test_print_table_colours_do_not_move_columns(void **state)
 			    "xxx  y\n");
 }
 
+static void assert_since(uint64_t now_ms, const char *time, const char *expected)
+{
+	struct print to = begin(false);
+
+	to.now_ms = now_ms;
+	print_since(&to, time);
+	assert_printed(&to, expected);
+}
+
+static void test_print_since_needs_a_present_and_a_past(void **state)
+{
+	(void)state;
+	assert_since(1767225601500, "2026-01-01T00:00:00.000Z", "1.50 s ago");
+	assert_since(1767225600000, "2026-01-01T00:00:00.000Z", "0 ms ago");
+	assert_since(1767225600000, "2025-12-31T23:59:59Z", "1.00 s ago");
+	/* The clock was set back; it is not known; there is no such time. */
+	assert_since(1767225599999, "2026-01-01T00:00:00.000Z", "2026-01-01 00:00:00 UTC");
+	assert_since(0, "2026-01-01T00:00:00.000Z", "2026-01-01 00:00:00 UTC");
+	assert_since(1767225600000, "yesterday", "yesterday");
+	assert_since(1767225600000, "2026-01-01T00:00:00", "2026-01-01T00:00:00");
+	assert_since(1767225600000, "2026-01-01T00:00:00+01:00", "2026-01-01T00:00:00+01:00");
+	assert_since(1767225600000, "", "");
+}
+
+static void test_print_bytes_are_short(void **state)
+{
+	static const struct {
+		long long bytes;
+		const char *expected;
+	} cases[] = {
+		{-1, "-"},
+		{0, "0 B"},
+		{1, "1 B"},
+		{999, "999 B"},
+		{1000, "1.0 kB"},
+		{1299, "1.2 kB"},
+		{9999, "9.9 kB"},
+		{10000, "10 kB"},
+		{999999, "999 kB"},
+		{1000000, "1.0 MB"},
+		{1234567890123, "1.2 TB"},
+		{LLONG_MAX, "9.2 EB"},
+	};
+	char buffer[PRINT_BYTES_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_string_equal(print_bytes(cases[i].bytes, buffer), cases[i].expected);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +277,8 @@ int main(void)
 		cmocka_unit_test(test_print_members_of_wrong_type_are_absent),
 		cmocka_unit_test(test_print_table_is_aligned_and_drops_empty_columns),
 		cmocka_unit_test(test_print_table_colours_do_not_move_columns),
+		cmocka_unit_test(test_print_since_needs_a_present_and_a_past),
+		cmocka_unit_test(test_print_bytes_are_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

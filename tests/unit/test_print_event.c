@@ -274,6 +274,40 @@ static void test_print_event_last_ones_are_known(void **state)
 	}
 }
 
+static void test_print_event_warnings_stand_out(void **state)
+{
+	static const struct {
+		const char *name, *expected;
+	} cases[] = {
+		{"failover", "\033[33mfailover\033[0m"},
+		{"undeclared", "\033[33mundeclared\033[0m"},
+		{"drift", "\033[33mdrift\033[0m"},
+		{"paused", "\033[33mpaused\033[0m"},
+		{"resumed", "resumed"},
+		{"verify", "verify"},
+		{"done", "\033[32mdone\033[0m"},
+		{"failed", "\033[31mfailed\033[0m"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *event = json_pack("{s:s, s:s, s:s}", "time", "now", "service", "web",
+					  "event", cases[i].name);
+		char *text, *expected;
+		size_t length;
+		struct print to = {.out = open_memstream(&text, &length), .colour = true};
+
+		assert_true(asprintf(&expected, "now  \033[1mweb\033[0m  %s\n", cases[i].expected) >
+			    0);
+		print_event(&to, event);
+		fclose(to.out);
+		assert_string_equal(text, expected);
+		free(text);
+		free(expected);
+		json_decref(event);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_print_event_is_one_line),
 		cmocka_unit_test(test_print_event_failure_has_its_reason_below),
 		cmocka_unit_test(test_print_event_last_ones_are_known),
+		cmocka_unit_test(test_print_event_warnings_stand_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,34 @@ static const char rolling[] =
 	"'tail':'listening\\npanic: \\u001b[2J\\n','cut':0,'took_ms':60012,"
 	"'time':'2026-01-01T12:00:00.000Z'}}";
 
+/* All that can be told at once. */
+static const char full[] =
+	"{'service':'web','state':'running','mode':'auto','tier':'cbpf',"
+	"'tier_reason':'ebpf: Operation not permitted','paused':true,'hold_ms':90000,"
+	"'failover':{'count':2,'carried':123,'last':'2026-01-01T12:00:00.500Z'},'instances':2,"
+	"'endpoints':["
+	"{'listen':'127.0.0.1:80','program':{'id':13,'state':'foreign','who':'\\'nginx\\', pid 4'},"
+	"'refused':0,'held':7,'expired':2},"
+	"{'listen':':81','program':{'id':14,'state':'attached','who':null},'refused':3,'held':0,"
+	"'expired':0}],"
+	"'generations':["
+	"{'generation':5,'state':'current','mode':'native','uptime_ms':60000,"
+	"'connections':{'live':9,'accepted':100,'closed':91,'reset':1,'queued':3,'steered':99,"
+	"'backup':5,'probes':4,'migrated':0},'instances':["
+	"{'instance':0,'pid':50,'state':'running','sockets':4,"
+	"'undeclared':['127.0.0.1:9090','[::1]:9091'],"
+	"'connections':{'live':4,'accepted':60,'closed':56,'reset':1,'queued':3,'steered':59,"
+	"'backup':5,'probes':2,'migrated':0}},"
+	"{'instance':1,'pid':51,'state':'running','sockets':4,'undeclared':['127.0.0.1:9090'],"
+	"'connections':{'live':5,'accepted':40,'closed':35,'reset':0,'queued':0,'steered':40,"
+	"'backup':0,'probes':2,'migrated':0}}]},"
+	"{'generation':4,'state':'draining','mode':null,'uptime_ms':70000,"
+	"'connections':{'live':1,'accepted':7,'queued':0,'steered':6},'instances':[]},"
+	"{'generation':3,'state':'draining','mode':'transparent','uptime_ms':80000,"
+	"'connections':{'live':2,'accepted':8,'queued':0,'steered':9,'migrated':1},'instances':["
+	"{'instance':0,'pid':30,'state':'leaving','sockets':1,'undeclared':['0.0.0.0:1'],"
+	"'connections':{'live':2,'accepted':8,'queued':0,'steered':9,'migrated':1}}]}]}";
+
 /* JSON with ' for ", which no text here contains. */
 static json_t *json(const char *text)
 {
@@ -70,11 +98,14 @@ static json_t *json(const char *text)
 
 typedef void (*page)(const struct print *to, const json_t *value);
 
+static uint64_t now_ms;
+
 static char *render(page function, const json_t *value, bool colour)
 {
 	char *text;
 	size_t length;
-	struct print to = {.out = open_memstream(&text, &length), .colour = colour};
+	struct print to = {
+		.out = open_memstream(&text, &length), .colour = colour, .now_ms = now_ms};
 
 	function(&to, value);
 	fclose(to.out);
@@ -105,10 +136,9 @@ static void test_print_status_running_service_fits_in_few_lines(void **state)
 {
 	(void)state;
 	assert_page(print_status, running,
-		    "api  running\n"
+		    "api  running  mode native, tier ebpf\n"
 		    "  command    /srv/api -g 'daemon off;'\n"
 		    "  endpoint   :8080  program 12 attached\n"
-		    "  steering   ebpf, mode native\n"
 		    "  last       4, restart: generation 3 replaced 2, done in 900 ms, "
 		    "2026-01-01 12:00:00 UTC\n"
 		    "\n"
@@ -121,13 +151,12 @@ static void test_print_status_rollout_shows_both_generations_and_last_failure(vo
 {
 	(void)state;
 	assert_page(print_status, rolling,
-		    "web  rolling\n"
+		    "web  rolling  mode inherit, tier ebpf, 2 instances\n"
 		    "  command    current/web\n"
 		    "  runs       /srv/43/web (generation 5)\n"
 		    "             /srv/42/web (generation 3)\n"
 		    "  endpoints  127.0.0.1:80  program 12 attached\n"
 		    "             [::1]:80      program 13 foreign  anchor holding  4 refused\n"
-		    "  steering   ebpf, mode inherit, 2 instances\n"
 		    "  rollout    5, restart: generation 5 replaces 3, at verify, 1.24 s so far\n"
 		    "  before     4, upgrade: generation 4 did not replace 3, failed in 1m 00s, "
 		    "2026-01-01 12:00:00 UTC\n"
@@ -145,6 +174,72 @@ static void test_print_status_rollout_shows_both_generations_and_last_failure(vo
 		    "                    exited with status 1\n"
 		    "  3 current           0  4711  running (2 restarts)    31       0    91234"
 		    "        40  1m 00s  healthy, ready  GET /: 200 (20 ms ago)\n");
+}
+
+static void test_print_status_tells_all_there_is_to_tell(void **state)
+{
+	(void)state;
+	now_ms = 1767268802000; /* 2026-01-01 12:00:02 UTC */
+	assert_page(
+		print_status, full,
+		"web  running  PAUSED  mode auto (native), tier cbpf, 2 instances\n"
+		"  endpoints  127.0.0.1:80  program 13 foreign (\"nginx\", pid 4)  7 held  2 expired\n"
+		"             :81           program 14 attached  3 refused\n"
+		"  undeclared 127.0.0.1:9090, [::1]:9091 (generation 5): not in \"listen\", so left "
+		"alone\n"
+		"             0.0.0.0:1 (generation 3): not in \"listen\", so left alone\n"
+		"  tier       cbpf (ebpf: Operation not permitted)\n"
+		"  paused     new connections wait up to 1m30s\n"
+		"  failover   backups carried 123 connections, 2 times, last 1.50 s ago\n"
+		"\n"
+		"  GENERATION  MODE         INSTANCE  PID  STATE    SOCKETS  LIVE  QUEUED  STEERED  "
+		"ACCEPTED  RESET  BACKUP  MIGRATED  UPTIME  HEALTH\n"
+		"  5 current   native            all                            9       3       99  "
+		"     100      1       5            1m 00s\n"
+		"                                  0   50  running        4     4       3       59  "
+		"      60      1       5                    -\n"
+		"                                  1   51  running        4     5       0       40  "
+		"      40                                   -\n"
+		"  4 draining  -                                                1       0        6  "
+		"       7                           1m 10s\n"
+		"  3 draining  transparent         0   30  leaving        1     2       0        9  "
+		"       8                        1  1m 20s  -\n");
+	now_ms = 0;
+}
+
+static void test_print_status_hold_without_a_pause(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'running','mode':'auto','paused':false,"
+		    "'hold_ms':5000,'failover':{'count':0,'carried':0,'last':null},"
+		    "'generations':[{'generation':1,'state':'candidate','mode':'transparent',"
+		    "'instances':[]}]}",
+		    "web  running  mode auto (transparent)\n"
+		    "  hold       new connections wait up to 5s where nothing can take them\n"
+		    "\n"
+		    "  GENERATION   UPTIME\n"
+		    "  1 candidate       -\n");
+}
+
+static void test_print_status_failover_once_at_a_time(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'running','failover':{'count':1,'carried':1,"
+		    "'last':'2026-01-01T12:00:00.000Z'}}",
+		    "web  running\n"
+		    "  failover   backups carried 1 connection, 2026-01-01 12:00:00 UTC\n");
+}
+
+static void test_print_status_failed_with_a_tier_has_its_reason_first(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'failed','reason':'no port','mode':'auto',"
+		    "'tier':'hash'}",
+		    "web  failed: no port\n"
+		    "  steering   mode auto, tier hash\n");
 }
 
 static void test_print_status_failed_service_says_why(void **state)
@@ -205,6 +300,9 @@ static void test_print_list_has_one_line_per_service(void **state)
 		    "web      rolling (verify)           3  ebpf    31  127.0.0.1:80, [::1]:80\n"
 		    "c        stopped                    -           0\n");
 	assert_page(list_names, both, "api\nweb\nc\n");
+	assert_page(list, "{'services':[{'service':'w','state':'running','paused':true}]}",
+		    "SERVICE  STATE             GENERATION  LIVE\n"
+		    "w        running (paused)           -     0\n");
 	assert_page(list, "{'services':[]}", "no services\n");
 	assert_page(list_names, "{'services':[]}", "");
 	free(both);
@@ -240,7 +338,7 @@ static void replace(json_t *value, size_t *at, json_t *by)
 }
 
 /* Whatever a daemon of another version leaves out or changes, there is a page, and it is clean. */
-static void test_print_status_any_member_may_be_anything(void **state)
+static size_t replace_each_member(const char *source)
 {
 	json_t *others[] = {json_null(),           json_integer(-1),
 			    json_string("\n\033"), json_array(),
@@ -248,11 +346,10 @@ static void test_print_status_any_member_may_be_anything(void **state)
 			    json_real(1e300),      json_pack("[[], {}, n, s]", "\033")};
 	size_t replaced = 0;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		for (size_t at = 1;; at++) {
 			json_t *services = json("{'services':[]}");
-			json_t *service = json(rolling);
+			json_t *service = json(source);
 			size_t left = at;
 			char *text;
 
@@ -271,7 +368,14 @@ static void test_print_status_any_member_may_be_anything(void **state)
 		}
 		json_decref(others[i]);
 	}
-	assert_true(replaced > 600);
+	return replaced;
+}
+
+static void test_print_status_any_member_may_be_anything(void **state)
+{
+	(void)state;
+	assert_true(replace_each_member(rolling) > 600);
+	assert_true(replace_each_member(full) > 600);
 }
 
 int main(void)
@@ -279,6 +383,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_print_status_running_service_fits_in_few_lines),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
+		cmocka_unit_test(test_print_status_tells_all_there_is_to_tell),
+		cmocka_unit_test(test_print_status_hold_without_a_pause),
+		cmocka_unit_test(test_print_status_failover_once_at_a_time),
+		cmocka_unit_test(test_print_status_failed_with_a_tier_has_its_reason_first),
 		cmocka_unit_test(test_print_status_failed_service_says_why),
 		cmocka_unit_test(test_print_status_cut_connections_are_counted),
 		cmocka_unit_test(test_print_status_state_is_coloured),
