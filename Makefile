@@ -28,7 +28,8 @@ endif
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARNINGS) $(SANFLAGS) -fstack-protector-strong \
 	     -D_GNU_SOURCE -DBATON_VERSION='"$(VERSION)"' -I. -I$(BUILD) -MMD -MP
-BPF_CFLAGS := -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -target bpf \
+# v3: atomic operations that return a value (Linux 5.12).
+BPF_CFLAGS := -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -target bpf -mcpu=v3 \
 	      -I. -I/usr/include/$(shell uname -m)-linux-gnu
 
 # Texts for people are cut at the size of their buffer on purpose: no -Wformat-truncation.
@@ -41,16 +42,16 @@ LIB_AGENT        := $(BUILD)/libagent.a
 LIB_CLI          := $(BUILD)/libcli.a
 LIB_BENCH        := $(BUILD)/libbench.a
 PROGRAMS := $(BUILD)/batond $(BUILD)/baton-agent $(BUILD)/baton
-EXTRAS   := $(BUILD)/bench/hammer $(BUILD)/examples/server $(BUILD)/examples/libbaton_server
+EXTRAS   := $(BUILD)/bench/hammer $(BUILD)/bench/tiers $(BUILD)/examples/server $(BUILD)/examples/libbaton_server
 SKELETONS := $(patsubst ebpf/%.bpf.c,$(BUILD)/ebpf/%.skel.h,$(wildcard ebpf/*.bpf.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 
 LIBS_COMMON       := -ljansson
 LIBS_ORCHESTRATOR := -lsystemd -lbpf -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
-LIBS_AGENT        := -lsystemd $(LIBS_COMMON)
+LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: all deps check check-unit check-integration asan demo bench format info install clean compile_commands.json
+.PHONY: all deps deps-servers check check-unit check-integration check-servers asan demo bench format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -65,8 +66,11 @@ LIBBATON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/libbaton/%.o,$(wildcard agent/li
 
 all: $(PROGRAMS) $(LIBBATON) $(EXTRAS)
 
-deps:
-	$(Q)tests/deps
+# Everything that building, "make check" and "make demo" need.
+deps: deps-servers
+
+deps-servers:
+	$(Q)tests/deps --servers
 
 # ---- programs and libraries ------------------------------------------------------------------
 
@@ -87,6 +91,11 @@ $(BUILD)/bench/hammer: $(BUILD)/obj/bench/hammer.o $(LIB_BENCH) $(LIB_COMMON)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON)
 
+$(BUILD)/bench/tiers: $(BUILD)/obj/bench/tiers.o $(LIB_ORCHESTRATOR) $(LIB_COMMON)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR)
+
 $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
@@ -96,7 +105,7 @@ $(LIB_COMMON): $(call library_of,common)
 $(LIB_ORCHESTRATOR): $(call library_of,orchestrator)
 $(LIB_AGENT): $(call library_of,agent)
 $(LIB_CLI): $(call library_of,cli)
-$(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o,$(call library_of,bench))
+$(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.o,$(call library_of,bench))
 
 $(BUILD)/%.a:
 	$(call say,AR,$@)
@@ -145,6 +154,9 @@ $(BUILD)/obj/examples/libbaton_server.o: ALL_CFLAGS += -idirafter agent
 $(BUILD)/examples/libbaton_server: $(BUILD)/libbaton.a
 $(filter $(BUILD)/tests/unit/test_libbaton%,$(UNIT_TESTS)): $(BUILD)/libbaton.a
 
+# They start it.
+$(filter $(BUILD)/tests/unit/test_agent_%,$(UNIT_TESTS)): | $(BUILD)/baton-agent
+
 # ---- BPF -------------------------------------------------------------------------------------
 
 $(BUILD)/ebpf/%.bpf.o: ebpf/%.bpf.c $(wildcard ebpf/*.h)
@@ -167,11 +179,12 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB_ORCHESTRATOR) $(LIB_AGE
 
 unit-tests: $(UNIT_TESTS)
 
-# Everything: unit tests with sanitizers, integration tests without and with them. One total.
+# Everything: unit tests with sanitizers, integration tests without and with them, real servers in
+# every mode. One total.
 check:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 all
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run unit:build/asan integration:build integration:build/asan
+	$(Q)tests/run unit:build/asan integration:build integration:build/asan servers:build
 
 check-unit:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests
@@ -179,6 +192,10 @@ check-unit:
 
 check-integration: all
 	$(Q)tests/run integration:$(BUILD)
+
+# nginx, haproxy, caddy, gunicorn, node and python3, swapped under load in every mode they can do.
+check-servers: all
+	$(Q)tests/run servers:$(BUILD)
 
 asan:
 	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit-tests

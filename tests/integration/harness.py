@@ -374,14 +374,19 @@ class Daemon:
         self.file = t.tmp / f"{self.name}.json"
         self.api_socket = pathlib.Path("/run") / self.name / "api.sock"
         self.process = None
+        self.prefix = []  # what to run everything with, as another user for instance
+        self.program_dir = t.build
 
     def write_config(self):
         self.file.write_text(json.dumps(self.config, indent=2))
 
+    def command(self):
+        return [*self.prefix, self.program_dir / "batond", "-n", self.name, "-c", self.file]
+
     def start(self, *argv):
         """Start and wait until every service runs. @argv: another program (and its arguments)."""
         self.write_config()
-        argv = argv or [self.t.program("batond"), "-n", self.name, "-c", self.file]
+        argv = argv or self.command()
         self.process = Process(self.t, self.name, argv)
         services = list((self.config or {}).get("services", {}))
         for service in services:
@@ -391,8 +396,7 @@ class Daemon:
     def start_unready(self):
         """Start and wait for the API only."""
         self.write_config()
-        argv = [self.t.program("batond"), "-n", self.name, "-c", self.file]
-        self.process = Process(self.t, self.name, argv)
+        self.process = Process(self.t, self.name, self.command())
         wait_until(self.ready, "the API to answer")
         return self
 
@@ -481,7 +485,7 @@ class Daemon:
 
     def cli(self, *args, expect=None, deadline_s=60.0):
         """`baton ARGS`; where @expect is given that must be its exit status."""
-        argv = [self.t.program("baton"), "-n", self.name, *(str(arg) for arg in args)]
+        argv = [*self.prefix, self.program_dir / "baton", "-n", self.name, *map(str, args)]
         try:
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                   timeout=deadline_s, check=False, cwd=self.t.tmp)

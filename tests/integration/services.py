@@ -97,3 +97,12 @@ def python(t, *options):
     """The command of a small server that tells how it was started (GET /how)."""
     source = pathlib.Path(__file__).with_name("server.py")
     return ["/usr/bin/python3", "-B", t.file(source.name, source.read_text()), *options]
+
+
+# ---- binder.py -----------------------------------------------------------------------------------
+
+def binder(t, *options):
+    """The command of a small server that binds its sockets itself, if told to."""
+    source = pathlib.Path(__file__).with_name("binder.py")
+    return ["/usr/bin/python3", "-B", t.file(source.name, source.read_text()),
+            "--say", "{generation}", *(str(option) for option in options)]

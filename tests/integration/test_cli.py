@@ -86,7 +86,7 @@ def test_status_as_json_is_what_the_api_says(t):
                 "rollout", "last_rollout"):
         check(key in printed, f"no {key} in {printed}")
     check_equal((printed["service"], printed["state"], printed["mode"], printed["tier"]),
-                ("web", "running", "inherit", "ebpf"), "status")
+                ("web", "running", "auto", "ebpf"), "status")
     check_equal(set(printed), set(daemon.service()), "keys")
     everything = daemon.cli("status", "--json", expect=0).json()
     check_equal([each["service"] for each in everything["services"]], ["web"], "services")

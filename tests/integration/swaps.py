@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""swaps: a service is replaced again and again under load, and nothing is lost."""
+
+from harness import bodies, check, check_equal
+
+# At full speed. Every kind of client is there: new connections, one after the other; requests on
+# one connection; bodies that are half sent when the swap comes.
+LOAD = ("--path", "/", "--short", 32, "--keepalive", 8, "--keepalive-pause", "10ms",
+        "--slow-post", 4, "--post-bytes", 4000, "--post-duration", "300ms",
+        "--post-path", "/post", "--sources", 16, "--timeout", "10s", "--expect-status", 200)
+
+
+def swap(t, daemon, hammer, number, answered_by, **where):
+    """
+    One `baton restart` under load. From the shift on every new connection must be answered by the
+    new generation: @answered_by(generation) returns what judges a body.
+    """
+    since = daemon.last_seq()
+    hammer.say("swap begin")
+    hammer.phase(f"swap-{number}")
+    restart = t.spawn(f"restart-{number}", *daemon.prefix, daemon.program_dir / "baton", "-n",
+                      daemon.name, "restart", "web")
+    generation = daemon.wait_event("shift", since=since)["generation"]
+    who = answered_by(generation)
+    for body in bodies(30, **where):
+        who(body)
+    check_equal(restart.wait(), 0, f"exit status of restart {number}: {restart.text()}")
+    hammer.say("swap end")
+    hammer.phase(f"after-{number}")
+    for body in bodies(20, **where):
+        who(body)
+    check_equal(daemon.current(), generation, "current generation")
+    return who
+
+
+def swap_many(t, daemon, answered_by, swaps=20, load=LOAD, at_least=1000):
+    """Swap @swaps times under @load; returns the load's counts, in which nothing is lost."""
+    hammer = t.hammer(*load)
+    judges = {f"after-{n}": swap(t, daemon, hammer, n, answered_by) for n in range(swaps)}
+    result = hammer.stop()
+
+    check_nothing_lost(result, at_least)
+    phases = {phase["name"]: [each["body"] for each in phase["bodies"]]
+              for phase in result["phases"]}
+    for name, judge in judges.items():
+        check(phases.get(name), f"no load in phase {name}")
+        for body in phases[name]:
+            judge(body)
+    last = daemon.service()["last_rollout"]
+    check_equal((last["result"], last["cut"]), ("done", 0), "last rollout")
+    check_equal(len(daemon.service()["generations"]), 1, "generations left")
+    return result
+
+
+def check_nothing_lost(result, at_least=1000):
+    """@at_least: so many answers, else it was no load."""
+    check(result["lost"] == 0, f"lost: {result}")
+    check(result["ok"] > at_least, f"hardly any load: {result}")

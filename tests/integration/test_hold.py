@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Connections that nothing can take wait: for the next instance, for the end of a pause, or for their limit."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+from harness import (cgroup_pids, check, check_equal, connect, get, read_response, refused,
+                     send_request, wait_until)
+from services import example, generation_of, service
+from swaps import check_nothing_lost
+
+
+def kill_all_of(daemon, generation):
+    """SIGKILL to the agents and every process of a generation."""
+    found = next(g for g in daemon.service()["generations"] if g["generation"] == generation)
+    for instance in found["instances"]:
+        os.kill(instance["agent_pid"], signal.SIGKILL)
+        for pid in daemon.pids(generation, instance=instance["instance"]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not cgroup_pids(daemon.cgroup(generation)), "its processes are gone")
+
+
+def held(daemon):
+    return daemon.service()["endpoints"][0]["held"]
+
+
+def ask_later(results):
+    """A request in a thread: it waits as long as the connection does."""
+    def ask():
+        try:
+            results.append(get(timeout_s=20).body)
+        except OSError as error:
+            results.append(error)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+def test_connections_wait_for_the_next_generation_when_the_last_instance_dies(t):
+    daemon = t.daemon(service(example(t), hold="15s"))
+    kill_all_of(daemon, 1)
+    results = []
+    threads = [ask_later(results) for _ in range(20)]
+    wait_until(lambda: held(daemon) == 20, "the connections wait")
+    check_equal(results, [], "answers before anything can answer")
+    daemon.restart()
+    for thread in threads:
+        thread.join(20)
+    check_equal([generation_of(body) for body in results], [2] * 20, "answers")
+    check_equal(held(daemon), 0, "still waiting")
+    check(daemon.events("released"), "no event tells that they were released")
+
+
+def test_connections_wait_for_the_first_generation(t):
+    daemon = t.daemon(service(example(t, "--ready-after", "2s"), hold="15s"), start=False)
+    daemon.start_unready()
+    wait_until(lambda: not refused(), "the endpoint is open")
+    check_equal(generation_of(get(timeout_s=15).body), 1, "generation that answers")
+    daemon.wait_state("running")
+
+
+def test_connections_that_wait_too_long_are_reset(t):
+    daemon = t.daemon(service(example(t), hold="700ms"))
+    kill_all_of(daemon, 1)
+    began = time.monotonic()
+    with connect() as sock:
+        send_request(sock)
+        try:
+            answer = sock.recv(1)
+        except ConnectionResetError:
+            answer = None
+        check_equal(answer, None, "answer")
+    waited = time.monotonic() - began
+    check(waited >= 0.65, f"reset after {waited} s")
+    wait_until(lambda: daemon.service()["endpoints"][0]["expired"] >= 1, "it is counted")
+    daemon.restart()
+    check_equal(generation_of(get().body), 2, "generation that answers")
+
+
+def test_without_hold_connections_are_refused_at_once(t):
+    daemon = t.daemon(service(example(t)))
+    kill_all_of(daemon, 1)
+    check(refused(), "not refused")
+    daemon.restart()
+    check_equal(generation_of(get().body), 2, "generation that answers")
+
+
+def test_pause_holds_new_connections_under_load_and_loses_none(t):
+    daemon = t.daemon(service(example(t)))
+    hammer = t.hammer("--short", 16, "--keepalive", 4, "--timeout", "15s", "--expect-status", 200)
+    wait_until(lambda: hammer.report()["ok"] > 500, "load")
+    for _ in range(3):
+        said = daemon.cli("pause", "web", expect=0)
+        check("30s" in said.out, f"how long they wait: {said}")
+        wait_until(lambda: held(daemon) == 16, "every new connection waits")
+        check(daemon.service()["paused"], "not paused")
+        # Keep-alive connections go on: only new ones wait.
+        before = hammer.report()["kinds"]["keepalive"]["ok"]
+        wait_until(lambda n=before: hammer.report()["kinds"]["keepalive"]["ok"] > n + 20,
+                   "open connections are served")
+        daemon.cli("resume", "web", expect=0)
+        wait_until(lambda: held(daemon) == 0, "nothing waits any more")
+    check_nothing_lost(hammer.stop(), at_least=500)
+
+
+def test_pause_lasts_across_a_restart_of_the_service(t):
+    daemon = t.daemon(service(example(t)))
+    daemon.cli("pause", "web", expect=0)
+    results = []
+    thread = ask_later(results)
+    wait_until(lambda: held(daemon) == 1, "the connection waits")
+    daemon.restart()
+    check_equal(results, [], "answers during the pause")
+    daemon.cli("resume", "web", expect=0)
+    thread.join(20)
+    check_equal([generation_of(body) for body in results], [2], "answers")
+
+
+def test_pause_below_the_ebpf_tier_is_refused(t):
+    daemon = t.daemon(service(example(t), steering="cbpf"))
+    said = daemon.cli("pause", "web", expect=1)
+    check("ebpf" in said.text and "cbpf" in said.text, f"reason: {said}")
+    check_equal(generation_of(get().body), 1, "generation that answers")
+
+
+def test_stop_refuses_what_waits(t):
+    daemon = t.daemon(service(example(t), hold="20s"))
+    daemon.cli("pause", "web", expect=0)
+    with connect() as sock:
+        send_request(sock)
+        wait_until(lambda: held(daemon) == 1, "the connection waits")
+        daemon.cli("stop", "web", expect=0)
+        try:
+            read_response(sock)
+            raise AssertionError("answered")
+        except (ConnectionError, OSError):
+            pass
+    check(refused(), "a stopped service takes connections")

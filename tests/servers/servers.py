@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+servers: six real servers as they come with Debian 12, in every way in which they can come by their
+sockets. What they read is what users are shown in examples/servers, but for the lines that differ
+from mode to mode.
+
+A function here returns a service's configuration; the tests are what ask for a mode.
+"""
+
+import pathlib
+import shutil
+
+from harness import Skip, check, check_equal
+from services import ECHO_MODULE, generation_of, pid_of, service
+from swaps import swap_many
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "servers"
+ADDRESS = "127.0.0.1:8080"
+SWAPS = 10
+FOUND_SWAPS = 3
+
+# Bounded, so that the two processors that a test machine may have are not all that is measured;
+# test_swap.py is the one at full speed.
+LOAD = ("--path", "/", "--short", 16, "--rate", 1200, "--sources", 16,
+        "--keepalive", 4, "--keepalive-pause", "20ms",
+        "--slow-post", 4, "--post-bytes", 4000, "--post-duration", "300ms", "--post-path", "/post",
+        "--timeout", "10s", "--expect-status", 200)
+CONNECTIONS_MIN = 100  # new ones a second, on a machine that is busy with other things too
+
+
+def program(name, package):
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if not found:
+        raise Skip(f"needs {name} (make deps-servers; Debian: {package})")
+    return found
+
+
+def changed(t, name, *changes):
+    """A copy of an example in which each (old, new) of @changes has been replaced."""
+    text = (EXAMPLES / name).read_text()
+    for old, new in changes:
+        check(text.count(old) == 1, f"{old!r} is not once in examples/servers/{name}")
+        text = text.replace(old, new)
+    return t.file(name, text)
+
+
+# ---- the servers ---------------------------------------------------------------------------------
+
+def nginx(t, listen=f"{ADDRESS} backlog=4096", **changes):
+    """@listen: of the configuration's listen directive."""
+    conf = changed(t, "nginx.conf", ("worker_processes", f"load_module {ECHO_MODULE};\n"
+                                     "worker_processes"),
+                   (f"listen {ADDRESS};", f"listen {listen};\n\t\tlocation /post "
+                    "{ echo_read_request_body; echo pid $pid; }"))
+    if not pathlib.Path(ECHO_MODULE).exists():
+        raise Skip("needs nginx with its echo module (Debian: nginx-light)")
+    command = [program("nginx", "nginx-light"), "-e", "stderr", "-c", conf, "-g",
+               f"daemon off; pid {t.tmp}/nginx.{{generation}}.pid;"]
+    return service(command, drain={"signal": "QUIT"}, **changes)
+
+
+def nginx_inherit(t):
+    return nginx(t, environment={"NGINX": "{fds:;};"}, nonblocking=True)
+
+
+def haproxy(t, *lines, **changes):
+    """@lines: changes of the configuration."""
+    conf = changed(t, "haproxy.cfg", *lines)
+    health = {"notify": True}
+    config = service([program("haproxy", "haproxy"), "-Ws", "-f", conf],
+                     drain={"signal": "USR1"}, **changes)
+    del config["health"]["http"]
+    config["health"].update(health)
+    return config
+
+
+def haproxy_inherit(t):
+    return haproxy(t, (f"\tbind {ADDRESS}\n", '\tbind "fd@${FD}"\n'), environment={"FD": "{fd}"})
+
+
+def haproxy_without_reuseport(t):
+    return haproxy(t, ("# noreuseport", "noreuseport"))
+
+
+def caddy(t):
+    # Unlike the others it would answer a POST at once, without having read it.
+    conf = changed(t, "Caddyfile", ('\trespond "generation {$GENERATION}"',
+                                    '\trespond "generation {$GENERATION}"\n'
+                                    '\trespond /post "{http.request.body}"'))
+    return service([program("caddy", "caddy"), "run", "--adapter", "caddyfile", "--config", conf],
+                   environment={"GENERATION": "{generation}", "XDG_DATA_HOME": str(t.tmp),
+                                "XDG_CONFIG_HOME": str(t.tmp)})
+
+
+def gunicorn(t, *options):
+    changed(t, "app.py")
+    return service([program("gunicorn", "gunicorn"), "--chdir", t.tmp, "-w", "2", "-k", "gthread",
+                    "--threads", "16", *options, "app:app"],
+                   environment={"GENERATION": "{generation}"})
+
+
+def node(t, **changes):
+    return service([program("node", "nodejs"), changed(t, "node.js")], **changes)
+
+
+def node_inherit(t):
+    return node(t, environment={"FD": "{fd}"})
+
+
+def python(t):
+    """python3 -m http.server: a folder for each generation, and no drain of its own."""
+    for generation in range(1, SWAPS + 2):
+        folder = t.tmp / str(generation)
+        folder.mkdir()
+        (folder / "index.html").write_text(f"generation {generation}\n")
+        (folder / "healthz").write_text("ok\n")
+    host, port = ADDRESS.split(":")
+    return service([program("python3", "python3"), "-m", "http.server", "--bind", host,
+                    "--directory", f"{t.tmp}/{{generation}}", port], drain={"wait": "connections"})
+
+
+# Five may wait to be accepted, a POST is answered with 501, no connection is kept.
+PYTHON_LOAD = ("--path", "/", "--short", 4, "--rate", 600, "--sources", 16, "--timeout", "10s",
+               "--expect-status", 200)
+
+
+# ---- what is asked of each -----------------------------------------------------------------------
+
+def by_pid(daemon):
+    """Bodies say the pid of who answered, and all of them are there when the generation is."""
+    def answered_by(generation):
+        pids = daemon.pids(generation)
+        check(pids, f"no process is in the cgroup of generation {generation}")
+
+        def judge(body):
+            check(pid_of(body) in pids,
+                  f"generation {generation} is {pids}, but the answer is from {body!r}")
+        return judge
+    return answered_by
+
+
+def by_generation(_daemon):
+    """Bodies say the generation."""
+    def answered_by(generation):
+        def judge(body):
+            check_equal(generation_of(body), generation, f"generation in {body!r}")
+        return judge
+    return answered_by
+
+
+def swapped(t, config, mode, judge=by_pid, load=LOAD, found=None):
+    """
+    Ten swaps under load in @mode: nothing is lost. What the generations are found to be is @found
+    where it is given. Returns the load's counts.
+    """
+    result = swapped_times(t, config, mode, found or mode, judge, load, SWAPS)
+    rate = result["connections"] * 1000 / result["duration_ms"]
+    check(rate >= CONNECTIONS_MIN, f"{rate:.0f} connections a second are no load: {result}")
+    return result
+
+
+def found(t, config, mode, judge=by_pid, load=LOAD):
+    """Mode auto, which is to find out that it is @mode; fewer swaps."""
+    swapped_times(t, config, "auto", mode, judge, load, FOUND_SWAPS)
+
+
+def swapped_times(t, config, mode, found_mode, judge, load, swaps):
+    daemon = t.daemon({**config, "mode": mode, "steering": "ebpf"})
+    check_equal(daemon.service()["tier"], "ebpf", "tier")
+    check_equal(daemon.generation()["mode"], found_mode, "mode of the first generation")
+    result = swap_many(t, daemon, judge(daemon), swaps, load, at_least=100 * swaps)
+    check_equal(daemon.generation()["mode"], found_mode, "mode of the last generation")
+    check_equal(result["early_answers"], 0, "POSTs that were answered before they were sent")
+    return result

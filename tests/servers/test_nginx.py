@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""nginx, with a master and two workers."""
+
+from harness import check_equal, timeout
+from servers import ADDRESS, SWAPS, found, nginx, nginx_inherit, swapped
+
+REUSEPORT = f"{ADDRESS} backlog=4096 reuseport"
+
+
+@timeout(180)
+def test_nginx_inherit_swapped_10_times_under_load(t):
+    swapped(t, nginx_inherit(t), "inherit")
+
+
+@timeout(180)
+def test_nginx_native_swapped_10_times_under_load(t):
+    """One socket for each worker: both get connections."""
+    result = swapped(t, nginx(t, REUSEPORT), "native")
+    workers = {each["body"] for phase in result["phases"] for each in phase["bodies"]}
+    check_equal(len(workers), 2 * (SWAPS + 1), "workers that have answered")
+
+
+@timeout(180)
+def test_nginx_transparent_swapped_10_times_under_load(t):
+    swapped(t, nginx(t), "transparent")
+
+
+def test_nginx_with_its_variable_is_found_to_inherit(t):
+    found(t, nginx_inherit(t), "inherit")
+
+
+def test_nginx_with_reuseport_is_found_to_be_native(t):
+    found(t, nginx(t, REUSEPORT), "native")
+
+
+def test_nginx_as_it_is_is_found_to_need_transparent(t):
+    found(t, nginx(t), "transparent")
