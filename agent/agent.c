@@ -55,6 +55,7 @@ struct agent {
 	struct record record;
 	uint64_t started_ms; /* the server, the last time */
 	bool started_said;   /* REPORT_STARTED of the running server has reached somebody */
+	bool daemonises;     /* it has put itself into the background before */
 };
 
 static void agent_event(struct agent *agent, const struct lifecycle_event *event);
@@ -311,18 +312,33 @@ static void agent_event(struct agent *agent, const struct lifecycle_event *event
 
 /* ---- what happens --------------------------------------------------------------------------- */
 
+/*
+ * May what is left be the server? Where it has served already, a child that it has left behind is
+ * a helper (a pipe for its log): then only one that holds a socket of the server's own can go on.
+ */
+static bool may_be_daemon(struct agent *agent)
+{
+	bool served = agent->lifecycle.steady || agent->record.ready;
+
+	return !served || agent->daemonises || sockets_hold_own(agent->sockets);
+}
+
 /* A server that daemonises: its main process is done soon, and content. */
 static bool follow_daemon(struct agent *agent, int exit_code, int exit_signal)
 {
-	return exit_code == 0 && exit_signal == 0 && agent->lifecycle.state == AGENT_RUNNING &&
-	       clock_monotonic_ms() - agent->started_ms < DAEMONISE_MS &&
-	       server_follow(agent->server, agent->processes);
+	bool followed;
+
+	followed = exit_code == 0 && exit_signal == 0 && agent->lifecycle.state == AGENT_RUNNING &&
+		   clock_monotonic_ms() - agent->started_ms < DAEMONISE_MS &&
+		   may_be_daemon(agent) && server_follow(agent->server, agent->processes);
+	agent->daemonises |= followed;
+	return followed;
 }
 
 /* Why it ended, where its own words can be explained to people who have not read its code. */
 static void explain_exit(struct agent *agent)
 {
-	bool binds = agent->spec->mode == SOCKETS_AUTO || agent->spec->mode == SOCKETS_NATIVE;
+	bool binds = agent->spec->mode != SOCKETS_INHERIT;
 	char tail[PROTOCOL_TAIL_MAX];
 
 	if (!binds || agent->lifecycle.steady || agent->lifecycle.state != AGENT_RUNNING)

@@ -52,6 +52,8 @@ struct finder {
 	struct sightings last; /* sorted by cookie */
 	bool crowded_said;
 	bool unfetched_said;
+	bool blind_said;
+	bool mptcp_said;
 };
 
 int finder_new(const struct launch_spec *spec, const struct processes *processes,
@@ -258,17 +260,46 @@ static enum verdict take(struct listeners *listeners, struct listener *candidate
 	return VERDICT_KNOWN;
 }
 
+static bool is_refused(int error)
+{
+	return error == -EACCES || error == -EPERM;
+}
+
+/* It may be the server's or not: nobody will be sent to it, and that must not stay a riddle. */
+static void say_blind(struct finder *finder, const struct sighting *sighting)
+{
+	if (!finder->blind_said)
+		log_warning("%s: cannot take what listens there: may not look into pid %d: is it a "
+			    "program with file capabilities, or of another user?",
+			    sighting->address.text, (int)holders_blind(finder->processes));
+	finder->blind_said = true;
+}
+
+/* No trying again: it stays what it is. */
+static void refuse_mptcp(struct finder *finder, struct sighting *sighting)
+{
+	if (!finder->mptcp_said)
+		log_warning("%s: the server listens with MPTCP, which cannot be steered: have it "
+			    "listen with TCP",
+			    sighting->address.text);
+	finder->mptcp_said = true;
+	sighting->verdict = VERDICT_FOREIGN;
+}
+
 static void postpone(struct finder *finder, bool ours, struct sighting *sighting, int error,
 		     uint64_t now_ms)
 {
+	bool blind = endpoint_of(finder, sighting) >= 0 && is_refused(error);
 	uint64_t delay_ms = 10ULL << (sighting->tries < 7 ? sighting->tries : 7);
 
-	if (++sighting->tries >= TRIES_MAX && !ours) {
+	if (++sighting->tries >= TRIES_MAX && blind) {
+		say_blind(finder, sighting);
+	} else if (sighting->tries >= TRIES_MAX && !ours) {
 		sighting->verdict = VERDICT_FOREIGN;
 		return;
 	}
 	sighting->look_ms = now_ms + (delay_ms < LOOK_AGAIN_MAX_MS ? delay_ms : LOOK_AGAIN_MAX_MS);
-	if (sighting->tries < TRIES_MAX || finder->unfetched_said)
+	if (sighting->tries < TRIES_MAX || blind || finder->unfetched_said)
 		return;
 	finder->unfetched_said = true;
 	log_warning("the server listens on %s, but no duplicate of its socket can be had: %s",
@@ -296,6 +327,8 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 
 		if (candidate->fd >= 0)
 			sighting->verdict = take(listeners, candidate);
+		else if (candidate->mptcp)
+			refuse_mptcp(finder, sighting);
 		if (sighting->verdict == VERDICT_NEW)
 			postpone(finder, cgroup_id != 0, sighting, error, now_ms);
 	}

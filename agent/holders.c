@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,15 @@ static bool listens(int fd)
 	socklen_t size = sizeof(value);
 
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value;
+}
+
+static bool is_mptcp(int fd)
+{
+	int value = 0;
+	socklen_t size = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &size) == 0 &&
+	       value == IPPROTO_MPTCP;
 }
 
 static bool has_cookie(int fd, uint64_t cookie)
@@ -47,6 +57,8 @@ static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd
 	copy = pidfd_getfd(pidfd, fd, 0);
 	if (copy < 0)
 		return errno == ESRCH || errno == EBADF ? -ENOENT : -errno;
+	if (is_mptcp(copy))
+		return -EPROTONOSUPPORT;
 	if (!has_cookie(copy, listener->cookie))
 		return -ENOENT;
 	if (!listens(copy))
@@ -240,6 +252,8 @@ static void take_held(struct listener *listener, int *fd, void *data)
 
 	if (*fd >= 0)
 		listener->fd = TAKE_FD(*fd);
+	else if (*fd == -EPROTONOSUPPORT)
+		listener->mptcp = true;
 	else if (*error == 0)
 		*error = *fd;
 }
@@ -250,6 +264,27 @@ int holders_fetch(const struct processes *processes, struct listeners *listeners
 
 	r = for_each_held(processes, listeners, take_held, &error);
 	return r < 0 ? r : error;
+}
+
+pid_t holders_blind(const struct processes *processes)
+{
+	cleanup_free pid_t *pids = NULL;
+	size_t n;
+
+	if (processes_list(processes, &pids, &n) < 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		char path[64];
+		DIR *dir;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd", (int)pids[i]);
+		dir = opendir(path);
+		if (dir)
+			closedir(dir);
+		else if (errno == EACCES)
+			return pids[i];
+	}
+	return 0;
 }
 
 /* ---- lost ----------------------------------------------------------------------------------- */
@@ -301,4 +336,16 @@ int holders_look(const struct processes *processes, struct listeners *listeners,
 			note_lost(&listeners->list[i], now_ms);
 	}
 	return 0;
+}
+
+bool holders_have_stayed(const struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->n; i++) {
+		const struct listener *listener = &listeners->list[i];
+
+		if (listener->own && !listener->left && listener->seen_pid != 0 &&
+		    !is_where_seen(listener))
+			return false;
+	}
+	return true;
 }

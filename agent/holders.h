@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/listener.h"
@@ -35,9 +36,13 @@ int holders_shut(const struct processes *processes, struct listeners *listeners,
 
 /*
  * Fill in .fd (which must be -1) of those that a process of the instance holds and that listen.
- * Returns 0, or why the first of those that are held, or may be, could not be fetched.
+ * Returns 0, or why the first of those that are held, or may be, could not be fetched. Those of
+ * MPTCP, which are other sockets than the one that the kernel tells of, are marked (.mptcp).
  */
 int holders_fetch(const struct processes *processes, struct listeners *listeners);
+
+/* The first process that may not be looked into; 0: there is none, or that cannot be known. */
+pid_t holders_blind(const struct processes *processes);
 
 /*
  * Set .lost_ms of those that some process of the instance could hold, i.e. not of those that are
@@ -47,3 +52,9 @@ int holders_fetch(const struct processes *processes, struct listeners *listeners
  * cannot be listed.
  */
 int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms);
+
+/*
+ * Are those that the server has bound itself, and that were found in one of its processes, there
+ * still? Cheap: no other place is looked at.
+ */
+bool holders_have_stayed(const struct listeners *listeners);

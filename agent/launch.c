@@ -90,6 +90,39 @@ static char *listen_names(const struct launch *launch)
 	return text;
 }
 
+/*
+ * Go (since 1.24) listens with MPTCP, whose sockets no BPF program can choose among; @present is
+ * its own switch for that as it is specified, or NULL. Returns what it is to be.
+ */
+static char *without_mptcp(const char *present)
+{
+	char *text;
+
+	if (!present || present[strlen("GODEBUG=")] == '\0')
+		return strdup("GODEBUG=multipathtcp=0");
+	if (strstr(present, "multipathtcp"))
+		return strdup(present);
+	return asprintf(&text, "%s,multipathtcp=0", present) < 0 ? NULL : text;
+}
+
+/* Replace or append GODEBUG; @vector has room for one more and the NULL. */
+static int add_go_switch(char **vector, size_t *n)
+{
+	size_t i = 0;
+	char *text;
+
+	while (i < *n && !names_variable(vector[i], "GODEBUG"))
+		i++;
+	text = without_mptcp(i < *n ? vector[i] : NULL);
+	if (!text)
+		return -ENOMEM;
+	if (i == *n)
+		++*n;
+	free(vector[i]);
+	vector[i] = text;
+	return 0;
+}
+
 /* Append what baton adds; @vector has room for four more and the NULL. */
 static int add_variables(const struct launch *launch, char **vector, size_t n, char **ret_pid)
 {
@@ -133,14 +166,17 @@ static int make_environment(const struct launch *launch, const struct expand_val
 			vector[n++] = vector[i];
 	}
 	vector[n] = NULL;
-	grown = reallocarray(vector, n + 5, sizeof(*vector));
+	grown = reallocarray(vector, n + 6, sizeof(*vector));
 	if (!grown) {
 		expand_vector_free(vector);
 		return -ENOMEM;
 	}
 	vector = grown;
-	memset(vector + n, 0, 5 * sizeof(*vector));
-	r = add_variables(launch, vector, n, ret_pid);
+	memset(vector + n, 0, 6 * sizeof(*vector));
+	if (launch->spec->mode != SOCKETS_INHERIT)
+		r = add_go_switch(vector, &n);
+	if (r == 0)
+		r = add_variables(launch, vector, n, ret_pid);
 	if (r < 0) {
 		expand_vector_free(vector);
 		return r;

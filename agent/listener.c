@@ -258,12 +258,19 @@ bool listener_is_shared(const struct listener *listener)
 	return get_option(listener->fd, SOL_SOCKET, SO_REUSEPORT) > 0;
 }
 
+static void refresh(struct listener *listener)
+{
+	if (listener->fd < 0)
+		return;
+	listener->listens = get_option(listener->fd, SOL_SOCKET, SO_ACCEPTCONN) > 0;
+	if (listener->counts && !listener->listens)
+		listener->away = true;
+}
+
 void listeners_refresh(struct listeners *listeners)
 {
 	for (size_t i = 0; i < listeners->n; i++)
-		if (listeners->list[i].fd >= 0)
-			listeners->list[i].listens =
-				get_option(listeners->list[i].fd, SOL_SOCKET, SO_ACCEPTCONN) > 0;
+		refresh(&listeners->list[i]);
 }
 
 int listeners_add(struct listeners *listeners, const struct listener *listener)

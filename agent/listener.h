@@ -39,6 +39,8 @@ struct listener {
 
 	/* See roster.h. */
 	bool listens; /* SO_ACCEPTCONN */
+	bool mptcp;   /* found to be one by holders_fetch() */
+	bool away;    /* counts, but did not listen since it was reported, or may not have */
 	bool left;    /* an earlier run of the server had it, and this one was not given it */
 	bool counts;
 	bool told;           /* a daemon has heard of it */

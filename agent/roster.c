@@ -29,16 +29,18 @@ static bool has_live(const struct listeners *listeners, uint32_t endpoint, bool 
 static bool should_count(const struct listeners *listeners, const struct listener *listener,
 			 const struct roster_view *view)
 {
-	if (!listener->listens)
+	/* A server may shut it down and listen on it again (haproxy: disable frontend). */
+	if (!listener->listens &&
+	    (!listener->counts || has_live(listeners, listener->endpoint, false, view)))
 		return false;
 	if (view->mode == SOCKETS_INHERIT)
 		return true;
 	if (!view->alive)
 		return listener->counts;
 	if (listener->left)
-		return listener->counts && view->patient &&
+		return listener->listens && listener->counts && view->patient &&
 		       !has_live(listeners, listener->endpoint, false, view);
-	if (!is_live(listener, view))
+	if (!is_held(listener, view->now_ms))
 		return false;
 	return listener->own || view->named || !has_live(listeners, listener->endpoint, true, view);
 }

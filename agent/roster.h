@@ -9,6 +9,8 @@
  *				one for the same endpoint that the server has bound itself (but then
  *				too, where the command names the descriptors that are passed)
  *	own			counts while a process of the instance holds it
+ *	does not listen		(shut down, and perhaps about to listen again) counts on if it did,
+ *				unless there is one that does for the same endpoint
  *	of an earlier run	a server that has crashed is started again and binds new sockets:
  *				until it has, the old ones count, and hold the connections
  *

@@ -9,6 +9,7 @@
 
 #include "agent/expand.h"
 #include "agent/finder.h"
+#include "agent/hangups.h"
 #include "agent/holders.h"
 #include "agent/roster.h"
 #include "agent/timer.h"
@@ -17,6 +18,7 @@
 
 #define LOOK_FAST_MS 20
 #define LOOK_SLOW_MS 1000
+#define GLANCE_MS    50   /* between two slow looks: is everything where it was? */
 #define SETTLED_MS   2000 /* without a change: then looking slowly is enough */
 
 /*
@@ -33,6 +35,7 @@ struct sockets {
 	void *userdata;
 
 	struct finder *finder; /* NULL: nothing is looked for */
+	struct hangups *hangups;
 	struct listeners listeners;
 	struct listeners passed;
 	int given[PROTOCOL_LISTEN_MAX];
@@ -49,6 +52,7 @@ struct sockets {
 	bool trouble_said;
 	uint64_t started_ms;
 	uint64_t changed_ms;
+	uint64_t look_ms; /* when to look next, and not only to glance */
 	struct timer look;
 	struct timer listen; /* of spec->listen_delay_ms */
 	struct timer watch;  /* until they are gone */
@@ -61,13 +65,19 @@ static bool passes(const struct launch_spec *spec)
 
 /* ---- the set -------------------------------------------------------------------------------- */
 
+static void release(struct sockets *sockets, size_t index)
+{
+	hangups_remove(sockets->hangups, sockets->listeners.list[index].fd);
+	listeners_release(&sockets->listeners, index);
+}
+
 /* Nobody can have been sent to what no daemon has heard of. */
 static void release_untold(struct sockets *sockets)
 {
 	for (size_t i = sockets->listeners.n; i-- > 0;)
 		if (!sockets->listeners.list[i].told &&
 		    roster_may_go(&sockets->listeners.list[i], 0))
-			listeners_release(&sockets->listeners, i);
+			release(sockets, i);
 }
 
 static void note_own(struct sockets *sockets)
@@ -90,6 +100,25 @@ static bool update_strangers(struct sockets *sockets)
 	return true;
 }
 
+/*
+ * Where one was shut down and listens again the kernel has taken it out of its group meanwhile:
+ * batond has to be told although the set is the same.
+ */
+static bool note_returned(struct sockets *sockets)
+{
+	bool returned = false;
+
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		struct listener *listener = &sockets->listeners.list[i];
+
+		if (!listener->away || !listener->listens)
+			continue;
+		listener->away = false;
+		returned |= listener->counts;
+	}
+	return returned;
+}
+
 /* From what was noted about the sockets; returns whether there is something to tell. */
 static bool update(struct sockets *sockets, uint64_t now_ms)
 {
@@ -100,9 +129,13 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 		.patient = now_ms - sockets->started_ms < PATIENCE_MS,
 		.now_ms = now_ms,
 	};
-	bool changed;
+	bool changed, returned;
 
 	changed = roster_update(&sockets->listeners, &view, &sockets->serial);
+	returned = note_returned(sockets);
+	if (returned && !changed && ++sockets->serial == 0)
+		sockets->serial = 1;
+	changed |= returned;
 	if (changed) {
 		sockets->changed_ms = now_ms;
 		note_own(sockets);
@@ -125,6 +158,14 @@ static void make_room(struct sockets *sockets)
 	if (sockets->listeners.n < n)
 		log_warning("let go of %zu sockets, although batond has not released them",
 			    n - sockets->listeners.n);
+}
+
+static void watch_hangups(struct sockets *sockets)
+{
+	for (size_t i = 0; i < sockets->listeners.n; i++)
+		if (sockets->listeners.list[i].fd >= 0)
+			(void)hangups_add(sockets->hangups, sockets->listeners.list[i].fd,
+					  sockets->listeners.list[i].cookie);
 }
 
 static void trouble(struct sockets *sockets, const char *text)
@@ -151,47 +192,83 @@ void sockets_look(struct sockets *sockets)
 			trouble(sockets, strerror(-r));
 	}
 	listeners_refresh(&sockets->listeners);
+	watch_hangups(sockets);
 }
 
 /* ---- looking again and again ---------------------------------------------------------------- */
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata);
 
+/* Those that are to listen later, and those that may listen again. */
 static bool all_listen(const struct listeners *listeners)
 {
 	for (size_t i = 0; i < listeners->n; i++)
-		if (!listeners->list[i].listens)
+		if (!listeners->list[i].listens &&
+		    (listeners->list[i].counts || listeners->list[i].out_serial == 0))
 			return false;
 	return true;
+}
+
+static void set_timer(struct sockets *sockets, uint64_t now_ms)
+{
+	uint64_t delay_ms = sockets->look_ms - now_ms;
+
+	if (sockets->finder && delay_ms > GLANCE_MS)
+		delay_ms = GLANCE_MS;
+	timer_set(&sockets->look, sockets->event, now_ms + delay_ms, on_look, sockets);
 }
 
 static void look_again(struct sockets *sockets)
 {
 	uint64_t now_ms = clock_monotonic_ms(), delay_ms = LOOK_SLOW_MS;
+	bool listen = all_listen(&sockets->listeners);
 	bool complete = roster_is_complete(&sockets->listeners, sockets->spec->n_listen);
 
-	if (!sockets->finder && all_listen(&sockets->listeners))
-		return;
 	if (now_ms - sockets->changed_ms < SETTLED_MS ||
-	    (!complete && now_ms - sockets->changed_ms < PATIENCE_MS) ||
+	    (!(complete && listen) && now_ms - sockets->changed_ms < PATIENCE_MS) ||
 	    roster_is_unsure(&sockets->listeners, now_ms))
 		delay_ms = LOOK_FAST_MS;
-	timer_set(&sockets->look, sockets->event, now_ms + delay_ms, on_look, sockets);
+	/* In SOCKETS_INHERIT there is nothing to see but whether they listen. */
+	if (!sockets->finder && listen)
+		delay_ms = LOOK_SLOW_MS;
+	sockets->look_ms = now_ms + delay_ms;
+	set_timer(sockets, now_ms);
+}
+
+static void look_and_tell(struct sockets *sockets)
+{
+	sockets_look(sockets);
+	if (update(sockets, clock_monotonic_ms()))
+		sockets->handlers->on_change(sockets->userdata);
+	look_again(sockets);
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct sockets *sockets = userdata;
+	uint64_t now_ms = clock_monotonic_ms();
 
 	(void)source;
 	(void)usec;
 	if (!sockets->alive || sockets->closed)
 		return 0;
-	sockets_look(sockets);
-	if (update(sockets, clock_monotonic_ms()))
-		sockets->handlers->on_change(sockets->userdata);
-	look_again(sockets);
+	if (now_ms < sockets->look_ms && holders_have_stayed(&sockets->listeners))
+		set_timer(sockets, now_ms);
+	else
+		look_and_tell(sockets);
 	return 0;
+}
+
+static void on_hangup(uint64_t cookie, void *userdata)
+{
+	struct sockets *sockets = userdata;
+	struct listener *listener = listeners_find(&sockets->listeners, cookie);
+
+	if (!listener || !listener->counts || !sockets->alive || sockets->closed)
+		return;
+	listener->away = true;
+	sockets->changed_ms = clock_monotonic_ms();
+	look_and_tell(sockets);
 }
 
 /* ---- listening later ------------------------------------------------------------------------ */
@@ -206,16 +283,10 @@ static bool is_replaced(const struct sockets *sockets, const struct listener *pa
 	return false;
 }
 
-void sockets_ready(struct sockets *sockets)
+static void listen_now(struct sockets *sockets)
 {
 	struct error err;
-	bool changed;
 
-	if (!sockets->spec->listen_later || !sockets->alive || sockets->closed)
-		return;
-	/* Not those that the server does without: nobody would accept from them. */
-	sockets_look(sockets);
-	changed = update(sockets, clock_monotonic_ms());
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
 
@@ -225,9 +296,38 @@ void sockets_ready(struct sockets *sockets)
 		if (listener_listen(listener, sockets->spec->backlog, &err) < 0)
 			log_error("%s", err.text);
 	}
-	changed |= update(sockets, clock_monotonic_ms());
-	if (changed)
-		sockets->handlers->on_change(sockets->userdata);
+}
+
+void sockets_ready(struct sockets *sockets)
+{
+	bool changed;
+
+	if (!sockets->alive || sockets->closed)
+		return;
+	/* What is passed and the server does without nobody would accept from. */
+	sockets_look(sockets);
+	changed = update(sockets, clock_monotonic_ms());
+	if (sockets->spec->listen_later) {
+		listen_now(sockets);
+		changed |= update(sockets, clock_monotonic_ms());
+	}
+	if (!changed)
+		return;
+	sockets->handlers->on_change(sockets->userdata);
+	look_again(sockets);
+}
+
+bool sockets_hold_own(struct sockets *sockets)
+{
+	sockets_look(sockets);
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		const struct listener *listener = &sockets->listeners.list[i];
+
+		if (listener->own && !listener->left && listener->listens &&
+		    listener->seen_pid != 0 && listener->lost_ms == 0)
+			return true;
+	}
+	return false;
 }
 
 static int on_listen_delay(sd_event_source *source, uint64_t usec, void *userdata)
@@ -248,6 +348,21 @@ static int take_given(struct sockets *sockets, struct error *err)
 	return listeners_take(sockets->spec, sockets->given, &sockets->listeners, err);
 }
 
+/* What the last run has shut down: the next one expects that it listens. */
+static void listen_again(struct sockets *sockets)
+{
+	struct error err;
+
+	listeners_refresh(&sockets->listeners);
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		struct listener *listener = &sockets->listeners.list[i];
+
+		if (!listener->listens && listener_is_passed(listener) &&
+		    listener_listen(listener, sockets->spec->backlog, &err) < 0)
+			log_error("%s", err.text);
+	}
+}
+
 static int make_passed(struct sockets *sockets, struct error *err)
 {
 	const struct launch_spec *spec = sockets->spec;
@@ -261,6 +376,8 @@ static int make_passed(struct sockets *sockets, struct error *err)
 					   sockets->named ? NULL : sockets->own_seen,
 					   &sockets->listeners, err);
 	sockets->made |= r == 0;
+	if (r == 0 && !spec->listen_later)
+		listen_again(sockets);
 	return r;
 }
 
@@ -292,6 +409,7 @@ void sockets_started(struct sockets *sockets)
 	sockets->alive = true;
 	sockets->started_ms = sockets->changed_ms = now_ms;
 	listeners_refresh(&sockets->listeners);
+	watch_hangups(sockets);
 	if (update(sockets, now_ms))
 		sockets->handlers->on_change(sockets->userdata);
 	look_again(sockets);
@@ -311,7 +429,7 @@ static bool release_unshared(struct sockets *sockets)
 	for (size_t i = n; i-- > 0;)
 		if (sockets->listeners.list[i].own &&
 		    !listener_is_shared(&sockets->listeners.list[i]))
-			listeners_release(&sockets->listeners, i);
+			release(sockets, i);
 	return sockets->listeners.n < n;
 }
 
@@ -360,7 +478,7 @@ void sockets_release(struct sockets *sockets, uint32_t serial)
 {
 	for (size_t i = sockets->listeners.n; i-- > 0;)
 		if (roster_may_go(&sockets->listeners.list[i], serial))
-			listeners_release(&sockets->listeners, i);
+			release(sockets, i);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -369,6 +487,8 @@ void sockets_close(struct sockets *sockets)
 {
 	stop_looking(sockets);
 	sockets->closed = true;
+	for (size_t i = 0; i < sockets->listeners.n; i++)
+		hangups_remove(sockets->hangups, sockets->listeners.list[i].fd);
 	sockets_release(sockets, 0);
 	listeners_close(&sockets->listeners);
 }
@@ -457,6 +577,9 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	sockets->serial = 1;
 	if (!passes(spec))
 		close_given(sockets);
+	r = hangups_new(event, on_hangup, sockets, &sockets->hangups, err);
+	if (r < 0)
+		return r;
 	if (spec->mode != SOCKETS_INHERIT && spec->n_listen > 0) {
 		r = finder_new(spec, processes, &sockets->finder, err);
 		if (r < 0)
@@ -473,6 +596,7 @@ void sockets_free(struct sockets *sockets)
 	timer_done(&sockets->look);
 	timer_done(&sockets->listen);
 	timer_done(&sockets->watch);
+	hangups_free(sockets->hangups);
 	close_given(sockets);
 	listeners_close(&sockets->listeners);
 	finder_free(sockets->finder);

@@ -11,8 +11,12 @@
  *	sockets_close()		nobody will accept any more, as far as the agent is concerned
  *
  * It looks every 20 ms until every endpoint has a socket (for a minute at most), for two seconds
- * after each change, and where a socket seems to be lost; else every second. In SOCKETS_INHERIT
- * nothing is looked for; only sockets that are to listen later are watched until they do.
+ * after each change, and where a socket seems to be lost; else every second, with a glance every 50
+ *ms at whether what the server has bound is where it was. In SOCKETS_INHERIT nothing is looked for;
+ *only whether the sockets listen, once they do and later.
+ *
+ * What is shut down and listens again is reported again, in a set with a new serial: the kernel has
+ * taken it out of its group meanwhile.
  */
 #pragma once
 
@@ -54,8 +58,15 @@ int sockets_prepare(struct sockets *sockets, const struct listeners **ret_passed
 void sockets_started(struct sockets *sockets);
 void sockets_stopped(struct sockets *sockets);
 
-/* The server says READY=1: with spec->listen_later, what does not listen yet does now. */
+/*
+ * The server says READY=1: what it has bound by now is told before anybody hears that it is ready,
+ * or it would be sent connections in a socket that it was passed and does not use. With
+ * spec->listen_later, what does not listen yet does now.
+ */
 void sockets_ready(struct sockets *sockets);
+
+/* Looks, and says whether a process that runs holds a listening socket the server has bound. */
+bool sockets_hold_own(struct sockets *sockets);
 
 /* Look now, and tell nobody: what was bound a moment ago must not be forgotten when leaving. */
 void sockets_look(struct sockets *sockets);

@@ -94,8 +94,9 @@ static json_t *api_connections(void *userdata, const char *service, size_t limit
 static json_t *pause_order(struct service *s, bool on, struct api_problem *problem)
 {
 	char limit[DURATION_TEXT_MAX], what[96];
+	int r = service_pause(s, on, &problem->detail);
 
-	if (service_pause(s, on, &problem->detail) < 0) {
+	if (r < 0) {
 		problem->status = 409;
 		problem->code = 1;
 		problem->title = on ? "Cannot pause" : "Cannot resume";
@@ -106,7 +107,8 @@ static json_t *pause_order(struct service *s, bool on, struct api_problem *probl
 			 duration_format(service_hold_ms(s), limit));
 	else
 		snprintf(what, sizeof(what), "new connections are served");
-	service_event(s, on ? "paused" : "resumed", json_pack("{s:s}", "message", what));
+	if (r > 0)
+		service_event(s, on ? "paused" : "resumed", json_pack("{s:s}", "message", what));
 	return json_pack("{s:s, s:b, s:o}", "service", s->config->name, "paused", s->paused,
 			 "message", json_sprintf("%s: %s", on ? "paused" : "resumed", what));
 }

@@ -389,6 +389,15 @@ int group_join(struct group *g, int fd, uint64_t cookie, struct error *err)
 	return group_find(g, cookie) >= 0 ? 0 : place(g, fd, cookie, err);
 }
 
+int group_rejoin(struct group *g, int fd, uint64_t cookie, struct error *err)
+{
+	struct position *member = find_member(g, cookie);
+
+	if (member && !member->decoy)
+		member->lost = true;
+	return place(g, fd, cookie, err);
+}
+
 bool group_has_changed(struct group *g)
 {
 	struct census census = {.address = &g->address};

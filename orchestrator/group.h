@@ -92,6 +92,9 @@ int group_listen(struct group *group, int backlog, bool nonblocking, int *ret_fd
  */
 int group_join(struct group *group, int fd, uint64_t cookie, struct error *err);
 
+/* The same for one that is known, but may have gone and come back: to the end. */
+int group_rejoin(struct group *group, int fd, uint64_t cookie, struct error *err);
+
 /* Has a member come or gone since the last change? Only looks. */
 bool group_has_changed(struct group *group);
 

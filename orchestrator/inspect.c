@@ -53,6 +53,8 @@ int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_pro
 	char nothing[64];
 	ssize_t n;
 
+	if (cookie == 0)
+		return error_text(err, -EINVAL, "no socket has the cookie 0");
 	if (fd < 0)
 		return error_set(err, -errno, "start the tcp iterator");
 	inspect->skeleton->bss->wanted = cookie;

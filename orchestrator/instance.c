@@ -98,24 +98,24 @@ static void on_started(struct instance *i, const struct report *report)
 static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
 			   size_t size)
 {
-	size_t n = (size_t)snprintf(ret, size, "%s: %s; ", how, what);
+	size_t n =
+		(size_t)snprintf(ret, size, "%s: %s (%s); ", how, what, i->config->listen[0].text);
 
 	if (n >= size)
 		return;
 	ret += n;
 	size -= n;
 	if (!i->wiring->hooks)
-		snprintf(
-			ret, size,
-			"switch on its reuse-port option, have it take its socket from its "
-			"parent (LISTEN_FDS, {fd}), or run batond as root for mode \"transparent\"");
+		snprintf(ret, size,
+			 "switch on its reuse-port option, have it take its socket from its "
+			 "parent (LISTEN_FDS, {fd}), or %s for mode \"transparent\"",
+			 geteuid() == 0 ? "let baton steer by ebpf" : "run batond as root");
 	else if (i->config->mode == SOCKETS_NATIVE)
 		snprintf(ret, size, "switch on its reuse-port option, or use mode \"transparent\"");
 	else
 		snprintf(ret, size,
-			 "mode \"transparent\" makes it share exactly what \"listen\" declares "
-			 "(%s), nothing else",
-			 i->config->listen[0].text);
+			 "mode \"transparent\" makes it share exactly what \"listen\" declares, "
+			 "nothing else");
 }
 
 static void on_exited(struct instance *i, const struct report *report)
@@ -368,6 +368,11 @@ static int hook(struct instance *i, struct error *err)
 	struct hooks *hooks = i->wiring->hooks;
 	int r;
 
+	if ((!hooks || !i->cgroup[0]) && mode == SOCKETS_TRANSPARENT)
+		return error_text(
+			err, -EOPNOTSUPP,
+			"mode \"transparent\" needs tier ebpf and a cgroup; this is tier %s",
+			steer_tier_name(i->wiring->tier));
 	if (!hooks || !i->cgroup[0])
 		return 0;
 	r = hooks_attach(hooks, i->cgroup, i->generation, i->index, share, err);
@@ -385,7 +390,7 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 	int r;
 
 	if (!i->context->cgroup_base[0])
-		return 0;
+		return hook(i, err);
 	r = cgroup_create(i->context->cgroup_base, leaf, i->cgroup, &i->cgroup_id, err);
 	if (r < 0) {
 		i->cgroup[0] = '\0';
@@ -498,6 +503,8 @@ void instance_adopt(struct instance *i, struct adopt_agent *agent)
 	if (know_processes(i, agent->hello.agent_pid, &err) < 0)
 		log_warning("%s: %s", i->config->name, err.text);
 	adopt_state(i, agent->hello.state);
+	/* It has served, also where it has lost one of its sockets since. */
+	i->joined = agent->hello.steady;
 	memcpy(i->tail, agent->hello.tail, sizeof(i->tail));
 	if (i->leaving || i->failed) {
 		i->state = agent->hello.state;

@@ -212,6 +212,20 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 	return r;
 }
 
+/* A set that is told again may be of sockets that have stopped listening and begun again. */
+static void rejoin_known(struct instance *i, const struct report *report, const int *fds)
+{
+	for (size_t k = 0; k < report->n_sockets; k++) {
+		const struct instance_socket *known = find(&i->sockets, report->sockets[k].cookie);
+		struct error err;
+
+		if (!known || anchor_cookie(fds[k]) != known->cookie)
+			continue;
+		if (steer_rejoin(endpoint_of(i, known), known->slot, fds[k], &err) < 0)
+			instance_note(i, "sockets", "instance %u: %s", i->index, err.text);
+	}
+}
+
 /* The set that @report names, with slots for what is new; on failure these are free again. */
 static int join_new(struct instance *i, const struct report *report, const int *fds,
 		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
@@ -309,8 +323,11 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	changed |= retire_missing(i, &next);
 	i->sockets = next;
 	i->sockets_serial = report->serial;
-	if (!changed)
+	if (!changed) {
+		if (report->type == REPORT_SOCKETS)
+			rejoin_known(i, report, fds);
 		return;
+	}
 	i->sockets_version++;
 	i->joined |= every_endpoint_has_one(i);
 	retarget_checks(i);

@@ -52,7 +52,8 @@ static void enter_draining(struct rollout *r, uint64_t now_ms, struct rollout_ac
 {
 	r->state = ROLLOUT_DRAINING;
 	add(out, ROLLOUT_DO_DRAIN);
-	add_timer(out, now_ms + r->policy.drain_timeout_ms);
+	add_timer(out, now_ms + (rollout_victim_is_new(r) ? r->policy.new_drain_timeout_ms
+							  : r->policy.old_drain_timeout_ms));
 }
 
 static void enter_leaving(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)

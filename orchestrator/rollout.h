@@ -117,9 +117,9 @@ struct rollout_policy {
 	uint64_t start_timeout_ms; /* STARTING and VERIFYING together */
 	uint64_t settle_timeout_ms;
 	uint64_t bake_ms;
-	uint64_t leave_timeout_ms; /* includes what the agent may take */
-	uint64_t drain_timeout_ms;
-	uint64_t stop_timeout_ms; /* includes the agent's kill timeout */
+	uint64_t leave_timeout_ms;                           /* includes what the agent may take */
+	uint64_t old_drain_timeout_ms, new_drain_timeout_ms; /* of whichever is the victim */
+	uint64_t stop_timeout_ms;                            /* includes the agent's kill timeout */
 	/*
 	 * The old (new) generation, where it is the victim, cannot drain by itself: it is not told
 	 * to leave, only steered away from, and goes on listening until its connections have ended.

@@ -269,11 +269,16 @@ static bool none_is_busy(struct run *run)
 static bool is_drained(struct run *run)
 {
 	struct hooks_count count;
+	uint32_t queued;
 
 	if (generation_has_exited(victim(run)))
 		return true;
-	if (generation_count(victim(run), &count) == 0 && count.live == 0)
-		return true;
+	if (generation_count(victim(run), &count) == 0)
+		return count.live == 0 || none_is_busy(run);
+	/* Without counters what nobody has accepted yet is nobody's. */
+	if (!generation_is_dead(victim(run)) &&
+	    (generation_queued(victim(run), &queued) < 0 || queued > 0))
+		return false;
 	return none_is_busy(run);
 }
 
@@ -462,20 +467,26 @@ static int act(struct run *run, const struct rollout_action *action)
  * How many connections the victim has. The counters miss that only the kernel still has to do with
  * some, the kernel's list that some have migrated away: whichever is less is right.
  */
-static uint64_t still_open(struct run *run)
+static uint64_t still_open(struct run *run, uint64_t idle_ms)
 {
 	uint64_t live, listed;
+	uint32_t queued;
 
 	if (generation_live(victim(run), &live) < 0)
 		live = run->drain_began_with;
-	if (generation_busy(victim(run), 0, &listed) == 0 && listed < live)
-		return listed;
-	return live;
+	else if (!run->service->wiring.hooks && generation_queued(victim(run), &queued) == 0)
+		live += queued;
+	if (generation_busy(victim(run), idle_ms, &listed) < 0)
+		return live;
+	if (!run->service->wiring.hooks && generation_queued(victim(run), &queued) == 0)
+		listed += queued;
+	return listed < live ? listed : live;
 }
 
 /* What must be known before the machine moves on, because it will be gone afterwards. */
 static void before_step(struct run *run, enum rollout_event event)
 {
+	uint64_t idle_ms = victim(run) ? victim(run)->config->drain.idle_timeout_ms : 0;
 	struct hooks_count count;
 
 	if (event == ROLLOUT_NEW_FAILED) {
@@ -486,13 +497,16 @@ static void before_step(struct run *run, enum rollout_event event)
 		note_start_timeout(run);
 		note_probe(run);
 	} else if (event == ROLLOUT_TIMER && run->machine.state == ROLLOUT_DRAINING) {
-		run->cut = still_open(run);
+		run->cut = still_open(run, idle_ms);
+		run->drain_idle = still_open(run, 0) - run->cut;
 	} else if (event == ROLLOUT_DRAINED) {
-		run->drain_idle = generation_has_exited(victim(run)) ? 0 : still_open(run);
+		run->drain_idle = generation_has_exited(victim(run)) ? 0 : still_open(run, 0);
 	}
 	if (run->machine.state == ROLLOUT_DRAINING && generation_count(victim(run), &count) == 0 &&
 	    count.reset > run->drain_reset_before)
 		run->drain_resets = count.reset - run->drain_reset_before;
+	if (run->drain_resets > run->drain_began_with)
+		run->drain_resets = run->drain_began_with;
 }
 
 static void end_step(struct run *run, enum rollout_state step, bool ok)
@@ -590,7 +604,8 @@ void run_begin(struct run *run, struct service *service, const char *order, stru
 		.bake_ms = config->rollout.bake_ms,
 		.leave_timeout_ms =
 			longer(drain->leave_timeout_ms, other->leave_timeout_ms) + AGENT_MARGIN_MS,
-		.drain_timeout_ms = drain->timeout_ms,
+		.old_drain_timeout_ms = drain->timeout_ms,
+		.new_drain_timeout_ms = other->timeout_ms,
 		.stop_timeout_ms =
 			longer(drain->kill_timeout_ms, other->kill_timeout_ms) + AGENT_MARGIN_MS,
 		/* Steered away from is enough, where that is possible. */

@@ -110,9 +110,20 @@ static void keep_command(struct service *s, const struct generation *g)
 	remember_command(s);
 }
 
+/* For a daemon that takes over: the one that serves until another is committed to. */
+static void remember_serving(struct service *s)
+{
+	struct error err;
+
+	if (state_set_serving(s->context->state, s->config->name, s->current->number, &err) < 0)
+		log_warning("%s: which generation serves cannot be remembered: %s", s->config->name,
+			    err.text);
+}
+
 void service_commit(struct service *s, const struct run *run)
 {
 	s->current = run->new;
+	remember_serving(s);
 	s->refusal[0] = '\0';
 	if (run->old)
 		keep_previous(s, run->old);
@@ -202,6 +213,9 @@ static void end_run(struct service *s, struct run *run)
 	struct generation *gone = rollout_victim_is_new(&run->machine) ? run->new : run->old;
 
 	run_result(run, &s->last);
+	/* A service that was stopped is not paused any more, also where something still drains. */
+	if (!run->machine.has_new && !run->machine.retire)
+		s->paused = false;
 	s->settled |= !run->machine.retire;
 	if (gone)
 		drop_generation(s, gone);
@@ -302,7 +316,12 @@ int service_reconfigure(struct service *s, struct service_config *config, bool *
 	}
 	service_config_free(s->config);
 	s->config = config;
-	if (s->open) {
+	/* How what runs now will go, when its time has come. */
+	if (s->current) {
+		s->current->config->drain = config->drain;
+		s->current->config->rollout = config->rollout;
+	}
+	if (s->open && (s->current || service_undecided_run(s))) {
 		service_begin_hold(s);
 		service_end_hold(s);
 	}

@@ -120,7 +120,8 @@ int service_reconfigure(struct service *service, struct service_config *config, 
 /*
  * @on: name nothing in the tables, so that new connections wait in the anchors' queues, each for at
  * most service_hold_ms(); what has been accepted goes on. Off: send them to where they belong.
- * -EOPNOTSUPP on tiers that cannot hold, -ENOTCONN where it is stopped.
+ * 1 where that is a change, 0 where it was so already. -EOPNOTSUPP on tiers that cannot hold,
+ * -ENOTCONN where it is stopped or being stopped.
  */
 int service_pause(struct service *service, bool on, struct error *err);
 

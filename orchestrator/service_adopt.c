@@ -28,13 +28,19 @@ static bool is_named(const struct service *s, const struct generation *g)
 
 /*
  * Which generation was the current one? Its agents are steady. Between the shift and the commit
- * nobody's are: then the older one that the table names, which the earlier daemon had not given up
- * yet. One that no table names has never passed its checks.
+ * nobody's are: then the one that the earlier daemon has noted as serving, which it had not given
+ * up yet; without a note the oldest that the table names. One that no table names has never passed
+ * its checks.
  */
 static struct generation *find_current(struct service *s, const struct generation *steady)
 {
+	uint32_t serving = state_serving(s->context->state, s->config->name);
+
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] == steady && can_serve(steady))
+			return s->generations[k];
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (s->generations[k]->number == serving && can_serve(s->generations[k]))
 			return s->generations[k];
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (can_serve(s->generations[k]) && is_named(s, s->generations[k]))
@@ -84,6 +90,22 @@ static int adopt_generations(struct service *s, struct adopt_agent *const *agent
 	return 0;
 }
 
+/* A foreign program on a group of ours is drift, and dealt with as such. */
+static int attach_or_repair(struct service *s, struct error *err)
+{
+	int r = service_attach_endpoints(s, err);
+
+	if (r != -EADDRINUSE || s->config->drift != DRIFT_REPAIR)
+		return r;
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		struct error why;
+
+		if (steer_repair(s->wiring.endpoints[k], &why) < 0)
+			log_error("%s: %s", s->config->listen[k].text, why.text);
+	}
+	return service_attach_endpoints(s, err);
+}
+
 int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n, struct error *err)
 {
 	const struct generation *steady = NULL;
@@ -99,11 +121,11 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 		return r;
 	service_forget_failover(s);
 	s->current = find_current(s, steady);
-	r = service_publish(s, s->current, NULL, err);
-	if (r >= 0)
-		r = service_attach_endpoints(s, err);
-	if (r < 0)
-		return r;
+	/* Whatever fails from here on, they have been taken over: somebody must look after them. */
+	if (service_publish(s, s->current, NULL, err) < 0)
+		log_error("%s: %s", s->config->name, err->text);
+	if (attach_or_repair(s, err) < 0)
+		log_error("%s: %s", s->config->name, err->text);
 	for (size_t k = 0; k < s->config->n_listen; k++)
 		steer_release_unclaimed(s->wiring.endpoints[k]);
 	for (size_t k = 0; k < s->n_generations; k++)

@@ -211,6 +211,10 @@ static size_t slots_of(const struct generation *g, size_t endpoint, uint16_t *re
 	return n;
 }
 
+/*
+ * A generation that is to serve from now on must do so on every endpoint. One that does already may
+ * have closed a socket: what is left of it goes on, and the rest goes to the backup or nowhere.
+ */
 static int compute(struct service *s, size_t endpoint, const struct generation *primary,
 		   const struct generation *backup, struct steer_table *ret, struct error *err)
 {
@@ -225,9 +229,16 @@ static int compute(struct service *s, size_t endpoint, const struct generation *
 	}
 	n = generation_shares(primary, endpoint, shares, STEER_SLOTS);
 	m = slots_of(backup, endpoint, backups);
-	if (n == 0)
+	if (n == 0 &&
+	    ((primary != s->primary && primary != s->current) || generation_serving(primary) == 0))
 		return error_text(err, -ENOENT, "generation %u has no listening socket left",
 				  primary->number);
+	if (n == 0) {
+		log_warning("%s: nothing of generation %u listens on %s", s->config->name,
+			    primary->number, s->config->listen[endpoint].text);
+		n = backup ? generation_shares(backup, endpoint, shares, STEER_SLOTS) : 0;
+		m = 0;
+	}
 	if (steer_table(s->wiring.endpoints[endpoint], &current) < 0)
 		table_clear(&current);
 	table_compute(shares, n, backups, m, &current, ret);
@@ -315,18 +326,22 @@ int service_pause(struct service *s, bool on, struct error *err)
 				  steer_tier_name(s->wiring.tier));
 	if (on == before)
 		return 0;
+	if (on && (s->shutting_down || service_stopping_run(s) ||
+		   (!s->current && !service_undecided_run(s))))
+		return error_text(err, -ENOTCONN, "the service is being stopped");
 	s->paused = on;
 	/* A generation that has no socket left cannot be named; what waits goes on waiting. */
 	if (s->primary && generation_serving(s->primary) == 0) {
 		service_begin_hold(s);
 		service_end_hold(s);
-		return 0;
+		return 1;
 	}
 	r = service_publish(s, s->primary, s->backup, err);
 	if (r < 0) {
 		s->paused = before;
 		/* Some endpoints may have got the new table: none of them may keep it. */
 		service_publish(s, s->primary, s->backup, NULL);
+		return r;
 	}
-	return r;
+	return 1;
 }

@@ -96,6 +96,8 @@ static int begin_fresh(struct service *s, const char *order, char *const *comman
 {
 	struct release *release = NULL;
 
+	/* It runs what the last reload has brought. */
+	s->changed = false;
 	/* Nothing has been touched yet; for the caller it is a generation that did not start. */
 	if (release_resolve(s->config, command ? command : s->command, &release, &problem->detail) <
 	    0)

@@ -148,7 +148,6 @@ void service_look_failover(struct service *s)
 {
 	bool before = s->failover.active;
 
-	s->failover.active = false;
 	for (size_t k = 0; k < s->n_generations; k++) {
 		uint64_t n = newly_carried(s->generations[k]);
 
@@ -294,7 +293,8 @@ void service_unhold(struct service *s)
 static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct service *s = userdata;
-	uint64_t began_ms = clock_monotonic_ms(), took_ms;
+	uint64_t began_ms = clock_monotonic_ms(), took_ms, carried;
+	bool was_active;
 
 	(void)source;
 	(void)usec;
@@ -302,7 +302,12 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 		steer_tend(s->wiring.endpoints[k]);
 	if (s->n_generations > 0)
 		look_drift(s);
+	was_active = s->failover.active;
+	carried = s->failover.carried;
 	service_look_failover(s);
+	/* A failover is over when a whole look's time has brought nothing. */
+	if (was_active)
+		s->failover.active = s->failover.carried != carried;
 	/* A SYN that raced a publish may have been held although there was somebody by then. */
 	if (s->primary && !s->paused)
 		service_unhold(s);

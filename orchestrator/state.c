@@ -47,11 +47,17 @@ static int check_services(const char *file, json_t *services, struct error *err)
 	json_object_foreach (services, name, entry) {
 		const json_t *generation = json_object_get(entry, "generation");
 		const json_t *command = json_object_get(entry, "command");
+		const json_t *serving = json_object_get(entry, "serving");
 		json_int_t value = json_integer_value(generation);
 
 		if (command && !is_command(command))
 			return error_text(err, -EBADMSG,
 					  "%s: services.%s.command: not an array of strings", file,
+					  name);
+		if (serving && (!json_is_integer(serving) || json_integer_value(serving) < 0 ||
+				json_integer_value(serving) > UINT32_MAX))
+			return error_text(err, -EBADMSG,
+					  "%s: services.%s.serving: not a generation number", file,
 					  name);
 		if (!json_is_integer(generation) || value < 0 || value > UINT32_MAX)
 			return error_text(err, -EBADMSG,
@@ -201,6 +207,22 @@ int state_set_command(struct state *state, const char *service, char *const *com
 	if (command && !array)
 		error_set(err, -EILSEQ, "command");
 	return command && !array ? -EILSEQ : save(state, err);
+}
+
+int state_set_serving(struct state *state, const char *service, uint32_t generation,
+		      struct error *err)
+{
+	if (!generation_of(state, service))
+		return error_set(err, -ENOMEM, "%s", state->file);
+	json_object_set_new(json_object_get(state->services, service), "serving",
+			    json_integer(generation));
+	return save(state, err);
+}
+
+uint32_t state_serving(const struct state *state, const char *service)
+{
+	return (uint32_t)json_integer_value(
+		json_object_get(json_object_get(state->services, service), "serving"));
 }
 
 char **state_command(const struct state *state, const char *service)

@@ -2,11 +2,12 @@
 /*
  * state: what must outlive the daemon, in state.json.
  *
- * Per service: the last generation used, so that a number is never used twice; and the command of
- * an upgrade, for as long as it is the one to restart with. The file is versioned
- * ({"version": 1, "services": {"web": {"generation": 7, "command": ["..."]}}}), written to a
- * temporary file, fsync'ed and renamed over the old one. Services that are no longer configured
- * keep their entry.
+ * Per service: the last generation used, so that a number is never used twice; the one that serves;
+ * and the command of an upgrade, for as long as it is the one to restart with. The file is
+ * versioned
+ * ({"version": 1, "services": {"web": {"generation": 7, "serving": 6, "command": ["..."]}}}),
+ * written to a temporary file, fsync'ed and renamed over the old one. Services that are no longer
+ * configured keep their entry.
  */
 #pragma once
 
@@ -39,6 +40,16 @@ int state_next_generation(struct state *state, const char *service, uint32_t *re
  */
 int state_set_command(struct state *state, const char *service, char *const *command,
 		      struct error *err);
+
+/*
+ * Remember @generation as the one that serves (0: none does), and save. A daemon that takes over
+ * in the middle of a rollout knows by it which one had not been given up.
+ */
+int state_set_serving(struct state *state, const char *service, uint32_t generation,
+		      struct error *err);
+
+/* 0: none is remembered. */
+uint32_t state_serving(const struct state *state, const char *service);
 
 /* A copy of what is remembered (a vector); NULL where nothing is, or without memory. */
 char **state_command(const struct state *state, const char *service);

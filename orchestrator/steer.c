@@ -125,6 +125,11 @@ int steer_join(struct steer *steer, int listen_fd, adopt_owner owner, uint16_t *
 	return steer->ops->join(steer, listen_fd, owner, ret_slot, ret_drift, err);
 }
 
+int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
+{
+	return steer->ops->rejoin ? steer->ops->rejoin(steer, slot, listen_fd, err) : 0;
+}
+
 void steer_release(struct steer *steer, uint16_t slot)
 {
 	steer->ops->release(steer, slot);

@@ -124,6 +124,13 @@ int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd
 int steer_join(struct steer *steer, int listen_fd, adopt_owner owner, uint16_t *ret_slot,
 	       bool *ret_drift, struct error *err);
 
+/*
+ * The socket in @slot, of which @listen_fd is a duplicate, may have stopped listening meanwhile
+ * and begun again: the kernel has emptied its slot then, or moved it to the end of the group. Put
+ * it back.
+ */
+int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err);
+
 void steer_release(struct steer *steer, uint16_t slot);
 
 /* Free the slots that were taken over and that no steer_join() has asked for since. */

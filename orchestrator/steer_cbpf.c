@@ -285,6 +285,18 @@ static int cbpf_join(struct steer *base, int listen_fd, adopt_owner owner, uint1
 	return 0;
 }
 
+static int cbpf_rejoin(struct steer *base, uint16_t slot, int listen_fd, struct error *err)
+{
+	struct cbpf *c = to_cbpf(base);
+	int r;
+
+	if (slot >= STEER_SLOTS || !c->cookies[slot])
+		return error_text(err, -EINVAL, "%s: slot %u is free", c->steer.address.text, slot);
+	r = group_rejoin(c->group, listen_fd, c->cookies[slot], err);
+	r = refresh_after(c, r, err);
+	return r < 0 ? error_prefix(err, r, "%s", c->steer.address.text) : 0;
+}
+
 static void cbpf_release(struct steer *base, uint16_t slot)
 {
 	struct cbpf *c = to_cbpf(base);
@@ -495,6 +507,7 @@ const struct steer_ops steer_cbpf_ops = {
 	.attach = cbpf_attach,
 	.listen = cbpf_listen,
 	.join = cbpf_join,
+	.rejoin = cbpf_rejoin,
 	.release = cbpf_release,
 	.tend = cbpf_tend,
 	.publish = cbpf_publish,

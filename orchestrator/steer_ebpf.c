@@ -134,6 +134,23 @@ static int ebpf_join(struct steer *steer, int listen_fd, adopt_owner owner, uint
 	return 0;
 }
 
+static int ebpf_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	uint32_t key = slot;
+	uint64_t cookie = 0;
+	bool drift;
+
+	if (slot >= STEER_SLOTS || !ebpf->cookies[slot])
+		return error_text(err, -EINVAL, "%s: slot %u is free", steer->address.text, slot);
+	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &key, &cookie) == 0 &&
+	    cookie == ebpf->cookies[slot])
+		return 0;
+	if (ebpf_put(ebpf, key, listen_fd, err) < 0)
+		return error_prefix(err, -EINVAL, "%s", steer->address.text);
+	return ebpf_check_group(ebpf, ebpf->cookies[slot], &drift, err);
+}
+
 static void ebpf_release(struct steer *steer, uint16_t slot)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
@@ -366,6 +383,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.attach = ebpf_attach,
 	.unpin_all = ebpf_unpin_all,
 	.join = ebpf_join,
+	.rejoin = ebpf_rejoin,
 	.release = ebpf_release,
 	.release_unclaimed = ebpf_release_unclaimed,
 	.publish = ebpf_publish,

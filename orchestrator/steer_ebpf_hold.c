@@ -18,6 +18,10 @@ int ebpf_hold(struct steer *steer, bool on)
 
 int ebpf_held(struct steer *steer, uint32_t *ret)
 {
+	*ret = 0;
+	/* Withdrawn: nothing waits there. */
+	if (to_ebpf(steer)->anchor.fd < 0)
+		return 0;
 	return anchor_queued(to_ebpf(steer)->anchor.fd, ret);
 }
 
@@ -107,6 +111,8 @@ int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err)
 	if (r >= 0)
 		r = replace_anchor(ebpf, &new, err);
 	if (r < 0) {
+		if (new.fd >= 0)
+			ebpf_forget_owner(ebpf, new.cookie);
 		ebpf_close_anchor(&new);
 		return error_prefix(err, r, "another anchor");
 	}
@@ -153,6 +159,8 @@ int ebpf_unhold(struct steer *steer, struct error *err)
 	uint32_t waiting = 0;
 	int r;
 
+	if (ebpf->anchor.fd < 0)
+		return 0;
 	r = ebpf_held(steer, &waiting);
 	if (r < 0)
 		return error_set(err, r, "%s: look at the anchor", steer->address.text);

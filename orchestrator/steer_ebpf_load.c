@@ -153,7 +153,7 @@ int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct err
 	ebpf->earlier_id = pinned_program_id(ebpf);
 	ebpf->taken_over = ebpf->earlier_id != 0;
 	r = load_once(ebpf, options->hooks);
-	if (r == -EINVAL && ebpf->taken_over) {
+	if (r == -EINVAL && ebpf->pin_dir[0]) {
 		/* libbpf's word for maps of another shape: another version of baton made them. */
 		remove_pins(ebpf);
 		ebpf->taken_over = false;

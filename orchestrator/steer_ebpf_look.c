@@ -78,7 +78,7 @@ enum steer_program ebpf_check(struct steer *steer, char *ret_who, size_t size)
 	struct ebpf *ebpf = to_ebpf(steer);
 	uint32_t id, members;
 
-	if (!ebpf->inspect)
+	if (!ebpf->inspect || !member(ebpf))
 		return STEER_PROGRAM_UNKNOWN;
 	if (inspect_listener(ebpf->inspect, member(ebpf), &id, &members, NULL) < 0)
 		return STEER_PROGRAM_UNKNOWN;

@@ -27,7 +27,8 @@ struct steer_ops {
 	int (*listen)(struct steer *steer, int backlog, bool nonblocking, int *ret_fd,
 		      struct error *err);
 	int (*join)(struct steer *steer, int listen_fd, adopt_owner owner, uint16_t *ret_slot,
-		    bool *ret_drift, struct error *err);     /* required */
+		    bool *ret_drift, struct error *err); /* required */
+	int (*rejoin)(struct steer *steer, uint16_t slot, int listen_fd, struct error *err);
 	void (*release)(struct steer *steer, uint16_t slot); /* required */
 	void (*release_unclaimed)(struct steer *steer);
 	int (*publish)(struct steer *steer, const struct steer_table *table,

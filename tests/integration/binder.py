@@ -6,8 +6,8 @@ binder: a small HTTP server that can bind its sockets itself, and whose manners 
 
 Without --listen it takes the sockets that it is given (LISTEN_FDS). Every GET is answered with
 "generation TEXT pid PID", every POST with that once its body has come; GET /upgrade changes to
-another protocol, in which every byte is sent back. It says READY=1 to $NOTIFY_SOCKET. TERM closes the listening sockets; what has
-been accepted is finished.
+another protocol, in which every byte is sent back. It says READY=1 to $NOTIFY_SOCKET. TERM closes
+the listening sockets; what has been accepted is finished.
 """
 
 import argparse

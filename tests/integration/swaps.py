@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """swaps: a service is replaced again and again under load, and nothing is lost."""
 
-from harness import bodies, check, check_equal
+from harness import bodies, check, check_equal, wait_until
 
 # At full speed. Every kind of client is there: new connections, one after the other; requests on
 # one connection; bodies that are half sent when the swap comes.
 LOAD = ("--path", "/", "--short", 32, "--keepalive", 8, "--keepalive-pause", "10ms",
         "--slow-post", 4, "--post-bytes", 4000, "--post-duration", "300ms",
         "--post-path", "/post", "--sources", 16, "--timeout", "10s", "--expect-status", 200)
+ANSWERS_MIN = 20  # of the load, after each swap; they are judged too
+
+
+def answers(result, name):
+    """How many answers a phase has, those to slow POSTs left out."""
+    return sum(each["count"] for phase in result["phases"] if phase["name"] == name
+               for each in phase["bodies"])
 
 
 def swap(t, daemon, hammer, number, answered_by, **where):
@@ -29,6 +36,8 @@ def swap(t, daemon, hammer, number, answered_by, **where):
     hammer.phase(f"after-{number}")
     for body in bodies(20, **where):
         who(body)
+    wait_until(lambda: answers(hammer.report(), f"after-{number}") >= ANSWERS_MIN,
+               f"load after swap {number}")
     check_equal(daemon.current(), generation, "current generation")
     return who
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-from harness import (cgroup_pids, check, check_equal, connect, get, read_response, refused,
+from harness import (alive, cgroup_pids, check, check_equal, connect, get, read_response, refused,
                      send_request, wait_until)
 from services import example, generation_of, service
 from swaps import check_nothing_lost
@@ -21,7 +21,10 @@ def kill_all_of(daemon, generation):
         for pid in daemon.pids(generation, instance=instance["instance"]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not cgroup_pids(daemon.cgroup(generation)), "its processes are gone")
+    # The agents too: they have duplicates of the sockets.
+    agents = [instance["agent_pid"] for instance in found["instances"]]
+    wait_until(lambda: not cgroup_pids(daemon.cgroup(generation)) and
+               not any(alive(pid) for pid in agents), "its processes are gone")
 
 
 def held(daemon):

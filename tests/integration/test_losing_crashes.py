@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
-SIGKILL at every step of a rollout. The daemon: test_takeover.py; in steady state: test_crash.py; the
-whole new generation at once: test_failover.py.
+SIGKILL at every step of a rollout. The daemon: test_takeover.py; in steady state: test_crash.py;
+the whole new generation at once: test_failover.py.
 """
 
 import contextlib

@@ -38,7 +38,7 @@ def swapped_by_hash(t, lost_max):
             by_generation(daemon.current())(body)
     result = hammer.stop()
     check(result["lost"] <= lost_max, f"lost: {result}")
-    check_equal(result["lost"], result["losses"]["reset"], f"lost otherwise than by reset: {result}")
+    check_equal(result["lost"], result["losses"]["reset"], f"lost not by reset: {result}")
     check(result["ok"] > 1000, f"hardly any load: {result}")
 
 

@@ -212,6 +212,15 @@ int steer_join(struct steer *steer, int listen_fd, adopt_owner owner, uint16_t *
 	return 0;
 }
 
+int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
+{
+	(void)listen_fd;
+	if (fake_steer_fails("steer_rejoin", steer->address.text, err))
+		return fake_steer_failure.code;
+	called("rejoin %s %u", steer->address.text, slot);
+	return 0;
+}
+
 void steer_release(struct steer *steer, uint16_t slot)
 {
 	called("release %s slot %u", steer->address.text, slot);

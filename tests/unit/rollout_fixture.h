@@ -12,7 +12,8 @@ static const struct rollout_policy policy = {
 	.settle_timeout_ms = 20,
 	.bake_ms = 300,
 	.leave_timeout_ms = 40,
-	.drain_timeout_ms = 500,
+	.old_drain_timeout_ms = 500,
+	.new_drain_timeout_ms = 600,
 	.stop_timeout_ms = 60,
 };
 

@@ -156,6 +156,46 @@ static void test_agent_server_that_fails_and_leaves_a_child_has_exited(void **da
 	AWAIT(fixture, !exists(child));
 }
 
+/* A helper of one that has served already is no server. */
+static void test_agent_server_that_has_served_and_leaves_a_child_has_exited(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	start(fixture, "if os.fork() == 0:\n"
+		       "    time.sleep(1000)\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))\n"
+		       "ready()\n"
+		       "serve(passed())\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	order_steady(fixture);
+	kill(fixture->pid, SIGUSR1);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_true(fixture->heard[REPORT_EXITED].restarting);
+	await_heard(fixture, REPORT_STARTED, 2);
+}
+
+/* It says READY=1 before its parent ends. */
+static void test_agent_daemon_that_has_served_is_followed_by_its_socket(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t pid;
+
+	start(fixture, "s = bind(7001)\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))\n"
+		       "if os.fork() == 0:\n"
+		       "    ready()\n"
+		       "    serve([s])\n"
+		       "while True:\n"
+		       "    time.sleep(60)\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	pid = ask(fixture, ADDRESS, NULL);
+	assert_int_not_equal(pid, fixture->pid);
+	kill(fixture->pid, SIGUSR1);
+	AWAIT(fixture, fixture->pid == pid);
+	assert_int_equal(fixture->n_heard[REPORT_EXITED], 0);
+}
+
 static void test_agent_server_that_leaves_nobody_behind_has_exited(void **data)
 {
 	struct fixture *fixture = *data;
@@ -264,7 +304,7 @@ static void test_agent_server_that_does_not_share_is_explained(void **data)
 	} cases[] = {
 		{SOCKETS_NATIVE, IN_USE},
 		{SOCKETS_AUTO, IN_USE},
-		{SOCKETS_TRANSPARENT, ""},
+		{SOCKETS_TRANSPARENT, IN_USE},
 		{SOCKETS_INHERIT, ""},
 	};
 	struct fixture *fixture = *data;
@@ -313,6 +353,8 @@ int main(void)
 		TEST_CGROUP(test_agent_daemon_is_followed),
 		TEST(test_agent_daemon_gets_the_stop_signal),
 		TEST(test_agent_server_that_fails_and_leaves_a_child_has_exited),
+		TEST(test_agent_server_that_has_served_and_leaves_a_child_has_exited),
+		TEST(test_agent_daemon_that_has_served_is_followed_by_its_socket),
 		TEST(test_agent_server_that_leaves_nobody_behind_has_exited),
 		TEST(test_agent_later_server_that_listens_itself_is_reported),
 		TEST(test_agent_later_ready_makes_it_listen),

@@ -232,6 +232,29 @@ static void test_agent_auto_server_that_uses_what_is_passed_is_left_with_it(void
 	assert_true(fixture->set.report.sockets[0].cookie == cookie);
 }
 
+/* Else batond would send connections into the passed one, from which nobody accepts. */
+static void test_agent_auto_ready_comes_after_what_was_bound_before(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	start(fixture, "s = []\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: (s.append(bind(7001)), ready()))\n"
+		       "ready()\n"
+		       "while True:\n"
+		       "    time.sleep(60)\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	assert_int_equal(count_set(fixture, 0, false), 1);
+	/* Stopped, so that it cannot look before the message is there. */
+	kill(fixture->agent, SIGSTOP);
+	kill(fixture->pid, SIGUSR1);
+	AWAIT(fixture, count_listening() == 2);
+	kill(fixture->agent, SIGCONT);
+	await_heard(fixture, REPORT_NOTIFY, 2);
+	assert_int_equal(count_set(fixture, 0, true), 1);
+	assert_int_equal(count_set(fixture, 0, false), 0);
+}
+
 /* A server that ends in good order closes its socket first, and then takes its time. */
 static void test_agent_auto_server_that_ends_is_passed_a_socket_again(void **data)
 {
@@ -322,6 +345,45 @@ static void test_agent_inherit_looks_for_nothing_else(void **data)
 	assert_false(fixture->set.report.sockets[0].own);
 	assert_int_equal(fixture->n_sets, 1);
 	assert_int_equal(fixture->set.report.n_strangers, 0);
+}
+
+/* The kernel takes it out of its group, and batond has to put it back. */
+static void check_relistening(struct fixture *fixture, const char *make)
+{
+	uint64_t cookie;
+	uint32_t serial;
+	char script[512];
+
+	snprintf(script, sizeof(script),
+		 "s = %s\n"
+		 "signal.signal(signal.SIGUSR1, lambda *_: (s[0].shutdown(0), time.sleep(0.3),"
+		 " s[0].listen(5)))\n"
+		 "ready()\n"
+		 "while True:\n"
+		 "    time.sleep(60)\n",
+		 make);
+	start(fixture, script);
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	AWAIT(fixture, fixture->set.report.n_sockets == 1);
+	cookie = fixture->set.report.sockets[0].cookie;
+	for (int i = 0; i < 2; i++) {
+		serial = fixture->set.report.serial;
+		kill(fixture->pid, SIGUSR1);
+		AWAIT(fixture, fixture->set.report.serial != serial);
+		assert_int_equal(fixture->set.report.n_sockets, 1);
+		assert_true(fixture->set.report.sockets[0].cookie == cookie);
+	}
+}
+
+static void test_agent_native_socket_that_listens_again_is_reported_again(void **data)
+{
+	check_relistening(*data, "[bind(7001)]");
+}
+
+static void test_agent_inherit_socket_that_listens_again_is_reported_again(void **data)
+{
+	((struct fixture *)*data)->spec.mode = SOCKETS_INHERIT;
+	check_relistening(*data, "passed()");
 }
 
 /* ---- given ---------------------------------------------------------------------------------- */
@@ -419,11 +481,14 @@ int main(void)
 		TEST(test_agent_native_unshared_socket_is_not_kept_over_a_crash),
 		TEST(test_agent_native_hello_has_the_present_set),
 		TEST(test_agent_auto_server_that_uses_what_is_passed_is_left_with_it),
+		TEST(test_agent_auto_ready_comes_after_what_was_bound_before),
 		TEST(test_agent_auto_server_that_ends_is_passed_a_socket_again),
 		TEST(test_agent_auto_own_socket_replaces_the_passed_one),
 		TEST_CGROUP(test_agent_auto_own_socket_replaces_the_passed_one),
 		TEST(test_agent_auto_named_descriptors_count_beside_own_ones),
 		TEST(test_agent_inherit_looks_for_nothing_else),
+		TEST(test_agent_native_socket_that_listens_again_is_reported_again),
+		TEST(test_agent_inherit_socket_that_listens_again_is_reported_again),
 		TEST(test_agent_given_sockets_are_passed_in_order),
 		TEST(test_agent_given_wrong_socket_is_a_failure_with_reason),
 		TEST(test_agent_given_too_few_is_refused_by_the_program),

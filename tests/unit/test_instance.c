@@ -89,12 +89,11 @@ static void test_instance_exited_on_a_taken_address_says_what_to_do(void **state
 	} cases[] = {
 		{SOCKETS_AUTO, false,
 		 "switch on its reuse-port option, have it take its socket from its parent "
-		 "(LISTEN_FDS, {fd}), or run batond as root for mode \"transparent\""},
+		 "(LISTEN_FDS, {fd}), or let baton steer by ebpf for mode \"transparent\""},
 		{SOCKETS_NATIVE, true,
 		 "switch on its reuse-port option, or use mode \"transparent\""},
 		{SOCKETS_AUTO, true,
-		 "mode \"transparent\" makes it share exactly what \"listen\" declares "
-		 "(" ADDRESS_0 "), nothing else"},
+		 "mode \"transparent\" makes it share exactly what \"listen\" declares, nothing else"},
 	};
 
 	(void)state;
@@ -108,7 +107,8 @@ static void test_instance_exited_on_a_taken_address_says_what_to_do(void **state
 		strcpy(report.text, "cannot bind " ADDRESS_0);
 		hear(REPORT_EXITED, 0);
 		snprintf(expected, sizeof(expected),
-			 "exited with status 1: cannot bind " ADDRESS_0 "; %s", cases[k].advice);
+			 "exited with status 1: cannot bind " ADDRESS_0 " (" ADDRESS_0 "); %s",
+			 cases[k].advice);
 		assert_string_equal(i->failure, expected);
 		/* The event is about the end only. */
 		assert_notes("exited: instance 0 exited with status 1");

@@ -46,6 +46,7 @@ static int setup(void **data)
 		return -1;
 	fixture.spec = (struct launch_spec){
 		.service = (char *)"web",
+		.mode = SOCKETS_INHERIT,
 		.generation = 7,
 		.instance = 2,
 		.listen = fixture.addresses,
@@ -179,6 +180,33 @@ static void test_launch_environment_is_exactly_what_is_specified(void **data)
 	snprintf(expected, sizeof(expected), "LISTEN_PID=%d", (int)pid);
 	check_line(fixture, expected);
 	assert_int_equal(count_lines(fixture->output), 7);
+}
+
+static void test_launch_go_is_told_to_listen_without_mptcp(void **data)
+{
+	static const struct {
+		enum socket_mode mode;
+		const char *given, *expected;
+	} cases[] = {
+		{SOCKETS_NATIVE, NULL, "GODEBUG=multipathtcp=0\n"},
+		{SOCKETS_AUTO, "GODEBUG=", "GODEBUG=multipathtcp=0\n"},
+		{SOCKETS_TRANSPARENT, "GODEBUG=a=1", "GODEBUG=a=1,multipathtcp=0\n"},
+		{SOCKETS_NATIVE, "GODEBUG=multipathtcp=1", "GODEBUG=multipathtcp=1\n"},
+		{SOCKETS_INHERIT, "GODEBUG=a=1", "GODEBUG=a=1\n"},
+	};
+	struct fixture *fixture = *data;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pid_t pid = 0;
+
+		fixture->spec.mode = cases[i].mode;
+		fixture->environment[0] = (char *)cases[i].given;
+		fixture->spec.executable = (char *)"/usr/bin/env";
+		fixture->argv[0] = (char *)"env";
+		fixture->argv[1] = NULL;
+		assert_int_equal(run(fixture, &pid), 0);
+		assert_string_equal(fixture->output, cases[i].expected);
+	}
 }
 
 static void test_launch_without_sockets_has_no_listen_variables(void **data)
@@ -433,6 +461,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_launch_environment_is_exactly_what_is_specified),
+		TEST(test_launch_go_is_told_to_listen_without_mptcp),
 		TEST(test_launch_without_sockets_has_no_listen_variables),
 		TEST(test_launch_arguments_are_expanded),
 		TEST(test_launch_descriptors_are_the_sockets_and_nothing_else),

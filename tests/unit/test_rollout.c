@@ -507,7 +507,7 @@ static void test_rollout_old_that_stays_has_the_drain_timeout(void **state)
 	walk_to(&r, ROLLOUT_BAKING);
 	rollout_step(&r, ROLLOUT_TIMER, 7000, &actions);
 	assert_int_equal(actions.list[actions.n - 1].type, ROLLOUT_DO_TIMER);
-	assert_int_equal(actions.list[actions.n - 1].at_ms, 7000 + policy.drain_timeout_ms);
+	assert_int_equal(actions.list[actions.n - 1].at_ms, 7000 + policy.old_drain_timeout_ms);
 	rollout_step(&r, ROLLOUT_TIMER, 7500, &actions);
 	assert_true(r.cut);
 	assert_int_equal(r.state, ROLLOUT_STOPPING);

@@ -100,11 +100,34 @@ static void test_roster_what_does_not_listen_does_not_count(void **state)
 	(void)state;
 	for (int mode = 0; mode < 2; mode++) {
 		view.mode = mode ? SOCKETS_INHERIT : SOCKETS_AUTO;
-		passed->listens = false;
+		passed->listens = passed->counts = false;
 		check("0");
 		passed->listens = true;
 		check("1");
 	}
+}
+
+/* It may listen again at any time; where nothing else is there, nothing else can be sent to. */
+static void test_roster_what_stops_listening_counts_until_another_one_does(void **state)
+{
+	(void)state;
+	for (int mode = 0; mode < 2; mode++) {
+		listeners.n = 0;
+		view.mode = mode ? SOCKETS_INHERIT : SOCKETS_NATIVE;
+		add(0, !mode);
+		add(0, !mode);
+		add(1, !mode);
+		check("111");
+		listeners.list[0].listens = listeners.list[2].listens = false;
+		check("011");
+		listeners.list[0].listens = true;
+		check("111");
+	}
+	/* Shut down and closed is gone. */
+	view.mode = SOCKETS_NATIVE;
+	listeners.list[2].own = true;
+	lose(&listeners.list[2]);
+	check("110");
 }
 
 /* On its way from one process to another it is held by none for a moment. */
@@ -342,8 +365,8 @@ static void check_invariants(const struct listeners *before)
 		const struct listener *listener = &listeners.list[i];
 
 		n += listener->counts;
-		/* Nobody is sent to what does not listen, or to what has been closed. */
-		assert_false(listener->counts && !listener->listens);
+		/* Nobody is newly sent to what does not listen, or to what has been closed. */
+		assert_false(listener->counts && !before->list[i].counts && !listener->listens);
 		assert_false(listener->counts && roster_may_go(listener, 0));
 		/* What has counted and does no longer can be let go of. */
 		if (before->list[i].counts && !listener->counts)
@@ -386,6 +409,8 @@ int main(void)
 		TEST(test_roster_own_one_replaces_the_passed_one_of_its_endpoint),
 		TEST(test_roster_descriptors_that_are_named_count_beside_own_ones),
 		TEST(test_roster_what_does_not_listen_does_not_count),
+		cmocka_unit_test_setup(
+			test_roster_what_stops_listening_counts_until_another_one_does, setup),
 		TEST(test_roster_lost_for_a_moment_counts_still),
 		TEST(test_roster_inherit_does_not_ask_who_holds_it),
 		TEST(test_roster_dead_server_changes_nothing),

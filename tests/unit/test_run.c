@@ -32,7 +32,7 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 	assert_int_equal(run.machine.policy.start_timeout_ms, 11);
 	assert_int_equal(run.machine.policy.bake_ms, 12);
 	assert_int_equal(run.machine.policy.settle_timeout_ms, 13);
-	assert_int_equal(run.machine.policy.drain_timeout_ms, 14);
+	assert_int_equal(run.machine.policy.old_drain_timeout_ms, 14);
 	/* Either may have to leave and stop: whoever may take longer counts. */
 	assert_int_equal(run.machine.policy.stop_timeout_ms, 92 + 5000);
 	assert_int_equal(run.machine.policy.leave_timeout_ms, 93 + 5000);
@@ -55,11 +55,11 @@ static void test_run_begin_of_one_generation_takes_its_policies(void **state)
 	old_config.drain.timeout_ms = 22;
 	old_config.rollout.settle_timeout_ms = 23;
 	run_begin(&run, &service, "start", new, NULL);
-	assert_int_equal(run.machine.policy.drain_timeout_ms, 21);
+	assert_int_equal(run.machine.policy.old_drain_timeout_ms, 21);
 	assert_true(run.machine.has_new);
 	assert_false(run.machine.has_old);
 	run_begin(&run, &service, "stop", NULL, old);
-	assert_int_equal(run.machine.policy.drain_timeout_ms, 22);
+	assert_int_equal(run.machine.policy.old_drain_timeout_ms, 22);
 	assert_int_equal(run.machine.policy.settle_timeout_ms, 23);
 	assert_false(run.machine.has_new);
 	assert_true(run.machine.has_old);

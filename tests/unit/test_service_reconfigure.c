@@ -94,12 +94,13 @@ static void test_service_reconfigure_policies_are_for_the_next_rollout(void **st
 	config->drain.timeout_ms = 77;
 	config->rollout.bake_ms = 78;
 	reconfigured(config, false);
-	assert_int_equal(service->current->config->drain.timeout_ms, 60000);
+	/* Also how the one that runs will go. */
+	assert_int_equal(service->current->config->drain.timeout_ms, 77);
 	/* The command of the upgrade is still the one. */
 	order("restart", NULL);
 	assert_string_equal(run->new->release->executable, "/bin/v2");
 	assert_int_equal(run->machine.policy.bake_ms, 78);
-	assert_int_equal(run->machine.policy.drain_timeout_ms, 60000);
+	assert_int_equal(run->machine.policy.old_drain_timeout_ms, 77);
 }
 
 static void test_service_reconfigure_release_wins_over_an_upgrade(void **state)
