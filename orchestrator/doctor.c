@@ -161,10 +161,10 @@ const struct doctor_check doctor_checks[] = {
 		.title = "net.ipv4.tcp_migrate_req",
 		.purpose = "migration where no program asks for it",
 		.severity = DOCTOR_ADVISED,
-		.improves = CBPF | HASH,
+		.improves = HASH,
 		.function = doctor_check_migrate_req,
-		.cost = "in the tiers cbpf and hash a connection that comes while its listener "
-			"closes is reset; the tier ebpf does without",
+		.cost = "in the tier hash a connection that comes while its listener closes is "
+			"reset; the tiers ebpf and cbpf do without",
 		.how = "sysctl -w net.ipv4.tcp_migrate_req=1 (and in /etc/sysctl.d)",
 	},
 	/* ---- servers ---- */
