@@ -15,7 +15,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "ebpf/adopt.h"
+#include "ebpf/adopt_maps.h"
 
 /* Not of sys/: <sys/socket.h> is not for BPF. */
 #define AF_INET     2
@@ -33,23 +33,6 @@ const volatile adopt_owner owner;
 const volatile struct adopt_endpoint endpoints[ADOPT_LISTEN_MAX];
 const volatile __u32 n_endpoints;
 const volatile bool note_births;
-
-/* These two are steer.bpf.c's as well: see there what it does with them. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ADOPT_INSTANCES_MAX);
-	__type(key, adopt_owner);
-	__type(value, struct adopt_counts);
-} counts SEC(".maps");
-
-/* Connections, by cookie, that have gone to another owner than that of their listener. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, ADOPT_MOVED_MAX);
-	__type(key, __u64);
-	__type(value, adopt_owner);
-} moved SEC(".maps");
 
 /* Instances whose last connection is waited for. A map of its own: user space can write an entry
  * of "counts" only as a whole, over what is being counted. */

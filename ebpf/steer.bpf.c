@@ -18,7 +18,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "ebpf/adopt.h"
+#include "ebpf/adopt_maps.h"
 #include "ebpf/steer.h"
 
 /* Listening sockets. The kernel empties a slot when its socket stops listening. */
@@ -72,23 +72,6 @@ struct {
 	__type(key, __u64);
 	__type(value, adopt_owner);
 } listener_owner SEC(".maps");
-
-/* These two are adopt.bpf.c's, where there is one (bpf_map__reuse_fd()). */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ADOPT_INSTANCES_MAX);
-	__type(key, adopt_owner);
-	__type(value, struct adopt_counts);
-} counts SEC(".maps");
-
-/* By the connection's cookie. 0: nobody's, it waits at an anchor that is not counted. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, ADOPT_MOVED_MAX);
-	__type(key, __u64);
-	__type(value, adopt_owner);
-} moved SEC(".maps");
 
 volatile struct steer_control control SEC(".data.control");
 

@@ -46,7 +46,7 @@ void instance_note(struct instance *i, const char *event, const char *format, ..
 void instance_fail(struct instance *i, const char *reason)
 {
 	i->failed = true;
-	instance_stop_checks(i);
+	instance_uncheck(i);
 	if (!i->failure[0])
 		snprintf(i->failure, sizeof(i->failure), "%s", reason);
 }
@@ -251,7 +251,7 @@ void instance_leave(struct instance *i)
 	if (i->leaving || i->stopped)
 		return;
 	i->leaving = true;
-	instance_stop_checks(i);
+	instance_uncheck(i);
 	if (i->lost) {
 		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
 		instance_signal_lost(i, sig);
@@ -275,7 +275,7 @@ void instance_stop(struct instance *i)
 	if (i->stopping || i->stopped)
 		return;
 	i->stopping = true;
-	instance_stop_checks(i);
+	instance_uncheck(i);
 	if (i->lost) {
 		instance_hurry_lost(i, clock_monotonic_ms() + drain->kill_timeout_ms);
 		instance_signal_lost(i, sig);
@@ -307,7 +307,7 @@ void instance_kill(struct instance *i)
 {
 	if (i->stopped)
 		return;
-	instance_stop_checks(i);
+	instance_uncheck(i);
 	i->killed = true;
 	if (!i->cgroup[0])
 		kill_all(i);
@@ -519,7 +519,7 @@ void instance_done(struct instance *i)
 {
 	int r;
 
-	instance_stop_checks(i);
+	instance_uncheck(i);
 	i->leave_timer = sd_event_source_disable_unref(i->leave_timer);
 	instance_release_all(i);
 	if (i->wiring->hooks)

@@ -128,7 +128,7 @@ void instance_stop(struct instance *instance);
 void instance_kill(struct instance *instance);
 
 /*
- * Its sockets are not in any table any more: no checks from now on, so that they are not taken for
+ * End its checks. Also for sockets that are in no table any more, so that checks are not taken for
  * connections that it has to finish.
  */
 void instance_uncheck(struct instance *instance);

@@ -32,8 +32,6 @@ void instance_take_sockets(struct instance *instance, const struct report *repor
 /* Free every slot. */
 void instance_release_all(struct instance *instance);
 
-void instance_stop_checks(struct instance *instance);
-
 /* The server is another process now: what the last one answered counts no more. */
 void instance_restart_checks(struct instance *instance);
 

@@ -112,15 +112,10 @@ static void retarget_checks(struct instance *i)
 	}
 }
 
-void instance_stop_checks(struct instance *i)
+void instance_uncheck(struct instance *i)
 {
 	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
 		checker_stop(&i->checkers[k]);
-}
-
-void instance_uncheck(struct instance *i)
-{
-	instance_stop_checks(i);
 }
 
 void instance_restart_checks(struct instance *i)

@@ -200,6 +200,22 @@ static void note_failure(struct run *run)
 			   i->index, answer ? answer->text : "");
 }
 
+/* Most likely it has been told another address than "listen" says. */
+static void note_strangers(struct run *run)
+{
+	size_t n = strlen(run->reason);
+
+	for (size_t k = 0; k < run->new->n_instances; k++) {
+		const struct instance *i = &run->new->instances[k];
+
+		if (i->n_strangers == 0)
+			continue;
+		snprintf(run->reason + n, sizeof(run->reason) - n,
+			 "; it listens on %s, which \"listen\" does not name", i->strangers[0]);
+		return;
+	}
+}
+
 static void note_start_timeout(struct run *run)
 {
 	char limit[DURATION_TEXT_MAX];
@@ -212,6 +228,7 @@ static void note_start_timeout(struct run *run)
 			   limit);
 	else
 		set_reason(run, "generation %u was not healthy within %s", run->new->number, limit);
+	note_strangers(run);
 }
 
 /* The last answer of the instance that is to blame, or of the first that is not healthy. */

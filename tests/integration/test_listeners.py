@@ -5,7 +5,7 @@ import os
 import pathlib
 import signal
 
-from harness import bodies, check_equal, get, wait_until
+from harness import bodies, check, check_equal, get, wait_until
 from services import generation_of, service
 
 FICKLE = pathlib.Path(__file__).with_name("fickle.py")
@@ -88,3 +88,12 @@ def test_clean_exit_that_leaves_a_child_is_an_exit(t):
     os.kill(pid, signal.SIGHUP)
     wait_until(lambda: daemon.server_pid() not in (0, None, pid), "another server runs")
     check_equal(generation_of(get().body), 1, "generation that answers")
+
+
+def test_server_on_another_port_than_declared_is_explained(t):
+    config = service(["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "8081"],
+                     health={"start_timeout": "3s", "timeout": "1s"})
+    daemon = t.daemon(config, start=False).start_unready()
+    daemon.wait_state("failed")
+    reason = daemon.service()["reason"]
+    check("listens on 127.0.0.1:8081" in reason, f"reason: {reason}")
