@@ -13,6 +13,7 @@
 #include "agent/launch.h"
 #include "agent/lifecycle.h"
 #include "agent/notify.h"
+#include "agent/output.h"
 #include "agent/record.h"
 #include "agent/relay.h"
 #include "agent/server.h"
@@ -42,6 +43,7 @@ struct agent {
 	struct processes *processes;
 	struct sockets *sockets;
 	struct relay *relay;
+	struct output *output;
 	struct server *server;
 	struct control *control;
 	int notify_fd;
@@ -156,7 +158,9 @@ static int start_server(struct agent *agent, struct error *err)
 	pid_t pid;
 	int r;
 
-	r = sockets_prepare(agent->sockets, &request.listeners, err);
+	r = output_open(agent->output, err);
+	if (r == 0)
+		r = sockets_prepare(agent->sockets, &request.listeners, err);
 	if (r == 0)
 		r = launch(&request, &pid, err);
 	if (r < 0)
@@ -378,9 +382,13 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
-	/* No matter of the server's life. */
+	/* No matters of the server's life. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
+		return;
+	}
+	if (order->type == ORDER_REOPEN) {
+		output_reopen(agent->output);
 		return;
 	}
 	if (order->type == ORDER_LEAVE)
@@ -401,7 +409,7 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 	ret->steady = agent->lifecycle.steady;
 	ret->pid = server_pid(agent->server);
 	ret->ready = agent->record.ready;
-	relay_drain(agent->relay);
+	relay_read(agent->relay);
 	relay_tail(agent->relay, ret->tail);
 	sockets_report(agent->sockets, ret, fds);
 	fds[ret->n_sockets] = agent->spec_fd;
@@ -555,6 +563,9 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 		r = relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay,
 			      err);
 	if (r == 0)
+		r = output_new(agent->relay, agent->spec->service, &agent->spec->process,
+			       &agent->output, err);
+	if (r == 0)
 		r = server_new(agent->event, on_exited, agent, &agent->server, err);
 	if (r == 0)
 		r = open_notify(agent, err);
@@ -573,6 +584,7 @@ static void agent_close(struct agent *agent)
 		close(agent->notify_fd);
 	server_free(agent->server);
 	relay_free(agent->relay);
+	output_free(agent->output);
 	sockets_free(agent->sockets);
 	processes_free(agent->processes);
 	control_free(agent->control);

@@ -21,6 +21,9 @@ struct control {
 	sd_event_source *source;
 };
 
+/* What was ordered before the server ended counts (sd_event_source_set_priority(3)). */
+#define PRIORITY (SD_EVENT_PRIORITY_NORMAL - 1)
+
 /* Enough to empty the queue of a peer that goes on sending, and no more. */
 #define DISCARD_MAX 256
 
@@ -146,8 +149,11 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 		return 0;
 	disconnect(control);
 	r = sd_event_add_io(control->event, &control->source, fd, EPOLLIN, on_message, control);
+	if (r >= 0)
+		r = sd_event_source_set_priority(control->source, PRIORITY);
 	if (r < 0) {
 		log_warning("control: %s", strerror(-r));
+		control->source = sd_event_source_disable_unref(control->source);
 		return 0;
 	}
 	control->fd = TAKE_FD(fd);

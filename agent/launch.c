@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,23 +17,34 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/apply.h"
 #include "agent/expand.h"
 #include "common/clock.h"
+#include "common/signals.h"
 
+/* In their order. */
 enum step {
 	STEP_CGROUP,
 	STEP_SESSION,
 	STEP_DESCRIPTORS,
+	STEP_OOM_SCORE,
+	STEP_LIMITS,
+	STEP_NICE,
 	STEP_GROUPS,
 	STEP_GROUP,
+	STEP_BOUNDING_SET,
+	STEP_KEEP,
 	STEP_USER,
+	STEP_CAPABILITIES,
 	STEP_DIRECTORY,
+	STEP_NO_NEW_PRIVILEGES,
 	STEP_EXEC,
 };
 
 /* What the child says before it ends, when a step failed. */
 struct failure {
 	enum step step;
+	int which; /* STEP_LIMITS: the limit; of capabilities: which one, or -1 */
 	int error;
 };
 
@@ -201,23 +213,6 @@ static void write_pid(char *variable)
 	*digits = '\0';
 }
 
-static void reset_signals(void)
-{
-	/*
-	 * The kernel's struct, not libc's, all zero: SIG_DFL, no flags, empty mask, on every
-	 * architecture. glibc's sigaction(3) refuses the two signals that it uses itself, and its
-	 * posix_spawn(3) leaves them ignored: whoever is started from a make(1) has that from it.
-	 */
-	static const char action[64];
-	sigset_t none;
-
-	for (int i = 1; i < NSIG; i++)
-		(void)syscall(SYS_rt_sigaction, i, action, NULL,
-			      sizeof(uint64_t)); /* not KILL, STOP */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /*
  * Put everything in its place and close the rest. What is to be moved may lie where something else
  * must go, so all of it is first duplicated out of the way.
@@ -242,57 +237,163 @@ static int place_descriptors(struct child *child)
 	return close_range((unsigned)above, UINT_MAX, 0) < 0 ? -errno : 0;
 }
 
-static int become(struct child *child, enum step *ret_step)
+static int join_cgroup(struct child *child)
 {
-	const struct launch_spec *spec = child->spec;
-	int r;
+	return child->cgroup_fd >= 0 && write(child->cgroup_fd, "0", 1) < 0 ? -errno : 0;
+}
 
-	*ret_step = STEP_CGROUP;
-	if (child->cgroup_fd >= 0 && write(child->cgroup_fd, "0", 1) < 0)
-		return -errno;
-	*ret_step = STEP_SESSION;
+static int begin_session(struct child *child)
+{
 	if (setsid() < 0)
 		return -errno;
-	reset_signals();
-	umask(022);
-	*ret_step = STEP_DESCRIPTORS;
-	r = place_descriptors(child);
-	if (r < 0)
-		return r;
-	*ret_step = STEP_GROUPS;
-	if (spec->set_ids && setgroups(spec->n_groups, spec->groups) < 0)
-		return -errno;
-	*ret_step = STEP_GROUP;
-	if (spec->set_ids && setresgid(spec->gid, spec->gid, spec->gid) < 0)
-		return -errno;
-	*ret_step = STEP_USER;
-	if (spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0)
-		return -errno;
-	/* As the user: root may not be able to go where the user can (NFS, FUSE). */
-	*ret_step = STEP_DIRECTORY;
-	if (spec->directory && chdir(spec->directory) < 0)
-		return -errno;
+	signals_reset();
+	umask(child->spec->process.umask);
 	return 0;
+}
+
+static int set_groups(struct child *child)
+{
+	const struct launch_spec *spec = child->spec;
+
+	return spec->set_ids && setgroups(spec->n_groups, spec->groups) < 0 ? -errno : 0;
+}
+
+static int set_group(struct child *child)
+{
+	const struct launch_spec *spec = child->spec;
+
+	return spec->set_ids && setresgid(spec->gid, spec->gid, spec->gid) < 0 ? -errno : 0;
+}
+
+static int set_user(struct child *child)
+{
+	const struct launch_spec *spec = child->spec;
+
+	return spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0 ? -errno : 0;
+}
+
+/* As the user: root may not be able to go where the user can (NFS, FUSE). */
+static int enter_directory(struct child *child)
+{
+	const char *directory = child->spec->directory;
+
+	return directory && chdir(directory) < 0 ? -errno : 0;
+}
+
+static int execute(struct child *child)
+{
+	if (child->listen_pid)
+		write_pid(child->listen_pid);
+	execve(child->spec->executable, child->argv, child->environment);
+	return -errno;
+}
+
+static int take_step(struct child *child, enum step step, int *ret_which)
+{
+	const struct process_settings *process = &child->spec->process;
+
+	switch (step) {
+	case STEP_CGROUP:
+		return join_cgroup(child);
+	case STEP_SESSION:
+		return begin_session(child);
+	case STEP_DESCRIPTORS:
+		return place_descriptors(child);
+	case STEP_OOM_SCORE:
+		return apply_oom_score(process);
+	case STEP_LIMITS:
+		return apply_limits(process, ret_which);
+	case STEP_NICE:
+		return apply_nice(process);
+	case STEP_GROUPS:
+		return set_groups(child);
+	case STEP_GROUP:
+		return set_group(child);
+	case STEP_BOUNDING_SET:
+		return apply_bounding_set(process, ret_which);
+	case STEP_KEEP:
+		return apply_keep(process);
+	case STEP_USER:
+		return set_user(child);
+	case STEP_CAPABILITIES:
+		return apply_capabilities(process, geteuid() == 0, ret_which);
+	case STEP_DIRECTORY:
+		return enter_directory(child);
+	case STEP_NO_NEW_PRIVILEGES:
+		return apply_no_new_privileges(process);
+	case STEP_EXEC:
+		return execute(child);
+	}
+	return -EINVAL;
 }
 
 static void __attribute__((noreturn)) run_child(struct child *child)
 {
-	struct failure failure;
+	struct failure failure = {.step = STEP_CGROUP, .which = -1};
 
-	failure.error = -become(child, &failure.step);
-	if (failure.error == 0) {
-		if (child->listen_pid)
-			write_pid(child->listen_pid);
-		failure.step = STEP_EXEC;
-		execve(child->spec->executable, child->argv, child->environment);
-		failure.error = errno;
-	}
+	/* The last one does not come back where it succeeds. */
+	while ((failure.error = -take_step(child, failure.step, &failure.which)) == 0)
+		failure.step++;
 	if (write(child->report_fd, &failure, sizeof(failure)) < 0)
 		_exit(126);
 	_exit(127);
 }
 
 /* ---- the parent ----------------------------------------------------------------------------- */
+
+static void limit_text(uint64_t value, char ret[static 24])
+{
+	if (value == PROCESS_UNLIMITED)
+		strcpy(ret, "unlimited");
+	else
+		snprintf(ret, 24, "%" PRIu64, value);
+}
+
+static int say_limit(const struct launch_spec *spec, const struct failure *failure,
+		     struct error *err)
+{
+	const struct process_limit *limit;
+	char soft[24], hard[24];
+
+	if (failure->which < 0 || failure->which >= PROCESS_LIMITS_MAX)
+		return error_set(err, -failure->error, "limits");
+	limit = &spec->process.limits[failure->which];
+	limit_text(limit->soft, soft);
+	limit_text(limit->hard, hard);
+	return error_set(err, -failure->error, "limit %s %s:%s", process_limit_name(failure->which),
+			 soft, hard);
+}
+
+static int say_capability(const struct failure *failure, const char *what, struct error *err)
+{
+	const char *name = process_capability_name(failure->which);
+
+	if (failure->which < 0)
+		return error_set(err, -failure->error, "capabilities");
+	if (!name)
+		return error_set(err, -failure->error, "capabilities: %s number %d", what,
+				 failure->which);
+	return error_set(err, -failure->error, "capabilities: %s %s", what, name);
+}
+
+static bool is_kept(const struct launch_spec *spec, int capability)
+{
+	return capability >= 0 && capability < 64 && (spec->process.capabilities >> capability & 1);
+}
+
+/* execve(2): what is missing need not be the file, and what there is too much of need not be
+ * memory. */
+static int say_exec(const struct launch_spec *spec, int r, struct error *err)
+{
+	if (r == -ENOENT && access(spec->executable, F_OK) == 0)
+		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
+				  spec->executable);
+	if (r == -EAGAIN)
+		return error_text(err, r,
+				  "exec %s: uid %u has more processes than limit nproc allows",
+				  spec->executable, spec->set_ids ? spec->uid : geteuid());
+	return error_set(err, r, "exec %s", spec->executable);
+}
 
 static int say_failure(const struct launch_spec *spec, const struct failure *failure,
 		       struct error *err)
@@ -306,22 +407,33 @@ static int say_failure(const struct launch_spec *spec, const struct failure *fai
 		return error_set(err, r, "setsid");
 	case STEP_DESCRIPTORS:
 		return error_set(err, r, "pass descriptors");
+	case STEP_OOM_SCORE:
+		return error_set(err, r, "oom_score_adjust %d", spec->process.oom_score_adjust);
+	case STEP_LIMITS:
+		return say_limit(spec, failure, err);
+	case STEP_NICE:
+		return error_set(err, r, "nice %d", spec->process.nice);
 	case STEP_GROUPS:
 		return error_set(err, r, "set supplementary groups");
 	case STEP_GROUP:
 		return error_set(err, r, "set gid %u", spec->gid);
+	case STEP_BOUNDING_SET:
+		return say_capability(failure, is_kept(spec, failure->which) ? "keep" : "drop",
+				      err);
 	case STEP_USER:
 		return error_set(err, r, "set uid %u", spec->uid);
+	case STEP_KEEP:
+		return error_set(err, r, "keep capabilities");
+	case STEP_CAPABILITIES:
+		return say_capability(failure, "keep", err);
 	case STEP_DIRECTORY:
 		return error_set(err, r, "chdir %s", spec->directory);
+	case STEP_NO_NEW_PRIVILEGES:
+		return error_set(err, r, "no_new_privileges");
 	case STEP_EXEC:
 		break;
 	}
-	/* execve(2): ENOENT also where the interpreter of a script or program is missing. */
-	if (r == -ENOENT && access(spec->executable, F_OK) == 0)
-		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
-				  spec->executable);
-	return error_set(err, r, "exec %s", spec->executable);
+	return say_exec(spec, r, err);
 }
 
 /* Wait for the pipe's end (exec closed it) or the failure in it. */

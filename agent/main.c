@@ -222,7 +222,8 @@ static int run(const struct arguments *arguments, struct error *err)
 
 static void become_independent(void)
 {
-	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT};
+	/* SIGXFSZ: a file that may not grow is the relay's business (EFBIG). */
+	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGXFSZ};
 
 	/* Fails where it leads a process group already, for instance under a debugger. */
 	(void)setsid();

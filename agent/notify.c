@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/clean.h"
+#include "common/clean.h"
 
 /* SCM_MAX_FD of the kernel: no message carries more descriptors. */
 #define FDS_MAX 253

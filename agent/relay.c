@@ -13,43 +13,72 @@
 #include <unistd.h>
 
 #include "agent/tail.h"
+#include "agent/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define READ_SIZE (16 * 1024)
+#define READ_SIZE (RELAY_PENDING_MAX - RELAY_LINE_MAX)
 #define DRAIN_MAX (1024 * 1024)
 /* Orders and exits come first (sd_event_source_set_priority(3)). */
 #define PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
 
+/* relay_flush() asks again after this, where there is nothing that could be polled. */
+#define FLUSH_STEP_MS 20
+
 struct stream {
+	struct relay *relay;
+	enum relay_stream which;
 	int reader;
 	int writer;
 	int sink;
+	bool is_file;    /* a regular one: it gets whole lines */
+	bool redirected; /* the sink is not the agent's own */
+	int stuck;       /* errno: the sink takes nothing, and that may change */
+	bool told;       /* of that trouble, and not of its end */
+	struct timer retry;
 	struct tail *tail; /* NULL for stdout */
 	char pending[RELAY_PENDING_MAX];
 	size_t n_pending;
+	size_t n_due; /* so many of them need not wait for a newline */
 	size_t dropped;
 	sd_event_source *readable;
 	sd_event_source *writable; /* NULL where the sink cannot be polled: it never blocks then */
 };
 
+DEFINE_CLEANUP(sd_event_source *, sd_event_source_disable_unref);
+
 struct relay {
-	struct stream out;
-	struct stream err;
+	sd_event *event;
+	struct stream streams[_RELAY_STREAM_COUNT];
 	struct tail tail;
+	relay_handler on_stuck;
+	void *userdata;
 };
 
 /* ---- passing on ----------------------------------------------------------------------------- */
 
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /*
  * Write without blocking, even where the description could not be made to. POLLOUT on a pipe means
- * that PIPE_BUF bytes fit (pipe(7)); a socket takes MSG_DONTWAIT.
+ * that PIPE_BUF bytes fit (pipe(7)); a socket takes MSG_DONTWAIT. A regular file never has to be
+ * waited for, and gets all in one write(2): others who append to it write before or after that.
  */
-static ssize_t write_sink(int fd, const char *data, size_t n)
+static ssize_t write_sink(const struct stream *stream, const char *data, size_t n)
 {
-	struct pollfd poller = {.fd = fd, .events = POLLOUT};
+	struct pollfd poller = {.fd = stream->sink, .events = POLLOUT};
+	int fd = stream->sink;
 	ssize_t written;
 
+	if (stream->is_file) {
+		written = write(fd, data, n);
+		return written < 0 ? -errno : written;
+	}
 	if (n > PIPE_BUF)
 		n = PIPE_BUF;
 	if (poll(&poller, 1, 0) == 0)
@@ -77,27 +106,113 @@ static void mark_gap(struct stream *stream)
 	n = snprintf(stream->pending + stream->n_pending, RELAY_PENDING_MAX - stream->n_pending,
 		     "\n[baton: %zu bytes of output dropped]\n", stream->dropped);
 	stream->n_pending += (size_t)n;
+	stream->n_due = stream->n_pending;
 	stream->dropped = 0;
 }
 
-static void push(struct stream *stream)
+/*
+ * What a file gets now: up to the last newline (add() has seen to that), and what comes after it
+ * where it would leave no room to read on, or where the rest of its line has been dropped.
+ */
+static void find_due(struct stream *stream)
+{
+	if (!stream->is_file || stream->dropped > 0 ||
+	    stream->n_pending - stream->n_due > RELAY_LINE_MAX)
+		stream->n_due = stream->n_pending;
+}
+
+static bool may_change(const struct stream *stream, int error)
+{
+	return stream->redirected || error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* @error: of the last write, 0 where it worked or has only to wait for a reader. */
+static void note_trouble(struct stream *stream, int error)
+{
+	stream->stuck = error;
+	if ((error || stream->told) && !stream->retry.active)
+		timer_set(&stream->retry, stream->relay->event,
+			  clock_monotonic_ms() + RELAY_RETRY_MS, on_retry, stream);
+}
+
+/* Returns how much is gone, and in @ret_error why not all of it is; 0: it has to wait. */
+static size_t write_pending(struct stream *stream, int *ret_error)
 {
 	size_t at = 0;
 	ssize_t n = 0;
 
-	mark_gap(stream);
-	while (at < stream->n_pending) {
-		n = write_sink(stream->sink, stream->pending + at, stream->n_pending - at);
-		if (n < 0)
+	while (at < stream->n_due) {
+		n = write_sink(stream, stream->pending + at, stream->n_due - at);
+		if (n <= 0)
 			break;
 		at += (size_t)n;
 	}
-	/* Nobody will ever read it (EPIPE, EIO): it is not worth keeping. */
-	if (n < 0 && n != -EAGAIN && n != -EINTR)
-		at = stream->n_pending;
-	stream->n_pending -= at;
-	memmove(stream->pending, stream->pending + at, stream->n_pending);
-	watch_sink(stream, stream->n_pending > 0);
+	*ret_error = n < 0 && n != -EAGAIN && n != -EINTR ? (int)-n : 0;
+	return at;
+}
+
+static void push(struct stream *stream)
+{
+	size_t gone;
+	int error;
+
+	/* Once more for the mark of a gap that there was no room for before. */
+	do {
+		mark_gap(stream);
+		find_due(stream);
+		gone = write_pending(stream, &error);
+		/* Nobody will ever read it (EPIPE, EIO): it is not worth keeping. */
+		if (error && !may_change(stream, error)) {
+			gone = stream->n_due = stream->n_pending;
+			error = 0;
+		}
+		stream->n_pending -= gone;
+		stream->n_due -= gone;
+		memmove(stream->pending, stream->pending + gone, stream->n_pending);
+	} while (stream->dropped > 0 && stream->n_pending == 0);
+	note_trouble(stream, error);
+	/* A sink in trouble may be writable for ever: the timer is for it. */
+	watch_sink(stream, stream->n_due > 0 && !error);
+}
+
+/* Also what has no newline yet. */
+static void push_all(struct stream *stream)
+{
+	stream->n_due = stream->n_pending;
+	push(stream);
+}
+
+/*
+ * Said here, not where a write failed: the handler may redirect, and that in the midst of a write
+ * would be one too many.
+ */
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct stream *stream = userdata;
+	struct relay *relay = stream->relay;
+	int error = stream->stuck;
+
+	(void)source;
+	(void)usec;
+	stream->retry.active = false;
+	if (relay->on_stuck && (error || stream->told))
+		relay->on_stuck(stream->which, error, relay->userdata);
+	stream->told = error != 0;
+	push(stream);
+	return 0;
+}
+
+/* There is room for it. */
+static void add(struct stream *stream, const char *data, size_t n)
+{
+	const char *newline = memrchr(data, '\n', n);
+
+	memcpy(stream->pending + stream->n_pending, data, n);
+	if (newline)
+		stream->n_due = stream->n_pending + (size_t)(newline - data) + 1;
+	stream->n_pending += n;
 }
 
 static void pass(struct stream *stream, const char *data, size_t n)
@@ -109,8 +224,7 @@ static void pass(struct stream *stream, const char *data, size_t n)
 		stream->dropped += n;
 		return;
 	}
-	memcpy(stream->pending + stream->n_pending, data, n);
-	stream->n_pending += n;
+	add(stream, data, n);
 	push(stream);
 }
 
@@ -163,7 +277,23 @@ void relay_detach_stdio(void)
 	}
 }
 
-static int stream_open(struct stream *stream, sd_event *event, int sink, uid_t owner)
+/* *ret_source is NULL where the sink cannot be polled. */
+static int watch_writable(struct stream *stream, int sink, sd_event_source **ret_source)
+{
+	cleanup(sd_event_source_disable_unref) sd_event_source *source = NULL;
+	int r;
+
+	r = sd_event_add_io(stream->relay->event, &source, sink, EPOLLOUT, on_writable, stream);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	/* epoll_ctl(2): EPERM for regular files, which are always writable. */
+	if (r < 0 && r != -EPERM)
+		return r;
+	*ret_source = r < 0 ? NULL : TAKE_PTR(source);
+	return 0;
+}
+
+static int stream_open(struct stream *stream, int sink, uid_t owner)
 {
 	int fds[2], r;
 
@@ -172,25 +302,25 @@ static int stream_open(struct stream *stream, sd_event *event, int sink, uid_t o
 	stream->reader = fds[0];
 	stream->writer = fds[1];
 	stream->sink = sink;
+	stream->is_file = is_regular(sink);
 	/* The server's end blocks, as a program expects of its stdout. */
 	if (fcntl(stream->reader, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	if (owner != (uid_t)-1 && fchown(stream->writer, owner, (gid_t)-1) < 0)
 		return -errno;
-	r = sd_event_add_io(event, &stream->readable, stream->reader, EPOLLIN, on_readable, stream);
+	r = sd_event_add_io(stream->relay->event, &stream->readable, stream->reader, EPOLLIN,
+			    on_readable, stream);
 	if (r >= 0)
 		r = sd_event_source_set_priority(stream->readable, PRIORITY);
-	if (r < 0)
-		return r;
-	r = sd_event_add_io(event, &stream->writable, sink, EPOLLOUT, on_writable, stream);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(stream->writable, SD_EVENT_OFF);
-	/* epoll_ctl(2): EPERM for regular files, which are always writable. */
-	return r < 0 && r != -EPERM ? r : 0;
+	return r < 0 ? r : watch_writable(stream, sink, &stream->writable);
 }
 
 static void stream_close(struct stream *stream)
 {
+	/* Nothing but its newline was waited for. */
+	if (stream->is_file && stream->n_pending > 0)
+		push_all(stream);
+	timer_done(&stream->retry);
 	sd_event_source_disable_unref(stream->readable);
 	sd_event_source_disable_unref(stream->writable);
 	if (stream->reader >= 0)
@@ -207,13 +337,17 @@ int relay_new(sd_event *event, int out_fd, int err_fd, uid_t owner, struct relay
 
 	if (!relay)
 		return error_set(err, -ENOMEM, "relay");
-	relay->out.reader = relay->out.writer = -1;
-	relay->err.reader = relay->err.writer = -1;
-	relay->err.tail = &relay->tail;
-	r = stream_open(&relay->out, event, out_fd, owner);
+	relay->event = sd_event_ref(event);
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
+		relay->streams[k].relay = relay;
+		relay->streams[k].which = (enum relay_stream)k;
+		relay->streams[k].reader = relay->streams[k].writer = -1;
+	}
+	relay->streams[RELAY_STDERR].tail = &relay->tail;
+	r = stream_open(&relay->streams[RELAY_STDOUT], out_fd, owner);
 	if (r < 0)
 		return error_set(err, r, "relay stdout");
-	r = stream_open(&relay->err, event, err_fd, owner);
+	r = stream_open(&relay->streams[RELAY_STDERR], err_fd, owner);
 	if (r < 0)
 		return error_set(err, r, "relay stderr");
 	*ret = TAKE_PTR(relay);
@@ -224,33 +358,64 @@ void relay_free(struct relay *relay)
 {
 	if (!relay)
 		return;
-	stream_close(&relay->out);
-	stream_close(&relay->err);
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+		stream_close(&relay->streams[k]);
+	sd_event_unref(relay->event);
 	free(relay);
+}
+
+void relay_watch_stuck(struct relay *relay, relay_handler on_stuck, void *userdata)
+{
+	relay->on_stuck = on_stuck;
+	relay->userdata = userdata;
+}
+
+int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct error *err)
+{
+	struct stream *stream = &relay->streams[which];
+	sd_event_source *writable;
+	int r;
+
+	r = watch_writable(stream, fd, &writable);
+	if (r < 0)
+		return error_set(err, r, "relay %s", which == RELAY_STDOUT ? "stdout" : "stderr");
+	push_all(stream);
+	sd_event_source_disable_unref(stream->writable);
+	stream->writable = writable;
+	stream->sink = fd;
+	stream->is_file = is_regular(fd);
+	stream->redirected = true;
+	push(stream);
+	return 0;
 }
 
 int relay_stdout_fd(const struct relay *relay)
 {
-	return relay->out.writer;
+	return relay->streams[RELAY_STDOUT].writer;
 }
 
 int relay_stderr_fd(const struct relay *relay)
 {
-	return relay->err.writer;
+	return relay->streams[RELAY_STDERR].writer;
 }
 
-void relay_drain(struct relay *relay)
+void relay_read(struct relay *relay)
 {
-	struct stream *const streams[] = {&relay->out, &relay->err};
-
-	for (size_t i = 0; i < 2; i++) {
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
 		size_t total = 0;
 		ssize_t n;
 
 		/* A child of the server may go on writing: not for ever. */
-		while (total < DRAIN_MAX && (n = read_once(streams[i])) > 0)
+		while (total < DRAIN_MAX && (n = read_once(&relay->streams[k])) > 0)
 			total += (size_t)n;
 	}
+}
+
+void relay_drain(struct relay *relay)
+{
+	relay_read(relay);
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+		push_all(&relay->streams[k]);
 }
 
 void relay_flush(struct relay *relay, int timeout_ms)
@@ -258,17 +423,26 @@ void relay_flush(struct relay *relay, int timeout_ms)
 	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + (uint64_t)timeout_ms;
 
 	for (;;) {
-		struct pollfd pollers[2] = {
-			{.fd = relay->out.n_pending > 0 ? relay->out.sink : -1, .events = POLLOUT},
-			{.fd = relay->err.n_pending > 0 ? relay->err.sink : -1, .events = POLLOUT},
-		};
+		struct pollfd pollers[_RELAY_STREAM_COUNT];
+		bool waits = false, stuck = false;
+		int left_ms;
 
-		if ((pollers[0].fd < 0 && pollers[1].fd < 0) || now_ms >= end_ms)
-			return;
-		if (poll(pollers, 2, (int)(end_ms - now_ms)) > 0) {
-			push(&relay->out);
-			push(&relay->err);
+		for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
+			const struct stream *stream = &relay->streams[k];
+			bool polled = stream->n_pending > 0 && !stream->stuck;
+
+			waits |= stream->n_pending > 0;
+			stuck |= stream->n_pending > 0 && stream->stuck;
+			pollers[k] = (struct pollfd){.fd = polled ? stream->sink : -1,
+						     .events = POLLOUT};
 		}
+		if (!waits || now_ms >= end_ms)
+			return;
+		left_ms = (int)(end_ms - now_ms);
+		(void)poll(pollers, _RELAY_STREAM_COUNT,
+			   stuck && left_ms > FLUSH_STEP_MS ? FLUSH_STEP_MS : left_ms);
+		for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+			push_all(&relay->streams[k]);
 		now_ms = clock_monotonic_ms();
 	}
 }

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "agent/clean.h"
+#include "common/clean.h"
 
 void tail_reset(struct tail *tail)
 {

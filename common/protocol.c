@@ -19,10 +19,8 @@
 #define PID_MAX    INT32_MAX
 
 static const char *const order_names[] = {
-	[ORDER_STEADY] = "steady",
-	[ORDER_LEAVE] = "leave",
-	[ORDER_STOP] = "stop",
-	[ORDER_RELEASE] = "release",
+	[ORDER_STEADY] = "steady",   [ORDER_LEAVE] = "leave",   [ORDER_STOP] = "stop",
+	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
@@ -80,6 +78,230 @@ static int decode_optional(const json_t *object, const struct field *fields, siz
 	return r;
 }
 
+/* 64-bit numbers are strings: jansson's integers are signed, other readers' are doubles. */
+static json_t *encode_u64(uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	return json_string(text);
+}
+
+static int decode_u64(const json_t *object, const char *name, uint64_t *ret, struct error *err)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+	char *end;
+
+	/* strtoull(3) would take white space and signs. */
+	if (!text || !*text || text[strspn(text, "0123456789")])
+		return error_text(err, -EBADMSG, "\"%s\" is not a number in a string", name);
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	if (errno)
+		return error_text(err, -EBADMSG, "\"%s\" is too large a number", name);
+	return 0;
+}
+
+/* Takes over the reference to @value. */
+static int add(json_t *object, const char *name, json_t *value)
+{
+	return json_object_set_new(object, name, value) < 0 ? -ENOMEM : 0;
+}
+
+/* ---- process settings ----------------------------------------------------------------------- */
+
+static const char *const output_names[] = {
+	[OUTPUT_THROUGH] = "inherit", [OUTPUT_JOURNAL] = "journal", [OUTPUT_FILE] = NULL, /* its
+											     path */
+};
+_Static_assert(COUNT(output_names) == _OUTPUT_COUNT, "a name for each output");
+
+/* Where the streams go, as text: a path, or one of output_names. */
+struct outputs {
+	char *text[2];
+};
+
+static const struct field output_fields[] = {
+	{
+		.name = "stdout",
+		.kind = FIELD_KIND_BYTES,
+		.offset = offsetof(struct outputs, text[0]),
+		.size = sizeof(char *),
+		.types = 1,
+	},
+	{
+		.name = "stderr",
+		.kind = FIELD_KIND_BYTES,
+		.offset = offsetof(struct outputs, text[1]),
+		.size = sizeof(char *),
+		.types = 1,
+	},
+};
+
+static const struct field process_fields[] = {
+	FIELD_INTEGER(struct process_settings, umask, 0, 0777, 1),
+	FIELD_BOOLEAN(struct process_settings, no_new_privileges, 1),
+};
+
+static int encode_limits(json_t *object, const struct process_settings *settings)
+{
+	json_t *limits = json_object(), *limit;
+
+	if (add(object, "limits", limits) < 0)
+		return -ENOMEM;
+	for (int i = 0; i < PROCESS_LIMITS_MAX; i++) {
+		if (!settings->limits[i].set)
+			continue;
+		assert(process_limit_name(i));
+		limit = json_object();
+		if (add(limits, process_limit_name(i), limit) < 0 ||
+		    add(limit, "soft", encode_u64(settings->limits[i].soft)) < 0 ||
+		    add(limit, "hard", encode_u64(settings->limits[i].hard)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* What is not set is left out. */
+static int encode_process(json_t *object, const struct process_settings *settings)
+{
+	struct outputs outputs;
+	int r;
+
+	for (size_t k = 0; k < 2; k++) {
+		const char *name = output_names[settings->output[k]];
+
+		outputs.text[k] = name ? (char *)name : settings->output_path[k];
+		assert(outputs.text[k]);
+	}
+	r = fields_encode(object, process_fields, COUNT(process_fields), 0, settings);
+	if (r == 0)
+		r = fields_encode(object, output_fields, COUNT(output_fields), 0, &outputs);
+	if (r == 0)
+		r = encode_limits(object, settings);
+	if (r == 0 && settings->nice_set)
+		r = add(object, "nice", json_integer(settings->nice));
+	if (r == 0 && settings->capabilities_set)
+		r = add(object, "capabilities", encode_u64(settings->capabilities));
+	if (r == 0 && settings->oom_score_adjust_set)
+		r = add(object, "oom_score_adjust", json_integer(settings->oom_score_adjust));
+	return r;
+}
+
+static int decode_limit(const char *name, const json_t *value, struct process_settings *settings,
+			struct error *err)
+{
+	int number = process_limit_parse(name);
+	struct process_limit limit = {.set = true};
+	int r;
+
+	if (number < 0)
+		return error_text(err, -EBADMSG, "\"%s\" is no limit that is known here", name);
+	r = decode_u64(value, "soft", &limit.soft, err);
+	if (r == 0)
+		r = decode_u64(value, "hard", &limit.hard, err);
+	if (r == 0 && limit.soft > limit.hard)
+		r = error_text(err, -EBADMSG, "\"soft\" is larger than \"hard\"");
+	if (r < 0)
+		return error_prefix(err, r, "\"%s\"", name);
+	settings->limits[number] = limit;
+	return 0;
+}
+
+static int decode_limits(const json_t *object, struct process_settings *settings, struct error *err)
+{
+	json_t *limits = json_object_get(object, "limits"), *value;
+	const char *name;
+	int r;
+
+	if (!json_is_object(limits))
+		return error_text(err, -EBADMSG, "\"limits\" is missing or not an object");
+	json_object_foreach (limits, name, value) {
+		r = decode_limit(name, value, settings, err);
+		if (r < 0)
+			return error_prefix(err, r, "\"limits\"");
+	}
+	return 0;
+}
+
+/* fields.h has no negative numbers. */
+static int decode_signed(const json_t *object, const char *name, int min, int max, bool *ret_set,
+			 int *ret, struct error *err)
+{
+	const json_t *value = json_object_get(object, name);
+	json_int_t number = json_integer_value(value);
+
+	if (!value)
+		return 0;
+	if (!json_is_integer(value) || number < min || number > max)
+		return error_text(err, -EBADMSG, "\"%s\" is not a number from %d to %d", name, min,
+				  max);
+	*ret_set = true;
+	*ret = (int)number;
+	return 0;
+}
+
+/* Takes over @text. */
+static int set_output(struct process_settings *settings, size_t k, char **text, struct error *err)
+{
+	for (int output = 0; output < _OUTPUT_COUNT; output++) {
+		if (!output_names[output] || strcmp(output_names[output], *text) != 0)
+			continue;
+		settings->output[k] = (enum process_output)output;
+		return 0;
+	}
+	if ((*text)[0] != '/')
+		return error_text(
+			err, -EBADMSG,
+			"\"%s\" is neither \"inherit\" nor \"journal\" nor an absolute path",
+			output_fields[k].name);
+	settings->output[k] = OUTPUT_FILE;
+	settings->output_path[k] = TAKE_PTR(*text);
+	return 0;
+}
+
+static int decode_outputs(const json_t *object, struct process_settings *settings,
+			  struct error *err)
+{
+	struct outputs outputs = {0};
+	int r;
+
+	r = fields_decode(object, output_fields, COUNT(output_fields), 0, &outputs, err);
+	for (size_t k = 0; k < 2 && r == 0; k++)
+		r = set_output(settings, k, &outputs.text[k], err);
+	for (size_t k = 0; k < 2; k++)
+		free(outputs.text[k]);
+	return r;
+}
+
+/* @settings: as process_settings_init() leaves them, and so they stay where there is no object. */
+static int decode_process(const json_t *spec, struct process_settings *settings, struct error *err)
+{
+	const json_t *object = json_object_get(spec, "process");
+	int r;
+
+	if (!object)
+		return 0;
+	if (!json_is_object(object))
+		return error_text(err, -EBADMSG, "\"process\" is not an object");
+	r = fields_decode(object, process_fields, COUNT(process_fields), 0, settings, err);
+	if (r == 0)
+		r = decode_limits(object, settings, err);
+	if (r == 0)
+		r = decode_signed(object, "nice", -20, 19, &settings->nice_set, &settings->nice,
+				  err);
+	if (r == 0)
+		r = decode_signed(object, "oom_score_adjust", -1000, 1000,
+				  &settings->oom_score_adjust_set, &settings->oom_score_adjust,
+				  err);
+	settings->capabilities_set = json_object_get(object, "capabilities") != NULL;
+	if (r == 0 && settings->capabilities_set)
+		r = decode_u64(object, "capabilities", &settings->capabilities, err);
+	if (r == 0)
+		r = decode_outputs(object, settings, err);
+	return r < 0 ? error_prefix(err, r, "\"process\"") : 0;
+}
+
 /* ---- launch specification ------------------------------------------------------------------- */
 
 static const struct field spec_fields[] = {
@@ -120,6 +342,7 @@ void launch_spec_done(struct launch_spec *spec)
 	fields_list_free(spec->argv);
 	fields_list_free(spec->environment);
 	free(spec->directory);
+	process_settings_done(&spec->process);
 	free(spec->cgroup);
 	*spec = (struct launch_spec){0};
 }
@@ -127,7 +350,7 @@ void launch_spec_done(struct launch_spec *spec)
 int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *ret_length)
 {
 	cleanup(json_decref) json_t *object = json_object();
-	json_t *list;
+	json_t *list, *process;
 	int r;
 
 	if (spec->n_listen > PROTOCOL_LISTEN_MAX || spec->n_groups > PROTOCOL_GROUPS_MAX)
@@ -138,6 +361,9 @@ int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *
 				  spec);
 	if (r < 0)
 		return r;
+	process = json_object();
+	if (add(object, "process", process) < 0 || encode_process(process, &spec->process) < 0)
+		return -ENOMEM;
 	list = json_array();
 	if (json_object_set_new(object, "listen", list) < 0)
 		return -ENOMEM;
@@ -235,6 +461,7 @@ int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret,
 	int r;
 
 	*ret = (struct launch_spec){0};
+	process_settings_init(&ret->process);
 	r = fields_load(text, length, PROTOCOL_SPEC_MAX, &object, err);
 	if (r == 0)
 		r = fields_decode(object, spec_fields, COUNT(spec_fields), 0, ret, err);
@@ -246,6 +473,8 @@ int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret,
 		r = decode_listen(object, ret, err);
 	if (r == 0)
 		r = decode_groups(object, ret, err);
+	if (r == 0)
+		r = decode_process(object, &ret->process, err);
 	if (r == 0)
 		r = check_spec(ret, err);
 	if (r == 0)
@@ -332,36 +561,6 @@ static const struct field report_fields_optional[] = {
 static bool has_sockets(enum report_type type)
 {
 	return type == REPORT_HELLO || type == REPORT_SOCKETS;
-}
-
-/* 64-bit numbers are strings: jansson's integers are signed, other readers' are doubles. */
-static json_t *encode_u64(uint64_t number)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, number);
-	return json_string(text);
-}
-
-static int decode_u64(const json_t *object, const char *name, uint64_t *ret, struct error *err)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-	char *end;
-
-	/* strtoull(3) would take white space and signs. */
-	if (!text || !*text || text[strspn(text, "0123456789")])
-		return error_text(err, -EBADMSG, "\"%s\" is not a number in a string", name);
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	if (errno)
-		return error_text(err, -EBADMSG, "\"%s\" is too large a number", name);
-	return 0;
-}
-
-/* Takes over the reference to @value. */
-static int add(json_t *object, const char *name, json_t *value)
-{
-	return json_object_set_new(object, name, value) < 0 ? -ENOMEM : 0;
 }
 
 static int encode_socket(json_t *item, const struct report_socket *socket)

@@ -20,7 +20,8 @@
  * unknown types, missing fields, wrong types and values out of range are -EBADMSG with the field
  * named in @err; unknown fields are ignored, so that a newer batond can talk to an older agent.
  * For the same reason what the first version of the protocol did not have may be missing: the mode
- * is SOCKETS_INHERIT then, a socket's endpoint its place in the list, and all else 0.
+ * is SOCKETS_INHERIT then, a socket's endpoint its place in the list, process as
+ * process_settings_init() has it, and all else 0.
  * What was decoded is then of no use, and nothing of it has to be freed. A receiver's buffer has
  * PROTOCOL_MESSAGE_MAX + 1 bytes.
  *
@@ -40,6 +41,7 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "common/message.h" /* how the messages travel */
+#include "common/process_settings.h"
 
 #define PROTOCOL_VERSION       1
 #define PROTOCOL_MESSAGE_MAX   (64 * 1024)
@@ -109,6 +111,8 @@ struct launch_spec {
 	size_t n_groups;
 	bool set_ids; /* false: run as whoever the agent is, and leave all ids alone */
 
+	struct process_settings process;
+
 	char *cgroup; /* absolute path of the instance's leaf, made by batond; NULL: none */
 
 	/*
@@ -159,6 +163,8 @@ enum order_type {
 	 * that what is queued in them migrates.
 	 */
 	ORDER_RELEASE,
+	/* Open the files that the server's output goes to anew: they have been rotated. */
+	ORDER_REOPEN,
 	_ORDER_TYPE_COUNT,
 };
 

@@ -299,6 +299,7 @@ static inline int fixture_setup(void **data)
 		.restart_delay_ms = 10,
 		.restart_delay_max_ms = 100,
 	};
+	process_settings_init(&fixture.spec.process);
 	return sd_event_new(&fixture.event) < 0 ? -1 : 0;
 }
 

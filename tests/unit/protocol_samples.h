@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/protocol.h"
 
@@ -23,6 +24,22 @@
 /* Decodes, checks what every decoded thing must hold to, and frees it. */
 typedef int decoder(const char *text, size_t length, struct error *err);
 
+static inline void check_process(const struct process_settings *process)
+{
+	assert_in_range(process->umask, 0, 0777);
+	assert_true(process->nice >= -20 && process->nice <= 19);
+	assert_true(process->oom_score_adjust >= -1000 && process->oom_score_adjust <= 1000);
+	for (size_t i = 0; i < PROCESS_LIMITS_MAX; i++)
+		assert_true(process->limits[i].soft <= process->limits[i].hard);
+	for (size_t k = 0; k < 2; k++) {
+		assert_true((unsigned)process->output[k] < _OUTPUT_COUNT);
+		assert_int_equal(process->output[k] == OUTPUT_FILE,
+				 process->output_path[k] != NULL);
+		if (process->output_path[k])
+			assert_int_equal(process->output_path[k][0], '/');
+	}
+}
+
 static inline int try_spec(const char *text, size_t length, struct error *err)
 {
 	struct launch_spec spec;
@@ -35,6 +52,7 @@ static inline int try_spec(const char *text, size_t length, struct error *err)
 		assert_true(spec.n_groups <= PROTOCOL_GROUPS_MAX);
 		assert_true(spec.service && spec.executable && spec.directory);
 		assert_true(spec.argv && spec.argv[0] && spec.environment);
+		check_process(&spec.process);
 	} else {
 		static const struct launch_spec nothing;
 
@@ -153,6 +171,22 @@ static inline struct launch_spec full_spec(void)
 		.groups = {4, 0, 4294967294},
 		.n_groups = 3,
 		.set_ids = true,
+		.process =
+			{
+				.limits = {[RLIMIT_NOFILE] = {true, 1024, 9007199254740993},
+					   [RLIMIT_CORE] = {true, 0, PROCESS_UNLIMITED}},
+				.umask = 027,
+				.nice_set = true,
+				.nice = -20,
+				.no_new_privileges = true,
+				.capabilities_set = true,
+				.capabilities = UINT64_MAX,
+				.oom_score_adjust_set = true,
+				.oom_score_adjust = -1000,
+				.output = {OUTPUT_JOURNAL, OUTPUT_FILE},
+				.output_path = {NULL, (char *)"/var/log/w\xe4"
+							      "b.log"},
+			},
 		.cgroup = "/sys/fs/cgroup/baton/web.7.3",
 		.restart_max = 5,
 		.restart_window_ms = 60000,
@@ -173,6 +207,7 @@ static const struct order orders[] = {
 	{.type = ORDER_STOP},
 	{.type = ORDER_RELEASE},
 	{.type = ORDER_RELEASE, .serial = UINT32_MAX},
+	{.type = ORDER_REOPEN},
 };
 
 static const struct report reports[] = {
@@ -231,8 +266,8 @@ static const struct report reports[] = {
 /* What the first version of the protocol did not have, and may therefore be missing. */
 static inline bool may_be_missing(const json_t *json, const char *key)
 {
-	static const char *const spec_keys[] = {"cgroup", "mode", "sockets_given", "listen_later",
-						"listen_delay_ms"};
+	static const char *const spec_keys[] = {
+		"cgroup", "mode", "sockets_given", "listen_later", "listen_delay_ms", "process"};
 	const char *type = json_string_value(json_object_get(json, "type"));
 
 	for (size_t i = 0; !type && i < COUNT(spec_keys); i++)

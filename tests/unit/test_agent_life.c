@@ -156,6 +156,36 @@ static void test_agent_server_that_fails_and_leaves_a_child_has_exited(void **da
 	AWAIT(fixture, !exists(child));
 }
 
+static bool is_zombie(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+	fclose(file);
+	return state == 'Z';
+}
+
+/* Both are there when the agent looks: the order is the older. */
+static void test_agent_order_given_before_the_end_counts(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "time.sleep(1000)\n");
+	await_heard(fixture, REPORT_STARTED, 1);
+	kill(fixture->agent, SIGSTOP);
+	order_steady(fixture);
+	kill(fixture->pid, SIGKILL);
+	AWAIT(fixture, is_zombie(fixture->pid));
+	kill(fixture->agent, SIGCONT);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_true(fixture->heard[REPORT_EXITED].restarting);
+	await_heard(fixture, REPORT_STARTED, 2);
+}
+
 /* A helper of one that has served already is no server. */
 static void test_agent_server_that_has_served_and_leaves_a_child_has_exited(void **data)
 {
@@ -353,6 +383,7 @@ int main(void)
 		TEST_CGROUP(test_agent_daemon_is_followed),
 		TEST(test_agent_daemon_gets_the_stop_signal),
 		TEST(test_agent_server_that_fails_and_leaves_a_child_has_exited),
+		TEST(test_agent_order_given_before_the_end_counts),
 		TEST(test_agent_server_that_has_served_and_leaves_a_child_has_exited),
 		TEST(test_agent_daemon_that_has_served_is_followed_by_its_socket),
 		TEST(test_agent_server_that_leaves_nobody_behind_has_exited),

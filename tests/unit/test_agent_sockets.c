@@ -297,6 +297,7 @@ static void test_agent_auto_own_socket_replaces_the_passed_one(void **data)
 	assert_int_equal(count_set(fixture, 1, false), 1);
 	assert_int_equal(fixture->set.report.n_sockets, 2);
 	order_release(fixture);
+	AWAIT(fixture, count_listening() == 2);
 	/* The server has it still, but it takes no connections any more. */
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(ask(fixture, ADDRESS, &n), fixture->pid);
@@ -356,7 +357,7 @@ static void check_relistening(struct fixture *fixture, const char *make)
 
 	snprintf(script, sizeof(script),
 		 "s = %s\n"
-		 "signal.signal(signal.SIGUSR1, lambda *_: (s[0].shutdown(0), time.sleep(0.3),"
+		 "signal.signal(signal.SIGUSR1, lambda *_: (s[0].shutdown(0), time.sleep(1),"
 		 " s[0].listen(5)))\n"
 		 "ready()\n"
 		 "while True:\n"

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/clean.h"
+#include "common/clean.h"
 
 /* On the heap, without a NUL, so that the sanitizer sees each byte read too far. */
 static void check(const char *text, size_t n, const char *expected)

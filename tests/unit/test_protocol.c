@@ -39,6 +39,7 @@ static void assert_same_spec(const struct launch_spec *a, const struct launch_sp
 	assert_int_equal(a->n_groups, b->n_groups);
 	assert_memory_equal(a->groups, b->groups, sizeof(a->groups));
 	assert_int_equal(a->set_ids, b->set_ids);
+	assert_true(process_settings_equal(&a->process, &b->process));
 	assert_int_equal(!a->cgroup, !b->cgroup);
 	if (a->cgroup)
 		assert_string_equal(a->cgroup, b->cgroup);
@@ -88,6 +89,38 @@ static void test_protocol_spec_round_trip_is_lossless(void **state)
 	spec.environment = (char *[]){NULL};
 	spec.service = LONGEST_NAME;
 	assert_spec_survives(&spec);
+}
+
+static void test_protocol_spec_process_settings_survive_one_by_one(void **state)
+{
+	struct launch_spec spec = full_spec();
+	struct process_settings *process = &spec.process;
+
+	(void)state;
+	process_settings_init(process);
+	assert_spec_survives(&spec);
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
+		process->limits[i] = (struct process_limit){true, (uint64_t)i, UINT64_MAX - 1};
+		assert_spec_survives(&spec);
+	}
+	process->umask = 0;
+	assert_spec_survives(&spec);
+	process->umask = 0777;
+	assert_spec_survives(&spec);
+	process->nice_set = process->oom_score_adjust_set = true;
+	assert_spec_survives(&spec);
+	process->nice = 19;
+	process->oom_score_adjust = 1000;
+	assert_spec_survives(&spec);
+	process->capabilities_set = true;
+	assert_spec_survives(&spec);
+	process->no_new_privileges = true;
+	assert_spec_survives(&spec);
+	for (int output = 0; output < _OUTPUT_COUNT; output++) {
+		process->output[0] = (enum process_output)output;
+		process->output_path[0] = output == OUTPUT_FILE ? (char *)"/journal" : NULL;
+		assert_spec_survives(&spec);
+	}
 }
 
 static void test_protocol_spec_any_byte_survives(void **state)
@@ -458,6 +491,7 @@ static void test_protocol_names_are_different_and_known(void **state)
 			assert_string_not_equal(agent_state_name((enum agent_state)i),
 						agent_state_name((enum agent_state)j));
 	assert_string_equal(order_type_name(ORDER_RELEASE), "release");
+	assert_string_equal(order_type_name(ORDER_REOPEN), "reopen");
 	assert_string_equal(report_type_name(REPORT_SOCKETS), "sockets");
 	assert_string_equal(socket_mode_name(SOCKETS_AUTO), "auto");
 	assert_string_equal(socket_mode_name(SOCKETS_INHERIT), "inherit");
@@ -479,6 +513,7 @@ static void test_protocol_spec_done_can_be_called_again(void **state)
 	encoded_spec(&text, &length);
 	assert_int_equal(launch_spec_decode(text, length, &spec, NULL), 0);
 	launch_spec_done(&spec);
+	assert_null(spec.process.output_path[1]);
 	launch_spec_done(&spec);
 	launch_spec_done(NULL);
 	free(text);
@@ -488,6 +523,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_protocol_spec_round_trip_is_lossless),
+		cmocka_unit_test(test_protocol_spec_process_settings_survive_one_by_one),
 		cmocka_unit_test(test_protocol_spec_any_byte_survives),
 		cmocka_unit_test(test_protocol_spec_only_raw_bytes_are_hex),
 		cmocka_unit_test(test_protocol_order_round_trip_is_lossless),

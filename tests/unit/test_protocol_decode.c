@@ -326,6 +326,139 @@ static void test_protocol_spec_bad_values_are_named(void **state)
 	free(text);
 }
 
+/* ---- process settings ----------------------------------------------------------------------- */
+
+/* What is missing or wrong is named, together with the object that it is in. */
+static void test_protocol_process_bad_values_are_named(void **state)
+{
+	static const struct {
+		const char *key, *value, *reason; /* NULL: accepted */
+	} cases[] = {
+		{"umask", "0", NULL},
+		{"umask", "511", NULL},
+		{"umask", "512", "\"umask\" is not a number from 0 to 511"},
+		{"umask", "-1", "\"umask\" is not a number"},
+		{"umask", "'022'", "\"umask\" is not a number"},
+		{"umask", NULL, "\"umask\" is missing"},
+		{"no_new_privileges", "1", "\"no_new_privileges\" is neither"},
+		{"no_new_privileges", NULL, "\"no_new_privileges\" is missing"},
+		{"nice", "-20", NULL},
+		{"nice", "19", NULL},
+		{"nice", "-21", "\"nice\" is not a number from -20 to 19"},
+		{"nice", "20", "\"nice\" is not a number"},
+		{"nice", "null", "\"nice\" is not a number"},
+		{"nice", "1.0", "\"nice\" is not a number"},
+		{"oom_score_adjust", "-1000", NULL},
+		{"oom_score_adjust", "1000", NULL},
+		{"oom_score_adjust", "-1001", "\"oom_score_adjust\" is not a number"},
+		{"oom_score_adjust", "1001", "\"oom_score_adjust\" is not a number"},
+		{"oom_score_adjust", "''", "\"oom_score_adjust\" is not a number"},
+		{"capabilities", "'0'", NULL},
+		{"capabilities", "'18446744073709551615'", NULL},
+		{"capabilities", "'18446744073709551616'", "\"capabilities\" is too large"},
+		{"capabilities", "0", "\"capabilities\" is not a number in a string"},
+		{"capabilities", "null", "\"capabilities\" is not a number in a string"},
+		{"capabilities", "'CAP_CHOWN'", "\"capabilities\" is not a number in a string"},
+		{"stdout", "'journal'", NULL},
+		{"stdout", "'/a'", NULL},
+		{"stdout", "{'hex':'2fff'}", NULL},
+		{"stdout", "'a'", "\"stdout\" is neither"},
+		{"stdout", "''", "\"stdout\" is neither"},
+		{"stdout", "{'hex':'ff'}", "\"stdout\" is neither"},
+		{"stdout", "null", "\"stdout\" is not a string"},
+		{"stdout", NULL, "\"stdout\" is missing"},
+		{"stderr", "'Journal'", "\"stderr\" is neither"},
+		{"stderr", "1", "\"stderr\" is not a string"},
+		{"stderr", NULL, "\"stderr\" is missing"},
+		{"limits", "{'nofile':{'soft':'1','hard':'1'}}", NULL},
+		{"limits", "{'nofile':{'soft':'0','hard':'18446744073709551615'}}", NULL},
+		{"limits", "{'nofile':{'soft':'2','hard':'1'}}", "\"nofile\": \"soft\" is larger"},
+		{"limits", "{'nofile':{'soft':'1'}}", "\"nofile\": \"hard\""},
+		{"limits", "{'nofile':{'hard':'1'}}", "\"nofile\": \"soft\""},
+		{"limits", "{'nofile':{'soft':1,'hard':'1'}}", "\"nofile\": \"soft\""},
+		{"limits", "{'nofile':'1'}", "\"limits\": \"nofile\""},
+		{"limits", "{'files':{'soft':'1','hard':'1'}}", "\"files\" is no limit"},
+		{"limits", "{'':{'soft':'1','hard':'1'}}", "\"\" is no limit"},
+		{"limits", "[]", "\"limits\" is missing or not an object"},
+		{"limits", NULL, "\"limits\" is missing or not an object"},
+		{"unknown", "[null]", NULL},
+	};
+	size_t length;
+	char *text;
+
+	(void)state;
+	encoded_spec(&text, &length);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		json_t *json = loaded(text, length);
+		json_t *process = json_object_get(json, "process");
+		char value[256] = "null";
+		struct error err;
+		int r;
+
+		if (cases[i].value)
+			snprintf(value, sizeof(value), "%s", cases[i].value);
+		for (char *c = value; *c; c++)
+			*c = *c == '\'' ? '"' : *c;
+		json_object_set_new(process, cases[i].key,
+				    json_loads(value, JSON_DECODE_ANY, NULL));
+		if (!cases[i].value)
+			json_object_del(process, cases[i].key);
+		r = decode_json(try_spec, json, &err);
+		if ((r == 0) != !cases[i].reason)
+			fail_msg("%s = %s: %d %s", cases[i].key, value, r, err.text);
+		if (r < 0 && (!strstr(err.text, cases[i].reason) ||
+			      !strstr(err.text, "launch specification: \"process\": ")))
+			fail_msg("%s = %s: %s", cases[i].key, value, err.text);
+		json_decref(json);
+	}
+	free(text);
+}
+
+/* A specification that was written by an earlier batond. */
+static void test_protocol_spec_without_process_has_the_defaults(void **state)
+{
+	struct process_settings defaults;
+	struct launch_spec spec;
+	json_t *json;
+	size_t length;
+	char *text;
+
+	(void)state;
+	encoded_spec(&text, &length);
+	json = loaded(text, length);
+	free(text);
+	assert_int_equal(json_object_del(json, "process"), 0);
+	text = json_dumps(json, 0);
+	json_decref(json);
+	assert_int_equal(launch_spec_decode(text, strlen(text), &spec, NULL), 0);
+	free(text);
+	process_settings_init(&defaults);
+	assert_int_equal(spec.process.umask, 022);
+	assert_true(process_settings_equal(&spec.process, &defaults));
+	launch_spec_done(&spec);
+}
+
+static void test_protocol_process_what_is_not_set_stays_so(void **state)
+{
+	struct launch_spec spec = full_spec(), back;
+	size_t length;
+	json_t *json;
+	char *text;
+
+	(void)state;
+	process_settings_init(&spec.process);
+	assert_int_equal(launch_spec_encode(&spec, &text, &length), 0);
+	json = loaded(text, length);
+	/* umask, no_new_privileges, limits, stdout, stderr */
+	assert_int_equal(json_object_size(json_object_get(json, "process")), 5);
+	json_decref(json);
+	assert_int_equal(launch_spec_decode(text, length, &back, NULL), 0);
+	free(text);
+	assert_false(back.process.nice_set || back.process.capabilities_set ||
+		     back.process.oom_score_adjust_set || back.process.limits[RLIMIT_NOFILE].set);
+	launch_spec_done(&back);
+}
+
 #define SOCKET "{'cookie':'1','inode':'2','endpoint':0,'own':true,'address':':80'}"
 #define WITH(cookie, inode, address)                                                               \
 	"[{'cookie':" cookie ",'inode':" inode ",'endpoint':1,'own':false,'address':" address "}]"
@@ -576,6 +709,9 @@ int main(void)
 		cmocka_unit_test(test_protocol_message_numbers_out_of_range_are_named),
 		cmocka_unit_test(test_protocol_hello_numbers_out_of_range_are_named),
 		cmocka_unit_test(test_protocol_spec_bad_values_are_named),
+		cmocka_unit_test(test_protocol_process_bad_values_are_named),
+		cmocka_unit_test(test_protocol_spec_without_process_has_the_defaults),
+		cmocka_unit_test(test_protocol_process_what_is_not_set_stays_so),
 		cmocka_unit_test(test_protocol_hello_bad_values_are_named),
 		cmocka_unit_test(test_protocol_sockets_bad_values_are_named),
 		cmocka_unit_test(test_protocol_hello_of_first_version_is_understood),

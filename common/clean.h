@@ -13,6 +13,6 @@
 /*
  * Clean @n bytes in place and return how many are left (never more than @n; no NUL is added).
  * Newlines and tabs stay; carriage returns and control sequences (ECMA-48, "ESC [ ...", colours
- * for instance) go; other control characters become "?".
+ * for instance) go; other control characters, those of U+0080 to U+009F too, become "?".
  */
 size_t clean_text(char *text, size_t n);

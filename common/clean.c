@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "agent/clean.h"
+#include "common/clean.h"
 
 /* The length of the control sequence "ESC [ parameters final" at @s, or 0. */
 static size_t escape_length(const char *s, size_t n)
@@ -24,10 +24,15 @@ size_t clean_text(char *text, size_t n)
 			from += length;
 			continue;
 		}
-		if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+		if (c == 0xc2 && from + 1 < n && ((unsigned char)text[from + 1] & 0xe0) == 0x80) {
+			/* U+0080 to U+009F, in UTF-8 */
 			text[to++] = '?';
-		else
+			from++;
+		} else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+			text[to++] = '?';
+		} else {
 			text[to++] = (char)c;
+		}
 		if (c == '\r')
 			to--;
 		from++;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+#define FILE_MODE 0640
+
+struct output {
+	struct relay *relay;
+	const char *service;
+	const struct process_settings *settings;
+	int fds[_RELAY_STREAM_COUNT]; /* -1: not open, or the agent's own */
+	bool trouble_said[_RELAY_STREAM_COUNT];
+};
+
+static const char *const stream_names[] = {
+	[RELAY_STDOUT] = "stdout",
+	[RELAY_STDERR] = "stderr",
+};
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+/*
+ * O_NONBLOCK is for what is no regular file: a FIFO that nobody reads must not stop the agent
+ * (open(2) fails with ENXIO then).
+ */
+static int open_file(const char *path, int *ret_fd, struct error *err)
+{
+	cleanup_close int fd = -1;
+	mode_t mask = umask(0);
+
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+		  FILE_MODE);
+	umask(mask);
+	if (fd < 0)
+		return error_set(err, -errno, "%s", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_journal(const char *service, enum relay_stream which, int *ret_fd,
+			struct error *err)
+{
+	int priority = which == RELAY_STDERR ? LOG_ERR : LOG_INFO;
+	int fd = sd_journal_stream_fd(service, priority, true);
+
+	if (fd < 0)
+		return error_set(err, fd, "no journal can be reached here");
+	*ret_fd = fd;
+	return 0;
+}
+
+static int open_sink(const struct output *output, enum relay_stream which, int *ret_fd,
+		     struct error *err)
+{
+	int r = -EINVAL;
+
+	if (output->settings->output[which] == OUTPUT_FILE)
+		r = open_file(output->settings->output_path[which], ret_fd, err);
+	else
+		r = open_journal(output->service, which, ret_fd, err);
+	return r < 0 ? error_prefix(err, r, "%s", stream_names[which]) : 0;
+}
+
+/* The new one first: where it cannot be had, the old one stays. */
+static int replace_sink(struct output *output, enum relay_stream which, struct error *err)
+{
+	cleanup_close int fd = -1;
+	int r;
+
+	r = open_sink(output, which, &fd, err);
+	if (r == 0)
+		r = relay_redirect(output->relay, which, fd, err);
+	if (r < 0)
+		return r;
+	if (output->fds[which] >= 0)
+		close(output->fds[which]);
+	output->fds[which] = TAKE_FD(fd);
+	return 0;
+}
+
+int output_open(struct output *output, struct error *err)
+{
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
+		int r;
+
+		if (output->settings->output[k] == OUTPUT_THROUGH || output->fds[k] >= 0)
+			continue;
+		r = replace_sink(output, (enum relay_stream)k, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void output_reopen(struct output *output)
+{
+	struct error err;
+
+	/* What is in the pipes was written before: whole lines, where they were written whole. */
+	relay_drain(output->relay);
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
+		if (output->settings->output[k] != OUTPUT_FILE || output->fds[k] < 0)
+			continue;
+		if (replace_sink(output, (enum relay_stream)k, &err) < 0)
+			log_error("reopen: %s; the old file stays in use", err.text);
+	}
+}
+
+/* ---- trouble -------------------------------------------------------------------------------- */
+
+static const char *sink_name(const struct output *output, enum relay_stream which)
+{
+	switch (output->settings->output[which]) {
+	case OUTPUT_FILE:
+		return output->settings->output_path[which];
+	case OUTPUT_JOURNAL:
+		return "the journal";
+	default:
+		return "the agent's own";
+	}
+}
+
+/* It does not come back by itself: a journal's socket, a FIFO, a file of a file server. */
+static bool is_broken(int error)
+{
+	return error != 0 && error != ENOSPC && error != EDQUOT && error != EFBIG;
+}
+
+static void on_stuck(enum relay_stream which, int error, void *userdata)
+{
+	struct output *output = userdata;
+	const char *name = sink_name(output, which);
+
+	if (!error)
+		log_info("%s: %s: is written to again", stream_names[which], name);
+	else if (!output->trouble_said[which])
+		log_error("%s: %s: %s; output waits, and what is more than %d KiB is lost",
+			  stream_names[which], name, strerror(error), RELAY_PENDING_MAX / 1024);
+	output->trouble_said[which] = error != 0;
+	if (output->fds[which] >= 0 && is_broken(error))
+		(void)replace_sink(output, which, NULL);
+}
+
+/* ---- making and ending ---------------------------------------------------------------------- */
+
+int output_new(struct relay *relay, const char *service, const struct process_settings *settings,
+	       struct output **ret, struct error *err)
+{
+	struct output *output = calloc(1, sizeof(*output));
+
+	if (!output)
+		return error_set(err, -ENOMEM, "output");
+	output->relay = relay;
+	output->service = service;
+	output->settings = settings;
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+		output->fds[k] = -1;
+	relay_watch_stuck(relay, on_stuck, output);
+	*ret = output;
+	return 0;
+}
+
+void output_free(struct output *output)
+{
+	if (!output)
+		return;
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+		if (output->fds[k] >= 0)
+			close(output->fds[k]);
+	free(output);
+}
