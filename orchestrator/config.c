@@ -3,39 +3,14 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "orchestrator/config_internal.h"
 #include "orchestrator/file.h"
-#include "orchestrator/vector.h"
 
 /* ---- objects -------------------------------------------------------------------------------- */
-
-void service_config_done(struct service_config *service)
-{
-	free(service->name);
-	vector_free(service->command);
-	free(service->user);
-	free(service->group);
-	free(service->home);
-	free(service->shell);
-	free(service->directory);
-	vector_free(service->environment);
-	free(service->environment_file);
-	free(service->health.path);
-	free(service->health.host);
-}
-
-void service_config_free(struct service_config *service)
-{
-	if (!service)
-		return;
-	service_config_done(service);
-	free(service);
-}
 
 void config_free(struct config *config)
 {
@@ -55,88 +30,6 @@ const struct service_config *config_find(const struct config *config, const char
 		if (strcmp(config->services[i].name, name) == 0)
 			return &config->services[i];
 	return NULL;
-}
-
-/* Each string of a service, so that none can be forgotten where they are copied. */
-static const size_t texts[] = {
-	offsetof(struct service_config, name),
-	offsetof(struct service_config, user),
-	offsetof(struct service_config, group),
-	offsetof(struct service_config, home),
-	offsetof(struct service_config, shell),
-	offsetof(struct service_config, directory),
-	offsetof(struct service_config, environment_file),
-	offsetof(struct service_config, health.path),
-	offsetof(struct service_config, health.host),
-};
-
-#define N_TEXTS (sizeof(texts) / sizeof(texts[0]))
-
-static char **text_at(const struct service_config *service, size_t i)
-{
-	return (char **)((char *)service + texts[i]);
-}
-
-struct service_config *service_config_copy(const struct service_config *service)
-{
-	cleanup(service_config_free) struct service_config *copy = calloc(1, sizeof(*copy));
-
-	if (!copy)
-		return NULL;
-	*copy = *service;
-	copy->command = NULL;
-	copy->environment = NULL;
-	for (size_t i = 0; i < N_TEXTS; i++)
-		*text_at(copy, i) = NULL;
-	for (size_t i = 0; i < N_TEXTS; i++) {
-		const char *text = *text_at(service, i);
-
-		if (!text)
-			continue;
-		*text_at(copy, i) = strdup(text);
-		if (!*text_at(copy, i))
-			return NULL;
-	}
-	if (vector_copy(service->command, &copy->command) < 0 ||
-	    vector_copy(service->environment, &copy->environment) < 0)
-		return NULL;
-	return TAKE_PTR(copy);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool same_listen(const struct service_config *a, const struct service_config *b)
-{
-	if (a->n_listen != b->n_listen || a->mode != b->mode || a->backlog != b->backlog ||
-	    a->nonblocking != b->nonblocking)
-		return false;
-	/* Also in the same order: it is the order in which the sockets are passed. */
-	for (size_t i = 0; i < a->n_listen; i++)
-		if (!address_equal(&a->listen[i], &b->listen[i]))
-			return false;
-	return true;
-}
-
-static bool same_account(const struct service_config *a, const struct service_config *b)
-{
-	return a->set_ids == b->set_ids && a->uid == b->uid && a->gid == b->gid &&
-	       a->n_groups == b->n_groups &&
-	       memcmp(a->groups, b->groups, a->n_groups * sizeof(a->groups[0])) == 0 &&
-	       same_text(a->user, b->user) && same_text(a->group, b->group) &&
-	       same_text(a->home, b->home) && same_text(a->shell, b->shell);
-}
-
-bool service_config_same_release(const struct service_config *a, const struct service_config *b)
-{
-	return same_text(a->name, b->name) && vector_equal(a->command, b->command) &&
-	       same_listen(a, b) && a->instances == b->instances && same_account(a, b) &&
-	       same_text(a->directory, b->directory) &&
-	       vector_equal(a->environment, b->environment) &&
-	       same_text(a->environment_file, b->environment_file) &&
-	       a->environment_inherit == b->environment_inherit;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

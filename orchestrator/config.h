@@ -23,7 +23,9 @@
 #include "common/address.h"
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/process_settings.h"
 #include "common/protocol.h"
+#include "orchestrator/rollout.h"
 
 #define CONFIG_FILE_MAX      (1024 * 1024)
 #define CONFIG_SERVICES_MAX  256
@@ -32,6 +34,13 @@
 #define CONFIG_STATUSES_MAX  8
 #define CONFIG_GROUPS_MAX    64
 #define CONFIG_MISTAKES_MAX  64
+#define CONFIG_GATES_MAX     8
+#define CONFIG_WATCH_MAX     16
+
+/* An HTTP status, or a range of them, that counts as good. */
+struct status_range {
+	uint16_t first, last;
+};
 
 enum health_kind {
 	HEALTH_CONNECT, /* default: the server (not only the kernel) accepts a connection */
@@ -43,9 +52,7 @@ struct health_config {
 	enum health_kind kind;
 	char *path; /* HTTP: "/healthz" */
 	char *host; /* HTTP: Host header; NULL: the address */
-	struct {
-		uint16_t first, last;
-	} statuses[CONFIG_STATUSES_MAX]; /* HTTP: accepted; default 200-299 */
+	struct status_range statuses[CONFIG_STATUSES_MAX]; /* HTTP: accepted; default 200-299 */
 	size_t n_statuses;
 	uint64_t interval_ms;      /* "1s" */
 	uint64_t timeout_ms;       /* "2s", of one probe */
@@ -54,9 +61,63 @@ struct health_config {
 	uint64_t start_timeout_ms; /* "60s": a new generation healthy within, or rolled back */
 };
 
+/* "rollout"; the meaning of most of it is in rollout.h */
 struct rollout_config {
-	uint64_t bake_ms;           /* "0" */
+	enum rollout_strategy strategy;      /* "blue-green" */
+	uint32_t max_surge, max_unavailable; /* rolling: 1, 0 */
+	struct rollout_weight
+		steps[ROLLOUT_STEPS_MAX]; /* canary: [{"weight": 10, "hold": "1m"}, ...] */
+	size_t n_steps;                   /* a last one of 100 is added where missing */
+	uint64_t promote_timeout_ms;      /* "24h": then what waits is rolled back */
+	uint64_t bake_ms;                 /* "0" */
 	uint64_t settle_timeout_ms; /* "2s": how long the old one may take to empty its queue */
+};
+
+/* One of "gates": a question that is asked before a rollout goes on (gates.h). */
+struct gate_config {
+	char *name;  /* what messages call it; default: the program's name, or the URL */
+	unsigned at; /* ["shift", "step", "leave"]: enum rollout_gate; default: all */
+	char **exec; /* ["/path", ...]: exit status 0 goes on, 1 rolls back, 2 pauses */
+	char *http;  /* or "http://host/path": its status decides */
+	struct status_range statuses[CONFIG_STATUSES_MAX]; /* "status"; default 200-299 */
+	size_t n_statuses;
+	uint64_t timeout_ms; /* "30s": then it counts as refused */
+	/*
+	 * "min_connections", 1: fewer connections to the new generation than that since it was
+	 * shifted to are inconclusive ("step" and "leave").
+	 */
+	uint32_t min_connections;
+};
+
+/* Commands of the operator's, run on the way (command.h). */
+enum hook_point {
+	HOOK_BEFORE_START, /* where it fails, nothing is started */
+	HOOK_AFTER_SHIFT,
+	HOOK_AFTER_DRAIN,
+	HOOK_ON_ROLLBACK,
+	HOOK_ON_FAILURE,
+	_HOOK_COUNT,
+};
+
+/* "hooks": {"before_start": ["/path", "argument"], "timeout": "30s"} */
+struct hooks_config {
+	char **command[_HOOK_COUNT]; /* NULL: none */
+	uint64_t timeout_ms;         /* of each: "30s" */
+};
+
+/* "restart": how what has crashed or turned unhealthy is started again. */
+struct restart_config {
+	uint32_t max;       /* 5 in */
+	uint64_t window_ms; /* "1m" */
+	uint64_t delay_ms; /* "100ms" before the first, doubled for each further one, up to 50 times
+			    */
+};
+
+/* "resources": limits of each instance's cgroup; 0: none. */
+struct resources_config {
+	uint64_t memory_max; /* bytes: "512M" or a number */
+	uint32_t cpu_max;    /* percent of one CPU: "150%" */
+	uint32_t pids_max;
 };
 
 enum drain_wait {
@@ -76,8 +137,12 @@ struct drain_config {
 	enum drain_wait wait;
 	/* Connections without a byte in either direction for so long are not waited for. 0: all */
 	uint64_t idle_timeout_ms;
-	int signal;                /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
-	uint64_t timeout_ms;       /* "30s" */
+	int signal;                   /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
+	uint64_t timeout_ms;          /* "30s": of a generation that is replaced */
+	uint64_t shutdown_timeout_ms; /* of one that is stopped; default: timeout */
+	bool force; /* false; true: at the deadline what is left is closed by a reset (SOCK_DESTROY)
+		     */
+	uint32_t generations_max;  /* 4: generations alive at once, the one that serves included */
 	uint64_t kill_timeout_ms;  /* "5s" */
 	uint64_t leave_timeout_ms; /* "1s": then listening sockets are shut down */
 };
@@ -115,6 +180,7 @@ struct service_config {
 	bool set_ids;
 	uid_t uid;
 	gid_t gid;
+	char **supplementary_groups; /* names, NULL-terminated; NULL: none besides the user's own */
 	gid_t groups[CONFIG_GROUPS_MAX];
 	size_t n_groups;
 	char *home, *shell; /* of the user */
@@ -124,8 +190,17 @@ struct service_config {
 	char *environment_file;   /* NULL: none */
 	bool environment_inherit; /* start from the daemon's environment ("baton run") */
 
+	struct process_settings process; /* "limits", "umask", "nice", "no_new_privileges", ... */
+	struct resources_config resources;
+
 	struct health_config health;
 	struct rollout_config rollout;
+	struct gate_config gates[CONFIG_GATES_MAX]; /* asked in this order */
+	size_t n_gates;
+	struct hooks_config hooks;
+	struct restart_config restart;
+	char **watch; /* paths whose change begins a rollout (watch.h); NULL-terminated; NULL: none
+		       */
 	struct drain_config drain;
 };
 
@@ -166,10 +241,17 @@ void service_config_free(struct service_config *service);
 DEFINE_CLEANUP(struct service_config *, service_config_free);
 
 /*
+ * Give @config the policies of @from by which it is to come and go: rollout, gates, hooks and
+ * drain. Not health: which answers are good is the release's. -ENOMEM, and @config is as it was.
+ */
+int service_config_take_policies(struct service_config *config, const struct service_config *from);
+
+/*
  * Would no rollout be needed to go from @a to @b? What is compared is what a generation is made of:
- * name, command, listen, mode, backlog, nonblocking, instances, user, group, directory and the
- * environment with its file. Not compared are policies, which count as soon as they are known:
- * health, rollout, drain, hold, drift. Nor are steering and sticky: they belong to the open
+ * name, command, listen, mode, backlog, nonblocking, user, group, directory, process, resources and
+ * the environment with its file. Not compared are policies, which count as soon as they are known:
+ * health, rollout, gates, hooks, restart, watch, drain, hold, drift. Nor are instances, which are
+ * scaled. Nor are steering and sticky: they belong to the open
  * endpoints, and no rollout changes those; who reloads must look at them by itself.
  */
 bool service_config_same_release(const struct service_config *a, const struct service_config *b);

@@ -19,37 +19,10 @@ static int read_command(struct config_reading *reading, const char *path, json_t
 			const struct config_key *key, void *object)
 {
 	struct config_draft *draft = object;
-	size_t before = reading->mistakes->total;
-	char item_path[CONFIG_JSON_PATH_MAX];
-	const json_t *item;
-	size_t i;
+	int r = config_read_command(reading, path, value, key, object);
 
-	(void)key;
-	if (!json_is_array(value))
-		config_wrong_type(reading, path, "an array of strings", value);
-	else if (!json_array_size(value))
-		config_mistake(reading, path, "is empty: the program to run is missing");
-	else if (json_array_size(value) > CONFIG_ARGUMENTS_MAX)
-		config_mistake(reading, path, "more than %d arguments", CONFIG_ARGUMENTS_MAX);
-	json_array_foreach (value, i, item) {
-		char *text;
-
-		config_path_index(path, i, item_path);
-		if (i >= CONFIG_ARGUMENTS_MAX)
-			break;
-		if (!json_is_string(item)) {
-			config_wrong_type(reading, item_path, "a string", item);
-			continue;
-		}
-		if (i == 0 && !json_string_length(item))
-			config_mistake(reading, item_path,
-				       "is empty: the program to run is missing");
-		text = strdup(json_string_value(item));
-		if (!text || vector_append(&draft->service.command, text) < 0)
-			return -ENOMEM;
-	}
-	draft->command_bad = reading->mistakes->total > before;
-	return 0;
+	draft->command_bad = !draft->service.command;
+	return r;
 }
 
 static int read_environment(struct config_reading *reading, const char *path, json_t *value,
@@ -162,52 +135,78 @@ static int read_listen(struct config_reading *reading, const char *path, json_t 
 
 /* ---- services ------------------------------------------------------------------------------- */
 
+static int read_instances(struct config_reading *reading, const char *path, json_t *value,
+			  const struct config_key *key, void *object)
+{
+	size_t before = reading->mistakes->total;
+	struct config_draft *draft = object;
+	int r = config_read_count(reading, path, value, key, object);
+
+	draft->instances_bad = reading->mistakes->total > before;
+	return r;
+}
+
 static const struct config_word modes[] = {
-	{"auto", SOCKETS_AUTO, NULL},
-	{"inherit", SOCKETS_INHERIT, NULL},
-	{"native", SOCKETS_NATIVE, NULL},
-	{"transparent", SOCKETS_TRANSPARENT, NULL},
-	{NULL, 0, NULL},
+	{"auto", SOCKETS_AUTO},
+	{"inherit", SOCKETS_INHERIT},
+	{"native", SOCKETS_NATIVE},
+	{"transparent", SOCKETS_TRANSPARENT},
+	{NULL, 0},
 };
 
 static const struct config_word tiers[] = {
-	{"auto", STEERING_AUTO, NULL},
-	{"ebpf", STEERING_EBPF, NULL},
-	{"cbpf", STEERING_CBPF, NULL},
-	{"hash", STEERING_HASH, NULL},
-	{NULL, 0, NULL},
+	{"auto", STEERING_AUTO},
+	{"ebpf", STEERING_EBPF},
+	{"cbpf", STEERING_CBPF},
+	{"hash", STEERING_HASH},
+	{NULL, 0},
 };
 
 static const struct config_word drifts[] = {
-	{"repair", DRIFT_REPAIR, NULL},
-	{"report", DRIFT_REPORT, NULL},
-	{NULL, 0, NULL},
+	{"repair", DRIFT_REPAIR},
+	{"report", DRIFT_REPORT},
+	{NULL, 0},
 };
 
 /* clang-format off */
 static const struct config_key service_keys[] = {
-	{.name = "command", .read = read_command, .required = true},
+	{.name = "command", .read = read_command, DRAFT(service.command), .required = true},
 	{.name = "listen", .read = read_listen, .required = true},
 	{.name = "mode", .read = config_read_word, .words = modes, DRAFT(service.mode)},
 	{.name = "steering", .read = config_read_word, .words = tiers, DRAFT(service.steering)},
 	{.name = "sticky", .read = config_read_bool, DRAFT(service.sticky)},
 	{.name = "hold", .read = config_read_duration, DRAFT(service.hold_ms), .max = HOLD_MAX_MS},
 	{.name = "drift", .read = config_read_word, .words = drifts, DRAFT(service.drift)},
-	{.name = "instances", .read = config_read_count, DRAFT(service.instances),
+	{.name = "instances", .read = read_instances, DRAFT(service.instances),
 	 .min = 1, .max = CONFIG_INSTANCES_MAX},
 	{.name = "backlog", .read = config_read_count,
 	 DRAFT(service.backlog), .min = 1, .max = 65535},
 	{.name = "nonblocking", .read = config_read_bool, DRAFT(service.nonblocking)},
 	{.name = "user", .read = config_read_text, DRAFT(service.user)},
 	{.name = "group", .read = config_read_text, DRAFT(service.group)},
+	{.name = "supplementary_groups", .read = config_read_supplementary_groups},
 	{.name = "directory", .read = read_directory, DRAFT(service.directory)},
 	{.name = "environment", .read = read_environment},
 	{.name = "environment_inherit", .read = config_read_bool,
 	 DRAFT(service.environment_inherit)},
 	{.name = "environment_file", .read = read_environment_file,
 	 DRAFT(service.environment_file)},
+	{.name = "limits", .read = config_read_limits},
+	{.name = "umask", .read = config_read_umask},
+	{.name = "nice", .read = config_read_nice},
+	{.name = "no_new_privileges", .read = config_read_bool,
+	 DRAFT(service.process.no_new_privileges)},
+	{.name = "capabilities", .read = config_read_capabilities},
+	{.name = "oom_score_adj", .read = config_read_oom_score_adjust},
+	{.name = "stdout", .read = config_read_stdout},
+	{.name = "stderr", .read = config_read_stderr},
+	{.name = "resources", .read = config_read_resources},
 	{.name = "health", .read = config_read_health},
 	{.name = "rollout", .read = config_read_rollout},
+	{.name = "gates", .read = config_read_gates},
+	{.name = "hooks", .read = config_read_hooks},
+	{.name = "restart", .read = config_read_restart},
+	{.name = "watch", .read = config_read_watch},
 	{.name = "drain", .read = config_read_drain},
 };
 /* clang-format on */
@@ -219,6 +218,7 @@ _Static_assert(sizeof(((struct service_config *)NULL)->backlog) == sizeof(uint32
 _Static_assert(sizeof(enum socket_mode) == sizeof(unsigned), "mode");
 _Static_assert(sizeof(enum steering_choice) == sizeof(unsigned), "steering");
 _Static_assert(sizeof(enum drift_choice) == sizeof(unsigned), "drift");
+_Static_assert(sizeof(enum rollout_strategy) == sizeof(unsigned), "rollout.strategy");
 _Static_assert(sizeof(enum drain_wait) == sizeof(unsigned), "drain.wait");
 
 struct config_draft *config_draft_new(const char *name, const char *source)
@@ -237,12 +237,20 @@ struct config_draft *config_draft_new(const char *name, const char *source)
 			   .healthy = 2,
 			   .unhealthy = 3,
 			   .start_timeout_ms = CONFIG_MINUTE_MS},
-		.rollout = {.settle_timeout_ms = 2 * CONFIG_SECOND_MS},
+		.rollout = {.strategy = ROLLOUT_BLUE_GREEN,
+			    .max_surge = 1,
+			    .promote_timeout_ms = CONFIG_DAY_MS,
+			    .settle_timeout_ms = 2 * CONFIG_SECOND_MS},
+		.hooks = {.timeout_ms = 30 * CONFIG_SECOND_MS},
+		.restart = {.max = 5, .window_ms = CONFIG_MINUTE_MS, .delay_ms = 100},
 		.drain = {.signal = SIGTERM,
 			  .timeout_ms = 30 * CONFIG_SECOND_MS,
+			  .shutdown_timeout_ms = 30 * CONFIG_SECOND_MS,
+			  .generations_max = 4,
 			  .kill_timeout_ms = 5 * CONFIG_SECOND_MS,
 			  .leave_timeout_ms = CONFIG_SECOND_MS},
 	};
+	process_settings_init(&draft->service.process);
 	if (!draft->source || !draft->service.name ||
 	    vector_copy(NULL, &draft->service.environment) < 0)
 		return NULL;

@@ -1,178 +1,161 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/config_internal.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define HTTP_PATH_MAX 1024
-#define HTTP_HOST_MAX 255
+#include "orchestrator/vector.h"
 
-/* ---- health --------------------------------------------------------------------------------- */
+#define SURGE_MAX         16
+#define RESTARTS_MAX      64
+#define GENERATIONS_LEAST 2
+#define GENERATIONS_MOST  8
+#define WEIGHT_FULL       100
 
-/* Nothing that could end a line of a request or hide in it. */
-static bool is_plain(const char *text)
+_Static_assert(SURGE_MAX >= CONFIG_INSTANCES_MAX, "all instances at once");
+
+/* ---- rollout -------------------------------------------------------------------------------- */
+
+static const struct config_word strategies[] = {
+	{"blue-green", ROLLOUT_BLUE_GREEN},
+	{"rolling", ROLLOUT_ROLLING},
+	{"canary", ROLLOUT_CANARY},
+	{NULL, 0},
+};
+
+const char *config_strategy_name(enum rollout_strategy strategy)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text <= ' ' || *text == 0x7f)
-			return false;
-	return true;
+	return config_word_of(strategies, strategy);
 }
 
-static int read_http(struct config_reading *reading, const char *path, json_t *value,
-		     const struct config_key *key, void *object)
+/* A step is compared with the one before where both were understood; 0: there is none. */
+static int read_step(struct config_reading *reading, const char *path, json_t *value,
+		     uint32_t weight_before, struct rollout_weight *step)
 {
-	const struct config_draft *draft = object;
-	int r = config_read_text(reading, path, value, key, object);
-	const char *text = draft->service.health.path;
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "weight", .read = config_read_count,
+		 .offset = offsetof(struct rollout_weight, weight),
+		 .min = 1, .max = WEIGHT_FULL, .required = true},
+		{.name = "hold", .read = config_read_duration,
+		 .offset = offsetof(struct rollout_weight, hold_ms), .max = 7 * CONFIG_DAY_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+	bool hold = json_object_get(value, "hold") != NULL;
+	char key_path[CONFIG_JSON_PATH_MAX];
+	int r = config_read_object(reading, path, value, &table, step);
 
-	if (r < 0 || !text)
+	if (r < 0 || !step->weight)
 		return r;
-	if (text[0] != '/')
-		config_mistake(reading, path,
-			       "\"%s\" does not start with \"/\" (it is a path: \"/healthz\")",
-			       text);
-	else if (!is_plain(text))
-		config_mistake(reading, path,
-			       "\"%s\" has a blank or control character in it; write it as %%20",
-			       text);
-	else if (strlen(text) > HTTP_PATH_MAX)
-		config_mistake(reading, path, "longer than %d bytes", HTTP_PATH_MAX);
+	step->manual = !hold && step->weight < WEIGHT_FULL;
+	if (step->weight <= weight_before) {
+		config_path(path, "weight", key_path);
+		config_mistake(reading, key_path,
+			       "%u is not more than the %u of the step before: weights must grow",
+			       step->weight, weight_before);
+	} else if (step->weight == WEIGHT_FULL && hold) {
+		config_path(path, "hold", key_path);
+		config_mistake(reading, key_path,
+			       "is not for the step of 100: leave it out, and use \"bake\" of "
+			       "\"rollout\" to keep the old generation ready after it");
+	}
 	return 0;
 }
 
-static int read_host(struct config_reading *reading, const char *path, json_t *value,
-		     const struct config_key *key, void *object)
+static int read_steps(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
 {
-	const struct config_draft *draft = object;
-	int r = config_read_text(reading, path, value, key, object);
-	const char *text = draft->service.health.host;
-
-	if (r < 0 || !text)
-		return r;
-	if (!is_plain(text) || strchr(text, '/'))
-		config_mistake(reading, path, "\"%s\" is not a host name", text);
-	else if (strlen(text) > HTTP_HOST_MAX)
-		config_mistake(reading, path, "longer than %d bytes", HTTP_HOST_MAX);
-	return 0;
-}
-
-/* "200" or "200-399": three digits each, nothing else. */
-static bool parse_statuses(const char *text, unsigned *ret_first, unsigned *ret_last)
-{
-	unsigned first, last;
-	int n = 0;
-
-	if (strspn(text, "0123456789-") != strlen(text) || text[0] == '-')
-		return false;
-	if (sscanf(text, "%3u%n", &first, &n) == 1 && n == 3 && !text[3])
-		last = first;
-	else if (sscanf(text, "%3u-%3u%n", &first, &last, &n) != 2 || n != 7 || text[7])
-		return false;
-	*ret_first = first;
-	*ret_last = last;
-	return true;
-}
-
-static void read_status_item(struct config_reading *reading, const char *path, json_t *value,
-			     struct health_config *health)
-{
-	unsigned first = 0, last = 0;
-	bool good;
-
-	if (json_is_integer(value)) {
-		json_int_t number = json_integer_value(value);
-
-		good = number >= 100 && number <= 599;
-		first = last = good ? (unsigned)number : 0;
-	} else if (json_is_string(value)) {
-		good = parse_statuses(json_string_value(value), &first, &last) && first >= 100 &&
-		       last <= 599 && first <= last;
-	} else {
-		config_wrong_type(reading, path, "a status such as 200 or \"200-399\"", value);
-		return;
-	}
-	if (!good) {
-		config_mistake(reading, path,
-			       "not an HTTP status (expected 100 to 599, or a range: \"200-399\")");
-		return;
-	}
-	health->statuses[health->n_statuses].first = (uint16_t)first;
-	health->statuses[health->n_statuses].last = (uint16_t)last;
-	health->n_statuses++;
-}
-
-static int read_status(struct config_reading *reading, const char *path, json_t *value,
-		       const struct config_key *key, void *object)
-{
-	struct config_draft *draft = object;
+	struct rollout_config *rollout = &((struct config_draft *)object)->service.rollout;
+	size_t n = json_array_size(value), before = reading->mistakes->total;
 	char item_path[CONFIG_JSON_PATH_MAX];
+	uint32_t weight = 0;
 	json_t *item;
 	size_t i;
 
 	(void)key;
-	if (!json_is_array(value)) {
-		read_status_item(reading, path, value, &draft->service.health);
-	} else if (!json_array_size(value)) {
-		config_mistake(reading, path, "is empty: no answer would be good");
-	} else if (json_array_size(value) > CONFIG_STATUSES_MAX) {
-		config_mistake(reading, path, "more than %d entries", CONFIG_STATUSES_MAX);
-	} else {
-		json_array_foreach (value, i, item) {
-			config_path_index(path, i, item_path);
-			read_status_item(reading, item_path, item, &draft->service.health);
-		}
+	if (!json_is_array(value))
+		config_wrong_type(reading, path, "an array of steps such as {\"weight\": 10}",
+				  value);
+	else if (!n)
+		config_mistake(reading, path, "is empty: at least one step is needed");
+	else if (n > ROLLOUT_STEPS_MAX)
+		config_mistake(reading, path, "more than %d steps", ROLLOUT_STEPS_MAX);
+	if (reading->mistakes->total > before)
+		return 0;
+	json_array_foreach (value, i, item) {
+		int r;
+
+		config_path_index(path, i, item_path);
+		r = read_step(reading, item_path, item, weight, &rollout->steps[i]);
+		if (r < 0)
+			return r;
+		weight = rollout->steps[i].weight;
 	}
+	rollout->n_steps = n;
+	if (reading->mistakes->total > before || weight == WEIGHT_FULL)
+		return 0;
+	if (n == ROLLOUT_STEPS_MAX)
+		config_mistake(reading, path,
+			       "more than %d steps before the one of 100, which comes last",
+			       ROLLOUT_STEPS_MAX - 1);
+	else
+		rollout->steps[rollout->n_steps++].weight = WEIGHT_FULL;
 	return 0;
 }
 
-int config_read_health(struct config_reading *reading, const char *path, json_t *value,
-		       const struct config_key *key, void *object)
+/* A key that another strategy would not look at. */
+static void check_belongs(struct config_reading *reading, const char *path, const json_t *value,
+			  const char *name, enum rollout_strategy to,
+			  enum rollout_strategy strategy)
 {
-	/* clang-format off */
-	static const struct config_key keys[] = {
-		{.name = "http", .read = read_http, DRAFT(service.health.path)},
-		{.name = "host", .read = read_host, DRAFT(service.health.host)},
-		{.name = "status", .read = read_status},
-		{.name = "interval", .read = config_read_duration,
-		 DRAFT(service.health.interval_ms),
-		 .min = 10, .max = CONFIG_HOUR_MS},
-		{.name = "timeout", .read = config_read_duration, DRAFT(service.health.timeout_ms),
-		 .min = 1, .max = CONFIG_HOUR_MS},
-		{.name = "healthy", .read = config_read_count, DRAFT(service.health.healthy),
-		 .min = 1, .max = 1000},
-		{.name = "unhealthy", .read = config_read_count, DRAFT(service.health.unhealthy),
-		 .min = 1, .max = 1000},
-		{.name = "start_timeout", .read = config_read_duration,
-		 DRAFT(service.health.start_timeout_ms), .min = 1, .max = CONFIG_DAY_MS},
-		{.name = "notify", .read = config_read_bool, DRAFT(notify)},
-	};
-	/* clang-format on */
-	static const struct config_table table = CONFIG_TABLE(keys);
-	size_t before = reading->mistakes->total;
-	int r;
+	char key_path[CONFIG_JSON_PATH_MAX];
 
-	(void)key;
-	r = config_read_object(reading, path, value, &table, object);
-	/* What contradicts a value that was not understood would only confuse. */
-	if (r == 0 && reading->mistakes->total == before)
-		config_check_health(reading, path, object);
-	return r;
+	if (strategy == to || !json_object_get(value, name))
+		return;
+	config_path(path, name, key_path);
+	config_mistake(reading, key_path,
+		       "is for \"strategy\" \"%s\", but this one is \"%s\": leave one of them out",
+		       config_strategy_name(to), config_strategy_name(strategy));
 }
 
-/* ---- rollout, drain ------------------------------------------------------------------------- */
+static void check_rollout(struct config_reading *reading, const char *path, const json_t *value,
+			  const struct rollout_config *rollout)
+{
+	enum rollout_strategy strategy = rollout->strategy;
+	char key_path[CONFIG_JSON_PATH_MAX];
+
+	check_belongs(reading, path, value, "steps", ROLLOUT_CANARY, strategy);
+	check_belongs(reading, path, value, "max_surge", ROLLOUT_ROLLING, strategy);
+	check_belongs(reading, path, value, "max_unavailable", ROLLOUT_ROLLING, strategy);
+	if (strategy == ROLLOUT_CANARY && !rollout->n_steps) {
+		config_path(path, "steps", key_path);
+		config_mistake(
+			reading, key_path,
+			"missing: a canary needs them ([{\"weight\": 10, \"hold\": \"5m\"}])");
+	}
+	if (strategy == ROLLOUT_ROLLING && !rollout->max_surge && !rollout->max_unavailable)
+		config_mistake(reading, path,
+			       "\"max_surge\" and \"max_unavailable\" are both 0: no instance "
+			       "could be added, none taken away");
+}
 
 int config_read_rollout(struct config_reading *reading, const char *path, json_t *value,
 			const struct config_key *key, void *object)
 {
-	static const struct config_word strategies[] = {
-		{"blue-green", 0, NULL},
-		{"canary", 0, "blue-green"},
-		{"rolling", 0, "blue-green"},
-		{NULL, 0, NULL},
-	};
 	/* clang-format off */
 	static const struct config_key keys[] = {
-		{.name = "strategy", .read = config_read_ignored_word, .words = strategies},
+		{.name = "strategy", .read = config_read_word, .words = strategies,
+		 DRAFT(service.rollout.strategy)},
+		{.name = "max_surge", .read = config_read_count,
+		 DRAFT(service.rollout.max_surge), .max = SURGE_MAX},
+		{.name = "max_unavailable", .read = config_read_count,
+		 DRAFT(service.rollout.max_unavailable), .max = SURGE_MAX},
+		{.name = "steps", .read = read_steps},
+		{.name = "promote_timeout", .read = config_read_duration,
+		 DRAFT(service.rollout.promote_timeout_ms), .min = 1, .max = 30 * CONFIG_DAY_MS},
 		{.name = "bake", .read = config_read_duration, DRAFT(service.rollout.bake_ms),
 		 .max = 7 * CONFIG_DAY_MS},
 		{.name = "settle_timeout", .read = config_read_duration,
@@ -180,10 +163,19 @@ int config_read_rollout(struct config_reading *reading, const char *path, json_t
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);
+	size_t before = reading->mistakes->total;
+	struct config_draft *draft = object;
+	int r;
 
 	(void)key;
-	return config_read_object(reading, path, value, &table, object);
+	r = config_read_object(reading, path, value, &table, object);
+	if (r == 0 && reading->mistakes->total == before)
+		check_rollout(reading, path, value, &draft->service.rollout);
+	draft->rollout_bad = reading->mistakes->total > before;
+	return r;
 }
+
+/* ---- drain ---------------------------------------------------------------------------------- */
 
 static int read_signal(struct config_reading *reading, const char *path, json_t *value,
 		       const struct config_key *key, void *object)
@@ -217,9 +209,9 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 		      const struct config_key *key, void *object)
 {
 	static const struct config_word waits[] = {
-		{"exit", DRAIN_WAIT_EXIT, NULL},
-		{"connections", DRAIN_WAIT_CONNECTIONS, NULL},
-		{NULL, 0, NULL},
+		{"exit", DRAIN_WAIT_EXIT},
+		{"connections", DRAIN_WAIT_CONNECTIONS},
+		{NULL, 0},
 	};
 	/* clang-format off */
 	static const struct config_key keys[] = {
@@ -230,6 +222,12 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 		{.name = "signal", .read = read_signal},
 		{.name = "timeout", .read = config_read_duration, DRAFT(service.drain.timeout_ms),
 		 .max = 30 * CONFIG_DAY_MS},
+		{.name = "shutdown_timeout", .read = config_read_duration,
+		 DRAFT(service.drain.shutdown_timeout_ms), .max = 30 * CONFIG_DAY_MS},
+		{.name = "force", .read = config_read_bool, DRAFT(service.drain.force)},
+		{.name = "generations_max", .read = config_read_count,
+		 DRAFT(service.drain.generations_max),
+		 .min = GENERATIONS_LEAST, .max = GENERATIONS_MOST},
 		{.name = "kill_timeout", .read = config_read_duration,
 		 DRAFT(service.drain.kill_timeout_ms), .max = CONFIG_DAY_MS},
 		{.name = "leave_timeout", .read = config_read_duration,
@@ -237,12 +235,14 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);
-	const struct config_draft *draft = object;
+	struct config_draft *draft = object;
 	char signal_path[CONFIG_JSON_PATH_MAX];
 	int r;
 
 	(void)key;
 	r = config_read_object(reading, path, value, &table, object);
+	if (!json_object_get(value, "shutdown_timeout"))
+		draft->service.drain.shutdown_timeout_ms = draft->service.drain.timeout_ms;
 	if (r < 0 || !draft->drain_signal_given || draft->service.drain.wait == DRAIN_WAIT_EXIT)
 		return r;
 	config_path(path, "signal", signal_path);
@@ -250,4 +250,51 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 		       "is not sent where \"wait\" is \"connections\": leave it out, or set "
 		       "\"wait\" to \"exit\"");
 	return 0;
+}
+
+/* ---- restart, watch ------------------------------------------------------------------------- */
+
+int config_read_restart(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "max", .read = config_read_count, DRAFT(service.restart.max),
+		 .max = RESTARTS_MAX},
+		{.name = "window", .read = config_read_duration,
+		 DRAFT(service.restart.window_ms), .min = 1, .max = CONFIG_DAY_MS},
+		{.name = "delay", .read = config_read_duration, DRAFT(service.restart.delay_ms),
+		 .max = CONFIG_HOUR_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+
+	(void)key;
+	return config_read_object(reading, path, value, &table, object);
+}
+
+static int read_watched(struct config_reading *reading, const char *path, const char *text,
+			void *object)
+{
+	struct config_draft *draft = object;
+	char *copy;
+
+	if (text[0] != '/') {
+		config_mistake(reading, path, "\"%s\" does not start with \"/\"", text);
+		return 0;
+	}
+	if (strlen(text) >= PATH_MAX) {
+		config_mistake(reading, path, "longer than %d bytes", PATH_MAX - 1);
+		return 0;
+	}
+	copy = strdup(text);
+	return copy ? vector_append(&draft->service.watch, copy) : -ENOMEM;
+}
+
+int config_read_watch(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
+{
+	(void)key;
+	return config_read_strings(reading, path, value, CONFIG_ONE_OR_MORE, CONFIG_WATCH_MAX,
+				   read_watched, object);
 }

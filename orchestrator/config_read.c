@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/duration.h"
+#include "orchestrator/vector.h"
 
 /* A name that is longer is not compared with the known ones. */
 #define NAME_COMPARED_MAX 32
@@ -63,6 +64,29 @@ void config_wrong_type(struct config_reading *reading, const char *path, const c
 		       const json_t *value)
 {
 	config_mistake(reading, path, "expected %s, not %s", expected, type_name(value));
+}
+
+bool config_is_plain(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text <= ' ' || *text == 0x7f)
+			return false;
+	return true;
+}
+
+bool config_parse_digits(const char *text, size_t length, uint64_t max, uint64_t *ret)
+{
+	uint64_t number = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		unsigned digit = (unsigned)(text[i] - '0');
+
+		if (digit > 9 || number > (max - digit) / 10)
+			return false;
+		number = number * 10 + digit;
+	}
+	*ret = number;
+	return length > 0;
 }
 
 /* ---- objects -------------------------------------------------------------------------------- */
@@ -127,7 +151,7 @@ static void unknown_key(struct config_reading *reading, const char *path, const 
 			const struct config_table *table)
 {
 	const char *meant = nearest(table, name);
-	char known[512] = "";
+	char known[768] = "";
 	size_t n = 0;
 
 	if (meant) {
@@ -283,64 +307,145 @@ int config_read_duration(struct config_reading *reading, const char *path, json_
 	return 0;
 }
 
-/* "a", "b" or "c": those that are not refused. */
+/* "a", "b" or "c" */
 static void list_words(const struct config_word *words, char *ret, size_t size)
 {
 	size_t n = 0, left = 0;
 
 	ret[0] = '\0';
-	for (const struct config_word *word = words; word->word; word++)
-		left += !word->instead;
-	for (const struct config_word *word = words; word->word && n < size; word++) {
+	while (words[left].word)
+		left++;
+	for (; words->word && n < size; words++) {
 		const char *after = left > 2 ? ", " : left == 2 ? " or " : "";
 
-		if (word->instead)
-			continue;
-		n += (size_t)snprintf(ret + n, size - n, "\"%s\"%s", word->word, after);
+		n += (size_t)snprintf(ret + n, size - n, "\"%s\"%s", words->word, after);
 		left--;
 	}
 }
 
-/* NULL, and a mistake, where @value is none of the words. */
-static const struct config_word *find_word(struct config_reading *reading, const char *path,
-					   json_t *value, const struct config_word *words)
+const struct config_word *config_find_word(struct config_reading *reading, const char *path,
+					   const char *text, const struct config_word *words)
 {
-	const char *text = json_string_value(value);
 	char accepted[128];
 
-	if (!text) {
-		config_wrong_type(reading, path, "a string", value);
-		return NULL;
-	}
-	for (const struct config_word *word = words; word->word; word++) {
-		if (strcmp(word->word, text) != 0)
-			continue;
-		if (!word->instead)
+	for (const struct config_word *word = words; word->word; word++)
+		if (strcmp(word->word, text) == 0)
 			return word;
-		config_mistake(reading, path, "\"%s\" is not supported in this version; use \"%s\"",
-			       text, word->instead);
-		return NULL;
-	}
 	list_words(words, accepted, sizeof(accepted));
 	config_mistake(reading, path, "\"%s\" is unknown (expected %s)", text, accepted);
 	return NULL;
 }
 
+const char *config_word_of(const struct config_word *words, unsigned value)
+{
+	while (words->word && words->value != value)
+		words++;
+	return words->word;
+}
+
 int config_read_word(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	const struct config_word *word = find_word(reading, path, value, key->words);
+	const char *text = json_string_value(value);
+	const struct config_word *word;
 
+	if (!text) {
+		config_wrong_type(reading, path, "a string", value);
+		return 0;
+	}
+	word = config_find_word(reading, path, text, key->words);
 	/* What gcc takes for an enum without negative values. */
 	if (word)
 		*(unsigned *)field(key, object) = word->value;
 	return 0;
 }
 
-int config_read_ignored_word(struct config_reading *reading, const char *path, json_t *value,
-			     const struct config_key *key, void *object)
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+static int read_string(struct config_reading *reading, const char *path, const json_t *value,
+		       config_string_reader *each, void *object)
 {
-	(void)object;
-	(void)find_word(reading, path, value, key->words);
+	if (!json_is_string(value))
+		config_wrong_type(reading, path, "a string", value);
+	else if (!json_string_length(value))
+		config_mistake(reading, path, "is empty");
+	else
+		return each(reading, path, json_string_value(value), object);
 	return 0;
+}
+
+int config_read_strings(struct config_reading *reading, const char *path, json_t *value,
+			enum config_strings form, size_t max, config_string_reader *each,
+			void *object)
+{
+	char item_path[CONFIG_JSON_PATH_MAX];
+	const json_t *item;
+	size_t i;
+	int r = 0;
+
+	if (form == CONFIG_ONE_OR_MORE && json_is_string(value))
+		return read_string(reading, path, value, each, object);
+	if (!json_is_array(value)) {
+		config_wrong_type(reading, path,
+				  form == CONFIG_ONE_OR_MORE ? "a string or an array of strings"
+							     : "an array of strings",
+				  value);
+		return 0;
+	}
+	if (json_array_size(value) > max) {
+		config_mistake(reading, path, "more than %zu entries", max);
+		return 0;
+	}
+	json_array_foreach (value, i, item) {
+		config_path_index(path, i, item_path);
+		if (r == 0)
+			r = read_string(reading, item_path, item, each, object);
+	}
+	return r;
+}
+
+/* One mistake for each argument that is none; @ret may have only some of them then. */
+static int read_arguments(struct config_reading *reading, const char *path, const json_t *value,
+			  char ***ret)
+{
+	char item_path[CONFIG_JSON_PATH_MAX];
+	const json_t *item;
+	size_t i;
+
+	if (!json_is_array(value))
+		config_wrong_type(reading, path, "an array of strings", value);
+	else if (!json_array_size(value))
+		config_mistake(reading, path, "is empty: the program to run is missing");
+	else if (json_array_size(value) > CONFIG_ARGUMENTS_MAX)
+		config_mistake(reading, path, "more than %d arguments", CONFIG_ARGUMENTS_MAX);
+	json_array_foreach (value, i, item) {
+		char *text;
+
+		config_path_index(path, i, item_path);
+		if (i >= CONFIG_ARGUMENTS_MAX)
+			break;
+		if (!json_is_string(item)) {
+			config_wrong_type(reading, item_path, "a string", item);
+			continue;
+		}
+		if (i == 0 && !json_string_length(item))
+			config_mistake(reading, item_path,
+				       "is empty: the program to run is missing");
+		text = strdup(json_string_value(item));
+		if (!text || vector_append(ret, text) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int config_read_command(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	cleanup(vector_free) char **command = NULL;
+	size_t before = reading->mistakes->total;
+	int r = read_arguments(reading, path, value, &command);
+
+	if (r == 0 && reading->mistakes->total == before)
+		*(char ***)field(key, object) = TAKE_PTR(command);
+	return r;
 }

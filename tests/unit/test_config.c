@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is read, copied and compared. */
+/* What is read. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,12 +51,41 @@ static void test_config_minimal_gets_defaults(void **state)
 	assert_int_equal(s->health.healthy, 2);
 	assert_int_equal(s->health.unhealthy, 3);
 	assert_int_equal(s->health.start_timeout_ms, 60000);
+	assert_null(s->supplementary_groups);
+	for (size_t i = 0; i < PROCESS_LIMITS_MAX; i++)
+		assert_false(s->process.limits[i].set);
+	assert_int_equal(s->process.umask, 022);
+	assert_false(s->process.nice_set);
+	assert_false(s->process.no_new_privileges);
+	assert_false(s->process.capabilities_set);
+	assert_false(s->process.oom_score_adjust_set);
+	assert_int_equal(s->process.output[0], OUTPUT_THROUGH);
+	assert_int_equal(s->process.output[1], OUTPUT_THROUGH);
+	assert_int_equal(s->resources.memory_max, 0);
+	assert_int_equal(s->resources.cpu_max, 0);
+	assert_int_equal(s->resources.pids_max, 0);
+	assert_int_equal(s->rollout.strategy, ROLLOUT_BLUE_GREEN);
+	assert_int_equal(s->rollout.max_surge, 1);
+	assert_int_equal(s->rollout.max_unavailable, 0);
+	assert_int_equal(s->rollout.n_steps, 0);
+	assert_int_equal(s->rollout.promote_timeout_ms, 24 * 3600 * 1000);
 	assert_int_equal(s->rollout.bake_ms, 0);
 	assert_int_equal(s->rollout.settle_timeout_ms, 2000);
+	assert_int_equal(s->n_gates, 0);
+	for (size_t i = 0; i < _HOOK_COUNT; i++)
+		assert_null(s->hooks.command[i]);
+	assert_int_equal(s->hooks.timeout_ms, 30000);
+	assert_int_equal(s->restart.max, 5);
+	assert_int_equal(s->restart.window_ms, 60000);
+	assert_int_equal(s->restart.delay_ms, 100);
+	assert_null(s->watch);
 	assert_int_equal(s->drain.wait, DRAIN_WAIT_EXIT);
 	assert_int_equal(s->drain.idle_timeout_ms, 0);
 	assert_int_equal(s->drain.signal, SIGTERM);
 	assert_int_equal(s->drain.timeout_ms, 30000);
+	assert_int_equal(s->drain.shutdown_timeout_ms, 30000);
+	assert_false(s->drain.force);
+	assert_int_equal(s->drain.generations_max, 4);
 	assert_int_equal(s->drain.kill_timeout_ms, 5000);
 	assert_int_equal(s->drain.leave_timeout_ms, 1000);
 }
@@ -173,6 +202,11 @@ static void test_config_words_are_read(void **state)
 		CASE("\"steering\":\"hash\"", steering, STEERING_HASH),
 		CASE("\"drift\":\"repair\"", drift, DRIFT_REPAIR),
 		CASE("\"drift\":\"report\"", drift, DRIFT_REPORT),
+		CASE("\"rollout\":{\"strategy\":\"blue-green\"}", rollout.strategy,
+		     ROLLOUT_BLUE_GREEN),
+		CASE("\"rollout\":{\"strategy\":\"rolling\"}", rollout.strategy, ROLLOUT_ROLLING),
+		CASE("\"rollout\":{\"strategy\":\"canary\",\"steps\":[{\"weight\":1}]}",
+		     rollout.strategy, ROLLOUT_CANARY),
 		CASE("\"drain\":{\"wait\":\"exit\"}", drain.wait, DRAIN_WAIT_EXIT),
 		CASE("\"drain\":{\"wait\":\"connections\"}", drain.wait, DRAIN_WAIT_CONNECTIONS),
 #undef CASE
@@ -240,94 +274,7 @@ static void test_config_without_services_is_accepted(void **state)
 	assert_null(config_find(config, "web"));
 }
 
-/* ---- copies and comparison ------------------------------------------------------------------ */
-
-static struct service_config *load_service(const char *json)
-{
-	cleanup(config_free) struct config *config = load_good(json);
-	struct service_config *copy = service_config_copy(&config->services[0]);
-
-	assert_non_null(copy);
-	return copy;
-}
-
-static void test_config_copy_outlives_the_original(void **state)
-{
-	cleanup(service_config_free) struct service_config *copy =
-		load_service(SERVICE(",\"environment\":{\"A\":\"1\"},\"directory\":\"/\","
-				     "\"mode\":\"native\",\"hold\":\"1.5s\","
-				     "\"drain\":{\"idle_timeout\":\"7s\"},"
-				     "\"health\":{\"http\":\"/h\",\"host\":\"x\"}"));
-
-	(void)state;
-	assert_string_equal(copy->name, "web");
-	assert_string_equal(copy->command[0], "/bin/true");
-	assert_string_equal(copy->environment[0], "A=1");
-	assert_string_equal(copy->directory, "/");
-	assert_string_equal(copy->health.path, "/h");
-	assert_string_equal(copy->health.host, "x");
-	assert_int_equal(copy->mode, SOCKETS_NATIVE);
-	assert_int_equal(copy->hold_ms, 1500);
-	assert_int_equal(copy->drain.idle_timeout_ms, 7000);
-	assert_null(copy->user);
-	assert_int_equal(copy->n_listen, 1);
-}
-
-static void test_config_same_release_ignores_policies_only(void **state)
-{
-	static const char *const same[] = {
-		SERVICE(",\"health\":{\"http\":\"/\",\"interval\":\"5s\"}"),
-		SERVICE(",\"drain\":{\"signal\":\"QUIT\",\"timeout\":\"1s\"}"),
-		SERVICE(",\"drain\":{\"wait\":\"connections\",\"idle_timeout\":\"1s\"}"),
-		SERVICE(",\"rollout\":{\"bake\":\"1s\"}"),
-		SERVICE(",\"hold\":\"1s\",\"drift\":\"report\""),
-		SERVICE(",\"environment\":{}"),
-		/* No rollout could change these. */
-		SERVICE(",\"steering\":\"ebpf\",\"sticky\":true"),
-	};
-	static const char *const different[] = {
-		SERVICE(",\"environment\":{\"A\":\"1\"}"),
-		SERVICE(",\"environment_inherit\":true"),
-		SERVICE(",\"environment_file\":\"/dev/null\""),
-		SERVICE(",\"directory\":\"/\""),
-		SERVICE(",\"instances\":2"),
-		SERVICE(",\"backlog\":2"),
-		SERVICE(",\"nonblocking\":true"),
-		SERVICE(",\"mode\":\"inherit\""),
-		"{\"services\":{\"web\":{\"command\":[\"/bin/true\",\"x\"],\"listen\":\"127.0.0.1:8080\"}}}",
-		"{\"services\":{\"web\":{\"command\":[\"/bin/true\"],\"listen\":\"127.0.0.1:8081\"}}}",
-		"{\"services\":{\"web\":{\"command\":[\"/bin/true\"],\"listen\":[\"127.0.0.1:8080\",\":1\"]}}}",
-	};
-	cleanup(service_config_free) struct service_config *base = load_service(SERVICE(""));
-
-	(void)state;
-	assert_true(service_config_same_release(base, base));
-	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
-		cleanup(service_config_free) struct service_config *other = load_service(same[i]);
-
-		if (!service_config_same_release(base, other))
-			fail_msg("different: %s", same[i]);
-	}
-	for (size_t i = 0; i < sizeof(different) / sizeof(different[0]); i++) {
-		cleanup(service_config_free) struct service_config *other =
-			load_service(different[i]);
-
-		if (service_config_same_release(base, other) ||
-		    service_config_same_release(other, base))
-			fail_msg("same: %s", different[i]);
-	}
-}
-
-static void test_config_same_release_ignores_the_order_of_the_environment(void **state)
-{
-	cleanup(service_config_free) struct service_config *a =
-		load_service(SERVICE(",\"environment\":{\"A\":\"1\",\"B\":\"2\"}"));
-	cleanup(service_config_free) struct service_config *b =
-		load_service(SERVICE(",\"environment\":{\"B\":\"2\",\"A\":\"1\"}"));
-
-	(void)state;
-	assert_true(service_config_same_release(a, b));
-}
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static void test_config_signal_names_go_both_ways(void **state)
 {
@@ -368,7 +315,11 @@ static void test_config_json_without_memory_leaves_nothing_behind(void **state)
 		write_file("baton.json",
 			   "{\"services\":{\"web\":{\"command\":[\"/bin/true\"],"
 			   "\"listen\":\":8080\",\"environment\":{\"A\":\"1\",\"B\":\"2\"},"
-			   "\"health\":{\"http\":\"/\",\"status\":[200,204]}}}}",
+			   "\"health\":{\"http\":\"/\",\"status\":[200,204]},"
+			   "\"rollout\":{\"strategy\":\"canary\",\"steps\":[{\"weight\":1}]},"
+			   "\"gates\":[{\"exec\":[\"/bin/true\"],\"at\":\"step\"}],"
+			   "\"hooks\":{\"on_failure\":[\"true\",\"x\"]},\"watch\":[\"/a\",\"/b\"],"
+			   "\"limits\":{\"core\":\"0:0\"},\"stdout\":\"/dev/null\"}}}",
 			   0644);
 	json_malloc_t old_malloc;
 	json_free_t old_free;
@@ -406,9 +357,6 @@ int main(void)
 		TEST(test_config_harmless_combinations_are_accepted),
 		TEST(test_config_services_are_sorted_and_found),
 		TEST(test_config_without_services_is_accepted),
-		TEST(test_config_copy_outlives_the_original),
-		TEST(test_config_same_release_ignores_policies_only),
-		TEST(test_config_same_release_ignores_the_order_of_the_environment),
 		TEST(test_config_signal_names_go_both_ways),
 		TEST(test_config_json_without_memory_leaves_nothing_behind),
 	};

@@ -238,9 +238,9 @@ static const struct {
 	 "services.web.health: 3 checks every \"interval\" take 2m at least, but \"start_timeout\" "
 	 "is 2m"},
 	/* rollout, drain */
-	{SERVICE(",\"rollout\":{\"strategy\":\"canary\"}"),
-	 "services.web.rollout.strategy: \"canary\" is not supported in this version; use "
-	 "\"blue-green\""},
+	{SERVICE(",\"rollout\":{\"strategy\":\"red-black\"}"),
+	 "services.web.rollout.strategy: \"red-black\" is unknown (expected \"blue-green\", "
+	 "\"rolling\" or \"canary\")"},
 	{SERVICE(",\"rollout\":{\"bake\":\"8d\"}"),
 	 "services.web.rollout.bake: \"8d\" is too long (at most 7d)"},
 	{SERVICE(",\"drain\":{\"signal\":\"SIGKILL\"}"),
