@@ -41,17 +41,19 @@ LIB_ORCHESTRATOR := $(BUILD)/liborchestrator.a
 LIB_AGENT        := $(BUILD)/libagent.a
 LIB_CLI          := $(BUILD)/libcli.a
 LIB_BENCH        := $(BUILD)/libbench.a
+LIB_SIM          := $(BUILD)/libsim.a
 PROGRAMS := $(BUILD)/batond $(BUILD)/baton-agent $(BUILD)/baton
 EXTRAS   := $(BUILD)/bench/hammer $(BUILD)/bench/tiers $(BUILD)/examples/server $(BUILD)/examples/libbaton_server
 SKELETONS := $(patsubst ebpf/%.bpf.c,$(BUILD)/ebpf/%.skel.h,$(wildcard ebpf/*.bpf.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 
 LIBS_COMMON       := -ljansson
-LIBS_ORCHESTRATOR := -lsystemd -lbpf -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
+LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: all deps deps-servers check check-unit check-integration check-servers asan demo bench format info install clean compile_commands.json
+.PHONY: all deps deps-servers check check-unit check-integration check-servers asan simulate simulate-mutants model \
+	demo bench format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -106,6 +108,9 @@ $(LIB_ORCHESTRATOR): $(call library_of,orchestrator)
 $(LIB_AGENT): $(call library_of,agent)
 $(LIB_CLI): $(call library_of,cli)
 $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.o,$(call library_of,bench))
+
+# The machines themselves, without what is around them.
+$(LIB_SIM): $(call library_of,tests/sim) $(BUILD)/obj/orchestrator/rollout.o $(BUILD)/obj/agent/lifecycle.o
 
 $(BUILD)/%.a:
 	$(call say,AR,$@)
@@ -177,6 +182,20 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB_ORCHESTRATOR) $(LIB_AGE
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR) -lcmocka -lm
 
+$(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+# Its shell has the names of the real one's.
+$(BUILD)/tests/unit/test_simulate: $(BUILD)/obj/tests/unit/test_simulate.o $(LIB_SIM)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka
+
+# It is run.
+$(BUILD)/tests/unit/test_model: | $(BUILD)/tests/sim/simulate
+
 unit-tests: $(UNIT_TESTS)
 
 # Everything: unit tests with sanitizers, integration tests without and with them, real servers in
@@ -184,7 +203,7 @@ unit-tests: $(UNIT_TESTS)
 check:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 all
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run unit:build/asan integration:build integration:build/asan servers:build
+	$(Q)tests/run --jobs 2 unit:build/asan integration:build integration:build/asan servers:build
 
 check-unit:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests
@@ -200,6 +219,20 @@ check-servers: all
 asan:
 	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit-tests
 	$(Q)tests/run unit:build/asan integration:build/asan
+
+# Random worlds against the two state machines: make simulate STEPS=1000000 SEED=42
+STEPS ?= 10000000
+SEED  ?=
+simulate: $(BUILD)/tests/sim/simulate
+	$(Q)$< --steps $(STEPS) $(if $(SEED),--seed $(SEED))
+
+# Shows that the simulator finds bugs.
+simulate-mutants:
+	$(Q)CC="$(CC)" tests/sim/mutants $(BUILD)/mutants
+
+# Every state of the rollout's model.
+model: $(BUILD)/tests/sim/simulate
+	$(Q)tests/model/check $(BUILD)/model $<
 
 demo: all
 	$(Q)examples/demo $(BUILD)

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/processes.h"
 #include "orchestrator/vector.h"
 
 static void close_dir(DIR *dir)
@@ -217,9 +219,84 @@ struct release *adopt_release(const struct adopt_agent *agent)
 			release->inode = st.st_ino;
 			release->mtime_ms = (uint64_t)st.st_mtim.tv_sec * 1000 +
 					    (uint64_t)st.st_mtim.tv_nsec / 1000000;
+			release->size = (uint64_t)st.st_size;
 		}
+		release_identify(path, release);
 	}
 	return TAKE_PTR(release);
+}
+
+/* "SERVICE.GENERATION.INDEX" of this service; its agent is not among @found. */
+static bool is_orphan(const char *leaf, const char *service, const struct adopt_list *found)
+{
+	size_t n = strlen(service);
+	unsigned generation, index;
+	int length = 0;
+
+	if (strncmp(leaf, service, n) != 0 || leaf[n] != '.' ||
+	    sscanf(leaf + n, ".%u.%u%n", &generation, &index, &length) != 2 ||
+	    leaf[n + (size_t)length])
+		return false;
+	for (size_t k = 0; k < found->n; k++) {
+		const struct report *hello = &found->agents[k]->hello;
+
+		if (strcmp(hello->service, service) == 0 && hello->generation == generation &&
+		    hello->instance == index)
+			return false;
+	}
+	return true;
+}
+
+/* An agent that does not answer is alive all the same: adopt_find() removes the sockets of the
+ * others. */
+static bool has_socket(const struct context *context, const char *leaf)
+{
+	char path[PATHS_MAX + 256];
+
+	snprintf(path, sizeof(path), "%s/%s.sock", context->paths.agents_dir, leaf);
+	return access(path, F_OK) == 0;
+}
+
+static unsigned signal_all(const char *cgroup, int signal)
+{
+	struct processes *processes = NULL;
+	cleanup_free pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (processes_new(cgroup, 0, &processes) < 0)
+		return 0;
+	if (processes_list(processes, &pids, &n) < 0)
+		n = 0;
+	processes_free(processes);
+	for (size_t k = 0; k < n; k++)
+		kill(pids[k], signal);
+	return (unsigned)n;
+}
+
+unsigned adopt_drain_orphans(struct context *context, const struct service_config *service,
+			     const struct adopt_list *found)
+{
+	const struct dirent *entry;
+	unsigned n = 0;
+	DIR *dir;
+
+	dir = context->cgroup_base[0] ? opendir(context->cgroup_base) : NULL;
+	while (dir && (entry = readdir(dir))) {
+		char path[CGROUP_PATH_MAX + sizeof(entry->d_name) + 1];
+
+		if (!is_orphan(entry->d_name, service->name, found) ||
+		    has_socket(context, entry->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
+		if (cgroup_populated(path) != 1 || signal_all(path, service->drain.signal) == 0)
+			continue;
+		log_warning("%s: %s has lost its agent; it is told to drain", service->name,
+			    entry->d_name);
+		n++;
+	}
+	if (dir)
+		closedir(dir);
+	return n;
 }
 
 bool adopt_fits(const struct adopt_agent *agent, const struct service_config *config)

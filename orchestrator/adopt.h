@@ -49,6 +49,14 @@ int adopt_find(struct context *context, struct adopt_list *ret, struct error *er
  */
 int adopt_check_gone(struct context *context, const char *service, struct error *err);
 
+/*
+ * Servers of @service whose agents have died with the daemon: nobody can take them over, and nobody
+ * would ever end them. They are told to drain, and left to it; their listening sockets are in no
+ * table. Returns how many instances that are.
+ */
+unsigned adopt_drain_orphans(struct context *context, const struct service_config *service,
+			     const struct adopt_list *found);
+
 /* Frees what is in the list; agents whose link was not taken go on by themselves. */
 void adopt_list_done(struct adopt_list *list);
 

@@ -17,6 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "orchestrator/cgroup_control.h"
 #include "orchestrator/file.h"
 
 #define MOUNTINFO_MAX   (8 * 1024 * 1024)
@@ -102,6 +103,18 @@ static int own_cgroup(const char *cgroup, char ret[static CGROUP_PATH_MAX])
 	return -ENOENT;
 }
 
+/* No leaf of an instance is called so: those have dots. */
+#define OWN_LEAF "batond"
+
+/* What is the daemon's is beside the leaf that it is in itself, see cgroup_step_aside(). */
+static void leave_own_leaf(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash && slash != path && strcmp(slash + 1, OWN_LEAF) == 0)
+		*slash = '\0';
+}
+
 int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[static CGROUP_PATH_MAX],
 		  struct error *err)
 {
@@ -121,8 +134,10 @@ int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[stati
 		return error_set(err, -ENOENT, "cgroup: %s is outside the cgroup namespace", own);
 	while ((line = strsep(&rest, "\n"))) {
 		r = match_mount(line, own, ret_path);
-		if (r == 0)
+		if (r == 0) {
+			leave_own_leaf(ret_path);
 			return 0;
+		}
 		if (r != -ENOENT)
 			return error_set(err, r, "cgroup: %s", own);
 	}
@@ -192,23 +207,10 @@ int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROU
 	return 0;
 }
 
-/* Read a control file. 1, or 0 where the cgroup is gone: ENODEV while it is being removed. */
-static int read_control(const char *path, const char *file, char **ret)
-{
-	char full[CGROUP_PATH_MAX];
-	int r = join(path, file, full, NULL);
-
-	if (r == 0)
-		r = file_read(full, CGROUP_FILE_MAX, ret, NULL);
-	if (r == -ENOENT || r == -ENODEV)
-		return 0;
-	return r < 0 ? r : 1;
-}
-
 int cgroup_populated(const char *path)
 {
 	cleanup_free char *text = NULL;
-	int r = read_control(path, "cgroup.events", &text);
+	int r = cgroup_control_read(path, "cgroup.events", &text);
 
 	if (r <= 0)
 		return r;
@@ -246,26 +248,11 @@ int cgroup_wait_empty(const char *path, int timeout_ms)
 	return 0;
 }
 
-/* -ENOENT where there is no such file (or no such cgroup). */
-static int write_control(const char *path, const char *file, const char *text)
-{
-	char full[CGROUP_PATH_MAX];
-	cleanup_close int fd = -1;
-	int r = join(path, file, full, NULL);
-
-	if (r < 0)
-		return r;
-	fd = open(full, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
-}
-
 static int kill_members(const char *path)
 {
 	cleanup_free char *text = NULL;
 	char *at;
-	int r = read_control(path, "cgroup.procs", &text);
+	int r = cgroup_control_read(path, "cgroup.procs", &text);
 
 	if (r <= 0)
 		return r;
@@ -310,7 +297,7 @@ static int kill_one_by_one(const char *path)
 
 int cgroup_kill(const char *path)
 {
-	int r = write_control(path, "cgroup.kill", "1");
+	int r = cgroup_control_write(path, "cgroup.kill", "1");
 
 	if (r == -ENOENT)
 		return kill_one_by_one(path);
@@ -344,4 +331,47 @@ int cgroup_remove(const char *path)
 	if (r < 0)
 		return errno == ENOENT ? 0 : -errno;
 	return -r;
+}
+
+/* ---- stepping aside ------------------------------------------------------------------------- */
+
+/* "0" stands for whoever writes it. */
+static int enter(const char *path)
+{
+	return cgroup_control_write(path, "cgroup.procs", "0");
+}
+
+static int own_leaf(const char *base, char ret[static CGROUP_PATH_MAX])
+{
+	const char *slash = strrchr(base, '/');
+
+	if (!slash || (size_t)snprintf(ret, CGROUP_PATH_MAX, "%.*s/" OWN_LEAF, (int)(slash - base),
+				       base) >= CGROUP_PATH_MAX)
+		return -EINVAL;
+	return 0;
+}
+
+int cgroup_step_aside(const char *base, struct error *err)
+{
+	char path[CGROUP_PATH_MAX];
+	int r = own_leaf(base, path);
+
+	/* One of an earlier daemon may have agents in it: it is shared. */
+	if (r >= 0 && mkdir(path, 0755) < 0 && errno != EEXIST)
+		r = -errno;
+	if (r >= 0)
+		r = enter(path);
+	return r < 0 ? error_set(err, r, "%s", path) : 0;
+}
+
+int cgroup_step_back(const char *base)
+{
+	char path[CGROUP_PATH_MAX], above[CGROUP_PATH_MAX];
+	int r = own_leaf(base, path);
+
+	if (r < 0)
+		return r;
+	snprintf(above, sizeof(above), "%.*s", (int)(strrchr(path, '/') - path), path);
+	r = enter(above);
+	return r < 0 ? r : cgroup_remove(path);
 }

@@ -60,3 +60,27 @@ int cgroup_wait_empty(const char *path, int timeout_ms);
  * does not exist, -EINVAL where @path is no cgroup.
  */
 int cgroup_remove(const char *path);
+
+/*
+ * cgroup v2 switches controllers on only below a cgroup without processes of its own. So that
+ * cgroup_limit() can do so this process, and what it will start, goes into a leaf "batond" beside
+ * @base. And back, before @base is removed: 0, or a negative errno where the kernel does not allow
+ * it any more; then whoever has made the cgroup above (a service manager) must remove it all.
+ *
+ * cgroup_locate() and cgroup_base() take a last part "batond" of the own cgroup for that leaf: with
+ * DelegateSubgroup=batond systemd puts the daemon there from the beginning, which it must where
+ * agents outlive the daemon: it could not put the next one above them.
+ */
+int cgroup_step_aside(const char *base, struct error *err);
+int cgroup_step_back(const char *base);
+
+struct resources_config;
+
+/*
+ * Write the limits of @resources (config.h) to the leaf at @path, switching on the controllers that
+ * are needed in the folders from the mount down to its parent. -EOPNOTSUPP where cgroup v2 does not
+ * have a controller (a hybrid layout gives them to v1), with it and the key of the configuration
+ * named; -EBUSY where a folder above has processes of its own, which cgroup v2 does not allow, with
+ * a way out.
+ */
+int cgroup_limit(const char *path, const struct resources_config *resources, struct error *err);

@@ -2,228 +2,76 @@
 #include "orchestrator/release.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "orchestrator/account.h"
 #include "orchestrator/environment.h"
 #include "orchestrator/vector.h"
 
-/* What a service gets where nobody said otherwise; the same as systemd.exec(5) gives. */
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-/* ---- directory ------------------------------------------------------------------------------ */
-
-int release_directory(const struct service_config *service, char **ret, struct error *err)
+static uint64_t mtime_ms(const struct stat *st)
 {
-	const char *path = service->directory;
-	cleanup_free char *real = NULL;
-	struct stat st;
-
-	if (!path)
-		path = service->environment_inherit ? "." : "/";
-	real = realpath(path, NULL);
-	if (!real)
-		return error_set(err, -errno, "%s", path);
-	if (stat(real, &st) < 0)
-		return error_set(err, -errno, "%s", path);
-	if (!S_ISDIR(st.st_mode))
-		return error_set(err, -ENOTDIR, "%s", path);
-	*ret = TAKE_PTR(real);
-	return 0;
+	return (uint64_t)st->st_mtim.tv_sec * 1000 + (uint64_t)st->st_mtim.tv_nsec / 1000000;
 }
 
-/* ---- environment ---------------------------------------------------------------------------- */
+/* ---- the files that the command names ------------------------------------------------------- */
 
-/* Said to the daemon by whoever started it; a service that obeyed would act in its name. */
-static const char *const of_the_daemon[] = {
-	"FDSTORE",       "INVOCATION_ID",  "JOURNAL_STREAM",        "LISTEN_FDNAMES",
-	"LISTEN_FDS",    "LISTEN_PID",     "LISTEN_PIDFDID",        "MAINPID",
-	"MANAGERPID",    "NOTIFY_SOCKET",  "SYSTEMD_EXEC_PID",      "WATCHDOG_PID",
-	"WATCHDOG_USEC", "MANAGERPIDFDID", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE",
-};
-
-static bool is_of_the_daemon(const char *entry, size_t n)
+static bool is_known(const struct release *release, const char *path)
 {
-	for (size_t i = 0; i < sizeof(of_the_daemon) / sizeof(of_the_daemon[0]); i++)
-		if (strncmp(of_the_daemon[i], entry, n) == 0 && !of_the_daemon[i][n])
+	for (size_t i = 0; i < release->n_files; i++)
+		if (strcmp(release->files[i].path, path) == 0)
 			return true;
 	return false;
 }
 
-/* @entry is "NAME=value"; what is not is left out, as execve(2) lets anything through. */
-static int set_entry(char ***environment, const char *entry)
+/*
+ * Add what @name names, where that is a regular file. Anything else is no mistake: most arguments
+ * name nothing. 1 where it is one, 0, or -ENOMEM.
+ */
+static int add_file(struct release *release, const char *name)
 {
-	const char *equals = strchr(entry, '=');
-	cleanup_free char *name = NULL;
-
-	if (!equals || equals == entry)
-		return 0;
-	name = strndup(entry, (size_t)(equals - entry));
-	if (!name)
-		return -ENOMEM;
-	return environment_set(environment, name, equals + 1);
-}
-
-static int set_inherited(char ***environment)
-{
-	for (char **entry = environ; entry && *entry; entry++) {
-		int r = 0;
-
-		if (!is_of_the_daemon(*entry, strcspn(*entry, "=")))
-			r = set_entry(environment, *entry);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* As login(1) and systemd do. A user id without an entry (in a container, say) has no name. */
-static int set_user(char ***environment, const struct service_config *service)
-{
-	cleanup(account_free) struct account *account = NULL;
-	const char *name = service->user, *home = service->home, *shell = service->shell;
-	int r;
-
-	if (!name && account_by_uid(service->uid, &account) == 0) {
-		name = account->name;
-		home = home ? home : account->home;
-		shell = shell ? shell : account->shell;
-	}
-	r = environment_set(environment, "PATH", DEFAULT_PATH);
-	if (r == 0)
-		r = environment_set(environment, "HOME", home ? home : "/");
-	if (r == 0)
-		r = environment_set(environment, "SHELL", shell ? shell : "/bin/sh");
-	if (r == 0 && name)
-		r = environment_set(environment, "USER", name);
-	if (r == 0 && name)
-		r = environment_set(environment, "LOGNAME", name);
-	return r;
-}
-
-int release_environment(const struct service_config *service, char ***ret, struct error *err)
-{
-	cleanup(vector_free) char **environment = NULL;
-	int r;
-
-	r = service->environment_inherit ? set_inherited(&environment)
-					 : set_user(&environment, service);
-	if (r < 0)
-		return error_set(err, r, "environment");
-	if (service->environment_file) {
-		r = environment_add_file(&environment, service->environment_file, err);
-		if (r < 0)
-			return r;
-	}
-	for (char **entry = service->environment; entry && *entry; entry++) {
-		r = set_entry(&environment, *entry);
-		if (r < 0)
-			return error_set(err, r, "environment");
-	}
-	if (!environment) {
-		r = vector_copy(NULL, &environment);
-		if (r < 0)
-			return error_set(err, r, "environment");
-	}
-	environment_sort(environment);
-	*ret = TAKE_PTR(environment);
-	return 0;
-}
-
-/* ---- executable ----------------------------------------------------------------------------- */
-
-static int check_executable(const char *path)
-{
+	struct release_file *file = &release->files[release->n_files];
+	cleanup_free char *real = NULL;
+	char path[PATH_MAX];
 	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return -errno;
-	if (S_ISDIR(st.st_mode))
-		return -EISDIR;
-	if (!S_ISREG(st.st_mode))
-		return -EACCES;
-	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
-}
-
-static int join(const char *directory, const char *name, size_t n_name, char ret[static PATH_MAX])
-{
-	bool absolute = n_name > 0 && name[0] == '/';
 	int n;
 
-	n = snprintf(ret, PATH_MAX, "%s%s%.*s", absolute ? "" : directory, absolute ? "" : "/",
-		     (int)n_name, name);
-	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+	n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
+			   : snprintf(path, sizeof(path), "%s/%s", release->directory, name);
+	if (!name[0] || n >= (int)sizeof(path))
+		return 0;
+	errno = 0;
+	real = realpath(path, NULL);
+	if (!real)
+		return errno == ENOMEM ? -ENOMEM : 0;
+	if (stat(real, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (is_known(release, real) || release->n_files == RELEASE_FILES_MAX)
+		return 1;
+	*file = (struct release_file){
+		.path = TAKE_PTR(real),
+		.inode = st.st_ino,
+		.mtime_ms = mtime_ms(&st),
+		.size = (uint64_t)st.st_size,
+	};
+	release->n_files++;
+	return 1;
 }
 
-static int real_path(const char *path, char **ret, struct error *err)
+static int find_files(struct release *release)
 {
-	*ret = realpath(path, NULL);
-	return *ret ? 0 : error_set(err, -errno, "%s", path);
-}
+	for (char **argument = release->command + 1; *argument; argument++) {
+		const char *value = (*argument)[0] == '-' ? strchr(*argument, '=') : NULL;
+		int r = add_file(release, *argument);
 
-static int found_at(const char *name, const char *directory, char **ret, struct error *err)
-{
-	char path[PATH_MAX];
-	int r = join(directory, name, strlen(name), path);
-
-	if (r == 0)
-		r = check_executable(path);
-	if (r == -EACCES)
-		return error_text(err, r, "\"%s\": not an executable file", path);
-	if (r < 0)
-		return error_set(err, r, "\"%s\"", r == -ENAMETOOLONG ? name : path);
-	return real_path(path, ret, err);
-}
-
-/*
- * Like execvp(3), a file that may not be executed does not end the search, but is named where
- * nothing better comes.
- */
-static int search_path(const char *name, const char *directory, const char *search, char **ret,
-		       struct error *err)
-{
-	char folder[PATH_MAX], path[PATH_MAX], denied[PATH_MAX] = "";
-	const char *at = search;
-
-	for (;;) {
-		size_t n = strcspn(at, ":");
-		int r = join(directory, at, n, folder);
-
-		if (r == 0)
-			r = join(folder, name, strlen(name), path);
-		if (r == 0)
-			r = check_executable(path);
-		if (r == 0)
-			return real_path(path, ret, err);
-		if (r == -EACCES && !denied[0])
-			memcpy(denied, path, sizeof(denied));
-		if (!at[n])
-			break;
-		at += n + 1;
+		if (r == 0 && value)
+			r = add_file(release, value + 1);
+		if (r < 0)
+			return r;
 	}
-	if (denied[0])
-		return error_text(err, -EACCES, "\"%s\": %s is not an executable file", name,
-				  denied);
-	return error_text(err, -ENOENT, "\"%s\": no such program in the PATH of the service (%s)",
-			  name, search);
-}
-
-int release_executable(const char *name, const char *directory, char *const *environment,
-		       char **ret, struct error *err)
-{
-	const char *search = environment_get(environment, "PATH");
-
-	if (!name[0])
-		return error_text(err, -ENOENT, "the name of the program is empty");
-	if (strchr(name, '/'))
-		return found_at(name, directory, ret, err);
-	return search_path(name, directory, search ? search : DEFAULT_PATH, ret, err);
+	return 0;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------ */
@@ -235,13 +83,37 @@ static int describe_executable(struct release *release, struct error *err)
 	if (stat(release->executable, &st) < 0)
 		return error_set(err, -errno, "%s", release->executable);
 	release->inode = st.st_ino;
-	release->mtime_ms =
-		(uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000;
+	release->mtime_ms = mtime_ms(&st);
+	release->size = (uint64_t)st.st_size;
+	release_identify(release->executable, release);
+	return 0;
+}
+
+static int add_environment(char ***environment, char *const *more, struct error *err)
+{
+	for (; more && *more; more++) {
+		const char *equals = strchr(*more, '=');
+		cleanup_free char *name = NULL;
+		int r;
+
+		if (!equals)
+			return error_text(err, -EINVAL, "\"%s\": expected NAME=value", *more);
+		name = strndup(*more, (size_t)(equals - *more));
+		if (!name)
+			return error_set(err, -ENOMEM, "%s", *more);
+		r = environment_check_name(name, err);
+		if (r < 0)
+			return r;
+		r = environment_set(environment, name, equals + 1);
+		if (r < 0)
+			return error_set(err, r, "%s", name);
+	}
+	environment_sort(*environment);
 	return 0;
 }
 
 int release_resolve(const struct service_config *service, char *const *command,
-		    struct release **ret, struct error *err)
+		    char *const *environment, struct release **ret, struct error *err)
 {
 	cleanup(release_free) struct release *release = calloc(1, sizeof(*release));
 	int r;
@@ -259,6 +131,8 @@ int release_resolve(const struct service_config *service, char *const *command,
 	if (r < 0)
 		return error_prefix(err, r, "directory");
 	r = release_environment(service, &release->environment, err);
+	if (r == 0)
+		r = add_environment(&release->environment, environment, err);
 	if (r < 0)
 		return error_prefix(err, r, "environment");
 	r = release_executable(command[0], release->directory, release->environment,
@@ -268,16 +142,55 @@ int release_resolve(const struct service_config *service, char *const *command,
 	r = describe_executable(release, err);
 	if (r < 0)
 		return r;
+	r = find_files(release);
+	if (r < 0)
+		return error_set(err, r, "command");
 	*ret = TAKE_PTR(release);
 	return 0;
 }
 
+/* ---- comparing ------------------------------------------------------------------------------ */
+
 bool release_equal(const struct release *a, const struct release *b)
 {
-	return vector_equal(a->command, b->command) && strcmp(a->executable, b->executable) == 0 &&
-	       strcmp(a->directory, b->directory) == 0 &&
-	       vector_equal(a->environment, b->environment);
+	return vector_equal(a->command, b->command) && strcmp(a->directory, b->directory) == 0 &&
+	       vector_equal(a->environment, b->environment) &&
+	       strcmp(a->executable, b->executable) == 0;
 }
+
+/*
+ * Not by the build id: what is put into a program after it was linked (objcopy, patchelf, bundlers)
+ * does not change that.
+ */
+static bool same_contents(const struct release *a, const struct release *b)
+{
+	if (a->hash[0] && b->hash[0])
+		return strcmp(a->hash, b->hash) == 0;
+	return a->inode == b->inode && a->size == b->size && a->mtime_ms == b->mtime_ms;
+}
+
+static bool same_files(const struct release *a, const struct release *b)
+{
+	/* A full list may have left some out, and nobody knows how those are. */
+	if (a->n_files != b->n_files || a->n_files == RELEASE_FILES_MAX)
+		return false;
+	for (size_t i = 0; i < a->n_files; i++) {
+		const struct release_file *x = &a->files[i], *y = &b->files[i];
+
+		if (strcmp(x->path, y->path) != 0 || x->inode != y->inode || x->size != y->size ||
+		    x->mtime_ms != y->mtime_ms)
+			return false;
+	}
+	return true;
+}
+
+bool release_identical(const struct release *a, const struct release *b)
+{
+	/* By path as well: a script that starts what is beside it ($0) is the same everywhere. */
+	return release_equal(a, b) && same_contents(a, b) && same_files(a, b);
+}
+
+/* ---- copies --------------------------------------------------------------------------------- */
 
 struct release *release_copy(const struct release *release)
 {
@@ -288,6 +201,17 @@ struct release *release_copy(const struct release *release)
 		return NULL;
 	copy->inode = release->inode;
 	copy->mtime_ms = release->mtime_ms;
+	copy->size = release->size;
+	memcpy(copy->digest, release->digest, sizeof(copy->digest));
+	memcpy(copy->hash, release->hash, sizeof(copy->hash));
+	for (; copy->n_files < release->n_files; copy->n_files++) {
+		struct release_file *file = &copy->files[copy->n_files];
+
+		*file = release->files[copy->n_files];
+		file->path = strdup(file->path);
+		if (!file->path)
+			return NULL;
+	}
 	copy->executable = strdup(release->executable);
 	copy->directory = strdup(release->directory);
 	return copy->executable && copy->directory ? TAKE_PTR(copy) : NULL;
@@ -301,5 +225,7 @@ void release_free(struct release *release)
 	free(release->executable);
 	free(release->directory);
 	vector_free(release->environment);
+	for (size_t i = 0; i < release->n_files; i++)
+		free(release->files[i].path);
 	free(release);
 }

@@ -25,21 +25,57 @@
 #include "common/error.h"
 #include "orchestrator/config.h"
 
+#define RELEASE_DIGEST_MAX 80 /* "sha256:" and 64 digits */
+#define RELEASE_FILES_MAX  16
+
+/* A regular file that an argument of the command names: what an interpreter runs, a configuration.
+ */
+struct release_file {
+	char *path; /* real */
+	uint64_t inode, mtime_ms, size;
+};
+
 struct release {
 	char **command;   /* NULL-terminated, as configured */
 	char *executable; /* real path of command[0] */
 	uint64_t inode;
-	uint64_t mtime_ms;  /* since 1970 */
+	uint64_t mtime_ms; /* since 1970 */
+	uint64_t size;
+	char digest[RELEASE_DIGEST_MAX]; /* of the executable, for people; see release_identify() */
+	char hash[RELEASE_DIGEST_MAX];   /* of its contents */
+	struct release_file files[RELEASE_FILES_MAX];
+	size_t n_files;
 	char *directory;    /* real path */
 	char **environment; /* NULL-terminated, sorted, each name once */
 };
 
 /*
- * @command replaces the configured one where not NULL ("baton upgrade SERVICE -- COMMAND...").
+ * @command replaces the configured one where not NULL ("baton upgrade SERVICE -- COMMAND..."),
+ * @environment is added to the configured one, and wins (NULL: nothing is).
  * -ENOENT, -EACCES, -EINVAL with a reason that names the path or the line.
  */
 int release_resolve(const struct service_config *service, char *const *command,
-		    struct release **ret, struct error *err);
+		    char *const *environment, struct release **ret, struct error *err);
+
+/*
+ * What the file at @path is, whatever it is called. @release gets
+ *   digest  "build-id:..." (the GNU build id of an ELF file that has nothing behind it), else the
+ *           hash;
+ *   hash    "sha256:..." of all that is in it.
+ * Both are "" where the file cannot be read; above RELEASE_HASH_MAX the hash is. For what already
+ * runs give it /proc/PID/exe. Blocks while it reads; what was hashed lately and has not changed
+ * since (by device, inode, size and times) is not read again.
+ */
+#define RELEASE_HASH_MAX (64 * 1024 * 1024)
+void release_identify(const char *path, struct release *release);
+
+/*
+ * Would starting @b instead of @a make no difference: release_equal(), and the same contents of the
+ * executable (by hash; where one of them has none, by inode, size and time) and the same files?
+ * Equal build ids say nothing: a build id is that of what was linked, not of what was put into the
+ * file afterwards.
+ */
+bool release_identical(const struct release *a, const struct release *b);
 
 /* Do they run the same: command, executable (by path), directory, environment? */
 bool release_equal(const struct release *a, const struct release *b);

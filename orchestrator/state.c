@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/config.h"
 #include "orchestrator/file.h"
 #include "orchestrator/vector.h"
 
@@ -28,16 +29,58 @@ void state_free(struct state *state)
 	free(state);
 }
 
-static bool is_command(const json_t *command)
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static bool is_in_range(const json_t *value, json_int_t max)
+{
+	return json_is_integer(value) && json_integer_value(value) >= 0 &&
+	       json_integer_value(value) <= max;
+}
+
+static bool is_generation(const json_t *value)
+{
+	return is_in_range(value, UINT32_MAX);
+}
+
+static bool is_instances(const json_t *value)
+{
+	return is_in_range(value, CONFIG_INSTANCES_MAX);
+}
+
+static bool is_command(const json_t *value)
 {
 	const json_t *word;
 	size_t k;
 
-	json_array_foreach (command, k, word)
+	json_array_foreach (value, k, word)
 		if (!json_is_string(word))
 			return false;
-	return json_array_size(command) > 0;
+	return json_array_size(value) > 0;
 }
+
+static bool is_environment(const json_t *value)
+{
+	const json_t *entry;
+	size_t k;
+
+	json_array_foreach (value, k, entry)
+		if (!json_is_string(entry) || strcspn(json_string_value(entry), "=") == 0 ||
+		    !strchr(json_string_value(entry), '='))
+			return false;
+	return json_array_size(value) > 0;
+}
+
+static const struct {
+	const char *name, *expected;
+	bool (*is_valid)(const json_t *value);
+	bool required;
+} fields[] = {
+	{"command", "an array of strings", is_command, false},
+	{"environment", "an array of \"NAME=value\"", is_environment, false},
+	{"serving", "a generation number", is_generation, false},
+	{"instances", "a number of instances", is_instances, false},
+	{"generation", "a generation number", is_generation, true},
+};
 
 static int check_services(const char *file, json_t *services, struct error *err)
 {
@@ -45,24 +88,14 @@ static int check_services(const char *file, json_t *services, struct error *err)
 	json_t *entry;
 
 	json_object_foreach (services, name, entry) {
-		const json_t *generation = json_object_get(entry, "generation");
-		const json_t *command = json_object_get(entry, "command");
-		const json_t *serving = json_object_get(entry, "serving");
-		json_int_t value = json_integer_value(generation);
+		for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+			const json_t *value = json_object_get(entry, fields[i].name);
 
-		if (command && !is_command(command))
-			return error_text(err, -EBADMSG,
-					  "%s: services.%s.command: not an array of strings", file,
-					  name);
-		if (serving && (!json_is_integer(serving) || json_integer_value(serving) < 0 ||
-				json_integer_value(serving) > UINT32_MAX))
-			return error_text(err, -EBADMSG,
-					  "%s: services.%s.serving: not a generation number", file,
-					  name);
-		if (!json_is_integer(generation) || value < 0 || value > UINT32_MAX)
-			return error_text(err, -EBADMSG,
-					  "%s: services.%s.generation: not a generation number",
-					  file, name);
+			if (value ? fields[i].is_valid(value) : !fields[i].required)
+				continue;
+			return error_text(err, -EBADMSG, "%s: services.%s.%s: not %s", file, name,
+					  fields[i].name, fields[i].expected);
+		}
 	}
 	return 0;
 }
@@ -131,6 +164,8 @@ int state_open(const char *file, struct state **ret, struct error *err)
 	return 0;
 }
 
+/* ---- generations ---------------------------------------------------------------------------- */
+
 static int save(const struct state *state, struct error *err)
 {
 	cleanup_free char *text = json_dumps(state->root, JSON_INDENT(2));
@@ -174,70 +209,153 @@ int state_next_generation(struct state *state, const char *service, uint32_t *re
 	return 0;
 }
 
-static json_t *command_json(char *const *command)
-{
-	json_t *array = json_array();
+/* ---- what is remembered --------------------------------------------------------------------- */
 
-	for (; array && *command; command++) {
-		if (json_array_append_new(array, json_string(*command)) == 0)
-			continue;
-		json_decref(array);
-		return NULL;
-	}
-	return array;
+static const json_t *field_of(const struct state *state, const char *service, const char *field)
+{
+	return json_object_get(json_object_get(state->services, service), field);
 }
 
-int state_set_command(struct state *state, const char *service, char *const *command,
-		      struct error *err)
+/* Put @value, which is taken over, into @field, or remove that where it is NULL; and save. */
+static int set_field(struct state *state, const char *service, const char *field, json_t *value,
+		     struct error *err)
 {
-	json_t *array = command ? command_json(command) : NULL;
 	json_t *entry;
 
 	if (!generation_of(state, service)) {
-		json_decref(array);
+		json_decref(value);
 		return error_set(err, -ENOMEM, "%s", state->file);
 	}
 	entry = json_object_get(state->services, service);
-	if (!array && !json_object_get(entry, "command"))
-		return command ? error_set(err, -EILSEQ, "command") : 0;
-	if (array)
-		json_object_set_new(entry, "command", array);
-	else
-		json_object_del(entry, "command");
-	if (command && !array)
-		error_set(err, -EILSEQ, "command");
-	return command && !array ? -EILSEQ : save(state, err);
-}
-
-int state_set_serving(struct state *state, const char *service, uint32_t generation,
-		      struct error *err)
-{
-	if (!generation_of(state, service))
+	if (value && json_object_set_new(entry, field, value) < 0)
 		return error_set(err, -ENOMEM, "%s", state->file);
-	json_object_set_new(json_object_get(state->services, service), "serving",
-			    json_integer(generation));
+	/* What was not there needs no writing either. */
+	if (!value && json_object_del(entry, field) < 0)
+		return 0;
 	return save(state, err);
 }
 
-uint32_t state_serving(const struct state *state, const char *service)
+/* -EILSEQ where a string is not UTF-8, which jansson does not tell from a lack of memory. */
+static int strings_json(char *const *vector, json_t **ret)
 {
-	return (uint32_t)json_integer_value(
-		json_object_get(json_object_get(state->services, service), "serving"));
+	json_t *array = json_array();
+
+	if (!array)
+		return -ENOMEM;
+	for (; *vector; vector++) {
+		int r;
+
+		errno = 0;
+		if (json_array_append_new(array, json_string(*vector)) == 0)
+			continue;
+		r = errno == ENOMEM ? -ENOMEM : -EILSEQ;
+		json_decref(array);
+		return r;
+	}
+	*ret = array;
+	return 0;
 }
 
-char **state_command(const struct state *state, const char *service)
+/* An empty vector is as good as none: nothing that is read back can be told from it. */
+static int set_strings(struct state *state, const char *service, const char *field,
+		       char *const *vector, struct error *err)
 {
-	const json_t *command =
-		json_object_get(json_object_get(state->services, service), "command");
+	json_t *array = NULL;
+	int r = 0;
+
+	if (vector && *vector)
+		r = strings_json(vector, &array);
+	if (r == -ENOMEM)
+		return error_set(err, r, "%s", state->file);
+	if (r == 0)
+		return set_field(state, service, field, array, err);
+	/* Better none than one of an earlier time. */
+	set_field(state, service, field, NULL, NULL);
+	return error_set(err, r, "%s", field);
+}
+
+static char **strings(const struct state *state, const char *service, const char *field)
+{
+	const json_t *array = field_of(state, service, field);
 	char **vector = NULL;
-	const json_t *word;
+	const json_t *text;
 	size_t k;
 
-	json_array_foreach (command, k, word) {
-		if (vector_append(&vector, strdup(json_string_value(word))) == 0)
+	json_array_foreach (array, k, text) {
+		char *copy = strdup(json_string_value(text));
+
+		if (copy && vector_append(&vector, copy) == 0)
 			continue;
 		vector_free(vector);
 		return NULL;
 	}
 	return vector;
+}
+
+static int set_number(struct state *state, const char *service, const char *field, uint32_t number,
+		      struct error *err)
+{
+	json_t *value = json_integer(number);
+
+	if (!value)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return set_field(state, service, field, value, err);
+}
+
+static uint32_t number(const struct state *state, const char *service, const char *field)
+{
+	return (uint32_t)json_integer_value(field_of(state, service, field));
+}
+
+int state_set_command(struct state *state, const char *service, char *const *command,
+		      struct error *err)
+{
+	return set_strings(state, service, "command", command, err);
+}
+
+char **state_command(const struct state *state, const char *service)
+{
+	return strings(state, service, "command");
+}
+
+int state_set_environment(struct state *state, const char *service, char *const *environment,
+			  struct error *err)
+{
+	for (char *const *entry = environment; entry && *entry; entry++)
+		if (!strchr(*entry, '=') || (*entry)[0] == '=')
+			return error_text(err, -EINVAL, "environment: \"%s\": expected NAME=value",
+					  *entry);
+	return set_strings(state, service, "environment", environment, err);
+}
+
+char **state_environment(const struct state *state, const char *service)
+{
+	return strings(state, service, "environment");
+}
+
+int state_set_serving(struct state *state, const char *service, uint32_t generation,
+		      struct error *err)
+{
+	return set_number(state, service, "serving", generation, err);
+}
+
+uint32_t state_serving(const struct state *state, const char *service)
+{
+	return number(state, service, "serving");
+}
+
+int state_set_instances(struct state *state, const char *service, uint32_t instances,
+			struct error *err)
+{
+	if (instances > CONFIG_INSTANCES_MAX)
+		return error_text(err, -EINVAL, "instances: %u: expected at most %d", instances,
+				  CONFIG_INSTANCES_MAX);
+	if (!instances)
+		return set_field(state, service, "instances", NULL, err);
+	return set_number(state, service, "instances", instances, err);
+}
+
+uint32_t state_instances(const struct state *state, const char *service)
+{
+	return number(state, service, "instances");
 }

@@ -53,3 +53,13 @@ uint32_t state_serving(const struct state *state, const char *service);
 
 /* A copy of what is remembered (a vector); NULL where nothing is, or without memory. */
 char **state_command(const struct state *state, const char *service);
+
+/* The same for what an upgrade has added to the environment ("NAME=value"; NULL: nothing). */
+int state_set_environment(struct state *state, const char *service, char *const *environment,
+			  struct error *err);
+char **state_environment(const struct state *state, const char *service);
+
+/* The number of instances that "scale" has set; 0: what the configuration says. */
+int state_set_instances(struct state *state, const char *service, uint32_t instances,
+			struct error *err);
+uint32_t state_instances(const struct state *state, const char *service);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "orchestrator/cgroup.h"
+#include "orchestrator/config.h"
 #include "tests/unit/fake_calls.h"
 
 #define FAKE_CGROUP_ID 77
@@ -16,6 +17,7 @@ static struct {
 	int create_error;
 	int populated; /* as cgroup_populated() returns it */
 	int wait_result, remove_result;
+	int limit_error;
 } fake_cgroup;
 
 int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROUP_PATH_MAX],
@@ -53,4 +55,16 @@ int cgroup_remove(const char *path)
 {
 	called("cgroup_remove %s", path);
 	return fake_cgroup.remove_result;
+}
+
+/* Noted only where there is something to limit. */
+int cgroup_limit(const char *path, const struct resources_config *resources, struct error *err)
+{
+	if (fake_cgroup.limit_error)
+		return error_set(err, fake_cgroup.limit_error, "limit %s", path);
+	if (resources->memory_max || resources->cpu_max || resources->pids_max)
+		called("cgroup_limit %s memory %llu cpu %u pids %u", path,
+		       (unsigned long long)resources->memory_max, resources->cpu_max,
+		       resources->pids_max);
+	return 0;
 }

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "common/clock.h"
 #include "orchestrator/adopt.h"
@@ -158,6 +160,7 @@ static void drop_agents(void)
 static int setup(void **state)
 {
 	(void)state;
+	context.cgroup_base[0] = '\0';
 	strcpy(context.paths.agents_dir, "/tmp/test_adopt.XXXXXX");
 	assert_non_null(mkdtemp(context.paths.agents_dir));
 	assert_int_equal(address_parse("127.0.0.1:8080", &addresses[0], &err), 0);
@@ -647,6 +650,132 @@ static void test_adopt_fits_user_is_the_one_it_became_else_the_daemons(void **st
 	assert_false(adopt_fits(&agent, &config));
 }
 
+/* ---- what has lost its agent ----------------------------------------------------------------- */
+
+/* A folder that says what a cgroup with @pid in it says. */
+static void make_cgroup(const char *leaf, pid_t pid)
+{
+	char path[PATHS_MAX + CGROUP_PATH_MAX];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", context.cgroup_base, leaf);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/%s/cgroup.events", context.cgroup_base, leaf);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	fprintf(file, "populated %d\nfrozen 0\n", pid > 0);
+	assert_int_equal(fclose(file), 0);
+	snprintf(path, sizeof(path), "%s/%s/cgroup.procs", context.cgroup_base, leaf);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	if (pid > 0)
+		fprintf(file, "%d\n", pid);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void remove_cgroup(const char *leaf)
+{
+	static const char *const files[] = {"/cgroup.events", "/cgroup.procs", ""};
+	char path[PATHS_MAX + CGROUP_PATH_MAX];
+
+	for (size_t k = 0; k < COUNT(files); k++) {
+		snprintf(path, sizeof(path), "%s/%s%s", context.cgroup_base, leaf, files[k]);
+		assert_int_equal(remove(path), 0);
+	}
+}
+
+/* It ends by SIGUSR1, or by SIGALRM where nobody tells it. */
+static pid_t make_server(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		signal(SIGUSR1, SIG_DFL);
+		signal(SIGALRM, SIG_DFL);
+		alarm(20);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+/* By which signal it ends, or has ended; 0: by none until it is killed now. */
+static int end_of(pid_t pid, bool wait)
+{
+	int status;
+
+	if (!wait)
+		kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	return WTERMSIG(status) == SIGKILL ? 0 : WTERMSIG(status);
+}
+
+static void make_base(void)
+{
+	strcpy(context.cgroup_base, "/tmp/test_adopt_cgroup.XXXXXX");
+	assert_non_null(mkdtemp(context.cgroup_base));
+}
+
+static void remove_base(void)
+{
+	assert_int_equal(rmdir(context.cgroup_base), 0);
+	context.cgroup_base[0] = '\0';
+}
+
+static void test_adopt_orphans_are_told_to_drain_others_are_not(void **state)
+{
+	static const struct {
+		const char *leaf;
+		bool orphan;
+	} cases[] = {
+		{"web.3.0", true},   {"web.3.12", true},  {"web.4.0", false} /* has its agent */,
+		{"web.4.1", true},   {"web2.3.0", false}, {"web.anchor", false},
+		{"web.3", false},    {"web", false},      {"web.3.0.1", false},
+		{"web.3.0x", false}, {"api.3.0", false},
+	};
+	struct service_config config = {.name = (char *)"web", .drain.signal = SIGUSR1};
+	struct adopt_agent agent = {.hello = {.service = "web", .generation = 4, .instance = 0}};
+	struct adopt_agent other = {.hello = {.service = "api", .generation = 3, .instance = 0}};
+	struct adopt_agent *found[] = {&agent, &other};
+	pid_t pids[COUNT(cases)];
+
+	(void)state;
+	make_base();
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		pids[k] = make_server();
+		make_cgroup(cases[k].leaf, pids[k]);
+	}
+	assert_int_equal(adopt_drain_orphans(&context, &config,
+					     &(struct adopt_list){.agents = found, .n = 2}),
+			 3);
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		assert_int_equal(end_of(pids[k], cases[k].orphan), cases[k].orphan ? SIGUSR1 : 0);
+		remove_cgroup(cases[k].leaf);
+	}
+	remove_base();
+}
+
+static void test_adopt_orphans_that_are_gone_are_none(void **state)
+{
+	struct service_config config = {.name = (char *)"web", .drain.signal = SIGUSR1};
+	const struct adopt_list found = {};
+
+	(void)state;
+	/* No cgroups: nobody can tell what is left. */
+	assert_int_equal(adopt_drain_orphans(&context, &config, &found), 0);
+	make_base();
+	assert_int_equal(adopt_drain_orphans(&context, &config, &found), 0);
+	make_cgroup("web.3.0", 0);
+	assert_int_equal(adopt_drain_orphans(&context, &config, &found), 0);
+	remove_cgroup("web.3.0");
+	remove_base();
+	strcpy(context.cgroup_base, "/none");
+	assert_int_equal(adopt_drain_orphans(&context, &config, &found), 0);
+	context.cgroup_base[0] = '\0';
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -668,6 +797,8 @@ int main(void)
 		TEST(release_process_that_is_gone_has_no_file),
 		TEST(fits_same_addresses_and_user_only),
 		TEST(fits_user_is_the_one_it_became_else_the_daemons),
+		TEST(orphans_are_told_to_drain_others_are_not),
+		TEST(orphans_that_are_gone_are_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

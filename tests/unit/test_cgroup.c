@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "orchestrator/cgroup.h"
+#include "orchestrator/config.h"
 
 /* ---- finding the place ---------------------------------------------------------------------- */
 
@@ -256,6 +257,48 @@ static void test_cgroup_base_can_be_found_again(void **state)
 	assert_int_equal(cgroup_base("no/such", again, &err), -ENOENT);
 }
 
+/* In a child, so that the test itself stays where it is. */
+static int step_aside_and_back(void)
+{
+	char inner[CGROUP_PATH_MAX], leaf[CGROUP_PATH_MAX], found[CGROUP_PATH_MAX];
+	struct error err;
+	uint64_t id;
+
+	/* As if it had been started in @base, whose daemon's base is below. */
+	put_into(base, getpid());
+	if (cgroup_create(base, "name", inner, &id, &err) < 0)
+		return 1;
+	snprintf(leaf, sizeof(leaf), "%s/batond", base);
+	if (cgroup_step_aside(inner, &err) < 0 || cgroup_populated(leaf) != 1)
+		return 2;
+	/* Twice does no harm. */
+	if (cgroup_step_aside(inner, &err) < 0 || cgroup_populated(leaf) != 1)
+		return 3;
+	/* A daemon that is started there has its base beside it. */
+	if (cgroup_base("name", found, &err) < 0 || strcmp(found, inner) != 0)
+		return 4;
+	if (cgroup_step_back(inner) < 0 || access(leaf, F_OK) == 0)
+		return 5;
+	return cgroup_remove(inner) == 0 ? 0 : 6;
+}
+
+static void test_cgroup_steps_aside_and_back(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	need_cgroup();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(step_aside_and_back());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	wait_populated(base, 0);
+}
+
 static void test_cgroup_create_in_what_is_no_cgroup_fails(void **state)
 {
 	char path[CGROUP_PATH_MAX], name[CGROUP_PATH_MAX];
@@ -267,6 +310,42 @@ static void test_cgroup_create_in_what_is_no_cgroup_fails(void **state)
 	assert_string_equal(err.text, "cgroup: make /no/such/x: No such file or directory");
 	snprintf(name, sizeof(name), "%0*d", CGROUP_PATH_MAX - 5, 0);
 	assert_int_equal(cgroup_create("/no/such", name, path, &id, &err), -ENAMETOOLONG);
+}
+
+/* Only where the host gives cgroup v2 no memory controller; elsewhere test_cgroup_limit plays it.
+ */
+static void test_cgroup_limit_without_its_controller_says_so(void **state)
+{
+	struct resources_config resources = {.memory_max = 64 * 1024 * 1024};
+	char path[CGROUP_PATH_MAX], controllers[CGROUP_PATH_MAX + 32], list[1024] = "";
+	struct error err = {""};
+	uint64_t id;
+	FILE *f;
+
+	(void)state;
+	need_cgroup();
+	controllers[0] = '\0';
+	for (char *at = base; (at = strchr(at + 1, '/'));) {
+		snprintf(controllers, sizeof(controllers), "%.*s/cgroup.controllers",
+			 (int)(at - base), base);
+		if (access(controllers, F_OK) == 0)
+			break;
+	}
+	f = fopen(controllers, "r");
+	assert_non_null(f);
+	assert_true(fgets(list, sizeof(list), f) || feof(f));
+	assert_int_equal(fclose(f), 0);
+	if (strstr(list, "memory"))
+		skip();
+	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, &err), 0);
+	assert_int_equal(cgroup_limit(path, &resources, &err), -EOPNOTSUPP);
+	*strrchr(controllers, '/') = '\0';
+	assert_non_null(strstr(err.text, "resources.memory_max: the memory controller is not "
+					 "available in cgroup v2 at "));
+	assert_non_null(strstr(err.text, controllers));
+	resources.memory_max = 0;
+	assert_int_equal(cgroup_limit(path, &resources, &err), 0);
+	assert_int_equal(cgroup_remove(path), 0);
 }
 
 /* ---- a kernel without cgroup.kill, played by ordinary files --------------------------------- */
@@ -329,6 +408,8 @@ int main(void)
 		TEST(test_cgroup_leaf_is_made_filled_killed_and_removed),
 		TEST(test_cgroup_nested_ones_are_killed_and_removed_too),
 		TEST(test_cgroup_base_can_be_found_again),
+		TEST(test_cgroup_steps_aside_and_back),
+		TEST(test_cgroup_limit_without_its_controller_says_so),
 		cmocka_unit_test(test_cgroup_create_in_what_is_no_cgroup_fails),
 		cmocka_unit_test(test_cgroup_kill_without_its_file_goes_one_by_one),
 		cmocka_unit_test(test_cgroup_kill_never_signals_process_groups),

@@ -16,45 +16,7 @@
 #include "orchestrator/environment.h"
 #include "orchestrator/release.h"
 #include "orchestrator/vector.h"
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/baton-test-release-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
-/* A few paths in the folder at a time. */
-static char *in_folder(const char *name)
-{
-	static char paths[8][256];
-	static size_t next;
-	char *path = paths[next++ % 8];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-	return path;
-}
-
-static void write_file(const char *name, const char *text, mode_t mode)
-{
-	FILE *f = fopen(in_folder(name), "w");
-
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-	assert_int_equal(chmod(in_folder(name), mode), 0);
-}
+#include "tests/unit/release_fixture.h"
 
 static void test_release_resolve_follows_links_anew_each_time(void **state)
 {
@@ -71,7 +33,7 @@ static void test_release_resolve_follows_links_anew_each_time(void **state)
 	write_file("v1/program", "#!/bin/sh\n", 0755);
 	write_file("v2/program", "#!/bin/sh\n", 0755);
 	assert_int_equal(symlink("v1", in_folder("current")), 0);
-	assert_int_equal(release_resolve(&service, NULL, &first, NULL), 0);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &first, NULL), 0);
 	assert_string_equal(first->executable, in_folder("v1/program"));
 	assert_string_equal(first->directory, folder);
 	assert_true(vector_equal(first->command, command));
@@ -81,7 +43,7 @@ static void test_release_resolve_follows_links_anew_each_time(void **state)
 
 	assert_int_equal(unlink(in_folder("current")), 0);
 	assert_int_equal(symlink("v2", in_folder("current")), 0);
-	assert_int_equal(release_resolve(&service, NULL, &second, NULL), 0);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &second, NULL), 0);
 	assert_string_equal(second->executable, in_folder("v2/program"));
 	assert_int_not_equal(second->inode, first->inode);
 }
@@ -94,10 +56,10 @@ static void test_release_resolve_other_command_replaces_the_configured(void **st
 	struct error err;
 
 	(void)state;
-	assert_int_equal(release_resolve(&service, NULL, &release, &err), -ENOENT);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -ENOENT);
 	assert_string_equal(err.text, "command: \"/no/such\": No such file or directory");
 	assert_null(release);
-	assert_int_equal(release_resolve(&service, other, &release, &err), 0);
+	assert_int_equal(release_resolve(&service, other, NULL, &release, &err), 0);
 	assert_true(vector_equal(release->command, other));
 	assert_string_equal(release->directory, "/");
 }
@@ -110,9 +72,9 @@ static void test_release_resolve_without_command_is_refused(void **state)
 	struct error err;
 
 	(void)state;
-	assert_int_equal(release_resolve(&service, NULL, &release, &err), -EINVAL);
-	assert_int_equal(release_resolve(&service, none, &release, &err), -EINVAL);
-	assert_int_equal(release_resolve(&service, empty, &release, &err), -ENOENT);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -EINVAL);
+	assert_int_equal(release_resolve(&service, none, NULL, &release, &err), -EINVAL);
+	assert_int_equal(release_resolve(&service, empty, NULL, &release, &err), -ENOENT);
 	assert_null(release);
 }
 
@@ -125,14 +87,14 @@ static void test_release_resolve_names_what_is_wrong(void **state)
 
 	(void)state;
 	service.directory = "/no/such";
-	assert_int_equal(release_resolve(&service, NULL, &release, &err), -ENOENT);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -ENOENT);
 	assert_string_equal(err.text, "directory: /no/such: No such file or directory");
 	service.directory = "/etc/passwd";
-	assert_int_equal(release_resolve(&service, NULL, &release, &err), -ENOTDIR);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -ENOTDIR);
 	service.directory = NULL;
 	service.environment_file = in_folder("env");
 	write_file("env", "A=1\nbroken\n", 0644);
-	assert_int_equal(release_resolve(&service, NULL, &release, &err), -EINVAL);
+	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "/env:2: expected NAME=value"));
 	assert_null(release);
 }
@@ -315,8 +277,6 @@ static void test_release_executable_name_that_is_too_long_is_refused(void **stat
 	assert_int_equal(release_executable(name, "/", NULL, &found, &err), -ENAMETOOLONG);
 	assert_null(found);
 }
-
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
 
 int main(void)
 {

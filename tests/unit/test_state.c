@@ -143,6 +143,158 @@ static void test_state_command_is_remembered_until_it_is_forgotten(void **state)
 	assert_int_equal(next(s, "web"), 2);
 }
 
+static void test_state_command_that_is_no_text_is_forgotten_in_the_file_too(void **state)
+{
+	char *command[] = {(char *)"/srv/v2", NULL}, *binary[] = {(char *)"\xff", NULL};
+	cleanup(state_free) struct state *s = NULL;
+	struct error err = {""};
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_set_command(s, "web", command, NULL), 0);
+	assert_int_equal(state_set_command(s, "web", binary, &err), -EILSEQ);
+	assert_memory_equal(err.text, "command: ", 9);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_command(s, "web"));
+}
+
+static void test_state_empty_command_and_environment_are_none(void **state)
+{
+	char *command[] = {(char *)"/srv/v2", NULL}, *none[] = {NULL};
+	cleanup(state_free) struct state *s = NULL;
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_set_command(s, "web", command, NULL), 0);
+	assert_int_equal(state_set_command(s, "web", none, NULL), 0);
+	assert_int_equal(state_set_environment(s, "web", none, NULL), 0);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_command(s, "web"));
+	assert_null(state_environment(s, "web"));
+}
+
+static void test_state_environment_is_remembered_until_it_is_forgotten(void **state)
+{
+	char *environment[] = {(char *)"A=1", (char *)"B=", (char *)"C=x=y", NULL};
+	char *other[] = {(char *)"A=2", NULL};
+	cleanup(state_free) struct state *s = NULL;
+	char **read;
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_environment(s, "web"));
+	assert_int_equal(state_set_environment(s, "web", NULL, NULL), 0);
+	assert_int_equal(state_set_environment(s, "web", environment, NULL), 0);
+	assert_int_equal(state_set_environment(s, "api", other, NULL), 0);
+	next(s, "web");
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	read = state_environment(s, "web");
+	assert_true(vector_equal(read, environment));
+	vector_free(read);
+	assert_null(state_command(s, "web"));
+	assert_int_equal(state_set_environment(s, "web", other, NULL), 0);
+	read = state_environment(s, "web");
+	assert_true(vector_equal(read, other));
+	vector_free(read);
+	assert_int_equal(state_set_environment(s, "web", NULL, NULL), 0);
+	assert_null(state_environment(s, "web"));
+	read = state_environment(s, "api");
+	assert_true(vector_equal(read, other));
+	vector_free(read);
+	assert_int_equal(next(s, "web"), 2);
+}
+
+static void test_state_bad_environment_is_refused(void **state)
+{
+	static const char *const bad[] = {"A", "", "=1", "="};
+	char *good[] = {(char *)"A=1", NULL}, *binary[] = {(char *)"A=\xff", NULL};
+	cleanup(state_free) struct state *s = NULL;
+	struct error err = {""};
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_set_environment(s, "web", good, NULL), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char *entries[] = {(char *)"B=1", (char *)bad[i], NULL};
+		char **read;
+
+		assert_int_equal(state_set_environment(s, "web", entries, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "expected NAME=value"));
+		read = state_environment(s, "web");
+		assert_true(vector_equal(read, good));
+		vector_free(read);
+	}
+	assert_int_equal(state_set_environment(s, "web", binary, &err), -EILSEQ);
+	assert_memory_equal(err.text, "environment: ", 13);
+	assert_null(state_environment(s, "web"));
+}
+
+static void test_state_instances_are_remembered_until_they_are_forgotten(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	struct error err = {""};
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_instances(s, "web"), 0);
+	assert_int_equal(state_set_instances(s, "web", 0, NULL), 0);
+	assert_int_equal(state_set_instances(s, "web", 16, NULL), 0);
+	assert_int_equal(state_set_instances(s, "web", 17, &err), -EINVAL);
+	assert_string_equal(err.text, "instances: 17: expected at most 16");
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_instances(s, "web"), 16);
+	assert_int_equal(state_instances(s, "api"), 0);
+	assert_int_equal(state_set_instances(s, "web", 3, NULL), 0);
+	assert_int_equal(state_instances(s, "web"), 3);
+	assert_int_equal(state_set_instances(s, "web", 0, NULL), 0);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_instances(s, "web"), 0);
+}
+
+static void test_state_file_without_the_later_fields_is_read(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	char **command;
+
+	(void)state;
+	put("{\"version\":1,\"services\":{\"web\":"
+	    "{\"generation\":7,\"serving\":6,\"command\":[\"/srv/v2\"]}}}");
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_environment(s, "web"));
+	assert_int_equal(state_instances(s, "web"), 0);
+	assert_int_equal(state_serving(s, "web"), 6);
+	command = state_command(s, "web");
+	assert_string_equal(command[0], "/srv/v2");
+	vector_free(command);
+}
+
+static void test_state_failing_save_of_a_field_is_an_error(void **state)
+{
+	char *environment[] = {(char *)"A=1", NULL};
+	cleanup(state_free) struct state *s = NULL;
+	char fresh[256];
+	struct error err = {""};
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	assert_int_equal(mkdir(fresh, 0700), 0);
+	assert_int_equal(state_set_environment(s, "web", environment, &err), -EISDIR);
+	assert_memory_equal(err.text, path, strlen(path));
+	assert_int_equal(state_set_instances(s, "web", 2, &err), -EISDIR);
+	assert_int_equal(state_set_serving(s, "web", 2, &err), -EISDIR);
+}
+
 static void test_state_folder_is_made_private(void **state)
 {
 	cleanup(state_free) struct state *s = NULL;
@@ -157,6 +309,8 @@ static void test_state_folder_is_made_private(void **state)
 	assert_int_equal(stat(deep, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0700);
 }
+
+#define WEB(fields_) "{\"version\":1,\"services\":{\"web\":{" fields_ "}}}"
 
 static void test_state_damaged_file_is_refused_and_kept(void **state)
 {
@@ -184,6 +338,20 @@ static void test_state_damaged_file_is_refused_and_kept(void **state)
 		 -EBADMSG, "services.web.command"},
 		{"{\"version\":1,\"services\":{\"web\":{\"generation\":1,\"command\":[1]}}}",
 		 -EBADMSG, "services.web.command"},
+		{WEB("\"generation\":1,\"environment\":[]"), -EBADMSG, "services.web.environment"},
+		{WEB("\"generation\":1,\"environment\":{\"A\":\"1\"}"), -EBADMSG,
+		 "services.web.environment"},
+		{WEB("\"generation\":1,\"environment\":[\"A=1\",2]"), -EBADMSG,
+		 "services.web.environment"},
+		{WEB("\"generation\":1,\"environment\":[\"A\"]"), -EBADMSG,
+		 "services.web.environment: not an array of \"NAME=value\""},
+		{WEB("\"generation\":1,\"environment\":[\"=1\"]"), -EBADMSG,
+		 "services.web.environment"},
+		{WEB("\"generation\":1,\"instances\":17"), -EBADMSG, "services.web.instances"},
+		{WEB("\"generation\":1,\"instances\":-1"), -EBADMSG, "services.web.instances"},
+		{WEB("\"generation\":1,\"instances\":\"2\""), -EBADMSG,
+		 "services.web.instances: not a number of instances"},
+		{WEB("\"generation\":1,\"serving\":-1"), -EBADMSG, "services.web.serving"},
 		{"{\"version\":2,\"services\":{}}", -EPROTONOSUPPORT, "a later version of baton"},
 	};
 
@@ -266,6 +434,42 @@ static int open_and_take(uint32_t *ret)
 	return r < 0 ? r : state_next_generation(s, "b", ret, NULL);
 }
 
+static int open_and_set(void)
+{
+	char *environment[] = {(char *)"A=1", (char *)"B=2", NULL};
+	cleanup(state_free) struct state *s = NULL;
+	int r = state_open(path, &s, NULL);
+
+	if (r == 0)
+		r = state_set_environment(s, "b", environment, NULL);
+	return r < 0 ? r : state_set_instances(s, "b", 3, NULL);
+}
+
+static void test_state_without_memory_says_that_it_remembers_nothing(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	json_malloc_t old_malloc;
+	json_free_t old_free;
+	int r = -1;
+
+	(void)state;
+	json_get_alloc_funcs(&old_malloc, &old_free);
+	json_set_alloc_funcs(failing_malloc, free);
+	for (fail_at = 1; fail_at < 10000; fail_at++) {
+		allocations = 0;
+		unlink(path);
+		r = open_and_set();
+		if (r == 0)
+			break;
+		assert_int_equal(r, -ENOMEM);
+	}
+	json_set_alloc_funcs(old_malloc, old_free);
+	assert_int_equal(r, 0);
+	assert_true(fail_at > 5);
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(state_instances(s, "b"), 3);
+}
+
 static void test_state_without_memory_takes_no_number(void **state)
 {
 	json_malloc_t old_malloc;
@@ -303,11 +507,19 @@ int main(void)
 		TEST(test_state_file_has_the_documented_form),
 		TEST(test_state_other_entries_and_fields_are_kept),
 		TEST(test_state_command_is_remembered_until_it_is_forgotten),
+		TEST(test_state_command_that_is_no_text_is_forgotten_in_the_file_too),
+		TEST(test_state_empty_command_and_environment_are_none),
+		TEST(test_state_environment_is_remembered_until_it_is_forgotten),
+		TEST(test_state_bad_environment_is_refused),
+		TEST(test_state_instances_are_remembered_until_they_are_forgotten),
+		TEST(test_state_file_without_the_later_fields_is_read),
+		TEST(test_state_failing_save_of_a_field_is_an_error),
 		TEST(test_state_folder_is_made_private),
 		TEST(test_state_damaged_file_is_refused_and_kept),
 		TEST(test_state_unreadable_file_is_an_error),
 		TEST(test_state_failing_save_takes_no_number),
 		TEST(test_state_last_number_is_not_passed),
+		TEST(test_state_without_memory_says_that_it_remembers_nothing),
 		TEST(test_state_without_memory_takes_no_number),
 	};
 

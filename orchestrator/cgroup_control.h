@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cgroup_control: the control files of one cgroup, for the cgroup modules alone.
+ */
+#pragma once
+
+/* Read the whole of @file. 1, or 0 where there is none or its cgroup is gone; negative errno. */
+int cgroup_control_read(const char *path, const char *file, char **ret);
+
+/* Write @text in one go. -ENOENT where there is no such file (or no such cgroup). */
+int cgroup_control_write(const char *path, const char *file, const char *text);
