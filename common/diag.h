@@ -110,7 +110,13 @@ struct diag_connection {
 	uint64_t bytes_received; /* by the server */
 	uint64_t bytes_sent;     /* and acknowledged */
 	uint32_t idle_ms; /* since the last byte in either direction (tcp_info(7)); see below */
-	uint64_t born_ns; /* CLOCK_MONOTONIC; 0: not known (see diag_set_births()) */
+	/*
+	 * The same for each direction; since the connection was established where there has been
+	 * none. As coarse as the kernel's tick: of two equal ones it is not known which was first.
+	 */
+	uint32_t since_received_ms, since_sent_ms;
+	uint32_t interface; /* the index of the one that the socket is bound to; 0: none */
+	uint64_t born_ns;   /* CLOCK_MONOTONIC; 0: not known (see diag_set_births()) */
 };
 
 /* Does the server have something to do with it still? The rule of diag_connections(). */
@@ -129,6 +135,16 @@ int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 			 void (*reset)(void *userdata),
 			 void (*found)(void *userdata, const struct diag_connection *connection),
 			 void *userdata, struct error *err);
+
+/*
+ * Close @connection, as diag_each_connection() told it, by a reset (SOCK_DESTROY): both sides'
+ * next call fails (tcp(7): ECONNABORTED here, ECONNRESET there). -ENOENT where it has ended,
+ * -EOPNOTSUPP and -EPERM as with diag_destroy_listener().
+ *
+ * Not from within a callback of the same diag, whose buffer is in use: take another.
+ */
+int diag_destroy_connection(struct diag *diag, const struct diag_connection *connection,
+			    struct error *err);
 
 /*
  * @map_fd: a BPF_MAP_TYPE_SK_STORAGE map whose value is the time (u64, nanoseconds,

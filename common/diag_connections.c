@@ -123,6 +123,7 @@ static void visit_connection(void *userdata, const struct nlmsghdr *header)
 		.state = message->idiag_state,
 		.receive_queue = message->idiag_rqueue,
 		.send_queue = message->idiag_wqueue,
+		.interface = message->id.idiag_if,
 	};
 	union diag_address address;
 
@@ -151,4 +152,35 @@ int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 	};
 
 	return diag_dump(diag, &query, reset_visit, err);
+}
+
+/* ---- destroy -------------------------------------------------------------------------------- */
+
+/* Back into the form in which the kernel has told it. */
+static void put_address(const struct sockaddr_storage *from, uint32_t address[4], uint16_t *port)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+
+	if (from->ss_family == AF_INET) {
+		memcpy(address, &in->sin_addr, sizeof(in->sin_addr));
+		*port = in->sin_port;
+		return;
+	}
+	memcpy(address, &in6->sin6_addr, sizeof(in6->sin6_addr));
+	*port = in6->sin6_port;
+}
+
+int diag_destroy_connection(struct diag *diag, const struct diag_connection *connection,
+			    struct error *err)
+{
+	struct inet_diag_sockid id = {
+		.idiag_if = connection->interface,
+		.idiag_cookie = {(uint32_t)connection->cookie,
+				 (uint32_t)(connection->cookie >> 32)},
+	};
+
+	put_address(&connection->local, id.idiag_src, &id.idiag_sport);
+	put_address(&connection->peer, id.idiag_dst, &id.idiag_dport);
+	return diag_destroy(diag, (uint8_t)connection->local.ss_family, &id, err);
 }

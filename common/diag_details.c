@@ -32,6 +32,8 @@ static void read_info(const struct nlattr *attribute, struct diag_connection *co
 	       length < sizeof(info) ? length : sizeof(info));
 	connection->bytes_received = info.tcpi_bytes_received;
 	connection->bytes_sent = info.tcpi_bytes_acked;
+	connection->since_received_ms = info.tcpi_last_data_recv;
+	connection->since_sent_ms = info.tcpi_last_data_sent;
 	connection->idle_ms = info.tcpi_last_data_recv < info.tcpi_last_data_sent
 				      ? info.tcpi_last_data_recv
 				      : info.tcpi_last_data_sent;

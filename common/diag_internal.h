@@ -48,6 +48,13 @@ int diag_talk(struct diag *diag, struct nlmsghdr *header, const struct diag_quer
 int diag_dump(struct diag *diag, const struct diag_query *query, void (*reset)(void *userdata),
 	      struct error *err);
 
+/*
+ * SOCK_DESTROY of the socket that the kernel finds for @id, where its cookie is @id's. -ENOENT
+ * where there is none, or another.
+ */
+int diag_destroy(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
+		 struct error *err);
+
 static inline uint64_t diag_cookie(const struct inet_diag_msg *message)
 {
 	return (uint64_t)message->id.idiag_cookie[1] << 32 | message->id.idiag_cookie[0];

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <string.h>
 
@@ -132,24 +131,6 @@ int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void
 
 /* ---- destroy -------------------------------------------------------------------------------- */
 
-static int destroy_once(struct diag *diag, const struct inet_diag_msg *listener, uint16_t peer_port,
-			struct error *err)
-{
-	char request[DIAG_REQUEST_SIZE] __attribute__((aligned(4)));
-	struct nlmsghdr *header = mnl_nlmsg_put_header(request);
-	struct inet_diag_req_v2 *body;
-
-	header->nlmsg_type = SOCK_DESTROY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	body = mnl_nlmsg_put_extra_header(header, sizeof(*body));
-	body->sdiag_family = listener->idiag_family;
-	body->sdiag_protocol = IPPROTO_TCP;
-	body->idiag_states = DIAG_STATE_BIT(TCP_LISTEN);
-	body->id = listener->id;
-	body->id.idiag_dport = htons(peer_port);
-	return diag_talk(diag, header, NULL, NULL, err);
-}
-
 int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err)
 {
 	struct inet_diag_msg listener;
@@ -158,7 +139,8 @@ int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, str
 	if (r < 0)
 		return r;
 	for (unsigned i = 1; i <= DIAG_DESTROY_TRIES; i++) {
-		r = destroy_once(diag, &listener, (uint16_t)i, err);
+		listener.id.idiag_dport = htons((uint16_t)i);
+		r = diag_destroy(diag, listener.idiag_family, &listener.id, err);
 		/* -ENOENT: the lookup ended at another member of the group. */
 		if (r != -ENOENT)
 			return r;

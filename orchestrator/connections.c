@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "common/cleanup.h"
+#include "orchestrator/connections_internal.h"
 
 /* More descriptors than this of one instance are not looked at. */
 #define INODES_MAX (1u << 20)
@@ -113,14 +114,14 @@ static bool asked_already(const struct connections_of *of, size_t k)
 	return false;
 }
 
-int connections_each(const struct connections_of *of, const struct connections_handler *handler,
-		     struct error *err)
+int connections_search(const struct connections_of *of, bool held,
+		       const struct connections_handler *handler, struct error *err)
 {
 	struct inodes inodes = {};
 	struct search search = {.handler = handler};
 	int r = 0;
 
-	if (!of->cgroup_id) {
+	if (held) {
 		search.inodes = &inodes;
 		r = read_inodes(of->processes, &inodes);
 		if (r < 0)
@@ -136,6 +137,12 @@ int connections_each(const struct connections_of *of, const struct connections_h
 	}
 	free(inodes.list);
 	return r;
+}
+
+int connections_each(const struct connections_of *of, const struct connections_handler *handler,
+		     struct error *err)
+{
+	return connections_search(of, !of->cgroup_id, handler, err);
 }
 
 /* ---- counting ------------------------------------------------------------------------------- */

@@ -43,3 +43,27 @@ int connections_each(const struct connections_of *of, const struct connections_h
  * count). Negative where the kernel could not be asked.
  */
 int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret);
+
+/*
+ * What the live connections are doing, as far as can be told from outside:
+ *	- busy: the server has something to do: the last that came was from the client, or something
+ *	  waits in one of the connection's queues;
+ *	- active: the server had the last word, less than CONNECTIONS_QUIET_MS ago;
+ *	- idle: nothing has moved for longer. Between two requests (keep-alive), or upgraded to
+ *	  something whose other side is silent: it is not the server that would lose anything.
+ */
+#define CONNECTIONS_QUIET_MS 1000
+
+struct connections_kinds {
+	uint64_t busy, active, idle;
+};
+
+int connections_kinds(const struct connections_of *of, struct connections_kinds *ret);
+
+/*
+ * Close all of them by a reset (SOCK_DESTROY). With a cgroup and processes: those that one of the
+ * processes holds, since a connection that has migrated to another instance before accept(2) is of
+ * the cgroup that it came to first still. *ret is how many, also after a failure. -EOPNOTSUPP where
+ * the kernel is built without CONFIG_INET_DIAG_DESTROY, -EPERM without CAP_NET_ADMIN.
+ */
+int connections_destroy(const struct connections_of *of, uint64_t *ret, struct error *err);

@@ -49,8 +49,10 @@ struct probe {
 	struct probe_callbacks callbacks;
 	void *userdata;
 	struct health_config health; /* without its texts */
+	bool url;                    /* of probe_url(): no source is bound, no .target */
 	struct address target;
-	char what[PATH_SHOWN_MAX + 8]; /* "GET /healthz" */
+	char what[PATH_SHOWN_MAX + 8];     /* "GET /healthz" */
+	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: "; "" where it is an instance */
 	uint64_t started_ms;
 
 	CURL *easy;
@@ -113,8 +115,14 @@ static curl_socket_t on_curl_open(void *userdata, curlsocktype purpose,
 	cleanup_close int fd = -1;
 	int r;
 
+	if (purpose != CURLSOCKTYPE_IPCXN || p->state == PROBE_CANCELLED)
+		return CURL_SOCKET_BAD;
+	/* One for each address of the name that curl tries. */
+	if (p->url)
+		return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			      address->protocol);
 	/* A second connection would be one that nobody has pinned. */
-	if (purpose != CURLSOCKTYPE_IPCXN || p->bound || p->state == PROBE_CANCELLED)
+	if (p->bound)
 		return CURL_SOCKET_BAD;
 	if (bind_source(p, address, &fd) < 0)
 		return CURL_SOCKET_BAD;
@@ -172,13 +180,15 @@ static size_t on_curl_body(char *data, size_t size, size_t n, void *userdata)
 static void describe_timeout(struct probe *p, struct probe_result *result)
 {
 	char limit[DURATION_TEXT_MAX], status[ANSWER_REASON_MAX + 8];
-	curl_off_t connected = 0, first_byte = 0;
+	curl_off_t looked_up = 0, connected = 0, first_byte = 0;
 
 	duration_format(p->health.timeout_ms, limit);
+	curl_easy_getinfo(p->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
 	curl_easy_getinfo(p->easy, CURLINFO_CONNECT_TIME_T, &connected);
 	curl_easy_getinfo(p->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
 	if (connected == 0)
-		snprintf(result->text, sizeof(result->text), "connect: no answer within %s", limit);
+		snprintf(result->text, sizeof(result->text), "%s%s: no answer within %s", p->whom,
+			 p->url && looked_up == 0 ? "look up the name" : "connect", limit);
 	else if (p->answer.status)
 		snprintf(result->text, sizeof(result->text),
 			 "%s: %s, but its end did not come within %s", p->what,
@@ -195,7 +205,10 @@ static void describe_failure(struct probe *p, struct probe_result *result)
 	const char *why = p->curl_error[0] ? p->curl_error : curl_easy_strerror(p->code);
 	long os_errno = 0;
 
-	curl_easy_getinfo(p->easy, CURLINFO_OS_ERRNO, &os_errno);
+	/* It stays from an address that did not answer, when another one does. */
+	if (p->code == CURLE_COULDNT_CONNECT || p->code == CURLE_RECV_ERROR ||
+	    p->code == CURLE_SEND_ERROR)
+		curl_easy_getinfo(p->easy, CURLINFO_OS_ERRNO, &os_errno);
 	if (os_errno)
 		why = strerror((int)os_errno);
 	else if (p->code == CURLE_PARTIAL_FILE)
@@ -205,7 +218,7 @@ static void describe_failure(struct probe *p, struct probe_result *result)
 	} else if (p->code == CURLE_OPERATION_TIMEDOUT) {
 		describe_timeout(p, result);
 	} else if (p->code == CURLE_COULDNT_CONNECT) {
-		snprintf(result->text, sizeof(result->text), "connect: %.200s", why);
+		snprintf(result->text, sizeof(result->text), "%sconnect: %.140s", p->whom, why);
 	} else if (p->answer.status) {
 		snprintf(result->text, sizeof(result->text),
 			 "%s: %s, but its end did not come: %.40s", p->what,
@@ -439,14 +452,12 @@ static int make_headers(struct probe *p, const struct health_config *health)
 			return -ENOMEM;                                                            \
 	} while (0)
 
-static int set_connection(struct probe *p)
+static int set_connection(struct probe *p, const char *url)
 {
 	uint64_t timeout_ms = p->health.timeout_ms;
-	char url[ADDRESS_TEXT_MAX + 16];
 
-	snprintf(url, sizeof(url), "http://%s/", p->target.text);
 	SET(CURLOPT_URL, url);
-	SET(CURLOPT_PROTOCOLS_STR, "http");
+	SET(CURLOPT_PROTOCOLS_STR, p->url ? "http,https" : "http");
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_NOPROXY, "*");
 	SET(CURLOPT_NOSIGNAL, 1L);
@@ -470,7 +481,8 @@ static int set_request(struct probe *p, const struct health_config *health)
 
 	if (r < 0)
 		return r;
-	SET(CURLOPT_REQUEST_TARGET, health->path); /* as written: "//", "..", "?" and all */
+	if (health->path) /* as written: "//", "..", "?" and all */
+		SET(CURLOPT_REQUEST_TARGET, health->path);
 	SET(CURLOPT_HTTPHEADER, p->headers);
 	SET(CURLOPT_USERAGENT, "baton/" BATON_VERSION);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -517,20 +529,15 @@ static void name_question(struct probe *p, const struct health_config *health)
 	snprintf(p->what, sizeof(p->what), "GET %s", path);
 }
 
-int probe_start(struct prober *prober, const struct health_config *health,
-		const struct address *address, const struct probe_callbacks *callbacks,
-		void *userdata, struct probe **ret, struct error *err)
+/* One that nobody knows yet. The texts of @health are not kept: curl copies them. */
+static struct probe *make_probe(struct prober *prober, const struct health_config *health,
+				void *userdata)
 {
-	cleanup(free_probe) struct probe *p = NULL;
-	int r = check_question(health, err);
+	struct probe *p = calloc(1, sizeof(*p));
 
-	if (r < 0)
-		return r;
-	p = calloc(1, sizeof(*p));
 	if (!p)
-		return error_set(err, -ENOMEM, "probe");
+		return NULL;
 	p->prober = prober;
-	p->callbacks = *callbacks;
 	p->userdata = userdata;
 	p->health = *health;
 	p->health.path = p->health.host = NULL;
@@ -538,21 +545,120 @@ int probe_start(struct prober *prober, const struct health_config *health,
 		p->health.timeout_ms = 1; /* to curl, 0 would be "no limit" */
 	p->fd = -1;
 	p->started_ms = clock_monotonic_ms();
-	address_local(address, &p->target);
-	name_question(p, health);
 	p->easy = curl_easy_init();
 	if (!p->easy)
+		free(TAKE_PTR(p));
+	return p;
+}
+
+static void enlist(struct probe *p)
+{
+	p->next = p->prober->probes;
+	if (p->next)
+		p->next->previous = p;
+	p->prober->probes = p;
+	kick(p->prober);
+}
+
+int probe_start(struct prober *prober, const struct health_config *health,
+		const struct address *address, const struct probe_callbacks *callbacks,
+		void *userdata, struct probe **ret, struct error *err)
+{
+	cleanup(free_probe) struct probe *p = NULL;
+	char url[ADDRESS_TEXT_MAX + 16];
+	int r = check_question(health, err);
+
+	if (r < 0)
+		return r;
+	p = make_probe(prober, health, userdata);
+	if (!p)
 		return error_set(err, -ENOMEM, "probe");
-	r = set_connection(p);
+	p->callbacks = *callbacks;
+	address_local(address, &p->target);
+	name_question(p, health);
+	snprintf(url, sizeof(url), "http://%s/", p->target.text);
+	r = set_connection(p, url);
 	if (r >= 0 && health->kind == HEALTH_HTTP)
 		r = set_request(p, health);
 	if (r < 0)
 		return error_set(err, r, "probe");
-	p->next = prober->probes;
-	if (p->next)
-		p->next->previous = p;
-	prober->probes = p;
-	kick(prober);
+	enlist(p);
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+/*
+ * What of the URL is shown: neither password nor query, in which keys are sent. -EINVAL where it is
+ * not one that can be asked.
+ */
+static int show_url(const char *url, char *buffer, size_t size)
+{
+	static const CURLUPart hidden[] = {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_OPTIONS,
+					   CURLUPART_QUERY, CURLUPART_FRAGMENT};
+	CURLU *parts = curl_url();
+	char *scheme = NULL, *shown = NULL;
+	int r = -EINVAL;
+
+	if (!parts)
+		return -ENOMEM;
+	if (curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+	    curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+	    (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
+		goto out;
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
+		curl_url_set(parts, hidden[i], NULL, 0);
+	r = -ENOMEM;
+	if (curl_url_get(parts, CURLUPART_URL, &shown, 0) != CURLUE_OK)
+		goto out;
+	answer_printable(shown, strlen(shown), buffer, size);
+	r = 0;
+out:
+	curl_free(scheme);
+	curl_free(shown);
+	curl_url_cleanup(parts);
+	return r;
+}
+
+static int set_url(struct probe *p, const char *url)
+{
+	int r = set_connection(p, url);
+
+	if (r < 0)
+		return r;
+	/* Or the end of a probe would wait for the resolver's thread. */
+	SET(CURLOPT_QUICK_EXIT, 1L);
+	return set_request(p, &p->health);
+}
+
+int probe_url(struct prober *prober, const char *url, const struct status_range *statuses,
+	      size_t n_statuses, uint64_t timeout_ms,
+	      void (*on_done)(void *userdata, const struct probe_result *result), void *userdata,
+	      struct probe **ret, struct error *err)
+{
+	struct health_config question = {.kind = HEALTH_HTTP, .timeout_ms = timeout_ms};
+	cleanup(free_probe) struct probe *p = NULL;
+	char shown[PATH_SHOWN_MAX];
+	int r;
+
+	if (n_statuses > CONFIG_STATUSES_MAX)
+		return error_text(err, -EINVAL, "probe: more than %d ranges of statuses",
+				  CONFIG_STATUSES_MAX);
+	for (size_t i = 0; i < n_statuses; i++)
+		question.statuses[question.n_statuses++] = statuses[i];
+	r = strlen(url) > PROBE_URL_MAX ? -EINVAL : show_url(url, shown, sizeof(shown));
+	if (r == -EINVAL)
+		return error_text(err, r, "probe: not a URL that begins with http:// or https://");
+	p = r < 0 ? NULL : make_probe(prober, &question, userdata);
+	if (!p)
+		return error_set(err, -ENOMEM, "probe");
+	p->url = true;
+	p->callbacks.on_done = on_done;
+	snprintf(p->what, sizeof(p->what), "GET %s", shown);
+	snprintf(p->whom, sizeof(p->whom), "%s: ", p->what);
+	r = set_url(p, url);
+	if (r < 0)
+		return error_set(err, r, "probe");
+	enlist(p);
 	*ret = TAKE_PTR(p);
 	return 0;
 }

@@ -9,9 +9,11 @@
  * drop the pin (on_close). Each probe uses a new connection. Proxies from the environment and
  * redirects are never followed.
  *
- * Callbacks come from the event loop only, never from within probe_start(). In any of them probes
- * may be started, and any probe be cancelled, the one that is calling included; the prober itself
- * must stay.
+ * probe_url() asks anybody else, by a URL of the operator's: nothing is bound or pinned there.
+ *
+ * Callbacks come from the event loop only, never from within probe_start() or probe_url(). In any
+ * of them probes may be started, and any probe be cancelled, the one that is calling included; the
+ * prober itself must stay.
  */
 #pragma once
 
@@ -30,6 +32,8 @@
 
 /* The probe ends when this much of the answer has come; its status decides, as usual. */
 #define PROBE_ANSWER_MAX (1024 * 1024)
+
+#define PROBE_URL_MAX 2048
 
 struct prober; /* the libcurl handle inside the loop; one per daemon */
 struct probe;  /* one question under way */
@@ -78,6 +82,19 @@ DEFINE_CLEANUP(struct prober *, prober_free);
 int probe_start(struct prober *prober, const struct health_config *health,
 		const struct address *address, const struct probe_callbacks *callbacks,
 		void *userdata, struct probe **ret, struct error *err);
+
+/*
+ * GET @url (http or https, at most PROBE_URL_MAX bytes; a password in it is used, and shown
+ * nowhere); the answer is good where its status is in @statuses, which is only read during the
+ * call. A redirect is an answer like any other. Names are looked up beside the loop, in a thread of
+ * curl's; that is part of @timeout_ms. Texts begin with the question: "GET http://a/b: connect:
+ * Connection refused". -EINVAL where the URL is none of that kind, or @n_statuses is over
+ * CONFIG_STATUSES_MAX.
+ */
+int probe_url(struct prober *prober, const char *url, const struct status_range *statuses,
+	      size_t n_statuses, uint64_t timeout_ms,
+	      void (*on_done)(void *userdata, const struct probe_result *result), void *userdata,
+	      struct probe **ret, struct error *err);
 
 /*
  * End without on_done. Where a source was bound, on_close is called before this returns; nothing

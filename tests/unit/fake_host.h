@@ -120,6 +120,7 @@ static struct {
 } fake_connections[8];
 
 static unsigned fake_connections_interrupted; /* so many of the next lists are inconsistent */
+static int fake_destroy_error;                /* of the next connection to be destroyed */
 
 static inline struct fake_listener *fake_listener_find(uint16_t port, uint64_t cookie)
 {
@@ -156,6 +157,7 @@ static inline void fake_connections_find(uint16_t port, uint64_t cgroup_id,
 {
 	for (size_t k = 0; k < 8; k++) {
 		const struct diag_connection connection = {
+			.cookie = k,
 			.inode = fake_connections[k].inode,
 			.idle_ms = fake_connections[k].idle_ms,
 			.state = fake_connections[k].ending ? TCP_FIN_WAIT1 : TCP_ESTABLISHED,
@@ -163,7 +165,7 @@ static inline void fake_connections_find(uint16_t port, uint64_t cgroup_id,
 
 		if (fake_connections[k].port != port || fake_connections[k].cgroup_id != cgroup_id)
 			continue;
-		for (uint64_t j = 0; j < fake_connections[k].live; j++)
+		for (uint64_t j = fake_connections[k].live; j > 0; j--)
 			found(userdata, &connection);
 	}
 }
@@ -206,6 +208,30 @@ int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 		if (fake_connections_interrupted == 0)
 			return 0;
 	}
+}
+
+/* One less of those that are alike. */
+int diag_destroy_connection(struct diag *diag, const struct diag_connection *connection,
+			    struct error *err)
+{
+	assert_ptr_equal(diag, fake_connections);
+	if (fake_destroy_error)
+		return error_set(err, fake_destroy_error, "destroy");
+	assert_true(fake_connections[connection->cookie].live > 0);
+	fake_connections[connection->cookie].live--;
+	return 0;
+}
+
+int diag_open(struct diag **ret, struct error *err)
+{
+	(void)err;
+	*ret = (struct diag *)fake_connections; /* is only passed on */
+	return 0;
+}
+
+void diag_free(struct diag *diag)
+{
+	(void)diag;
 }
 
 int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err)
@@ -330,6 +356,7 @@ static inline void fake_host_reset(void)
 	memset(fake_listeners, 0, sizeof(fake_listeners));
 	memset(fake_connections, 0, sizeof(fake_connections));
 	fake_connections_interrupted = 0;
+	fake_destroy_error = 0;
 	memset(&fake_processes, 0, sizeof(fake_processes));
 	fake_gone_pid = 0;
 }

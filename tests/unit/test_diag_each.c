@@ -418,6 +418,114 @@ static int by_cookie(const void *a, const void *b)
 	return one->cookie < other->cookie ? -1 : one->cookie > other->cookie;
 }
 
+static void test_diag_each_connection_tells_the_silence_of_each_side(void **state)
+{
+	const struct diag_connection *found;
+	uint64_t deadline = clock_monotonic_ms() + 10000;
+	int listener, client, server;
+
+	(void)state;
+	listener = make_listener(AF_INET, PORT, 8);
+	client = make_client(PORT);
+	server = accept_one(listener);
+	/* A tick or more after the connection began. */
+	do {
+		assert_int_equal(send(client, "x", 1, 0), 1);
+		found = look_at_only();
+		assert_true(clock_monotonic_ms() < deadline);
+	} while (found->since_received_ms >= found->since_sent_ms);
+	assert_int_equal(found->idle_ms, found->since_received_ms);
+	do {
+		assert_int_equal(send(server, "x", 1, 0), 1);
+		found = look_at_only();
+		assert_true(clock_monotonic_ms() < deadline);
+	} while (found->since_sent_ms >= found->since_received_ms);
+	assert_int_equal(found->idle_ms, found->since_sent_ms);
+}
+
+static void test_diag_each_connection_tells_the_interface_it_is_bound_to(void **state)
+{
+	int listener;
+
+	(void)state;
+	make_listener(AF_INET, PORT, 8);
+	make_client(PORT);
+	assert_int_equal(look_at_only()->interface, 0);
+	drop(fds[1]);
+	drop(fds[0]);
+	listener = keep(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0);
+	assert_int_equal(bind_to(listener, AF_INET, PORT), 0);
+	assert_int_equal(listen(listener, 4), 0);
+	make_client(PORT);
+	accept_one(listener);
+	assert_int_equal(look_at_only()->interface, if_nametoindex("lo"));
+}
+
+/* ---- destroy -------------------------------------------------------------------------------- */
+
+static void test_diag_destroy_connection_resets_both_ends(void **state)
+{
+	struct diag_connection found;
+	int listener, client, server;
+	char byte;
+
+	(void)state;
+	listener = make_listener(AF_INET6, PORT, 8);
+	client = make_client(PORT); /* IPv4 in an IPv6 socket */
+	server = accept_one(listener);
+	found = *look_at_only();
+	assert_int_equal(diag_destroy_connection(diag, &found, &err), 0);
+	assert_int_equal(recv(client, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(recv(server, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, ECONNABORTED);
+	assert_int_equal(state_of(listener), TCP_LISTEN);
+	assert_int_equal(look_at(0), 0);
+	assert_int_equal(diag_destroy_connection(diag, &found, &err), -ENOENT);
+	assert_int_equal(diag_destroy_connection(diag, &found, NULL), -ENOENT);
+}
+
+/* Its addresses may have become another one's; and without it, the lookup ends at the listener. */
+static void test_diag_destroy_connection_of_another_cookie_is_enoent(void **state)
+{
+	struct diag_connection found;
+	int listener, client, server;
+
+	(void)state;
+	listener = make_listener(AF_INET, PORT, 8);
+	client = make_client(PORT);
+	server = accept_one(listener);
+	found = *look_at_only();
+	found.cookie += UINT64_C(1) << 32;
+	assert_int_equal(diag_destroy_connection(diag, &found, &err), -ENOENT);
+	assert_int_equal(state_of(client), TCP_ESTABLISHED);
+	assert_int_equal(state_of(server), TCP_ESTABLISHED);
+	((struct sockaddr_in *)&found.peer)->sin_port ^= 1;
+	assert_int_equal(diag_destroy_connection(diag, &found, &err), -ENOENT);
+	assert_int_equal(state_of(listener), TCP_LISTEN);
+}
+
+static void test_diag_destroy_connection_without_privilege_is_eperm(void **state)
+{
+	struct diag_connection found;
+	int listener, server, r;
+
+	(void)state;
+	listener = make_listener(AF_INET, PORT, 8);
+	make_client(PORT);
+	server = accept_one(listener);
+	found = *look_at_only();
+	assert_int_equal(seteuid(65534), 0);
+	r = diag_destroy_connection(diag, &found, &err);
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(r, -EPERM);
+	assert_string_equal(err.text, "sock_diag: Operation not permitted");
+	assert_int_equal(state_of(server), TCP_ESTABLISHED);
+}
+
+/* ---- many ----------------------------------------------------------------------------------- */
+
 static void test_diag_each_connection_of_thousands_is_told_once(void **state)
 {
 	const struct rlimit limit = {.rlim_cur = FDS_MAX + 100, .rlim_max = 20000};
@@ -716,6 +824,11 @@ int main(void)
 		TEST(test_diag_each_connection_ipv6_and_dual_stack),
 		TEST_CGROUP(test_diag_each_connection_of_a_cgroup),
 		TEST(test_diag_each_connection_idle_since_the_last_byte_of_either_side),
+		TEST(test_diag_each_connection_tells_the_silence_of_each_side),
+		TEST(test_diag_each_connection_tells_the_interface_it_is_bound_to),
+		TEST(test_diag_destroy_connection_resets_both_ends),
+		TEST(test_diag_destroy_connection_of_another_cookie_is_enoent),
+		TEST(test_diag_destroy_connection_without_privilege_is_eperm),
 		TEST(test_diag_each_connection_of_thousands_is_told_once),
 		TEST(test_diag_births_are_told_where_they_are_known),
 		TEST(test_diag_births_refused_are_not_known),

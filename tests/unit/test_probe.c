@@ -773,6 +773,195 @@ static void test_probe_prober_freed_with_probes_leaks_nothing(void **state)
 	prober_free(NULL);
 }
 
+/* ---- probe_url() ---------------------------------------------------------------------------- */
+
+static const struct status_range good = {200, 299};
+
+static void start_url(struct caller *caller, const char *url, const struct status_range *statuses,
+		      uint64_t timeout_ms)
+{
+	if (probe_url(prober, url, statuses, 1, timeout_ms, on_done, caller, &caller->probe, &err) <
+	    0)
+		fail_msg("%s", err.text);
+	assert_int_equal(caller->dones, 0);
+}
+
+static void check_url(const char *url, enum server_mode mode, const char *reply, bool ok,
+		      const char *text)
+{
+	struct caller caller = {0};
+
+	if (reply)
+		serve("127.0.0.1:4712", mode, reply);
+	start_url(&caller, url, &good, mode == SERVER_HANGS ? 150 : 10000);
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	assert_int_equal(caller.binds, 0);
+	stop_server();
+}
+
+/* Until the resolver's threads have ended, and closed what is theirs. */
+static void await_threads(void)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+	int n;
+
+	do {
+		DIR *folder = opendir("/proc/self/task");
+
+		assert_non_null(folder);
+		for (n = -3; readdir(folder); n++)
+			;
+		closedir(folder);
+		run_for(5);
+	} while (n > 0 && clock_monotonic_ms() < end);
+	assert_int_equal(n, 0);
+}
+
+static void test_probe_url_asks_and_hides_what_is_secret(void **state)
+{
+	struct caller caller = {0};
+
+	(void)state;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 204 No Content\r\n\r\n");
+	start_url(&caller, "http://user:secret@127.0.0.1:4712/check?key=1#part", &good, 10000);
+	run_until_done(&caller);
+	assert_true(caller.result.ok);
+	assert_int_equal(caller.result.status, 204);
+	assert_string_equal(caller.result.text, "GET http://127.0.0.1:4712/check: 204 No Content");
+	assert_memory_equal(server.request, "GET /check?key=1 HTTP/1.1\r\n", 27);
+	assert_non_null(strstr(server.request, "\r\nAuthorization: Basic dXNlcjpzZWNyZXQ=\r\n"));
+	assert_non_null(strstr(server.request, "\r\nConnection: close\r\n"));
+}
+
+static void test_probe_url_status_decides(void **state)
+{
+	static const struct status_range moved = {300, 399};
+	const char *redirect = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:4712/other\r\n"
+			       "Content-Length: 0\r\n\r\n";
+	struct caller caller = {0};
+
+	(void)state;
+	check_url("http://127.0.0.1:4712", SERVER_ANSWERS,
+		  "HTTP/1.1 503 Service Unavailable\r\n\r\nno", false,
+		  "GET http://127.0.0.1:4712/: 503 Service Unavailable is not in 200-299");
+	check_url("http://127.0.0.1:4712/", SERVER_ANSWERS, redirect, false,
+		  "GET http://127.0.0.1:4712/: 302 Found is not in 200-299");
+	serve("127.0.0.1:4712", SERVER_ANSWERS, redirect);
+	start_url(&caller, "http://127.0.0.1:4712/", &moved, 10000);
+	run_until_done(&caller);
+	assert_true(caller.result.ok);
+	assert_int_equal(server.accepted, 1);
+}
+
+static void test_probe_url_failures_name_the_question(void **state)
+{
+	(void)state;
+	check_url("http://127.0.0.1:4712/a", SERVER_ANSWERS, NULL, false,
+		  "GET http://127.0.0.1:4712/a: connect: Connection refused");
+	check_url("http://127.0.0.1:4712/a", SERVER_HANGS, "", false,
+		  "GET http://127.0.0.1:4712/a: no answer within 150ms (connected, nothing "
+		  "received)");
+	check_url("http://127.0.0.1:4712/a", SERVER_RESETS, "", false,
+		  "GET http://127.0.0.1:4712/a: Connection reset by peer");
+	check_url("http://127.0.0.1:4712/a", SERVER_ANSWERS, "SSH-2.0-x\r\n", false,
+		  "GET http://127.0.0.1:4712/a: the answer is not HTTP/1");
+	check_url("http://nobody.invalid/a", SERVER_ANSWERS, NULL, false,
+		  "GET http://nobody.invalid/a: Could not resolve host: nobody.invalid");
+	await_threads();
+}
+
+static void test_probe_url_endless_answer_ends(void **state)
+{
+	(void)state;
+	check_url("http://127.0.0.1:4712/", SERVER_FLOODS, "HTTP/1.1 200 OK\r\n\r\n", true,
+		  "GET http://127.0.0.1:4712/: 200 OK");
+}
+
+static void test_probe_url_name_is_looked_up_and_each_address_tried(void **state)
+{
+	(void)state;
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	check_url("http://localhost:4712/", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n", true,
+		  "GET http://localhost:4712/: 200 OK");
+	unsetenv("http_proxy");
+	await_threads();
+}
+
+static void test_probe_url_https_is_spoken(void **state)
+{
+	const char *prefix = "GET https://localhost:4712/: ";
+	struct caller caller = {0};
+
+	(void)state;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	start_url(&caller, "https://localhost:4712/", &good, 10000);
+	run_until_done(&caller);
+	assert_false(caller.result.ok);
+	assert_memory_equal(server.request, "\x16\x03", 2); /* a handshake (RFC 8446, 5.1) */
+	assert_memory_equal(caller.result.text, prefix, strlen(prefix));
+	/* The first address' fate is not what failed. */
+	assert_null(strstr(caller.result.text, "refused"));
+	await_threads();
+}
+
+static void test_probe_url_bad_question_is_einval(void **state)
+{
+	static const struct status_range many[CONFIG_STATUSES_MAX + 1];
+	static const char *const bad[] = {
+		"",
+		"/a",
+		"127.0.0.1:4712/",
+		"ftp://127.0.0.1/",
+		"file:///dev/null",
+		"http://",
+		"http://a b/",
+		"http://a/\r\nX: y",
+		"gopher://a/",
+	};
+	struct probe *probe = NULL;
+	char url[PROBE_URL_MAX + 2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(
+			probe_url(prober, bad[i], &good, 1, 100, on_done, NULL, &probe, &err),
+			-EINVAL);
+		assert_string_equal(err.text,
+				    "probe: not a URL that begins with http:// or https://");
+	}
+	memset(url, 'a', sizeof(url));
+	memcpy(url, "http://a/", 9);
+	url[PROBE_URL_MAX + 1] = '\0';
+	assert_int_equal(probe_url(prober, url, &good, 1, 100, on_done, NULL, &probe, &err),
+			 -EINVAL);
+	assert_int_equal(probe_url(prober, "http://a/", many, CONFIG_STATUSES_MAX + 1, 100, on_done,
+				   NULL, &probe, &err),
+			 -EINVAL);
+	assert_null(probe);
+}
+
+static void test_probe_url_cancel_at_every_stage_is_silent(void **state)
+{
+	struct caller at_once = {0}, looking_up = {0}, running = {0};
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	(void)state;
+	serve("127.0.0.1:4712", SERVER_HANGS, "");
+	start_url(&at_once, "http://127.0.0.1:4712/", &good, 10000);
+	cancel(&at_once);
+	start_url(&looking_up, "http://nobody.invalid/", &good, 10000);
+	sd_event_run(event, 0);
+	cancel(&looking_up);
+	start_url(&running, "http://127.0.0.1:4712/", &good, 10000);
+	while (!server.request[0] && clock_monotonic_ms() < end)
+		sd_event_run(event, 100000);
+	cancel(&running);
+	await_threads();
+	assert_int_equal(at_once.dones + looking_up.dones + running.dones, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -800,6 +989,14 @@ int main(void)
 		TEST(test_probe_start_from_on_done_works),
 		TEST(test_probe_many_at_once_all_end),
 		TEST(test_probe_prober_freed_with_probes_leaks_nothing),
+		TEST(test_probe_url_asks_and_hides_what_is_secret),
+		TEST(test_probe_url_status_decides),
+		TEST(test_probe_url_failures_name_the_question),
+		TEST(test_probe_url_endless_answer_ends),
+		TEST(test_probe_url_name_is_looked_up_and_each_address_tried),
+		TEST(test_probe_url_https_is_spoken),
+		TEST(test_probe_url_bad_question_is_einval),
+		TEST(test_probe_url_cancel_at_every_stage_is_silent),
 	};
 	const char *reason = netns_enter();
 

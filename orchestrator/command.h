@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * command: one short-lived program of the operator's (a hook, a gate), run beside the event loop.
+ *
+ * It runs in a session of its own, with stdin from /dev/null, its output (stdout and stderr
+ * together) kept up to COMMAND_OUTPUT_MAX bytes, as the service's user and in the release's folder.
+ * At its deadline everything in its process group is killed; should the daemon die, the program
+ * itself is. Nothing here blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+
+#define COMMAND_OUTPUT_MAX 4096
+#define COMMAND_TEXT_MAX   320
+
+struct command_spec {
+	char *const *argv;        /* argv[0] has a slash in it */
+	char *const *environment; /* the whole of it, NULL-terminated */
+	const char *directory;
+	bool set_ids; /* become this user; else stay the daemon's */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t n_groups;
+	uint64_t timeout_ms;
+};
+
+struct command_result {
+	bool timed_out;
+	int exit_code; /* of the exit, where exit_signal is 0 */
+	int exit_signal;
+	/* For people: "exited with status 2: the last line that it wrote". */
+	char text[COMMAND_TEXT_MAX];
+};
+
+struct command;
+
+/*
+ * Start it. @on_done is called once, from the loop, unless it was cancelled; by then the command
+ * has been freed. What cannot be started fails here, with the step named ("exec /x/y: No such file
+ * ...").
+ */
+int command_start(sd_event *event, const struct command_spec *spec,
+		  void (*on_done)(void *userdata, const struct command_result *result),
+		  void *userdata, struct command **ret, struct error *err);
+
+/* Kill and forget it. Takes NULL. */
+void command_cancel(struct command *command);
+DEFINE_CLEANUP(struct command *, command_cancel);

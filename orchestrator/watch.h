@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * watch: has what one of these paths leads to been replaced? For services that are rolled when
+ * their files change ("watch" in the configuration).
+ *
+ * A path may be a file, a folder or a symlink to one, and need not exist. What counts is what it
+ * leads to: real path, inode, and for a file size and time of modification; not what happens inside
+ * a folder. A change is told when nothing has moved for WATCH_QUIET_MS, once, however many steps it
+ * had; one that is taken back meanwhile is not told. While what is there is unfinished it is waited
+ * for: the path leads nowhere, or the file is still open for writing, or nobody may execute it
+ * where somebody could execute the former one (it is copied first, and made executable then).
+ *
+ * inotify(7) wakes it, on the folders along the path; a slow look every WATCH_POLL_MS covers what
+ * inotify does not see (file systems of other hosts, symlinks further up).
+ */
+#pragma once
+
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+
+#define WATCH_QUIET_MS 500
+#define WATCH_POLL_MS  5000
+
+struct watch;
+
+/*
+ * @paths (absolute, NULL-terminated) are copied. @on_change may free the watch. How things are at
+ * the time of the call is what later looks are compared with.
+ */
+int watch_new(sd_event *event, char *const *paths,
+	      void (*on_change)(void *userdata, const char *path), void *userdata,
+	      struct watch **ret, struct error *err);
+void watch_free(struct watch *watch);
+
+/* When something was last seen to move (monotonic): who has looked since knows what is there. */
+uint64_t watch_moved_ms(const struct watch *watch);
+DEFINE_CLEANUP(struct watch *, watch_free);
