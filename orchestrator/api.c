@@ -60,7 +60,6 @@ struct exchange {
 	bool head;                 /* asked by HEAD: the answer without its body */
 	char service[SERVICE_MAX]; /* of the path */
 	const char *order;         /* of the path: its last word */
-	unsigned status;           /* of the answer where all is well */
 };
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -196,9 +195,23 @@ static bool parse_number(const char *text, uint64_t *ret)
 
 /* ---- services ------------------------------------------------------------------------------- */
 
+/* What the backend said: @json, or where it refused, @problem. Both are let go of. */
+static enum MHD_Result send_answer(const struct exchange *x, unsigned status, json_t *json,
+				   struct api_problem *problem)
+{
+	enum MHD_Result r;
+
+	if (json)
+		r = api_send_json(x->connection, status, json);
+	else
+		r = api_send_problem(x->connection, problem, NULL);
+	api_problem_done(problem);
+	return r;
+}
+
 static enum MHD_Result handle_list(const struct exchange *x)
 {
-	return api_send_json(x->connection, x->status, x->api->backend.list(x->api->userdata));
+	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
 }
 
 static enum MHD_Result handle_get(const struct exchange *x)
@@ -206,8 +219,7 @@ static enum MHD_Result handle_get(const struct exchange *x)
 	struct api_problem problem = {0};
 	json_t *json = x->api->backend.get(x->api->userdata, x->service, &problem);
 
-	return json ? api_send_json(x->connection, x->status, json)
-		    : api_send_problem(x->connection, &problem, NULL);
+	return send_answer(x, MHD_HTTP_OK, json, &problem);
 }
 
 static enum MHD_Result handle_connections(const struct exchange *x)
@@ -221,8 +233,7 @@ static enum MHD_Result handle_connections(const struct exchange *x)
 		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
 				  "limit: not a number from 0 to %d", API_CONNECTIONS_SHOWN_MAX);
 	json = x->api->backend.connections(x->api->userdata, x->service, (size_t)limit, &problem);
-	return json ? api_send_json(x->connection, x->status, json)
-		    : api_send_problem(x->connection, &problem, NULL);
+	return send_answer(x, MHD_HTTP_OK, json, &problem);
 }
 
 static bool may_change(const struct exchange *x)
@@ -235,34 +246,75 @@ static bool may_change(const struct exchange *x)
 	       (uid == 0 || uid == geteuid());
 }
 
-static enum MHD_Result handle_order(const struct exchange *x)
+/* The body as an object; an empty one where there was none. */
+static json_t *read_body(const struct request *request, struct api_problem *problem)
 {
-	struct api_problem problem = {0};
-	json_t *body, *answer;
+	json_t *body;
 	json_error_t error;
 
-	if (!may_change(x))
-		return api_refuse(x->connection, MHD_HTTP_FORBIDDEN, 1,
-				  "only root and the daemon's own user may give orders");
-	if (x->request->swallowed)
-		return api_refuse(x->connection, MHD_HTTP_CONTENT_TOO_LARGE, 2,
-				  "the body is longer than %d bytes", API_BODY_MAX);
-	body = x->request->length ? json_loadb(x->request->body, x->request->length,
-					       JSON_REJECT_DUPLICATES, &error)
-				  : json_object();
-	if (!body && x->request->length)
-		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
-				  "body: line %d, column %d: %s", error.line, error.column,
-				  error.text);
-	if (!json_is_object(body)) {
-		json_decref(body);
-		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
-				  "body: not a JSON object");
+	problem->status = MHD_HTTP_BAD_REQUEST;
+	problem->code = 2;
+	if (request->swallowed) {
+		problem->status = MHD_HTTP_CONTENT_TOO_LARGE;
+		error_text(&problem->detail, 0, "the body is longer than %d bytes", API_BODY_MAX);
+		return NULL;
 	}
+	if (!request->length)
+		return json_object();
+	body = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, &error);
+	if (!body) {
+		error_text(&problem->detail, 0, "body: line %d, column %d: %s", error.line,
+			   error.column, error.text);
+		return NULL;
+	}
+	if (!json_is_object(body)) {
+		error_text(&problem->detail, 0, "body: not a JSON object");
+		json_decref(body);
+		return NULL;
+	}
+	return body;
+}
+
+/* The body of a request that changes something; NULL where it is not to be carried out. */
+static json_t *admit(const struct exchange *x, struct api_problem *problem)
+{
+	if (may_change(x))
+		return read_body(x->request, problem);
+	problem->status = MHD_HTTP_FORBIDDEN;
+	error_text(&problem->detail, 0, "only root and the daemon's own user may give orders");
+	return NULL;
+}
+
+static enum MHD_Result handle_order(const struct exchange *x)
+{
+	struct api_problem refusal = {0}, problem = {0};
+	json_t *body = admit(x, &refusal), *answer;
+	unsigned status = MHD_HTTP_OK;
+
+	if (!body)
+		return send_answer(x, 0, NULL, &refusal);
 	answer = x->api->backend.order(x->api->userdata, x->service, x->order, body, &problem);
 	json_decref(body);
-	return answer ? api_send_json(x->connection, x->status, answer)
-		      : api_send_problem(x->connection, &problem, NULL);
+	/* What it has begun goes on. */
+	if (json_object_get(answer, "rollout"))
+		status = MHD_HTTP_ACCEPTED;
+	return send_answer(x, status, answer, &problem);
+}
+
+static enum MHD_Result handle_reload(const struct exchange *x)
+{
+	struct api_problem refusal = {0}, problem = {0};
+	json_t *body = admit(x, &refusal), *answer;
+	size_t members = json_object_size(body);
+
+	if (!body)
+		return send_answer(x, 0, NULL, &refusal);
+	json_decref(body);
+	if (members)
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
+				  "body: reload takes nothing");
+	answer = x->api->backend.reload(x->api->userdata, &problem);
+	return send_answer(x, MHD_HTTP_OK, answer, &problem);
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -372,7 +424,7 @@ static enum MHD_Result handle_events(const struct exchange *x)
 
 static enum MHD_Result handle_version(const struct exchange *x)
 {
-	return api_send_json(x->connection, x->status, x->api->backend.version(x->api->userdata));
+	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.version(x->api->userdata));
 }
 
 static enum MHD_Result handle_healthz(const struct exchange *x)
@@ -382,26 +434,30 @@ static enum MHD_Result handle_healthz(const struct exchange *x)
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-/* "*" stands for a service's name. An order that only begins is answered with 202. */
+/* "*" stands for a service's name. */
 static const struct route {
 	const char *method;
 	const char *pattern;
 	enum MHD_Result (*handle)(const struct exchange *x);
-	unsigned status;
 } routes[] = {
-	{"GET", "/v1/services", handle_list, MHD_HTTP_OK},
-	{"GET", "/v1/services/*", handle_get, MHD_HTTP_OK},
-	{"GET", "/v1/services/*/connections", handle_connections, MHD_HTTP_OK},
-	{"POST", "/v1/services/*/restart", handle_order, MHD_HTTP_ACCEPTED},
-	{"POST", "/v1/services/*/upgrade", handle_order, MHD_HTTP_ACCEPTED},
-	{"POST", "/v1/services/*/rollback", handle_order, MHD_HTTP_ACCEPTED},
-	{"POST", "/v1/services/*/start", handle_order, MHD_HTTP_ACCEPTED},
-	{"POST", "/v1/services/*/stop", handle_order, MHD_HTTP_ACCEPTED},
-	{"POST", "/v1/services/*/pause", handle_order, MHD_HTTP_OK},
-	{"POST", "/v1/services/*/resume", handle_order, MHD_HTTP_OK},
-	{"GET", "/v1/events", handle_events, MHD_HTTP_OK},
-	{"GET", "/v1/version", handle_version, MHD_HTTP_OK},
-	{"GET", "/healthz", handle_healthz, MHD_HTTP_OK},
+	{"GET", "/v1/services", handle_list},
+	{"GET", "/v1/services/*", handle_get},
+	{"GET", "/v1/services/*/connections", handle_connections},
+	{"POST", "/v1/services/*/restart", handle_order},
+	{"POST", "/v1/services/*/upgrade", handle_order},
+	{"POST", "/v1/services/*/rollback", handle_order},
+	{"POST", "/v1/services/*/start", handle_order},
+	{"POST", "/v1/services/*/stop", handle_order},
+	{"POST", "/v1/services/*/scale", handle_order},
+	{"POST", "/v1/services/*/promote", handle_order},
+	{"POST", "/v1/services/*/abort", handle_order},
+	{"POST", "/v1/services/*/pause", handle_order},
+	{"POST", "/v1/services/*/resume", handle_order},
+	{"POST", "/v1/services/*/reopen", handle_order},
+	{"POST", "/v1/reload", handle_reload},
+	{"GET", "/v1/events", handle_events},
+	{"GET", "/v1/version", handle_version},
+	{"GET", "/healthz", handle_healthz},
 };
 
 static bool match(const char *pattern, const char *path, char service[static SERVICE_MAX])
@@ -435,7 +491,6 @@ static enum MHD_Result answer(struct exchange *x, const char *method)
 			continue;
 		if (strcmp(routes[i].method, x->head ? "GET" : method) == 0) {
 			x->order = strrchr(routes[i].pattern, '/') + 1;
-			x->status = routes[i].status;
 			return routes[i].handle(x);
 		}
 		allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method;

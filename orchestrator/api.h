@@ -6,9 +6,12 @@
  *	GET  /v1/services			{"services": [ ... ]}
  *	GET  /v1/services/NAME			one of them
  *	GET  /v1/services/NAME/connections	?limit=N (default: API_CONNECTIONS_SHOWN)
- *	POST /v1/services/NAME/ORDER		restart, upgrade, rollback, stop, start: 202,
- *						and the order goes on; pause, resume: 200, and
- *						it is done
+ *	POST /v1/services/NAME/ORDER		restart, upgrade, rollback, stop, start, scale,
+ *						promote, abort, pause, resume, reopen: 202 and
+ *						the "rollout" that goes on; 200 without one: all
+ *						is done
+ *	POST /v1/reload				the configuration is read again: 200, or 422 with
+ *						its "mistakes"
  *	GET  /v1/events				one JSON object a line (below)
  *	GET  /v1/version			{"name", "version", "pid"}
  *	GET  /healthz				200 "ok\n"
@@ -20,7 +23,8 @@
  * HEAD is answered wherever GET is. Errors are problem documents (RFC 9457,
  * application/problem+json) with "title", "status", "detail" and "code", the exit status that the
  * command line gives for them: 400 bad body or query, 403 not allowed, 404, 405 (with Allow), 413
- * body too large, 500, 503 too many streams, and whatever the backend refuses with.
+ * body too large, 500, 503 too many streams, and whatever the backend refuses with. Where there is
+ *a list of what is wrong it is there as "mistakes", an array of texts.
  *
  * The daemon's owner and root may do everything (SO_PEERCRED decides); whoever else the file's
  * mode 0660 lets connect, the configured group, may read. Bodies are at most API_BODY_MAX bytes,
@@ -49,13 +53,27 @@
 #define API_CONNECTIONS_SHOWN     1000
 #define API_CONNECTIONS_SHOWN_MAX 100000
 
-/* An error answer. .detail says what was expected where. What is left zero gets a default. */
+/*
+ * An error answer. .detail says what was expected where. What is left zero gets a default.
+ *
+ * .mistakes belongs to the problem: who fills it in gives its reference away, and whoever has
+ * declared the problem ends it with api_problem_done() (the API does so for those it passes to its
+ * backend).
+ */
 struct api_problem {
 	unsigned status;   /* HTTP; 500 */
 	int code;          /* exit status of the command line: 1 error (default), 2 usage, 6 busy */
 	const char *title; /* a constant; the status in words */
 	struct error detail;
+	json_t *mistakes; /* an array, taken over; NULL: none */
 };
+
+/* Let go of what the problem holds. It may be one that was never filled in. */
+static inline void api_problem_done(struct api_problem *problem)
+{
+	json_decref(problem->mistakes);
+	problem->mistakes = NULL;
+}
 
 /*
  * What the daemon behind the API does. The functions return a new JSON reference, which is sent as
@@ -67,9 +85,14 @@ struct api_backend {
 	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit. */
 	json_t *(*connections)(void *userdata, const char *service, size_t limit,
 			       struct api_problem *problem);
-	/* @body is a JSON object, empty where the request had none; borrowed. */
+	/*
+	 * @body is a JSON object, empty where the request had none; borrowed. An answer with a
+	 * member "rollout" is sent as 202, any other as 200.
+	 */
 	json_t *(*order)(void *userdata, const char *service, const char *order, const json_t *body,
 			 struct api_problem *problem);
+	/* Read the configuration again; in single mode, or with mistakes in it, refused. */
+	json_t *(*reload)(void *userdata, struct api_problem *problem);
 	json_t *(*version)(void *userdata);
 };
 

@@ -82,6 +82,8 @@ static const char *status_title(unsigned status)
 		return "Busy";
 	case MHD_HTTP_CONTENT_TOO_LARGE:
 		return "Body too large";
+	case MHD_HTTP_UNPROCESSABLE_CONTENT:
+		return "Unprocessable content";
 	case MHD_HTTP_SERVICE_UNAVAILABLE:
 		return "Not available now";
 	default:
@@ -114,6 +116,8 @@ enum MHD_Result api_send_problem(struct MHD_Connection *connection,
 			 problem->title ? problem->title : status_title(status), "status",
 			 (int)status, "detail", text_json(problem->detail.text), "code",
 			 problem->code ? problem->code : 1);
+	if (json_array_size(problem->mistakes))
+		json_object_set(json, "mistakes", problem->mistakes);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	return api_send_text(connection, status, "application/problem+json", allow,

@@ -23,7 +23,7 @@ enum MHD_Result api_send_text(struct MHD_Connection *connection, unsigned status
 /* @json is consumed; NULL: it could not be made, which is answered with 500. */
 enum MHD_Result api_send_json(struct MHD_Connection *connection, unsigned status, json_t *json);
 
-/* Zero fields of @problem get their defaults. */
+/* Zero fields of @problem get their defaults. It stays the caller's, and so do its .mistakes. */
 enum MHD_Result api_send_problem(struct MHD_Connection *connection,
 				 const struct api_problem *problem, const char *allow);
 

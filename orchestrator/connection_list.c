@@ -84,8 +84,8 @@ json_t *connection_list(struct service *s, size_t limit, struct error *err)
 	if (s->wiring.hooks)
 		diag_set_births(diag, hooks_births_fd(s->wiring.hooks));
 	for (size_t k = s->n_generations; r >= 0 && k-- > 0;)
-		for (size_t j = 0; r >= 0 && j < s->generations[k]->n_instances; j++)
-			r = add_instance(&list, &s->generations[k]->instances[j], err);
+		for (size_t j = 0; r >= 0 && j < s->generations[k]->instances.n; j++)
+			r = add_instance(&list, s->generations[k]->instances.list[j], err);
 	diag_set_births(diag, -1);
 	if (r < 0) {
 		json_decref(list.array);

@@ -20,6 +20,7 @@ struct context {
 	sd_event *event;
 	struct paths paths;
 	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
+	bool stepped_aside;                /* see cgroup_step_aside() */
 	char agent_program[PATHS_MAX];
 	struct state *state;
 	struct events *events;

@@ -113,24 +113,45 @@ static json_t *pause_order(struct service *s, bool on, struct api_problem *probl
 			 "message", json_sprintf("%s: %s", on ? "paused" : "resumed", what));
 }
 
+static json_t *answer_json(const struct service *s, const char *order,
+			   const struct service_answer *answer)
+{
+	json_t *json;
+
+	if (answer->run) {
+		json = run_json(answer->run);
+	} else if (answer->queued) {
+		json = json_pack("{s:I, s:s, s:n, s:n, s:i}", "rollout", (json_int_t)answer->queued,
+				 "order", order, "generation", "replaces", "elapsed_ms", 0);
+	} else {
+		json = json_pack("{s:s}", "message", answer->message);
+		if (answer->unchanged)
+			json_object_set_new(json, "unchanged", json_true());
+	}
+	if (answer->supersedes)
+		json_object_set_new(json, "supersedes", json_integer(answer->supersedes));
+	json_object_set_new(json, "service", json_string(s->config->name));
+	return json;
+}
+
 static json_t *api_order(void *userdata, const char *service, const char *order, const json_t *body,
 			 struct api_problem *problem)
 {
 	struct daemon *d = userdata;
 	struct service *s = find_or_refuse(d, service, problem);
 	uint64_t seq = events_last(d->context->events);
-	struct run *run = NULL;
+	struct service_answer answer;
 	json_t *json;
 
 	if (!s)
 		return NULL;
 	if (strcmp(order, "pause") == 0 || strcmp(order, "resume") == 0)
 		return pause_order(s, order[0] == 'p', problem);
-	if (service_order(s, order, body, &run, problem) < 0)
+	if (service_order(s, order, body, &answer, problem) < 0)
 		return NULL;
-	json = run_json(run);
-	json_object_set_new(json, "service", json_string(service));
-	json_object_set_new(json, "seq", json_integer((json_int_t)seq));
+	json = answer_json(s, order, &answer);
+	if (answer.run || answer.queued)
+		json_object_set_new(json, "seq", json_integer((json_int_t)seq));
 	return json;
 }
 
@@ -142,11 +163,14 @@ static json_t *api_version(void *userdata)
 			 BATON_VERSION, "pid", (json_int_t)getpid());
 }
 
+static json_t *api_reload(void *userdata, struct api_problem *problem);
+
 static const struct api_backend backend = {
 	.list = api_list,
 	.get = api_get,
 	.connections = api_connections,
 	.order = api_order,
+	.reload = api_reload,
 	.version = api_version,
 };
 
@@ -209,9 +233,9 @@ static void on_service_end(void *userdata, struct service *s)
 static void order_or_log(struct service *s, const char *order)
 {
 	struct api_problem problem = {};
-	struct run *run;
+	struct service_answer answer;
 
-	if (service_order(s, order, NULL, &run, &problem) < 0)
+	if (service_order(s, order, NULL, &answer, &problem) < 0)
 		log_error("%s: %s: %s", s->config->name, order, problem.detail.text);
 }
 
@@ -278,9 +302,9 @@ static bool adopt(struct service *s, const struct adopt_list *found)
 static void start_service(struct daemon *d, struct service *s)
 {
 	struct api_problem problem = {};
-	struct run *run;
+	struct service_answer answer;
 
-	if (service_order(s, "start", NULL, &run, &problem) >= 0)
+	if (service_order(s, "start", NULL, &answer, &problem) >= 0)
 		return;
 	log_error("%s: %s", s->config->name, problem.detail.text);
 	service_refused(s, problem.detail.text);
@@ -307,9 +331,11 @@ void daemon_start(struct daemon *d)
 
 	if (adopt_find(d->context, &found, &err) < 0)
 		log_error("look for agents of an earlier batond: %s", err.text);
-	for (size_t k = 0; k < d->n_services; k++)
+	for (size_t k = 0; k < d->n_services; k++) {
+		adopt_drain_orphans(d->context, d->services[k]->config, &found);
 		if (!adopt(d->services[k], &found))
 			start_service(d, d->services[k]);
+	}
 	warn_unclaimed(&found);
 	adopt_list_done(&found);
 	say_ready(d);
@@ -338,82 +364,176 @@ static int on_reap(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-static void remove_missing(struct daemon *d, const struct config *config)
+/* What a reload has done, by name of service: arrays for the answer. */
+struct outcome {
+	json_t *started, *changed, *removed, *unchanged, *refused;
+};
+
+static void note(json_t *array, const struct service_config *config)
+{
+	json_array_append_new(array, json_string(config->name));
+}
+
+static void refuse_service(struct outcome *outcome, const char *name, const char *why)
+{
+	log_error("%s: %s", name, why);
+	json_array_append_new(outcome->refused,
+			      json_pack("{s:s, s:s}", "service", name, "detail", why));
+}
+
+static void remove_missing(struct daemon *d, const struct config *config, struct outcome *outcome)
 {
 	for (size_t k = 0; k < d->n_services; k++) {
 		struct service *s = d->services[k];
 
-		if (config_find(config, s->config->name))
+		if (config_find(config, s->config->name) || s->shutting_down)
 			continue;
 		log_info("%s: no longer configured; it drains and stops", s->config->name);
+		note(outcome->removed, s->config);
 		service_shutdown(s);
 	}
 	sd_event_source_set_enabled(d->reap, SD_EVENT_ONESHOT);
 }
 
-static void change_service(struct service *s, const struct service_config *config)
+static void start_or_refuse(struct service *s, struct outcome *outcome)
 {
-	struct service_config *copy = service_config_copy(config);
-	struct error err;
-	bool changed;
+	struct api_problem problem = {};
+	struct service_answer answer;
 
-	if (s->shutting_down) {
-		log_error("%s: is still being removed; reload again when it is gone", config->name);
-		service_config_free(copy);
+	if (service_order(s, "start", NULL, &answer, &problem) >= 0) {
+		note(outcome->started, s->config);
 		return;
 	}
-	if (!copy || service_reconfigure(s, copy, &changed, &err) < 0)
-		log_error("%s: %s", config->name, copy ? err.text : "out of memory");
-	else if (changed && service_run(s) && !rollout_is_decided(&service_run(s)->machine))
-		s->changed = true;
-	else if (changed)
-		order_or_log(s, "restart");
-	else if (!s->current && s->refusal[0])
-		order_or_log(s, "start");
+	service_refused(s, problem.detail.text);
+	refuse_service(outcome, s->config->name, problem.detail.text);
 }
 
-static void reload(struct daemon *d)
+static void change_service(struct service *s, const struct service_config *config,
+			   struct outcome *outcome)
 {
-	static struct config_mistakes mistakes;
-	struct config *config = NULL;
+	struct service_config *copy = service_config_copy(config);
+	const char *order;
+	struct error err;
 
-	if (config_load(d->options.config_file, d->options.dropins, &config, &mistakes) < 0) {
-		for (size_t k = 0; k < mistakes.n; k++)
-			log_error("%s", mistakes.list[k].text);
-		log_error("reload refused: everything stays as it is");
-		return;
+	if (!copy) {
+		refuse_service(outcome, config->name, "out of memory");
+	} else if (s->shutting_down) {
+		refuse_service(outcome, config->name,
+			       "it is still being removed; reload again when it is gone");
+		service_config_free(copy);
+	} else if (service_reconfigure(s, copy, &order, &err) < 0) {
+		refuse_service(outcome, config->name, err.text);
+	} else if (order) {
+		note(outcome->changed, s->config);
+		service_order_later(s, order);
+	} else if (service_has_failed(s)) {
+		start_or_refuse(s, outcome);
+	} else {
+		note(outcome->unchanged, s->config);
 	}
-	remove_missing(d, config);
+}
+
+static void apply(struct daemon *d, const struct config *config, struct outcome *outcome)
+{
+	remove_missing(d, config, outcome);
 	for (size_t k = 0; k < config->n_services; k++) {
 		const struct service_config *wanted = &config->services[k];
 		struct service *s = find(d, wanted->name);
 		struct error err;
 
 		if (s)
-			change_service(s, wanted);
+			change_service(s, wanted, outcome);
 		else if (add_service(d, wanted, &err) < 0)
-			log_error("%s", err.text);
+			refuse_service(outcome, wanted->name, err.text);
 		else
-			order_or_log(d->services[d->n_services - 1], "start");
+			start_or_refuse(d->services[d->n_services - 1], outcome);
 	}
+}
+
+static json_t *outcome_json(struct daemon *d, struct outcome *outcome)
+{
+	json_t *message =
+		json_sprintf("%zu started, %zu changed, %zu removed, %zu unchanged, %zu refused",
+			     json_array_size(outcome->started), json_array_size(outcome->changed),
+			     json_array_size(outcome->removed), json_array_size(outcome->unchanged),
+			     json_array_size(outcome->refused));
+
+	log_info("configuration re-read: %s", json_string_value(message));
+	events_add(d->context->events, clock_realtime_ms(), "", "reloaded",
+		   json_pack("{s:O}", "message", message));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started, "changed",
+			 outcome->changed, "removed", outcome->removed, "unchanged",
+			 outcome->unchanged, "refused", outcome->refused, "message", message);
+}
+
+/* NULL with @problem filled where everything stays as it is. */
+static json_t *reload(struct daemon *d, struct api_problem *problem)
+{
+	static struct config_mistakes mistakes;
+	struct config *config = NULL;
+	struct outcome outcome;
+
+	if (config_load(d->options.config_file, d->options.dropins, &config, &mistakes) < 0) {
+		problem->status = 422;
+		problem->code = 1;
+		problem->title = "The configuration has mistakes: everything stays as it is";
+		problem->mistakes = json_array();
+		for (size_t k = 0; k < mistakes.n; k++) {
+			log_error("%s", mistakes.list[k].text);
+			json_array_append_new(problem->mistakes,
+					      json_string(mistakes.list[k].text));
+		}
+		error_text(&problem->detail, -EINVAL, "%s",
+			   mistakes.n > 0 ? mistakes.list[0].text : "out of memory");
+		log_error("reload refused: everything stays as it is");
+		return NULL;
+	}
+	outcome = (struct outcome){
+		.started = json_array(),
+		.changed = json_array(),
+		.removed = json_array(),
+		.unchanged = json_array(),
+		.refused = json_array(),
+	};
+	apply(d, config, &outcome);
 	config_free(d->config);
 	d->config = config;
-	log_info("configuration re-read");
+	return outcome_json(d, &outcome);
 }
 
 /* sd_notify(3): a reload is over when READY=1 follows; without MONOTONIC_USEC systemd waits. */
-static void reload_and_tell(struct daemon *d)
+static json_t *reload_and_tell(struct daemon *d, struct api_problem *problem)
 {
+	json_t *json;
+
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)clock_monotonic_ms() * 1000);
-	reload(d);
+	json = reload(d, problem);
 	sd_notify(0, "READY=1");
+	return json;
+}
+
+static json_t *api_reload(void *userdata, struct api_problem *problem)
+{
+	struct daemon *d = userdata;
+
+	if (!d->options.single && !d->ending)
+		return reload_and_tell(d, problem);
+	problem->status = 409;
+	problem->code = 1;
+	problem->title = "Cannot reload";
+	error_text(&problem->detail, -EINVAL, "%s",
+		   d->ending ? "batond is shutting down"
+			     : "\"baton run\" has no configuration file (baton restart replaces "
+			       "the service)");
+	return NULL;
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
 
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
+	struct api_problem problem = {};
 	struct daemon *d = userdata;
 
 	(void)source;
@@ -423,7 +543,8 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, 
 	if (d->options.single)
 		order_or_log(d->services[0], "restart");
 	else
-		reload_and_tell(d);
+		json_decref(reload_and_tell(d, &problem));
+	api_problem_done(&problem);
 	return 0;
 }
 

@@ -2,13 +2,12 @@
 #include "orchestrator/generation.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
-
-#define for_each_instance(i, g)                                                                    \
-	for (typeof(&(g)->instances[0]) i = (g)->instances; i < (g)->instances + (g)->n_instances; \
-	     i++)
+#include "orchestrator/cgroup.h"
+#include "orchestrator/vector.h"
 
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
 		   struct release *release, const struct wiring *wiring,
@@ -23,22 +22,86 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 		return error_set(err, -ENOMEM, "generation");
 	}
 	g->number = number;
+	g->context = context;
 	g->config = config;
 	g->release = release;
+	g->wiring = wiring;
+	g->callbacks = callbacks;
+	g->userdata = userdata;
 	g->started_ms = clock_monotonic_ms();
 	g->started_realtime_ms = clock_realtime_ms();
-	g->n_instances = config->instances;
-	for (uint32_t k = 0; k < config->instances; k++) {
-		g->instances[k].context = context;
-		g->instances[k].config = config;
-		g->instances[k].wiring = wiring;
-		g->instances[k].callbacks = callbacks;
-		g->instances[k].userdata = userdata;
-		g->instances[k].generation = number;
-		g->instances[k].index = k;
-	}
 	*ret = g;
 	return 0;
+}
+
+/* Not started, and not of any index yet. */
+static struct instance *make_instance(struct generation *g)
+{
+	struct instance *i;
+
+	if (g->instances.n == INSTANCES_MAX)
+		return NULL;
+	i = calloc(1, sizeof(*i));
+	if (!i)
+		return NULL;
+	i->context = g->context;
+	i->config = g->config;
+	i->wiring = g->wiring;
+	i->callbacks = g->callbacks;
+	i->userdata = g->userdata;
+	i->generation = g->number;
+	return i;
+}
+
+static bool has_index(const struct generation *g, uint32_t index)
+{
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (g->instances.list[k]->index == index)
+			return true;
+	return false;
+}
+
+/* Also by what an instance has left that lost its agent, and drains by itself. */
+static bool is_taken(const struct generation *g, uint32_t index)
+{
+	char path[CGROUP_PATH_MAX + PROTOCOL_NAME_MAX + 32];
+
+	if (has_index(g, index))
+		return true;
+	if (!g->context->cgroup_base[0] || index >= INSTANCES_MAX)
+		return false;
+	snprintf(path, sizeof(path), "%s/%s.%u.%u", g->context->cgroup_base, g->config->name,
+		 g->number, index);
+	return cgroup_populated(path) == 1;
+}
+
+int generation_add(struct generation *g, struct instance **ret, struct error *err)
+{
+	struct instance *i = make_instance(g);
+
+	*ret = i;
+	if (!i)
+		return error_text(err, g->instances.n == INSTANCES_MAX ? -E2BIG : -ENOMEM,
+				  "generation %u has %zu instances; there is no room for one more",
+				  g->number, g->instances.n);
+	while (is_taken(g, i->index))
+		i->index++;
+	instances_add(&g->instances, i);
+	return instance_start(i, g->release, err);
+}
+
+void generation_remove(struct generation *g, struct instance *i)
+{
+	instances_remove(&g->instances, i);
+	instance_done(i);
+	free(i);
+}
+
+/* What its processes were given, which may be something else than the file now says. */
+static int take_process(struct service_config *config, const struct launch_spec *spec)
+{
+	process_settings_done(&config->process);
+	return process_settings_copy(&spec->process, &config->process);
 }
 
 int generation_adopt(struct context *context, const struct service_config *config,
@@ -48,280 +111,56 @@ int generation_adopt(struct context *context, const struct service_config *confi
 {
 	struct service_config *copy = service_config_copy(config);
 	struct release *release = adopt_release(agents[0]);
+	struct generation *g;
 	int r;
 
-	if (!copy || !release || n > CONFIG_INSTANCES_MAX) {
+	if (!copy || !release || n > INSTANCES_MAX) {
 		service_config_free(copy);
 		release_free(release);
-		return error_set(err, n > CONFIG_INSTANCES_MAX ? -E2BIG : -ENOMEM, "adopt");
+		return error_set(err, n > INSTANCES_MAX ? -E2BIG : -ENOMEM, "adopt");
 	}
-	copy->instances = (uint32_t)n;
+	r = take_process(copy, &agents[0]->spec);
+	if (r < 0) {
+		service_config_free(copy);
+		release_free(release);
+		return error_set(err, r, "adopt");
+	}
 	r = generation_new(context, agents[0]->hello.generation, copy, release, wiring, callbacks,
-			   userdata, ret, err);
-	if (r >= 0)
-		(*ret)->adopted = true;
-	for (size_t k = 0; r >= 0 && k < n; k++)
-		instance_adopt(&(*ret)->instances[k], agents[k]);
-	return r;
+			   userdata, &g, err);
+	if (r < 0)
+		return r;
+	g->adopted = true;
+	for (size_t k = 0; k < n; k++) {
+		struct instance *i = make_instance(g);
+
+		if (!i) {
+			generation_free(g);
+			return error_set(err, -ENOMEM, "adopt");
+		}
+		instances_add(&g->instances, i);
+		instance_adopt(i, agents[k]);
+	}
+	*ret = g;
+	return 0;
 }
 
 void generation_free(struct generation *g)
 {
 	if (!g)
 		return;
-	for_each_instance (i, g)
-		instance_done(i);
+	while (g->instances.n > 0)
+		generation_remove(g, g->instances.list[g->instances.n - 1]);
 	service_config_free(g->config);
 	release_free(g->release);
+	vector_free(g->added);
 	free(g);
-}
-
-int generation_start(struct generation *g, struct error *err)
-{
-	int first = 0;
-
-	/* All of them, also after a failure: then each has a state that a stop can be built on. */
-	for_each_instance (i, g) {
-		struct error mine;
-		int r = instance_start(i, g->release, &mine);
-
-		if (r < 0 && first == 0) {
-			first = r;
-			*err = mine;
-		}
-	}
-	return first;
-}
-
-void generation_check(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_check(i);
-}
-
-void generation_uncheck(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_uncheck(i);
-}
-
-void generation_release_leftovers(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_release_leftovers(i);
-}
-
-void generation_release_unused(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_release_unused(i);
-}
-
-void generation_steady(struct generation *g, bool on)
-{
-	for_each_instance (i, g)
-		instance_steady(i, on);
-}
-
-void generation_leave(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_leave(i);
-}
-
-void generation_stop(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_stop(i);
-}
-
-void generation_kill(struct generation *g)
-{
-	for_each_instance (i, g)
-		instance_kill(i);
-}
-
-bool generation_is_listening(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (!i->joined || i->pid == 0 || i->failed)
-			return false;
-	return true;
-}
-
-bool generation_is_healthy(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (!instance_is_healthy(i))
-			return false;
-	return true;
-}
-
-bool generation_has_left(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (!i->left)
-			return false;
-	return true;
-}
-
-bool generation_has_stopped(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (!i->stopped)
-			return false;
-	return true;
-}
-
-bool generation_is_dead(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (instance_is_serving(i))
-			return false;
-	return true;
-}
-
-const struct instance *generation_failed(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (i->failed || instance_is_unhealthy(i))
-			return i;
-	return NULL;
-}
-
-bool generation_has_exited(const struct generation *g)
-{
-	for_each_instance (i, g)
-		if (!instance_has_exited(i))
-			return false;
-	return true;
-}
-
-int generation_queued(struct generation *g, uint32_t *ret)
-{
-	*ret = 0;
-	for_each_instance (i, g) {
-		uint32_t queued;
-		int r = instance_queued(i, &queued);
-
-		if (r < 0)
-			return r;
-		*ret += queued;
-	}
-	return 0;
-}
-
-int generation_live(struct generation *g, uint64_t *ret)
-{
-	*ret = 0;
-	for_each_instance (i, g) {
-		uint64_t live;
-		int r = instance_live(i, &live);
-
-		if (r < 0)
-			return r;
-		*ret += live;
-	}
-	return 0;
-}
-
-int generation_busy(struct generation *g, uint64_t idle_ms, uint64_t *ret)
-{
-	*ret = 0;
-	for_each_instance (i, g) {
-		uint64_t busy;
-		int r = instance_busy(i, idle_ms, &busy);
-
-		if (r < 0)
-			return r;
-		*ret += busy;
-	}
-	return 0;
-}
-
-int generation_count(struct generation *g, struct hooks_count *ret)
-{
-	*ret = (struct hooks_count){};
-	for_each_instance (i, g) {
-		struct hooks_count count;
-		int r = instance_count(i, &count);
-
-		if (r < 0)
-			return r;
-		ret->accepted += count.accepted;
-		ret->live += count.live;
-		ret->closed += count.closed;
-		ret->reset += count.reset;
-	}
-	return 0;
 }
 
 const char *generation_mode(const struct generation *g)
 {
 	const char *mode = NULL;
 
-	for_each_instance (i, g)
-		if (!mode)
-			mode = instance_mode(i);
+	for (size_t k = 0; k < g->instances.n && !mode; k++)
+		mode = instance_mode(g->instances.list[k]);
 	return mode;
-}
-
-uint64_t generation_version(const struct generation *g)
-{
-	uint64_t version = 0;
-
-	_Static_assert(CONFIG_INSTANCES_MAX <= 32, "one bit each, below the sum of the versions");
-	for (size_t k = 0; k < g->n_instances; k++) {
-		version += (uint64_t)g->instances[k].sockets_version << 32;
-		if (instance_is_serving(&g->instances[k]))
-			version |= UINT64_C(1) << k;
-	}
-	return version;
-}
-
-size_t generation_serving(const struct generation *g)
-{
-	size_t n = 0;
-
-	for_each_instance (i, g)
-		n += instance_is_serving(i);
-	return n;
-}
-
-bool generation_is_named(const struct generation *g)
-{
-	for_each_instance (i, g)
-		for (size_t k = 0; k < i->sockets.n; k++)
-			if (steer_names(i->wiring->endpoints[i->sockets.list[k].endpoint],
-					i->sockets.list[k].slot))
-				return true;
-	return false;
-}
-
-/* Divisible by every number up to 16, and close to it for the others. */
-#define INSTANCE_WEIGHT 720720
-
-static size_t instance_shares(const struct instance *i, size_t endpoint, struct table_share *ret,
-			      size_t max)
-{
-	size_t n = 0;
-
-	for (size_t k = 0; k < i->sockets.n && n < max; k++)
-		if (i->sockets.list[k].endpoint == endpoint)
-			ret[n++].slot = i->sockets.list[k].slot;
-	for (size_t k = 0; k < n; k++)
-		ret[k].weight = INSTANCE_WEIGHT / (uint32_t)n;
-	return n;
-}
-
-size_t generation_shares(const struct generation *g, size_t endpoint, struct table_share *ret,
-			 size_t max)
-{
-	size_t n = 0;
-
-	_Static_assert(INSTANCE_WEIGHT <= TABLE_WEIGHT_MAX, "a weight of table.h");
-	for_each_instance (i, g)
-		if (instance_is_serving(i))
-			n += instance_shares(i, endpoint, ret + n, max - n);
-	return n;
 }

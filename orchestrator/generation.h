@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * generation: one release started once, as N instances. Numbered per service, never reused.
+ * generation: one release started once, as some instances. Numbered per service, never reused.
  *
  * It owns a copy of the configuration it was started with and the release that was resolved then,
  * so that a reload changes nothing about what already runs, and a rollback starts exactly what ran.
+ * Its instances come and go: a rolling rollout starts them in batches, scaling adds and takes away,
+ * one that fails is replaced by another. An instance's index is the lowest that no living instance
+ * of the generation has.
  */
 #pragma once
 
@@ -14,24 +17,27 @@
 #include "common/error.h"
 #include "orchestrator/config.h"
 #include "orchestrator/context.h"
-#include "orchestrator/instance.h"
+#include "orchestrator/instances.h"
 #include "orchestrator/release.h"
-#include "orchestrator/table.h"
 
 struct generation {
 	uint32_t number;
+	struct context *context;
 	struct service_config *config;
 	struct release *release;
+	char **added; /* to the environment, by an upgrade; NULL: nothing; owned */
+	const struct wiring *wiring;
+	const struct instance_callbacks *callbacks;
+	void *userdata;
 	uint64_t started_ms; /* monotonic */
 	uint64_t started_realtime_ms;
 	bool adopted; /* started by an earlier daemon; its configuration is not known */
-	size_t n_instances;
-	struct instance instances[CONFIG_INSTANCES_MAX];
+	struct instances instances; /* owned */
 };
 
 /*
  * Takes over @config and @release, also on failure. @wiring, @callbacks and @userdata must outlive
- * the generation. Nothing is started yet.
+ * the generation. It has no instances yet.
  */
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
 		   struct release *release, const struct wiring *wiring,
@@ -52,55 +58,15 @@ int generation_adopt(struct context *context, const struct service_config *confi
 void generation_free(struct generation *generation);
 DEFINE_CLEANUP(struct generation *, generation_free);
 
-/* Start every instance. On failure some may run: stop the generation. */
-int generation_start(struct generation *generation, struct error *err);
+/*
+ * Start one more instance. Where that fails it is there all the same (*ret), has failed, and has to
+ * be removed like any other; without it only for want of memory, or room (-E2BIG): then *ret is
+ * NULL.
+ */
+int generation_add(struct generation *generation, struct instance **ret, struct error *err);
 
-/* Orders to every instance (see instance.h). */
-void generation_check(struct generation *generation);
-void generation_uncheck(struct generation *generation);
-void generation_release_unused(struct generation *generation);
-void generation_release_leftovers(struct generation *generation);
-void generation_steady(struct generation *generation, bool on);
-void generation_leave(struct generation *generation);
-void generation_stop(struct generation *generation);
-void generation_kill(struct generation *generation);
-
-/* Every instance runs, with its sockets in slots. */
-bool generation_is_listening(const struct generation *generation);
-bool generation_is_healthy(const struct generation *generation);
-bool generation_has_left(const struct generation *generation);
-bool generation_has_stopped(const struct generation *generation);
-/* No instance can accept, now or after a restart. */
-bool generation_is_dead(const struct generation *generation);
-/* The first instance that has failed or turned unhealthy; NULL: none. */
-const struct instance *generation_failed(const struct generation *generation);
-/* No process of it is left but agents. */
-bool generation_has_exited(const struct generation *generation);
-
-/* Sums over the instances; negative where the kernel could not be asked. */
-int generation_queued(struct generation *generation, uint32_t *ret);
-int generation_live(struct generation *generation, uint64_t *ret);
-int generation_busy(struct generation *generation, uint64_t idle_ms, uint64_t *ret);
-int generation_count(struct generation *generation, struct hooks_count *ret);
+/* Forget one whose processes are gone: it must be in no other set any more. */
+void generation_remove(struct generation *generation, struct instance *instance);
 
 /* How its instances come by their sockets, as far as is known; NULL: not at all yet. */
 const char *generation_mode(const struct generation *generation);
-
-/*
- * A number that is another one whenever a table computed from its slots would be: an instance
- * serves or does not any more, or has got other sockets.
- */
-uint64_t generation_version(const struct generation *generation);
-
-/* How many instances are serving. */
-size_t generation_serving(const struct generation *generation);
-
-/* Does the table that is published name one of its sockets? */
-bool generation_is_named(const struct generation *generation);
-
-/*
- * The slots of its serving instances on endpoint @endpoint, weighted so that each instance gets the
- * same share, however many sockets it has. Returns how many.
- */
-size_t generation_shares(const struct generation *generation, size_t endpoint,
-			 struct table_share *ret, size_t max);

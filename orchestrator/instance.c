@@ -13,11 +13,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* How a crashed server is started again in steady state (see agent/lifecycle.h). */
-#define RESTART_MAX          5
-#define RESTART_WINDOW_MS    60000
-#define RESTART_DELAY_MS     100
-#define RESTART_DELAY_MAX_MS 5000
+/* How far the delay grows before a crashed server is started again (see agent/lifecycle.h). */
+#define RESTART_DELAY_GROWTH 50
 
 #define KILL_WAIT_MS 2000
 
@@ -240,6 +237,11 @@ void instance_steady(struct instance *i, bool on)
 	instance_order(i, &(struct order){.type = ORDER_STEADY, .on = on});
 }
 
+void instance_reopen(struct instance *i)
+{
+	instance_order(i, &(struct order){.type = ORDER_REOPEN});
+}
+
 void instance_leave(struct instance *i)
 {
 	const struct drain_config *drain = &i->config->drain;
@@ -350,10 +352,11 @@ static void fill_spec(const struct instance *i, const struct release *release,
 		.n_groups = c->n_groups,
 		.set_ids = c->set_ids,
 		.cgroup = i->cgroup[0] ? (char *)i->cgroup : NULL,
-		.restart_max = RESTART_MAX,
-		.restart_window_ms = RESTART_WINDOW_MS,
-		.restart_delay_ms = RESTART_DELAY_MS,
-		.restart_delay_max_ms = RESTART_DELAY_MAX_MS,
+		.process = c->process,
+		.restart_max = c->restart.max,
+		.restart_window_ms = (uint32_t)c->restart.window_ms,
+		.restart_delay_ms = (uint32_t)c->restart.delay_ms,
+		.restart_delay_max_ms = (uint32_t)c->restart.delay_ms * RESTART_DELAY_GROWTH,
 	};
 	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
 	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
@@ -389,14 +392,22 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 {
 	int r;
 
-	if (!i->context->cgroup_base[0])
+	if (!i->context->cgroup_base[0]) {
+		const struct resources_config *limits = &i->config->resources;
+
+		if (limits->memory_max || limits->cpu_max || limits->pids_max)
+			return error_text(err, -EOPNOTSUPP,
+					  "\"resources\" needs a cgroup v2 that batond may "
+					  "write to");
 		return hook(i, err);
+	}
 	r = cgroup_create(i->context->cgroup_base, leaf, i->cgroup, &i->cgroup_id, err);
 	if (r < 0) {
 		i->cgroup[0] = '\0';
 		return r;
 	}
-	return hook(i, err);
+	r = cgroup_limit(i->cgroup, &i->config->resources, err);
+	return r < 0 ? r : hook(i, err);
 }
 
 /* Where the tier must know their order, the daemon itself makes the sockets that are passed. */
@@ -503,6 +514,7 @@ void instance_adopt(struct instance *i, struct adopt_agent *agent)
 	if (know_processes(i, agent->hello.agent_pid, &err) < 0)
 		log_warning("%s: %s", i->config->name, err.text);
 	adopt_state(i, agent->hello.state);
+	i->steady = agent->hello.steady;
 	/* It has served, also where it has lost one of its sockets since. */
 	i->joined = agent->hello.steady;
 	memcpy(i->tail, agent->hello.tail, sizeof(i->tail));

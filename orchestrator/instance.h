@@ -31,6 +31,14 @@ struct instance_callbacks {
 	void (*on_note)(void *userdata, const char *event, const char *message);
 };
 
+/* What the tables do with an instance's sockets; for its rollout to set, and its service to obey.
+ */
+enum instance_role {
+	INSTANCE_OUT,    /* nothing */
+	INSTANCE_IN,     /* they get new connections */
+	INSTANCE_BACKUP, /* those that the ones which are in cannot take */
+};
+
 /* A listening socket in its slot. */
 struct instance_socket {
 	uint64_t cookie;
@@ -64,6 +72,12 @@ struct instance {
 	uint32_t sockets_serial;  /* the agent's, of the report that .sockets is of */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+
+	enum instance_role role;
+	bool out_sick;  /* is in, but not in the table, because it is unhealthy */
+	uint32_t aimed; /* its share of new connections on the first endpoint, of 1,024 */
+	uint32_t restarts_counted; /* of .restarts, by its service */
+	uint64_t shifted; /* connections that its slots had had when the table was last changed */
 
 	pid_t pid;              /* of the server; 0: none */
 	enum agent_state state; /* as last heard from the agent */
@@ -165,6 +179,15 @@ int instance_live(struct instance *instance, uint64_t *ret);
  * (0: with them). Takes long where there are many.
  */
 int instance_busy(struct instance *instance, uint64_t idle_ms, uint64_t *ret);
+
+/* The same, by what they are doing (connections.h). */
+int instance_kinds(const struct instance *instance, struct connections_kinds *ret);
+
+/* Close what is left by a reset; *ret is how many. */
+int instance_cut(const struct instance *instance, uint64_t *ret, struct error *err);
+
+/* Open the files anew that its output goes to. */
+void instance_reopen(struct instance *instance);
 
 /* For connections_each(). */
 void instance_connections_of(const struct instance *instance, struct connections_of *ret);

@@ -55,6 +55,32 @@ int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
 	return connections_count(&of, idle_ms, ret);
 }
 
+int instance_kinds(const struct instance *i, struct connections_kinds *ret)
+{
+	struct connections_of of;
+
+	*ret = (struct connections_kinds){};
+	if (i->stopped)
+		return 0;
+	instance_connections_of(i, &of);
+	if (!of.cgroup_id && !of.processes)
+		return -ENODATA;
+	return connections_kinds(&of, ret);
+}
+
+int instance_cut(const struct instance *i, uint64_t *ret, struct error *err)
+{
+	struct connections_of of;
+
+	*ret = 0;
+	if (i->stopped)
+		return 0;
+	instance_connections_of(i, &of);
+	if (!of.cgroup_id && !of.processes)
+		return error_text(err, -ENODATA, "its connections cannot be told from others");
+	return connections_destroy(&of, ret, err);
+}
+
 int instance_live(struct instance *i, uint64_t *ret)
 {
 	struct hooks_count count;

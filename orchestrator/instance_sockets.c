@@ -36,10 +36,8 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 		instance_note(i, "probe", "%s (instance %u)", result->text, i->index);
 	if (!new_verdict)
 		return;
-	if (health->state == HEALTH_UNHEALTHY)
-		instance_note(i, "unhealthy", "%s (instance %u, %u in a row)", result->text,
-			      i->index, health->failures);
-	else
+	/* That one has turned unhealthy is its service's to tell: it knows what follows. */
+	if (health->state == HEALTH_HEALTHY)
 		instance_note(i, "healthy", "%s (instance %u, %u in a row)", result->text, i->index,
 			      health->successes);
 	instance_changed(i);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +194,24 @@ static void open_cgroup(struct context *c)
 	log_info("instances get no cgroups: %s", err.text);
 }
 
+/* Before the first agent is started, which would be in the way as much as this process is. */
+static void make_room_for_limits(struct context *c, const struct config *config)
+{
+	bool limits = false;
+	struct error err;
+
+	for (size_t k = 0; k < config->n_services; k++) {
+		const struct resources_config *r = &config->services[k].resources;
+
+		limits |= r->memory_max || r->cpu_max || r->pids_max;
+	}
+	if (!limits || !c->cgroup_base[0])
+		return;
+	c->stepped_aside = cgroup_step_aside(c->cgroup_base, &err) >= 0;
+	if (!c->stepped_aside)
+		log_warning("\"resources\" may not work: %s", err.text);
+}
+
 static int open_context(struct context *c, const struct options *options, struct error *err)
 {
 	int r;
@@ -233,15 +252,24 @@ static void open_inspect(struct context *c)
 			    err.text);
 }
 
-/* Each endpoint takes about ten descriptors. */
+static struct rlimit files_before; /* as this daemon was started with */
+
+/* Agents, servers, hooks and gates: a program that uses select(2) breaks above 1,024. */
+static void restore_limits(void)
+{
+	setrlimit(RLIMIT_NOFILE, &files_before);
+}
+
+/* Each endpoint takes about ten descriptors. What is started gets the limit as it was. */
 static void raise_limits(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
+	files_before = limit;
 	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if (pthread_atfork(NULL, NULL, restore_limits) != 0 || setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		log_warning("raise the limit of open files: %s", strerror(errno));
 }
 
@@ -249,8 +277,11 @@ static void raise_limits(void)
 static void remove_traces(const struct context *c)
 {
 	/* Where no agent is left, nothing of this name is; what still lives keeps its own. */
-	if (c->cgroup_base[0])
+	if (c->cgroup_base[0]) {
+		if (c->stepped_aside)
+			cgroup_step_back(c->cgroup_base);
 		cgroup_remove(c->cgroup_base);
+	}
 	if (rmdir(c->paths.agents_dir) == 0) {
 		rmdir(c->paths.run_dir);
 		bpffs_sweep(c->paths.name);
@@ -331,6 +362,7 @@ int main(int argc, char **argv)
 	r = open_context(&context, &options, &err);
 	if (r >= 0) {
 		open_inspect(&context);
+		make_room_for_limits(&context, config);
 		r = serve(&context, &options, config, &mine, &err);
 	} else {
 		config_free(config);

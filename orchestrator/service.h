@@ -2,10 +2,15 @@
 /*
  * service: a named thing to keep running: its endpoints, its generations, its rollouts.
  *
- * Orders (restart, upgrade, rollback, start, stop) begin a rollout and return at once; how it goes
- * is told by events. At most one rollout of a service is before its point of no return (LEAVING);
- * a further order is refused as busy. Behind that point older rollouts may still be draining, up
- * to SERVICE_GENERATIONS_MAX generations in all.
+ * Orders (restart, upgrade, rollback, start, stop, scale) begin a rollout and return at once; how
+ * it goes is told by events. At most one rollout of a service is before its point of no return; a
+ * further order is refused as busy, or, if it says so ("supersede"), has the other one undone and
+ * takes its place. Behind that point older rollouts may still be draining, up to
+ * drain.generations_max generations in all.
+ *
+ * Which instances get new connections is said by their roles (instance.h), which rollouts set;
+ * service_publish() makes tables of that, leaving out what is unhealthy while anything healthy is
+ * left. What is unhealthy or dead is replaced, as often as "restart" allows (service_heal.c).
  */
 #pragma once
 
@@ -22,11 +27,15 @@
 #include "orchestrator/context.h"
 #include "orchestrator/generation.h"
 #include "orchestrator/hold.h"
+#include "orchestrator/restarts.h"
 #include "orchestrator/run.h"
 #include "orchestrator/tiers.h"
+#include "orchestrator/watch.h"
 #include "orchestrator/wiring.h"
 
-#define SERVICE_GENERATIONS_MAX 8
+#define SERVICE_GENERATIONS_MAX 8   /* drain.generations_max is no more */
+#define SERVICE_RUNS_MAX        16  /* rollouts, nearly all of which drain */
+#define SERVICE_HOOKS_MAX       8   /* commands of the operator's that run at once */
 #define SERVICE_COMMAND_MAX     256 /* arguments of an upgrade's command */
 
 /* New connections that backup slots had to take, because the primary's socket was gone. */
@@ -37,10 +46,28 @@ struct service_failover {
 	bool active; /* at the last look there had been new ones */
 };
 
+/* An order that begins as soon as nothing is undecided any more. */
+struct service_next {
+	const char *order; /* static; NULL: there is none */
+	json_t *body;      /* owned; NULL: empty */
+	uint32_t id;       /* of its rollout; 0: nobody has been told */
+};
+
+/* A command of the operator's that nothing waits for. */
+struct service_hook {
+	struct service *service;
+	enum hook_point point;
+	struct command *command; /* NULL: not in use */
+	char **environment;
+};
+
 struct service {
 	struct context *context;
 	struct service_config *config;
-	char **command; /* of the last successful upgrade; NULL: the configuration's */
+	char **command;     /* of the last successful upgrade; NULL: the configuration's */
+	char **environment; /* what it has added to the environment; NULL: nothing */
+	uint32_t instances; /* wanted: by the last scale, else by the configuration */
+	uint32_t scaling;   /* the rollout by which so many are to be had; 0: none */
 
 	struct wiring wiring;                /* filled while open */
 	char anchor_cgroup[CGROUP_PATH_MAX]; /* "": none */
@@ -50,9 +77,14 @@ struct service {
 	struct generation *generations[SERVICE_GENERATIONS_MAX]; /* oldest first */
 	size_t n_generations;
 	struct generation *current; /* the one that serves; NULL: none */
-	/* What the published table names, as of which generation_version(). */
-	struct generation *primary, *backup; /* NULL: none */
-	uint64_t primary_version, backup_version;
+	/* The instances of this one share canary_weight percent of the connections. NULL: all alike
+	 */
+	struct generation *canary;
+	uint32_t canary_weight;
+	uint64_t version;         /* of what the published table was made of */
+	uint64_t published_ms;    /* when */
+	struct service_next next; /* what an operator wants */
+	const char *own_order;    /* what the service itself wants after that; NULL: nothing */
 
 	sd_event_source *watch;          /* every half second, see service_watch.c */
 	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on it, and that was told */
@@ -68,12 +100,21 @@ struct service {
 	/* What ran before the current generation, for a rollback. */
 	struct service_config *previous_config;
 	struct release *previous_release;
+	char **previous_added;
+	bool rolled_back; /* from that, by an order: a reload is not to bring it again */
 
-	struct run runs[SERVICE_GENERATIONS_MAX];
+	struct run runs[SERVICE_RUNS_MAX];
 	struct run_result last;
-	bool settled;      /* its first rollout has ended or was refused, or it was adopted */
-	bool changed;      /* a reload has come while a rollout was under way: restart after it */
-	char refusal[512]; /* why its start was refused; "": it was not */
+	struct service_hook hooks[SERVICE_HOOKS_MAX];
+	bool settled; /* its first rollout has ended or was refused, or it was adopted */
+	bool stopped; /* by an order, and not started since */
+
+	struct restarts restarts; /* of instances of the current generation */
+	uint64_t heal_at_ms;      /* when something is to be replaced; 0: nothing is */
+	sd_event_source *heal_timer;
+	char degraded[320];    /* why it is not as it should be, for good; "": it is */
+	struct watch *watcher; /* of config->watch */
+	char refusal[512];     /* why its start was refused; "": it was not */
 
 	sd_event_source *defer; /* run_observe() for all, once the loop is back on top */
 	bool shutting_down;
@@ -101,21 +142,34 @@ DEFINE_CLEANUP(struct service *, service_free);
 int service_adopt(struct service *service, struct adopt_agent *const *agents, size_t n,
 		  struct error *err);
 
+/* What has become of an order. */
+struct service_answer {
+	struct run *run; /* begun; or undone, or promoted; NULL: none, see below */
+	uint32_t queued; /* the number of the rollout that begins when another has been undone */
+	uint32_t supersedes; /* which; 0: none */
+	char message[256];   /* nothing had to be begun, and why */
+	bool unchanged;      /* ... because all is so already */
+};
+
 /*
- * Carry out @order with @body (see api.h). *ret_run is the rollout begun (or, for a rollback
- * during one, the one that is being undone). Returns 0, or a negative errno with @problem filled.
+ * Carry out @order with @body (see api.h; NULL: empty). Returns 0, or a negative errno with
+ * @problem filled.
  */
 int service_order(struct service *service, const char *order, const json_t *body,
-		  struct run **ret_run, struct api_problem *problem);
+		  struct service_answer *ret, struct api_problem *problem);
+
+/* The same for one that the service gives itself: where something is under way it waits for that.
+ */
+void service_order_later(struct service *service, const char *order);
 
 /*
  * Take a new configuration of the same name (taken over, also on failure). What runs goes on as it
- * is; *ret_changed says whether a restart would run something else than what runs. -EBUSY, with the
- * old configuration kept, where endpoints or user differ and the service is not stopped: the
- * sockets of one reuseport group have one address and one owner.
+ * is; *ret_order is the order by which it would become as configured ("restart", "scale"), or NULL.
+ * -EBUSY, with the old configuration kept, where endpoints or user differ and the service is not
+ * stopped: the sockets of one reuseport group have one address and one owner.
  */
-int service_reconfigure(struct service *service, struct service_config *config, bool *ret_changed,
-			struct error *err);
+int service_reconfigure(struct service *service, struct service_config *config,
+			const char **ret_order, struct error *err);
 
 /*
  * @on: name nothing in the tables, so that new connections wait in the anchors' queues, each for at
@@ -139,22 +193,55 @@ void service_shutdown(struct service *service);
 /* The same, at once: everything is killed. */
 void service_kill(struct service *service);
 
-/* No generation is left and no rollout is under way. */
+/* No generation is left, no rollout is under way and no command of the operator's runs. */
 bool service_is_idle(const struct service *service);
+
+/* It should run, and nothing of it does, nor is about to. */
+bool service_has_failed(struct service *service);
 
 /* The rollout that is not yet past its point of no return, else the latest one; NULL: none. */
 struct run *service_run(struct service *service);
 
 /* ---- for run.c ------------------------------------------------------------------------------ */
 
-/* Name @primary (backed up by @backup) in every endpoint's table; either may be NULL. */
-int service_publish(struct service *service, struct generation *primary, struct generation *backup,
-		    struct error *err);
+/* Make tables of the instances' roles. */
+int service_publish(struct service *service, struct error *err);
+
+/* Does @set listen on every endpoint? -ENOENT where one has none. */
+int service_check_sockets(struct service *service, const struct instances *set, struct error *err);
+
+/* The instances of the current generation that nothing has sent away. */
+void service_staying(const struct service *service, struct instances *ret);
+
+/* How many instances the tables name. */
+size_t service_named(const struct service *service);
+
+/* New connections that the tables have sent to @instance, ever. Negative where nothing counts them.
+ */
+int service_steered_to(const struct service *service, const struct instance *instance,
+		       uint64_t *ret);
+
+/* An instance whose processes are gone: out of every rollout, and freed; its generation with it. */
+void service_remove_instance(struct service *service, struct instance *instance);
+
+/*
+ * How a command of the operator's is run on behalf of @run: @ret but for the timeout of a gate.
+ * *environment belongs to the caller (it replaces what was there), the rest is borrowed. @point:
+ * _HOOK_COUNT for a gate.
+ */
+int service_command(struct service *service, const struct run *run, enum hook_point point,
+		    struct command_spec *ret, char ***environment, struct error *err);
+
+/* Run the command of @point, if there is one; how it went is told by an event. */
+void service_hook(struct service *service, const struct run *run, enum hook_point point);
 
 /* Look at everything as soon as the loop is back on top. */
 void service_poke(struct service *service);
 
-/* The new generation of @run is the current one from now on; what was, can be rolled back to. */
+/*
+ * The new side of @run is what serves from now on. If it is a generation of its own it is the
+ * current one, and what was can be rolled back to.
+ */
 void service_commit(struct service *service, const struct run *run);
 
 /* Add an event; @details is consumed, may be NULL. Returns its number. */

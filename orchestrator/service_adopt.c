@@ -7,32 +7,77 @@
 
 /* ---- adopting ------------------------------------------------------------------------------- */
 
-static bool is_leaving(const struct generation *g)
+/* What its agent has been told to look after, or could be; not what is on its way out. */
+static bool stays(const struct instance *i)
 {
-	for (size_t k = 0; k < g->n_instances; k++)
-		if (g->instances[k].leaving)
-			return true;
-	return false;
+	return !i->leaving && !i->stopping && instance_is_serving(i);
 }
 
 static bool can_serve(const struct generation *g)
 {
-	return !is_leaving(g) && !generation_is_dead(g);
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (stays(g->instances.list[k]))
+			return true;
+	return false;
 }
 
-/* Only a table that the kernel keeps tells; without one the oldest must be right. */
-static bool is_named(const struct service *s, const struct generation *g)
+/* Only a table that the kernel keeps tells. */
+static bool is_named(const struct service *s, const struct instance *i)
 {
-	return s->wiring.tier != STEER_EBPF || generation_is_named(g);
+	if (s->wiring.tier != STEER_EBPF)
+		return true;
+	for (size_t k = 0; k < i->sockets.n; k++)
+		if (steer_names(s->wiring.endpoints[i->sockets.list[k].endpoint],
+				i->sockets.list[k].slot))
+			return true;
+	return false;
+}
+
+static bool any_is_named(const struct service *s, const struct generation *g)
+{
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (is_named(s, g->instances.list[k]))
+			return true;
+	return false;
 }
 
 /*
- * Which generation was the current one? Its agents are steady. Between the shift and the commit
- * nobody's are: then the one that the earlier daemon has noted as serving, which it had not given
- * up yet; without a note the oldest that the table names. One that no table names has never passed
- * its checks.
+ * Which instances of a generation would serve on: those that were told to be steady, since the
+ * others were victims, or had yet to pass their checks. Where none was (between a shift and its
+ * commit) those that the table names, or all where there is no table any more.
  */
-static struct generation *find_current(struct service *s, const struct generation *steady)
+static void find_staying(const struct service *s, const struct generation *g,
+			 struct instances *ret_in, struct instances *ret_out)
+{
+	bool any_named = any_is_named(s, g), any_steady = false;
+
+	*ret_in = *ret_out = (struct instances){};
+	for (size_t k = 0; k < g->instances.n; k++)
+		any_steady |= stays(g->instances.list[k]) && g->instances.list[k]->steady;
+	for (size_t k = 0; k < g->instances.n; k++) {
+		struct instance *i = g->instances.list[k];
+
+		if (stays(i) && (any_steady ? i->steady : !any_named || is_named(s, i)))
+			instances_add(ret_in, i);
+		else
+			instances_add(ret_out, i);
+	}
+}
+
+static size_t n_staying(const struct service *s, const struct generation *g)
+{
+	struct instances in, out;
+
+	find_staying(s, g, &in, &out);
+	return in.n;
+}
+
+/*
+ * Which generation was not given up? Its agents are steady. Between the shift and the commit
+ * nobody's are: then the one that the earlier daemon has noted as serving; without a note the
+ * oldest that the table names. One that no table names has never passed its checks.
+ */
+static struct generation *find_kept(struct service *s, const struct generation *steady)
 {
 	uint32_t serving = state_serving(s->context->state, s->config->name);
 
@@ -43,9 +88,26 @@ static struct generation *find_current(struct service *s, const struct generatio
 		if (s->generations[k]->number == serving && can_serve(s->generations[k]))
 			return s->generations[k];
 	for (size_t k = 0; k < s->n_generations; k++)
-		if (can_serve(s->generations[k]) && is_named(s, s->generations[k]))
+		if (can_serve(s->generations[k]) && any_is_named(s, s->generations[k]))
 			return s->generations[k];
 	return NULL;
+}
+
+/*
+ * That one goes on, unless a rolling rollout has left less than half of it, and a newer one that
+ * the table names is larger: going back would throw away what carries the load.
+ */
+static struct generation *find_current(struct service *s, const struct generation *steady)
+{
+	struct generation *kept = find_kept(s, steady), *best = kept;
+
+	if (!kept || 2 * n_staying(s, kept) >= s->instances)
+		return kept;
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (n_staying(s, s->generations[k]) > n_staying(s, best) &&
+		    any_is_named(s, s->generations[k]))
+			best = s->generations[k];
+	return best;
 }
 
 /* Maps of an earlier daemon that cannot be taken over hold its sockets until its program goes. */
@@ -84,8 +146,9 @@ static int adopt_generations(struct service *s, struct adopt_agent *const *agent
 		if (r < 0)
 			return r;
 		s->generations[s->n_generations++] = g;
-		if (agents[first]->hello.steady)
-			*ret_steady = g;
+		for (size_t k = first; k < last; k++)
+			if (agents[k]->hello.steady)
+				*ret_steady = g;
 	}
 	return 0;
 }
@@ -106,10 +169,59 @@ static int attach_or_repair(struct service *s, struct error *err)
 	return service_attach_endpoints(s, err);
 }
 
+static void retire(struct service *s, struct generation *g, const struct instances *goes)
+{
+	struct run *run = service_free_run(s);
+
+	if (goes->n == 0)
+		return;
+	if (!run) {
+		log_error("%s: generation %u is left as it is: too many rollouts", s->config->name,
+			  g->number);
+		return;
+	}
+	run_begin(run, s,
+		  &(struct run_plan){.order = "retire",
+				     .old = g,
+				     .goes = goes,
+				     .retire = true,
+				     .partial = g == s->current,
+				     .automatic = true});
+}
+
+static void serve_on(struct service *s, const struct instances *in)
+{
+	char message[160];
+	size_t n;
+
+	s->settled = true;
+	s->command = state_command(s->context->state, s->config->name);
+	s->environment = state_environment(s->context->state, s->config->name);
+	for (size_t k = 0; k < in->n; k++) {
+		instance_release_leftovers(in->list[k]);
+		instance_steady(in->list[k], true);
+		instance_check(in->list[k]);
+	}
+	/* More than are wanted: of a rollout that was under way, or the configuration is another
+	 * one. */
+	if (in->n > s->instances)
+		service_order_later(s, "scale");
+	n = (size_t)snprintf(message, sizeof(message), "generation %u serves on",
+			     s->current->number);
+	for (size_t k = 0; k < s->n_generations && n < sizeof(message); k++)
+		if (s->generations[k] != s->current)
+			n += (size_t)snprintf(message + n, sizeof(message) - n,
+					      "; generation %u, whose rollout was under way, goes",
+					      s->generations[k]->number);
+	service_event(s, "adopted", json_pack("{s:s}", "message", message));
+	/* What is missing is nobody's to report. */
+	service_poke(s);
+}
+
 int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n, struct error *err)
 {
 	const struct generation *steady = NULL;
-	char message[64];
+	struct instances in = {}, out = {};
 	int r;
 
 	r = service_open_endpoints(s, err);
@@ -121,8 +233,12 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 		return r;
 	service_forget_failover(s);
 	s->current = find_current(s, steady);
+	if (s->current) {
+		find_staying(s, s->current, &in, &out);
+		instances_name(&in, INSTANCE_IN);
+	}
 	/* Whatever fails from here on, they have been taken over: somebody must look after them. */
-	if (service_publish(s, s->current, NULL, err) < 0)
+	if (service_publish(s, err) < 0)
 		log_error("%s: %s", s->config->name, err->text);
 	if (attach_or_repair(s, err) < 0)
 		log_error("%s: %s", s->config->name, err->text);
@@ -130,15 +246,10 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 		steer_release_unclaimed(s->wiring.endpoints[k]);
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] != s->current)
-			run_begin_retire(service_free_run(s), s, s->generations[k]);
+			retire(s, s->generations[k], &s->generations[k]->instances);
 	if (!s->current)
 		return 0;
-	s->settled = true;
-	s->command = state_command(s->context->state, s->config->name);
-	generation_release_leftovers(s->current);
-	generation_steady(s->current, true);
-	generation_check(s->current);
-	snprintf(message, sizeof(message), "generation %u serves on", s->current->number);
-	service_event(s, "adopted", json_pack("{s:s}", "message", message));
+	retire(s, s->current, &out);
+	serve_on(s, &in);
 	return 1;
 }

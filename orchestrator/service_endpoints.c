@@ -7,7 +7,6 @@
 #include "common/log.h"
 #include "orchestrator/bpffs.h"
 #include "orchestrator/service_internal.h"
-#include "orchestrator/table.h"
 
 /* ---- opening and closing -------------------------------------------------------------------- */
 
@@ -198,119 +197,6 @@ int service_open_fresh(struct service *s, struct error *err)
 	return r;
 }
 
-/* ---- tables --------------------------------------------------------------------------------- */
-
-/* Backups have no weights. */
-static size_t slots_of(const struct generation *g, size_t endpoint, uint16_t *ret)
-{
-	struct table_share shares[STEER_SLOTS];
-	size_t n = g ? generation_shares(g, endpoint, shares, STEER_SLOTS) : 0;
-
-	for (size_t k = 0; k < n; k++)
-		ret[k] = shares[k].slot;
-	return n;
-}
-
-/*
- * A generation that is to serve from now on must do so on every endpoint. One that does already may
- * have closed a socket: what is left of it goes on, and the rest goes to the backup or nowhere.
- */
-static int compute(struct service *s, size_t endpoint, const struct generation *primary,
-		   const struct generation *backup, struct steer_table *ret, struct error *err)
-{
-	struct table_share shares[STEER_SLOTS];
-	uint16_t backups[STEER_SLOTS];
-	struct steer_table current;
-	size_t n, m;
-
-	if (!primary) {
-		table_clear(ret);
-		return 0;
-	}
-	n = generation_shares(primary, endpoint, shares, STEER_SLOTS);
-	m = slots_of(backup, endpoint, backups);
-	if (n == 0 &&
-	    ((primary != s->primary && primary != s->current) || generation_serving(primary) == 0))
-		return error_text(err, -ENOENT, "generation %u has no listening socket left",
-				  primary->number);
-	if (n == 0) {
-		log_warning("%s: nothing of generation %u listens on %s", s->config->name,
-			    primary->number, s->config->listen[endpoint].text);
-		n = backup ? generation_shares(backup, endpoint, shares, STEER_SLOTS) : 0;
-		m = 0;
-	}
-	if (steer_table(s->wiring.endpoints[endpoint], &current) < 0)
-		table_clear(&current);
-	table_compute(shares, n, backups, m, &current, ret);
-	return 0;
-}
-
-/* While the service is paused nothing is named, so that connections wait. */
-static int publish_endpoint(struct service *s, size_t k, const struct generation *primary,
-			    const struct generation *backup, struct error *err)
-{
-	struct steer_table table;
-	int r = compute(s, k, primary, backup, &table, err);
-
-	if (r < 0)
-		return r;
-	if (s->paused)
-		table_clear(&table);
-	return steer_publish(s->wiring.endpoints[k], &table, err);
-}
-
-static int publish_all(struct service *s, struct generation *primary, struct generation *backup,
-		       struct error *err)
-{
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int r = publish_endpoint(s, k, primary, backup, err);
-
-		if (r < 0)
-			return r;
-	}
-	s->primary = primary;
-	s->backup = backup;
-	s->primary_version = primary ? generation_version(primary) : 0;
-	s->backup_version = backup ? generation_version(backup) : 0;
-	if (primary && !s->paused)
-		service_unhold(s);
-	return 0;
-}
-
-int service_publish(struct service *s, struct generation *primary, struct generation *backup,
-		    struct error *err)
-{
-	int r;
-
-	service_look_failover(s);
-	service_begin_hold(s);
-	r = publish_all(s, primary, backup, err);
-	service_end_hold(s);
-	return r;
-}
-
-/* An instance that cannot accept any more, or can again, or has other sockets changes the table. */
-void service_republish(struct service *s)
-{
-	uint64_t primary = s->primary ? generation_version(s->primary) : 0;
-	uint64_t backup = s->backup ? generation_version(s->backup) : 0;
-	struct error err;
-
-	if (!s->primary || generation_serving(s->primary) == 0 ||
-	    (primary == s->primary_version && backup == s->backup_version))
-		return;
-	if (service_publish(s, s->primary, s->backup, &err) < 0) {
-		log_error("%s: the table stays as it is: %s", s->config->name, err.text);
-		/* It is not tried again before something else changes. */
-		s->primary_version = primary;
-		s->backup_version = backup;
-	} else {
-		log_info("%s: new table: %zu of %zu instances of generation %u serve",
-			 s->config->name, generation_serving(s->primary), s->primary->n_instances,
-			 s->primary->number);
-	}
-}
-
 /* ---- pause ---------------------------------------------------------------------------------- */
 
 int service_pause(struct service *s, bool on, struct error *err)
@@ -330,17 +216,17 @@ int service_pause(struct service *s, bool on, struct error *err)
 		   (!s->current && !service_undecided_run(s))))
 		return error_text(err, -ENOTCONN, "the service is being stopped");
 	s->paused = on;
-	/* A generation that has no socket left cannot be named; what waits goes on waiting. */
-	if (s->primary && generation_serving(s->primary) == 0) {
+	/* What has no socket left cannot be named; what waits goes on waiting. */
+	if (!service_can_serve(s)) {
 		service_begin_hold(s);
 		service_end_hold(s);
 		return 1;
 	}
-	r = service_publish(s, s->primary, s->backup, err);
+	r = service_publish(s, err);
 	if (r < 0) {
 		s->paused = before;
 		/* Some endpoints may have got the new table: none of them may keep it. */
-		service_publish(s, s->primary, s->backup, NULL);
+		service_publish(s, NULL);
 		return r;
 	}
 	return 1;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * service_internal: what the parts of a service share. They are one module: service.c (life,
- * generations), service_endpoints.c (opening, tables, pause), service_orders.c (the orders that
- * begin rollouts), service_adopt.c (taking over what an earlier daemon has left), service_watch.c
- * (what has to be looked at). Nobody else includes this.
+ * generations), service_endpoints.c (opening, pause), service_tables.c (who gets new connections),
+ * service_orders.c, service_begin.c, service_scale.c (the orders), service_hooks.c (the operator's
+ * commands), service_heal.c (what is unhealthy or dead), service_adopt.c (taking over what an
+ * earlier daemon has left), service_watch.c (what has to be looked at). Nobody else includes this.
  */
 #pragma once
 
@@ -27,8 +28,47 @@ void service_close_endpoints(struct service *service);
 /* Nothing of the service is alive any more that another daemon could take over. */
 void service_unpin_endpoints(struct service *service);
 
+/* ---- service_tables.c ------------------------------------------------------------------------
+ */
+
 /* Publish again where what is named has changed since. */
 void service_republish(struct service *service);
+
+/* The generation that the newest named instance is of; NULL: none is named. */
+struct generation *service_named_generation(const struct service *service);
+
+/* Can any instance that is in take connections? */
+bool service_can_serve(const struct service *service);
+
+/* ---- service_heal.c --------------------------------------------------------------------------
+ */
+
+/* Who has turned unhealthy or well again; what is to be replaced; is the service degraded? */
+void service_look_health(struct service *service);
+
+/* Somebody has given an order: what has failed before counts no more. */
+void service_forgive(struct service *service);
+
+/* ---- service_orders.c ------------------------------------------------------------------------
+ */
+
+/* Begin what is queued, where nothing is undecided any more. */
+void service_begin_next(struct service *service);
+
+/* Something is queued, and can begin now. */
+bool service_is_about_to_begin(struct service *service);
+
+/* Begin one for which nobody has asked. */
+int service_begin_replace(struct service *service, const struct instances *goes, uint32_t n_new,
+			  struct error *err);
+
+/* What could not be had by scaling is not wanted any more: as soon as that is known. */
+void service_settle_scale(struct service *service);
+
+/* ---- service_hooks.c -------------------------------------------------------------------------
+ */
+
+void service_cancel_hooks(struct service *service);
 
 /* ---- service_watch.c --------------------------------------------------------------------------
  */
@@ -62,5 +102,17 @@ struct run *service_undecided_run(struct service *service);
 /* The rollout by which the current generation goes without a successor; NULL: none. */
 struct run *service_stopping_run(struct service *service);
 
-/* One that is not in use; NULL: all SERVICE_GENERATIONS_MAX are. */
+/* One that is not in use; NULL: all SERVICE_RUNS_MAX are. */
 struct run *service_free_run(struct service *service);
+
+/* Is it on its way out by some rollout? */
+bool service_is_victim(const struct service *service, const struct instance *instance);
+
+/* Begin the order "stop" by itself, as the end of the service. */
+void service_stop_current(struct service *service);
+
+/* All of it is to end: what goes already has no more than "shutdown_timeout" from now on either. */
+void service_limit_drains(struct service *service);
+
+/* Watch config->watch, anew. */
+void service_watch_paths(struct service *service);

@@ -118,8 +118,8 @@ static uint64_t newly_carried(struct generation *g)
 {
 	uint64_t sum = 0;
 
-	for (size_t k = 0; k < g->n_instances; k++) {
-		struct instance *i = &g->instances[k];
+	for (size_t k = 0; k < g->instances.n; k++) {
+		struct instance *i = g->instances.list[k];
 		uint64_t now = carried_by(i);
 
 		if (now > i->carried_seen)
@@ -131,12 +131,13 @@ static uint64_t newly_carried(struct generation *g)
 
 static void tell_failover(struct service *s, const struct generation *g, uint64_t n)
 {
+	const struct generation *named = service_named_generation(s);
 	json_t *message;
 
-	if (s->primary && s->primary != g)
+	if (named && named != g)
 		message = json_sprintf("generation %u does not accept; generation %u carries its "
 				       "new connections (%llu so far)",
-				       s->primary->number, g->number, (unsigned long long)n);
+				       named->number, g->number, (unsigned long long)n);
 	else
 		message = json_sprintf("other instances of generation %u carry new connections of "
 				       "one that does not accept (%llu so far)",
@@ -259,6 +260,7 @@ static int on_hold(sd_event_source *source, uint64_t usec, void *userdata)
 
 void service_unhold(struct service *s)
 {
+	const struct generation *named = service_named_generation(s);
 	uint32_t sum = 0;
 
 	if (!s->holding)
@@ -281,7 +283,7 @@ void service_unhold(struct service *s)
 			s, "released",
 			json_pack("{s:o}", "message",
 				  json_sprintf("%u connections that waited go to generation %u",
-					       sum, s->primary->number)));
+					       sum, named ? named->number : 0)));
 }
 
 /* ---- the look ------------------------------------------------------------------------------- */
@@ -309,7 +311,7 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 	if (was_active)
 		s->failover.active = s->failover.carried != carried;
 	/* A SYN that raced a publish may have been held although there was somebody by then. */
-	if (s->primary && !s->paused)
+	if (!s->paused && service_can_serve(s))
 		service_unhold(s);
 	took_ms = clock_monotonic_ms() - began_ms;
 	arm(s, &s->watch, on_watch, 9 * took_ms > WATCH_MS ? 9 * took_ms : WATCH_MS);

@@ -11,5 +11,5 @@
 /* A new reference, or NULL without memory. */
 json_t *status_service(struct service *service);
 
-/* "starting", "running", "rolling", "stopping", "stopped", "failed" */
+/* "starting", "running", "degraded", "rolling", "stopping", "stopped", "failed" */
 const char *status_state(struct service *service);

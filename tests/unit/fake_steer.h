@@ -25,7 +25,7 @@ struct steer {
 	struct steer_table table;
 	uint16_t next_slot;
 	adopt_owner last_owner; /* of what joined last */
-	struct steer_slot_stats slot_stats[8];
+	struct steer_slot_stats slot_stats[STEER_SLOTS];
 	struct steer_stats stats;
 	bool not_taken_over;
 	bool hold;
@@ -49,8 +49,10 @@ static struct {
 	bool drift;
 } fake_steer_join;
 
-static bool fake_steer_not_taken_over;  /* an earlier daemon's maps do not fit */
-static uint64_t fake_steer_old_backups; /* what slot 0 has carried for an earlier daemon */
+static bool fake_steer_not_taken_over;    /* an earlier daemon's maps do not fit */
+static uint64_t fake_steer_old_backups;   /* what each slot has carried for an earlier daemon */
+static uint16_t fake_steer_old_slots[16]; /* that its table names, on each endpoint */
+static size_t n_fake_steer_old_slots;
 
 static inline bool fake_steer_fails(const char *function, const char *address, struct error *err)
 {
@@ -68,6 +70,7 @@ static inline void fake_steer_reset(void)
 	memset(&fake_steer_join, 0, sizeof(fake_steer_join));
 	fake_steer_not_taken_over = false;
 	fake_steer_old_backups = 0;
+	n_fake_steer_old_slots = 0;
 }
 
 int bpffs_make(const char *name, const char *service, const char *key,
@@ -140,7 +143,14 @@ int steer_open(const struct address *address, const struct steer_options *option
 	steer->hooks = options->hooks;
 	steer->next_slot = fake_steer_join.first_slot;
 	steer->not_taken_over = fake_steer_not_taken_over;
-	steer->slot_stats[0].backup = fake_steer_old_backups;
+	for (size_t k = 0; k < STEER_SLOTS; k++)
+		steer->slot_stats[k].backup = fake_steer_old_backups;
+	for (size_t k = 0; k < STEER_BUCKETS; k++)
+		steer->table.buckets[k] = (struct steer_bucket){
+			.primary = k < n_fake_steer_old_slots ? fake_steer_old_slots[k]
+							      : STEER_NO_SLOT,
+			.backup = STEER_NO_SLOT,
+		};
 	fake_steers_open++;
 	called("open %s %s", address->text,
 	       options->pin_dir ? options->pin_dir : steer_tier_name(options->tier));
@@ -367,7 +377,7 @@ int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats
 {
 	if (fake_steer_fails("steer_slot_stats", steer->address.text, NULL))
 		return fake_steer_failure.code;
-	assert_in_range(slot, 0, 7);
+	assert_in_range(slot, 0, STEER_SLOTS - 1);
 	*ret = steer->slot_stats[slot];
 	return 0;
 }

@@ -148,6 +148,7 @@ static inline int set_up(void **state)
 		.groups = {35, 36},
 		.n_groups = 2,
 		.health = {.kind = HEALTH_HTTP},
+		.restart = {.max = 4, .window_ms = 30000, .delay_ms = 200},
 		.drain = {.signal = SIGTERM, .leave_timeout_ms = 1000, .kill_timeout_ms = 5000},
 	};
 	assert_int_equal(address_parse(ADDRESS_0, &config.listen[0], NULL), 0);

@@ -18,6 +18,7 @@ static struct steer endpoint_0, endpoint_1;
 static struct hooks hooks; /* in the service's wiring where a test puts them there */
 static struct service service;
 static struct generation generations[3]; /* number N is at N - 1 */
+static struct instance instances[3][4];  /* theirs, of which the first is there */
 static struct agentlink link_of_all = {.pid = 500};
 static json_t *json;
 
@@ -33,6 +34,36 @@ static inline void open_endpoints(void)
 	service.open = true;
 }
 
+/* One more of @g, which runs, in slots of its number on both endpoints, and serves. */
+static inline struct instance *add_instance(struct generation *g)
+{
+	uint32_t index = (uint32_t)g->instances.n;
+	struct instance *i = &instances[g->number - 1][index];
+
+	*i = (struct instance){
+		.context = &context,
+		.config = &config,
+		.wiring = &service.wiring,
+		.generation = g->number,
+		.index = index,
+		.cgroup = "/cgroup/web",
+		.cgroup_id = g->number,
+		.link = &link_of_all,
+		.sockets = {.list = {{.cookie = 10 * g->number + 2 * index,
+				      .slot = (uint16_t)(g->number + 10 * index)},
+				     {.cookie = 10 * g->number + 2 * index + 1,
+				      .slot = (uint16_t)(g->number + 10 * index),
+				      .endpoint = 1}},
+			    .n = 2},
+		.role = INSTANCE_IN,
+		.pid = 600 + (pid_t)g->number,
+		.state = AGENT_RUNNING,
+		.joined = true,
+	};
+	instances_add(&g->instances, i);
+	return i;
+}
+
 static inline struct generation *add_generation(uint32_t number)
 {
 	struct generation *g = &generations[number - 1];
@@ -42,32 +73,18 @@ static inline struct generation *add_generation(uint32_t number)
 		.number = number,
 		.config = &config,
 		.release = &release,
-		.n_instances = 1,
 		.started_ms = clock_monotonic_ms() - 5000,
 		.started_realtime_ms = 1700000000042,
 	};
-	g->instances[0] = (struct instance){
-		.context = &context,
-		.config = &config,
-		.wiring = &service.wiring,
-		.generation = number,
-		.cgroup = "/cgroup/web",
-		.cgroup_id = number,
-		.link = &link_of_all,
-		.sockets = {.list = {{.cookie = 10 * number, .slot = (uint16_t)number},
-				     {.cookie = 10 * number + 1,
-				      .slot = (uint16_t)number,
-				      .endpoint = 1}},
-			    .n = 2},
-		.pid = 600 + (pid_t)number,
-		.state = AGENT_RUNNING,
-		.joined = true,
-	};
+	add_instance(g);
 	service.generations[service.n_generations++] = g;
 	return g;
 }
 
-/* A rollout that is at this step, well so far. */
+/*
+ * A rollout of whole generations that is at this step, well so far: what its instances are to the
+ * tables then is left to the test.
+ */
 static inline struct run *add_run(size_t k, const char *order, struct generation *new,
 				  struct generation *old, enum rollout_state at)
 {
@@ -82,9 +99,40 @@ static inline struct run *add_run(size_t k, const char *order, struct generation
 	run->new_number = new ? new->number : 0;
 	run->old_number = old ? old->number : 0;
 	run->began_ms = clock_monotonic_ms();
-	rollout_init(&run->machine, &policy, old != NULL, new != NULL);
+	if (new)
+		run->side[ROLLOUT_NEW] = new->instances;
+	if (old)
+		run->side[ROLLOUT_OLD] = old->instances;
+	rollout_init(&run->machine, &policy, (uint32_t)run->side[ROLLOUT_OLD].n,
+		     (uint32_t)run->side[ROLLOUT_NEW].n);
+	run->machine.alive[ROLLOUT_NEW] = (uint32_t)run->side[ROLLOUT_NEW].n;
 	run->machine.state = at;
 	return run;
+}
+
+/* The table names these no more: they are on their way out. */
+static inline void make_victims(struct run *run, struct generation *g)
+{
+	run->victims = g->instances;
+	run->machine.victims = (uint32_t)g->instances.n;
+	instances_name(&g->instances, INSTANCE_OUT);
+}
+
+/* All new connections go to the new side. */
+static inline void shift(struct run *run)
+{
+	run->machine.shifted = run->machine.full = true;
+	if (run->old) {
+		make_victims(run, run->old);
+		instances_name(&run->old->instances, INSTANCE_BACKUP);
+	}
+}
+
+static inline void commit(struct run *run)
+{
+	shift(run);
+	run->machine.committed = true;
+	make_victims(run, run->old);
 }
 
 static inline int set_up(void **state)
@@ -110,7 +158,7 @@ static inline int set_up(void **state)
 	};
 	endpoint_0 = (struct steer){.address = config.listen[0]};
 	endpoint_1 = (struct steer){.address = config.listen[1]};
-	service = (struct service){.context = &context, .config = &config};
+	service = (struct service){.context = &context, .config = &config, .instances = 4};
 	return 0;
 }
 
@@ -157,6 +205,13 @@ static inline json_t *at(const char *path)
 	do {                                                                                       \
 		assert_true(json_is_integer(at(path)));                                            \
 		assert_int_equal(json_integer_value(at(path)), expected);                          \
+	} while (0)
+
+#define assert_real(path, expected)                                                                \
+	do {                                                                                       \
+		assert_true(json_is_real(at(path)));                                               \
+		assert_int_equal((int)(json_real_value(at(path)) * 10 + 0.5),                      \
+				 (int)((expected)*10 + 0.5));                                      \
 	} while (0)
 
 #define assert_none(path, key) assert_null(json_object_get(at(path), key))

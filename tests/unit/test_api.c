@@ -38,6 +38,8 @@ static struct {
 	bool list_fails;
 	size_t limit;
 	size_t made; /* how many connections there are */
+	int reloads;
+	bool mistaken; /* the configuration is */
 } seen;
 
 static json_t *backend_list(void *userdata)
@@ -96,8 +98,22 @@ static json_t *backend_order(void *userdata, const char *service, const char *or
 	if (strcmp(order, "pause") == 0 || strcmp(order, "resume") == 0)
 		return json_pack("{s:s, s:b}", "service", service, "paused",
 				 strcmp(order, "pause") == 0);
+	if (strcmp(service, "same") == 0)
+		return json_pack("{s:s, s:b}", "service", service, "unchanged", 1);
 	events_add(events, 0, service, "start", NULL); /* as a rollout does */
 	return json_pack("{s:s, s:s, s:i}", "service", service, "order", order, "rollout", 1);
+}
+
+static json_t *backend_reload(void *userdata, struct api_problem *problem)
+{
+	(void)userdata;
+	seen.reloads++;
+	problem->mistakes = json_pack("[s, s]", "one", "two \"2\"");
+	if (!seen.mistaken) /* then they are not told, and not leaked */
+		return json_pack("{s:[s]}", "changed", "web");
+	problem->status = 422;
+	error_text(&problem->detail, 0, "one");
+	return NULL;
 }
 
 static json_t *backend_version(void *userdata)
@@ -111,6 +127,7 @@ static const struct api_backend backend = {
 	.get = backend_get,
 	.connections = backend_connections,
 	.order = backend_order,
+	.reload = backend_reload,
 	.version = backend_version,
 };
 
@@ -416,13 +433,64 @@ static void test_api_pause_and_resume_are_done_when_answered(void **state)
 	check_problem("GET", "/v1/services/web/pause", NULL, 0, 405, 2, "only POST");
 }
 
-static void test_api_order_reaches_the_backend(void **state)
+static void test_api_orders_without_a_rollout_are_200(void **state)
 {
-	static const char *const orders[] = {"restart", "upgrade", "rollback", "start", "stop"};
-	char target[64], expected[128];
+	static const char *const orders[] = {"upgrade", "scale", "restart", "reopen", "promote"};
+	char target[64];
 
 	(void)state;
 	for (int i = 0; i < 5; i++) {
+		snprintf(target, sizeof(target), "/v1/services/same/%s", orders[i]);
+		check_ok("POST", target, "{}", 200, "{\"service\":\"same\",\"unchanged\":true}\n");
+		assert_string_equal(seen.order, orders[i]);
+	}
+}
+
+static void test_api_reload_reaches_the_backend(void **state)
+{
+	(void)state;
+	check_ok("POST", "/v1/reload", NULL, 200, "{\"changed\":[\"web\"]}\n");
+	check_ok("POST", "/v1/reload", "{}", 200, "{\"changed\":[\"web\"]}\n");
+	assert_int_equal(seen.reloads, 2);
+	check_problem("GET", "/v1/reload", NULL, 0, 405, 2, "GET /v1/reload: only POST");
+	check_problem("POST", "/v1/reload", "{\"a\":1}", 7, 400, 2, "reload takes nothing");
+	check_problem("POST", "/v1/reload", "[]", 2, 400, 2, "not a JSON object");
+	check_problem("POST", "/v1/reload/", "", 0, 404, 2, "");
+	assert_int_equal(seen.reloads, 2);
+	assert_int_equal(seen.orders, 0);
+}
+
+static void test_api_problem_may_carry_mistakes(void **state)
+{
+	struct client *client;
+	json_t *json;
+
+	(void)state;
+	seen.mistaken = true;
+	check_problem("POST", "/v1/reload", NULL, 0, 422, 1, "one");
+	assert_int_equal(ask("POST", "/v1/reload", "", "", 0, &client), 422);
+	json = json_loads(body_of(client), 0, NULL);
+	assert_string_equal(json_string_value(json_object_get(json, "title")),
+			    "Unprocessable content");
+	assert_int_equal(json_array_size(json_object_get(json, "mistakes")), 2);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(json, "mistakes"), 1)),
+			    "two \"2\"");
+	json_decref(json);
+	client_free(client);
+	/* Nobody else's problem has any. */
+	assert_int_equal(ask("GET", "/v1/services/nope", "", NULL, 0, &client), 404);
+	assert_null(strstr(client->input, "mistakes"));
+	client_free(client);
+}
+
+static void test_api_order_reaches_the_backend(void **state)
+{
+	static const char *const orders[] = {"restart", "upgrade", "rollback", "start",
+					     "stop",    "scale",   "promote",  "abort"};
+	char target[64], expected[128];
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
 		snprintf(target, sizeof(target), "/v1/services/web/%s", orders[i]);
 		snprintf(expected, sizeof(expected),
 			 "{\"service\":\"web\",\"order\":\"%s\",\"rollout\":1}\n", orders[i]);
@@ -607,7 +675,7 @@ static void test_api_more_connections_than_allowed_wait(void **state)
 
 static void test_api_strangers_may_read_but_not_change(void **state)
 {
-	struct client *client, *reader;
+	struct client *client, *second, *reader;
 
 	(void)state;
 	if (geteuid() != 0) {
@@ -621,6 +689,7 @@ static void test_api_strangers_may_read_but_not_change(void **state)
 	assert_int_equal(setegid(65534), 0);
 	assert_int_equal(seteuid(65534), 0);
 	client = client_new();
+	second = client_new();
 	reader = client_new();
 	assert_int_equal(seteuid(0), 0);
 	assert_int_equal(setegid(0), 0);
@@ -628,7 +697,11 @@ static void test_api_strangers_may_read_but_not_change(void **state)
 			   "Content-Length: 0\r\nConnection: close\r\n\r\n");
 	client_expect(client, "HTTP/1.1 403 ");
 	client_expect(client, "only root and the daemon's own user");
+	client_say(second, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+	client_expect(second, "HTTP/1.1 403 ");
+	client_free(second);
 	assert_int_equal(seen.orders, 0);
+	assert_int_equal(seen.reloads, 0);
 	client_say(reader, "GET /v1/services HTTP/1.1\r\nHost: x\r\n\r\n");
 	client_expect(reader, "\"web\"");
 	client_free(client);
@@ -972,6 +1045,9 @@ int main(void)
 		TEST(test_api_head_is_get_without_body),
 		TEST(test_api_connection_is_kept_alive),
 		TEST(test_api_order_reaches_the_backend),
+		TEST(test_api_orders_without_a_rollout_are_200),
+		TEST(test_api_reload_reaches_the_backend),
+		TEST(test_api_problem_may_carry_mistakes),
 		TEST(test_api_pause_and_resume_are_done_when_answered),
 		TEST(test_api_backends_refusals_are_passed_on),
 		TEST(test_api_unknown_paths_are_404),

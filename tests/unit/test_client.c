@@ -207,6 +207,44 @@ static void test_client_problem_gives_its_detail_and_code(void **state)
 	assert_string_equal(err.text, "no such service");
 }
 
+static void test_client_problem_is_kept_until_the_next_request(void **state)
+{
+	struct cli_client *client = new_client();
+	json_t *answer;
+
+	(void)state;
+	assert_null(cli_client_problem(client));
+	for (int i = 0; i < 2; i++) {
+		expect_request(
+			HEAD("422 No") "\r\n{\"detail\":\"one\",\"mistakes\":[\"one\",\"two\"]}");
+		assert_int_equal(cli_client_post(client, "/v1/reload", NULL, &answer, &err),
+				 CLI_ERROR);
+		end_request();
+		assert_string_equal(err.text, "one");
+		assert_int_equal(
+			json_array_size(json_object_get(cli_client_problem(client), "mistakes")),
+			2);
+	}
+	expect_request(HEAD("500 No") "\r\n[1]");
+	assert_int_equal(cli_client_get(client, "/", &answer, &err), CLI_ERROR);
+	end_request();
+	assert_null(cli_client_problem(client));
+	expect_request(HEAD("404 No") "\r\n{}");
+	assert_int_equal(cli_client_get(client, "/", &answer, &err), CLI_ERROR);
+	end_request();
+	assert_non_null(cli_client_problem(client));
+	expect_request(HEAD("200 OK") "\r\n{}");
+	assert_int_equal(cli_client_get(client, "/", &answer, &err), CLI_DONE);
+	end_request();
+	json_decref(answer);
+	assert_null(cli_client_problem(client));
+	/* The last one is let go of with the client. */
+	expect_request(HEAD("404 No") "\r\n{}");
+	assert_int_equal(cli_client_get(client, "/", &answer, &err), CLI_ERROR);
+	end_request();
+	cli_client_free(client);
+}
+
 static void test_client_problem_never_passes_for_success(void **state)
 {
 	json_t *answer;
@@ -478,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_client_post_sends_the_body),
 		cmocka_unit_test(test_client_post_without_body_sends_none),
 		cmocka_unit_test(test_client_problem_gives_its_detail_and_code),
+		cmocka_unit_test(test_client_problem_is_kept_until_the_next_request),
 		cmocka_unit_test(test_client_problem_never_passes_for_success),
 		cmocka_unit_test(test_client_error_without_document_names_the_status),
 		cmocka_unit_test(test_client_answer_that_is_not_json_is_an_error),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The commands that ask once and print the answer ("connections", "pause", "resume"), with a client
- * (client.h) that notes what it is asked and answers as the test says.
+ * The commands that ask once and print the answer: "connections", "pause", "resume", "reopen",
+ * "reload".
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,110 +9,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "cli/commands.h"
-
-static struct {
-	char asked[256]; /* "GET /v1/services, POST /v1/...": in order */
-	const char *services;
-	const char *answer; /* NULL: refused */
-} batond;
-
-static struct error err;
-static char output[4096];
-
-/* ---- the client ----------------------------------------------------------------------------- */
-
-enum cli_exit cli_client_find(const char *name, struct cli_client **ret, struct error *error)
-{
-	*ret = NULL;
-	if (name && strcmp(name, "gone") == 0)
-		return error_text(error, CLI_UNREACHABLE, "no daemon called \"gone\"");
-	return CLI_DONE;
-}
-
-void cli_client_free(struct cli_client *client)
-{
-	assert_null(client);
-}
-
-const char *cli_client_name(const struct cli_client *client)
-{
-	(void)client;
-	return "baton";
-}
-
-static void note(const char *method, const char *path)
-{
-	size_t n = strlen(batond.asked);
-
-	snprintf(batond.asked + n, sizeof(batond.asked) - n, "%s%s %s", n ? ", " : "", method,
-		 path);
-}
-
-static enum cli_exit answer(const char *text, json_t **ret, struct error *error)
-{
-	*ret = text ? json_loads(text, 0, NULL) : NULL;
-	return *ret ? CLI_DONE : error_text(error, CLI_BUSY, "refused");
-}
-
-enum cli_exit cli_client_get(struct cli_client *client, const char *path, json_t **ret,
-			     struct error *error)
-{
-	(void)client;
-	note("GET", path);
-	if (strcmp(path, "/v1/services") == 0)
-		return answer(batond.services, ret, error);
-	return answer(batond.answer, ret, error);
-}
-
-enum cli_exit cli_client_post(struct cli_client *client, const char *path, const json_t *body,
-			      json_t **ret, struct error *error)
-{
-	(void)client;
-	assert_null(body);
-	note("POST", path);
-	return answer(batond.answer, ret, error);
-}
-
-/* ---- running a command ---------------------------------------------------------------------- */
-
-static int setup(void **state)
-{
-	(void)state;
-	memset(&batond, 0, sizeof(batond));
-	memset(&err, 0, sizeof(err));
-	return 0;
-}
-
-/* With stdout going into .output meanwhile. */
-static enum cli_exit run(enum cli_exit (*command)(const struct cli_options *, struct error *),
-			 const struct cli_options *options)
-{
-	FILE *file = tmpfile();
-	int before = dup(STDOUT_FILENO);
-	enum cli_exit r;
-	size_t n;
-
-	assert_non_null(file);
-	fflush(stdout);
-	assert_true(dup2(fileno(file), STDOUT_FILENO) >= 0);
-	r = command(options, &err);
-	fflush(stdout);
-	dup2(before, STDOUT_FILENO);
-	close(before);
-	rewind(file);
-	n = fread(output, 1, sizeof(output) - 1, file);
-	output[n] = '\0';
-	fclose(file);
-	return r;
-}
+#include "tests/unit/fake_batond.h"
 
 static const struct cli_options for_web = {.arguments = {"web"}, .n_arguments = 1};
+static const struct cli_options none = {0};
 
 /* ---- pause and resume ----------------------------------------------------------------------- */
 
@@ -137,8 +37,6 @@ static void test_commands_resume_prints_a_line_without_a_message_too(void **stat
 
 static void test_commands_pause_means_the_only_service(void **state)
 {
-	const struct cli_options none = {0};
-
 	(void)state;
 	batond.services = "{\"services\": [{\"service\": \"api\"}]}";
 	batond.answer = "{\"service\": \"api\", \"paused\": true}";
@@ -194,6 +92,123 @@ static void test_commands_pause_refused_or_answered_with_nonsense_fails(void **s
 	assert_string_equal(batond.asked, "");
 }
 
+/* ---- reopen --------------------------------------------------------------------------------- */
+
+static void test_commands_reopen_prints_what_the_daemon_says(void **state)
+{
+	struct cli_options options = for_web;
+
+	(void)state;
+	batond.answer = "{\"service\": \"web\", \"message\": \"2 files are opened anew\"}";
+	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
+	assert_string_equal(batond.asked, "POST /v1/services/web/reopen");
+	assert_string_equal(output, "web: 2 files are opened anew\n");
+	batond.answer = "{\"service\": \"web\"}";
+	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
+	assert_string_equal(output, "web: reopened\n");
+	options.json = true;
+	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
+	assert_string_equal(output, "{\n  \"service\": \"web\"\n}\n");
+	batond.answer = "{\"service\": \"api\"}";
+	assert_int_equal(run(cmd_reopen, &options), CLI_ERROR);
+	assert_string_equal(err.text, "reopen: the daemon's answer makes no sense");
+	batond.answer = NULL;
+	assert_int_equal(run(cmd_reopen, &options), CLI_BUSY);
+	assert_string_equal(output, "");
+}
+
+/* ---- reload --------------------------------------------------------------------------------- */
+
+static void test_commands_reload_prints_a_line_for_each_service(void **state)
+{
+	struct cli_options options = none;
+
+	(void)state;
+	batond.answer = "{\"started\": [\"a\"], \"changed\": [\"b\", \"c\"], \"removed\": [\"d\"], "
+			"\"unchanged\": [\"e\"], \"refused\": [], \"message\": \"m\"}";
+	assert_int_equal(run(cmd_reload, &options), CLI_DONE);
+	assert_string_equal(batond.asked, "POST /v1/reload");
+	assert_string_equal(output, "a: new, starts\n"
+				    "b: changed, is replaced\n"
+				    "c: changed, is replaced\n"
+				    "d: removed, drains and stops\n"
+				    "e: unchanged\n");
+	options.quiet = true;
+	assert_int_equal(run(cmd_reload, &options), CLI_DONE);
+	assert_string_equal(output, "");
+	options.json = true;
+	assert_int_equal(run(cmd_reload, &options), CLI_DONE);
+	assert_non_null(strstr(output, "\"message\": \"m\""));
+}
+
+static void test_commands_reload_of_nothing_prints_the_message(void **state)
+{
+	(void)state;
+	batond.answer = "{\"message\": \"there is nothing\", \"started\": 1, \"refused\": null}";
+	assert_int_equal(run(cmd_reload, &none), CLI_DONE);
+	assert_string_equal(output, "there is nothing\n");
+	batond.answer = "{}";
+	assert_int_equal(run(cmd_reload, &none), CLI_DONE);
+	assert_string_equal(output, "no services\n");
+}
+
+static void test_commands_reload_with_a_refused_service_is_an_error(void **state)
+{
+	struct cli_options options = none;
+
+	(void)state;
+	batond.answer = "{\"changed\": [\"a\"], \"refused\": [{\"service\": \"b\", "
+			"\"detail\": \"rollout 5 is under way\"}, {\"service\": \"c\"}]}";
+	assert_int_equal(run(cmd_reload, &options), CLI_ERROR);
+	assert_string_equal(output, "a: changed, is replaced\n"
+				    "b: refused: rollout 5 is under way\n"
+				    "c: refused\n");
+	assert_string_equal(err.text, "");
+	options.quiet = true;
+	assert_int_equal(run(cmd_reload, &options), CLI_ERROR);
+	assert_string_equal(output, "b: refused: rollout 5 is under way\n"
+				    "c: refused\n");
+	options.json = true;
+	assert_int_equal(run(cmd_reload, &options), CLI_ERROR);
+	assert_non_null(strstr(output, "\"refused\""));
+}
+
+static void test_commands_reload_prints_all_mistakes(void **state)
+{
+	struct cli_options options = none;
+
+	(void)state;
+	batond.problem = "{\"status\": 422, \"code\": 2, \"detail\": \"one\", "
+			 "\"mistakes\": [\"one\", \"two\\u001b\", 3]}";
+	assert_int_equal(run(cmd_reload, &options), CLI_ERROR);
+	assert_string_equal(output, "");
+	assert_string_equal(errors,
+			    "baton: 3 mistakes in the configuration, everything stays as it is:\n"
+			    "  one\n"
+			    "  two\\x1b\n");
+	assert_string_equal(err.text, "");
+	options.json = true;
+	assert_int_equal(run(cmd_reload, &options), CLI_ERROR);
+	assert_non_null(strstr(output, "\"mistakes\": ["));
+	assert_string_equal(errors, "");
+}
+
+static void test_commands_reload_refused_otherwise_gives_the_reason(void **state)
+{
+	struct cli_options gone = {.name = "gone"};
+
+	(void)state;
+	batond.problem = "{\"status\": 409, \"detail\": \"refused\", \"mistakes\": []}";
+	assert_int_equal(run(cmd_reload, &none), CLI_BUSY);
+	assert_string_equal(err.text, "refused");
+	assert_string_equal(output, "");
+	assert_string_equal(errors, "");
+	batond.answer = "[]";
+	assert_int_equal(run(cmd_reload, &none), CLI_ERROR);
+	assert_string_equal(err.text, "reload: the daemon's answer makes no sense");
+	assert_int_equal(run(cmd_reload, &gone), CLI_UNREACHABLE);
+}
+
 /* ---- connections ---------------------------------------------------------------------------- */
 
 static void test_commands_connections_asks_with_the_limit_given(void **state)
@@ -238,6 +253,12 @@ int main(void)
 		TEST(test_commands_pause_means_the_only_service),
 		TEST(test_commands_pause_quiet_and_json),
 		TEST(test_commands_pause_refused_or_answered_with_nonsense_fails),
+		TEST(test_commands_reopen_prints_what_the_daemon_says),
+		TEST(test_commands_reload_prints_a_line_for_each_service),
+		TEST(test_commands_reload_of_nothing_prints_the_message),
+		TEST(test_commands_reload_with_a_refused_service_is_an_error),
+		TEST(test_commands_reload_prints_all_mistakes),
+		TEST(test_commands_reload_refused_otherwise_gives_the_reason),
 		TEST(test_commands_connections_asks_with_the_limit_given),
 		TEST(test_commands_connections_refused_fails),
 	};

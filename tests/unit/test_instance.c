@@ -310,7 +310,7 @@ static void test_instance_answers_become_notes_and_verdicts(void **state)
 	assert_notes("");
 	*health = (struct health){.state = HEALTH_UNHEALTHY, .failures = 3};
 	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, true);
-	assert_notes("unhealthy: GET /: 500 (instance 0, 3 in a row)");
+	assert_notes("");
 	assert_int_equal(n_changes, 2);
 	assert_false(instance_is_healthy(i));
 }
@@ -404,6 +404,18 @@ static void test_instance_orders_carry_signal_and_timeout(void **state)
 	assert_calls("order stop signal 15 timeout 5000");
 	instance_leave(i);
 	instance_stop(i);
+	assert_calls("");
+}
+
+static void test_instance_reopen_is_an_order(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_reopen(i);
+	assert_calls("order reopen signal 0 timeout 0");
+	/* Nobody is there who could. */
+	i->lost = true;
+	instance_reopen(i);
 	assert_calls("");
 }
 
@@ -527,6 +539,7 @@ int main(void)
 		TEST(test_instance_last_answer_is_of_the_check_to_blame),
 		TEST(test_instance_healthy_needs_a_server_and_every_endpoint),
 		TEST(test_instance_orders_carry_signal_and_timeout),
+		TEST(test_instance_reopen_is_an_order),
 		TEST(test_instance_sigterm_is_not_sent_twice),
 		TEST(test_instance_stop_without_leave_sends_sigterm),
 		TEST(test_instance_that_cannot_drain_is_not_asked_to),

@@ -390,6 +390,30 @@ static void test_instance_adopt_takes_over_a_running_one(void **state)
 	assert_true(i->failed);
 }
 
+/* It has served, also where it has lost a socket since. */
+static void test_instance_adopt_of_a_steady_one_has_joined(void **state)
+{
+	(void)state;
+	agent = (struct adopt_agent){
+		.link = fake_agent_link(501),
+		.hello = {.type = REPORT_HELLO,
+			  .generation = 2,
+			  .state = AGENT_RUNNING,
+			  .steady = true,
+			  .pid = 600,
+			  .n_sockets = 1,
+			  .sockets = {{.cookie = 101, .address = ADDRESS_0}}},
+		.fds = {1},
+		.n_fds = 1,
+		.spec = {.cgroup = folder},
+	};
+	instance_adopt(i, &agent);
+	assert_true(i->steady);
+	assert_true(i->joined);
+	assert_int_equal(i->sockets.n, 1);
+	assert_true(instance_is_serving(i));
+}
+
 /* Where each state of the agent leaves the instance. */
 static void test_instance_adopt_states(void **state)
 {
@@ -532,6 +556,7 @@ int main(void)
 		TEST(test_instance_lost_without_cgroup_is_killed_by_pid),
 		TEST(test_instance_lost_without_cgroup_is_stopped_then_killed),
 		TEST(test_instance_adopt_takes_over_a_running_one),
+		TEST(test_instance_adopt_of_a_steady_one_has_joined),
 		TEST(test_instance_adopt_states),
 		TEST(test_instance_adopt_leaving_one_goes_on_with_stop),
 		TEST(test_instance_adopt_with_foreign_sockets_has_failed),

@@ -237,6 +237,90 @@ static void test_instance_busy_counts_an_interrupted_list_once(void **state)
 	assert_int_equal(busy_of(i, 100), 7);
 }
 
+static void test_instance_kinds_are_by_what_they_do(void **state)
+{
+	struct connections_kinds kinds;
+
+	(void)state;
+	assert_int_equal(instance_kinds(i, &kinds), -ENODATA); /* no cgroup yet */
+	run_instance();
+	know_connections(0, 80, 4, 0);
+	know_connections(1, 81, 3, 3600 * 1000);
+	know_connections(2, 81, 2, 0); /* not accepted yet */
+	fake_connections[0].inode = fake_connections[1].inode = 9;
+	assert_int_equal(instance_kinds(i, &kinds), 0);
+	assert_int_equal(kinds.busy, 2);
+	assert_int_equal(kinds.active, 4);
+	assert_int_equal(kinds.idle, 3);
+	fake_connections[1].port = fake_connections[2].port = 0;
+	assert_true(instance_kinds(i, &kinds) < 0);
+	i->stopped = true;
+	assert_int_equal(instance_kinds(i, &kinds), 0);
+	assert_int_equal(kinds.busy + kinds.active + kinds.idle, 0);
+}
+
+/* ---- closing -------------------------------------------------------------------------------- */
+
+/* Only what its processes hold: the rest is still to be accepted by somebody. */
+static void test_instance_cut_closes_what_its_processes_hold(void **state)
+{
+	struct stat st;
+	uint64_t n;
+	int fds[2];
+
+	(void)state;
+	run_instance();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(fstat(fds[0], &st), 0);
+	fake_processes.pid = getpid();
+	know_connections(0, 80, 4, 0);
+	know_connections(1, 81, 3, 0);
+	fake_connections[0].inode = st.st_ino;
+	assert_int_equal(instance_cut(i, &n, &err), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(fake_connections[0].live, 0);
+	assert_int_equal(fake_connections[1].live, 3);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_instance_cut_that_is_not_allowed_says_so(void **state)
+{
+	struct stat st;
+	uint64_t n;
+	int fds[2];
+
+	(void)state;
+	run_instance();
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(fstat(fds[0], &st), 0);
+	fake_processes.pid = getpid();
+	know_connections(0, 80, 4, 0);
+	know_connections(1, 81, 0, 0);
+	fake_connections[0].inode = st.st_ino;
+	fake_destroy_error = -EPERM;
+	assert_int_equal(instance_cut(i, &n, &err), -EPERM);
+	assert_string_equal(err.text, "destroy connections: destroy: Operation not permitted");
+	assert_int_equal(n, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_instance_cut_of_nobody_closes_nothing(void **state)
+{
+	uint64_t n = 7;
+
+	(void)state;
+	assert_int_equal(instance_cut(i, &n, &err), -ENODATA);
+	assert_string_equal(err.text, "its connections cannot be told from others");
+	assert_int_equal(n, 0);
+	i->stopped = true;
+	assert_int_equal(instance_cut(i, &n, &err), 0);
+	assert_int_equal(n, 0);
+}
+
+/* ---- without a cgroup ----------------------------------------------------------------------- */
+
 /* Without a cgroup a connection is whose who holds its descriptor. */
 static void test_instance_busy_without_cgroup_is_what_its_processes_hold(void **state)
 {
@@ -284,6 +368,10 @@ int main(void)
 		TEST(test_instance_busy_that_cannot_be_asked_is_not_none),
 		TEST(test_instance_busy_of_a_stopped_one_is_none),
 		TEST(test_instance_busy_counts_an_interrupted_list_once),
+		TEST(test_instance_kinds_are_by_what_they_do),
+		TEST(test_instance_cut_closes_what_its_processes_hold),
+		TEST(test_instance_cut_that_is_not_allowed_says_so),
+		TEST(test_instance_cut_of_nobody_closes_nothing),
 		TEST(test_instance_busy_without_cgroup_is_what_its_processes_hold),
 	};
 #undef TEST

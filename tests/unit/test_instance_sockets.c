@@ -435,6 +435,29 @@ static void test_instance_lies_about_a_running_one_change_nothing(void **state)
 	assert_set_unchanged();
 }
 
+/* They may have stopped listening and begun again, which takes them out of their slots. */
+static void test_instance_same_set_again_joins_anew(void **state)
+{
+	uint32_t version;
+
+	(void)state;
+	run_instance();
+	version = i->sockets_version;
+	add_sockets(&report);
+	hear_set(2);
+	assert_calls("rejoin " ADDRESS_0 " 4; rejoin " ADDRESS_1 " 6");
+	assert_int_equal(i->sockets_version, version);
+	assert_int_equal(i->sockets_serial, 2);
+	fake_steer_failure.function = "steer_rejoin";
+	fake_steer_failure.address = ADDRESS_1;
+	fake_steer_failure.code = -EIO;
+	add_sockets(&report);
+	hear_set(3);
+	assert_calls("rejoin " ADDRESS_0 " 4");
+	assert_notes("sockets: instance 0: steer_rejoin " ADDRESS_1 ": Input/output error");
+	assert_false(i->failed);
+}
+
 static void test_instance_lies_at_first_are_its_end(void **state)
 {
 	(void)state;
@@ -499,6 +522,7 @@ int main(void)
 		TEST(test_instance_strangers_are_told_once),
 		TEST(test_instance_strangers_of_a_hello_are_told_once),
 		TEST(test_instance_lies_about_a_running_one_change_nothing),
+		TEST(test_instance_same_set_again_joins_anew),
 		TEST(test_instance_lies_at_first_are_its_end),
 		TEST(test_instance_lies_about_a_known_socket_do_not_move_it),
 		TEST(test_instance_sockets_without_a_free_slot_leave_the_old_set),

@@ -43,10 +43,10 @@ static void test_instance_start_tells_the_agent_everything(void **state)
 	assert_false(spec->sockets_given);
 	assert_false(spec->listen_later);
 	assert_int_equal(spec->listen_delay_ms, 1000);
-	assert_int_equal(spec->restart_max, 5);
-	assert_int_equal(spec->restart_window_ms, 60000);
-	assert_int_equal(spec->restart_delay_ms, 100);
-	assert_int_equal(spec->restart_delay_max_ms, 5000);
+	assert_int_equal(spec->restart_max, 4);
+	assert_int_equal(spec->restart_window_ms, 30000);
+	assert_int_equal(spec->restart_delay_ms, 200);
+	assert_int_equal(spec->restart_delay_max_ms, 10000);
 	assert_false(i->failed);
 }
 
@@ -161,6 +161,67 @@ static void test_instance_start_without_hooks_fails_only_where_they_are_needed(v
 	instance_done(i);
 	assert_calls("hooks forget 2.0; cgroup_remove " CGROUP);
 	reset_instance();
+}
+
+/* ---- limits --------------------------------------------------------------------------------- */
+
+static void test_instance_start_limits_its_cgroup_first(void **state)
+{
+	char expected[256];
+
+	(void)state;
+	config.resources =
+		(struct resources_config){.memory_max = 1 << 20, .cpu_max = 150, .pids_max = 9};
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	snprintf(expected, sizeof(expected),
+		 "cgroup_create web.2.0; cgroup_limit " CGROUP
+		 " memory 1048576 cpu 150 pids 9; agent /baton-agent %s/web.2.0.sock",
+		 folder);
+	assert_calls(expected);
+}
+
+/* Rather not at all than without them. */
+static void test_instance_start_without_its_limits_fails(void **state)
+{
+	(void)state;
+	config.resources.pids_max = 9;
+	fake_cgroup.limit_error = -EOPNOTSUPP;
+	assert_int_equal(instance_start(i, &release, &err), -EOPNOTSUPP);
+	assert_start_failed("limit " CGROUP ": Operation not supported");
+	assert_calls("cgroup_create web.2.0");
+	instance_done(i);
+	assert_calls("cgroup_remove " CGROUP);
+	reset_instance();
+}
+
+static void test_instance_start_with_limits_needs_cgroups(void **state)
+{
+	static const struct resources_config limits[] = {
+		{.memory_max = 1}, {.cpu_max = 1}, {.pids_max = 1}};
+
+	(void)state;
+	context.cgroup_base[0] = '\0';
+	for (size_t k = 0; k < sizeof(limits) / sizeof(limits[0]); k++) {
+		config.resources = limits[k];
+		assert_int_equal(instance_start(i, &release, &err), -EOPNOTSUPP);
+		assert_start_failed("\"resources\" needs a cgroup v2 that batond may write to");
+		reset_instance();
+	}
+	assert_calls("");
+}
+
+static void test_instance_start_transparent_needs_hooks_and_a_cgroup(void **state)
+{
+	static const char why[] =
+		"mode \"transparent\" needs tier ebpf and a cgroup; this is tier ebpf";
+
+	(void)state;
+	config.mode = SOCKETS_TRANSPARENT;
+	context.cgroup_base[0] = '\0';
+	wiring.hooks = &hooks;
+	assert_int_equal(instance_start(i, &release, &err), -EOPNOTSUPP);
+	assert_start_failed(why);
+	assert_calls("");
 }
 
 /* As for a daemon without privileges. */
@@ -377,6 +438,10 @@ int main(void)
 		TEST(test_instance_start_in_a_long_path_fails),
 		TEST(test_instance_start_hooks_its_cgroup_first),
 		TEST(test_instance_start_without_hooks_fails_only_where_they_are_needed),
+		TEST(test_instance_start_limits_its_cgroup_first),
+		TEST(test_instance_start_without_its_limits_fails),
+		TEST(test_instance_start_with_limits_needs_cgroups),
+		TEST(test_instance_start_transparent_needs_hooks_and_a_cgroup),
 		TEST(test_instance_start_where_there_are_no_cgroups),
 		TEST(test_instance_start_with_cgroup_knows_its_processes_by_that),
 		TEST(test_instance_start_gives_sockets_where_the_tier_makes_them),

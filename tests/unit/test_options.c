@@ -152,6 +152,47 @@ static void test_options_connections_take_a_limit(void **state)
 	assert_null(options.used[CLI_OPTIONS_CONNECTIONS]);
 }
 
+static void test_options_of_orders_are_told_apart(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("upgrade", "web", "--force", "--env", "A=", "--env=B=2", "-e", "C=3",
+			       "--supersede", "--", "x"),
+			 0);
+	assert_true(options.force && options.supersede);
+	assert_int_equal(options.run.n_environment, 3);
+	assert_string_equal(options.run.environment[0], "A=");
+	assert_string_equal(options.run.environment[1], "B=2");
+	assert_string_equal(options.used[CLI_OPTIONS_FORCE], "--force");
+	assert_string_equal(options.used[CLI_OPTIONS_SUPERSEDE], "--supersede");
+	assert_non_null(options.used[CLI_OPTIONS_ENVIRONMENT]);
+	assert_null(options.used[CLI_OPTIONS_RUN]);
+
+	assert_int_equal(PARSE("restart"), 0);
+	assert_false(options.force || options.supersede);
+	assert_null(options.used[CLI_OPTIONS_ENVIRONMENT]);
+	assert_refused(PARSE("upgrade", "--force=yes"), "--force takes no value");
+	assert_refused(PARSE("upgrade", "--supersede=1"), "--supersede takes no value");
+	assert_refused(PARSE("upgrade", "--env"), "--env: its value is missing");
+}
+
+static void test_options_number_is_digits_in_range(void **state)
+{
+	uint64_t number = 7;
+
+	(void)state;
+	assert_int_equal(cli_options_number("16", 16, &number), 0);
+	assert_int_equal(number, 16);
+	assert_int_equal(cli_options_number("0", 16, &number), 0);
+	assert_int_equal(number, 0);
+	assert_int_equal(cli_options_number("17", 16, &number), -ERANGE);
+	assert_int_equal(cli_options_number("99999999999999999999999", 16, &number), -ERANGE);
+	assert_int_equal(cli_options_number("", 16, &number), -EINVAL);
+	assert_int_equal(cli_options_number("+1", 16, &number), -EINVAL);
+	assert_int_equal(cli_options_number(" 1", 16, &number), -EINVAL);
+	assert_int_equal(cli_options_number("1.0", 16, &number), -EINVAL);
+	assert_int_equal(number, 0);
+}
+
 static void test_options_bad_numbers_are_refused(void **state)
 {
 	(void)state;
@@ -211,14 +252,19 @@ static void test_options_too_many_are_refused(void **state)
 
 static void test_nearest_small_mistakes_are_recognised(void **state)
 {
-	static const char *const known[] = {"run", "status", "list", "restart", "stop", "start"};
+	static const char *const known[] = {"run",   "status", "list",    "restart",
+					    "stop",  "start",  "promote", "abort",
+					    "scale", "reload", "reopen"};
 	static const struct {
 		const char *word;
 		const char *nearest;
 	} cases[] = {
-		{"statsu", "status"}, {"stat", "start"}, {"restrat", "restart"},  {"rn", "run"},
-		{"ls", NULL},         {"lsit", "list"},  {"restarts", "restart"}, {"x", NULL},
-		{"", NULL},           {"deploy", NULL},  {"status", "status"},
+		{"statsu", "status"},    {"stat", "start"},    {"restrat", "restart"},
+		{"rn", "run"},           {"ls", NULL},         {"lsit", "list"},
+		{"restarts", "restart"}, {"x", NULL},          {"", NULL},
+		{"deploy", NULL},        {"status", "status"}, {"promot", "promote"},
+		{"relaod", "reload"},    {"abrt", "abort"},    {"scal", "scale"},
+		{"repoen", "reopen"},
 	};
 	char longest[200] = {0};
 
@@ -251,6 +297,8 @@ int main(void)
 		cmocka_unit_test(test_options_run_takes_all_of_its_own),
 		cmocka_unit_test(test_options_events_take_follow_and_since),
 		cmocka_unit_test(test_options_connections_take_a_limit),
+		cmocka_unit_test(test_options_of_orders_are_told_apart),
+		cmocka_unit_test(test_options_number_is_digits_in_range),
 		cmocka_unit_test(test_options_bad_numbers_are_refused),
 		cmocka_unit_test(test_options_unknown_are_refused_by_name),
 		cmocka_unit_test(test_options_too_many_are_refused),

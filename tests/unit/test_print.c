@@ -165,6 +165,32 @@ static void test_print_members_of_wrong_type_are_absent(void **state)
 	json_decref(object);
 }
 
+static void test_print_share_has_one_decimal(void **state)
+{
+	static const struct {
+		const char *json, *text;
+	} cases[] = {
+		{"0", "0.0%"},     {"0.0", "0.0%"}, {"0.04", "<0.1%"},  {"0.05", "0.1%"},
+		{"0.98", "1.0%"},  {"25", "25.0%"}, {"24.62", "24.6%"}, {"99.94", "99.9%"},
+		{"99.96", "100%"}, {"100", "100%"}, {"100.1", "-"},     {"-1", "-"},
+		{"1e300", "-"},    {"null", "-"},   {"\"5\"", "-"},
+	};
+	char source[64], buffer[PRINT_SHARE_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *object;
+
+		snprintf(source, sizeof(source), "{\"aimed\": %s}", cases[i].json);
+		object = json_loads(source, 0, NULL);
+		assert_non_null(object);
+		assert_string_equal(print_share(print_percent(object, "aimed"), buffer),
+				    cases[i].text);
+		json_decref(object);
+	}
+	assert_true(print_percent(NULL, "aimed") < 0);
+}
+
 static void test_print_table_is_aligned_and_drops_empty_columns(void **state)
 {
 	static const struct print_column columns[] = {
@@ -275,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_print_took_unit_fits_the_length),
 		cmocka_unit_test(test_print_time_other_forms_stay),
 		cmocka_unit_test(test_print_members_of_wrong_type_are_absent),
+		cmocka_unit_test(test_print_share_has_one_decimal),
 		cmocka_unit_test(test_print_table_is_aligned_and_drops_empty_columns),
 		cmocka_unit_test(test_print_table_colours_do_not_move_columns),
 		cmocka_unit_test(test_print_since_needs_a_present_and_a_past),

@@ -182,6 +182,102 @@ static void test_print_progress_rolled_back_says_who_serves(void **state)
 			"'reason':'generation 4 exited','took_ms':10000}");
 }
 
+static void test_print_progress_knows_gates_holds_and_waits(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS(
+		"web: generation 4 replaces 3\n"
+		"  prepare  before_start                                             20 ms\n"
+		"  gate     2 gates passed                                          1.00 s\n"
+		"  hold     1% for 1m 00s                                           1m 00s\n"
+		"  waiting  gate smoke is unsure: 12 connections; baton promote web goes on, "
+		"baton abort web goes back\n"
+		"  wait     promoted                                                5m 00s\n"
+		"done: generation 4 serves, generation 3 is gone\n",
+		REPLACE, "{'event':'prepare','ok':true,'message':'before_start','took_ms':20}",
+		"{'event':'gate','ok':true,'message':'2 gates passed','took_ms':1000}",
+		"{'event':'hold','ok':true,'message':'1% for 1m 00s','took_ms':60000}",
+		"{'event':'waiting','reason':'gate','message':'gate smoke is unsure: 12 "
+		"connections; baton promote web goes on, baton abort web goes back'}",
+		"{'event':'wait','ok':true,'message':'promoted','took_ms':300000}",
+		"{'event':'done'}");
+}
+
+static void test_print_progress_waiting_without_a_message_gives_the_reason(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
+			"  waiting  promote\n",
+			REPLACE, "{'event':'waiting','reason':'promote'}");
+}
+
+static void test_print_progress_failing_hook_is_no_failed_step(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
+			"  hook     after_shift: exited with status 1\n"
+			"  hook     after_drain\n"
+			"  hook     the hook on_failure is late\n"
+			"failed: x\n"
+			"  generation 3 is still serving, untouched\n",
+			REPLACE,
+			"{'event':'hook','hook':'after_shift','ok':false,"
+			"'message':'exited with status 1'}",
+			"{'event':'hook','hook':'after_drain','ok':true}",
+			"{'event':'hook','hook':'on_failure','ok':false,"
+			"'message':'the hook on_failure is late'}",
+			"{'event':'failed','message':'x'}");
+}
+
+#define SUPERSEDES                                                                                 \
+	"{'service':'web','order':'restart','rollout':7,'supersedes':6,'generation':null,"         \
+	"'replaces':3}"
+
+static void test_print_progress_superseding_learns_its_generation(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS("web: restart, once rollout 6 is undone\n"
+			"  start    generation 5, pid 4711\n"
+			"done: generation 5 serves, generation 3 is gone\n",
+			SUPERSEDES,
+			"{'event':'start','message':'generation 5, pid 4711','generation':5}",
+			"{'event':'done','generation':5,'replaces':3}");
+	ASSERT_PROGRESS("web: restart, once rollout 6 is undone\n"
+			"rolled back: x\n"
+			"  generation 4 serves again\n",
+			SUPERSEDES, "{'event':'rolled-back','reason':'x','replaces':4}");
+}
+
+static void test_print_progress_end_of_the_superseded_is_one_line(void **state)
+{
+	json_t *event = json("{'event':'rolled-back','rollout':6}");
+	char *text;
+	size_t length;
+	struct print to = {.out = open_memstream(&text, &length)};
+
+	(void)state;
+	print_progress_superseded(&to, event);
+	fclose(to.out);
+	assert_string_equal(text, "  undone   rollout 6 has ended: rolled-back\n");
+	free(text);
+	json_decref(event);
+}
+
+static void test_print_progress_scale_has_its_own_words(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS("web: generation 4 is scaled\n"
+			"done: 4 instances serve (1.00 s)\n",
+			"{'service':'web','order':'scale','generation':4,'replaces':null}",
+			"{'event':'done','generation':4,'message':'4 instances serve',"
+			"'took_ms':1000}");
+	ASSERT_PROGRESS("web: generation 4 is scaled\n"
+			"failed: not healthy\n"
+			"  generation 4 is still serving, untouched\n",
+			"{'service':'web','order':'scale','generation':4,'replaces':4}",
+			"{'event':'failed','reason':'not healthy'}");
+}
+
 static void test_print_progress_quiet_still_knows_the_step(void **state)
 {
 	static const char *const sources[] = {REPLACE, "{'event':'verify','ok':false}",
@@ -232,7 +328,48 @@ static void test_print_event_is_one_line(void **state)
 		     "'generation':3,'message':'ok','took_ms':1020}",
 		     "2026-01-01 12:00:00 UTC  web 3  verify: ok (1.02 s)\n");
 	assert_event("{'time':'now','service':'web','event':'drift'}", "now  web  drift\n");
-	assert_event("{}", "    \n");
+	assert_event("{}", "  \n");
+}
+
+static void test_print_event_new_kinds_are_one_line_each(void **state)
+{
+	static const char *const names[] = {"prepare",  "gate",      "hold",      "wait",
+					    "waiting",  "unhealthy", "recovered", "degraded",
+					    "restored", "replacing", "reloaded",  "changed",
+					    "scaled",   "superseded"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char source[256], expected[256];
+
+		snprintf(source, sizeof(source),
+			 "{'time':'now','service':'web','event':'%s','generation':4,"
+			 "'message':'instance 1: it\\ns so'}",
+			 names[i]);
+		snprintf(expected, sizeof(expected), "now  web 4  %s: instance 1: it s so\n",
+			 names[i]);
+		assert_event(source, expected);
+	}
+	assert_event("{'time':'now','service':'web','event':'degraded','reason':'1 of 4 runs'}",
+		     "now  web  degraded: 1 of 4 runs\n");
+	assert_event("{'time':'now','event':'reloaded','message':'1 changed'}",
+		     "now  reloaded: 1 changed\n");
+	assert_event("{'time':'now','service':'web','event':'hook','hook':'on_rollback',"
+		     "'ok':false,'message':'timed out'}",
+		     "now  web  hook: on_rollback: timed out\n");
+}
+
+static void test_print_event_waiting_is_known(void **state)
+{
+	json_t *waiting = json("{'event':'waiting'}"), *wait = json("{'event':'wait'}");
+
+	(void)state;
+	assert_true(print_event_is_waiting(waiting));
+	assert_false(print_event_is_waiting(wait));
+	assert_false(print_event_is_waiting(NULL));
+	assert_false(print_event_is_last(waiting));
+	json_decref(waiting);
+	json_decref(wait);
 }
 
 static void test_print_event_failure_has_its_reason_below(void **state)
@@ -283,6 +420,10 @@ static void test_print_event_warnings_stand_out(void **state)
 		{"undeclared", "\033[33mundeclared\033[0m"},
 		{"drift", "\033[33mdrift\033[0m"},
 		{"paused", "\033[33mpaused\033[0m"},
+		{"waiting", "\033[33mwaiting\033[0m"},
+		{"degraded", "\033[33mdegraded\033[0m"},
+		{"restored", "restored"},
+		{"hook", "hook"},
 		{"resumed", "resumed"},
 		{"verify", "verify"},
 		{"done", "\033[32mdone\033[0m"},
@@ -318,6 +459,14 @@ int main(void)
 		cmocka_unit_test(test_print_progress_failure_says_step_probe_and_stderr),
 		cmocka_unit_test(test_print_progress_failed_step_is_the_first_one),
 		cmocka_unit_test(test_print_progress_rolled_back_says_who_serves),
+		cmocka_unit_test(test_print_progress_knows_gates_holds_and_waits),
+		cmocka_unit_test(test_print_progress_waiting_without_a_message_gives_the_reason),
+		cmocka_unit_test(test_print_progress_failing_hook_is_no_failed_step),
+		cmocka_unit_test(test_print_progress_superseding_learns_its_generation),
+		cmocka_unit_test(test_print_progress_end_of_the_superseded_is_one_line),
+		cmocka_unit_test(test_print_progress_scale_has_its_own_words),
+		cmocka_unit_test(test_print_event_waiting_is_known),
+		cmocka_unit_test(test_print_event_new_kinds_are_one_line_each),
 		cmocka_unit_test(test_print_progress_quiet_still_knows_the_step),
 		cmocka_unit_test(test_print_progress_colours_mark_the_result),
 		cmocka_unit_test(test_print_event_is_one_line),

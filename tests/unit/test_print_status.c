@@ -78,6 +78,39 @@ static const char full[] =
 	"{'instance':0,'pid':30,'state':'leaving','sockets':1,'undeclared':['0.0.0.0:1'],"
 	"'connections':{'live':2,'accepted':8,'queued':0,'steered':9,'migrated':1}}]}]}";
 
+/* A canary that waits for somebody, while the generation before the last still drains. */
+static const char canary[] =
+	"{'service':'web','state':'degraded','reason':'instance 1 of generation 3 is unhealthy',"
+	"'mode':'auto','tier':'ebpf','strategy':'canary','instances':2,'command':['/srv/44/web'],"
+	"'restarts':{'used':2,'max':5,'window_ms':60000},"
+	"'generations':["
+	"{'generation':4,'state':'candidate','mode':'inherit','executable':'/srv/44/web',"
+	"'uptime_ms':61000,'share':{'aimed':25.0,'seen':24.62},"
+	"'release':{'executable':'/srv/44/web','digest':'build-id:0123456789abcdef0123'},"
+	"'connections':{'live':5,'accepted':24,'queued':0,'steered':25},'instances':["
+	"{'instance':0,'pid':50,'state':'running','named':true,'share':{'aimed':12.5,'seen':12.1},"
+	"'connections':{'live':3,'accepted':12,'queued':0,'steered':12}},"
+	"{'instance':1,'pid':51,'state':'running','named':true,'share':{'aimed':12.5,"
+	"'seen':12.52},'connections':{'live':2,'accepted':12,'queued':0,'steered':13}}]},"
+	"{'generation':3,'state':'current','mode':'inherit','executable':'/srv/43/web',"
+	"'uptime_ms':600000,'share':{'aimed':75,'seen':75.38},"
+	"'release':{'digest':'sha256:fedcba9876543210'},"
+	"'connections':{'live':9,'accepted':74,'queued':1,'steered':75},'instances':["
+	"{'instance':0,'pid':40,'state':'running','named':true,'share':{'aimed':75,'seen':75.38},"
+	"'health':{'state':'healthy','last':'GET /: 200','ago_ms':20},"
+	"'connections':{'live':6,'accepted':70,'queued':1,'steered':71}},"
+	"{'instance':1,'pid':41,'state':'running','named':false,'share':{'aimed':0,'seen':null},"
+	"'health':{'state':'unhealthy','last':'GET /: 503','ago_ms':20},"
+	"'connections':{'live':3,'accepted':4,'queued':0,'steered':4}}]},"
+	"{'generation':2,'state':'draining','mode':'inherit','executable':'/srv/42/web',"
+	"'uptime_ms':900000,'share':{'aimed':0.0,'seen':null},'release':{'digest':'sha256:'},"
+	"'kinds':{'busy':1,'active':2,'idle':17},'drain_ms_left':24500,'instances':["
+	"{'instance':0,'pid':30,'state':'draining','named':false,'share':{'aimed':0,'seen':null},"
+	"'connections':{'live':20,'accepted':8,'queued':0,'steered':9}}]}],"
+	"'rollout':{'rollout':5,'order':'upgrade','strategy':'canary','step':'hold',"
+	"'generation':4,'replaces':3,'elapsed_ms':61000,'weight':25,'waiting':'promote',"
+	"'waiting_ms':null,'instances':{'old':2,'new':2}}}";
+
 /* JSON with ' for ", which no text here contains. */
 static json_t *json(const char *text)
 {
@@ -120,6 +153,14 @@ static void assert_page(page function, const char *source, const char *expected)
 	assert_string_equal(text, expected);
 	free(text);
 	json_decref(value);
+}
+
+static void print_one_of_many(const struct print *to, const json_t *value)
+{
+	json_t *answer = json_pack("{s:[O]}", "services", value);
+
+	print_statuses(to, answer);
+	json_decref(answer);
 }
 
 static void list(const struct print *to, const json_t *value)
@@ -205,6 +246,173 @@ static void test_print_status_tells_all_there_is_to_tell(void **state)
 		"  3 draining  transparent         0   30  leaving        1     2       0        9  "
 		"       8                        1  1m 20s  -\n");
 	now_ms = 0;
+}
+
+static void test_print_status_canary_tells_shares_and_what_it_waits_for(void **state)
+{
+	(void)state;
+	assert_page(print_status, canary,
+		    "web  degraded: instance 1 of generation 3 is unhealthy\n"
+		    "  steering   mode auto (inherit), tier ebpf, canary, 2 instances\n"
+		    "  command    /srv/44/web\n"
+		    "  runs       /srv/44/web (generation 4, build-id:0123456789ab)\n"
+		    "             /srv/43/web (generation 3, sha256:fedcba987654)\n"
+		    "             /srv/42/web (generation 2)\n"
+		    "  restarts   2 of 5 within 1m\n"
+		    "  drain      generation 2: 1 busy, 2 active, 17 idle, 24.5 s left\n"
+		    "  rollout    5, upgrade: generation 4 replaces 3, at hold, 1m 01s "
+		    "so far\n"
+		    "             weight 25.0%, instances: 2 new, 2 old\n"
+		    "  waits      for a promotion\n"
+		    "             \"baton promote web\" goes on, \"baton abort web\" "
+		    "goes back\n"
+		    "\n"
+		    "  GENERATION   INSTANCE  PID  STATE     SHARE   SEEN  LIVE  "
+		    "QUEUED  STEERED   UPTIME  HEALTH\n"
+		    "  4 candidate       all                 25.0%  24.6%     5        "
+		    "       25   1m 01s\n"
+		    "                      0   50  running   12.5%  12.1%     3        "
+		    "       12           -\n"
+		    "                      1   51  running   12.5%  12.5%     2        "
+		    "       13           -\n"
+		    "  3 current         all                 75.0%  75.4%     9       "
+		    "1       75  10m 00s\n"
+		    "                      0   40  running   75.0%  75.4%     6       "
+		    "1       71           healthy  GET /: 200 (20 ms ago)\n"
+		    "                      1   41  running    0.0%      -     3        "
+		    "        4           out of the table, unhealthy  GET /: 503 (20 ms ago)\n"
+		    "  2 draining          0   30  draining   0.0%      -    20        "
+		    "        9  15m 00s  -\n");
+	/* The digests are for who asks about one service. */
+	assert_page(print_one_of_many, canary,
+		    "web  degraded: instance 1 of generation 3 is unhealthy\n"
+		    "  steering   mode auto (inherit), tier ebpf, canary, 2 instances\n"
+		    "  command    /srv/44/web\n"
+		    "  runs       /srv/43/web (generation 3)\n"
+		    "             /srv/42/web (generation 2)\n"
+		    "  restarts   2 of 5 within 1m\n"
+		    "  drain      generation 2: 1 busy, 2 active, 17 idle, 24.5 s left\n"
+		    "  rollout    5, upgrade: generation 4 replaces 3, at hold, 1m 01s "
+		    "so far\n"
+		    "             weight 25.0%, instances: 2 new, 2 old\n"
+		    "  waits      for a promotion\n"
+		    "             \"baton promote web\" goes on, \"baton abort web\" "
+		    "goes back\n"
+		    "\n"
+		    "  GENERATION   INSTANCE  PID  STATE     SHARE   SEEN  LIVE  "
+		    "QUEUED  STEERED   UPTIME  HEALTH\n"
+		    "  4 candidate       all                 25.0%  24.6%     5        "
+		    "       25   1m 01s\n"
+		    "                      0   50  running   12.5%  12.1%     3        "
+		    "       12           -\n"
+		    "                      1   51  running   12.5%  12.5%     2        "
+		    "       13           -\n"
+		    "  3 current         all                 75.0%  75.4%     9       "
+		    "1       75  10m 00s\n"
+		    "                      0   40  running   75.0%  75.4%     6       "
+		    "1       71           healthy  GET /: 200 (20 ms ago)\n"
+		    "                      1   41  running    0.0%      -     3        "
+		    "        4           out of the table, unhealthy  GET /: 503 (20 ms ago)\n"
+		    "  2 draining          0   30  draining   0.0%      -    20        "
+		    "        9  15m 00s  -\n");
+}
+
+static void test_print_status_rolling_counts_both_sides(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'rolling','mode':'auto','strategy':'rolling',"
+		    "'rollout':{'rollout':5,'order':'restart','strategy':'rolling',"
+		    "'step':'verify','generation':4,'replaces':3,'weight':null,'waiting':null,"
+		    "'instances':{'old':3,'new':1}}}",
+		    "web  rolling  mode auto, rolling\n"
+		    "  rollout    5, restart: generation 4 replaces 3, at verify\n"
+		    "             instances: 1 new, 3 old\n");
+	/* One that was begun before the configuration changed; one of each is no news. */
+	assert_page(print_status,
+		    "{'service':'web','state':'rolling','strategy':'blue-green',"
+		    "'rollout':{'rollout':5,'order':'restart','strategy':'canary','step':'hold',"
+		    "'generation':4,'replaces':3,'weight':0.98,'waiting':'hold',"
+		    "'waiting_ms':45000,'instances':{'old':1,'new':1}}}",
+		    "web  rolling\n"
+		    "  rollout    5, canary restart: generation 4 replaces 3, at hold\n"
+		    "             weight 1.0%\n"
+		    "  waits      for the end of the hold, 45.0 s left\n"
+		    "             \"baton promote web\" goes on, \"baton abort web\" goes back\n");
+}
+
+static void test_print_status_waiting_says_what_for(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'rolling','rollout':{'rollout':5,'order':'restart',"
+		    "'step':'wait','generation':4,'replaces':3,'waiting':'gate'}}",
+		    "web  rolling\n"
+		    "  rollout    5, restart: generation 4 replaces 3, at wait\n"
+		    "  waits      for somebody to decide: a gate is unsure\n"
+		    "             \"baton promote web\" goes on, \"baton abort web\" goes back\n");
+	assert_page(print_status,
+		    "{'service':'web','state':'rolling','rollout':{'rollout':5,'order':'restart',"
+		    "'step':'wait','generation':4,'replaces':3,'waiting':'something new'}}",
+		    "web  rolling\n"
+		    "  rollout    5, restart: generation 4 replaces 3, at wait\n"
+		    "  waits      something new\n"
+		    "             \"baton promote web\" goes on, \"baton abort web\" goes back\n");
+}
+
+static void test_print_status_degraded_without_ways_or_reason(void **state)
+{
+	(void)state;
+	assert_page(print_status, "{'service':'web','state':'degraded'}", "web  degraded\n");
+	assert_page(print_status,
+		    "{'service':'web','state':'degraded','reason':'no restarts left',"
+		    "'restarts':{'used':5,'max':5,'window_ms':0}}",
+		    "web  degraded: no restarts left\n"
+		    "  restarts   5 of 5\n");
+	assert_page(print_status,
+		    "{'service':'web','state':'running',"
+		    "'restarts':{'used':0,'max':5,'window_ms':60000}}",
+		    "web  running\n");
+}
+
+static void test_print_status_drain_as_far_as_it_is_known(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'running','generations':["
+		    "{'generation':3,'state':'draining','drain_ms_left':1000,'instances':[]},"
+		    "{'generation':2,'state':'draining','kinds':{'busy':4,'idle':null},"
+		    "'drain_ms_left':null,'instances':[]}]}",
+		    "web  running\n"
+		    "  drain      generation 3: 1.00 s left\n"
+		    "             generation 2: 4 busy\n"
+		    "\n"
+		    "  GENERATION  UPTIME\n"
+		    "  3 draining       -\n"
+		    "  2 draining       -\n");
+}
+
+/* "named" of an instance whose generation takes part, and of others; no share, an older daemon. */
+static void test_print_status_out_of_the_table_only_where_others_serve(void **state)
+{
+	(void)state;
+	assert_page(
+		print_status,
+		"{'service':'web','state':'running','generations':["
+		"{'generation':3,'state':'current','uptime_ms':1000,'instances':["
+		"{'instance':0,'pid':1,'state':'running','named':true},"
+		"{'instance':1,'pid':2,'state':'running','named':false,'ready':true},"
+		"{'instance':2,'pid':3,'state':'failed','named':false,'failure':'exited'}]},"
+		"{'generation':4,'state':'candidate','uptime_ms':10,'instances':["
+		"{'instance':0,'pid':4,'state':'running','named':false}]}]}",
+		"web  running\n"
+		"\n"
+		"  GENERATION   INSTANCE  PID  STATE    LIVE  QUEUED  STEERED  UPTIME  HEALTH\n"
+		"  3 current           0    1  running     -       -        -  1.00 s  -\n"
+		"                      1    2  running     -       -        -          out of the "
+		"table, ready\n"
+		"                      2    3  failed      -       -        -          exited\n"
+		"  4 candidate         0    4  running     -       -        -   10 ms  -\n");
 }
 
 static void test_print_status_hold_without_a_pause(void **state)
@@ -303,6 +511,14 @@ static void test_print_list_has_one_line_per_service(void **state)
 	assert_page(list, "{'services':[{'service':'w','state':'running','paused':true}]}",
 		    "SERVICE  STATE             GENERATION  LIVE\n"
 		    "w        running (paused)           -     0\n");
+	assert_page(list,
+		    "{'services':[{'service':'w','state':'rolling','rollout':{'step':'wait',"
+		    "'waiting':'gate'}},{'service':'x','state':'rolling','rollout':{"
+		    "'step':'hold','waiting':'hold'}},{'service':'y','state':'degraded'}]}",
+		    "SERVICE  STATE              GENERATION  LIVE\n"
+		    "w        rolling (waiting)           -     0\n"
+		    "x        rolling (hold)              -     0\n"
+		    "y        degraded                    -     0\n");
 	assert_page(list, "{'services':[]}", "no services\n");
 	assert_page(list_names, "{'services':[]}", "");
 	free(both);
@@ -376,6 +592,7 @@ static void test_print_status_any_member_may_be_anything(void **state)
 	(void)state;
 	assert_true(replace_each_member(rolling) > 600);
 	assert_true(replace_each_member(full) > 600);
+	assert_true(replace_each_member(canary) > 600);
 }
 
 int main(void)
@@ -384,6 +601,12 @@ int main(void)
 		cmocka_unit_test(test_print_status_running_service_fits_in_few_lines),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
 		cmocka_unit_test(test_print_status_tells_all_there_is_to_tell),
+		cmocka_unit_test(test_print_status_canary_tells_shares_and_what_it_waits_for),
+		cmocka_unit_test(test_print_status_rolling_counts_both_sides),
+		cmocka_unit_test(test_print_status_waiting_says_what_for),
+		cmocka_unit_test(test_print_status_degraded_without_ways_or_reason),
+		cmocka_unit_test(test_print_status_drain_as_far_as_it_is_known),
+		cmocka_unit_test(test_print_status_out_of_the_table_only_where_others_serve),
 		cmocka_unit_test(test_print_status_hold_without_a_pause),
 		cmocka_unit_test(test_print_status_failover_once_at_a_time),
 		cmocka_unit_test(test_print_status_failed_with_a_tier_has_its_reason_first),

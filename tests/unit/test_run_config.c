@@ -142,9 +142,37 @@ static void test_run_config_bad_environment_is_refused(void **state)
 		.listen = {":1"}, .n_listen = 1, .environment = {"A=1", "B"}, .n_environment = 2};
 
 	(void)state;
-	assert_refused(&options, server, "--environment: \"B\" is not NAME=VALUE");
+	assert_refused(&options, server, "--env: \"B\" is not NAME=VALUE");
 	options.environment[1] = "=x";
-	assert_refused(&options, server, "--environment: \"=x\" is not NAME=VALUE");
+	assert_refused(&options, server, "--env: \"=x\" is not NAME=VALUE");
+	options.environment[1] = "A\tB=x";
+	assert_refused(&options, server, "--env: \"A\tB=x\" is not NAME=VALUE");
+	options.environment[1] = "";
+	assert_refused(&options, server, "--env: \"\" is not NAME=VALUE");
+}
+
+static void test_run_config_environment_alone_is_an_object(void **state)
+{
+	struct cli_run_options options = {.environment = {"A=1", "B=", "C=x=y", "A=2"},
+					  .n_environment = 4};
+	json_t *object = json_object(), *expected;
+	struct error err = {0};
+
+	(void)state;
+	expected = json_pack("{s:{s:s, s:s, s:s}}", "environment", "A", "2", "B", "", "C", "x=y");
+	assert_int_equal(cli_run_environment(&options, object, &err), 0);
+	assert_true(json_equal(object, expected));
+	json_object_clear(object);
+	options.n_environment = 0;
+	assert_int_equal(cli_run_environment(&options, object, &err), 0);
+	assert_int_equal(json_object_size(object), 0);
+	options.environment[0] = "A=\xff";
+	options.n_environment = 1;
+	assert_int_equal(cli_run_environment(&options, object, &err), -EINVAL);
+	options.environment[0] = "A\xff=1";
+	assert_true(cli_run_environment(&options, object, &err) < 0);
+	json_decref(object);
+	json_decref(expected);
 }
 
 static void test_run_config_not_utf8_is_refused(void **state)
@@ -202,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_run_config_without_listen_is_refused_with_example),
 		cmocka_unit_test(test_run_config_health_and_notify_exclude_each_other),
 		cmocka_unit_test(test_run_config_bad_environment_is_refused),
+		cmocka_unit_test(test_run_config_environment_alone_is_an_object),
 		cmocka_unit_test(test_run_config_not_utf8_is_refused),
 		cmocka_unit_test(test_run_config_service_name_is_reduced_command),
 	};

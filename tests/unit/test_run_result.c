@@ -16,7 +16,7 @@ static void test_run_json_names_both_generations_or_null(void **state)
 
 	(void)state;
 	context.last_rollout = 6;
-	run_begin(&run, &service, "restart", new, old);
+	begin_replace("restart");
 	run.began_ms -= 1500;
 	json = run_json(&run);
 	assert_int_equal(json_object_size(json), 5);
@@ -26,7 +26,7 @@ static void test_run_json_names_both_generations_or_null(void **state)
 	assert_int_equal(number_of(json, "replaces"), 1);
 	assert_in_range(number_of(json, "elapsed_ms"), 1500, 1500 + FIXTURE_DEADLINE_MS);
 	json_decref(json);
-	run_begin(&run, &service, "start", new, NULL);
+	begin_start();
 	json = run_json(&run);
 	assert_true(json_is_null(json_object_get(json, "replaces")));
 	json_decref(json);
@@ -36,11 +36,12 @@ static void test_run_json_names_both_generations_or_null(void **state)
 static void test_run_goes_on_when_its_new_generation_is_gone(void **state)
 {
 	(void)state;
-	fake_generations[1].live = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->live = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
 	run.new = NULL;
-	change(fake_generations[1].live = 0);
+	run_forget_instance(&run, fake_there(2, 0));
+	change(fake(1, 0)->live = 0);
 	drive_to_end();
 	assert_int_equal(number_of(event_named("stop"), "generation"), 2);
 	assert_int_equal(number_of(event_named("stop"), "replaces"), 1);
@@ -54,7 +55,7 @@ static void test_run_result_json_of_success_has_no_reasons(void **state)
 	json_t *json;
 
 	(void)state;
-	run_begin(&run, &service, "upgrade", new, old);
+	begin_replace("upgrade");
 	drive_to_end();
 	assert_in_range(result.realtime_ms, clock_realtime_ms() - 10000, clock_realtime_ms());
 	json = run_result_json(&result);
@@ -108,6 +109,49 @@ static void test_run_result_json_says_how_it_ended(void **state)
 	}
 }
 
+static void test_run_result_json_of_some_instances_says_which(void **state)
+{
+	static const struct {
+		struct run_result result;
+		const char *message;
+	} cases[] = {
+		{{.generation = 3, .n_new = 1}, "1 instance came; generation 3 serves"},
+		{{.replaces = 3, .n_old = 2}, "2 instances went; generation 3 serves"},
+		{{.generation = 3, .replaces = 3, .n_new = 2, .n_old = 1},
+		 "2 instances came, 1 instance went; generation 3 serves"},
+		{{.replaces = 3, .n_old = 1, .cut = 4},
+		 "1 instance went; generation 3 serves; 4 connections were cut"},
+		{{.outcome = ROLLOUT_FAILED, .generation = 3, .n_new = 1},
+		 "generation 3 keeps serving as it is"},
+		{{.outcome = ROLLOUT_ROLLED_BACK, .generation = 3, .replaces = 3, .n_new = 1},
+		 "generation 3 keeps serving as it is"},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		struct run_result r = cases[k].result;
+		json_t *json;
+
+		r.order = "scale";
+		r.partial = true;
+		json = run_result_json(&r);
+		assert_string_equal(text_of(json, "message"), cases[k].message);
+		json_decref(json);
+	}
+}
+
+static void test_run_result_counts_instances_of_both_sides(void **state)
+{
+	(void)state;
+	have_old(2);
+	config.instances = 3;
+	begin_replace("restart");
+	drive_to_end();
+	assert_int_equal(result.n_new, 3);
+	assert_int_equal(result.n_old, 2);
+	assert_false(result.partial);
+}
+
 static void test_run_result_json_has_reasons_where_there_are_any(void **state)
 {
 	struct run_result r = {
@@ -133,8 +177,8 @@ static void test_run_result_json_has_reasons_where_there_are_any(void **state)
 static void test_run_done_ends_timers_and_clears(void **state)
 {
 	(void)state;
-	fake_generations[1].live = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->live = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
 	assert_non_null(run.timer);
 	assert_non_null(run.poll);
@@ -157,6 +201,8 @@ int main(void)
 		TEST(test_run_goes_on_when_its_new_generation_is_gone),
 		TEST(test_run_result_json_of_success_has_no_reasons),
 		TEST(test_run_result_json_says_how_it_ended),
+		TEST(test_run_result_json_of_some_instances_says_which),
+		TEST(test_run_result_counts_instances_of_both_sides),
 		TEST(test_run_result_json_has_reasons_where_there_are_any),
 		TEST(test_run_done_ends_timers_and_clears),
 	};

@@ -11,23 +11,7 @@
 /* The new generation's instance has failed, as its agent reports it. */
 static void fail_new(const char *why)
 {
-	struct instance *i = &new->instances[0];
-
-	i->failed = true;
-	snprintf(i->failure, sizeof(i->failure), "%s", why);
-	change(fake_generations[2].failed = i);
-}
-
-static void assert_undone(enum rollout_outcome outcome, const char *step, const char *reason)
-{
-	assert_true(ended);
-	assert_int_equal(result.outcome, outcome);
-	assert_int_equal(result.exit, outcome == ROLLOUT_FAILED ? 3 : 4);
-	assert_string_equal(result.step, step);
-	assert_string_equal(result.reason, reason);
-	assert_step(step, false, reason);
-	assert_int_equal(result.generation, 2);
-	assert_ptr_equal(service.current, old);
+	change(fake_fail(2, 0, why));
 }
 
 /* ---- before the shift ----------------------------------------------------------------------- */
@@ -35,15 +19,14 @@ static void assert_undone(enum rollout_outcome outcome, const char *step, const 
 static void test_run_new_fails_to_start_stops_and_old_is_untouched(void **state)
 {
 	(void)state;
-	fake_generations[2].not_listening = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_listening = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_STARTING);
-	memcpy(new->instances[0].tail, "boom\n", 6);
-	new->instances[0].checkers[0].last_ms = 0;
+	memcpy(fake_there(2, 0)->tail, "boom\n", 6);
 	fail_new("exited with status 1");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "start", "generation 2: instance 0 exited with status 1");
-	assert_calls("start 2; stop 2");
+	assert_calls("start 2.0; stop 2.0; hook on_failure; done 2.0");
 	assert_steps("start stop");
 	assert_string_equal(result.tail, "boom\n");
 	assert_string_equal(result.probe, "");
@@ -54,99 +37,82 @@ static void test_run_new_fails_to_start_stops_and_old_is_untouched(void **state)
 static void test_run_start_that_returns_an_error_fails_by_the_instance(void **state)
 {
 	(void)state;
-	fake_generations[2].not_listening = true;
-	fake_generations[2].start_error = -ENOENT;
-	fail_new("agent: /none: No such file or directory");
-	run_begin(&run, &service, "start", new, NULL);
-	service.current = NULL;
+	fake(2, 0)->start_error = -ENOENT;
+	begin_start();
 	drive_to_end();
 	assert_int_equal(result.exit, 3);
 	assert_int_equal(result.replaces, 0);
 	assert_string_equal(result.reason,
-			    "generation 2: instance 0 agent: /none: No such file or directory");
-	assert_calls("start 2; stop 2");
+			    "generation 2: instance 0 agent: No such file or directory");
+	assert_calls("start 2.0; hook on_failure; done 2.0");
 }
 
 static void test_run_new_fails_while_verified_names_instance_and_last_probe(void **state)
 {
-	struct instance *second = &new->instances[1];
-
 	(void)state;
-	new->n_instances = 2;
-	*second = new->instances[0];
-	second->index = 1;
-	second->checkers[0].last = (struct probe_result){
+	config.instances = 2;
+	fake(2, 1)->answer = (struct probe_result){
 		.status = 503, .text = "GET /: 503 is not in 200-299", .body = "no database"};
-	fake_generations[2].not_healthy = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_healthy = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_VERIFYING);
-	second->checkers[0].health.state = HEALTH_UNHEALTHY;
-	change(fake_generations[2].failed = second);
+	change(fake(2, 1)->unhealthy = true);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "verify",
 		      "generation 2: instance 1 turned unhealthy: GET /: 503 is not in 200-299");
 	assert_string_equal(result.probe, "GET /: 503 is not in 200-299: no database");
-	assert_calls("start 2; check 2; stop 2");
+	assert_calls("start 2.0; start 2.1; check 2.0; check 2.1; stop 2.1; stop 2.0; "
+		     "hook on_failure; done 2.1; done 2.0");
 	assert_steps("start verify stop");
-	assert_step("start", true, "generation 2, pid 102, 102");
+	assert_step("start", true, "generation 2, pid 200, 201");
 }
 
 static void test_run_start_timeout_before_it_listens(void **state)
 {
 	(void)state;
 	config.health.start_timeout_ms = 30;
-	fake_generations[2].not_listening = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_listening = true;
+	begin_replace("restart");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "start", "generation 2 was not running within 30ms");
 	assert_true(number_of(event_named("start"), "took_ms") >= 29);
 	assert_string_equal(result.probe, "");
-	assert_calls("start 2; stop 2");
+	assert_calls("start 2.0; stop 2.0; hook on_failure; done 2.0");
 }
 
 static void test_run_start_timeout_before_it_is_healthy_has_the_last_answer(void **state)
 {
-	struct checker *checker = &new->instances[0].checkers[0];
-
 	(void)state;
 	config.health.start_timeout_ms = 30;
-	fake_generations[2].not_healthy = true;
-	checker->health.state = HEALTH_UNKNOWN;
-	checker->last = (struct probe_result){.text = "connect: Connection refused"};
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_healthy = true;
+	fake(2, 0)->answer = (struct probe_result){.text = "connect: Connection refused"};
+	begin_replace("restart");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "verify", "generation 2 was not healthy within 30ms");
 	/* Without an answer's body there is nothing to put after a colon. */
 	assert_string_equal(result.probe, "connect: Connection refused");
-	assert_calls("start 2; check 2; stop 2");
+	assert_calls("start 2.0; check 2.0; stop 2.0; hook on_failure; done 2.0");
 }
 
 /* The blame goes to the first that is not healthy, not to the first. */
 static void test_run_start_timeout_with_one_healthy_blames_the_other(void **state)
 {
-	struct instance *second = &new->instances[1];
-
 	(void)state;
 	config.health.start_timeout_ms = 30;
-	new->n_instances = 2;
-	*second = new->instances[0];
-	second->checkers[0].health.state = HEALTH_UNKNOWN;
-	second->checkers[0].last = (struct probe_result){.text = "GET /: 500", .body = "x"};
-	fake_generations[2].not_healthy = true;
-	run_begin(&run, &service, "restart", new, old);
+	config.instances = 2;
+	fake(2, 1)->answer = (struct probe_result){.text = "GET /: 500", .body = "x"};
+	fake(2, 1)->not_healthy = true;
+	begin_replace("restart");
 	drive_to_end();
 	assert_string_equal(result.probe, "GET /: 500: x");
 }
 
 static void test_run_start_timeout_with_good_or_no_answers_has_no_probe(void **state)
 {
-	struct checker *checker = &new->instances[0].checkers[0];
-
 	(void)state;
 	config.health.start_timeout_ms = 30;
-	fake_generations[2].not_healthy = true;
-	checker->health.state = HEALTH_UNKNOWN; /* one good answer, but two are wanted */
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_healthy = true;
+	begin_replace("restart");
 	drive_to_end();
 	assert_string_equal(result.probe, "");
 	assert_string_equal(result.reason, "generation 2 was not healthy within 30ms");
@@ -157,9 +123,8 @@ static void test_run_start_timeout_without_ready_says_so(void **state)
 	(void)state;
 	config.health.kind = HEALTH_NOTIFY;
 	config.health.start_timeout_ms = 30;
-	fake_generations[2].not_healthy = true;
-	new->instances[0].checkers[0].last_ms = 0;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_healthy = true;
+	begin_replace("restart");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "verify", "generation 2 did not send READY=1 within 30ms");
 }
@@ -170,12 +135,12 @@ static void test_run_start_timeout_is_not_renewed_by_listening(void **state)
 	uint64_t before, after;
 
 	(void)state;
-	fake_generations[2].not_listening = fake_generations[2].not_healthy = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_listening = fake(2, 0)->not_healthy = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_STARTING);
 	assert_int_equal(sd_event_source_get_time(run.timer, &before), 0);
 	drive_until(clock_monotonic_ms() * 1000 + 5000 * 1000 > before + 2000);
-	change(fake_generations[2].not_listening = false);
+	change(fake_listen(2, 0));
 	drive_to(ROLLOUT_VERIFYING);
 	assert_int_equal(sd_event_source_get_time(run.timer, &after), 0);
 	assert_int_equal(before, after);
@@ -186,10 +151,10 @@ static void test_run_start_timeout_looks_once_more(void **state)
 {
 	(void)state;
 	config.health.start_timeout_ms = 30;
-	fake_generations[2].not_healthy = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_healthy = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_VERIFYING);
-	fake_generations[2].not_healthy = false; /* nobody says so */
+	fake(2, 0)->not_healthy = false; /* nobody says so */
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_int_equal(result.exit, 0);
@@ -199,27 +164,38 @@ static void test_run_shift_that_cannot_be_published_stops_the_new(void **state)
 {
 	(void)state;
 	publish_error = -EIO;
-	run_begin(&run, &service, "restart", new, old);
+	begin_replace("restart");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "shift", "steer: Input/output error");
 	assert_steps("start verify shift stop");
 	/* Nobody keeps a table that names the new one, and the old one is still the steady one. */
-	assert_calls("start 2; check 2; publish 2 1; publish 1 0; stop 2");
-	assert_false(fake_generations[1].left);
-	assert_false(fake_generations[1].stopped);
-	assert_true(fake_generations[2].stopped);
+	assert_calls("start 2.0; check 2.0; publish 2.0 backup 1.0; publish 1.0; stop 2.0; "
+		     "hook on_failure; done 2.0");
+	assert_true(fake_there(1, 0)->steady);
+	assert_int_equal(fake_there(1, 0)->role, INSTANCE_IN);
+}
+
+/* A server may have closed one of them since it was started. */
+static void test_run_shift_without_every_socket_is_not_published(void **state)
+{
+	(void)state;
+	sockets_error = -ENOENT;
+	begin_replace("restart");
+	drive_to_end();
+	assert_undone(ROLLOUT_FAILED, "shift", "sockets: No such file or directory");
+	assert_calls("start 2.0; check 2.0; publish 1.0; stop 2.0; hook on_failure; done 2.0");
 }
 
 static void test_run_failed_start_that_does_not_stop_is_killed(void **state)
 {
 	(void)state;
-	fake_generations[2].not_listening = fake_generations[2].cannot_stop = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_listening = fake(2, 0)->cannot_stop = true;
+	begin_replace("restart");
 	run.machine.policy.stop_timeout_ms = 30;
 	drive_to(ROLLOUT_STARTING);
 	fail_new("exited with status 1");
 	drive_to_end();
-	assert_calls("start 2; stop 2; kill 2");
+	assert_calls("start 2.0; stop 2.0; hook on_failure; kill 2.0; done 2.0");
 	assert_int_equal(result.exit, 3);
 }
 
@@ -228,19 +204,21 @@ static void test_run_failed_start_that_does_not_stop_is_killed(void **state)
 static void test_run_new_fails_while_settling_flips_back(void **state)
 {
 	(void)state;
-	fake_generations[1].queued = 1;
-	fake_generations[2].live = 4;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->queued = 1;
+	fake(2, 0)->live = 4;
+	begin_replace("restart");
 	drive_to(ROLLOUT_SETTLING);
-	assert_calls("start 2; check 2; publish 2 1; steady 1 off");
+	assert_calls("start 2.0; check 2.0; publish 2.0 backup 1.0; steady 1.0 off; "
+		     "hook after_shift");
 	fail_new("was killed by SIGSEGV");
 	/* The new one has had real connections: it goes as carefully as any other. */
 	drive_to(ROLLOUT_DRAINING);
-	assert_calls("steady 1 on; publish 1 0; publish 1 0; uncheck 2; leave 2");
+	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; "
+		     "uncheck 2.0; leave 2.0");
 	assert_int_equal(run.drain_began_with, 4);
-	change(fake_generations[2].live = 0);
+	change(fake(2, 0)->live = 0);
 	drive_to_end();
-	assert_calls("stop 2");
+	assert_calls("stop 2.0; done 2.0");
 	assert_int_equal(result.outcome, ROLLOUT_ROLLED_BACK);
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(result.step, "settle");
@@ -255,20 +233,21 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	assert_step("leave", true, "generation 2 is out of the group");
 	assert_step("drain", true, "4 connections ended");
 	assert_step("stop", true, "generation 2 exited with status 0");
-	assert_false(fake_generations[1].left);
+	assert_false(fake_there(1, 0)->left);
 }
 
 static void test_run_new_turns_unhealthy_while_baking_flips_back(void **state)
 {
-	struct instance *i = &new->instances[0];
+	struct instance *i;
 
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	run_begin(&run, &service, "upgrade", new, old);
+	begin_replace("upgrade");
 	drive_to(ROLLOUT_BAKING);
+	i = fake_there(2, 0);
 	i->checkers[0].last = (struct probe_result){.text = "GET /: 500", .body = "oops"};
 	memcpy(i->tail, "panic\n", 7);
-	change(fake_generations[2].failed = i);
+	change(fake(2, 0)->unhealthy = true);
 	drive_to_end();
 	assert_undone(ROLLOUT_ROLLED_BACK, "bake",
 		      "generation 2: instance 0 turned unhealthy: GET /: 500");
@@ -280,26 +259,39 @@ static void test_run_flip_back_that_cannot_be_published_goes_on(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	run_begin(&run, &service, "restart", new, old);
+	begin_replace("restart");
 	drive_to(ROLLOUT_BAKING);
 	publish_error = -EIO;
 	forget_calls();
 	fail_new("exited with status 1");
 	drive_to_end();
-	assert_calls("steady 1 on; publish 1 0; publish 1 0; uncheck 2; leave 2; stop 2");
+	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; "
+		     "uncheck 2.0; leave 2.0; stop 2.0; done 2.0");
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(events[5].name, "shift");
 	assert_string_equal(text_of(events[5].details, "message"),
 			    "the table could not be published: steer: Input/output error");
 }
 
+static void test_run_flip_back_that_cannot_be_published_keeps_the_reason(void **state)
+{
+	(void)state;
+	config.rollout.bake_ms = 60000;
+	begin_replace("restart");
+	drive_to(ROLLOUT_BAKING);
+	publish_error = -EIO;
+	run_abort(&run, false, "rolled back by request");
+	drive_to_end();
+	assert_string_equal(result.reason, "rolled back by request");
+}
+
 static void test_run_new_fails_with_the_old_gone_cannot_flip_back(void **state)
 {
 	(void)state;
-	fake_generations[1].queued = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->queued = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_SETTLING);
-	fake_generations[1].dead = true;
+	fake(1, 0)->dead = true;
 	fail_new("exited with status 1");
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
@@ -309,13 +301,13 @@ static void test_run_new_fails_with_the_old_gone_cannot_flip_back(void **state)
 static void test_run_new_fails_after_the_old_was_told_to_leave_goes_on(void **state)
 {
 	(void)state;
-	fake_generations[1].live = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->live = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
 	fail_new("exited with status 1");
 	turn();
 	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
-	change(fake_generations[1].live = 0);
+	change(fake(1, 0)->live = 0);
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_string_equal(result.reason, "");
@@ -325,13 +317,13 @@ static void test_run_new_fails_after_the_old_was_told_to_leave_goes_on(void **st
 static void test_run_undone_once_is_not_undone_again(void **state)
 {
 	(void)state;
-	run_begin(&run, &service, "restart", new, old);
+	begin_replace("restart");
 	drive_to(ROLLOUT_SETTLING);
-	fake_generations[2].queued = 1;
+	fake(2, 0)->queued = 1;
 	fail_new("exited with status 1");
-	drive_until(fake_generations[2].queue_looks >= 3);
-	fake_generations[1].dead = true;
-	fake_generations[2].queued = 0;
+	drive_until(fake(2, 0)->queue_looks >= 3);
+	fake(1, 0)->dead = true;
+	fake(2, 0)->queued = 0;
 	drive_to_end();
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(result.reason, "generation 2: instance 0 exited with status 1");
@@ -345,8 +337,8 @@ static void test_run_drain_deadline_when_rolled_back_is_counted(void **state)
 
 	(void)state;
 	old_config.drain.timeout_ms = 30;
-	fake_generations[2].live = 2;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->live = 2;
+	begin_replace("restart");
 	drive_to(ROLLOUT_SETTLING);
 	fail_new("exited with status 1");
 	drive_to_end();
@@ -363,23 +355,23 @@ static void test_run_drain_deadline_when_rolled_back_is_counted(void **state)
 static void test_run_abort_while_starting_fails_the_rollout(void **state)
 {
 	(void)state;
-	fake_generations[2].not_listening = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_listening = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_STARTING);
-	run_abort(&run, "rolled back by request");
+	run_abort(&run, false, "rolled back by request");
 	assert_true(poked);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "start", "rolled back by request");
-	assert_calls("start 2; stop 2");
+	assert_calls("start 2.0; stop 2.0; hook on_failure; done 2.0");
 }
 
 static void test_run_abort_while_verifying_fails_the_rollout(void **state)
 {
 	(void)state;
-	fake_generations[2].not_healthy = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_healthy = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_VERIFYING);
-	run_abort(&run, "rolled back by request");
+	run_abort(&run, false, "rolled back by request");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "verify", "rolled back by request");
 }
@@ -388,12 +380,12 @@ static void test_run_abort_while_baking_flips_back(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	run_begin(&run, &service, "restart", new, old);
+	begin_replace("restart");
 	drive_to(ROLLOUT_BAKING);
 	forget_calls();
-	run_abort(&run, "batond is shutting down");
+	run_abort(&run, false, "batond is shutting down");
 	/* At once, not when the loop is back on top. */
-	assert_calls("steady 1 on; publish 1 0");
+	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback");
 	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
 	drive_to_end();
 	assert_undone(ROLLOUT_ROLLED_BACK, "bake", "batond is shutting down");
@@ -402,23 +394,43 @@ static void test_run_abort_while_baking_flips_back(void **state)
 static void test_run_abort_while_settling_flips_back(void **state)
 {
 	(void)state;
-	fake_generations[1].queued = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->queued = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_SETTLING);
-	run_abort(&run, "rolled back by request");
+	run_abort(&run, false, "rolled back by request");
 	drive_to_end();
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(result.step, "settle");
+}
+
+/* Where a socket gets connections as soon as it listens, it has to be left like any other. */
+static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void **state)
+{
+	(void)state;
+	service.wiring.tier = STEER_HASH;
+	fake(2, 0)->not_healthy = true;
+	fake(2, 0)->live = 1;
+	begin_replace("restart");
+	drive_to(ROLLOUT_VERIFYING);
+	forget_calls();
+	run_abort(&run, false, "aborted by request");
+	drive_to(ROLLOUT_DRAINING);
+	assert_non_null(strstr(calls, "leave 2.0"));
+	change(fake(2, 0)->live = 0);
+	drive_to_end();
+	assert_int_not_equal(result.exit, 0);
+	assert_false(fake_there(1, 0)->left);
+	assert_ptr_equal(service.current, old);
 }
 
 /* Before the loop has turned even once. */
 static void test_run_abort_at_once_starts_nothing(void **state)
 {
 	(void)state;
-	run_begin(&run, &service, "restart", new, old);
-	run_abort(&run, "rolled back by request");
+	begin_replace("restart");
+	run_abort(&run, false, "rolled back by request");
 	drive_to_end();
-	assert_calls("");
+	assert_calls("hook on_failure");
 	assert_steps("");
 	assert_int_equal(result.exit, 3);
 	assert_string_equal(result.reason, "rolled back by request");
@@ -427,13 +439,13 @@ static void test_run_abort_at_once_starts_nothing(void **state)
 static void test_run_abort_of_what_is_undone_keeps_the_reason(void **state)
 {
 	(void)state;
-	fake_generations[2].not_listening = fake_generations[2].cannot_stop = true;
-	run_begin(&run, &service, "restart", new, old);
+	fake(2, 0)->not_listening = fake(2, 0)->cannot_stop = true;
+	begin_replace("restart");
 	drive_to(ROLLOUT_STARTING);
 	fail_new("exited with status 1");
 	drive_to(ROLLOUT_STOPPING);
-	run_abort(&run, "batond is shutting down");
-	change(fake_generations[2].stopped = true);
+	run_abort(&run, false, "batond is shutting down");
+	change(fake_stopped(2, 0));
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "start", "generation 2: instance 0 exited with status 1");
 }
@@ -441,18 +453,52 @@ static void test_run_abort_of_what_is_undone_keeps_the_reason(void **state)
 static void test_run_abort_while_draining_is_too_late(void **state)
 {
 	(void)state;
-	fake_generations[1].live = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->live = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
 	forget_calls();
-	run_abort(&run, "rolled back by request");
+	run_abort(&run, false, "rolled back by request");
 	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
-	change(fake_generations[1].live = 0);
+	change(fake(1, 0)->live = 0);
 	drive_to_end();
-	assert_calls("stop 1");
+	assert_calls("hook after_drain; stop 1.0; done 1.0");
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_int_equal(result.exit, 0);
 	assert_string_equal(result.reason, "");
+}
+
+/* ---- what is told of it -------------------------------------------------------------------- */
+
+static void test_run_result_has_the_tail_of_the_one_to_blame(void **state)
+{
+	(void)state;
+	config.instances = 2;
+	strcpy(fake(2, 0)->tail, "all is well\n");
+	strcpy(fake(2, 1)->tail, "panic\n");
+	fake(2, 1)->not_listening = true;
+	begin_replace("restart");
+	drive_to(ROLLOUT_STARTING);
+	change(fake_fail(2, 1, "exited with status 1"));
+	drive_to_end();
+	assert_string_equal(result.tail, "panic\n");
+}
+
+static void test_run_start_timeout_names_what_it_listens_on_instead(void **state)
+{
+	struct instance *i;
+
+	(void)state;
+	config.health.start_timeout_ms = 30;
+	fake(2, 0)->not_listening = true;
+	begin_replace("restart");
+	drive_to(ROLLOUT_STARTING);
+	i = fake_there(2, 0);
+	strcpy(i->strangers[0], "127.0.0.1:81");
+	i->n_strangers = 1;
+	drive_to_end();
+	assert_undone(ROLLOUT_FAILED, "start",
+		      "generation 2 was not running within 30ms; it listens on 127.0.0.1:81, which "
+		      "\"listen\" does not name");
 }
 
 /* ---- where the rest cannot be published ----------------------------------------------------- */
@@ -460,14 +506,14 @@ static void test_run_abort_while_draining_is_too_late(void **state)
 static void test_run_leave_goes_on_where_the_last_table_is_refused(void **state)
 {
 	(void)state;
-	fake_generations[1].queued = 1;
-	run_begin(&run, &service, "restart", new, old);
+	fake(1, 0)->queued = 1;
+	begin_replace("restart");
 	drive_to(ROLLOUT_SETTLING);
 	publish_error = -EIO;
-	change(fake_generations[1].queued = 0);
+	change(fake(1, 0)->queued = 0);
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
-	assert_true(fake_generations[1].left);
+	assert_non_null(strstr(calls, "leave 1.0"));
 }
 
 int main(void)
@@ -497,9 +543,14 @@ int main(void)
 		TEST(test_run_abort_while_verifying_fails_the_rollout),
 		TEST(test_run_abort_while_baking_flips_back),
 		TEST(test_run_abort_while_settling_flips_back),
+		TEST(test_run_abort_while_verifying_drains_what_may_have_been_seen),
 		TEST(test_run_abort_at_once_starts_nothing),
 		TEST(test_run_abort_of_what_is_undone_keeps_the_reason),
 		TEST(test_run_abort_while_draining_is_too_late),
+		TEST(test_run_flip_back_that_cannot_be_published_keeps_the_reason),
+		TEST(test_run_shift_without_every_socket_is_not_published),
+		TEST(test_run_result_has_the_tail_of_the_one_to_blame),
+		TEST(test_run_start_timeout_names_what_it_listens_on_instead),
 		TEST(test_run_leave_goes_on_where_the_last_table_is_refused),
 	};
 #undef TEST

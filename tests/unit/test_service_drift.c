@@ -20,22 +20,6 @@ static void replace_program(size_t k)
 	endpoint(k)->foreign = "program 9 \"other\" (loaded by uid 0)";
 }
 
-static unsigned count_events(const char *name)
-{
-	uint64_t seq = 0;
-	const char *line;
-	unsigned n = 0;
-
-	while ((line = events_next(context.events, seq, "web", &seq))) {
-		json_t *json = json_loads(line, 0, NULL);
-
-		assert_non_null(json);
-		n += strcmp(json_string_value(json_object_get(json, "event")), name) == 0;
-		json_decref(json);
-	}
-	return n;
-}
-
 #define REPLACED(address) "program 9 \"other\" (loaded by uid 0) had replaced baton's on " address
 
 static void test_service_drift_is_noticed_without_being_told(void **state)

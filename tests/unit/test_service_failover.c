@@ -8,29 +8,21 @@
 
 #include "tests/unit/service_fixture.h"
 
-static void give_socket(struct instance *i, uint32_t endpoint, uint16_t slot)
-{
-	i->sockets.list[i->sockets.n++] =
-		(struct instance_socket){.cookie = slot, .endpoint = endpoint, .slot = slot};
-}
-
 /* What the kernel has counted for it as a backup, ever. */
 static void carried(size_t endpoint, uint16_t slot, uint64_t n)
 {
 	service->wiring.endpoints[endpoint]->slot_stats[slot].backup = n;
 }
 
-/* Generation 2 serves, generation 1 stands by with slot 3 of endpoint 0 and slot 4 of endpoint 1.
+/* Generation 2 serves, generation 1 stands by with slot 10 of endpoint 0 and slot 11 of endpoint 1.
  */
 static void bake(void)
 {
 	service->config->rollout.bake_ms = 60000;
 	carry_out("start", NULL);
-	give_socket(&service->current->instances[0], 0, 3);
-	give_socket(&service->current->instances[0], 1, 4);
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_BAKING);
-	assert_int_equal(service->primary->number, 2);
+	assert_table(0, 20, 10);
 }
 
 static void test_service_failover_is_told_when_it_begins(void **state)
@@ -40,8 +32,8 @@ static void test_service_failover_is_told_when_it_begins(void **state)
 
 	(void)state;
 	bake();
-	carried(0, 3, 5);
-	carried(1, 4, 2);
+	carried(0, 10, 5);
+	carried(1, 11, 2);
 	watch_now();
 	assert_int_equal(service->failover.count, 1);
 	assert_int_equal(service->failover.carried, 7);
@@ -52,7 +44,7 @@ static void test_service_failover_is_told_when_it_begins(void **state)
 		     "far)");
 	/* It goes on: known. */
 	event = newest_event("failover");
-	carried(0, 3, 9);
+	carried(0, 10, 9);
 	watch_now();
 	assert_int_equal(service->failover.count, 1);
 	assert_int_equal(service->failover.carried, 11);
@@ -64,12 +56,12 @@ static void test_service_failover_that_begins_again_is_another_one(void **state)
 {
 	(void)state;
 	bake();
-	carried(0, 3, 5);
+	carried(0, 10, 5);
 	watch_now();
 	watch_now();
 	assert_false(service->failover.active);
 	assert_int_equal(service->failover.count, 1);
-	carried(0, 3, 6);
+	carried(0, 10, 6);
 	watch_now();
 	assert_int_equal(service->failover.count, 2);
 	assert_int_equal(service->failover.carried, 6);
@@ -82,8 +74,7 @@ static void test_service_failover_within_a_generation_names_it(void **state)
 {
 	(void)state;
 	carry_out("start", NULL);
-	give_socket(&service->current->instances[0], 0, 3);
-	carried(0, 3, 4);
+	carried(0, 10, 4);
 	watch_now();
 	assert_event("failover", "message",
 		     "other instances of generation 1 carry new connections of one that does not "
@@ -94,7 +85,7 @@ static void test_service_without_failover_tells_none(void **state)
 {
 	(void)state;
 	bake();
-	service->wiring.endpoints[0]->slot_stats[3] =
+	service->wiring.endpoints[0]->slot_stats[10] =
 		(struct steer_slot_stats){.primary = 100, .pinned = 7, .migrated = 3};
 	watch_now();
 	assert_int_equal(service->failover.count, 0);
@@ -107,8 +98,8 @@ static void test_service_failover_is_seen_before_the_next_table(void **state)
 {
 	(void)state;
 	bake();
-	carried(0, 3, 5);
-	fake_generations[2].failed = &run->new->instances[0];
+	carried(0, 10, 5);
+	fake_fail(2, 0, "exited with status 1");
 	changed();
 	drive_until(n_ended == 2);
 	assert_int_equal(service->last.outcome, ROLLOUT_ROLLED_BACK);
@@ -123,13 +114,13 @@ static void test_service_failover_counts_that_begin_anew_are_not_taken_back(void
 {
 	(void)state;
 	bake();
-	carried(0, 3, 9);
+	carried(0, 10, 9);
 	watch_now();
-	carried(0, 3, 2);
+	carried(0, 10, 2);
 	watch_now();
 	assert_int_equal(service->failover.carried, 9);
 	assert_false(service->failover.active);
-	carried(0, 3, 4);
+	carried(0, 10, 4);
 	watch_now();
 	assert_int_equal(service->failover.carried, 11);
 }
@@ -138,7 +129,7 @@ static void test_service_failover_that_cannot_be_read_is_none(void **state)
 {
 	(void)state;
 	bake();
-	carried(0, 3, 9);
+	carried(0, 10, 9);
 	fake_steer_failure.function = "steer_slot_stats";
 	fake_steer_failure.code = -EIO;
 	watch_now();

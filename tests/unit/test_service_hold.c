@@ -68,16 +68,17 @@ static void test_service_hold_begins_before_the_program(void **state)
 {
 	(void)state;
 	service->config->hold_ms = 5000;
-	fake_generations[1].not_healthy = true;
+	fake(1, 0)->not_healthy = true;
 	order("start", NULL);
-	assert_calls(OPEN_ALL RESET_ALL HOLD_ALL "; " ATTACH_ALL "new 1");
+	assert_calls(OPEN_ALL RESET_ALL HOLD_ALL "; attach " ENDPOINT_0 "; attach " ENDPOINT_1);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	wait_there(3, 2);
 	forget_calls();
-	fake_generations[1].not_healthy = false;
+	fake(1, 0)->not_healthy = false;
 	changed();
 	drive_until(n_ended == 1);
-	assert_calls(PUBLISH_ALL "; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1 "; steady 1 on");
+	assert_calls_of("publish unhold hold expire steady", PUBLISH_ALL
+			"; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1 "; steady 1.0 on");
 	assert_event("released", "message", "5 connections that waited go to generation 1");
 	assert_holding(true); /* for the next time */
 	assert_int_equal(service->expired[0], 0);
@@ -98,11 +99,11 @@ static void test_service_hold_releases_half_open_ones_too(void **state)
 {
 	(void)state;
 	service->config->hold_ms = 5000;
-	fake_generations[1].not_healthy = true;
+	fake(1, 0)->not_healthy = true;
 	order("start", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	service->wiring.endpoints[1]->half_open = 1;
-	fake_generations[1].not_healthy = false;
+	fake(1, 0)->not_healthy = false;
 	changed();
 	drive_until(n_ended == 1);
 	assert_non_null(strstr(calls, "unhold " ENDPOINT_1));
@@ -115,7 +116,7 @@ static void test_service_hold_ends_with_new_sockets(void **state)
 	(void)state;
 	service->config->hold_ms = 60000;
 	carry_out("start", NULL);
-	fake_generations[1].dead = true;
+	fake(1, 0)->dead = true;
 	nobody_takes(true);
 	changed();
 	wait_there(4, 0);
@@ -123,8 +124,8 @@ static void test_service_hold_ends_with_new_sockets(void **state)
 	assert_int_equal(service->wiring.endpoints[0]->held, 4);
 	forget_calls();
 	nobody_takes(false);
-	fake_generations[1].dead = false;
-	fake_generations[1].sockets_version++;
+	fake(1, 0)->dead = false;
+	fake_there(1, 0)->sockets_version++;
 	changed();
 	drive_until(service->wiring.endpoints[0]->held == 0);
 	assert_calls(PUBLISH_ALL "; unhold " ENDPOINT_0);
@@ -135,14 +136,14 @@ static void test_service_hold_that_cannot_be_released_waits_on(void **state)
 {
 	(void)state;
 	service->config->hold_ms = 60000;
-	fake_generations[1].not_healthy = true;
+	fake(1, 0)->not_healthy = true;
 	order("start", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	wait_there(4, 3);
 	fake_steer_failure.function = "steer_unhold";
 	fake_steer_failure.address = ENDPOINT_0;
 	fake_steer_failure.code = -EMFILE;
-	fake_generations[1].not_healthy = false;
+	fake(1, 0)->not_healthy = false;
 	changed();
 	drive_until(n_ended == 1);
 	assert_int_equal(service->last.exit, 0);
@@ -200,19 +201,19 @@ static void test_service_hold_ends_where_it_is_stopped(void **state)
 	(void)state;
 	service->config->hold_ms = 60000;
 	carry_out("start", NULL);
-	fake_generations[1].queued = 1;
+	fake(1, 0)->queued = 1;
 	nobody_takes(true);
 	wait_there(2, 1);
 	forget_calls();
 	order("stop", NULL);
 	drive_until(run->machine.state == ROLLOUT_SETTLING);
 	/* First the table, or those that it still names would be refused. */
-	assert_calls("steady 1 off; " PUBLISH_ALL "; " REFUSE_ALL(2, 1));
+	assert_calls(PUBLISH_ALL "; " REFUSE_ALL(2, 1) "; steady 1.0 off");
 	assert_holding(false);
 	assert_int_equal(service->expired[0], 2);
 	assert_int_equal(service->expired[1], 1);
 	assert_null(service->hold_timer);
-	fake_generations[1].queued = 0;
+	fake(1, 0)->queued = 0;
 	drive_until(n_ended == 2);
 }
 
@@ -221,12 +222,12 @@ static void test_service_hold_ends_where_batond_does(void **state)
 	(void)state;
 	service->config->hold_ms = 60000;
 	carry_out("start", NULL);
-	fake_generations[1].queued = 1;
+	fake(1, 0)->queued = 1;
 	forget_calls();
 	service_shutdown(service);
 	drive_until(service_run(service)->machine.state == ROLLOUT_SETTLING);
 	assert_non_null(strstr(calls, PUBLISH_ALL "; " REFUSE_ALL(0, 0)));
-	fake_generations[1].queued = 0;
+	fake(1, 0)->queued = 0;
 	drive_until(n_ended == 2);
 }
 
@@ -236,7 +237,7 @@ static void test_service_hold_goes_on_through_a_rollout(void **state)
 	(void)state;
 	service->config->hold_ms = 60000;
 	carry_out("start", NULL);
-	fake_generations[1].live = 1;
+	fake(1, 0)->live = 1;
 	forget_calls();
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
@@ -270,7 +271,7 @@ static void test_service_hold_that_cannot_be_switched_on_is_survived(void **stat
 static void test_service_hold_follows_the_configuration(void **state)
 {
 	struct service_config *config;
-	bool changed_release;
+	const char *order_after;
 
 	(void)state;
 	carry_out("start", NULL);
@@ -278,8 +279,8 @@ static void test_service_hold_follows_the_configuration(void **state)
 	for (uint64_t hold_ms = 5000; hold_ms <= 10000; hold_ms += 5000) {
 		config = make_config("/bin/web", ENDPOINT_0);
 		config->hold_ms = hold_ms;
-		assert_int_equal(service_reconfigure(service, config, &changed_release, &err), 0);
-		assert_false(changed_release);
+		assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+		assert_null(order_after);
 		assert_calls(HOLD_ALL);
 		assert_int_equal(service->holds[0].hold_ms, hold_ms);
 		assert_int_equal(service->holds[1].hold_ms, hold_ms);
@@ -287,7 +288,7 @@ static void test_service_hold_follows_the_configuration(void **state)
 	}
 	wait_there(1, 0);
 	config = make_config("/bin/web", ENDPOINT_0);
-	assert_int_equal(service_reconfigure(service, config, &changed_release, &err), 0);
+	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
 	assert_calls(REFUSE_ALL(1, 0));
 	assert_holding(false);
 }
@@ -305,7 +306,7 @@ static void test_service_pause_holds_and_names_nobody(void **state)
 	assert_named(false);
 	assert_holding(true);
 	assert_int_equal(service_hold_ms(service), 30000);
-	assert_ptr_equal(service->primary, service->current);
+	assert_int_equal(service_named(service), 1);
 	pause_service(true);
 	assert_calls("");
 	/* Nothing is said to the server: what it has it goes on with. */
@@ -399,7 +400,7 @@ static void test_service_pause_goes_on_though_sockets_change(void **state)
 	carry_out("start", NULL);
 	pause_service(true);
 	published = service->wiring.endpoints[0]->published;
-	fake_generations[1].sockets_version++;
+	fake_there(1, 0)->sockets_version++;
 	changed();
 	drive_until(service->wiring.endpoints[0]->published > published);
 	assert_named(false);
@@ -408,12 +409,12 @@ static void test_service_pause_goes_on_though_sockets_change(void **state)
 static void test_service_pause_before_anything_is_ready_counts(void **state)
 {
 	(void)state;
-	fake_generations[1].not_healthy = true;
+	fake(1, 0)->not_healthy = true;
 	order("start", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	pause_service(true);
 	wait_there(1, 0);
-	fake_generations[1].not_healthy = false;
+	fake(1, 0)->not_healthy = false;
 	changed();
 	drive_until(n_ended == 1);
 	assert_named(false);
@@ -427,8 +428,7 @@ static void test_service_pause_of_a_dead_one_only_holds(void **state)
 {
 	(void)state;
 	carry_out("start", NULL);
-	fake_generations[1].dead = true;
-	fake_generations[1].n_slots = 0;
+	fake(1, 0)->dead = true;
 	changed();
 	forget_calls();
 	pause_service(true);

@@ -10,6 +10,8 @@
 
 /* ---- states --------------------------------------------------------------------------------- */
 
+#define assert_none_at_all(key) assert_null(json_object_get(json, key))
+
 static void test_status_never_started_is_stopped(void **state)
 {
 	(void)state;
@@ -22,8 +24,10 @@ static void test_status_never_started_is_stopped(void **state)
 	assert_number("failover.count", 0);
 	assert_number("failover.carried", 0);
 	assert_true(json_is_null(at("failover.last")));
-	assert_null(json_object_get(json, "tier_reason"));
+	assert_none_at_all("tier_reason");
 	assert_number("instances", 4);
+	assert_text("strategy", "blue-green");
+	assert_number("restarts.used", 0);
 	assert_true(json_is_null(at("rollout")));
 	assert_true(json_is_null(at("last_rollout")));
 	assert_int_equal(json_array_size(at("generations")), 0);
@@ -49,7 +53,7 @@ static void test_status_first_start_is_starting(void **state)
 static void test_status_running_serves(void **state)
 {
 	(void)state;
-	service.current = service.primary = add_generation(1);
+	service.current = add_generation(1);
 	assert_state("running");
 	assert_text("generations.0.state", "current");
 	assert_true(json_is_null(at("rollout")));
@@ -58,7 +62,7 @@ static void test_status_running_serves(void **state)
 static void test_status_before_the_shift_is_rolling(void **state)
 {
 	(void)state;
-	service.current = service.primary = add_generation(1);
+	service.current = add_generation(1);
 	add_run(0, "restart", add_generation(2), service.current, ROLLOUT_STARTING);
 	assert_state("rolling");
 	assert_text("generations.0.state", "current");
@@ -71,8 +75,7 @@ static void test_status_after_the_shift_is_rolling_still(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	service.primary = add_generation(2);
-	add_run(0, "restart", service.primary, service.current, ROLLOUT_BAKING);
+	shift(add_run(0, "restart", add_generation(2), service.current, ROLLOUT_BAKING));
 	assert_state("rolling");
 	assert_text("generations.0.state", "previous");
 	assert_text("generations.1.state", "current");
@@ -94,8 +97,9 @@ static void test_status_after_the_commit_is_running(void **state)
 
 	(void)state;
 	old = add_generation(1);
-	service.current = service.primary = add_generation(2);
+	service.current = add_generation(2);
 	run = add_run(0, "restart", service.current, old, ROLLOUT_IDLE);
+	commit(run);
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
 		run->machine.state = cases[k].at;
 		assert_state("running");
@@ -110,12 +114,15 @@ static void test_status_undone_is_running_once_that_is_decided(void **state)
 	struct run *run;
 
 	(void)state;
-	service.current = service.primary = add_generation(1);
+	service.current = add_generation(1);
 	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_STOPPING);
 	run->machine.outcome = ROLLOUT_FAILED;
+	run->machine.to = ROLLOUT_OLD;
+	make_victims(run, run->new);
 	assert_state("running");
 	assert_text("generations.0.state", "current");
 	assert_text("generations.1.state", "stopping");
+	assert_true(json_is_true(at("rollout.undone")));
 	run->machine.outcome = ROLLOUT_ROLLED_BACK;
 	run->machine.state = ROLLOUT_DRAINING;
 	assert_state("running");
@@ -140,7 +147,7 @@ static void test_status_stop_is_stopping_while_it_drains(void **state)
 	(void)state;
 	service.current = add_generation(1);
 	add_run(0, "stop", NULL, service.current, ROLLOUT_DRAINING);
-	service.current->instances[0].leaving = service.current->instances[0].left = true;
+	instances[0][0].leaving = instances[0][0].left = true;
 	assert_state("stopping");
 }
 
@@ -150,8 +157,8 @@ static void test_status_retiring_others_is_running(void **state)
 
 	(void)state;
 	retired = add_generation(1);
-	service.current = service.primary = add_generation(2);
-	add_run(0, "retire", NULL, retired, ROLLOUT_SETTLING);
+	service.current = add_generation(2);
+	add_run(0, "retire", NULL, retired, ROLLOUT_SETTLING)->machine.retire = true;
 	assert_state("running");
 	assert_text("generations.0.state", "previous");
 	assert_text("generations.1.state", "current");
@@ -162,32 +169,189 @@ static void test_status_current_one_dead_is_failed_and_says_why(void **state)
 	struct instance *i;
 
 	(void)state;
-	service.current = service.primary = add_generation(1);
-	i = &service.current->instances[0];
+	service.current = add_generation(1);
+	i = service.current->instances.list[0];
 	i->failed = true;
 	i->pid = 0;
 	i->state = AGENT_FAILED;
 	strcpy(i->failure, "exited with status 3");
 	assert_state("failed");
-	assert_text("reason", "exited with status 3");
+	assert_text("reason", "instance 0: exited with status 3");
 	assert_text("generations.0.state", "failed");
 	assert_text("generations.0.instances.0.state", "failed");
 	assert_text("generations.0.instances.0.failure", "exited with status 3");
 	assert_number("generations.0.instances.0.pid", 0);
 }
 
-static void test_status_unhealthy_is_running_with_a_reason(void **state)
+static void fall_ill(struct instance *i, const char *text)
 {
-	struct checker *checker;
+	i->checkers[0].health.state = HEALTH_UNHEALTHY;
+	i->checkers[0].last_ms = clock_monotonic_ms();
+	snprintf(i->checkers[0].last.text, sizeof(i->checkers[0].last.text), "%s", text);
+}
+
+static void test_status_unhealthy_is_degraded_with_a_reason(void **state)
+{
+	(void)state;
+	service.current = add_generation(1);
+	fall_ill(&instances[0][0], "GET /: 500");
+	assert_state("degraded");
+	assert_text("reason", "instance 0: GET /: 500");
+	assert_text("generations.0.state", "current");
+	assert_text("generations.0.instances.0.health.state", "unhealthy");
+}
+
+static void test_status_with_one_of_several_dead_is_degraded(void **state)
+{
+	(void)state;
+	service.current = add_generation(1);
+	add_instance(service.current);
+	instances[0][1].failed = true;
+	strcpy(instances[0][1].failure, "exited with status 3");
+	assert_state("degraded");
+	assert_text("reason", "instance 1: exited with status 3");
+	assert_text("generations.0.state", "current");
+	instances[0][0].failed = true;
+	assert_state("failed");
+}
+
+/* Also where everything that is there is well: something may be missing. */
+static void test_status_degraded_says_why(void **state)
+{
+	(void)state;
+	service.current = add_generation(1);
+	strcpy(service.degraded, "1 of 2 instances are missing; it is not started again");
+	assert_state("degraded");
+	assert_text("reason", "1 of 2 instances are missing; it is not started again");
+	service.degraded[0] = '\0';
+	assert_state("running");
+	assert_none_at_all("reason");
+}
+
+/* What goes is not what the service is judged by. */
+static void test_status_with_an_unhealthy_one_on_its_way_out_is_running(void **state)
+{
+	struct run *run;
 
 	(void)state;
-	service.current = service.primary = add_generation(1);
-	checker = &service.current->instances[0].checkers[0];
-	checker->health.state = HEALTH_UNHEALTHY;
-	strcpy(checker->last.text, "GET /: 500");
+	service.current = add_generation(1);
+	add_instance(service.current);
+	run = add_run(0, "scale", NULL, service.current, ROLLOUT_DRAINING);
+	run->partial = true;
+	run->victims = (struct instances){.list = {&instances[0][1]}, .n = 1};
+	fall_ill(&instances[0][1], "GET /: 500");
 	assert_state("running");
-	assert_text("reason", "GET /: 500");
+	assert_text("generations.0.state", "current");
+	assert_text("rollout.order", "scale");
 }
+
+/* Nobody has asked for it: it says what the service is like without it. */
+static void test_status_replacement_is_not_rolling(void **state)
+{
+	struct run *run;
+
+	(void)state;
+	service.current = add_generation(1);
+	fall_ill(&instances[0][0], "GET /: 500");
+	run = add_run(0, "replace", service.current, service.current, ROLLOUT_VERIFYING);
+	run->partial = run->automatic = true;
+	assert_state("degraded");
+	assert_text("rollout.order", "replace");
+	assert_text("rollout.step", "verify");
+	run->order = "scale";
+	run->automatic = false;
+	assert_state("rolling");
+	run->old = NULL;
+	assert_state("rolling"); /* scaled up: it serves all the while */
+}
+
+static void test_status_of_a_refused_start_is_failed(void **state)
+{
+	(void)state;
+	strcpy(service.refusal, "command: no such program");
+	assert_state("failed");
+	assert_text("reason", "command: no such program");
+}
+
+/* ---- how a rollout stands ------------------------------------------------------------------- */
+
+static void test_status_rollout_says_strategy_and_how_many(void **state)
+{
+	struct run *run;
+
+	(void)state;
+	service.current = add_generation(1);
+	add_instance(service.current);
+	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_STARTING);
+	look();
+	assert_text("rollout.strategy", "blue-green");
+	assert_true(json_is_null(at("rollout.weight")));
+	assert_true(json_is_null(at("rollout.waiting")));
+	assert_true(json_is_null(at("rollout.waiting_ms")));
+	assert_number("rollout.instances.old", 2);
+	assert_number("rollout.instances.new", 1);
+	assert_true(json_is_false(at("rollout.undone")));
+	assert_none("rollout", "reason");
+	run->machine.policy.strategy = ROLLOUT_ROLLING;
+	strcpy(run->reason, "aborted by request");
+	look();
+	assert_text("rollout.strategy", "rolling");
+	assert_text("rollout.reason", "aborted by request");
+}
+
+static void test_status_rollout_says_what_it_waits_for(void **state)
+{
+	struct run *run;
+
+	(void)state;
+	service.current = add_generation(1);
+	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_HOLDING);
+	run->machine.policy.strategy = ROLLOUT_CANARY;
+	run->machine.weight = 25;
+	run->machine.policy.steps[0].weight = 25;
+	run->machine.policy.steps[0].hold_ms = 60000;
+	run->deadline_ms = clock_monotonic_ms() + 60000;
+	look();
+	assert_text("rollout.step", "hold");
+	assert_text("rollout.waiting", "hold");
+	assert_number("rollout.weight", 25);
+	assert_in_range(json_integer_value(at("rollout.waiting_ms")), 1, 60000);
+	run->machine.policy.steps[0].manual = true;
+	look();
+	assert_text("rollout.waiting", "promote");
+	run->machine.state = ROLLOUT_WAITING;
+	look();
+	assert_text("rollout.step", "wait");
+	assert_text("rollout.waiting", "gate");
+	/* The deadline has passed, but has not been seen to yet. */
+	run->deadline_ms = 1;
+	look();
+	assert_true(json_is_null(at("rollout.waiting_ms")));
+	run->machine.state = ROLLOUT_GATING;
+	look();
+	assert_true(json_is_null(at("rollout.waiting")));
+}
+
+static void test_status_of_a_rolling_one_has_two_generations_that_serve(void **state)
+{
+	struct run *run;
+
+	(void)state;
+	service.current = add_generation(1);
+	add_instance(service.current);
+	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_DRAINING);
+	run->machine.policy.strategy = ROLLOUT_ROLLING;
+	run->machine.wanted[ROLLOUT_NEW] = 2;
+	run->machine.shifted = true;
+	run->victims = (struct instances){.list = {&instances[0][1]}, .n = 1};
+	run->machine.victims = 1;
+	instances[0][1].role = INSTANCE_OUT;
+	assert_state("rolling");
+	assert_text("generations.0.state", "current");
+	assert_text("generations.1.state", "candidate");
+}
+
+/* ---- how it has ended ----------------------------------------------------------------------- */
 
 static void test_status_failed_first_start_is_failed(void **state)
 {
@@ -222,7 +386,7 @@ static void test_status_failed_first_start_is_failed(void **state)
 static void test_status_failed_restart_is_running_with_a_reason(void **state)
 {
 	(void)state;
-	service.current = service.primary = add_generation(1);
+	service.current = add_generation(1);
 	service.last = (struct run_result){
 		.id = 3,
 		.order = "restart",
@@ -253,8 +417,8 @@ static void test_status_of_two_rollouts_tells_the_undecided(void **state)
 
 	(void)state;
 	old = add_generation(1);
-	middle = service.current = service.primary = add_generation(2);
-	add_run(1, "restart", middle, old, ROLLOUT_DRAINING);
+	middle = service.current = add_generation(2);
+	commit(add_run(1, "restart", middle, old, ROLLOUT_DRAINING));
 	add_run(0, "upgrade", add_generation(3), middle, ROLLOUT_VERIFYING);
 	assert_state("rolling");
 	assert_number("rollout.rollout", 20);
@@ -278,7 +442,15 @@ int main(void)
 		TEST(test_status_stop_is_stopping_while_it_drains),
 		TEST(test_status_retiring_others_is_running),
 		TEST(test_status_current_one_dead_is_failed_and_says_why),
-		TEST(test_status_unhealthy_is_running_with_a_reason),
+		TEST(test_status_unhealthy_is_degraded_with_a_reason),
+		TEST(test_status_with_one_of_several_dead_is_degraded),
+		TEST(test_status_degraded_says_why),
+		TEST(test_status_with_an_unhealthy_one_on_its_way_out_is_running),
+		TEST(test_status_replacement_is_not_rolling),
+		TEST(test_status_of_a_refused_start_is_failed),
+		TEST(test_status_rollout_says_strategy_and_how_many),
+		TEST(test_status_rollout_says_what_it_waits_for),
+		TEST(test_status_of_a_rolling_one_has_two_generations_that_serve),
 		TEST(test_status_failed_first_start_is_failed),
 		TEST(test_status_failed_restart_is_running_with_a_reason),
 		TEST(test_status_after_a_stop_is_stopped),

@@ -65,9 +65,6 @@ static void test_status_generation_has_what_it_runs(void **state)
 	assert_text("generations.0.started", "2023-11-14T22:13:20.042Z");
 	assert_in_range(json_integer_value(at("generations.0.uptime_ms")), 5000, 65000);
 	assert_int_equal(json_array_size(at("generations.0.instances")), 1);
-	release.directory = NULL;
-	look();
-	assert_true(json_is_null(at("generations.0.directory")));
 }
 
 static void test_status_instance_has_what_is_known_of_it(void **state)
@@ -76,10 +73,7 @@ static void test_status_instance_has_what_is_known_of_it(void **state)
 
 	(void)state;
 	service.current = add_generation(1);
-	service.current->n_instances = 2;
-	i = &service.current->instances[1];
-	*i = service.current->instances[0];
-	i->index = 1;
+	i = add_instance(service.current);
 	i->pid = 777;
 	i->ready = true;
 	i->restarts = 3;
@@ -104,7 +98,7 @@ static void test_status_instance_without_agent_or_process_says_so(void **state)
 
 	(void)state;
 	service.current = add_generation(1);
-	i = &service.current->instances[0];
+	i = service.current->instances.list[0];
 	i->lost = true;
 	i->link = NULL;
 	look();
@@ -121,7 +115,7 @@ static void test_status_health_is_the_last_answer(void **state)
 
 	(void)state;
 	service.current = add_generation(1);
-	checker = &service.current->instances[0].checkers[0];
+	checker = &service.current->instances.list[0]->checkers[0];
 	look();
 	assert_text("generations.0.instances.0.health.state", "unknown");
 	assert_none("generations.0.instances.0.health", "last");
@@ -144,7 +138,7 @@ static void test_status_health_by_notify_is_ready(void **state)
 	look();
 	assert_text("generations.0.instances.0.health.state", "unknown");
 	assert_text("generations.0.instances.0.health.last", "no READY=1 yet");
-	service.current->instances[0].ready = true;
+	service.current->instances.list[0]->ready = true;
 	look();
 	assert_text("generations.0.instances.0.health.state", "healthy");
 	assert_text("generations.0.instances.0.health.last", "READY=1");
@@ -171,7 +165,7 @@ static void test_status_connections_are_summed_over_endpoints(void **state)
 	assert_number("generations.0.instances.0.connections.backup", 22);
 	assert_number("generations.0.instances.0.connections.probes", 33);
 	assert_number("generations.0.instances.0.connections.migrated", 44);
-	service.current->instances[0].sockets.n = 1;
+	service.current->instances.list[0]->sockets.n = 1;
 	look();
 	assert_number("generations.0.instances.0.connections.steered", 3);
 	assert_number("generations.0.instances.0.connections.queued", 5);
@@ -190,9 +184,7 @@ static void test_status_connections_are_counted_where_there_are_hooks(void **sta
 	g = service.current = add_generation(1);
 	look();
 	assert_none("generations.0.connections", "accepted");
-	g->n_instances = 2;
-	g->instances[1] = g->instances[0];
-	g->instances[1].index = 1;
+	add_instance(g);
 	service.wiring.hooks = &hooks;
 	for (uint32_t k = 0; k < 2; k++)
 		assert_int_equal(hooks_attach(&hooks, "", 1, k, false, NULL), 0);
@@ -218,7 +210,7 @@ static void test_status_on_a_lower_tier_leaves_out_what_is_not_counted(void **st
 	(void)state;
 	service.wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_HASH;
 	strcpy(service.tier_reason, "ebpf: Operation not permitted");
-	service.current = service.primary = add_generation(1);
+	service.current = add_generation(1);
 	look();
 	assert_text("tier", "hash");
 	assert_text("tier_reason", "ebpf: Operation not permitted");
@@ -243,7 +235,7 @@ static void test_status_mode_is_what_was_asked_for_and_what_was_found(void **sta
 	(void)state;
 	config.mode = SOCKETS_TRANSPARENT;
 	service.current = add_generation(1);
-	i = &service.current->instances[0];
+	i = service.current->instances.list[0];
 	i->joined = false;
 	look();
 	assert_text("mode", "transparent");
@@ -266,7 +258,7 @@ static void test_status_instance_has_its_sockets_and_undeclared_addresses(void *
 	look();
 	assert_number("generations.0.instances.0.sockets", 2);
 	assert_int_equal(json_array_size(at("generations.0.instances.0.undeclared")), 0);
-	i = &service.current->instances[0];
+	i = service.current->instances.list[0];
 	i->sockets.list[i->sockets.n++] = (struct instance_socket){.cookie = 12, .slot = 5};
 	strcpy(i->strangers[0], "127.0.0.1:9000");
 	strcpy(i->strangers[1], "[::]:9001");
@@ -280,7 +272,7 @@ static void test_status_instance_has_its_sockets_and_undeclared_addresses(void *
 static void test_status_paused_says_how_long_connections_wait(void **state)
 {
 	(void)state;
-	service.current = service.primary = add_generation(1);
+	service.current = add_generation(1);
 	service.paused = true;
 	look();
 	assert_true(json_is_true(at("paused")));
@@ -302,6 +294,163 @@ static void test_status_failover_has_when_it_was_and_how_many(void **state)
 	assert_text("failover.last", "2023-11-14T22:13:20.042Z");
 }
 
+/* ---- releases ------------------------------------------------------------------------------- */
+
+static void test_status_release_is_what_a_generation_was_started_as(void **state)
+{
+	(void)state;
+	strcpy(release.digest, "build-id:abc");
+	release.inode = 77;
+	release.size = 12345;
+	release.mtime_ms = 1700000000042;
+	release.files[0].path = (char *)"/srv/v1/app.py";
+	release.n_files = 1;
+	service.current = add_generation(1);
+	look();
+	assert_text("generations.0.release.command.0", "./web");
+	assert_text("generations.0.release.executable", "/srv/v1/web");
+	assert_text("generations.0.release.digest", "build-id:abc");
+	assert_number("generations.0.release.inode", 77);
+	assert_number("generations.0.release.size", 12345);
+	assert_text("generations.0.release.mtime", "2023-11-14T22:13:20.042Z");
+	assert_text("generations.0.release.directory", "/srv/v1");
+	assert_text("generations.0.release.files.0", "/srv/v1/app.py");
+}
+
+/* ---- strategy, restarts --------------------------------------------------------------------- */
+
+static void test_status_strategy_is_the_configured_one(void **state)
+{
+	(void)state;
+	config.rollout.strategy = ROLLOUT_CANARY;
+	look();
+	assert_text("strategy", "canary");
+	config.rollout.strategy = ROLLOUT_ROLLING;
+	look();
+	assert_text("strategy", "rolling");
+}
+
+static void test_status_restarts_are_those_within_the_window(void **state)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	(void)state;
+	config.restart = (struct restart_config){.max = 5, .window_ms = 3600000};
+	restarts_take(&service.restarts, now_ms);
+	restarts_take(&service.restarts, now_ms);
+	look();
+	assert_number("restarts.used", 2);
+	assert_number("restarts.max", 5);
+	assert_number("restarts.window_ms", 3600000);
+	service.restarts.at_ms[0] = now_ms - 3600001;
+	look();
+	assert_number("restarts.used", 1);
+}
+
+/* ---- shares --------------------------------------------------------------------------------- */
+
+static void test_status_shares_are_aimed_at_and_seen(void **state)
+{
+	struct generation *g;
+
+	(void)state;
+	g = service.current = add_generation(1);
+	add_instance(g);
+	add_generation(2);
+	instances[0][0].aimed = 512;
+	instances[0][1].aimed = 256;
+	instances[1][0].aimed = 256;
+	endpoint_0.slot_stats[1].primary = 150;
+	endpoint_0.slot_stats[1].backup = 1;
+	endpoint_0.slot_stats[11].primary = 20;
+	endpoint_0.slot_stats[2].primary = 40;
+	endpoint_1.slot_stats[2].primary = 4000; /* of the first endpoint is what counts */
+	instances[0][0].shifted = 100;           /* by an earlier table */
+	look();
+	assert_real("generations.0.instances.0.share.aimed", 50.0);
+	assert_real("generations.0.instances.1.share.aimed", 25.0);
+	assert_real("generations.0.share.aimed", 75.0);
+	assert_real("generations.1.share.aimed", 25.0);
+	/* 51, 20 and 40 of 111 */
+	assert_real("generations.0.instances.0.share.seen", 45.9);
+	assert_real("generations.0.instances.1.share.seen", 18.0);
+	assert_real("generations.0.share.seen", 64.0);
+	assert_real("generations.1.share.seen", 36.0);
+	assert_true(json_is_true(at("generations.0.instances.0.named")));
+	instances[0][1].aimed = 0;
+	look();
+	assert_true(json_is_false(at("generations.0.instances.1.named")));
+	assert_real("generations.0.instances.1.share.aimed", 0.0);
+}
+
+static void test_status_shares_of_no_connections_are_not_known(void **state)
+{
+	(void)state;
+	service.current = add_generation(1);
+	instances[0][0].aimed = 1024;
+	look();
+	assert_real("generations.0.share.aimed", 100.0);
+	assert_true(json_is_null(at("generations.0.share.seen")));
+	assert_true(json_is_null(at("generations.0.instances.0.share.seen")));
+	/* Nor where nothing counts them. */
+	service.wiring.tier = STEER_HASH;
+	endpoint_0.slot_stats[1].primary = 10;
+	look();
+	assert_true(json_is_null(at("generations.0.share.seen")));
+}
+
+/* ---- draining ------------------------------------------------------------------------------- */
+
+static void test_status_draining_says_what_its_connections_do(void **state)
+{
+	struct generation *old;
+	struct run *run;
+
+	(void)state;
+	old = add_generation(1);
+	service.current = add_generation(2);
+	run = add_run(0, "restart", service.current, old, ROLLOUT_DRAINING);
+	commit(run);
+	run->deadline_ms = clock_monotonic_ms() + 30000;
+	fake_connections[0].port = 80;
+	fake_connections[0].cgroup_id = 1;
+	fake_connections[0].live = 4;
+	fake_connections[0].inode = 5;
+	fake_connections[0].idle_ms = 100000;
+	fake_connections[1].port = 81;
+	fake_connections[1].cgroup_id = 1;
+	look();
+	assert_text("generations.0.state", "draining");
+	assert_in_range(json_integer_value(at("generations.0.drain_ms_left")), 1, 30000);
+	assert_int_equal(json_integer_value(at("generations.0.kinds.busy")) +
+				 json_integer_value(at("generations.0.kinds.active")) +
+				 json_integer_value(at("generations.0.kinds.idle")),
+			 4);
+	assert_number("generations.0.kinds.idle", 4);
+	assert_none("generations.1", "kinds");
+	assert_none("generations.1", "drain_ms_left");
+	run->deadline_ms = 1;
+	look();
+	assert_number("generations.0.drain_ms_left", 0);
+	run->machine.state = ROLLOUT_STOPPING;
+	look();
+	assert_none("generations.0", "kinds");
+}
+
+/* What the kernel cannot say is left out. */
+static void test_status_draining_without_an_answer_has_no_kinds(void **state)
+{
+	struct generation *old;
+
+	(void)state;
+	old = add_generation(1);
+	service.current = add_generation(2);
+	commit(add_run(0, "restart", service.current, old, ROLLOUT_DRAINING));
+	look();
+	assert_none("generations.0", "kinds");
+	assert_number("generations.0.drain_ms_left", 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -320,6 +469,13 @@ int main(void)
 		TEST(test_status_instance_has_its_sockets_and_undeclared_addresses),
 		TEST(test_status_paused_says_how_long_connections_wait),
 		TEST(test_status_failover_has_when_it_was_and_how_many),
+		TEST(test_status_release_is_what_a_generation_was_started_as),
+		TEST(test_status_strategy_is_the_configured_one),
+		TEST(test_status_restarts_are_those_within_the_window),
+		TEST(test_status_shares_are_aimed_at_and_seen),
+		TEST(test_status_shares_of_no_connections_are_not_known),
+		TEST(test_status_draining_says_what_its_connections_do),
+		TEST(test_status_draining_without_an_answer_has_no_kinds),
 	};
 #undef TEST
 
