@@ -19,6 +19,7 @@ struct cli_client {
 	char name[NAME_MAX_SIZE];
 	char socket_path[PATHS_MAX];
 	char curl_error[CURL_ERROR_SIZE];
+	json_t *problem; /* the last request was refused with; NULL */
 };
 
 /* What one answer is collected in: a body as a whole, or line by line. */
@@ -191,7 +192,8 @@ static enum cli_exit transfer_failed(const struct cli_client *client, CURLcode c
 }
 
 /* An answer with an error status, where possible a problem document (RFC 9457). */
-static enum cli_exit problem(const struct receiver *receiver, long status, struct error *err)
+static enum cli_exit problem(struct cli_client *client, const struct receiver *receiver,
+			     long status, struct error *err)
 {
 	json_t *document = NULL;
 	const char *text;
@@ -210,6 +212,8 @@ static enum cli_exit problem(const struct receiver *receiver, long status, struc
 		error_text(err, 0, "%s", text);
 	else
 		error_text(err, 0, "the daemon answered with HTTP status %ld", status);
+	if (json_is_object(document))
+		client->problem = json_incref(document);
 	json_decref(document);
 	return code;
 }
@@ -264,12 +268,18 @@ void cli_client_free(struct cli_client *client)
 	if (!client)
 		return;
 	curl_easy_cleanup(client->curl);
+	json_decref(client->problem);
 	free(client);
 }
 
 const char *cli_client_name(const struct cli_client *client)
 {
 	return client->name;
+}
+
+const json_t *cli_client_problem(const struct cli_client *client)
+{
+	return client->problem;
 }
 
 /*
@@ -285,6 +295,8 @@ static enum cli_exit perform(struct cli_client *client, const char *path, const 
 	long status = 0;
 	CURL *curl = client->curl;
 
+	json_decref(client->problem);
+	client->problem = NULL;
 	if ((size_t)snprintf(url, sizeof(url), "http://localhost%s", path) >= sizeof(url))
 		return error_text(err, CLI_USAGE, "the request is too long");
 	headers = curl_slist_append(NULL, "Content-Type: application/json");
@@ -314,7 +326,7 @@ static enum cli_exit perform(struct cli_client *client, const char *path, const 
 	if (code != CURLE_OK && !receiver->stopped)
 		return transfer_failed(client, code, receiver, err);
 	if (status < 200 || status > 299)
-		return problem(receiver, status, err);
+		return problem(client, receiver, status, err);
 	return CLI_DONE;
 }
 

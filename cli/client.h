@@ -49,6 +49,12 @@ const char *cli_client_name(const struct cli_client *client);
 enum cli_exit cli_client_get(struct cli_client *client, const char *path, json_t **ret,
 			     struct error *err);
 
+/*
+ * The problem document (RFC 9457) that the last request was refused with; NULL where it was not, or
+ * not with one. Borrowed, until the next request.
+ */
+const json_t *cli_client_problem(const struct cli_client *client);
+
 /* @body may be NULL: none. @ret is a new reference. */
 enum cli_exit cli_client_post(struct cli_client *client, const char *path, const json_t *body,
 			      json_t **ret, struct error *err);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * "baton restart", "upgrade", "rollback", "start" and "stop": give the order, then show the
- * rollout's steps until its last event, whose "exit" is the exit status.
+ * "baton restart", "upgrade", "rollback", "start", "stop", "scale", "promote" and "abort": give the
+ * order, then show the rollout's steps until its last event, whose "exit" is the exit status. A
+ * rollout that waits for somebody is waited for as well, since somebody else may let it go on; only
+ * who has just done that ("promote") is told, and let go.
  */
 #include "cli/commands.h"
 
@@ -16,9 +18,24 @@ struct watch {
 	const json_t *answer;
 	struct print to;
 	struct print_progress progress;
+	bool until_waiting; /* "waiting" is as good as the end */
 	bool ended;
 	enum cli_exit exit;
 };
+
+/* An event of another rollout: only the end of the one that is undone for this one matters. */
+static bool on_other(struct watch *watch, const json_t *event)
+{
+	const struct cli_options *options = watch->options;
+	long long supersedes = print_number(watch->answer, "supersedes");
+
+	if (supersedes < 0 || print_number(event, "rollout") != supersedes ||
+	    !print_event_is_last(event) || options->json || options->quiet)
+		return true;
+	print_progress_superseded(&watch->to, event);
+	fflush(stdout);
+	return true;
+}
 
 static bool on_event(void *userdata, const json_t *event)
 {
@@ -27,10 +44,13 @@ static bool on_event(void *userdata, const json_t *event)
 	bool last = print_event_is_last(event);
 
 	if (print_number(event, "rollout") != print_number(watch->answer, "rollout"))
-		return true;
+		return on_other(watch, event);
 	if (last) {
 		watch->ended = true;
 		watch->exit = cli_exit_from(json_integer_value(json_object_get(event, "exit")));
+	} else if (watch->until_waiting && print_event_is_waiting(event)) {
+		watch->ended = true;
+		watch->exit = CLI_DONE;
 	}
 	if (options->json) {
 		json_dumpf(event, stdout, JSON_COMPACT);
@@ -43,7 +63,7 @@ static bool on_event(void *userdata, const json_t *event)
 		print_progress_step(&watch->to, &watch->progress, event);
 	}
 	fflush(stdout);
-	return !last;
+	return !watch->ended;
 }
 
 /* Say that only the watching ends, then die of the signal as if there were no handler. */
@@ -58,10 +78,13 @@ static void on_interrupt(int signal_number)
 }
 
 static enum cli_exit watch(const struct cli_options *options, struct cli_client *client,
-			   const json_t *answer, struct error *err)
+			   const json_t *answer, bool until_waiting, struct error *err)
 {
 	struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-	struct watch watch = {.options = options, .answer = answer, .to = cmd_stdout()};
+	struct watch watch = {.options = options,
+			      .answer = answer,
+			      .to = cmd_stdout(),
+			      .until_waiting = until_waiting};
 	const char *service = print_member(answer, "service");
 	char path[CLI_SERVICE_MAX + 96];
 	enum cli_exit r;
@@ -85,84 +108,164 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 	return r;
 }
 
-static enum cli_exit order(const struct cli_options *options, const char *order, const json_t *body,
-			   struct error *err)
+/* Where nothing is to be waited for there is no rollout: all is done, or was so already. */
+static bool is_over(const json_t *answer)
+{
+	return json_is_true(json_object_get(answer, "unchanged")) ||
+	       (!json_object_get(answer, "rollout") &&
+		json_is_string(json_object_get(answer, "message")));
+}
+
+static bool makes_sense(const json_t *answer, const char *service)
+{
+	if (strcmp(print_member(answer, "service"), service) != 0)
+		return false;
+	return is_over(answer) ||
+	       (print_number(answer, "rollout") >= 0 && print_number(answer, "seq") >= 0);
+}
+
+/* Has what was undecided been undone, as asked? Then that is success. */
+static bool is_wanted(enum cli_exit r, const char *order, const json_t *answer)
+{
+	bool other = strcmp(print_member(answer, "order"), order) != 0;
+
+	if (r != CLI_NOT_HEALTHY && r != CLI_ROLLED_BACK)
+		return false;
+	return strcmp(order, "abort") == 0 ||
+	       (other && (strcmp(order, "rollback") == 0 || strcmp(order, "stop") == 0));
+}
+
+static enum cli_exit on_answer(const struct cli_options *options, struct cli_client *client,
+			       const char *order, const json_t *answer, struct error *err)
+{
+	struct print to = cmd_stdout();
+	enum cli_exit r = CLI_DONE;
+
+	if (!is_over(answer) && !options->no_wait)
+		r = watch(options, client, answer, strcmp(order, "promote") == 0, err);
+	else if (options->json)
+		cmd_print_json(answer);
+	else if (options->quiet)
+		return CLI_DONE;
+	else if (is_over(answer))
+		cmd_print_message(&to, answer, "unchanged");
+	else
+		print_progress_begin(&to, answer);
+	return is_wanted(r, order, answer) ? CLI_DONE : r;
+}
+
+/* @body is taken over; NULL: none. */
+static enum cli_exit give(const struct cli_options *options, const char *order, json_t *body,
+			  struct error *err)
 {
 	cleanup(cli_client_free) struct cli_client *client = NULL;
 	char name[CLI_SERVICE_MAX];
 	char path[CLI_SERVICE_MAX + 32];
-	struct print to = cmd_stdout();
-	json_t *answer;
+	json_t *answer = NULL;
 	enum cli_exit r;
 
+	if (options->supersede) {
+		if (!body)
+			body = json_object();
+		json_object_set_new(body, "supersede", json_true());
+	}
 	r = cli_client_find(options->name, &client, err);
 	if (r == CLI_DONE)
 		r = cmd_service(options, client, name, err);
+	if (r == CLI_DONE) {
+		snprintf(path, sizeof(path), "/v1/services/%s/%s", name, order);
+		r = cli_client_post(client, path, body, &answer, err);
+	}
+	json_decref(body);
 	if (r != CLI_DONE)
 		return r;
-	snprintf(path, sizeof(path), "/v1/services/%s/%s", name, order);
-	r = cli_client_post(client, path, body, &answer, err);
-	if (r != CLI_DONE)
-		return r;
-	if (print_number(answer, "rollout") < 0 || print_number(answer, "seq") < 0 ||
-	    strcmp(print_member(answer, "service"), name) != 0)
+	if (makes_sense(answer, name))
+		r = on_answer(options, client, order, answer, err);
+	else
 		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense", order);
-	else if (!options->no_wait)
-		r = watch(options, client, answer, err);
-	else if (options->json)
-		cmd_print_json(answer);
-	else if (!options->quiet)
-		print_progress_begin(&to, answer);
-	/* What was undecided has been undone, as asked: that is a rollback's, or a stop's, success.
-	 */
-	if ((strcmp(order, "rollback") == 0 || strcmp(order, "stop") == 0) &&
-	    strcmp(print_member(answer, "order"), order) != 0 &&
-	    (r == CLI_NOT_HEALTHY || r == CLI_ROLLED_BACK))
-		r = CLI_DONE;
 	json_decref(answer);
 	return r;
 }
 
 enum cli_exit cmd_restart(const struct cli_options *options, struct error *err)
 {
-	return order(options, "restart", NULL, err);
+	return give(options, "restart", NULL, err);
+}
+
+/* "command", "environment" and "force", as far as they are given. */
+static enum cli_exit fill_upgrade(const struct cli_options *options, json_t *body,
+				  struct error *err)
+{
+	json_t *command;
+
+	if (cli_run_environment(&options->run, body, err) < 0)
+		return CLI_USAGE;
+	if (options->force)
+		json_object_set_new(body, "force", json_true());
+	if (!options->command)
+		return CLI_DONE;
+	command = json_array();
+	json_object_set_new(body, "command", command);
+	for (char **argument = options->command; *argument; argument++) {
+		if (json_array_append_new(command, json_string(*argument)) < 0)
+			return error_text(err, CLI_USAGE, "\"%s\" is not UTF-8 text", *argument);
+	}
+	return CLI_DONE;
 }
 
 enum cli_exit cmd_upgrade(const struct cli_options *options, struct error *err)
 {
-	json_t *body, *command = json_array();
-	enum cli_exit r = CLI_DONE;
+	json_t *body;
+	enum cli_exit r;
 
-	if (!options->command || !options->command[0]) {
-		json_decref(command);
+	if (options->command && !options->command[0])
 		return error_text(err, CLI_USAGE,
-				  "no command given: baton upgrade [SERVICE] -- COMMAND... "
-				  "(\"baton restart\" starts the same one again)");
-	}
-	for (char **argument = options->command; *argument && r == CLI_DONE; argument++) {
-		if (json_array_append_new(command, json_string(*argument)) < 0)
-			r = error_text(err, CLI_USAGE, "\"%s\" is not UTF-8 text", *argument);
-	}
-	body = json_pack("{s:o}", "command", command);
-	if (!body)
-		return error_text(err, CLI_ERROR, "out of memory");
+				  "no command after \"--\": baton upgrade [SERVICE] -- COMMAND... "
+				  "(without \"--\" the same one is looked up anew)");
+	body = json_object();
+	r = fill_upgrade(options, body, err);
 	if (r == CLI_DONE)
-		r = order(options, "upgrade", body, err);
+		return give(options, "upgrade", body, err);
 	json_decref(body);
 	return r;
 }
 
 enum cli_exit cmd_rollback(const struct cli_options *options, struct error *err)
 {
-	return order(options, "rollback", NULL, err);
+	return give(options, "rollback", NULL, err);
 }
 
 enum cli_exit cmd_start(const struct cli_options *options, struct error *err)
 {
-	return order(options, "start", NULL, err);
+	return give(options, "start", NULL, err);
 }
 
 enum cli_exit cmd_stop(const struct cli_options *options, struct error *err)
 {
-	return order(options, "stop", NULL, err);
+	return give(options, "stop", NULL, err);
+}
+
+/* "baton scale [SERVICE] N" */
+enum cli_exit cmd_scale(const struct cli_options *options, struct error *err)
+{
+	struct cli_options rest = *options;
+	const char *text = rest.arguments[rest.n_arguments - 1];
+	uint64_t instances = 0;
+
+	if (cli_options_number(text, CMD_INSTANCES_MAX, &instances) < 0 || instances == 0)
+		return error_text(err, CLI_USAGE,
+				  "scale: \"%s\" is not a number of instances (1 to %d)", text,
+				  CMD_INSTANCES_MAX);
+	rest.n_arguments--;
+	return give(&rest, "scale", json_pack("{s:I}", "instances", (json_int_t)instances), err);
+}
+
+enum cli_exit cmd_promote(const struct cli_options *options, struct error *err)
+{
+	return give(options, "promote", NULL, err);
+}
+
+enum cli_exit cmd_abort(const struct cli_options *options, struct error *err)
+{
+	return give(options, "abort", NULL, err);
 }

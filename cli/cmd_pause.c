@@ -1,29 +1,35 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* "baton pause [SERVICE]" and "baton resume [SERVICE]": orders that are done when answered. */
+/* "baton pause", "resume" and "reopen [SERVICE]": orders that are done when answered. */
 #include "cli/commands.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* "web: paused: new connections wait up to 30s" */
-static void print_answer(const struct print *to, const char *order, const json_t *answer)
-{
-	const char *message = print_member(answer, "message");
+struct quick_order {
+	const char *name;
+	const char *done; /* printed where the daemon has no words of its own */
+	bool sets_paused; /* the answer says so */
+	bool paused;
+};
 
-	print_coloured(to, PRINT_BOLD, print_member(answer, "service"));
-	fputs(": ", to->out);
-	print_text(to, *message ? message : order);
-	fputc('\n', to->out);
+static bool makes_sense(const struct quick_order *order, const char *service, const json_t *answer)
+{
+	const json_t *paused = json_object_get(answer, "paused");
+
+	if (strcmp(print_member(answer, "service"), service) != 0)
+		return false;
+	return !order->sets_paused ||
+	       (json_is_boolean(paused) && json_is_true(paused) == order->paused);
 }
 
-static enum cli_exit order(const struct cli_options *options, const char *order, bool paused,
-			   struct error *err)
+static enum cli_exit give(const struct cli_options *options, const struct quick_order *order,
+			  struct error *err)
 {
 	cleanup(cli_client_free) struct cli_client *client = NULL;
 	char path[CLI_SERVICE_MAX + 32];
 	char name[CLI_SERVICE_MAX];
 	struct print to = cmd_stdout();
-	json_t *answer, *state;
+	json_t *answer;
 	enum cli_exit r;
 
 	r = cli_client_find(options->name, &client, err);
@@ -31,28 +37,38 @@ static enum cli_exit order(const struct cli_options *options, const char *order,
 		r = cmd_service(options, client, name, err);
 	if (r != CLI_DONE)
 		return r;
-	snprintf(path, sizeof(path), "/v1/services/%s/%s", name, order);
+	snprintf(path, sizeof(path), "/v1/services/%s/%s", name, order->name);
 	r = cli_client_post(client, path, NULL, &answer, err);
 	if (r != CLI_DONE)
 		return r;
-	state = json_object_get(answer, "paused");
-	if (strcmp(print_member(answer, "service"), name) != 0 || !json_is_boolean(state) ||
-	    json_is_true(state) != paused)
-		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense", order);
+	if (!makes_sense(order, name, answer))
+		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense",
+			       order->name);
 	else if (options->json)
 		cmd_print_json(answer);
 	else if (!options->quiet)
-		print_answer(&to, paused ? "paused" : "resumed", answer);
+		cmd_print_message(&to, answer, order->done);
 	json_decref(answer);
 	return r;
 }
 
 enum cli_exit cmd_pause(const struct cli_options *options, struct error *err)
 {
-	return order(options, "pause", true, err);
+	static const struct quick_order pause = {"pause", "paused", true, true};
+
+	return give(options, &pause, err);
 }
 
 enum cli_exit cmd_resume(const struct cli_options *options, struct error *err)
 {
-	return order(options, "resume", false, err);
+	static const struct quick_order resume = {"resume", "resumed", true, false};
+
+	return give(options, &resume, err);
+}
+
+enum cli_exit cmd_reopen(const struct cli_options *options, struct error *err)
+{
+	static const struct quick_order reopen = {"reopen", "reopened", false, false};
+
+	return give(options, &reopen, err);
 }

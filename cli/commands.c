@@ -28,6 +28,16 @@ void cmd_print_json(const json_t *value)
 	putchar('\n');
 }
 
+void cmd_print_message(const struct print *to, const json_t *answer, const char *otherwise)
+{
+	const char *message = print_member(answer, "message");
+
+	print_coloured(to, PRINT_BOLD, print_member(answer, "service"));
+	fputs(": ", to->out);
+	print_text(to, *message ? message : otherwise);
+	fputc('\n', to->out);
+}
+
 /* "one, two, three" */
 static void join_names(const json_t *services, char *ret, size_t size)
 {

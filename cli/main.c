@@ -12,6 +12,9 @@
 #define RUN         (1U << CLI_OPTIONS_RUN)
 #define EVENTS      (1U << CLI_OPTIONS_EVENTS)
 #define CONNECTIONS (1U << CLI_OPTIONS_CONNECTIONS)
+#define ENVIRONMENT (1U << CLI_OPTIONS_ENVIRONMENT)
+#define FORCE       (1U << CLI_OPTIONS_FORCE)
+#define SUPERSEDE   (1U << CLI_OPTIONS_SUPERSEDE)
 
 struct command {
 	const char *word;
@@ -27,24 +30,38 @@ static enum cli_exit cmd_help(const struct cli_options *options, struct error *e
 
 static const struct command commands[] = {
 	{"run", "--listen ADDRESS:PORT [OPTIONS] -- COMMAND...",
-	 "run one service in the foreground, without a file", 0, 0, true, GENERAL | RUN, cmd_run},
+	 "run one service in the foreground, without a file", 0, 0, true,
+	 GENERAL | RUN | ENVIRONMENT, cmd_run},
 	{"status", "[SERVICE]", "what runs, how healthy, with how many connections", 0, 1, false,
 	 GENERAL, cmd_status},
 	{"list", "", "one line per service", 0, 0, false, GENERAL, cmd_list},
 	{"connections", "[SERVICE] [--limit N]", "each connection: whose, how old, how idle", 0, 1,
 	 false, GENERAL | CONNECTIONS, cmd_connections},
-	{"restart", "[SERVICE]", "replace the server by a new generation of itself", 0, 1, false,
-	 GENERAL, cmd_restart},
-	{"upgrade", "[SERVICE] -- COMMAND...", "replace the server by another command", 0, 1, true,
-	 GENERAL, cmd_upgrade},
-	{"rollback", "[SERVICE]", "replace the server by what ran before", 0, 1, false, GENERAL,
-	 cmd_rollback},
-	{"start", "[SERVICE]", "start a service that was stopped", 0, 1, false, GENERAL, cmd_start},
-	{"stop", "[SERVICE]", "drain and stop a service", 0, 1, false, GENERAL, cmd_stop},
+	{"restart", "[SERVICE] [--supersede]", "replace the server by a new generation of itself",
+	 0, 1, false, GENERAL | SUPERSEDE, cmd_restart},
+	{"upgrade", "[SERVICE] [OPTIONS] [-- COMMAND...]",
+	 "replace the server by a newer release, or another command", 0, 1, true,
+	 GENERAL | ENVIRONMENT | FORCE | SUPERSEDE, cmd_upgrade},
+	{"rollback", "[SERVICE] [--supersede]", "replace the server by what ran before", 0, 1,
+	 false, GENERAL | SUPERSEDE, cmd_rollback},
+	{"promote", "[SERVICE]", "let a rollout that holds or waits go on at once", 0, 1, false,
+	 GENERAL, cmd_promote},
+	{"abort", "[SERVICE]", "undo the rollout that is under way", 0, 1, false, GENERAL,
+	 cmd_abort},
+	{"scale", "[SERVICE] N [--supersede]", "run so many instances", 1, 2, false,
+	 GENERAL | SUPERSEDE, cmd_scale},
+	{"start", "[SERVICE] [--supersede]", "start a service that was stopped", 0, 1, false,
+	 GENERAL | SUPERSEDE, cmd_start},
+	{"stop", "[SERVICE] [--supersede]", "drain and stop a service", 0, 1, false,
+	 GENERAL | SUPERSEDE, cmd_stop},
 	{"pause", "[SERVICE]", "let new connections wait; open ones go on", 0, 1, false, GENERAL,
 	 cmd_pause},
 	{"resume", "[SERVICE]", "take connections again, first those that wait", 0, 1, false,
 	 GENERAL, cmd_resume},
+	{"reopen", "[SERVICE]", "open the files anew that its output goes to", 0, 1, false, GENERAL,
+	 cmd_reopen},
+	{"reload", "", "read the configuration again and roll what has changed", 0, 0, false,
+	 GENERAL, cmd_reload},
 	{"events", "[SERVICE] [-f] [--since SEQ]", "what happened; -f: and what happens", 0, 1,
 	 false, GENERAL | EVENTS, cmd_events},
 	{"check", "FILE", "is this a good configuration?", 1, 1, false, GENERAL, cmd_check},
@@ -75,8 +92,7 @@ static const char run_options[] =
 	"      --hold TIME             how long connections wait while nothing can take them\n"
 	"      --drain-signal SIGNAL   tells the server to finish and end (default: SIGTERM)\n"
 	"      --drain-timeout TIME    how long it may take (30s, 1m30s)\n"
-	"      --start-timeout TIME    how long a new one may take to be healthy\n"
-	"  -e, --environment NAME=VALUE   for the server; may be given several times\n";
+	"      --start-timeout TIME    how long a new one may take to be healthy\n";
 
 static const char events_options[] =
 	"  -f, --follow             go on with what comes, until interrupted\n"
@@ -84,6 +100,15 @@ static const char events_options[] =
 
 static const char connections_options[] =
 	"      --limit N            show at most so many (default: 1000, at most 100000)\n";
+
+static const char environment_options[] =
+	"  -e, --env NAME=VALUE     for the server; may be given several times\n";
+
+static const char force_options[] =
+	"      --force              also where that is what runs already\n";
+
+static const char supersede_options[] =
+	"      --supersede          undo first what is under way, instead of being refused\n";
 
 static const char exit_statuses[] =
 	"Exit status: 0 done; 1 error; 2 usage; 3 the new generation never became healthy, the\n"
@@ -128,14 +153,25 @@ static void print_usage(FILE *out)
 
 static void print_command_usage(const struct command *command)
 {
+	static const struct {
+		unsigned group;
+		const char *text;
+	} own[] = {
+		{RUN, run_options},
+		{EVENTS, events_options},
+		{CONNECTIONS, connections_options},
+		{ENVIRONMENT, environment_options},
+		{FORCE, force_options},
+		{SUPERSEDE, supersede_options},
+	};
+
 	printf("usage: baton %s%s%s\n\n  %s\n\n", command->word, *command->usage ? " " : "",
 	       command->usage, command->summary);
-	if (command->options & RUN)
-		printf("%s\n", run_options);
-	if (command->options & EVENTS)
-		printf("%s\n", events_options);
-	if (command->options & CONNECTIONS)
-		printf("%s\n", connections_options);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (command->options & own[i].group)
+			fputs(own[i].text, stdout);
+	if (command->options != GENERAL)
+		putchar('\n');
 	fputs(general_options, stdout);
 }
 

@@ -23,6 +23,8 @@ enum {
 	OPTION_MODE,
 	OPTION_STEERING,
 	OPTION_HOLD,
+	OPTION_FORCE,
+	OPTION_SUPERSEDE,
 };
 
 /* "+": stop at the first word that is no option; ":": say when an argument is missing. */
@@ -50,6 +52,9 @@ static const struct option long_options[] = {
 	{"steering", required_argument, NULL, OPTION_STEERING},
 	{"hold", required_argument, NULL, OPTION_HOLD},
 	{"environment", required_argument, NULL, 'e'},
+	{"env", required_argument, NULL, 'e'},
+	{"force", no_argument, NULL, OPTION_FORCE},
+	{"supersede", no_argument, NULL, OPTION_SUPERSEDE},
 	{NULL, 0, NULL, 0},
 };
 
@@ -69,6 +74,12 @@ static enum cli_option_group group_of(int option)
 		return CLI_OPTIONS_EVENTS;
 	case OPTION_LIMIT:
 		return CLI_OPTIONS_CONNECTIONS;
+	case 'e':
+		return CLI_OPTIONS_ENVIRONMENT;
+	case OPTION_FORCE:
+		return CLI_OPTIONS_FORCE;
+	case OPTION_SUPERSEDE:
+		return CLI_OPTIONS_SUPERSEDE;
 	case 'h':
 	case 'q':
 	case 'n':
@@ -80,8 +91,7 @@ static enum cli_option_group group_of(int option)
 	}
 }
 
-/* Decimal digits and nothing else. */
-static int parse_number(const char *text, uint64_t max, uint64_t *ret)
+int cli_options_number(const char *text, uint64_t max, uint64_t *ret)
 {
 	unsigned long long value;
 	char *end;
@@ -103,15 +113,15 @@ static int take_number(int option, const char *value, struct cli_options *option
 	int r;
 
 	if (option == OPTION_SINCE) {
-		r = parse_number(value, INT64_MAX, &number);
+		r = cli_options_number(value, INT64_MAX, &number);
 		options->since = number;
 		options->has_since = true;
 	} else if (option == OPTION_LIMIT) {
-		r = parse_number(value, CLI_LIMIT_MAX, &number);
+		r = cli_options_number(value, CLI_LIMIT_MAX, &number);
 		options->limit = number;
 		options->has_limit = true;
 	} else {
-		r = parse_number(value, UINT16_MAX, &number);
+		r = cli_options_number(value, UINT16_MAX, &number);
 		if (r == 0 && number == 0)
 			r = -ERANGE;
 		options->run.instances = (unsigned)number;
@@ -140,7 +150,7 @@ static int take_run_option(int option, const char *value, struct cli_run_options
 					value, err);
 	case 'e':
 		return take_one_of_many(run->environment, &run->n_environment,
-					CLI_RUN_ENVIRONMENT_MAX, "environment", value, err);
+					CLI_RUN_ENVIRONMENT_MAX, "env", value, err);
 	case OPTION_NOTIFY:
 		run->notify = true;
 		break;
@@ -196,6 +206,12 @@ static int take_option(int option, const char *value, struct cli_options *option
 		return 0;
 	case OPTION_NO_WAIT:
 		options->no_wait = true;
+		return 0;
+	case OPTION_FORCE:
+		options->force = true;
+		return 0;
+	case OPTION_SUPERSEDE:
+		options->supersede = true;
 		return 0;
 	case OPTION_SINCE:
 	case OPTION_LIMIT:

@@ -25,6 +25,9 @@ enum cli_option_group {
 	CLI_OPTIONS_RUN,
 	CLI_OPTIONS_EVENTS,
 	CLI_OPTIONS_CONNECTIONS,
+	CLI_OPTIONS_ENVIRONMENT, /* --env */
+	CLI_OPTIONS_FORCE,
+	CLI_OPTIONS_SUPERSEDE,
 	_CLI_OPTIONS_GROUP_COUNT,
 };
 
@@ -40,7 +43,9 @@ struct cli_options {
 	uint64_t since;
 	bool has_limit;
 	uint64_t limit; /* at most CLI_LIMIT_MAX */
-	struct cli_run_options run;
+	bool force;
+	bool supersede;
+	struct cli_run_options run; /* of other commands: .environment alone */
 
 	const char *used[_CLI_OPTIONS_GROUP_COUNT]; /* one that was used: "--listen", or NULL */
 
@@ -49,6 +54,9 @@ struct cli_options {
 	size_t n_arguments;
 	char **command; /* what follows "--", NULL-terminated; NULL where there is no "--" */
 };
+
+/* Decimal digits and nothing else: -EINVAL; at most @max: -ERANGE. */
+int cli_options_number(const char *text, uint64_t max, uint64_t *ret);
 
 /*
  * Texts stay those of @argv. -EINVAL with a reason. Uses getopt_long(3) and so its variables: not

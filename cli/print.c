@@ -30,6 +30,14 @@ long long print_number(const json_t *object, const char *key)
 									: -1;
 }
 
+double print_percent(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	double percent = json_number_value(value);
+
+	return json_is_number(value) && percent >= 0 && percent <= 100 ? percent : -1;
+}
+
 /* ---- text ----------------------------------------------------------------------------------- */
 
 #define PIECE_MAX 8
@@ -177,6 +185,32 @@ void print_command(const struct print *to, const json_t *command)
 	}
 }
 
+/* ---- labelled lines ------------------------------------------------------------------------- */
+
+void print_label(const struct print *to, const char *text)
+{
+	fputs("  ", to->out);
+	print_coloured(to, PRINT_DIM, text);
+	fprintf(to->out, "%*s", (int)(sizeof(PRINT_DETAIL) - 1 - 2 - strlen(text)), "");
+}
+
+enum print_colour print_state_colour(const char *state)
+{
+	static const struct {
+		const char *state;
+		enum print_colour colour;
+	} known[] = {
+		{"running", PRINT_GREEN},   {"failed", PRINT_RED},     {"unhealthy", PRINT_RED},
+		{"degraded", PRINT_YELLOW}, {"rolling", PRINT_YELLOW}, {"starting", PRINT_YELLOW},
+		{"stopping", PRINT_YELLOW}, {"done", PRINT_GREEN},     {"rolled-back", PRINT_RED},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(state, known[i].state) == 0)
+			return known[i].colour;
+	return PRINT_PLAIN;
+}
+
 /* ---- numbers -------------------------------------------------------------------------------- */
 
 char *print_took(long long ms, char buffer[static PRINT_TOOK_MAX])
@@ -261,6 +295,19 @@ char *print_bytes(long long bytes, char buffer[static PRINT_BYTES_MAX])
 		snprintf(buffer, PRINT_BYTES_MAX, "%lld.%lld %s", whole, tenth, units[unit]);
 	else
 		snprintf(buffer, PRINT_BYTES_MAX, "%lld %s", whole, units[unit]);
+	return buffer;
+}
+
+char *print_share(double percent, char buffer[static PRINT_SHARE_MAX])
+{
+	if (percent < 0)
+		strcpy(buffer, "-");
+	else if (percent > 0 && percent < 0.05)
+		strcpy(buffer, "<0.1%");
+	else if (percent > 99.95)
+		strcpy(buffer, "100%");
+	else
+		snprintf(buffer, PRINT_SHARE_MAX, "%.1f%%", percent);
 	return buffer;
 }
 

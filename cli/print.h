@@ -40,6 +40,9 @@ const char *print_member(const json_t *object, const char *key);
 /* -1 where there is no such number, or a negative one. */
 long long print_number(const json_t *object, const char *key);
 
+/* A share of 0 to 100 percent, whole or with a fraction; -1 where there is no such number. */
+double print_percent(const json_t *object, const char *key);
+
 /* ---- text ----------------------------------------------------------------------------------- */
 
 /* One line: newlines and tabs become spaces, other control characters "\xNN". */
@@ -58,6 +61,16 @@ void print_lines(const struct print *to, const char *prefix, const char *text);
 /* A command as one would type it into a shell; not an array: nothing. */
 void print_command(const struct print *to, const json_t *command);
 
+/* ---- labelled lines ------------------------------------------------------------------------- */
+
+#define PRINT_DETAIL "             " /* in front of what belongs to the label above */
+
+/* "  rollout    ": what follows stands where PRINT_DETAIL ends. */
+void print_label(const struct print *to, const char *text);
+
+/* Of a service's state, or a rollout's result. */
+enum print_colour print_state_colour(const char *state);
+
 /* ---- numbers -------------------------------------------------------------------------------- */
 
 /* "12 ms", "1.02 s", "12.3 s", "2m 05s", "3h 07m", "4d 02h" */
@@ -74,9 +87,13 @@ void print_since(const struct print *to, const char *time);
 #define PRINT_BYTES_MAX 32
 char *print_bytes(long long bytes, char buffer[static PRINT_BYTES_MAX]);
 
+/* "0.0%", "24.6%", "100%"; "<0.1%" for what is little but not nothing; "-" where negative. */
+#define PRINT_SHARE_MAX 16
+char *print_share(double percent, char buffer[static PRINT_SHARE_MAX]);
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
-#define PRINT_COLUMNS_MAX 16
+#define PRINT_COLUMNS_MAX 20
 #define PRINT_CELL_MAX    160
 
 struct print_column {

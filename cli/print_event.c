@@ -20,6 +20,46 @@ bool print_event_is_last(const json_t *event)
 	       strcmp(name, "rolled-back") == 0;
 }
 
+bool print_event_is_waiting(const json_t *event)
+{
+	return strcmp(print_member(event, "event"), "waiting") == 0;
+}
+
+static bool is_scale(const json_t *answer)
+{
+	return strcmp(print_member(answer, "order"), "scale") == 0;
+}
+
+/* The answer to an order that supersedes another could not know it yet, the event does. */
+static long long number_of(const json_t *answer, const json_t *event, const char *key)
+{
+	long long number = print_number(event, key);
+
+	return number >= 0 ? number : print_number(answer, key);
+}
+
+/* A hook that failed has not ended the step that it was run in. */
+static bool is_hook(const json_t *event)
+{
+	return strcmp(print_member(event, "event"), "hook") == 0;
+}
+
+/* The event's message; a hook's with its name in front, where it is not there already. */
+static void print_event_message(const json_t *event, char *buffer, size_t size)
+{
+	const char *message = print_member(event, "message");
+	const char *hook = print_member(event, "hook");
+	char text[1024];
+
+	if (!*message)
+		message = print_member(event, "reason");
+	if (is_hook(event) && *hook && !strstr(message, hook)) {
+		snprintf(text, sizeof(text), "%s%s%s", hook, *message ? ": " : "", message);
+		message = text;
+	}
+	print_clean(message, buffer, size);
+}
+
 void print_progress_begin(const struct print *to, const json_t *answer)
 {
 	long long generation = print_number(answer, "generation");
@@ -27,7 +67,14 @@ void print_progress_begin(const struct print *to, const json_t *answer)
 
 	print_coloured(to, PRINT_BOLD, print_member(answer, "service"));
 	fputs(": ", to->out);
-	if (generation >= 0 && replaces >= 0)
+	if (print_number(answer, "supersedes") >= 0) {
+		print_text(to, print_member(answer, "order"));
+		fprintf(to->out, ", once rollout %lld is undone",
+			print_number(answer, "supersedes"));
+	} else if ((generation >= 0 || replaces >= 0) && is_scale(answer)) {
+		fprintf(to->out, "generation %lld is scaled",
+			generation >= 0 ? generation : replaces);
+	} else if (generation >= 0 && replaces >= 0)
 		fprintf(to->out, "generation %lld replaces %lld", generation, replaces);
 	else if (generation >= 0)
 		fprintf(to->out, "generation %lld starts", generation);
@@ -38,12 +85,57 @@ void print_progress_begin(const struct print *to, const json_t *answer)
 	fputc('\n', to->out);
 }
 
+/* What somebody should look at stands out in a stream of events. */
+static enum print_colour event_colour(const json_t *event)
+{
+	static const char *const warnings[] = {"agent-lost", "degraded",  "drift",     "exited",
+					       "failover",   "paused",    "replacing", "superseded",
+					       "undeclared", "unhealthy", "waiting"};
+	const char *name = print_member(event, "event");
+
+	if (strcmp(name, "done") == 0)
+		return PRINT_GREEN;
+	if (print_event_is_last(event))
+		return PRINT_RED;
+	for (size_t i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++)
+		if (strcmp(name, warnings[i]) == 0)
+			return PRINT_YELLOW;
+	if (is_hook(event) && json_is_false(json_object_get(event, "ok")))
+		return PRINT_YELLOW;
+	return PRINT_PLAIN;
+}
+
+void print_progress_superseded(const struct print *to, const json_t *event)
+{
+	const char *name = print_member(event, "event");
+
+	fputs("  ", to->out);
+	print_coloured(to, PRINT_DIM, "undone");
+	fprintf(to->out, "   rollout %lld has ended: ", print_number(event, "rollout"));
+	print_text(to, name);
+	fputc('\n', to->out);
+}
+
+/* The same failed probe is shown once. */
+static bool is_repeated(struct print_progress *progress, const json_t *event, const char *message)
+{
+	char probe[PRINT_CELL_MAX];
+
+	if (strcmp(print_member(event, "event"), "probe") != 0)
+		return false;
+	print_clean(message, probe, sizeof(probe));
+	if (strcmp(probe, progress->last_probe) == 0)
+		return true;
+	memcpy(progress->last_probe, probe, sizeof(probe));
+	return false;
+}
+
 void print_progress_step(const struct print *to, struct print_progress *progress,
 			 const json_t *event)
 {
 	const char *name = print_member(event, "event");
 	long long took_ms = print_number(event, "took_ms");
-	bool failed = json_is_false(json_object_get(event, "ok"));
+	bool failed = json_is_false(json_object_get(event, "ok")) && !is_hook(event);
 	char message[1024];
 	char took[PRINT_TOOK_MAX];
 	size_t width;
@@ -53,20 +145,16 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 		print_clean(name, progress->failed_step, sizeof(progress->failed_step));
 	if (progress->quiet)
 		return;
-	print_clean(failed ? "failed" : print_member(event, "message"), message, sizeof(message));
-	if (strcmp(name, "probe") == 0) {
-		char probe[PRINT_CELL_MAX];
-
-		print_clean(message, probe, sizeof(probe));
-		if (strcmp(probe, progress->last_probe) == 0)
-			return;
-		memcpy(progress->last_probe, probe, sizeof(probe));
-	}
+	print_event_message(event, message, sizeof(message));
+	if (failed)
+		strcpy(message, "failed");
+	if (is_repeated(progress, event, message))
+		return;
 	fputs("  ", to->out);
 	print_coloured(to, PRINT_DIM, name);
 	width = print_width(name);
 	fprintf(to->out, "%*s", width < 7 ? (int)(9 - width) : 2, "");
-	print_coloured(to, failed ? PRINT_RED : PRINT_PLAIN, message);
+	print_coloured(to, failed ? PRINT_RED : event_colour(event), message);
 	if (took_ms >= 0) {
 		width = print_width(message);
 		if (width < MESSAGE_WIDTH)
@@ -78,19 +166,22 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 
 static void print_done(const struct print *to, const json_t *answer, const json_t *event)
 {
-	long long generation = print_number(answer, "generation");
-	long long replaces = print_number(answer, "replaces");
+	long long generation = number_of(answer, event, "generation");
+	long long replaces = number_of(answer, event, "replaces");
 	long long cut = print_number(event, "cut");
+	const char *message = print_member(event, "message");
 
 	print_coloured(to, cut > 0 ? PRINT_YELLOW : PRINT_GREEN, "done");
 	fputs(": ", to->out);
-	if (generation >= 0)
-		fprintf(to->out, "generation %lld serves", generation);
-	if (replaces >= 0)
-		fprintf(to->out, "%sgeneration %lld is gone", generation >= 0 ? ", " : "",
-			replaces);
-	if (generation < 0 && replaces < 0)
-		print_text(to, print_member(event, "message"));
+	if ((is_scale(answer) && *message) || (generation < 0 && replaces < 0)) {
+		print_text(to, message);
+	} else {
+		if (generation >= 0)
+			fprintf(to->out, "generation %lld serves", generation);
+		if (replaces >= 0)
+			fprintf(to->out, "%sgeneration %lld is gone", generation >= 0 ? ", " : "",
+				replaces);
+	}
 	if (cut > 0)
 		fprintf(to->out, ", but %lld connection%s %s cut at the deadline", cut,
 			cut == 1 ? "" : "s", cut == 1 ? "was" : "were");
@@ -118,9 +209,11 @@ static void print_undone(const struct print *to, const struct print_progress *pr
 /* Who takes the connections after a rollout that did not succeed. */
 static void print_survivor(const struct print *to, const json_t *answer, const json_t *event)
 {
-	long long replaces = print_number(answer, "replaces");
+	long long replaces = number_of(answer, event, "replaces");
 	bool shifted = strcmp(print_member(event, "event"), "rolled-back") == 0;
 
+	if (replaces < 0 && is_scale(answer))
+		return;
 	if (replaces < 0)
 		fputs("  there was no older generation: nothing serves\n", to->out);
 	else
@@ -148,49 +241,32 @@ void print_progress_end(const struct print *to, const struct print_progress *pro
 	print_survivor(to, answer, event);
 }
 
-/* What somebody should look at stands out in a stream of events. */
-static enum print_colour event_colour(const json_t *event)
-{
-	static const char *const warnings[] = {"agent-lost", "drift",      "exited",   "failover",
-					       "paused",     "undeclared", "unhealthy"};
-	const char *name = print_member(event, "event");
-
-	if (strcmp(name, "done") == 0)
-		return PRINT_GREEN;
-	if (print_event_is_last(event))
-		return PRINT_RED;
-	for (size_t i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++)
-		if (strcmp(name, warnings[i]) == 0)
-			return PRINT_YELLOW;
-	return PRINT_PLAIN;
-}
-
 void print_event(const struct print *to, const json_t *event)
 {
 	const char *name = print_member(event, "event");
-	const char *service = print_member(event, "service");
+	const char *service = print_member(event, "service"); /* a reload's is of none */
 	const char *message = print_member(event, "message");
 	const char *reason = print_member(event, "reason");
 	long long generation = print_number(event, "generation");
 	long long took_ms = print_number(event, "took_ms");
-	bool good = strcmp(name, "done") == 0;
-	char took[PRINT_TOOK_MAX];
+	char text[1024], took[PRINT_TOOK_MAX];
 
 	print_time(to, print_member(event, "time"));
 	fputs("  ", to->out);
-	print_coloured(to, PRINT_BOLD, service);
-	if (generation >= 0)
-		fprintf(to->out, " %lld", generation);
-	fputs("  ", to->out);
-	print_coloured(to, event_colour(event), name);
-	if (*message || *reason) {
-		fputs(": ", to->out);
-		print_text(to, *message ? message : reason);
+	if (*service) {
+		print_coloured(to, PRINT_BOLD, service);
+		if (generation >= 0)
+			fprintf(to->out, " %lld", generation);
+		fputs("  ", to->out);
 	}
+	print_coloured(to, event_colour(event), name);
+	print_event_message(event, text, sizeof(text));
+	if (*text)
+		fprintf(to->out, ": %s", text);
 	if (took_ms >= 0)
 		fprintf(to->out, " (%s)", print_took(took_ms, took));
 	fputc('\n', to->out);
-	if (!print_event_is_last(event) || good)
+	if (!print_event_is_last(event) || strcmp(name, "done") == 0)
 		return;
 	if (*message && *reason && strcmp(message, reason) != 0) {
 		fputs("    ", to->out);

@@ -15,8 +15,14 @@ struct print_progress {
 
 void print_progress_init(struct print_progress *progress, bool quiet);
 
-/* The head line; @answer is what the daemon said to the order ("web: generation 4 replaces 3"). */
+/*
+ * The head line; @answer is what the daemon said to the order ("web: generation 4 replaces 3";
+ * "web: restart, once rollout 6 is undone" where another one is undone first).
+ */
 void print_progress_begin(const struct print *to, const json_t *answer);
+
+/* The last event of the rollout that is undone for this one ("supersedes" in the answer). */
+void print_progress_superseded(const struct print *to, const json_t *event);
 
 /* One event of the rollout that is not its last. */
 void print_progress_step(const struct print *to, struct print_progress *progress,
@@ -28,6 +34,9 @@ void print_progress_step(const struct print *to, struct print_progress *progress
  */
 void print_progress_end(const struct print *to, const struct print_progress *progress,
 			const json_t *answer, const json_t *event);
+
+/* Does the rollout wait for somebody from here on, until "baton promote" or "baton abort"? */
+bool print_event_is_waiting(const json_t *event);
 
 /* "done", "failed" and "rolled-back" end a rollout. */
 bool print_event_is_last(const json_t *event);

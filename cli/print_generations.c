@@ -10,6 +10,8 @@ enum {
 	COLUMN_PID,
 	COLUMN_STATE,
 	COLUMN_SOCKETS,
+	COLUMN_SHARE,
+	COLUMN_SEEN,
 	COLUMN_LIVE,
 	COLUMN_QUEUED,
 	COLUMN_STEERED,
@@ -29,6 +31,8 @@ static const struct print_column columns[_COLUMN_COUNT] = {
 	[COLUMN_PID] = {"PID", true},
 	[COLUMN_STATE] = {"STATE", false},
 	[COLUMN_SOCKETS] = {"SOCKETS", true},
+	[COLUMN_SHARE] = {"SHARE", true},
+	[COLUMN_SEEN] = {"SEEN", true},
 	[COLUMN_LIVE] = {"LIVE", true},
 	[COLUMN_QUEUED] = {"QUEUED", true},
 	[COLUMN_STEERED] = {"STEERED", true},
@@ -47,6 +51,11 @@ struct layout {
 	bool numbered; /* some generation has several instances */
 	bool modes;    /* not all have come by their sockets in the same way */
 	bool sockets;  /* some instance has several of them */
+	/*
+	 * Several share the new connections. The line is long enough then: ACCEPTED (nearly what
+	 * STEERED is) stays away, and QUEUED where it is 0.
+	 */
+	bool shares;
 };
 
 static void count_cell(struct print_cell *cell, const json_t *counts, const char *key)
@@ -69,27 +78,44 @@ static void rare_cell(struct print_cell *cell, enum print_colour colour, const j
 		print_cell(cell, colour, "%lld", n);
 }
 
-static void counts_cells(struct print_cell *row, const json_t *counts)
+/* "share": {"aimed", "seen"}: what the table gives, and what became of it. */
+static void share_cells(struct print_cell *row, const json_t *object)
+{
+	const json_t *share = json_object_get(object, "share");
+	char text[PRINT_SHARE_MAX];
+
+	print_cell(&row[COLUMN_SHARE], PRINT_PLAIN, "%s",
+		   print_share(print_percent(share, "aimed"), text));
+	print_cell(&row[COLUMN_SEEN], PRINT_PLAIN, "%s",
+		   print_share(print_percent(share, "seen"), text));
+}
+
+static void counts_cells(struct print_cell *row, const json_t *counts, const struct layout *layout)
 {
 	count_cell(&row[COLUMN_LIVE], counts, "live");
-	count_cell(&row[COLUMN_QUEUED], counts, "queued");
+	if (!layout->shares)
+		count_cell(&row[COLUMN_QUEUED], counts, "queued");
+	else
+		rare_cell(&row[COLUMN_QUEUED], PRINT_PLAIN, counts, "queued");
 	count_cell(&row[COLUMN_STEERED], counts, "steered");
-	if (print_number(counts, "accepted") >= 0)
+	if (print_number(counts, "accepted") >= 0 && !layout->shares)
 		count_cell(&row[COLUMN_ACCEPTED], counts, "accepted");
 	rare_cell(&row[COLUMN_RESET], PRINT_YELLOW, counts, "reset");
 	rare_cell(&row[COLUMN_BACKUP], PRINT_YELLOW, counts, "backup");
 	rare_cell(&row[COLUMN_MIGRATED], PRINT_PLAIN, counts, "migrated");
 }
 
-static void health_cell(struct print_cell *cell, const json_t *instance)
+static void health_cell(struct print_cell *cell, const json_t *instance, bool out)
 {
 	const json_t *health = json_object_get(instance, "health");
 	const char *state = print_member(health, "state");
 	const char *last = print_member(health, "last");
+	const char *out_text = out ? "out of the table" : "";
 	bool ready = json_is_true(json_object_get(instance, "ready"));
 	long long ago = print_number(health, "ago_ms");
 	char took[PRINT_TOOK_MAX];
 	char when[PRINT_TOOK_MAX + 8] = "";
+	enum print_colour colour = out ? PRINT_YELLOW : PRINT_PLAIN;
 
 	if (*print_member(instance, "failure")) {
 		print_cell(cell, PRINT_RED, "%s", print_member(instance, "failure"));
@@ -97,15 +123,42 @@ static void health_cell(struct print_cell *cell, const json_t *instance)
 	}
 	if (ago >= 0)
 		snprintf(when, sizeof(when), " (%s ago)", print_took(ago, took));
-	if (!*state || (strcmp(state, "unknown") == 0 && !*last))
-		print_cell(cell, PRINT_PLAIN, "%s", ready ? "ready" : "-");
-	else
-		print_cell(cell, strcmp(state, "unhealthy") == 0 ? PRINT_RED : PRINT_PLAIN,
-			   "%s%s%s%s%s", state, ready ? ", ready" : "", *last ? "  " : "", last,
-			   *last ? when : "");
+	if (!*state || (strcmp(state, "unknown") == 0 && !*last)) {
+		if (out)
+			print_cell(cell, colour, "%s%s", out_text, ready ? ", ready" : "");
+		else
+			print_cell(cell, colour, "%s", ready ? "ready" : "-");
+		return;
+	}
+	if (strcmp(state, "unhealthy") == 0)
+		colour = PRINT_RED;
+	print_cell(cell, colour, "%s%s%s%s%s%s%s", out_text, out ? ", " : "", state,
+		   ready ? ", ready" : "", *last ? "  " : "", last, *last ? when : "");
 }
 
-static void instance_cells(struct print_cell *row, const json_t *instance,
+/* Does the table give it new connections? */
+static bool has_share(const json_t *object)
+{
+	return print_percent(json_object_get(object, "share"), "aimed") > 0;
+}
+
+/* Does it get new connections, by at least one of its instances? */
+static bool serves(const json_t *generation)
+{
+	json_t *instance;
+	size_t i;
+
+	if (has_share(generation))
+		return true;
+	json_array_foreach (json_object_get(generation, "instances"), i, instance) {
+		if (json_is_true(json_object_get(instance, "named")))
+			return true;
+	}
+	return false;
+}
+
+/* @serving: its generation. One that is not named then has been taken out. */
+static void instance_cells(struct print_cell *row, const json_t *instance, bool serving,
 			   const struct layout *layout)
 {
 	long long restarts = print_number(instance, "restarts");
@@ -121,8 +174,11 @@ static void instance_cells(struct print_cell *row, const json_t *instance,
 		print_cell(&row[COLUMN_STATE], PRINT_PLAIN, "%s", *state ? state : "-");
 	if (layout->sockets)
 		count_cell(&row[COLUMN_SOCKETS], instance, "sockets");
-	counts_cells(row, json_object_get(instance, "connections"));
-	health_cell(&row[COLUMN_HEALTH], instance);
+	if (layout->shares)
+		share_cells(row, instance);
+	counts_cells(row, json_object_get(instance, "connections"), layout);
+	health_cell(&row[COLUMN_HEALTH], instance,
+		    serving && json_is_false(json_object_get(instance, "named")));
 }
 
 static void generation_cells(struct print_cell *row, const json_t *generation,
@@ -148,6 +204,7 @@ static void generation_rows(struct print_table *table, const json_t *generation,
 	const json_t *sums = json_object_get(generation, "connections");
 	size_t n = json_array_size(instances);
 	struct print_cell *row = print_table_row(table);
+	bool serving = serves(generation);
 
 	if (!row)
 		return;
@@ -155,7 +212,9 @@ static void generation_rows(struct print_table *table, const json_t *generation,
 	if (n != 1 && json_is_object(sums)) {
 		if (n)
 			print_cell(&row[COLUMN_INSTANCE], PRINT_PLAIN, "all");
-		counts_cells(row, sums);
+		if (layout->shares)
+			share_cells(row, generation);
+		counts_cells(row, sums, layout);
 		row = NULL;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -163,7 +222,7 @@ static void generation_rows(struct print_table *table, const json_t *generation,
 			row = print_table_row(table);
 		if (!row)
 			return;
-		instance_cells(row, json_array_get(instances, i), layout);
+		instance_cells(row, json_array_get(instances, i), serving, layout);
 		row = NULL;
 	}
 }
@@ -172,8 +231,8 @@ static struct layout choose_layout(const json_t *generations)
 {
 	struct layout layout = {0};
 	const char *first_mode = "";
+	size_t i, j, n_generations = 0, n_instances = 0;
 	json_t *generation, *instance;
-	size_t i, j;
 
 	json_array_foreach (generations, i, generation) {
 		const json_t *instances = json_object_get(generation, "instances");
@@ -185,11 +244,14 @@ static struct layout choose_layout(const json_t *generations)
 			first_mode = mode;
 		else if (*mode && strcmp(mode, first_mode) != 0)
 			layout.modes = true;
+		n_generations += has_share(generation);
 		json_array_foreach (instances, j, instance) {
 			if (print_number(instance, "sockets") > 1)
 				layout.sockets = true;
+			n_instances += has_share(instance);
 		}
 	}
+	layout.shares = n_generations > 1 || n_instances > 1;
 	return layout;
 }
 

@@ -4,37 +4,14 @@
 #include <string.h>
 
 #include "cli/print_generations.h"
+#include "cli/print_rollout.h"
 #include "common/duration.h"
 
-#define DETAIL "             " /* as wide as a label */
-
-static void print_label(const struct print *to, const char *text)
-{
-	fputs("  ", to->out);
-	print_coloured(to, PRINT_DIM, text);
-	fprintf(to->out, "%*s", (int)(sizeof(DETAIL) - 1 - 2 - strlen(text)), "");
-}
+#define DIGEST_DIGITS 12
 
 static const char *plural(long long n)
 {
 	return n == 1 ? "" : "s";
-}
-
-static enum print_colour state_colour(const char *state)
-{
-	static const struct {
-		const char *state;
-		enum print_colour colour;
-	} known[] = {
-		{"running", PRINT_GREEN},  {"failed", PRINT_RED},      {"unhealthy", PRINT_RED},
-		{"rolling", PRINT_YELLOW}, {"starting", PRINT_YELLOW}, {"stopping", PRINT_YELLOW},
-		{"done", PRINT_GREEN},     {"rolled-back", PRINT_RED},
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(state, known[i].state) == 0)
-			return known[i].colour;
-	return PRINT_PLAIN;
 }
 
 void print_failure(const struct print *to, const char *indent, const json_t *object)
@@ -75,10 +52,11 @@ static const char *found_mode(const json_t *generations)
 	return newest;
 }
 
-/* "mode auto (transparent), tier ebpf, 2 instances" */
+/* "mode auto (transparent), tier ebpf, canary, 2 instances" */
 static void print_ways(const struct print *to, const json_t *service)
 {
 	const char *mode = print_member(service, "mode"), *tier = print_member(service, "tier");
+	const char *strategy = print_member(service, "strategy");
 	const char *found = found_mode(json_object_get(service, "generations"));
 	long long instances = print_number(service, "instances");
 	const char *comma = "";
@@ -98,26 +76,32 @@ static void print_ways(const struct print *to, const json_t *service)
 		print_text(to, tier);
 		comma = ", ";
 	}
+	if (print_strategy_is_special(strategy)) {
+		fputs(comma, to->out);
+		print_text(to, strategy);
+		comma = ", ";
+	}
 	if (instances > 1)
 		fprintf(to->out, "%s%lld instances", comma, instances);
 	fputc('\n', to->out);
 }
 
-/* Name, state, and what is to be seen at a glance; a failure's reason goes before all else. */
+/* Name, state, and what is to be seen at a glance; the reason of a bad state goes first. */
 static void print_head(const struct print *to, const json_t *service)
 {
 	const char *state = print_member(service, "state");
 	const char *reason = print_member(service, "reason");
 	bool has_ways = *print_member(service, "mode") || *print_member(service, "tier");
+	bool bad = strcmp(state, "failed") == 0 || strcmp(state, "degraded") == 0;
 
 	print_coloured(to, PRINT_BOLD, print_member(service, "service"));
 	fputs("  ", to->out);
-	print_coloured(to, state_colour(state), state);
+	print_coloured(to, print_state_colour(state), state);
 	if (json_is_true(json_object_get(service, "paused"))) {
 		fputs("  ", to->out);
 		print_coloured(to, PRINT_YELLOW, "PAUSED");
 	}
-	if (*reason && strcmp(state, "failed") == 0) {
+	if (*reason && bad) {
 		fputs(": ", to->out);
 		print_text(to, reason);
 		fputc('\n', to->out);
@@ -246,15 +230,33 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 	}
 	json_array_foreach (endpoints, i, endpoint) {
 		if (i)
-			fputs(DETAIL, to->out);
+			fputs(PRINT_DETAIL, to->out);
 		else
 			print_label(to, json_array_size(endpoints) > 1 ? "endpoints" : "endpoint");
 		print_endpoint(to, endpoint, width);
 	}
 }
 
-/* Where a command leads to (a "current" link) is worth a line; that it leads to itself is not. */
-static void print_executables(const struct print *to, const json_t *service)
+/*
+ * "sha256:" and the like stay, of the digits behind it as many as tell releases apart. Returns ""
+ * where there are none.
+ */
+static const char *short_digest(const char *digest, char buffer[static PRINT_CELL_MAX])
+{
+	const char *colon = strrchr(digest, ':');
+	size_t before = colon ? (size_t)(colon - digest) + 1 : 0;
+
+	if (!digest[before])
+		return "";
+	snprintf(buffer, PRINT_CELL_MAX, "%.*s", (int)(before + DIGEST_DIGITS), digest);
+	return buffer;
+}
+
+/*
+ * Where a command leads to (a "current" link) is worth a line, that it leads to itself is not; with
+ * @details its digest is.
+ */
+static void print_releases(const struct print *to, const json_t *service, bool details)
 {
 	const char *command =
 		json_string_value(json_array_get(json_object_get(service, "command"), 0));
@@ -263,17 +265,82 @@ static void print_executables(const struct print *to, const json_t *service)
 	size_t i;
 
 	json_array_foreach (json_object_get(service, "generations"), i, generation) {
+		const json_t *release = json_object_get(generation, "release");
 		const char *executable = print_member(generation, "executable");
+		char buffer[PRINT_CELL_MAX];
+		const char *digest = "";
 
-		if (!*executable || (command && strcmp(command, executable) == 0))
+		if (!*executable)
+			executable = print_member(release, "executable");
+		if (details)
+			digest = short_digest(print_member(release, "digest"), buffer);
+		if (!*executable || (command && strcmp(command, executable) == 0 && !*digest))
 			continue;
 		if (label)
 			print_label(to, label);
 		else
-			fputs(DETAIL, to->out);
+			fputs(PRINT_DETAIL, to->out);
 		label = NULL;
 		print_text(to, executable);
-		fprintf(to->out, " (generation %lld)\n", print_number(generation, "generation"));
+		fprintf(to->out, " (generation %lld", print_number(generation, "generation"));
+		if (*digest) {
+			fputs(", ", to->out);
+			print_text(to, digest);
+		}
+		fputs(")\n", to->out);
+	}
+}
+
+/* How many restarts are left before the service is given up. */
+static void print_restarts(const struct print *to, const json_t *service)
+{
+	const json_t *restarts = json_object_get(service, "restarts");
+	long long used = print_number(restarts, "used"), max = print_number(restarts, "max");
+	long long window_ms = print_number(restarts, "window_ms");
+	char text[DURATION_TEXT_MAX], count[64];
+
+	if (used <= 0 || max < 0)
+		return;
+	print_label(to, "restarts");
+	snprintf(count, sizeof(count), "%lld of %lld", used, max);
+	print_coloured(to, used >= max ? PRINT_RED : PRINT_YELLOW, count);
+	if (window_ms > 0)
+		fprintf(to->out, " within %s", duration_format((uint64_t)window_ms, text));
+	fputc('\n', to->out);
+}
+
+/* What a generation that leaves still has to do, and how long it may. */
+static void print_drains(const struct print *to, const json_t *generations)
+{
+	static const char *const kinds[] = {"busy", "active", "idle"};
+	const char *label = "drain";
+	json_t *generation;
+	size_t i;
+
+	json_array_foreach (generations, i, generation) {
+		const json_t *counts = json_object_get(generation, "kinds");
+		long long left = print_number(generation, "drain_ms_left");
+		const char *comma = ": ";
+		char took[PRINT_TOOK_MAX];
+
+		if (!json_is_object(counts) && left < 0)
+			continue;
+		if (label)
+			print_label(to, label);
+		else
+			fputs(PRINT_DETAIL, to->out);
+		label = NULL;
+		fprintf(to->out, "generation %lld", print_number(generation, "generation"));
+		for (size_t k = 0; k < 3; k++) {
+			if (print_number(counts, kinds[k]) < 0)
+				continue;
+			fprintf(to->out, "%s%lld %s", comma, print_number(counts, kinds[k]),
+				kinds[k]);
+			comma = ", ";
+		}
+		if (left >= 0)
+			fprintf(to->out, "%s%s left", comma, print_took(left, took));
+		fputc('\n', to->out);
 	}
 }
 
@@ -310,7 +377,7 @@ static void print_undeclared(const struct print *to, const json_t *generation, c
 			else if (*label)
 				print_label(to, *label);
 			else
-				fputs(DETAIL, to->out);
+				fputs(PRINT_DETAIL, to->out);
 			*label = NULL;
 			print_coloured(to, PRINT_YELLOW, json_string_value(address));
 		}
@@ -331,78 +398,11 @@ static void print_all_undeclared(const struct print *to, const json_t *generatio
 	}
 }
 
-/* "generation 4 replaces 3", as far as the two are there. */
-static void print_pair(const struct print *to, const json_t *rollout, const char *verb)
-{
-	long long generation = print_number(rollout, "generation");
-	long long replaces = print_number(rollout, "replaces");
-
-	if (generation >= 0 && replaces >= 0)
-		fprintf(to->out, "generation %lld %s %lld", generation, verb, replaces);
-	else if (generation >= 0 || replaces >= 0)
-		fprintf(to->out, "generation %lld", generation >= 0 ? generation : replaces);
-	else
-		fputs("no generation", to->out);
-}
-
-static void print_rollout(const struct print *to, const json_t *rollout)
-{
-	long long elapsed = print_number(rollout, "elapsed_ms");
-	char took[PRINT_TOOK_MAX];
-
-	print_label(to, "rollout");
-	fprintf(to->out, "%lld, ", print_number(rollout, "rollout"));
-	print_text(to, print_member(rollout, "order"));
-	fputs(": ", to->out);
-	print_pair(to, rollout, "replaces");
-	fputs(", at ", to->out);
-	print_coloured(to, PRINT_YELLOW, print_member(rollout, "step"));
-	if (elapsed >= 0)
-		fprintf(to->out, ", %s so far", print_took(elapsed, took));
-	fputc('\n', to->out);
-}
-
-static void print_last_rollout(const struct print *to, const json_t *last, const char *label)
-{
-	const char *result = print_member(last, "result");
-	const char *reason = print_member(last, "reason");
-	bool good = strcmp(result, "done") == 0;
-	long long cut = print_number(last, "cut");
-	char took[PRINT_TOOK_MAX];
-
-	print_label(to, label);
-	fprintf(to->out, "%lld, ", print_number(last, "rollout"));
-	print_text(to, print_member(last, "order"));
-	fputs(": ", to->out);
-	print_pair(to, last, good ? "replaced" : "did not replace");
-	fputs(", ", to->out);
-	print_coloured(to, state_colour(result), result);
-	if (print_number(last, "took_ms") >= 0)
-		fprintf(to->out, " in %s", print_took(print_number(last, "took_ms"), took));
-	if (cut > 0)
-		fprintf(to->out, ", %lld connection%s cut", cut, plural(cut));
-	if (*print_member(last, "time")) {
-		fputs(", ", to->out);
-		print_time(to, print_member(last, "time"));
-	}
-	fputc('\n', to->out);
-	if (good)
-		return;
-	if (*reason) {
-		fputs(DETAIL, to->out);
-		print_text(to, reason);
-		fputc('\n', to->out);
-	}
-	print_failure(to, DETAIL, last);
-}
-
 /* ---- pages ---------------------------------------------------------------------------------- */
 
-void print_status(const struct print *to, const json_t *service)
+static void print_block(const struct print *to, const json_t *service, bool details)
 {
 	const json_t *generations = json_object_get(service, "generations");
-	const json_t *rollout = json_object_get(service, "rollout");
-	const json_t *last = json_object_get(service, "last_rollout");
 
 	print_head(to, service);
 	if (json_array_size(json_object_get(service, "command"))) {
@@ -410,17 +410,22 @@ void print_status(const struct print *to, const json_t *service)
 		print_command(to, json_object_get(service, "command"));
 		fputc('\n', to->out);
 	}
-	print_executables(to, service);
+	print_releases(to, service, details);
 	print_endpoints(to, json_object_get(service, "endpoints"));
 	print_all_undeclared(to, generations);
 	print_tier_reason(to, service);
 	print_hold(to, service);
 	print_failover(to, service);
-	if (json_is_object(rollout))
-		print_rollout(to, rollout);
-	if (json_is_object(last))
-		print_last_rollout(to, last, json_is_object(rollout) ? "before" : "last");
+	print_restarts(to, service);
+	print_drains(to, generations);
+	print_rollout(to, service);
+	print_last_rollout(to, service);
 	print_generations(to, generations);
+}
+
+void print_status(const struct print *to, const json_t *service)
+{
+	print_block(to, service, true);
 }
 
 void print_statuses(const struct print *to, const json_t *answer)
@@ -434,7 +439,7 @@ void print_statuses(const struct print *to, const json_t *answer)
 	json_array_foreach (services, i, service) {
 		if (i)
 			fputc('\n', to->out);
-		print_status(to, service);
+		print_block(to, service, false);
 	}
 }
 
@@ -465,12 +470,13 @@ static void list_cells(struct print_cell *row, const json_t *service)
 	}
 	print_cell(&row[0], PRINT_BOLD, "%s", print_member(service, "service"));
 	if (json_is_object(rollout))
-		print_cell(&row[1], state_colour(state), "%s (%s)", state,
-			   print_member(rollout, "step"));
+		print_cell(&row[1], print_state_colour(state), "%s (%s)", state,
+			   print_rollout_is_stuck(rollout) ? "waiting"
+							   : print_member(rollout, "step"));
 	else if (json_is_true(json_object_get(service, "paused")))
 		print_cell(&row[1], PRINT_YELLOW, "%s (paused)", state);
 	else
-		print_cell(&row[1], state_colour(state), "%s", state);
+		print_cell(&row[1], print_state_colour(state), "%s", state);
 	if (current >= 0)
 		print_cell(&row[2], PRINT_PLAIN, "%lld", current);
 	else

@@ -13,7 +13,10 @@
  */
 void print_failure(const struct print *to, const char *indent, const json_t *object);
 
-/* One block: state, command, endpoints, generations with their instances, rollouts. */
+/*
+ * One block: state, command, endpoints, generations with their instances, rollouts. With all there
+ * is to know, the digests of what runs as well; print_statuses() leaves those out.
+ */
 void print_status(const struct print *to, const json_t *service);
 
 /* One block per service with empty lines between; @answer is that of GET /v1/services. */

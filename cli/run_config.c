@@ -67,15 +67,23 @@ static json_t *put_object(json_t *object, const char *key)
 	return json_object_set_new(object, key, inner) < 0 ? NULL : inner;
 }
 
-static int put_environment(json_t *service, const struct cli_run_options *options,
-			   struct error *err)
+/* Whatever else a name must not be is known to batond. */
+static bool is_variable(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return false;
+	return length > 0;
+}
+
+int cli_run_environment(const struct cli_run_options *options, json_t *object, struct error *err)
 {
 	json_t *environment;
 	int r = 0;
 
 	if (!options->n_environment)
 		return 0;
-	environment = put_object(service, "environment");
+	environment = put_object(object, "environment");
 	if (!environment)
 		return error_set(err, -ENOMEM, "environment");
 	for (size_t i = 0; r == 0 && i < options->n_environment; i++) {
@@ -83,9 +91,8 @@ static int put_environment(json_t *service, const struct cli_run_options *option
 		const char *equals = strchr(text, '=');
 		cleanup_free char *name = NULL;
 
-		if (!equals || equals == text)
-			return error_text(err, -EINVAL, "--environment: \"%s\" is not NAME=VALUE",
-					  text);
+		if (!equals || !is_variable(text, (size_t)(equals - text)))
+			return error_text(err, -EINVAL, "--env: \"%s\" is not NAME=VALUE", text);
 		name = strndup(text, (size_t)(equals - text));
 		if (!name)
 			return error_set(err, -ENOMEM, "environment");
@@ -176,7 +183,7 @@ static int put_service(json_t *service, const struct cli_run_options *options,
 	if (r == 0)
 		r = put_words(service, options, err);
 	if (r == 0)
-		r = put_environment(service, options, err);
+		r = cli_run_environment(options, service, err);
 	if (r == 0)
 		r = put_health(service, options, err);
 	if (r == 0)

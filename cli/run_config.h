@@ -44,6 +44,13 @@ struct cli_run_options {
 char *cli_run_service_name(const char *command, char buffer[static CLI_SERVICE_MAX]);
 
 /*
+ * Put the @options' environment into @object as its member "environment", {"NAME": "value"}, where
+ * there is any; of a NAME given twice the last value counts. -EINVAL with a reason where one is not
+ * NAME=VALUE (VALUE may be empty; NAME is not, and has no control characters in it).
+ */
+int cli_run_environment(const struct cli_run_options *options, json_t *object, struct error *err);
+
+/*
  * The configuration, as a new reference. @directory is where the user is; @command is
  * NULL-terminated and not empty. -EINVAL with a reason for the user.
  */
