@@ -63,6 +63,7 @@ enum {
 	NEVER_ACCEPT,
 	HANG,
 	UNHEALTHY,
+	UNHEALTHY_WHILE,
 	STARTUP_DELAY,
 	IGNORE_TERM,
 	OPTIONS
@@ -76,8 +77,9 @@ static const struct option options[] = {
 	{"stats-file", 1, NULL, STATS_FILE},     /* written on SIGUSR1 and at exit */
 	{"exit-at-once", 1, NULL, EXIT_AT_ONCE}, /* with this status */
 	{"never-accept", 0, NULL, NEVER_ACCEPT},
-	{"hang", 0, NULL, HANG},           /* accept, but never answer */
-	{"unhealthy", 0, NULL, UNHEALTHY}, /* /healthz says 503 */
+	{"hang", 0, NULL, HANG},                       /* accept, but never answer */
+	{"unhealthy", 0, NULL, UNHEALTHY},             /* /healthz says 503 */
+	{"unhealthy-while", 1, NULL, UNHEALTHY_WHILE}, /* this file is there */
 	{"startup-delay", 1, NULL, STARTUP_DELAY},
 	{"ignore-term", 0, NULL, IGNORE_TERM},
 	{NULL, 0, NULL, 0},
@@ -280,7 +282,8 @@ static void stats_text(char *text, size_t size)
 
 static bool respond(struct connection *c)
 {
-	bool healthy = !option[UNHEALTHY] && clock_ms() >= start_ms + option_ms(READY_AFTER);
+	bool healthy = !option[UNHEALTHY] && clock_ms() >= start_ms + option_ms(READY_AFTER) &&
+		       (!option[UNHEALTHY_WHILE] || access(option[UNHEALTHY_WHILE], F_OK) != 0);
 	char text[512];
 
 	if (strcmp(c->method, "GET") == 0 && strcmp(c->path, "/healthz") == 0) {

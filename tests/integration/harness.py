@@ -89,7 +89,8 @@ def wait_until(condition, what, deadline_s=DEADLINE_S, poll_s=POLL_S):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"after {deadline_s} s still not so: {what}")
+            raise AssertionError(f"after {deadline_s} s still not so: "
+                                 f"{what() if callable(what) else what}")
         time.sleep(poll_s)
 
 

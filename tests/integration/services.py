@@ -54,6 +54,31 @@ def pid_of(body):
     return int(found[1])
 
 
+def instance_of(body):
+    """Which instance of the example server wrote this body?"""
+    found = re.search(r"instance (\d+)", body)
+    check(found, f"no instance in {body!r}")
+    return int(found[1])
+
+
+class Sickness:
+    """Example servers whose /healthz says 503 while a file is there: one for each instance."""
+
+    def __init__(self, t):
+        self.t = t
+
+    def command(self, *options):
+        return example(self.t, "--unhealthy-while", self.t.tmp / "sick.{instance}", *options)
+
+    def begin(self, *instances):
+        for each in instances:
+            (self.t.tmp / f"sick.{each}").touch()
+
+    def end(self, *instances):
+        for each in instances:
+            (self.t.tmp / f"sick.{each}").unlink()
+
+
 # ---- nginx ---------------------------------------------------------------------------------------
 
 NGINX_CONFIGURATION = """\
@@ -106,3 +131,12 @@ def binder(t, *options):
     source = pathlib.Path(__file__).with_name("binder.py")
     return ["/usr/bin/python3", "-B", t.file(source.name, source.read_text()),
             "--say", "{generation}", *(str(option) for option in options)]
+
+
+# ---- keeper.py -----------------------------------------------------------------------------------
+
+def keeper(t, *options):
+    """The command of a small server that keeps its connections as long as its clients do."""
+    source = pathlib.Path(__file__).with_name("keeper.py")
+    return ["/usr/bin/python3", "-B", t.file(source.name, source.read_text()),
+            "--say", "generation {generation}", *(str(option) for option in options)]

@@ -8,7 +8,24 @@ from harness import bodies, check, check_equal, wait_until
 LOAD = ("--path", "/", "--short", 32, "--keepalive", 8, "--keepalive-pause", "10ms",
         "--slow-post", 4, "--post-bytes", 4000, "--post-duration", "300ms",
         "--post-path", "/post", "--sources", 16, "--timeout", "10s", "--expect-status", 200)
+# The same kinds at a pace that leaves time for much else, for tests with many servers.
+GENTLE = ("--path", "/", "--short", 8, "--rate", 500, "--keepalive", 4, "--keepalive-pause", "20ms",
+          "--slow-post", 2, "--post-bytes", 4000, "--post-duration", "300ms", "--post-path",
+          "/post", "--sources", 8, "--timeout", "10s", "--expect-status", 200)
 ANSWERS_MIN = 20  # of the load, after each swap; they are judged too
+
+
+def gentle(t):
+    """A hammer that has begun."""
+    hammer = t.hammer(*GENTLE)
+    wait_until(lambda: hammer.report()["ok"] >= ANSWERS_MIN, "the load has begun")
+    return hammer
+
+
+def check_unharmed(hammer, at_least=100):
+    """End the load when it was one; nothing of it is lost."""
+    wait_until(lambda: hammer.report()["ok"] > at_least, "enough load")
+    check_nothing_lost(hammer.stop(), at_least)
 
 
 def answers(result, name):

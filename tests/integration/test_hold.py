@@ -67,7 +67,7 @@ def test_connections_wait_for_the_first_generation(t):
 
 
 def test_connections_that_wait_too_long_are_reset(t):
-    daemon = t.daemon(service(example(t), hold="700ms"))
+    daemon = t.daemon(service(example(t), hold="700ms", restart={"max": 0}))
     kill_all_of(daemon, 1)
     began = time.monotonic()
     with connect() as sock:

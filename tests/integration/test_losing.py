@@ -334,7 +334,7 @@ def check_unanswered(sock):
 
 def nobody_hangs(t, tier):
     """With nobody there, connections end: soon, and not after somebody's timeout."""
-    daemon = steered(t, service(example(t)), tier)
+    daemon = steered(t, service(example(t), restart={"max": 0}), tier)
     pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)

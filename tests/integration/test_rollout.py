@@ -90,7 +90,7 @@ def candidate_fails(t, *options, probe="", reason="", tail="", **health):
     check_equal(len(now["generations"]), 1, "generations left")
 
     # What has failed once does not stand in the way of the next.
-    good = daemon.upgrade(example(t), expect=0)
+    good = daemon.upgrade(example(t), "--force", expect=0)
     check(good.text, "an upgrade shows its steps")
     check_equal({generation_of(body) for body in bodies(20)}, {3}, "answers after a good upgrade")
     lost = hammer.stop()

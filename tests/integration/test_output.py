@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where a server's output goes: files that are rotated, the journal, batond's own."""
+
+import collections
+import os
+import pathlib
+import re
+import signal
+import stat
+
+from harness import alive, check, check_equal, get, send_signal, wait_until
+from journal import Journal, hide_run
+from services import example, generation_of, keeper, service
+
+LOAD = ("--short", 4, "--keepalive", 4, "--keepalive-pause", "5ms", "--sources", 8,
+        "--timeout", "10s", "--expect-status", 200)
+LINE = re.compile(r"(\d+) (\d+) (out|err)")
+ENOUGH = 100  # lines in a file between two rotations
+
+
+def to_files(t, command, **changes):
+    logs = t.tmp / "log"
+    logs.mkdir(exist_ok=True)
+    changes.setdefault("stdout", str(logs / "out"))
+    changes.setdefault("stderr", str(logs / "err"))
+    return service(command, **changes)
+
+
+def lines_of(path):
+    return pathlib.Path(path).read_text().splitlines()
+
+
+def wait_lines(path, number=ENOUGH):
+    def there():
+        return path.exists() and len(lines_of(path)) >= number
+    wait_until(there, f"{number} lines in {path}")
+
+
+def check_complete(lines, which, expected_pids):
+    """Each process has numbered its lines: all are there, once, whole, and in their order."""
+    seen = collections.defaultdict(list)
+    for line in lines:
+        found = LINE.fullmatch(line)
+        if found:
+            check_equal(found[3], which, f"the stream of {line!r}")
+            seen[int(found[1])].append(int(found[2]))
+        else:
+            check_equal(line, "bye", "a line that is none")
+    check_equal(set(seen), set(expected_pids), "processes that have written")
+    for pid, numbers in seen.items():
+        check_equal(numbers, list(range(1, len(numbers) + 1)), f"numbers of {pid}")
+    return {pid: len(numbers) for pid, numbers in seen.items()}
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+def test_output_goes_to_files_made_as_batond_s_user(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log"), user="nobody", umask="0077"))
+    check_equal(get().body, "generation 1\n", "answer")
+    for name in ("out", "err"):
+        path = t.tmp / "log" / name
+        wait_lines(path, 1)
+        found = path.stat()
+        check_equal((stat.S_IMODE(found.st_mode), found.st_uid), (0o640, 0), f"mode, owner: {name}")
+    result = daemon.cli("reopen", expect=0)
+    check("2 files are opened anew" in result.text, f"said: {result}")
+
+
+def test_one_file_for_both_streams_gets_both(t):
+    path = t.tmp / "both"
+    daemon = t.daemon(service(keeper(t, "--log"), stdout=str(path), stderr=str(path)))
+    pid = daemon.server_pid()
+    get()
+    wait_until(lambda: {line.split()[2] for line in lines_of(path)} == {"out", "err"},
+               "lines of both")
+    check_equal({line.split()[0] for line in lines_of(path)}, {str(pid)}, "who has written")
+
+
+def test_rotation_and_swaps_under_load_lose_no_line(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log", "--last-words", "bye")))
+    logs = t.tmp / "log"
+    hammer = t.hammer(*LOAD)
+    pids, frozen = [daemon.server_pid()], {}
+    for turn in range(6):
+        for name in ("out", "err"):
+            wait_lines(logs / name)
+            os.rename(logs / name, logs / f"{name}.{turn}")
+        daemon.cli("reopen", "web", expect=0)
+        for name in ("out", "err"):
+            wait_lines(logs / name, 1)
+            frozen[f"{name}.{turn}"] = (logs / f"{name}.{turn}").stat().st_size
+        if turn % 2:
+            daemon.restart()
+            pids.append(daemon.server_pid())
+    result = hammer.stop()
+    check_equal(result["lost"], 0, f"lost: {result}")
+    daemon.cli("stop", "web", expect=0)
+
+    counts = {}
+    for name in ("out", "err"):
+        for turn in range(6):
+            size = (logs / f"{name}.{turn}").stat().st_size
+            check_equal(size, frozen[f"{name}.{turn}"], f"size of {name}.{turn} since the rotation")
+        lines = [line for turn in range(6) for line in lines_of(logs / f"{name}.{turn}")]
+        lines += lines_of(logs / name)
+        counts[name] = check_complete(lines, name, pids)
+        check_equal(lines.count("bye"), len(pids), "last words")
+    check_equal(counts["out"], counts["err"], "lines of stdout and stderr")
+    check(sum(counts["out"].values()) >= result["ok"], f"fewer lines than answers: {counts}")
+
+
+def test_lines_that_a_killed_server_has_written_are_in_the_file(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log")))
+    first = daemon.server_pid()
+    for _ in range(20):
+        get()
+    send_signal(first, signal.SIGKILL)
+    wait_until(lambda: daemon.server_pid() not in (first, None), "another server")
+    wait_until(lambda: get().status == 200, "it serves")
+
+    def numbers():
+        return [int(line.split()[1]) for line in lines_of(t.tmp / "log" / "out")
+                if int(line.split()[0]) == first]
+    wait_until(lambda: len(numbers()) >= 22, "what the first has written")  # 2 of them are checks
+    check_equal(numbers(), list(range(1, len(numbers()) + 1)), "numbers")
+
+
+def test_killed_batond_loses_no_line_and_the_next_one_can_reopen(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log", "--last-words", "bye")))
+    out, old = t.tmp / "log" / "out", t.tmp / "log" / "out.0"
+    pid = daemon.server_pid()
+    hammer = t.hammer(*LOAD)
+    wait_lines(out)
+    send_signal(daemon.pid, signal.SIGKILL)
+    daemon.process.wait()
+    wait_lines(out, len(lines_of(out)) + ENOUGH)
+    daemon.start()
+    os.rename(out, old)
+    check("2 files are opened anew" in daemon.cli("reopen", expect=0).text, "what is said")
+    wait_lines(out)
+    check_equal(hammer.stop()["lost"], 0, "lost")
+    daemon.cli("stop", "web", expect=0)
+    check_complete(lines_of(old) + lines_of(out), "out", [pid])
+
+
+def test_stderr_in_a_file_is_quoted_after_a_failure_all_the_same(t):
+    daemon = t.daemon(to_files(t, example(t)))
+    result = daemon.upgrade(["/bin/sh", "-c", "echo no database >&2; echo starting; exit 4"],
+                            expect=3)
+    check("no database" in result.text, f"said: {result}")
+    check("no database" in lines_of(t.tmp / "log" / "err"), "not in the file of stderr")
+    check("starting" in lines_of(t.tmp / "log" / "out"), "not in the file of stdout")
+    check_equal(generation_of(get().body), 1, "generation that answers")
+
+
+def test_reopen_where_the_folder_is_gone_keeps_the_old_file_and_says_so(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log")))
+    logs, moved = t.tmp / "log", t.tmp / "moved"
+    wait_lines(logs / "out", 1)
+    logs.rename(moved)
+    daemon.cli("reopen", "web")
+    wait_until(lambda: "the old file stays in use" in daemon.process.text(), "it is logged")
+    before = len(lines_of(moved / "out"))
+    get()
+    wait_until(lambda: len(lines_of(moved / "out")) > before, "the old file grows")
+    logs.mkdir()
+    daemon.cli("reopen", "web", expect=0)
+    get()
+    wait_lines(logs / "out", 1)
+    wait_lines(logs / "err", 1)
+
+
+def test_file_that_cannot_be_opened_fails_the_start_and_the_old_one_serves_on(t):
+    daemon = t.daemon(to_files(t, example(t)))
+    hammer = t.hammer(*LOAD)
+    pid = daemon.server_pid()
+    (t.tmp / "log").rename(t.tmp / "moved")
+    result = daemon.restart(expect=3)
+    for expected in ("stdout", str(t.tmp / "log" / "out"), "No such file or directory"):
+        check(expected in result.text, f"{expected!r} is not in {result}")
+    check_equal((daemon.server_pid(), daemon.state()), (pid, "running"), "what serves")
+    check_equal(hammer.stop()["lost"], 0, "lost")
+
+
+def test_output_through_batond_reaches_its_own(t):
+    daemon = t.daemon(service(keeper(t, "--log")))
+    pid = daemon.server_pid()
+    get()
+    for which in ("out", "err"):
+        wait_until(lambda: f"{pid} 1 {which}" in daemon.process.text(), f"a line of {which}")
+    result = daemon.cli("reopen", "web", expect=0)
+    check("no output goes to a file" in result.text, f"said: {result}")
+
+
+def test_reload_that_moves_the_output_to_a_file_rolls(t):
+    daemon = t.daemon(service(keeper(t, "--log")))
+    hammer = t.hammer(*LOAD)
+    since = daemon.last_seq()
+    daemon.config["services"]["web"].update(to_files(t, keeper(t, "--log")))
+    daemon.write_config()
+    daemon.cli("reload", expect=0)
+    check_equal(daemon.wait_end(since)["event"], "done", "end")
+    wait_lines(t.tmp / "log" / "out")
+    check_equal({line.split()[0] for line in lines_of(t.tmp / "log" / "out")},
+                {str(daemon.server_pid())}, "who has written")
+    check_equal(hammer.stop()["lost"], 0, "lost")
+
+
+# ---- the journal ---------------------------------------------------------------------------------
+
+def test_journal_gets_both_streams_under_the_name_of_the_service(t):
+    hide_run()
+    journal = Journal().start()
+    daemon = t.daemon(service(keeper(t, "--log", "--last-words", "bye"), stdout="journal",
+                              stderr="journal"))
+    hammer = t.hammer(*LOAD)
+    pids = [daemon.server_pid()]
+    wait_until(lambda: len(journal.lines("web", 6)) > ENOUGH, "lines in the journal")
+    daemon.restart()
+    pids.append(daemon.server_pid())
+    check_equal(hammer.stop()["lost"], 0, "lost")
+    daemon.cli("stop", "web", expect=0)
+    for name, priority in (("out", 6), ("err", 3)):
+        wait_until(lambda: journal.lines("web", priority).count("bye") == 2, "last words")
+        check_complete(journal.lines("web", priority), name, pids)
+
+
+def test_journal_that_is_started_again_gets_what_comes_then(t):
+    hide_run()
+    journal = Journal().start()
+    daemon = t.daemon(service(keeper(t, "--log"), stdout="journal"))
+    get()
+    wait_until(lambda: journal.lines("web", 6), "a line in the journal")
+    before = len(journal.lines("web", 6))
+    journal.drop()
+
+    def more():
+        get()
+        return len(journal.lines("web", 6)) > before + 5
+    wait_until(more, "lines in the journal again")
+    check_complete(journal.lines("web", 6), "out", [daemon.server_pid()])
+
+
+def test_journal_where_there_is_none_fails_the_start_and_the_old_one_serves_on(t):
+    hide_run()
+    daemon = t.daemon(service(example(t)))
+    hammer = t.hammer(*LOAD)
+    pid = daemon.server_pid()
+    since = daemon.last_seq()
+    daemon.config["services"]["web"]["stderr"] = "journal"
+    daemon.write_config()
+    daemon.cli("reload", expect=0)
+    end = daemon.wait_end(since)
+    result = daemon.restart(expect=3)
+    for text in (end["reason"], result.text):
+        check("stderr: no journal can be reached here" in text, f"said: {text}")
+    check_equal((daemon.server_pid(), daemon.state()), (pid, "running"), "what serves")
+    check(alive(pid), "the server has ended")
+    check_equal(hammer.stop()["lost"], 0, "lost")

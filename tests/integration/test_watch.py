@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Watched paths: what they lead to is replaced, and the service rolled: once, when it is whole."""
+
+import os
+import pathlib
+import shutil
+
+from harness import bodies, check, check_equal, get, wait_until
+from services import example, generation_of, service
+from swaps import check_unharmed, gentle
+
+
+
+def releases(t, *numbers):
+    """Folders release-N with a server in each."""
+    for number in numbers:
+        folder = t.tmp / f"release-{number}"
+        folder.mkdir()
+        shutil.copy(t.program("examples/server"), folder / "server")
+        folder.chmod(0o755)
+
+
+def point(t, number, name="current"):
+    """The link, to another release, in one step."""
+    link = t.tmp / f"{name}.new"
+    link.symlink_to(f"release-{number}")
+    link.rename(t.tmp / name)
+
+
+def watched(t, web):
+    """A daemon with the service, and another one that quiet() is told the time by."""
+    program = t.copy("examples/server", "clock")
+    return t.daemon(web=web, clock=service([program, *example(t)[1:]], watch=program,
+                                           listen=["127.0.0.1:8099"]))
+
+
+def quiet(t, daemon):
+    """
+    Wait for longer than things must be at rest before a change is told: until the other service,
+    whose file is replaced now, has been rolled.
+    """
+    before = daemon.current("clock")
+    replace(t, t.tmp / "clock")
+    wait_until(lambda: daemon.current("clock") > before, "the other service is rolled")
+
+
+def linked(t, **changes):
+    """A service that runs what "current" leads to, and watches it."""
+    releases(t, 1, 2, 3)
+    point(t, 1)
+    current = t.tmp / "current"
+    return watched(t, service([current / "server", *example(t)[1:]], watch=[str(current)],
+                              **changes))
+
+
+def settled(daemon):
+    now = daemon.service()
+    return (now["state"] == "running" and not now["rollout"] and
+            [each["state"] for each in now["generations"]] == ["current"])
+
+
+def wait_rolled(daemon, generation):
+    wait_until(lambda: settled(daemon) and daemon.current() == generation,
+               f"generation {generation} serves")
+
+
+def executable(daemon):
+    return daemon.generation()["release"]["executable"]
+
+
+# ---- a symlink -----------------------------------------------------------------------------------
+
+def test_swapped_symlink_rolls_once_to_what_it_leads_to(t):
+    daemon = linked(t)
+    hammer = gentle(t)
+    for number in (2, 3, 1):
+        before, since = daemon.current(), daemon.last_seq()
+        point(t, number)
+        wait_rolled(daemon, before + 1)
+        check_equal(executable(daemon), str(t.tmp / f"release-{number}" / "server"), "executable")
+        changed = daemon.events("changed", since=since)
+        check_equal(len(changed), 1, f"changes told: {changed}")
+        check(str(t.tmp / "current") in changed[0]["message"], f"{changed}")
+    check_equal({generation_of(body) for body in bodies(20)}, {4}, "who answers")
+    check_equal(len(daemon.events("done")), 4, "rollouts")
+    check_unharmed(hammer)
+
+
+def test_symlink_swapped_several_times_at_once_rolls_once_to_the_last(t):
+    daemon = linked(t)
+    for number in (2, 1, 3, 1, 2, 3):
+        point(t, number)
+    wait_rolled(daemon, 2)
+    check_equal(executable(daemon), str(t.tmp / "release-3" / "server"), "executable")
+    point(t, 2)
+    wait_rolled(daemon, 3)
+    check_equal(len(daemon.events("changed")), 2, "changes told")
+
+
+def test_symlink_that_dangles_is_waited_for(t):
+    daemon = linked(t)
+    hammer = gentle(t)
+    point(t, 4)
+    releases(t, 4)
+    wait_rolled(daemon, 2)
+    check_equal(executable(daemon), str(t.tmp / "release-4" / "server"), "executable")
+    check_equal(len(daemon.events("changed")), 1, "changes told")
+    check_unharmed(hammer)
+
+
+def test_symlink_that_leads_to_a_broken_release_leaves_the_old_one(t):
+    daemon = linked(t)
+    hammer = gentle(t)
+    broken = t.tmp / "release-4" / "server"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho broken release >&2\nexit 7\n")
+    broken.chmod(0o755)
+    point(t, 4)
+    end = daemon.wait_event("failed")
+    check_equal(end["exit"], 3, f"{end}")
+    check_equal({generation_of(body) for body in bodies(20)}, {1}, "who answers")
+    point(t, 2)
+    wait_until(lambda: settled(daemon) and "release-2" in executable(daemon), "the next one serves")
+    check_unharmed(hammer)
+
+
+# ---- a file --------------------------------------------------------------------------------------
+
+def programmed(t, **changes):
+    """A service that runs, and watches, one file."""
+    program = pathlib.Path(t.copy("examples/server", "program"))
+    web = service([program, *example(t)[1:]], watch=str(program), **changes)
+    return watched(t, web), program
+
+
+def replace(t, program, mode=0o755):
+    """By a copy that is renamed over it."""
+    new = pathlib.Path(f"{program}.new")
+    shutil.copy(t.program("examples/server"), new)
+    new.chmod(mode)
+    new.rename(program)
+
+
+def test_file_replaced_by_rename_rolls_once(t):
+    daemon, program = programmed(t)
+    hammer = gentle(t)
+    before = daemon.generation()["release"]
+    replace(t, program)
+    wait_rolled(daemon, 2)
+    after = daemon.generation()["release"]
+    check(before["inode"] != after["inode"], "it runs the same file")
+    check_equal((after["inode"], after["digest"]), (program.stat().st_ino, before["digest"]),
+                "inode and digest")
+    check_equal(len(daemon.events("changed")), 1, "changes told")
+    check_unharmed(hammer)
+
+
+def test_half_copied_file_is_not_rolled_before_it_is_whole_and_executable(t):
+    daemon, program = programmed(t)
+    hammer = gentle(t)
+    content = pathlib.Path(t.program("examples/server")).read_bytes()
+    program.unlink()
+    with open(program, "wb") as copy:
+        copy.write(content[:len(content) // 2])
+        copy.flush()
+        quiet(t, daemon)
+        check_equal(daemon.events("changed"), [], "told while it is being written")
+        copy.write(content[len(content) // 2:])
+    quiet(t, daemon)
+    check_equal(daemon.events("changed"), [], "told before it is executable")
+    program.chmod(0o755)
+    wait_rolled(daemon, 2)
+    check_equal(generation_of(get().body), 2, "who answers")
+    check_equal(len(daemon.events("changed")), 1, "changes told")
+    check_unharmed(hammer)
+
+
+def test_file_written_in_place_rolls_when_it_is_closed(t):
+    """A file of settings, whose inode stays."""
+    settings = pathlib.Path(t.file("settings", "COLOUR=blue\n"))
+    daemon = watched(t, service(example(t), watch=[str(settings)], environment_file=str(settings)))
+    with open(settings, "w", encoding="ascii") as file:
+        file.write("COLOUR=")
+        file.flush()
+        quiet(t, daemon)
+        check_equal(daemon.events("changed"), [], "told while it is being written")
+        file.write("green\n")
+    wait_rolled(daemon, 2)
+    with open(f"/proc/{daemon.server_pid()}/environ", "rb") as environ:
+        check(b"COLOUR=green" in environ.read().split(b"\0"), "the environment is the old one")
+
+
+def test_several_paths_that_change_together_roll_once(t):
+    names = [str(t.tmp / f"file-{k}") for k in range(4)]
+    for name in names:
+        t.file(os.path.basename(name), "one")
+    daemon = watched(t, service(example(t), watch=names))
+    for name in names:
+        replace(t, name, 0o644)
+    wait_rolled(daemon, 2)
+    quiet(t, daemon)
+    check_equal((daemon.current(), len(daemon.events("changed"))), (2, 1), "generation, changes")
+
+
+def test_what_happens_inside_a_watched_folder_does_not_count(t):
+    daemon = linked(t)
+    (t.tmp / "release-1" / "log").write_text("something")
+    replace(t, t.tmp / "release-1" / "other")
+    quiet(t, daemon)
+    check_equal((daemon.current(), daemon.events("changed")), (1, []), "generation, changes")
+
+
+# ---- when ----------------------------------------------------------------------------------------
+
+def test_change_during_a_rollout_is_rolled_afterwards(t):
+    daemon = linked(t)
+    hammer = gentle(t)
+    since = daemon.begin("upgrade", "--", t.tmp / "current" / "server", *example(t)[1:],
+                         "--ready-after", "2s")
+    wait_until(lambda: daemon.service()["rollout"], "a rollout is under way")
+    point(t, 2)
+    daemon.wait_event("changed", since=since)
+    check_equal(daemon.wait_end(since)["event"], "done", "end of the first")
+    wait_rolled(daemon, 3)
+    check_equal(executable(daemon), str(t.tmp / "release-2" / "server"), "executable")
+    check_unharmed(hammer)
+
+
+def test_change_while_stopped_does_nothing_until_the_start(t):
+    daemon = linked(t)
+    daemon.cli("stop", "web", expect=0)
+    since = daemon.last_seq()
+    point(t, 2)
+    quiet(t, daemon)
+    check_equal((daemon.state(), daemon.events(since=since)), ("stopped", []), "state, events")
+    daemon.cli("start", "web", expect=0)
+    check_equal(executable(daemon), str(t.tmp / "release-2" / "server"), "executable")
+    quiet(t, daemon)
+    check_equal(daemon.current(), 2, "generation")
+    point(t, 3)
+    wait_rolled(daemon, 3)
+
+
+def test_restart_by_hand_is_not_followed_by_another_for_the_same_change(t):
+    """Both mean the same release: who deploys moves the link and orders, and it is rolled once."""
+    daemon = linked(t)
+    hammer = gentle(t)
+    point(t, 2)
+    daemon.restart()
+    quiet(t, daemon)
+    wait_until(lambda: settled(daemon), "nothing is under way")
+    check_equal(executable(daemon), str(t.tmp / "release-2" / "server"), "executable")
+    check_equal(daemon.current(), 2, "generation")
+    check_unharmed(hammer)
+
+
+def test_reload_adds_and_removes_watched_paths(t):
+    daemon = linked(t)
+    del daemon.config["services"]["web"]["watch"]
+    daemon.write_config()
+    daemon.cli("reload", expect=0)
+    point(t, 2)
+    quiet(t, daemon)
+    check_equal((daemon.current(), daemon.events("changed")), (1, []), "generation, changes")
+    daemon.config["services"]["web"]["watch"] = str(t.tmp / "current")
+    daemon.write_config()
+    daemon.cli("reload", expect=0)
+    wait_until(lambda: settled(daemon), "the reload has been carried out")
+    before = daemon.current()
+    point(t, 3)
+    wait_rolled(daemon, before + 1)
+    check_equal(executable(daemon), str(t.tmp / "release-3" / "server"), "executable")
