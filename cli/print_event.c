@@ -147,7 +147,8 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 		return;
 	print_event_message(event, message, sizeof(message));
 	if (failed)
-		strcpy(message, "failed");
+		strcpy(message, json_is_true(json_object_get(event, "aborted")) ? "ended by request"
+										: "failed");
 	if (is_repeated(progress, event, message))
 		return;
 	fputs("  ", to->out);

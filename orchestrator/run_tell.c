@@ -278,6 +278,8 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 		snprintf(run->step, sizeof(run->step), "%s", rollout_state_name(step));
 	}
 	json_object_set_new(details, "ok", json_boolean(ok));
+	if (!ok && run->machine.cause == ROLLOUT_ABORTED)
+		json_object_set_new(details, "aborted", json_true());
 	json_object_set_new(details, "took_ms",
 			    json_integer((json_int_t)(now_ms - run->step_began_ms)));
 	json_object_set_new(details, "message", json_string(message));

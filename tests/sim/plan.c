@@ -121,6 +121,7 @@ static void draw_policy(struct dice *dice, struct rollout_policy *p)
 		.stop_timeout_ms = LIFECYCLE_KILL_MS + 400,
 		.old_stays = roll(dice, 5) == 0,
 		.new_stays = roll(dice, 5) == 0,
+		.joins_at_once = roll(dice, 5) == 0,
 	};
 	draw_steps(dice, p);
 }
@@ -162,11 +163,12 @@ void plan_print(const struct plan *plan, FILE *out)
 	fprintf(out,
 		"world %" PRIu64
 		": %u instances, %s, max_surge %u, max_unavailable %u, bake %u ms, "
-		"gates %u%s%s%s, trouble %u%%\n",
+		"gates %u%s%s%s%s, trouble %u%%\n",
 		plan->seed, plan->n_first, rollout_strategy_name(p->strategy), p->max_surge,
 		p->max_unavailable, (unsigned)p->bake_ms, p->gates,
 		p->before_start ? ", before_start" : "", p->old_stays ? ", old stays" : "",
-		p->new_stays ? ", new stays" : "", plan->trouble);
+		p->new_stays ? ", new stays" : "", p->joins_at_once ? ", joins at once" : "",
+		plan->trouble);
 	for (size_t k = 0; p->strategy == ROLLOUT_CANARY && k < p->n_steps; k++)
 		fprintf(out, "  step %zu: %u%%%s\n", k, p->steps[k].weight,
 			p->steps[k].manual ? ", manual" : "");

@@ -77,6 +77,7 @@ static bool simplify(struct shrinking *s)
 	TRY(policy.bake_ms, 0);
 	TRY(policy.old_stays, false);
 	TRY(policy.new_stays, false);
+	TRY(policy.joins_at_once, false);
 	TRY(policy.strategy, ROLLOUT_BLUE_GREEN);
 	TRY(policy.max_surge, 1);
 	TRY(policy.max_unavailable, 0);

@@ -146,6 +146,18 @@ static void test_print_progress_failure_says_step_probe_and_stderr(void **state)
 		"'took_ms':5012}");
 }
 
+static void test_print_progress_step_that_somebody_has_ended_has_not_failed(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS(
+		"web: generation 4 replaces 3\n"
+		"  hold     ended by request                                        1.28 s\n"
+		"rolled back at hold: aborted by request\n"
+		"  generation 3 serves again\n",
+		REPLACE, "{'event':'hold','ok':false,'aborted':true,'took_ms':1280}",
+		"{'event':'rolled-back','exit':4,'reason':'aborted by request'}");
+}
+
 static void test_print_progress_failed_step_is_the_first_one(void **state)
 {
 	(void)state;
@@ -457,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_print_progress_cut_connections_are_told),
 		cmocka_unit_test(test_print_progress_first_start_and_stop_have_their_own_words),
 		cmocka_unit_test(test_print_progress_failure_says_step_probe_and_stderr),
+		cmocka_unit_test(test_print_progress_step_that_somebody_has_ended_has_not_failed),
 		cmocka_unit_test(test_print_progress_failed_step_is_the_first_one),
 		cmocka_unit_test(test_print_progress_rolled_back_says_who_serves),
 		cmocka_unit_test(test_print_progress_knows_gates_holds_and_waits),
