@@ -296,8 +296,25 @@ static void shed_surplus(struct service *s)
 		service_order_later(s, "scale");
 }
 
+/* What has carried on for instances that cannot be had goes all the same. */
+static void give_up_restore(struct service *s, struct generation *g,
+			    const struct instances *substitutes)
+{
+	struct error err;
+
+	if (!g)
+		return;
+	instances_name(substitutes, INSTANCE_OUT);
+	if (service_publish(s, &err) < 0)
+		log_error("%s: %s", s->config->name, err.text);
+	service_retire(s, g, substitutes);
+}
+
 static void end_run(struct service *s, struct run *run)
 {
+	struct generation *old = run->old;
+	struct instances left = run->side[ROLLOUT_OLD];
+
 	service_settle_scale(s);
 	run_result(run, &s->last);
 	/* A service that was stopped is that, and not paused, also where something still drains. */
@@ -310,6 +327,8 @@ static void end_run(struct service *s, struct run *run)
 	}
 	s->settled |= !run->machine.retire;
 	run_done(run);
+	if (strcmp(s->last.order, "restore") == 0 && s->last.outcome != ROLLOUT_DONE)
+		give_up_restore(s, old, &left);
 	drop_empty_generations(s);
 	if (s->n_generations == 0)
 		service_unpin_endpoints(s);

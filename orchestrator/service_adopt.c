@@ -169,7 +169,7 @@ static int attach_or_repair(struct service *s, struct error *err)
 	return service_attach_endpoints(s, err);
 }
 
-static void retire(struct service *s, struct generation *g, const struct instances *goes)
+void service_retire(struct service *s, struct generation *g, const struct instances *goes)
 {
 	struct run *run = service_free_run(s);
 
@@ -186,8 +186,71 @@ static void retire(struct service *s, struct generation *g, const struct instanc
 				     .goes = goes,
 				     .retire = true,
 				     .partial = g == s->current,
+				     .automatic = true,
+				     .shutdown = s->shutting_down});
+}
+
+/* ---- half-way through a rolling rollout ------------------------------------------------------ */
+
+/*
+ * The current generation lacks instances, in whose place newer ones that the table names carry
+ * their share: they go on until those are back. Which they are is known where the kernel keeps the
+ * table.
+ */
+static struct generation *find_substitutes(struct service *s, const struct instances *in,
+					   struct instances *ret)
+{
+	*ret = (struct instances){};
+	if (s->wiring.tier != STEER_EBPF || in->n >= s->instances)
+		return NULL;
+	for (size_t k = s->n_generations; k > 0; k--) {
+		struct generation *g = s->generations[k - 1];
+
+		if (g == s->current)
+			continue;
+		for (size_t j = 0; j < g->instances.n; j++)
+			if (stays(g->instances.list[j]) && is_named(s, g->instances.list[j]))
+				instances_add(ret, g->instances.list[j]);
+		if (ret->n > 0)
+			return g;
+	}
+	return NULL;
+}
+
+/* Start what is missing; when it is well the substitutes go. */
+static void restore(struct service *s, struct generation *g, const struct instances *substitutes,
+		    size_t n_in)
+{
+	struct run *run = service_free_run(s);
+
+	if (!run)
+		return;
+	for (size_t k = 0; k < substitutes->n; k++)
+		instance_release_leftovers(substitutes->list[k]);
+	instances_check(substitutes);
+	run_begin(run, s,
+		  &(struct run_plan){.order = "restore",
+				     .new = s->current,
+				     .n_new = s->instances - (uint32_t)n_in,
+				     .old = g,
+				     .goes = substitutes,
+				     .partial = true,
 				     .automatic = true});
 }
+
+/* All of a generation but its substitutes. */
+static void retire_rest(struct service *s, struct generation *g,
+			const struct instances *substitutes)
+{
+	struct instances goes = {};
+
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (!instances_have(substitutes, g->instances.list[k]))
+			instances_add(&goes, g->instances.list[k]);
+	service_retire(s, g, &goes);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static void serve_on(struct service *s, const struct instances *in)
 {
@@ -221,7 +284,8 @@ static void serve_on(struct service *s, const struct instances *in)
 int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n, struct error *err)
 {
 	const struct generation *steady = NULL;
-	struct instances in = {}, out = {};
+	struct instances in = {}, out = {}, substitutes = {};
+	struct generation *other = NULL;
 	int r;
 
 	r = service_open_endpoints(s, err);
@@ -235,7 +299,9 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 	s->current = find_current(s, steady);
 	if (s->current) {
 		find_staying(s, s->current, &in, &out);
+		other = find_substitutes(s, &in, &substitutes);
 		instances_name(&in, INSTANCE_IN);
+		instances_name(&substitutes, INSTANCE_IN);
 	}
 	/* Whatever fails from here on, they have been taken over: somebody must look after them. */
 	if (service_publish(s, err) < 0)
@@ -246,10 +312,12 @@ int service_adopt(struct service *s, struct adopt_agent *const *agents, size_t n
 		steer_release_unclaimed(s->wiring.endpoints[k]);
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] != s->current)
-			retire(s, s->generations[k], &s->generations[k]->instances);
+			retire_rest(s, s->generations[k], &substitutes);
 	if (!s->current)
 		return 0;
-	retire(s, s->current, &out);
+	service_retire(s, s->current, &out);
+	if (other)
+		restore(s, other, &substitutes, in.n);
 	serve_on(s, &in);
 	return 1;
 }

@@ -114,5 +114,11 @@ void service_stop_current(struct service *service);
 /* All of it is to end: what goes already has no more than "shutdown_timeout" from now on either. */
 void service_limit_drains(struct service *service);
 
+/*
+ * @goes, of the generation @g, settle, leave, drain and stop; no table names them any more. Nobody
+ * has asked for it.
+ */
+void service_retire(struct service *service, struct generation *g, const struct instances *goes);
+
 /* Watch config->watch, anew. */
 void service_watch_paths(struct service *service);

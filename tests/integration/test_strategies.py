@@ -197,10 +197,10 @@ def test_four_live_instances_killed_at_once_are_started_again(t):
     check_reset_only(hammer.stop(), 1)
 
 
-def daemon_dies(t, rollout, sick, reached, generation=1):
+def daemon_dies(t, rollout, sick, reached, generation=1, least=INSTANCES):
     """
     batond is killed in the middle of a rollout, which does not go on for as long as the instance
-    @sick does not become healthy: the next one makes this generation whole.
+    @sick does not become healthy: the next one makes this generation whole. Meanwhile @least serve.
     """
     daemon = t.daemon(four(t, rollout=rollout))
     sicken(t, 2, sick)
@@ -214,6 +214,12 @@ def daemon_dies(t, rollout, sick, reached, generation=1):
     # What has not passed its checks yet gets nothing from the next one either.
     check(named(daemon).get(2, 0) < INSTANCES, f"the sick one is named: {named(daemon)}")
     cure(t, 2)
+
+    def whole():
+        now = named(daemon)
+        check(sum(now.values()) >= least, f"too few serve: {now}")
+        return now == {generation: INSTANCES}
+    wait_until(whole, "the generation is whole again")
     check_serves(t, daemon, hammer, generation)
     check_nothing_lost(hammer.stop())
 
@@ -223,7 +229,8 @@ def test_daemon_killed_while_rolling_restores_the_old_generation(t):
 
 
 def test_daemon_killed_while_rolling_without_surge_restores_the_old_generation(t):
-    daemon_dies(t, rolling(0, 1), 1, lambda daemon, _: wait_named(daemon, g1=2, g2=1))
+    daemon_dies(t, rolling(0, 1), 1, lambda daemon, _: wait_named(daemon, g1=2, g2=1),
+                least=INSTANCES - 1)
 
 
 def test_daemon_killed_when_most_of_the_old_have_left_completes_the_new_generation(t):

@@ -57,6 +57,18 @@ static void assert_retiring(const struct run *r, uint32_t number)
 	assert_int_equal(r->old->number, number);
 }
 
+/* Missing instances of @number are started; so many of @other carry on until they are well. */
+static void assert_restoring(const struct run *r, uint32_t number, uint32_t missing, uint32_t other,
+			     size_t substitutes)
+{
+	assert_string_equal(r->order, "restore");
+	assert_false(r->machine.retire);
+	assert_int_equal(r->new->number, number);
+	assert_int_equal(r->machine.wanted[ROLLOUT_NEW], missing);
+	assert_int_equal(r->old->number, other);
+	assert_int_equal(r->side[ROLLOUT_OLD].n, substitutes);
+}
+
 static void test_service_adopt_steady_one_serves_on(void **state)
 {
 	(void)state;
@@ -164,14 +176,38 @@ static void test_service_adopt_half_way_rolling_goes_on_with_the_old_one(void **
 	remembered_serving = 3;
 	assert_int_equal(adopt(), 1);
 	assert_int_equal(service->current->number, 3);
-	assert_retiring(&service->runs[0], 4);
-	assert_int_equal(buckets_of(0, 3, 0), STEER_BUCKETS / 2);
-	assert_int_equal(buckets_of(0, 4, 0), 0);
-	drive_until(n_ended == 2);
+	/* Nothing of what carries the load is taken away before there is something in its place. */
+	assert_restoring(&service->runs[0], 3, 1, 4, 1);
+	assert_in_range(buckets_of(0, 3, 0), STEER_BUCKETS / 3, STEER_BUCKETS / 3 + 1);
+	assert_in_range(buckets_of(0, 4, 0), STEER_BUCKETS / 3, STEER_BUCKETS / 3 + 1);
+	drive_until(n_ended == 1);
 	assert_int_equal(service->n_generations, 1);
 	assert_int_equal(service->current->instances.n, 3);
 	assert_in_range(buckets_of(0, 3, 2), STEER_BUCKETS / 3, STEER_BUCKETS / 3 + 1);
-	assert_event("replacing", "message", "1 of 3 instances are missing");
+	assert_int_equal(
+		restarts_used(&service->restarts, &service->config->restart, clock_monotonic_ms()),
+		0);
+}
+
+/* Where the missing ones cannot be had the others go all the same: their rollout was given up. */
+static void
+test_service_adopt_half_way_rolling_that_cannot_be_restored_retires_the_rest(void **state)
+{
+	(void)state;
+	service->instances = 2;
+	service->config->restart.max = 0;
+	find_agent(3, AGENT_RUNNING, true);
+	find_agent(4, AGENT_RUNNING, false);
+	named_before(3, 0);
+	named_before(4, 0);
+	remembered_serving = 3;
+	fake(3, 1)->start_error = -EIO;
+	assert_int_equal(adopt(), 1);
+	assert_restoring(&service->runs[0], 3, 1, 4, 1);
+	drive_until(n_ended == 2);
+	assert_int_equal(service->n_generations, 1);
+	assert_int_equal(service->current->instances.n, 1);
+	assert_int_equal(buckets_of(0, 3, 0), STEER_BUCKETS);
 }
 
 /*
@@ -191,9 +227,9 @@ static void test_service_adopt_far_into_rolling_goes_on_with_the_new_one(void **
 	remembered_serving = 3;
 	assert_int_equal(adopt(), 1);
 	assert_int_equal(service->current->number, 4);
-	assert_retiring(&service->runs[0], 3);
-	assert_retiring(&service->runs[1], 4);
-	assert_int_equal(service->runs[1].side[ROLLOUT_OLD].n, 1);
+	assert_retiring(&service->runs[0], 4);
+	assert_int_equal(service->runs[0].side[ROLLOUT_OLD].n, 1);
+	assert_restoring(&service->runs[1], 4, 1, 3, 1);
 	for (uint32_t k = 0; k < 3; k++)
 		assert_true(fake_there(4, k)->steady);
 	assert_false(fake_there(4, 3)->steady);
@@ -234,7 +270,7 @@ static void test_service_adopt_goes_on_with_half_of_the_old_one(void **state)
 	remembered_serving = 3;
 	assert_int_equal(adopt(), 1);
 	assert_int_equal(service->current->number, 3);
-	assert_retiring(&service->runs[0], 4);
+	assert_restoring(&service->runs[0], 3, 2, 4, 3);
 }
 
 /* ... but not where no table names it: it may never have passed its checks. */
@@ -641,6 +677,7 @@ int main(void)
 		TEST(test_service_adopt_steady_one_that_is_leaving_does_not_count),
 		TEST(test_service_adopt_steady_one_that_is_dead_does_not_count),
 		TEST(test_service_adopt_half_way_rolling_goes_on_with_the_old_one),
+		TEST(test_service_adopt_half_way_rolling_that_cannot_be_restored_retires_the_rest),
 		TEST(test_service_adopt_far_into_rolling_goes_on_with_the_new_one),
 		TEST(test_service_adopt_far_into_rolling_does_not_count_a_victim),
 		TEST(test_service_adopt_goes_on_with_half_of_the_old_one),
