@@ -101,7 +101,8 @@ static int order_reopen(struct order_call *call)
 			 "no output goes to a file");
 	else
 		snprintf(call->answer->message, sizeof(call->answer->message),
-			 "%zu file%s opened anew", n, n > 1 ? "s are" : " is");
+			 "told to open %zu file%s anew; the log says where that fails", n,
+			 n > 1 ? "s" : "");
 	return 0;
 }
 

@@ -63,7 +63,7 @@ def test_output_goes_to_files_made_as_batond_s_user(t):
         found = path.stat()
         check_equal((stat.S_IMODE(found.st_mode), found.st_uid), (0o640, 0), f"mode, owner: {name}")
     result = daemon.cli("reopen", expect=0)
-    check("2 files are opened anew" in result.text, f"said: {result}")
+    check("told to open 2 files anew" in result.text, f"said: {result}")
 
 
 def test_one_file_for_both_streams_gets_both(t):
@@ -136,7 +136,7 @@ def test_killed_batond_loses_no_line_and_the_next_one_can_reopen(t):
     wait_lines(out, len(lines_of(out)) + ENOUGH)
     daemon.start()
     os.rename(out, old)
-    check("2 files are opened anew" in daemon.cli("reopen", expect=0).text, "what is said")
+    check("told to open 2 files anew" in daemon.cli("reopen", expect=0).text, "what is said")
     wait_lines(out)
     check_equal(hammer.stop()["lost"], 0, "lost")
     daemon.cli("stop", "web", expect=0)

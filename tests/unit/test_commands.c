@@ -99,10 +99,12 @@ static void test_commands_reopen_prints_what_the_daemon_says(void **state)
 	struct cli_options options = for_web;
 
 	(void)state;
-	batond.answer = "{\"service\": \"web\", \"message\": \"2 files are opened anew\"}";
+	batond.answer =
+		"{\"service\": \"web\", \"message\": \"told to open 2 files anew; the log says where that fails\"}";
 	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
 	assert_string_equal(batond.asked, "POST /v1/services/web/reopen");
-	assert_string_equal(output, "web: 2 files are opened anew\n");
+	assert_string_equal(output,
+			    "web: told to open 2 files anew; the log says where that fails\n");
 	batond.answer = "{\"service\": \"web\"}";
 	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
 	assert_string_equal(output, "web: reopened\n");

@@ -1160,7 +1160,8 @@ static void test_service_reopen_reaches_every_instance(void **state)
 	process->output_path[1] = strdup("/var/log/web.log");
 	carry_out("start", NULL);
 	give("reopen", "{}");
-	assert_string_equal(answer.message, "1 file is opened anew");
+	assert_string_equal(answer.message,
+			    "told to open 1 file anew; the log says where that fails");
 	carry_out("scale", "{\"instances\": 2}");
 	fake(1, 0)->live = fake(1, 1)->live = 1;
 	order("restart", NULL);
@@ -1168,7 +1169,8 @@ static void test_service_reopen_reaches_every_instance(void **state)
 	forget_calls();
 	give("reopen", NULL);
 	assert_null(run);
-	assert_string_equal(answer.message, "4 files are opened anew");
+	assert_string_equal(answer.message,
+			    "told to open 4 files anew; the log says where that fails");
 	assert_calls("reopen 1.0; reopen 1.1; reopen 2.0; reopen 2.1");
 }
 
