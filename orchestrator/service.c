@@ -250,7 +250,7 @@ struct run *service_free_run(struct service *s)
 	return NULL;
 }
 
-bool service_is_victim(const struct service *s, const struct instance *i)
+static bool is_victim(const struct service *s, const struct instance *i)
 {
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (run_in_use(&s->runs[k]) && (instances_have(&s->runs[k].victims, i) ||
@@ -266,12 +266,12 @@ void service_staying(const struct service *s, struct instances *ret)
 	for (size_t k = 0; s->current && k < s->current->instances.n; k++) {
 		struct instance *i = s->current->instances.list[k];
 
-		if (!i->leaving && !i->stopping && !service_is_victim(s, i))
+		if (!i->leaving && !i->stopping && !is_victim(s, i))
 			instances_add(ret, i);
 	}
 }
 
-void service_stop_current(struct service *s)
+static void stop_current(struct service *s)
 {
 	struct run *run = service_free_run(s);
 	struct instances goes;
@@ -336,8 +336,6 @@ static void end_run(struct service *s, struct run *run)
 	if (s->last.outcome != ROLLOUT_DONE && !s->last.partial)
 		shed_surplus(s);
 	service_event(s, rollout_outcome_name(s->last.outcome), run_result_json(&s->last));
-	if (s->shutting_down && !service_undecided_run(s))
-		service_stop_current(s);
 	s->on_end(s->userdata, s);
 }
 
@@ -350,7 +348,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 		if (run_in_use(&s->runs[k]) && run_observe(&s->runs[k]))
 			end_run(s, &s->runs[k]);
 	if (s->shutting_down && !service_undecided_run(s))
-		service_stop_current(s);
+		stop_current(s);
 	service_look_health(s);
 	service_republish(s);
 	/* What is in no table any more, now that the tables are right. */
@@ -387,7 +385,7 @@ static void on_path_change(void *userdata, const char *path)
 	service_order_later(s, "restart");
 }
 
-void service_watch_paths(struct service *s)
+static void watch_paths(struct service *s)
 {
 	struct error err;
 
@@ -522,7 +520,7 @@ int service_reconfigure(struct service *s, struct service_config *config, const 
 	apply_policies(s);
 	/* One that is as it was may be waiting for a change to come to rest. */
 	if (rewatch)
-		service_watch_paths(s);
+		watch_paths(s);
 	return 0;
 }
 
@@ -547,7 +545,7 @@ void service_shutdown(struct service *s)
 	if (run)
 		run_abort(run, true, "batond is shutting down");
 	if (!service_undecided_run(s))
-		service_stop_current(s);
+		stop_current(s);
 }
 
 void service_kill(struct service *s)
@@ -579,7 +577,7 @@ int service_new(struct context *context, struct service_config *config,
 	if (r < 0)
 		return error_set(err, r, "service %s", config->name);
 	sd_event_source_set_enabled(s->defer, SD_EVENT_OFF);
-	service_watch_paths(s);
+	watch_paths(s);
 	*ret = TAKE_PTR(s);
 	return 0;
 }

@@ -82,7 +82,6 @@ struct service {
 	struct generation *canary;
 	uint32_t canary_weight;
 	uint64_t version;         /* of what the published table was made of */
-	uint64_t published_ms;    /* when */
 	struct service_next next; /* what an operator wants */
 	const char *own_order;    /* what the service itself wants after that; NULL: nothing */
 

@@ -121,22 +121,6 @@ static int on_heal(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void arm(struct service *s, uint64_t at_ms)
-{
-	int r;
-
-	if (!s->heal_timer) {
-		r = sd_event_add_time(s->context->event, &s->heal_timer, CLOCK_MONOTONIC,
-				      at_ms * 1000, 1000, on_heal, s);
-	} else {
-		r = sd_event_source_set_time(s->heal_timer, at_ms * 1000);
-		if (r >= 0)
-			r = sd_event_source_set_enabled(s->heal_timer, SD_EVENT_ONESHOT);
-	}
-	if (r < 0)
-		log_error("%s: timer: %s", s->config->name, strerror(-r));
-}
-
 static void degrade(struct service *s, const char *reason)
 {
 	const struct restart_config *policy = &s->config->restart;
@@ -199,13 +183,13 @@ static void heal(struct service *s, struct ailing *ailing)
 	if (wait_ms > 0) {
 		degrade(s, ailing->reason);
 		if (wait_ms != UINT64_MAX)
-			arm(s, now_ms + wait_ms);
+			service_arm(s, &s->heal_timer, on_heal, wait_ms);
 		return;
 	}
 	if (s->heal_at_ms == 0)
 		s->heal_at_ms = now_ms + restarts_delay_ms(&s->restarts, policy, now_ms);
 	if (now_ms < s->heal_at_ms) {
-		arm(s, s->heal_at_ms);
+		service_arm(s, &s->heal_timer, on_heal, s->heal_at_ms - now_ms);
 		return;
 	}
 	s->heal_at_ms = 0;

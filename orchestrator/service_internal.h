@@ -73,6 +73,10 @@ void service_cancel_hooks(struct service *service);
 /* ---- service_watch.c --------------------------------------------------------------------------
  */
 
+/* Call @handler once, in @delay_ms; @source is made where it is NULL. */
+void service_arm(struct service *service, sd_event_source **source, sd_event_time_handler_t handler,
+		 uint64_t delay_ms);
+
 void service_watch_start(struct service *service);
 void service_watch_stop(struct service *service);
 
@@ -105,12 +109,6 @@ struct run *service_stopping_run(struct service *service);
 /* One that is not in use; NULL: all SERVICE_RUNS_MAX are. */
 struct run *service_free_run(struct service *service);
 
-/* Is it on its way out by some rollout? */
-bool service_is_victim(const struct service *service, const struct instance *instance);
-
-/* Begin the order "stop" by itself, as the end of the service. */
-void service_stop_current(struct service *service);
-
 /* All of it is to end: what goes already has no more than "shutdown_timeout" from now on either. */
 void service_limit_drains(struct service *service);
 
@@ -119,6 +117,3 @@ void service_limit_drains(struct service *service);
  * has asked for it.
  */
 void service_retire(struct service *service, struct generation *g, const struct instances *goes);
-
-/* Watch config->watch, anew. */
-void service_watch_paths(struct service *service);

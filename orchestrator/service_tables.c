@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/service_internal.h"
 #include "orchestrator/table.h"
@@ -225,7 +224,6 @@ static void note_shares(struct service *s, const struct steer_table *table)
 				i->shifted = 0;
 		}
 	}
-	s->published_ms = clock_monotonic_ms();
 }
 
 /* While the service is paused nothing is named, so that connections wait. */

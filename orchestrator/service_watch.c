@@ -18,8 +18,8 @@
 static int on_watch(sd_event_source *source, uint64_t usec, void *userdata);
 static int on_hold(sd_event_source *source, uint64_t usec, void *userdata);
 
-static void arm(struct service *s, sd_event_source **source, sd_event_time_handler_t handler,
-		uint64_t delay_ms)
+void service_arm(struct service *s, sd_event_source **source, sd_event_time_handler_t handler,
+		 uint64_t delay_ms)
 {
 	uint64_t at = (clock_monotonic_ms() + delay_ms) * 1000;
 	int r;
@@ -93,7 +93,7 @@ void service_on_program(void *userdata, uint32_t generation, uint32_t instance, 
 	snprintf(s->culprit, sizeof(s->culprit),
 		 " (set by pid %d \"%s\", instance %u of generation %u)", (int)pid, comm, instance,
 		 generation);
-	arm(s, &s->watch, on_watch, 0);
+	service_arm(s, &s->watch, on_watch, 0);
 }
 
 /* ---- failover ------------------------------------------------------------------------------- */
@@ -204,7 +204,7 @@ static void set_hold(struct service *s, bool on)
 			s->expired[k] += steer_expire(s->wiring.endpoints[k], UINT32_MAX);
 	}
 	if (on)
-		arm(s, &s->hold_timer, on_hold, hold_interval_ms(&s->holds[0]));
+		service_arm(s, &s->hold_timer, on_hold, hold_interval_ms(&s->holds[0]));
 	else
 		s->hold_timer = sd_event_source_disable_unref(s->hold_timer);
 }
@@ -243,7 +243,7 @@ static void arm_hold(struct service *s)
 	for (size_t k = 1; k < s->config->n_listen; k++)
 		if (hold_interval_ms(&s->holds[k]) < delay_ms)
 			delay_ms = hold_interval_ms(&s->holds[k]);
-	arm(s, &s->hold_timer, on_hold, delay_ms);
+	service_arm(s, &s->hold_timer, on_hold, delay_ms);
 }
 
 static int on_hold(sd_event_source *source, uint64_t usec, void *userdata)
@@ -314,7 +314,7 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 	if (!s->paused && service_can_serve(s))
 		service_unhold(s);
 	took_ms = clock_monotonic_ms() - began_ms;
-	arm(s, &s->watch, on_watch, 9 * took_ms > WATCH_MS ? 9 * took_ms : WATCH_MS);
+	service_arm(s, &s->watch, on_watch, 9 * took_ms > WATCH_MS ? 9 * took_ms : WATCH_MS);
 	return 0;
 }
 
@@ -322,7 +322,7 @@ void service_watch_start(struct service *s)
 {
 	s->holding = false;
 	memset(s->drifted, 0, sizeof(s->drifted));
-	arm(s, &s->watch, on_watch, WATCH_MS);
+	service_arm(s, &s->watch, on_watch, WATCH_MS);
 }
 
 void service_watch_stop(struct service *s)
