@@ -35,8 +35,9 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -target b
 # Texts for people are cut at the size of their buffer on purpose: no -Wformat-truncation.
 
 # main.c of each program is outside its library, so that tests can link the rest.
-library_of = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(1)/main.c,$(wildcard $(1)/*.c)))
+library_of = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(1)/main.c,$(wildcard $(1)/*.c $(1)/*/*.c)))
 LIB_COMMON       := $(BUILD)/libcommon.a
+LIB_PURE         := $(BUILD)/libpure.a
 LIB_ORCHESTRATOR := $(BUILD)/liborchestrator.a
 LIB_AGENT        := $(BUILD)/libagent.a
 LIB_CLI          := $(BUILD)/libcli.a
@@ -45,14 +46,22 @@ LIB_SIM          := $(BUILD)/libsim.a
 PROGRAMS := $(BUILD)/batond $(BUILD)/baton-agent $(BUILD)/baton
 EXTRAS   := $(BUILD)/bench/hammer $(BUILD)/bench/tiers $(BUILD)/examples/server $(BUILD)/examples/libbaton_server
 SKELETONS := $(patsubst ebpf/%.bpf.c,$(BUILD)/ebpf/%.skel.h,$(wildcard ebpf/*.bpf.c))
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*/test_*.c))
+
+# What decides and computes: no system call, clock or log, and of the libraries none. Their tests
+# need neither clang nor bpftool.
+PURE := $(addprefix common/,address clean duration error fields message vector) \
+	$(addprefix orchestrator/,rollout/rollout steer/table steer/positions steer/classic \
+		service/hold service/restarts health/health health/answer) \
+	$(addprefix agent/,lifecycle expand)
+PURE_TESTS := $(foreach m,$(notdir $(PURE)),$(filter %/test_$(m),$(UNIT_TESTS)))
 
 LIBS_COMMON       := -ljansson
 LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: all deps deps-servers check check-unit check-integration check-servers asan simulate simulate-mutants model \
+.PHONY: always test one-test all deps deps-servers check check-unit check-integration check-servers asan simulate simulate-mutants model \
 	demo bench format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -105,29 +114,40 @@ $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o
 
 $(LIB_COMMON): $(call library_of,common)
 $(LIB_ORCHESTRATOR): $(call library_of,orchestrator)
-$(LIB_AGENT): $(call library_of,agent)
+$(LIB_AGENT): $(filter-out $(BUILD)/obj/agent/libbaton/%,$(call library_of,agent))
+$(LIB_PURE): $(PURE:%=$(BUILD)/obj/%.o)
 $(LIB_CLI): $(call library_of,cli)
 $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.o,$(call library_of,bench))
 
 # The machines themselves, without what is around them.
-$(LIB_SIM): $(call library_of,tests/sim) $(BUILD)/obj/orchestrator/rollout.o $(BUILD)/obj/agent/lifecycle.o
+$(LIB_SIM): $(call library_of,tests/sim) $(BUILD)/obj/orchestrator/rollout/rollout.o $(BUILD)/obj/agent/lifecycle.o
 
-$(BUILD)/%.a:
+# Thin: an archive only names its objects, and the linker says which of them it took.
+$(BUILD)/lib%.a:
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcsT $@ $^
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(call library_of,orchestrator): | $(SKELETONS)
+# What is compiled with other flags than last time is compiled again.
+$(BUILD)/flags: always
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
+
+# Only these include skeletons.
+$(filter-out $(PURE:%=$(BUILD)/obj/%.o),$(call library_of,orchestrator/steer)) \
+	$(call library_of,orchestrator/doctor): | $(SKELETONS)
+$(filter-out $(PURE_TESTS:$(BUILD)/%=$(BUILD)/obj/%.o),$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/steer/*.c tests/unit/doctor/*.c))): \
+	| $(SKELETONS)
 
 # ---- libbaton, for servers --------------------------------------------------------------------
 
 # As position independent code, and with everything hidden but what agent/baton.h declares: also
 # in the static library, whose objects are joined so that their own names can be made local.
-$(BUILD)/obj/libbaton/%.o: %.c
+$(BUILD)/obj/libbaton/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
@@ -137,6 +157,8 @@ $(BUILD)/obj/libbaton.o: $(LIBBATON_OBJECTS)
 	$(Q)$(LD) -r -o $@ $^ && objcopy --localize-hidden $@
 
 $(BUILD)/libbaton.a: $(BUILD)/obj/libbaton.o
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(LIBBATON_SO): $(LIBBATON_OBJECTS) agent/libbaton/libbaton.map
 	$(call say,LINK,$@)
@@ -157,10 +179,10 @@ $(BUILD)/libbaton.header: agent/baton.h
 # As a user's would be compiled and linked.
 $(BUILD)/obj/examples/libbaton_server.o: ALL_CFLAGS += -idirafter agent
 $(BUILD)/examples/libbaton_server: $(BUILD)/libbaton.a
-$(filter $(BUILD)/tests/unit/test_libbaton%,$(UNIT_TESTS)): $(BUILD)/libbaton.a
+$(filter $(BUILD)/tests/unit/agent/test_libbaton%,$(UNIT_TESTS)): $(BUILD)/libbaton.a
 
 # They start it.
-$(filter $(BUILD)/tests/unit/test_agent_%,$(UNIT_TESTS)): | $(BUILD)/baton-agent
+$(filter $(BUILD)/tests/unit/agent/test_agent_%,$(UNIT_TESTS)): | $(BUILD)/baton-agent
 
 # ---- BPF -------------------------------------------------------------------------------------
 
@@ -176,11 +198,23 @@ $(BUILD)/ebpf/%.skel.h: $(BUILD)/ebpf/%.bpf.o
 
 # ---- tests -----------------------------------------------------------------------------------
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB_ORCHESTRATOR) $(LIB_AGENT) $(LIB_CLI) \
-			    $(LIB_BENCH) $(LIB_COMMON)
+# A test that defines a function itself does not get it from a library: that is how a module is
+# replaced by a fake. A test depends on the objects that it was linked with (its .link.d), not on
+# whole libraries: an edit of one module links again only what uses it.
+link_test = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-t -o $@ $< $(filter %.a,$(1)) $(2) -lcmocka -lm > $@.linked && \
+	sed -n 's|^\($(BUILD)/obj/.*\.o\)$$|$@: \1|p' $@.linked > $@.link.d && rm $@.linked
+
+TEST_LIBRARIES := $(LIB_ORCHESTRATOR) $(LIB_AGENT) $(LIB_CLI) $(LIB_BENCH) $(LIB_COMMON)
+
+$(PURE_TESTS): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o | $(LIB_PURE) $(LIB_COMMON)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR) -lcmocka -lm
+	$(Q)$(call link_test,$(LIB_PURE) $(LIB_COMMON),-ljansson)
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o | $(TEST_LIBRARIES)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(call link_test,$(filter %/libbaton.a,$^) $(TEST_LIBRARIES),$(LIBS_ORCHESTRATOR))
 
 $(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
 	$(call say,LINK,$@)
@@ -188,13 +222,13 @@ $(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
 # Its shell has the names of the real one's.
-$(BUILD)/tests/unit/test_simulate: $(BUILD)/obj/tests/unit/test_simulate.o $(LIB_SIM)
+$(BUILD)/tests/unit/sim/test_simulate: $(BUILD)/obj/tests/unit/sim/test_simulate.o $(LIB_SIM)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka
 
 # It is run.
-$(BUILD)/tests/unit/test_model: | $(BUILD)/tests/sim/simulate
+$(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 
 unit-tests: $(UNIT_TESTS)
 
@@ -207,7 +241,15 @@ check:
 
 check-unit:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests
-	$(Q)tests/run unit:build/asan
+	$(Q)tests/run --jobs 4 unit:build/asan
+
+# The tests of one module: make test T=table
+test:
+	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 one-test T=$(T)
+
+ONE_TEST = $(filter %/test_$(T),$(UNIT_TESTS)) $(filter $(addprefix %/test_,$(T)_%),$(UNIT_TESTS))
+one-test: $(ONE_TEST)
+	$(Q)tests/run --jobs 4 unit:$(BUILD) $(foreach t,$(notdir $^),:$(t).)
 
 check-integration: all
 	$(Q)tests/run integration:$(BUILD)
@@ -271,4 +313,4 @@ compile_commands.json:
 clean:
 	rm -rf build compile_commands.json
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' 2>/dev/null)

@@ -18,7 +18,7 @@
 #include "agent/relay.h"
 #include "agent/server.h"
 #include "agent/sockets.h"
-#include "agent/timer.h"
+#include "common/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/processes.h"

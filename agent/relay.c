@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "agent/tail.h"
-#include "agent/timer.h"
+#include "common/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
 

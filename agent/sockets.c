@@ -12,7 +12,7 @@
 #include "agent/hangups.h"
 #include "agent/holders.h"
 #include "agent/roster.h"
-#include "agent/timer.h"
+#include "common/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
 

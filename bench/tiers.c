@@ -23,9 +23,9 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/anchor.h"
-#include "orchestrator/steer.h"
-#include "orchestrator/table.h"
+#include "orchestrator/steer/anchor.h"
+#include "orchestrator/steer/steer.h"
+#include "orchestrator/steer/table.h"
 
 #define CLIENTS_MAX 256
 #define PERIOD_MS   10 /* both listen; and between two rotations */

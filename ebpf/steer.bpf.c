@@ -18,7 +18,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "ebpf/adopt_maps.h"
+#include "ebpf/tap_maps.h"
 #include "ebpf/steer.h"
 
 /* Listening sockets. The kernel empties a slot when its socket stops listening. */
@@ -62,7 +62,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, STEER_SLOTS + 1);
 	__type(key, __u32);
-	__type(value, adopt_owner);
+	__type(value, tap_owner);
 } slot_owner SEC(".maps");
 
 /* Whose a listening socket is, by its cookie: a closing one is in no slot any more. */
@@ -70,7 +70,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, STEER_SLOTS + 2); /* one anchor that goes, one that comes */
 	__type(key, __u64);
-	__type(value, adopt_owner);
+	__type(value, tap_owner);
 } listener_owner SEC(".maps");
 
 volatile struct steer_control control SEC(".data.control");
@@ -179,8 +179,8 @@ static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_so
 				      __u32 slot)
 {
 	__u32 state = migrating->state;
-	struct adopt_counts *c_from, *c_to;
-	adopt_owner *owner, from, to;
+	struct tap_counts *c_from, *c_to;
+	tap_owner *owner, from, to;
 	__u64 cookie, listener;
 
 	if (state == TCP_NEW_SYN_RECV || state == TCP_CLOSE)

@@ -11,10 +11,10 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
-#include "orchestrator/api.h"
-#include "orchestrator/connection_list.h"
-#include "orchestrator/service.h"
-#include "orchestrator/status.h"
+#include "orchestrator/api/api.h"
+#include "orchestrator/view/connection_list.h"
+#include "orchestrator/service/service.h"
+#include "orchestrator/view/status.h"
 
 struct daemon {
 	struct context *context;
@@ -259,7 +259,8 @@ static int add_service(struct daemon *d, const struct service_config *config, st
 }
 
 /* The agents of @s in @found, which is sorted by service. */
-static size_t agents_of(const struct adopt_list *found, const struct service *s, size_t *ret_first)
+static size_t agents_of(const struct takeover_list *found, const struct service *s,
+			size_t *ret_first)
 {
 	size_t n = 0;
 
@@ -273,14 +274,14 @@ static size_t agents_of(const struct adopt_list *found, const struct service *s,
 }
 
 /* Does something serve already? */
-static bool adopt(struct service *s, const struct adopt_list *found)
+static bool adopt(struct service *s, const struct takeover_list *found)
 {
 	size_t first = 0, n = agents_of(found, s, &first);
 	struct error err;
 	int r;
 
 	for (size_t k = first; k < first + n; k++) {
-		if (adopt_fits(found->agents[k], s->config))
+		if (takeover_fits(found->agents[k], s->config))
 			continue;
 		log_warning("%s: an instance of an earlier batond (agent pid %d) has another "
 			    "\"listen\" or \"user\" than the configuration now says",
@@ -289,7 +290,7 @@ static bool adopt(struct service *s, const struct adopt_list *found)
 	}
 	if (n == 0)
 		return false;
-	r = service_adopt(s, found->agents + first, n, &err);
+	r = service_take_over(s, found->agents + first, n, &err);
 	if (r < 0) {
 		log_error("%s: what an earlier batond left cannot be taken over: %s",
 			  s->config->name, err.text);
@@ -312,7 +313,7 @@ static void start_service(struct daemon *d, struct service *s)
 		end(d, problem.code);
 }
 
-static void warn_unclaimed(const struct adopt_list *found)
+static void warn_unclaimed(const struct takeover_list *found)
 {
 	for (size_t k = 0; k < found->n; k++)
 		if (found->agents[k]->link)
@@ -326,18 +327,18 @@ static void warn_unclaimed(const struct adopt_list *found)
 
 void daemon_start(struct daemon *d)
 {
-	struct adopt_list found = {};
+	struct takeover_list found = {};
 	struct error err;
 
-	if (adopt_find(d->context, &found, &err) < 0)
+	if (takeover_find(d->context, &found, &err) < 0)
 		log_error("look for agents of an earlier batond: %s", err.text);
 	for (size_t k = 0; k < d->n_services; k++) {
-		adopt_drain_orphans(d->context, d->services[k]->config, &found);
+		takeover_drain_orphans(d->context, d->services[k]->config, &found);
 		if (!adopt(d->services[k], &found))
 			start_service(d, d->services[k]);
 	}
 	warn_unclaimed(&found);
-	adopt_list_done(&found);
+	takeover_list_done(&found);
 	say_ready(d);
 }
 

@@ -14,8 +14,8 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
-#include "orchestrator/config.h"
-#include "orchestrator/context.h"
+#include "orchestrator/config/config.h"
+#include "orchestrator/instance/context.h"
 
 struct daemon;
 

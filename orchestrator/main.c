@@ -15,12 +15,12 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "orchestrator/bpffs.h"
-#include "orchestrator/config.h"
-#include "orchestrator/context.h"
+#include "orchestrator/steer/bpffs.h"
+#include "orchestrator/config/config.h"
+#include "orchestrator/instance/context.h"
 #include "orchestrator/daemon.h"
-#include "orchestrator/doctor.h"
-#include "orchestrator/steer.h"
+#include "orchestrator/doctor/doctor.h"
+#include "orchestrator/steer/steer.h"
 
 #define DEFAULT_CONFIG  "/etc/baton/baton.json"
 #define DEFAULT_DROPINS "/etc/baton/conf.d"
@@ -201,7 +201,7 @@ static void make_room_for_limits(struct context *c, const struct config *config)
 	struct error err;
 
 	for (size_t k = 0; k < config->n_services; k++) {
-		const struct resources_config *r = &config->services[k].resources;
+		const struct cgroup_limits *r = &config->services[k].resources;
 
 		limits |= r->memory_max || r->cpu_max || r->pids_max;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rollout: a model of orchestrator/rollout.c and of what run.c does with it, for spin.
+ * rollout: a model of orchestrator/rollout/rollout.c and of what run.c does with it, for spin.
  *
  * Two generations of two instances: 0 and 1 are the old side, 2 and 3 the new one. Every strategy,
  * and every order: replace, first start, stop, retire. Any instance crashes at any moment, four in
@@ -18,7 +18,7 @@
 #define S_VERIFYING 3
 #define S_GATING    4
 #define S_SHIFTING  5
-#define S_HOLDING   6
+#define S_DWELLING   6
 #define S_WAITING   7
 #define S_SETTLING  8
 #define S_BAKING    9
@@ -307,7 +307,7 @@ inline do_shifted()
 	for_all(batched[i] = false);
 	shifted = shifted || (is_forward && alive[NEW] > 0);
 	if
-	:: weighted -> state = S_HOLDING
+	:: weighted -> state = S_DWELLING
 	:: !weighted && victims > 0 && is_forward && is_old_lost -> next = C_LEAVE
 	:: !weighted && victims > 0 && !(is_forward && is_old_lost) -> next = C_SETTLE
 	:: else ->
@@ -433,7 +433,7 @@ inline do_next()
 #define is_asking  (state == S_GATING || state == S_WAITING)
 #define is_leaving (state == S_LEAVING || state == S_DRAINING || state == S_STOPPING)
 #define is_batch   (state == S_STARTING || state == S_VERIFYING)
-#define is_shifted_state (state == S_HOLDING || state == S_SETTLING || state == S_BAKING)
+#define is_shifted_state (state == S_DWELLING || state == S_SETTLING || state == S_BAKING)
 #define can_be_ordered (state != S_SHIFTING && state != S_ENDED)
 
 inline choose_event()
@@ -454,7 +454,7 @@ inline choose_event()
 	:: state == S_GATING -> event = E_GATE_PASSED
 	:: state == S_GATING -> event = E_GATE_FAILED
 	:: state == S_GATING -> event = E_GATE_UNSURE
-	:: state == S_HOLDING || state == S_WAITING || state == S_BAKING -> event = E_PROMOTE
+	:: state == S_DWELLING || state == S_WAITING || state == S_BAKING -> event = E_PROMOTE
 	:: state == S_SETTLING -> event = E_SETTLED
 	:: state == S_LEAVING -> event = E_LEFT
 	:: state == S_DRAINING -> event = E_DRAINED
@@ -505,7 +505,7 @@ inline on_old_gone()
 {
 	old_gone = true;
 	if
-	:: state == S_HOLDING || (is_asking && point == GATE_STEP) -> next = C_SHIFT
+	:: state == S_DWELLING || (is_asking && point == GATE_STEP) -> next = C_SHIFT
 	:: else -> next = C_LEAVE
 	fi
 }
@@ -513,7 +513,7 @@ inline on_old_gone()
 inline on_promote()
 {
 	if
-	:: state == S_HOLDING -> step++; point = GATE_STEP; next = C_ASK
+	:: state == S_DWELLING -> step++; point = GATE_STEP; next = C_ASK
 	:: state == S_WAITING -> next = C_PASS
 	:: state == S_BAKING -> point = GATE_LEAVE; next = C_ASK
 	fi
@@ -524,8 +524,8 @@ inline on_timer()
 	if
 	:: is_batch -> next = (committed || !is_forward -> C_WITHOUT : C_FAIL)
 	:: state == S_PREPARING || is_asking -> next = C_FAIL
-	:: state == S_HOLDING -> next = C_FAIL /* a manual step's */
-	:: state == S_HOLDING -> step++; point = GATE_STEP; next = C_ASK
+	:: state == S_DWELLING -> next = C_FAIL /* a manual step's */
+	:: state == S_DWELLING -> step++; point = GATE_STEP; next = C_ASK
 	:: state == S_SETTLING -> next = C_SETTLED
 	:: state == S_BAKING -> point = GATE_LEAVE; next = C_ASK
 	:: state == S_LEAVING -> next = C_DRAIN

@@ -148,7 +148,7 @@ static bool is_deadline(const struct rollout *before)
 	case ROLLOUT_GATING:
 	case ROLLOUT_WAITING:
 		return true;
-	case ROLLOUT_HOLDING:
+	case ROLLOUT_DWELLING:
 		return before->policy.steps[before->step].manual;
 	default:
 		return false;

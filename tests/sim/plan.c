@@ -95,7 +95,7 @@ static void draw_steps(struct dice *dice, struct rollout_policy *p)
 		p->steps[p->n_steps++] = (struct rollout_weight){
 			.weight = weight,
 			.manual = roll(dice, 3) == 0,
-			.hold_ms = roll(dice, 500),
+			.dwell_ms = roll(dice, 500),
 		};
 	}
 	p->steps[p->n_steps++] = (struct rollout_weight){.weight = 100};

@@ -469,7 +469,7 @@ static int see(struct world *w, const struct run *run)
 	case ROLLOUT_VERIFYING:
 		return look_at_batch(w, run);
 	case ROLLOUT_GATING:
-	case ROLLOUT_HOLDING:
+	case ROLLOUT_DWELLING:
 	case ROLLOUT_WAITING:
 	case ROLLOUT_SETTLING:
 	case ROLLOUT_BAKING:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sim: random worlds for the two real machines, orchestrator/rollout.c and agent/lifecycle.c.
+ * sim: random worlds for the two real machines, orchestrator/rollout/rollout.c and
+ *agent/lifecycle.c.
  *
  * A world is a service of some instances, each with an agent (a real lifecycle machine) and a
  * server (imagined: it starts slowly, crashes, hangs, turns sick), a shell that plays the parts of
@@ -32,7 +33,7 @@
 #include <stdio.h>
 
 #include "agent/lifecycle.h"
-#include "orchestrator/rollout.h"
+#include "orchestrator/rollout/rollout.h"
 
 #define NEVER UINT64_MAX
 

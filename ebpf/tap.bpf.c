@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * tap: what runs on the cgroup of one instance: counts its connections, makes it share its port,
+ * notices when it changes the program of a reuseport group. Loaded once per instance, with its
+ * number in .rodata; the maps are those of its service.
+ *
+ * A cgroup's programs run for the sockets that its processes have made, and for the connections
+ * that are established on those, whoever has them open later.
+ */
+#include <asm/socket.h>
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "ebpf/tap_maps.h"
+
+/* Not of sys/: <sys/socket.h> is not for BPF. */
+#define AF_INET     2
+#define AF_INET6    10
+#define SOCK_STREAM 1
+
+/*
+ * The kernel shows programs one page of a longer option; a program that does not then set optlen
+ * to 0 ("take it as the process gave it") makes setsockopt(2) fail. Pages can be larger, but 0 is
+ * right for any option that is left alone.
+ */
+#define OPTION_MAX 4096
+
+const volatile tap_owner owner;
+const volatile struct tap_endpoint endpoints[TAP_LISTEN_MAX];
+const volatile __u32 n_endpoints;
+const volatile bool note_births;
+
+/* Instances whose last connection is waited for. A map of its own: user space can write an entry
+ * of "counts" only as a whole, over what is being counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TAP_INSTANCES_MAX);
+	__type(key, tap_owner);
+	__type(value, __u32);
+} watched SEC(".maps");
+
+/* Sockets, by cookie, that were made to share their port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, TAP_FORCED_MAX);
+	__type(key, __u64);
+	__type(value, __u32);
+} forced SEC(".maps");
+
+/* When a connection was established: bpf_ktime_get_ns(). It goes when the connection goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} births SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, TAP_EVENTS_SIZE);
+} events SEC(".maps");
+
+/* ---- counting ------------------------------------------------------------------------------- */
+
+static __always_inline bool is_declared(__u32 port)
+{
+	__u16 wanted = bpf_htons((__u16)port);
+
+	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++)
+		if (endpoints[k].port == wanted)
+			return true;
+	return false;
+}
+
+static __always_inline void note_birth(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__u64 *born;
+
+	if (!sk)
+		return;
+	born = bpf_sk_storage_get(&births, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (born)
+		*born = bpf_ktime_get_ns();
+}
+
+static __always_inline void begin(struct bpf_sock_ops *ctx)
+{
+	__u32 flags = ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG;
+	tap_owner key = owner;
+	struct tap_counts *c;
+
+	/* Without this its end would not be seen: better not to count it at all. */
+	if (bpf_sock_ops_cb_flags_set(ctx, (int)flags) < 0)
+		return;
+	c = bpf_map_lookup_elem(&counts, &key);
+	if (c)
+		__sync_fetch_and_add(&c->accepted, 1);
+	if (note_births)
+		note_birth(ctx);
+}
+
+/*
+ * The state before CLOSE tells whether the end was orderly: an aborted connection goes there from
+ * where it is, by a reset of either side or because the peer no longer answered. That it was
+ * FIN_WAIT2, CLOSING or LAST_ACK tells nothing: these end so in any case (tcp_time_wait() and
+ * tcp_rcv_state_process() call tcp_done()).
+ */
+static __always_inline bool is_abort(__u32 from)
+{
+	return from != BPF_TCP_FIN_WAIT2 && from != BPF_TCP_CLOSING && from != BPF_TCP_LAST_ACK &&
+	       from != BPF_TCP_TIME_WAIT;
+}
+
+/*
+ * Were that all? Connections end on several CPUs at once: whoever counts the last end sees all
+ * ends before, because the addition that returned @closed is fully ordered. What ends is read
+ * before what begins, so that a connection that moves in between is seen as one too many. User
+ * space sets "watched" and then looks at the counts itself, here they are written and then
+ * "watched" is read: one of the two sees that none is left.
+ */
+static __always_inline void tell_zero(struct tap_counts *c, tap_owner whose, __u64 closed)
+{
+	volatile struct tap_counts *now = c;
+	__u64 gone = closed + now->moved_out;
+	__u64 came = now->moved_in + now->accepted;
+	struct tap_event event = {.owner = whose, .type = TAP_ZERO};
+
+	if (gone >= came && bpf_map_lookup_elem(&watched, &whose))
+		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+}
+
+static __always_inline void end(struct bpf_sock_ops *ctx, __u32 from)
+{
+	__u32 flags = ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG;
+	__u64 cookie = bpf_get_socket_cookie(ctx), closed;
+	tap_owner whose = owner, *new_owner;
+	struct tap_counts *c;
+
+	/* The socket can be used again, connect(2) to AF_UNSPEC and then to anywhere. */
+	bpf_sock_ops_cb_flags_set(ctx, (int)flags);
+	new_owner = bpf_map_lookup_elem(&moved, &cookie);
+	if (new_owner) {
+		whose = *new_owner;
+		bpf_map_delete_elem(&moved, &cookie);
+	}
+	c = bpf_map_lookup_elem(&counts, &whose);
+	if (!c)
+		return;
+	if (is_abort(from))
+		__sync_fetch_and_add(&c->reset, 1);
+	closed = __sync_fetch_and_add(&c->closed, 1) + 1;
+	tell_zero(c, whose, closed);
+}
+
+SEC("sockops")
+int tap_sockops(struct bpf_sock_ops *ctx)
+{
+	__u32 from;
+
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		if (is_declared(ctx->local_port))
+			begin(ctx);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] != BPF_TCP_CLOSE)
+			break;
+		/* What never was a connection of ours, should another program ask to see it. */
+		from = ctx->args[0];
+		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT)
+			break;
+		if (is_declared(ctx->local_port))
+			end(ctx, from);
+		break;
+	default:
+		break;
+	}
+	return 1;
+}
+
+/* ---- sharing the port ----------------------------------------------------------------------- */
+
+static __always_inline void share(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie;
+	__u32 set = 1;
+	int on = 0;
+
+	bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (on)
+		return;
+	on = 1;
+	/* Where this fails bind(2) says so: the port is taken. */
+	if (bpf_setsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)))
+		return;
+	cookie = bpf_get_socket_cookie(ctx);
+	bpf_map_update_elem(&forced, &cookie, &set, BPF_ANY);
+}
+
+SEC("cgroup/bind4")
+int tap_bind4(struct bpf_sock_addr *ctx)
+{
+	__u32 address = ctx->user_ip4;
+	__u16 port = (__u16)ctx->user_port;
+
+	if (ctx->type != SOCK_STREAM)
+		return 1;
+	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
+		const volatile struct tap_endpoint *e = &endpoints[k];
+
+		if (e->family == AF_INET && e->port == port &&
+		    *(const volatile __u32 *)(e->address + 12) == address) {
+			share(ctx);
+			break;
+		}
+	}
+	return 1;
+}
+
+SEC("cgroup/bind6")
+int tap_bind6(struct bpf_sock_addr *ctx)
+{
+	__u32 a0 = ctx->user_ip6[0], a1 = ctx->user_ip6[1];
+	__u32 a2 = ctx->user_ip6[2], a3 = ctx->user_ip6[3];
+	__u16 port = (__u16)ctx->user_port;
+
+	if (ctx->type != SOCK_STREAM)
+		return 1;
+	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
+		const volatile __u32 *a = (const volatile __u32 *)endpoints[k].address;
+
+		if (endpoints[k].family == AF_INET6 && endpoints[k].port == port && a[0] == a0 &&
+		    a[1] == a1 && a[2] == a2 && a[3] == a3) {
+			share(ctx);
+			break;
+		}
+	}
+	return 1;
+}
+
+/* ---- who changes the program ---------------------------------------------------------------- */
+
+SEC("cgroup/setsockopt")
+int tap_setsockopt(struct bpf_sockopt *ctx)
+{
+	struct tap_event event = {.owner = owner, .type = TAP_PROGRAM};
+
+	if (ctx->optlen > OPTION_MAX)
+		ctx->optlen = 0;
+	if (ctx->level != SOL_SOCKET)
+		return 1;
+	switch (ctx->optname) {
+	case SO_ATTACH_REUSEPORT_CBPF:
+	case SO_ATTACH_REUSEPORT_EBPF:
+	case SO_DETACH_REUSEPORT_BPF:
+		event.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
+		bpf_get_current_comm(event.comm, sizeof(event.comm));
+		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+		break;
+	default:
+		break;
+	}
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * tap: what tap.bpf.c, steer.bpf.c and user space share: the connections of each instance, and
+ * whose they are after a migration. Fixed-width types only, sizes asserted.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#define TAP_LISTEN_MAX    16    /* declared endpoints of a service */
+#define TAP_INSTANCES_MAX 1024  /* of all generations that are alive */
+#define TAP_MOVED_MAX     65536 /* migrated connections that have not ended yet */
+#define TAP_FORCED_MAX    1024  /* sockets that were made to share their port */
+#define TAP_EVENTS_SIZE   16384 /* bytes of the ring buffer; pages, and a power of two */
+
+/* An instance: generation << 32 | index. 0 is nobody: generations count from 1. */
+typedef __u64 tap_owner;
+
+/*
+ * The connections of one instance. A connection is counted as accepted where it was established;
+ * where its listener closes before accept(2) it migrates, and is counted as moved out there and
+ * moved in where it went. accepted + moved_in - moved_out - closed are alive.
+ */
+struct tap_counts {
+	__u64 accepted;
+	__u64 closed;
+	__u64 reset; /* of closed: ended without an orderly end, by either side */
+	__u64 moved_in;
+	__u64 moved_out;
+};
+
+/* A declared endpoint, for the bind hook. IPv4 addresses are IPv4-mapped. */
+struct tap_endpoint {
+	__u8 address[16];
+	__u16 port;   /* network byte order */
+	__u16 family; /* AF_INET or AF_INET6 */
+};
+
+enum tap_event_type {
+	TAP_ZERO,    /* a watched instance has no connection left */
+	TAP_PROGRAM, /* a process of the instance changes a group's program, or tries to */
+};
+
+/* In the ring buffer. */
+struct tap_event {
+	tap_owner owner;
+	__u32 type;    /* enum tap_event_type */
+	__u32 pid;     /* TAP_PROGRAM: who */
+	char comm[16]; /* TAP_PROGRAM: its name */
+};
+
+_Static_assert(sizeof(struct tap_counts) == 40, "tap_counts");
+_Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
+_Static_assert(sizeof(struct tap_event) == 32, "tap_event");

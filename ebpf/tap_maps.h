@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * tap_maps: the maps that tap.bpf.c and steer.bpf.c share. User space gives both programs the
+ * same ones (bpf_map__reuse_fd()), so they must be declared alike.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "ebpf/tap.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TAP_INSTANCES_MAX);
+	__type(key, tap_owner);
+	__type(value, struct tap_counts);
+} counts SEC(".maps");
+
+/*
+ * Connections, by cookie, that have gone to another owner than that of their listener. 0: nobody's,
+ * it waits at an anchor that is not counted.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TAP_MOVED_MAX);
+	__type(key, __u64);
+	__type(value, tap_owner);
+} moved SEC(".maps");

@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/api/api.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "orchestrator/api/api_answer.h"
+#include "orchestrator/api/api_socket.h"
+#include "orchestrator/api/event_stream.h"
+
+#define SERVICE_MAX    64            /* a service's name, with its NUL (paths_check_name()) */
+#define BODY_SWALLOWED (1024 * 1024) /* of a body that is too large, to answer it in peace */
+#define STREAM_BLOCK   16384
+#define FAREWELL_MS    250
+
+struct api {
+	sd_event *event;
+	struct MHD_Daemon *daemon;
+	struct api_socket listening;
+	sd_event_source *io, *timer, *heartbeat;
+	sd_event_source *wake; /* deferred: some stream has something to send */
+	uint64_t heartbeat_ms;
+	struct events *events;
+	bool is_listener; /* to .events */
+	struct api_backend backend;
+	void *userdata;
+	struct stream *streams; /* the followed ones */
+	size_t n_streams;
+};
+
+/* A followed stream of events: libmicrohttpd suspends it while it has nothing to say. */
+struct stream {
+	struct api *api;
+	struct stream *next, *previous;
+	struct MHD_Connection *connection;
+	struct event_stream *text;
+	bool suspended;
+	bool listed;
+};
+
+/* What comes in before a request can be answered. */
+struct request {
+	char *body;
+	size_t length;
+	size_t swallowed;
+};
+
+/* One request being answered. */
+struct exchange {
+	struct api *api;
+	struct MHD_Connection *connection;
+	const struct request *request;
+	const char *path;
+	bool head;                 /* asked by HEAD: the answer without its body */
+	char service[SERVICE_MAX]; /* of the path */
+	const char *order;         /* of the path: its last word */
+};
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static void set_timer(struct api *api)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+	int r;
+
+	if (MHD_get_timeout(api->daemon, &timeout_ms) != MHD_YES) {
+		r = sd_event_source_set_enabled(api->timer, SD_EVENT_OFF);
+	} else {
+		r = sd_event_source_set_time(api->timer,
+					     (clock_monotonic_ms() + timeout_ms) * 1000);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(api->timer, SD_EVENT_ONESHOT);
+	}
+	if (r < 0)
+		log_error("api: cannot set the timer: %s", strerror(-r));
+}
+
+static void run(struct api *api)
+{
+	MHD_run(api->daemon);
+	set_timer(api);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	(void)source;
+	(void)fd;
+	(void)revents;
+	run(userdata);
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	run(userdata);
+	return 0;
+}
+
+static void resume(struct stream *stream)
+{
+	if (!stream->suspended)
+		return;
+	stream->suspended = false;
+	MHD_resume_connection(stream->connection);
+}
+
+static int on_wake(sd_event_source *source, void *userdata)
+{
+	struct api *api = userdata;
+
+	(void)source;
+	for (struct stream *s = api->streams; s; s = s->next) {
+		if (event_stream_ready(s->text))
+			resume(s);
+	}
+	run(api);
+	return 0;
+}
+
+/* An event may come from within libmicrohttpd (an order being taken): so nothing is done here. */
+static void on_event(void *userdata)
+{
+	struct api *api = userdata;
+	int r;
+
+	if (api->n_streams == 0)
+		return;
+	r = sd_event_source_set_enabled(api->wake, SD_EVENT_ONESHOT);
+	if (r < 0)
+		log_error("api: cannot defer: %s", strerror(-r));
+}
+
+static void set_heartbeat(struct api *api)
+{
+	int r = sd_event_source_set_time(api->heartbeat,
+					 (clock_monotonic_ms() + api->heartbeat_ms) * 1000);
+
+	if (r >= 0)
+		r = sd_event_source_set_enabled(api->heartbeat,
+						api->n_streams ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+	if (r < 0)
+		log_error("api: cannot set the timer: %s", strerror(-r));
+}
+
+static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct api *api = userdata;
+
+	(void)source;
+	(void)usec;
+	for (struct stream *s = api->streams; s; s = s->next) {
+		/* One that is being written to shows by that whether its reader is there. */
+		if (!s->suspended)
+			continue;
+		event_stream_beat(s->text);
+		resume(s);
+	}
+	run(api);
+	set_heartbeat(api);
+	return 0;
+}
+
+void api_set_heartbeat(struct api *api, uint64_t heartbeat_ms)
+{
+	api->heartbeat_ms = heartbeat_ms;
+	set_heartbeat(api);
+}
+
+/* ---- the query ------------------------------------------------------------------------------ */
+
+static const char *argument(const struct exchange *x, const char *name)
+{
+	return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+/* Plain decimal digits only: no sign, no space. */
+static bool parse_number(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+/* ---- services ------------------------------------------------------------------------------- */
+
+/* What the backend said: @json, or where it refused, @problem. Both are let go of. */
+static enum MHD_Result send_answer(const struct exchange *x, unsigned status, json_t *json,
+				   struct api_problem *problem)
+{
+	enum MHD_Result r;
+
+	if (json)
+		r = api_send_json(x->connection, status, json);
+	else
+		r = api_send_problem(x->connection, problem, NULL);
+	api_problem_done(problem);
+	return r;
+}
+
+static enum MHD_Result handle_list(const struct exchange *x)
+{
+	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
+}
+
+static enum MHD_Result handle_get(const struct exchange *x)
+{
+	struct api_problem problem = {0};
+	json_t *json = x->api->backend.get(x->api->userdata, x->service, &problem);
+
+	return send_answer(x, MHD_HTTP_OK, json, &problem);
+}
+
+static enum MHD_Result handle_connections(const struct exchange *x)
+{
+	const char *text = argument(x, "limit");
+	uint64_t limit = API_CONNECTIONS_SHOWN;
+	struct api_problem problem = {0};
+	json_t *json;
+
+	if (text && (!parse_number(text, &limit) || limit > API_CONNECTIONS_SHOWN_MAX))
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
+				  "limit: not a number from 0 to %d", API_CONNECTIONS_SHOWN_MAX);
+	json = x->api->backend.connections(x->api->userdata, x->service, (size_t)limit, &problem);
+	return send_answer(x, MHD_HTTP_OK, json, &problem);
+}
+
+static bool may_change(const struct exchange *x)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	uid_t uid;
+
+	return info && api_socket_peer(info->connect_fd, &uid) == 0 &&
+	       (uid == 0 || uid == geteuid());
+}
+
+/* The body as an object; an empty one where there was none. */
+static json_t *read_body(const struct request *request, struct api_problem *problem)
+{
+	json_t *body;
+	json_error_t error;
+
+	problem->status = MHD_HTTP_BAD_REQUEST;
+	problem->code = 2;
+	if (request->swallowed) {
+		problem->status = MHD_HTTP_CONTENT_TOO_LARGE;
+		error_text(&problem->detail, 0, "the body is longer than %d bytes", API_BODY_MAX);
+		return NULL;
+	}
+	if (!request->length)
+		return json_object();
+	body = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, &error);
+	if (!body) {
+		error_text(&problem->detail, 0, "body: line %d, column %d: %s", error.line,
+			   error.column, error.text);
+		return NULL;
+	}
+	if (!json_is_object(body)) {
+		error_text(&problem->detail, 0, "body: not a JSON object");
+		json_decref(body);
+		return NULL;
+	}
+	return body;
+}
+
+/* The body of a request that changes something; NULL where it is not to be carried out. */
+static json_t *admit(const struct exchange *x, struct api_problem *problem)
+{
+	if (may_change(x))
+		return read_body(x->request, problem);
+	problem->status = MHD_HTTP_FORBIDDEN;
+	error_text(&problem->detail, 0, "only root and the daemon's own user may give orders");
+	return NULL;
+}
+
+static enum MHD_Result handle_order(const struct exchange *x)
+{
+	struct api_problem refusal = {0}, problem = {0};
+	json_t *body = admit(x, &refusal), *answer;
+	unsigned status = MHD_HTTP_OK;
+
+	if (!body)
+		return send_answer(x, 0, NULL, &refusal);
+	answer = x->api->backend.order(x->api->userdata, x->service, x->order, body, &problem);
+	json_decref(body);
+	/* What it has begun goes on. */
+	if (json_object_get(answer, "rollout"))
+		status = MHD_HTTP_ACCEPTED;
+	return send_answer(x, status, answer, &problem);
+}
+
+static enum MHD_Result handle_reload(const struct exchange *x)
+{
+	struct api_problem refusal = {0}, problem = {0};
+	json_t *body = admit(x, &refusal), *answer;
+	size_t members = json_object_size(body);
+
+	if (!body)
+		return send_answer(x, 0, NULL, &refusal);
+	json_decref(body);
+	if (members)
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
+				  "body: reload takes nothing");
+	answer = x->api->backend.reload(x->api->userdata, &problem);
+	return send_answer(x, MHD_HTTP_OK, answer, &problem);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static void free_stream(void *userdata)
+{
+	struct stream *stream = userdata;
+	struct api *api = stream->api;
+
+	if (stream->listed) {
+		if (stream->previous)
+			stream->previous->next = stream->next;
+		else
+			api->streams = stream->next;
+		if (stream->next)
+			stream->next->previous = stream->previous;
+		api->n_streams--;
+	}
+	event_stream_free(stream->text);
+	free(stream);
+}
+
+/* libmicrohttpd has room for @size bytes. */
+static ssize_t on_stream_read(void *userdata, uint64_t position, char *buffer, size_t size)
+{
+	struct stream *stream = userdata;
+	ssize_t n = event_stream_read(stream->text, buffer, size);
+
+	(void)position;
+	if (n > 0)
+		return n;
+	if (n == EVENT_STREAM_END)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (n < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	stream->suspended = true;
+	MHD_suspend_connection(stream->connection);
+	return 0;
+}
+
+static const char *format_type(enum event_format format)
+{
+	return format == EVENT_FORMAT_SSE ? "text/event-stream" : "application/x-ndjson";
+}
+
+static enum MHD_Result send_stream(const struct exchange *x, uint64_t since, bool follow,
+				   enum event_format format)
+{
+	struct stream *stream = calloc(1, sizeof(*stream));
+	struct api *api = x->api;
+	struct MHD_Response *response;
+
+	if (!stream || event_stream_new(api->events, argument(x, "service"), since, follow, format,
+					&stream->text) < 0) {
+		free(stream);
+		return MHD_NO;
+	}
+	stream->api = api;
+	stream->connection = x->connection;
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream_read,
+						     stream, free_stream);
+	if (!response) {
+		free_stream(stream);
+		return MHD_NO;
+	}
+	if (follow) {
+		stream->listed = true;
+		stream->next = api->streams;
+		if (stream->next)
+			stream->next->previous = stream;
+		api->streams = stream;
+		if (api->n_streams++ == 0)
+			set_heartbeat(api);
+	}
+	return api_send(x->connection, MHD_HTTP_OK, format_type(format), NULL, response);
+}
+
+static enum MHD_Result handle_events(const struct exchange *x)
+{
+	enum event_format format = EVENT_FORMAT_LINES;
+	const char *accept = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Accept");
+	const char *since_text = argument(x, "since"), *follow_text = argument(x, "follow");
+	uint64_t since = events_last(x->api->events);
+	bool follow = follow_text && strcmp(follow_text, "1") == 0;
+
+	if (accept && strcasestr(accept, "text/event-stream"))
+		format = EVENT_FORMAT_SSE;
+	if (format == EVENT_FORMAT_SSE && !since_text)
+		since_text = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+							 "Last-Event-ID");
+	if (since_text && !parse_number(since_text, &since))
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
+				  "since: not a sequence number");
+	if (follow_text && !follow && strcmp(follow_text, "0") != 0)
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
+				  "follow: neither 0 nor 1");
+	if (follow && x->api->n_streams >= API_STREAMS_MAX)
+		return api_refuse(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, 1,
+				  "%d readers follow the events already", API_STREAMS_MAX);
+	/* libmicrohttpd would end a body of unknown length that it has not sent (0.9.75). */
+	if (x->head)
+		return api_send_text(x->connection, MHD_HTTP_OK, format_type(format), NULL, "");
+	return send_stream(x, since, follow, format);
+}
+
+/* ---- the rest ------------------------------------------------------------------------------- */
+
+static enum MHD_Result handle_version(const struct exchange *x)
+{
+	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.version(x->api->userdata));
+}
+
+static enum MHD_Result handle_healthz(const struct exchange *x)
+{
+	return api_send_text(x->connection, MHD_HTTP_OK, "text/plain", NULL, "ok\n");
+}
+
+/* ---- routes --------------------------------------------------------------------------------- */
+
+/* "*" stands for a service's name. */
+static const struct route {
+	const char *method;
+	const char *pattern;
+	enum MHD_Result (*handle)(const struct exchange *x);
+} routes[] = {
+	{"GET", "/v1/services", handle_list},
+	{"GET", "/v1/services/*", handle_get},
+	{"GET", "/v1/services/*/connections", handle_connections},
+	{"POST", "/v1/services/*/restart", handle_order},
+	{"POST", "/v1/services/*/upgrade", handle_order},
+	{"POST", "/v1/services/*/rollback", handle_order},
+	{"POST", "/v1/services/*/start", handle_order},
+	{"POST", "/v1/services/*/stop", handle_order},
+	{"POST", "/v1/services/*/scale", handle_order},
+	{"POST", "/v1/services/*/promote", handle_order},
+	{"POST", "/v1/services/*/abort", handle_order},
+	{"POST", "/v1/services/*/pause", handle_order},
+	{"POST", "/v1/services/*/resume", handle_order},
+	{"POST", "/v1/services/*/reopen", handle_order},
+	{"POST", "/v1/reload", handle_reload},
+	{"GET", "/v1/events", handle_events},
+	{"GET", "/v1/version", handle_version},
+	{"GET", "/healthz", handle_healthz},
+};
+
+static bool match(const char *pattern, const char *path, char service[static SERVICE_MAX])
+{
+	while (*pattern) {
+		size_t n;
+
+		if (*pattern != '*') {
+			if (*pattern++ != *path++)
+				return false;
+			continue;
+		}
+		n = strcspn(path, "/");
+		if (n == 0 || n >= SERVICE_MAX)
+			return false;
+		memcpy(service, path, n);
+		service[n] = '\0';
+		path += n;
+		pattern++;
+	}
+	return *path == '\0';
+}
+
+static enum MHD_Result answer(struct exchange *x, const char *method)
+{
+	const char *allow = NULL;
+
+	x->head = strcmp(method, "HEAD") == 0;
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		if (!match(routes[i].pattern, x->path, x->service))
+			continue;
+		if (strcmp(routes[i].method, x->head ? "GET" : method) == 0) {
+			x->order = strrchr(routes[i].pattern, '/') + 1;
+			return routes[i].handle(x);
+		}
+		allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method;
+	}
+	if (allow) {
+		struct api_problem problem = {.status = MHD_HTTP_METHOD_NOT_ALLOWED, .code = 2};
+
+		error_text(&problem.detail, 0, "%.16s %.200s: only %s", method, x->path, allow);
+		return api_send_problem(x->connection, &problem, allow);
+	}
+	return api_refuse(x->connection, MHD_HTTP_NOT_FOUND, 2, "there is no %.200s", x->path);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+/* A piece of the body. What is too much is read, but not kept: the client shall see the answer. */
+static enum MHD_Result take_body(struct request *request, const char *data, size_t length)
+{
+	char *body;
+
+	if (request->swallowed || length > API_BODY_MAX - request->length) {
+		request->swallowed += length;
+		return request->swallowed <= BODY_SWALLOWED ? MHD_YES : MHD_NO;
+	}
+	body = realloc(request->body, request->length + length);
+	if (!body)
+		return MHD_NO;
+	memcpy(body + request->length, data, length);
+	request->body = body;
+	request->length += length;
+	return MHD_YES;
+}
+
+/* Called with the headers (*state NULL), for each piece of the body, and at the end. */
+static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
+				  const char *path, const char *method, const char *version,
+				  const char *data, size_t *length, void **state)
+{
+	struct exchange x = {.api = userdata, .connection = connection, .path = path};
+	struct request *request = *state;
+	const char *announced;
+	uint64_t size;
+
+	(void)version;
+	if (!request) {
+		*state = calloc(1, sizeof(struct request));
+		if (!*state)
+			return MHD_NO;
+		announced =
+			MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+		/* Not even worth reading. */
+		if (announced && parse_number(announced, &size) && size > BODY_SWALLOWED)
+			return api_refuse(x.connection, MHD_HTTP_CONTENT_TOO_LARGE, 2,
+					  "the body is longer than %d bytes", API_BODY_MAX);
+		return MHD_YES;
+	}
+	if (*length) {
+		enum MHD_Result r = take_body(request, data, *length);
+
+		*length = 0;
+		return r;
+	}
+	x.request = request;
+	return answer(&x, method);
+}
+
+static void on_completed(void *userdata, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode why)
+{
+	struct request *request = *state;
+
+	(void)userdata;
+	(void)connection;
+	(void)why;
+	if (!request)
+		return;
+	free(request->body);
+	free(request);
+	*state = NULL;
+}
+
+static void __attribute__((format(printf, 2, 0)))
+on_log(void *userdata, const char *format, va_list ap)
+{
+	char text[512];
+
+	(void)userdata;
+	vsnprintf(text, sizeof(text), format, ap);
+	log_debug("api: %s", text);
+}
+
+/* ---- opening and closing -------------------------------------------------------------------- */
+
+static int start_daemon(struct api *api, struct error *err)
+{
+	api->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+		on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+		api->listening.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, NULL, MHD_OPTION_END);
+	if (!api->daemon)
+		return error_text(err, -EIO, "api: libmicrohttpd cannot start on %s",
+				  api->listening.address.sun_path);
+	api->listening.fd = -1; /* libmicrohttpd's now */
+	return 0;
+}
+
+static int add_sources(struct api *api)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	int r;
+
+	if (!info)
+		return -EIO;
+	r = sd_event_add_io(api->event, &api->io, info->epoll_fd, EPOLLIN, on_io, api);
+	if (r >= 0)
+		r = sd_event_add_time(api->event, &api->timer, CLOCK_MONOTONIC, 0, 1000, on_timer,
+				      api);
+	if (r >= 0)
+		r = sd_event_add_time(api->event, &api->heartbeat, CLOCK_MONOTONIC, UINT64_MAX,
+				      1000, on_heartbeat, api);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(api->heartbeat, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(api->event, &api->wake, on_wake, api);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(api->wake, SD_EVENT_OFF);
+	return r < 0 ? r : 0;
+}
+
+int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events *events,
+	     const struct api_backend *backend, void *userdata, struct api **ret, struct error *err)
+{
+	cleanup(api_free) struct api *api = calloc(1, sizeof(*api));
+	int r;
+
+	if (!api)
+		return error_set(err, -ENOMEM, "api");
+	api->event = sd_event_ref(event);
+	api->listening.fd = -1;
+	api->heartbeat_ms = API_HEARTBEAT_MS;
+	api->events = events;
+	api->backend = *backend;
+	api->userdata = userdata;
+	r = api_socket_open(socket_path, gid, &api->listening, err);
+	if (r < 0)
+		return r;
+	r = start_daemon(api, err);
+	if (r < 0)
+		return r;
+	r = add_sources(api);
+	if (r < 0)
+		return error_set(err, r, "api");
+	events_listen(events, on_event, api);
+	api->is_listener = true;
+	*ret = TAKE_PTR(api);
+	return 0;
+}
+
+/* Send what there is to be sent, and the end of each stream; nobody is waited for long. */
+static void say_farewell(struct api *api)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	struct pollfd poll_fd = {.fd = info ? info->epoll_fd : -1, .events = POLLIN};
+	uint64_t deadline_ms = clock_monotonic_ms() + FAREWELL_MS;
+
+	for (struct stream *s = api->streams; s; s = s->next) {
+		event_stream_finish(s->text);
+		resume(s);
+	}
+	do {
+		MHD_run(api->daemon);
+	} while (api->streams && clock_monotonic_ms() < deadline_ms && poll(&poll_fd, 1, 10) >= 0);
+}
+
+void api_free(struct api *api)
+{
+	int fd;
+
+	if (!api)
+		return;
+	if (api->is_listener)
+		events_listen(api->events, NULL, NULL);
+	api_socket_unlink(&api->listening);
+	if (api->daemon) {
+		fd = MHD_quiesce_daemon(api->daemon);
+		if (fd >= 0)
+			close(fd);
+		say_farewell(api);
+		/* It panics over a suspended connection; one whose stream has finished is never. */
+		MHD_stop_daemon(api->daemon);
+	}
+	if (api->listening.fd >= 0)
+		close(api->listening.fd);
+	sd_event_source_disable_unref(api->io);
+	sd_event_source_disable_unref(api->timer);
+	sd_event_source_disable_unref(api->heartbeat);
+	sd_event_source_disable_unref(api->wake);
+	sd_event_unref(api->event);
+	free(api);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * api: HTTP + JSON on the daemon's unix socket. The one module that uses libmicrohttpd (its epoll
+ * mode, inside the daemon's event loop).
+ *
+ *	GET  /v1/services			{"services": [ ... ]}
+ *	GET  /v1/services/NAME			one of them
+ *	GET  /v1/services/NAME/connections	?limit=N (default: API_CONNECTIONS_SHOWN)
+ *	POST /v1/services/NAME/ORDER		restart, upgrade, rollback, stop, start, scale,
+ *						promote, abort, pause, resume, reopen: 202 and
+ *						the "rollout" that goes on; 200 without one: all
+ *						is done
+ *	POST /v1/reload				the configuration is read again: 200, or 422 with
+ *						its "mistakes"
+ *	GET  /v1/events				one JSON object a line (below)
+ *	GET  /v1/version			{"name", "version", "pid"}
+ *	GET  /healthz				200 "ok\n"
+ *
+ * Events: ?service=NAME, ?since=SEQ (default: only what comes from now on; 0: all that is kept);
+ * ?follow=1 keeps the connection open and sends what comes. With "Accept: text/event-stream" they
+ * are server-sent events, whose Last-Event-ID stands in for a missing ?since.
+ *
+ * HEAD is answered wherever GET is. Errors are problem documents (RFC 9457,
+ * application/problem+json) with "title", "status", "detail" and "code", the exit status that the
+ * command line gives for them: 400 bad body or query, 403 not allowed, 404, 405 (with Allow), 413
+ * body too large, 500, 503 too many streams, and whatever the backend refuses with. Where there is
+ *a list of what is wrong it is there as "mistakes", an array of texts.
+ *
+ * The daemon's owner and root may do everything (SO_PEERCRED decides); whoever else the file's
+ * mode 0660 lets connect, the configured group, may read. Bodies are at most API_BODY_MAX bytes,
+ * connections at most API_CONNECTIONS_MAX, of which API_STREAMS_MAX may follow events. Idle
+ * connections end after API_IDLE_S seconds, and so does a stream whose reader takes nothing for
+ * that long; before that it only misses what the ring of events has dropped, and holds up nobody. A
+ * stream with nothing to say sends an empty line (or comment) every API_HEARTBEAT_MS, by which a
+ * reader that has gone away is noticed.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "orchestrator/api/events.h"
+
+#define API_BODY_MAX        (128 * 1024)
+#define API_CONNECTIONS_MAX 64
+#define API_STREAMS_MAX     32
+#define API_IDLE_S          30
+#define API_HEARTBEAT_MS    15000
+
+#define API_CONNECTIONS_SHOWN     1000
+#define API_CONNECTIONS_SHOWN_MAX 100000
+
+/*
+ * An error answer. .detail says what was expected where. What is left zero gets a default.
+ *
+ * .mistakes belongs to the problem: who fills it in gives its reference away, and whoever has
+ * declared the problem ends it with api_problem_done() (the API does so for those it passes to its
+ * backend).
+ */
+struct api_problem {
+	unsigned status;   /* HTTP; 500 */
+	int code;          /* exit status of the command line: 1 error (default), 2 usage, 6 busy */
+	const char *title; /* a constant; the status in words */
+	struct error detail;
+	json_t *mistakes; /* an array, taken over; NULL: none */
+};
+
+/* Let go of what the problem holds. It may be one that was never filled in. */
+static inline void api_problem_done(struct api_problem *problem)
+{
+	json_decref(problem->mistakes);
+	problem->mistakes = NULL;
+}
+
+/*
+ * What the daemon behind the API does. The functions return a new JSON reference, which is sent as
+ * it is; NULL with @problem filled where they refuse. They may add events, but not free the API.
+ */
+struct api_backend {
+	json_t *(*list)(void *userdata); /* {"services": [ ... ]} */
+	json_t *(*get)(void *userdata, const char *service, struct api_problem *problem);
+	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit. */
+	json_t *(*connections)(void *userdata, const char *service, size_t limit,
+			       struct api_problem *problem);
+	/*
+	 * @body is a JSON object, empty where the request had none; borrowed. An answer with a
+	 * member "rollout" is sent as 202, any other as 200.
+	 */
+	json_t *(*order)(void *userdata, const char *service, const char *order, const json_t *body,
+			 struct api_problem *problem);
+	/* Read the configuration again; in single mode, or with mistakes in it, refused. */
+	json_t *(*reload)(void *userdata, struct api_problem *problem);
+	json_t *(*version)(void *userdata);
+};
+
+struct api;
+
+/*
+ * Listen on @socket_path, whose folder exists (an old socket file that nobody answers on is
+ * replaced; one that somebody does answer on is -EADDRINUSE). @gid is given the socket file unless
+ * it is (gid_t)-1. @backend is copied; @events must outlive the API, which becomes its listener.
+ */
+int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events *events,
+	     const struct api_backend *backend, void *userdata, struct api **ret,
+	     struct error *err);
+
+/* For tests: another time between heartbeats. */
+void api_set_heartbeat(struct api *api, uint64_t heartbeat_ms);
+
+/*
+ * Ends all streams, each with the newest event (it waits for slow readers for at most a quarter of
+ * a second in all), closes the socket and removes its file. Takes NULL.
+ */
+void api_free(struct api *api);
+DEFINE_CLEANUP(struct api *, api_free);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * api_answer: how the API's answers look: headers, JSON, problem documents. The other half of
+ * api, which alone uses it.
+ *
+ * Every function queues one answer on the connection. MHD_NO means that this failed (no memory);
+ * libmicrohttpd then closes the connection.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "orchestrator/api/api.h"
+
+/* @response is consumed; NULL: there was no memory for it. @allow: the Allow header, or NULL. */
+enum MHD_Result api_send(struct MHD_Connection *connection, unsigned status, const char *type,
+			 const char *allow, struct MHD_Response *response);
+
+enum MHD_Result api_send_text(struct MHD_Connection *connection, unsigned status, const char *type,
+			      const char *allow, const char *text);
+
+/* @json is consumed; NULL: it could not be made, which is answered with 500. */
+enum MHD_Result api_send_json(struct MHD_Connection *connection, unsigned status, json_t *json);
+
+/* Zero fields of @problem get their defaults. It stays the caller's, and so do its .mistakes. */
+enum MHD_Result api_send_problem(struct MHD_Connection *connection,
+				 const struct api_problem *problem, const char *allow);
+
+/* A problem of the API's own. */
+enum MHD_Result api_refuse(struct MHD_Connection *connection, unsigned status, int code,
+			   const char *format, ...) __attribute__((format(printf, 4, 5)));

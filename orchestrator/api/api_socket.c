@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/api/api_socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define BACKLOG 64
+
+/* Remove what a dead daemon left at the address. 0 where the place is free now. */
+static int clear_place(const struct sockaddr_un *address, struct error *err)
+{
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	if (lstat(address->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : error_set(err, -errno, "api: %s", address->sun_path);
+	if (!S_ISSOCK(st.st_mode))
+		return error_text(err, -EEXIST, "api: %s: there is something that is not a socket",
+				  address->sun_path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return error_set(err, -errno, "api: socket");
+	/* unix(7): ECONNREFUSED where nobody listens; EAGAIN where somebody does but is behind. */
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
+		return error_text(err, -EADDRINUSE, "api: %s: another daemon answers there",
+				  address->sun_path);
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		return error_set(err, -errno, "api: %s", address->sun_path);
+	if (unlink(address->sun_path) < 0 && errno != ENOENT)
+		return error_set(err, -errno, "api: remove %s", address->sun_path);
+	return 0;
+}
+
+/* Narrow at first, so that nobody gets in before the group is set. */
+static int bind_narrow(int fd, const struct sockaddr_un *address)
+{
+	mode_t before = umask(0177);
+	int r = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+
+	umask(before);
+	return r;
+}
+
+int api_socket_open(const char *path, gid_t gid, struct api_socket *ret, struct error *err)
+{
+	struct api_socket made = {.fd = -1, .address.sun_family = AF_UNIX};
+	cleanup_close int fd = -1;
+	struct stat st;
+	int r;
+
+	if (strlen(path) >= sizeof(made.address.sun_path))
+		return error_text(err, -ENAMETOOLONG, "api: %s: longer than %zu bytes", path,
+				  sizeof(made.address.sun_path) - 1);
+	strcpy(made.address.sun_path, path);
+	r = clear_place(&made.address, err);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return error_set(err, -errno, "api: socket");
+	r = bind_narrow(fd, &made.address);
+	if (r < 0)
+		return error_set(err, r, "api: bind %s", path);
+	if (lstat(path, &st) < 0)
+		return error_set(err, -errno, "api: %s", path);
+	made.device = st.st_dev;
+	made.inode = st.st_ino;
+	if ((gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) < 0) || chmod(path, 0660) < 0 ||
+	    listen(fd, BACKLOG) < 0) {
+		r = error_set(err, -errno, "api: %s", path);
+		api_socket_unlink(&made);
+		return r;
+	}
+	made.fd = TAKE_FD(fd);
+	*ret = made;
+	return 0;
+}
+
+void api_socket_unlink(struct api_socket *listening)
+{
+	const char *path = listening->address.sun_path;
+	struct stat st;
+
+	if (path[0] && lstat(path, &st) == 0 && st.st_dev == listening->device &&
+	    st.st_ino == listening->inode)
+		unlink(path);
+}
+
+int api_socket_peer(int fd, uid_t *ret_uid)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return -errno;
+	*ret_uid = peer.uid;
+	return 0;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/config/config_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/host/environment.h"
+#include "orchestrator/config/lookup.h"
+#include "common/vector.h"
+
+/* "{fds:", 15 bytes, "}" (agent/expand.h), with the NUL. */
+#define PLACEHOLDER_MAX    22
+#define VARIABLE_SHOWN_MAX 128
+
+/* ---- placeholders --------------------------------------------------------------------------- */
+
+/*
+ * The first {fd} or {fds:SEP} of @text, as agent/expand.h takes them, in @ret; NULL where there is
+ * none.
+ */
+static const char *find_placeholder(const char *text, char ret[static PLACEHOLDER_MAX])
+{
+	for (; (text = strchr(text, '{')); text++) {
+		size_t n = strcspn(text, "}") + 1;
+		bool fits = text[n - 1] == '}' && n < PLACEHOLDER_MAX;
+
+		if (!fits || (strncmp(text, "{fd}", 4) != 0 && strncmp(text, "{fds:", 5) != 0))
+			continue;
+		memcpy(ret, text, n);
+		ret[n] = '\0';
+		return ret;
+	}
+	return NULL;
+}
+
+static void placeholder_mistake(struct config_reading *reading, const char *path, const char *what,
+				const char *of, const struct service_config *service)
+{
+	config_mistake(reading, path,
+		       "\"%s\"%s%s%s stands for sockets that are passed, but with \"mode\" \"%s\" "
+		       "none is: leave it out, or use \"inherit\" or \"auto\"",
+		       what, of ? " of \"" : "", of ? of : "", of ? "\"" : "",
+		       socket_mode_name(service->mode));
+}
+
+/* Nothing is set over "environment", so what it sets is in the whole one as it stands there. */
+static bool is_from_environment(const struct service_config *service, const char *entry)
+{
+	for (size_t i = 0; service->environment[i]; i++)
+		if (strcmp(service->environment[i], entry) == 0)
+			return true;
+	return false;
+}
+
+static void check_variable(struct config_reading *reading, const char *path,
+			   const struct service_config *service, const char *entry)
+{
+	char key_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	char placeholder[PLACEHOLDER_MAX], name[VARIABLE_SHOWN_MAX];
+	size_t n = strcspn(entry, "=");
+
+	if (!find_placeholder(entry + n, placeholder))
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)n, entry);
+	if (is_from_environment(service, entry)) {
+		config_path(path, "environment", key_path);
+		config_path(key_path, name, item_path);
+		placeholder_mistake(reading, item_path, placeholder, NULL, service);
+	} else {
+		config_path(path,
+			    service->environment_file ? "environment_file" : "environment_inherit",
+			    item_path);
+		placeholder_mistake(reading, item_path, placeholder, name, service);
+	}
+}
+
+/* @environment is the whole one, NULL where it is not known. */
+static void check_placeholders(struct config_reading *reading, const char *path,
+			       const struct config_draft *draft, char *const *environment)
+{
+	char key_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	const struct service_config *service = &draft->service;
+	char placeholder[PLACEHOLDER_MAX];
+
+	if (config_passes_sockets(service))
+		return;
+	config_path(path, "command", key_path);
+	for (size_t i = 0; !draft->command_bad && service->command && service->command[i]; i++) {
+		if (!find_placeholder(service->command[i], placeholder))
+			continue;
+		config_path_index(key_path, i, item_path);
+		placeholder_mistake(reading, item_path, placeholder, NULL, service);
+	}
+	for (size_t i = 0; environment && environment[i]; i++)
+		check_variable(reading, path, service, environment[i]);
+}
+
+/* ---- programs ------------------------------------------------------------------------------- */
+
+/* Where the service's programs are looked for; NULL: that is not known. */
+struct places {
+	char *directory;
+	char **environment;
+};
+
+/*
+ * Where in the PATH the program @name is. Not its real path, as it may be a symlink that will be
+ * moved, or one program of many names that looks at which one it was called by.
+ */
+static int find_in_path(const char *name, const struct places *places, char **ret)
+{
+	const char *at = environment_get(places->environment, "PATH");
+
+	for (; at; at = at[0] == ':' ? at + 1 : NULL) {
+		size_t n = strcspn(at, ":");
+		cleanup_free char *path = NULL, *real = NULL;
+		int r = asprintf(&path, "%s%s%.*s/%s", at[0] == '/' ? "" : places->directory,
+				 at[0] == '/' ? "" : "/", (int)n, at, name);
+
+		if (r < 0) {
+			path = NULL;
+			return -ENOMEM;
+		}
+		r = lookup_executable(path, "/", NULL, &real, NULL);
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0) {
+			*ret = TAKE_PTR(path);
+			return 0;
+		}
+		at += n;
+	}
+	return -ENOENT;
+}
+
+/* The program of a gate or a hook; what a name alone stands for is put in its place. */
+static int check_program(struct config_reading *reading, const char *path, char **program,
+			 const struct places *places)
+{
+	cleanup_free char *real = NULL, *found = NULL;
+	char item_path[CONFIG_JSON_PATH_MAX];
+	struct error err;
+	int r;
+
+	config_path_index(path, 0, item_path);
+	if (strchr(*program, '/') && *program[0] != '/') {
+		config_mistake(
+			reading, item_path,
+			"\"%s\" is a relative path (expected an absolute one, or the name of "
+			"a program in the PATH of the service)",
+			*program);
+		return 0;
+	}
+	if (*program[0] != '/' && (!places->directory || !places->environment))
+		return 0;
+	r = lookup_executable(*program, places->directory ? places->directory : "/",
+			      places->environment, &real, &err);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		config_mistake(reading, item_path, "%s", err.text);
+		return 0;
+	}
+	if (*program[0] == '/')
+		return 0;
+	r = find_in_path(*program, places, &found);
+	if (r == -ENOMEM)
+		return r;
+	free(*program);
+	*program = r < 0 ? TAKE_PTR(real) : TAKE_PTR(found);
+	return 0;
+}
+
+static int check_programs(struct config_reading *reading, const char *path,
+			  struct service_config *service, const struct places *places)
+{
+	static const char *const hooks[] = {
+		[HOOK_BEFORE_START] = "hooks.before_start",
+		[HOOK_AFTER_SHIFT] = "hooks.after_shift",
+		[HOOK_AFTER_DRAIN] = "hooks.after_drain",
+		[HOOK_ON_ROLLBACK] = "hooks.on_rollback",
+		[HOOK_ON_FAILURE] = "hooks.on_failure",
+	};
+	char list_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	char key_path[CONFIG_JSON_PATH_MAX];
+	int r = 0;
+
+	config_path(path, "gates", list_path);
+	for (size_t i = 0; i < service->n_gates && r == 0; i++) {
+		config_path_index(list_path, i, item_path);
+		config_path(item_path, "exec", key_path);
+		if (service->gates[i].exec)
+			r = check_program(reading, key_path, &service->gates[i].exec[0], places);
+	}
+	for (size_t i = 0; i < _HOOK_COUNT && r == 0; i++) {
+		config_path(path, hooks[i], key_path);
+		if (service->hooks.command[i])
+			r = check_program(reading, key_path, &service->hooks.command[i][0], places);
+	}
+	return r;
+}
+
+static int check_command(struct config_reading *reading, const char *path,
+			 const struct config_draft *draft, const struct places *places)
+{
+	const char *program = draft->service.command ? draft->service.command[0] : "";
+	const char *directory = places->directory ? places->directory : "/";
+	cleanup_free char *executable = NULL;
+	char key_path[CONFIG_JSON_PATH_MAX];
+	struct error err;
+	int r;
+
+	/* Where would it be looked for? Without an answer to that, no second mistake. */
+	if (draft->command_bad || !program[0])
+		return 0;
+	if (program[0] != '/' && !places->directory)
+		return 0;
+	if (!strchr(program, '/') && !places->environment)
+		return 0;
+	r = lookup_executable(program, directory, places->environment, &executable, &err);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		config_path(path, "command[0]", key_path);
+		config_mistake(reading, key_path, "%s", err.text);
+	}
+	return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+int config_check_files(struct config_reading *reading, const char *path, struct config_draft *draft)
+{
+	struct service_config *service = &draft->service;
+	char key_path[CONFIG_JSON_PATH_MAX];
+	cleanup(vector_free) char **environment = NULL;
+	cleanup_free char *directory = NULL;
+	struct places places;
+	struct error err;
+	int r = 0;
+
+	if (!draft->directory_bad)
+		r = lookup_directory(service, &directory, &err);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		config_path(path, "directory", key_path);
+		config_mistake(reading, key_path, "%s", err.text);
+	}
+	r = lookup_environment(service, &environment, &err);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		config_path(path, "environment_file", key_path);
+		config_mistake(reading, key_path, "%s", err.text);
+	}
+	check_placeholders(reading, path, draft, environment);
+	places.directory = directory;
+	places.environment = draft->environment_bad ? NULL : environment;
+	r = check_command(reading, path, draft, &places);
+	return r < 0 ? r : check_programs(reading, path, service, &places);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * config_internal: what the files of the config module share.
+ *
+ *	config.c		files, the whole
+ *	config_copy.c		copies of services, and whether two are the same
+ *	config_read.c		values of each type, by tables of keys
+ *	config_keys.c		the tables: which keys there are, and what each may be
+ *	config_health.c		the same for "health", and HTTP statuses
+ *	config_policies.c	for "rollout", "drain", "restart" and "watch"
+ *	config_actions.c	for "gates" and "hooks"
+ *	config_process.c	for what a process is given, from "limits" to "stderr"
+ *	config_resources.c	for "resources"
+ *	config_account.c	user and groups
+ *	config_files.c		what the host must have: directory, environment, programs
+ *	config_check.c		what needs more than one key
+ *	config_signal.c		names of signals
+ *
+ * Whoever finds a mistake calls config_mistake() and goes on. The functions return 0 also then; a
+ * negative errno stands for something that ends the reading (-ENOMEM).
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchestrator/config/config.h"
+
+#define CONFIG_JSON_PATH_MAX 256
+#define CONFIG_ARGUMENTS_MAX 1024
+#define CONFIG_VARIABLES_MAX 1024
+#define CONFIG_DROPINS_MAX   256
+
+/* A service while it is being read, with what is needed only meanwhile. */
+struct config_draft {
+	struct service_config service;
+	char *source;                            /* the file it is from, as messages call it */
+	bool listen_is_text;                     /* "listen" is one string, not an array */
+	uint8_t listen_index[CONFIG_LISTEN_MAX]; /* place in the array of each good endpoint */
+	bool notify;                             /* health.notify is true */
+	bool drain_signal_given;
+	/* mistakes there already */
+	bool directory_bad, command_bad, environment_bad, instances_bad, rollout_bad;
+};
+
+struct config_reading {
+	struct config *config;
+	struct config_mistakes *mistakes;
+	const char *source; /* what messages call the file that is being read */
+	char *api_source;   /* the file "api.group" was in */
+	struct config_draft *drafts[CONFIG_SERVICES_MAX];
+	size_t n_drafts;
+};
+
+/* "SOURCE: PATH: <formatted>" is added to the mistakes; bytes that could upset a terminal become
+ * "?". */
+void config_mistake(struct config_reading *reading, const char *path, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- config_read.c -------------------------------------------------------------------------- */
+
+/* One word of a choice, and the value of the enum that it stands for. */
+struct config_word {
+	const char *word;
+	unsigned value;
+};
+
+struct config_key {
+	const char *name;
+	/* Read @value into @object at .offset. */
+	int (*read)(struct config_reading *reading, const char *path, json_t *value,
+		    const struct config_key *key, void *object);
+	size_t offset;
+	uint64_t min, max;               /* config_read_count, config_read_duration */
+	const struct config_word *words; /* config_read_word; ends with a NULL word */
+	bool required;
+};
+
+struct config_table {
+	const struct config_key *keys;
+	size_t n;
+};
+
+#define CONFIG_TABLE(keys_)                                                                        \
+	{                                                                                          \
+		.keys = (keys_), .n = sizeof(keys_) / sizeof((keys_)[0])                           \
+	}
+
+/* The path of the member @name of @path; a copy in @ret, cut where it is too long. */
+void config_path(const char *path, const char *name, char ret[static CONFIG_JSON_PATH_MAX]);
+void config_path_index(const char *path, size_t index, char ret[static CONFIG_JSON_PATH_MAX]);
+
+/* Read the object @value by @table into @object; everything in it that is no key is a mistake. */
+int config_read_object(struct config_reading *reading, const char *path, json_t *value,
+		       const struct config_table *table, void *object);
+
+typedef int config_reader(struct config_reading *reading, const char *path, json_t *value,
+			  const struct config_key *key, void *object);
+
+config_reader config_read_ignored_text; /* checked to be a string */
+config_reader config_read_text;         /* char *; not empty */
+config_reader config_read_bool;         /* bool */
+config_reader config_read_count;        /* uint32_t within min and max */
+config_reader config_read_duration;     /* uint64_t in ms within min and max */
+config_reader config_read_word;         /* an enum: one of .words */
+config_reader config_read_command;      /* char **: program and arguments; NULL after a mistake */
+
+/* What @text is among @words; NULL, and a mistake, where it is none of them. And back: NULL. */
+const struct config_word *config_find_word(struct config_reading *reading, const char *path,
+					   const char *text, const struct config_word *words);
+const char *config_word_of(const struct config_word *words, unsigned value);
+
+/* Called for each string of a list, which is not empty. */
+typedef int config_string_reader(struct config_reading *reading, const char *path, const char *text,
+				 void *object);
+
+enum config_strings {
+	CONFIG_LIST,        /* an array */
+	CONFIG_ONE_OR_MORE, /* or one string alone */
+};
+
+/* At most @max of them. */
+int config_read_strings(struct config_reading *reading, const char *path, json_t *value,
+			enum config_strings form, size_t max, config_string_reader *each,
+			void *object);
+
+/* Digits alone, at least one, that are at most @max. */
+bool config_parse_digits(const char *text, size_t length, uint64_t max, uint64_t *ret);
+
+/* Nothing in it that could end a line of a request or hide in it? */
+bool config_is_plain(const char *text);
+
+void config_wrong_type(struct config_reading *reading, const char *path, const char *expected,
+		       const json_t *value);
+
+/* ---- the tables and their checks ------------------------------------------------------------ */
+
+#define CONFIG_SECOND_MS 1000ULL
+#define CONFIG_MINUTE_MS (60 * CONFIG_SECOND_MS)
+#define CONFIG_HOUR_MS   (60 * CONFIG_MINUTE_MS)
+#define CONFIG_DAY_MS    (24 * CONFIG_HOUR_MS)
+
+/* Where a key of a service is stored. */
+#define DRAFT(member_) .offset = offsetof(struct config_draft, member_)
+
+/* The objects of these names; @object is the draft. */
+config_reader config_read_health, config_read_rollout, config_read_drain, config_read_restart;
+config_reader config_read_gates, config_read_hooks, config_read_limits, config_read_resources;
+
+/* Values of one key of a service; @object is the draft. */
+config_reader config_read_watch, config_read_supplementary_groups, config_read_umask,
+	config_read_nice, config_read_capabilities, config_read_oom_score_adjust,
+	config_read_stdout, config_read_stderr;
+
+/* The HTTP statuses that count as good, one or an array, added to the *n there are. */
+void config_read_statuses(struct config_reading *reading, const char *path, json_t *value,
+			  struct status_range ranges[static CONFIG_STATUSES_MAX], size_t *n);
+
+/* 200 to 299, where there are none. */
+void config_default_statuses(struct status_range ranges[static CONFIG_STATUSES_MAX], size_t *n);
+
+/* "canary" */
+const char *config_strategy_name(enum rollout_strategy strategy);
+
+/* Read one file's content into the drafts. */
+int config_read_root(struct config_reading *reading, json_t *root);
+
+struct config_draft *config_draft_new(const char *name, const char *source);
+void config_draft_free(struct config_draft *draft);
+DEFINE_CLEANUP(struct config_draft *, config_draft_free);
+
+/* Look up its user and groups; @path is that of the service. */
+int config_check_account(struct config_reading *reading, const char *path,
+			 struct service_config *service);
+
+/*
+ * Look up its directory, environment and programs with the very functions that start a generation,
+ * so that a configuration that was accepted can be run, as far as that can be known.
+ */
+int config_check_files(struct config_reading *reading, const char *path,
+		       struct config_draft *draft);
+
+/* Are sockets made for it, and passed? */
+bool config_passes_sockets(const struct service_config *service);
+
+/*
+ * Look the service up on the host (user, directory, environment file, program), fill in what is
+ * found, and compare its endpoints with those read before.
+ */
+int config_check_service(struct config_reading *reading, const char *path,
+			 struct config_draft *draft);
+
+/* ---- config_signal.c ------------------------------------------------------------------------ */
+
+/* Why @signal cannot ask a server to drain; NULL where it can. */
+const char *config_signal_unfit(int signal);
+
+/* ---- config_copy.c -------------------------------------------------------------------------- */
+
+/* Free the contents, not the struct itself. */
+void service_config_done(struct service_config *service);

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/config/config_internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/vector.h"
+
+#define SURGE_MAX         16
+#define RESTARTS_MAX      64
+#define GENERATIONS_LEAST 2
+#define GENERATIONS_MOST  8
+#define WEIGHT_FULL       100
+
+_Static_assert(SURGE_MAX >= CONFIG_INSTANCES_MAX, "all instances at once");
+
+/* ---- rollout -------------------------------------------------------------------------------- */
+
+static const struct config_word strategies[] = {
+	{"blue-green", ROLLOUT_BLUE_GREEN},
+	{"rolling", ROLLOUT_ROLLING},
+	{"canary", ROLLOUT_CANARY},
+	{NULL, 0},
+};
+
+const char *config_strategy_name(enum rollout_strategy strategy)
+{
+	return config_word_of(strategies, strategy);
+}
+
+/* A step is compared with the one before where both were understood; 0: there is none. */
+static int read_step(struct config_reading *reading, const char *path, json_t *value,
+		     uint32_t weight_before, struct rollout_weight *step)
+{
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "weight", .read = config_read_count,
+		 .offset = offsetof(struct rollout_weight, weight),
+		 .min = 1, .max = WEIGHT_FULL, .required = true},
+		{.name = "hold", .read = config_read_duration,
+		 .offset = offsetof(struct rollout_weight, dwell_ms), .max = 7 * CONFIG_DAY_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+	bool hold = json_object_get(value, "hold") != NULL;
+	char key_path[CONFIG_JSON_PATH_MAX];
+	int r = config_read_object(reading, path, value, &table, step);
+
+	if (r < 0 || !step->weight)
+		return r;
+	step->manual = !hold && step->weight < WEIGHT_FULL;
+	if (step->weight <= weight_before) {
+		config_path(path, "weight", key_path);
+		config_mistake(reading, key_path,
+			       "%u is not more than the %u of the step before: weights must grow",
+			       step->weight, weight_before);
+	} else if (step->weight == WEIGHT_FULL && hold) {
+		config_path(path, "hold", key_path);
+		config_mistake(reading, key_path,
+			       "is not for the step of 100: leave it out, and use \"bake\" of "
+			       "\"rollout\" to keep the old generation ready after it");
+	}
+	return 0;
+}
+
+static int read_steps(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
+{
+	struct rollout_config *rollout = &((struct config_draft *)object)->service.rollout;
+	size_t n = json_array_size(value), before = reading->mistakes->total;
+	char item_path[CONFIG_JSON_PATH_MAX];
+	uint32_t weight = 0;
+	json_t *item;
+	size_t i;
+
+	(void)key;
+	if (!json_is_array(value))
+		config_wrong_type(reading, path, "an array of steps such as {\"weight\": 10}",
+				  value);
+	else if (!n)
+		config_mistake(reading, path, "is empty: at least one step is needed");
+	else if (n > ROLLOUT_STEPS_MAX)
+		config_mistake(reading, path, "more than %d steps", ROLLOUT_STEPS_MAX);
+	if (reading->mistakes->total > before)
+		return 0;
+	json_array_foreach (value, i, item) {
+		int r;
+
+		config_path_index(path, i, item_path);
+		r = read_step(reading, item_path, item, weight, &rollout->steps[i]);
+		if (r < 0)
+			return r;
+		weight = rollout->steps[i].weight;
+	}
+	rollout->n_steps = n;
+	if (reading->mistakes->total > before || weight == WEIGHT_FULL)
+		return 0;
+	if (n == ROLLOUT_STEPS_MAX)
+		config_mistake(reading, path,
+			       "more than %d steps before the one of 100, which comes last",
+			       ROLLOUT_STEPS_MAX - 1);
+	else
+		rollout->steps[rollout->n_steps++].weight = WEIGHT_FULL;
+	return 0;
+}
+
+/* A key that another strategy would not look at. */
+static void check_belongs(struct config_reading *reading, const char *path, const json_t *value,
+			  const char *name, enum rollout_strategy to,
+			  enum rollout_strategy strategy)
+{
+	char key_path[CONFIG_JSON_PATH_MAX];
+
+	if (strategy == to || !json_object_get(value, name))
+		return;
+	config_path(path, name, key_path);
+	config_mistake(reading, key_path,
+		       "is for \"strategy\" \"%s\", but this one is \"%s\": leave one of them out",
+		       config_strategy_name(to), config_strategy_name(strategy));
+}
+
+static void check_rollout(struct config_reading *reading, const char *path, const json_t *value,
+			  const struct rollout_config *rollout)
+{
+	enum rollout_strategy strategy = rollout->strategy;
+	char key_path[CONFIG_JSON_PATH_MAX];
+
+	check_belongs(reading, path, value, "steps", ROLLOUT_CANARY, strategy);
+	check_belongs(reading, path, value, "max_surge", ROLLOUT_ROLLING, strategy);
+	check_belongs(reading, path, value, "max_unavailable", ROLLOUT_ROLLING, strategy);
+	if (strategy == ROLLOUT_CANARY && !rollout->n_steps) {
+		config_path(path, "steps", key_path);
+		config_mistake(
+			reading, key_path,
+			"missing: a canary needs them ([{\"weight\": 10, \"hold\": \"5m\"}])");
+	}
+	if (strategy == ROLLOUT_ROLLING && !rollout->max_surge && !rollout->max_unavailable)
+		config_mistake(reading, path,
+			       "\"max_surge\" and \"max_unavailable\" are both 0: no instance "
+			       "could be added, none taken away");
+}
+
+int config_read_rollout(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "strategy", .read = config_read_word, .words = strategies,
+		 DRAFT(service.rollout.strategy)},
+		{.name = "max_surge", .read = config_read_count,
+		 DRAFT(service.rollout.max_surge), .max = SURGE_MAX},
+		{.name = "max_unavailable", .read = config_read_count,
+		 DRAFT(service.rollout.max_unavailable), .max = SURGE_MAX},
+		{.name = "steps", .read = read_steps},
+		{.name = "promote_timeout", .read = config_read_duration,
+		 DRAFT(service.rollout.promote_timeout_ms), .min = 1, .max = 30 * CONFIG_DAY_MS},
+		{.name = "bake", .read = config_read_duration, DRAFT(service.rollout.bake_ms),
+		 .max = 7 * CONFIG_DAY_MS},
+		{.name = "settle_timeout", .read = config_read_duration,
+		 DRAFT(service.rollout.settle_timeout_ms), .max = CONFIG_HOUR_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+	size_t before = reading->mistakes->total;
+	struct config_draft *draft = object;
+	int r;
+
+	(void)key;
+	r = config_read_object(reading, path, value, &table, object);
+	if (r == 0 && reading->mistakes->total == before)
+		check_rollout(reading, path, value, &draft->service.rollout);
+	draft->rollout_bad = reading->mistakes->total > before;
+	return r;
+}
+
+/* ---- drain ---------------------------------------------------------------------------------- */
+
+static int read_signal(struct config_reading *reading, const char *path, json_t *value,
+		       const struct config_key *key, void *object)
+{
+	struct config_draft *draft = object;
+	const char *text = json_string_value(value);
+	const char *unfit;
+	int number;
+
+	(void)key;
+	if (!text) {
+		config_wrong_type(reading, path, "the name of a signal (\"SIGTERM\")", value);
+		return 0;
+	}
+	number = config_signal_parse(text);
+	unfit = number ? config_signal_unfit(number) : NULL;
+	if (!number)
+		config_mistake(reading, path,
+			       "\"%s\" is not a signal (expected a name: \"SIGTERM\", \"QUIT\")",
+			       text);
+	else if (unfit)
+		config_mistake(reading, path, "\"%s\" %s", text, unfit);
+	if (!number || unfit)
+		return 0;
+	draft->service.drain.signal = number;
+	draft->drain_signal_given = true;
+	return 0;
+}
+
+int config_read_drain(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
+{
+	static const struct config_word waits[] = {
+		{"exit", DRAIN_WAIT_EXIT},
+		{"connections", DRAIN_WAIT_CONNECTIONS},
+		{NULL, 0},
+	};
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "wait", .read = config_read_word, .words = waits,
+		 DRAFT(service.drain.wait)},
+		{.name = "idle_timeout", .read = config_read_duration,
+		 DRAFT(service.drain.idle_timeout_ms), .max = 30 * CONFIG_DAY_MS},
+		{.name = "signal", .read = read_signal},
+		{.name = "timeout", .read = config_read_duration, DRAFT(service.drain.timeout_ms),
+		 .max = 30 * CONFIG_DAY_MS},
+		{.name = "shutdown_timeout", .read = config_read_duration,
+		 DRAFT(service.drain.shutdown_timeout_ms), .max = 30 * CONFIG_DAY_MS},
+		{.name = "force", .read = config_read_bool, DRAFT(service.drain.force)},
+		{.name = "generations_max", .read = config_read_count,
+		 DRAFT(service.drain.generations_max),
+		 .min = GENERATIONS_LEAST, .max = GENERATIONS_MOST},
+		{.name = "kill_timeout", .read = config_read_duration,
+		 DRAFT(service.drain.kill_timeout_ms), .max = CONFIG_DAY_MS},
+		{.name = "leave_timeout", .read = config_read_duration,
+		 DRAFT(service.drain.leave_timeout_ms), .max = CONFIG_HOUR_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+	struct config_draft *draft = object;
+	char signal_path[CONFIG_JSON_PATH_MAX];
+	int r;
+
+	(void)key;
+	r = config_read_object(reading, path, value, &table, object);
+	if (!json_object_get(value, "shutdown_timeout"))
+		draft->service.drain.shutdown_timeout_ms = draft->service.drain.timeout_ms;
+	if (r < 0 || !draft->drain_signal_given || draft->service.drain.wait == DRAIN_WAIT_EXIT)
+		return r;
+	config_path(path, "signal", signal_path);
+	config_mistake(reading, signal_path,
+		       "is not sent where \"wait\" is \"connections\": leave it out, or set "
+		       "\"wait\" to \"exit\"");
+	return 0;
+}
+
+/* ---- restart, watch ------------------------------------------------------------------------- */
+
+int config_read_restart(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "max", .read = config_read_count, DRAFT(service.restart.max),
+		 .max = RESTARTS_MAX},
+		{.name = "window", .read = config_read_duration,
+		 DRAFT(service.restart.window_ms), .min = 1, .max = CONFIG_DAY_MS},
+		{.name = "delay", .read = config_read_duration, DRAFT(service.restart.delay_ms),
+		 .max = CONFIG_HOUR_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+
+	(void)key;
+	return config_read_object(reading, path, value, &table, object);
+}
+
+static int read_watched(struct config_reading *reading, const char *path, const char *text,
+			void *object)
+{
+	struct config_draft *draft = object;
+	char *copy;
+
+	if (text[0] != '/') {
+		config_mistake(reading, path, "\"%s\" does not start with \"/\"", text);
+		return 0;
+	}
+	if (strlen(text) >= PATH_MAX) {
+		config_mistake(reading, path, "longer than %d bytes", PATH_MAX - 1);
+		return 0;
+	}
+	copy = strdup(text);
+	return copy ? vector_append(&draft->service.watch, copy) : -ENOMEM;
+}
+
+int config_read_watch(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
+{
+	(void)key;
+	return config_read_strings(reading, path, value, CONFIG_ONE_OR_MORE, CONFIG_WATCH_MAX,
+				   read_watched, object);
+}

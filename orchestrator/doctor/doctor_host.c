@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The doctor's checks of what the host is, what is set on it, and who we are. */
+#include "orchestrator/doctor/doctor_internal.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "orchestrator/host/kernel.h"
+#include "orchestrator/host/file.h"
+
+#define SMALL_FILE_MAX (64 * 1024)
+#define FILES_WANTED   1024
+#define BACKLOG_WANTED 4096 /* the default of "backlog" */
+#define MEMLOCK_WANTED (64UL * 1024 * 1024)
+
+/* ---- the kernel ----------------------------------------------------------------------------- */
+
+static int running_version(struct kernel_version *ret, struct error *err)
+{
+	cleanup_free char *signature = NULL;
+	struct utsname uts;
+
+	if (uname(&uts) < 0)
+		return error_set(err, -errno, "uname");
+	/* Ubuntu alone has it. */
+	(void)file_read("/proc/version_signature", SMALL_FILE_MAX, &signature, NULL);
+	if (kernel_version_parse(uts.release, uts.version, signature ? signature : "", ret) < 0)
+		return error_text(err, -EPROTO, "\"%s\" is not a kernel's version", uts.release);
+	return 0;
+}
+
+int doctor_judge_kernel(const struct kernel_version *v, bool woken, struct doctor_trial *trial,
+			struct error *err)
+{
+	struct kernel_version fixed;
+	enum kernel_migration migration = kernel_migration(v, &fixed);
+	bool ended = fixed.major != v->major || fixed.minor != v->minor;
+
+	if (migration == KERNEL_FIXED) {
+		snprintf(trial->note, sizeof(trial->note), "%u.%u.%u is not affected", v->major,
+			 v->minor, v->patch);
+		return 0;
+	}
+	if (migration == KERNEL_HAS_NONE) {
+		snprintf(trial->how, sizeof(trial->how), "Linux 5.14 or later");
+		return error_text(err, -EPROTO, "%u.%u.%u does not migrate connections at all",
+				  v->major, v->minor, v->patch);
+	}
+	if (woken) {
+		snprintf(trial->note, sizeof(trial->note),
+			 "%u.%u.%u was affected, but this build has the fix", v->major, v->minor,
+			 v->patch);
+		return 0;
+	}
+	snprintf(trial->how, sizeof(trial->how),
+		 "Linux %u.%u.%u or later%s, or a build with the fix of CVE-2026-46015",
+		 fixed.major, fixed.minor, fixed.patch,
+		 ended ? " (there is no fix for this series)" : "");
+	return error_text(err, -EPROTO,
+			  "%u.%u.%u has CVE-2026-46015: who waits at the new listener is not woken",
+			  v->major, v->minor, v->patch);
+}
+
+int doctor_check_kernel(struct doctor_trial *trial, struct error *err)
+{
+	struct kernel_version v, fixed;
+	bool woken = false;
+	int r;
+
+	r = running_version(&v, err);
+	if (r < 0)
+		return r;
+	/* Distributions fix what they keep the version number of: look, where that is permitted. */
+	if (kernel_migration(&v, &fixed) == KERNEL_AFFECTED &&
+	    doctor_try_migration(&woken, NULL) < 0)
+		woken = false;
+	return doctor_judge_kernel(&v, woken, trial, err);
+}
+
+/* ---- who we are ----------------------------------------------------------------------------- */
+
+static int read_capabilities(uint64_t *ret, struct error *err)
+{
+	cleanup_free char *status = NULL;
+	const char *line;
+	int r = file_read("/proc/self/status", SMALL_FILE_MAX, &status, NULL);
+
+	if (r < 0)
+		return error_set(err, r, "/proc/self/status");
+	line = strstr(status, "\nCapEff:");
+	if (!line)
+		return error_text(err, -EPROTO, "/proc/self/status says no capabilities");
+	*ret = strtoull(line + strlen("\nCapEff:"), NULL, 16);
+	return 0;
+}
+
+int doctor_check_capabilities(struct doctor_trial *trial, struct error *err)
+{
+	static const struct {
+		const char *name;
+		unsigned bit, instead; /* CAP_SYS_ADMIN still contains those split from it */
+	} wanted[] = {
+		{"CAP_BPF", CAP_BPF, CAP_SYS_ADMIN},
+		{"CAP_NET_ADMIN", CAP_NET_ADMIN, CAP_NET_ADMIN},
+		{"CAP_PERFMON", CAP_PERFMON, CAP_SYS_ADMIN},
+		{"CAP_CHOWN", CAP_CHOWN, CAP_CHOWN},
+		{"CAP_KILL", CAP_KILL, CAP_KILL},
+		{"CAP_SETUID", CAP_SETUID, CAP_SETUID},
+		{"CAP_SETGID", CAP_SETGID, CAP_SETGID},
+		{"CAP_SYS_PTRACE", CAP_SYS_PTRACE, CAP_SYS_PTRACE},
+		{"CAP_NET_BIND_SERVICE", CAP_NET_BIND_SERVICE, CAP_NET_BIND_SERVICE},
+	};
+	char missing[256] = "";
+	uint64_t have = 0;
+	size_t n = 0;
+	int r;
+
+	r = read_capabilities(&have, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		if (!(have & (1ULL << wanted[i].bit)) && !(have & (1ULL << wanted[i].instead)))
+			n += (size_t)snprintf(missing + n, sizeof(missing) - n, "%s%s",
+					      n ? ", " : "", wanted[i].name);
+	snprintf(trial->note, sizeof(trial->note), "all that are of use");
+	if (n > 0)
+		return error_text(err, -EPERM, "uid %u is without %s", (unsigned)geteuid(),
+				  missing);
+	return 0;
+}
+
+static int give_away(uid_t uid, struct error *err)
+{
+	cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_set(err, -errno, "socket");
+	if (fchown(fd, uid, (gid_t)-1) < 0)
+		return error_set(err, -errno, "fchown a socket to uid %u", (unsigned)uid);
+	return 0;
+}
+
+int doctor_check_other_users(struct doctor_trial *trial, struct error *err)
+{
+	const struct doctor_server_options options = {
+		.family = AF_INET,
+		.set_uid = true,
+		.uid = doctor_other_user(),
+	};
+	struct doctor_server server;
+	int r;
+
+	(void)trial;
+	/* All sockets of a group belong to one user, the daemon's own among them (anchor.h). */
+	r = give_away(options.uid, err);
+	if (r == 0)
+		r = doctor_server_start(&options, &server, err);
+	if (r < 0)
+		return r;
+	if (kill(server.pid, 0) < 0)
+		r = error_set(err, -errno, "signal a process of uid %u", (unsigned)options.uid);
+	doctor_server_stop(&server);
+	return r;
+}
+
+/* ---- settings and limits -------------------------------------------------------------------- */
+
+/* A setting of one number, below /proc/sys. */
+static int read_setting(const char *path, unsigned long *ret, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	char *end;
+	int r = file_read(path, SMALL_FILE_MAX, &text, NULL);
+
+	if (r < 0)
+		return error_set(err, r, "%s", path);
+	*ret = strtoul(text, &end, 10);
+	if (end == text)
+		return error_text(err, -EPROTO, "%s is not a number", path);
+	return 0;
+}
+
+int doctor_check_migrate_req(struct doctor_trial *trial, struct error *err)
+{
+	unsigned long value;
+	int r = read_setting("/proc/sys/net/ipv4/tcp_migrate_req", &value, err);
+
+	if (r == -ENOENT)
+		snprintf(trial->how, sizeof(trial->how), "Linux 5.14 or later");
+	if (r < 0)
+		return r;
+	if (value == 0)
+		return error_text(err, -EPROTO, "it is 0");
+	snprintf(trial->note, sizeof(trial->note), "%lu", value);
+	return 0;
+}
+
+int doctor_check_somaxconn(struct doctor_trial *trial, struct error *err)
+{
+	unsigned long value;
+	int r = read_setting("/proc/sys/net/core/somaxconn", &value, err);
+
+	if (r < 0)
+		return r;
+	if (value < BACKLOG_WANTED)
+		return error_text(err, -EPROTO, "it is %lu, less than baton's own backlog of %d",
+				  value, BACKLOG_WANTED);
+	snprintf(trial->note, sizeof(trial->note), "%lu", value);
+	return 0;
+}
+
+/* "1024", "no limit" */
+static const char *limit_text(rlim_t limit, char *buffer, size_t size)
+{
+	if (limit == RLIM_INFINITY)
+		return "no limit";
+	snprintf(buffer, size, "%llu", (unsigned long long)limit);
+	return buffer;
+}
+
+int doctor_check_files(struct doctor_trial *trial, struct error *err)
+{
+	char soft[32], hard[32];
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return error_set(err, -errno, "getrlimit");
+	snprintf(trial->note, sizeof(trial->note), "%s, hard limit %s",
+		 limit_text(limit.rlim_cur, soft, sizeof(soft)),
+		 limit_text(limit.rlim_max, hard, sizeof(hard)));
+	if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < FILES_WANTED)
+		return error_text(err, -EPROTO, "the limit is %s, less than %d", soft,
+				  FILES_WANTED);
+	return 0;
+}
+
+int doctor_check_memlock(struct doctor_trial *trial, struct error *err)
+{
+	struct kernel_version v;
+	struct rlimit limit;
+	char text[32];
+	int r;
+
+	r = running_version(&v, err);
+	if (r < 0)
+		return r;
+	/* Since then BPF memory is accounted to the cgroup (bpf_map_area_alloc, __GFP_ACCOUNT). */
+	if (v.major > 5 || (v.major == 5 && v.minor >= 11)) {
+		snprintf(trial->note, sizeof(trial->note), "of no concern since Linux 5.11");
+		return 0;
+	}
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return error_set(err, -errno, "getrlimit");
+	limit_text(limit.rlim_cur, text, sizeof(text));
+	if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < MEMLOCK_WANTED)
+		return error_text(err, -EPROTO, "it is %s bytes, and BPF maps count", text);
+	snprintf(trial->note, sizeof(trial->note), "%s",
+		 limit.rlim_cur == RLIM_INFINITY ? "no limit" : text);
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/health/checker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void schedule(struct checker *c, uint64_t delay_ms)
+{
+	uint64_t at = (clock_monotonic_ms() + delay_ms) * 1000;
+	int r;
+
+	if (!c->timer) {
+		r = sd_event_add_time(c->target.event, &c->timer, CLOCK_MONOTONIC, at, 1000,
+				      on_timer, c);
+	} else {
+		r = sd_event_source_set_time(c->timer, at);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
+	}
+	if (r < 0)
+		log_error("%s: cannot schedule a health check: %s", c->target.service,
+			  strerror(-r));
+}
+
+static void take_answer(struct checker *c, const struct probe_result *result)
+{
+	const struct health_config *h = c->target.health;
+	bool changed;
+
+	c->last = *result;
+	c->last_ms = clock_monotonic_ms();
+	changed = health_note(&c->health, result->ok, h->healthy, h->unhealthy);
+	schedule(c, h->interval_ms);
+	c->on_answer(c->userdata, result, changed);
+}
+
+static int on_bind(void *userdata, const struct sockaddr *source)
+{
+	struct checker *c = userdata;
+
+	/* Where connections cannot be pinned whoever gets it answers: see steer.h. */
+	if (!steer_can(steer_tier(c->target.steer), STEER_CAN_PIN))
+		return 0;
+	return steer_pin(c->target.steer, source, c->asked.slot);
+}
+
+static void on_close(void *userdata, const struct sockaddr *source)
+{
+	struct checker *c = userdata;
+
+	steer_unpin(c->target.steer, source);
+}
+
+/* Connecting is the kernel's doing; the server has taken part once the queue is empty. */
+static int on_connected(void *userdata)
+{
+	struct checker *c = userdata;
+	struct diag_listener listener;
+	int r;
+
+	r = diag_listener(c->target.diag, address_port(c->target.address), c->asked.cookie,
+			  &listener, NULL);
+	if (r < 0)
+		return r;
+	return listener.queued == 0;
+}
+
+static void on_done(void *userdata, const struct probe_result *result)
+{
+	struct checker *c = userdata;
+
+	c->probe = NULL;
+	if (c->running)
+		take_answer(c, result);
+}
+
+static const struct probe_callbacks callbacks = {
+	.on_bind = on_bind,
+	.on_close = on_close,
+	.on_connected = on_connected,
+	.on_done = on_done,
+};
+
+static int start_probe(struct checker *c, struct error *err)
+{
+	/* A probe that is not pinned, or to a slot that is another's by now, proves nothing. */
+	if (c->target.n_sockets == 0)
+		return error_text(err, -ENOENT, "nothing listens on %s", c->target.address->text);
+	c->asked = c->target.sockets[c->next++ % c->target.n_sockets];
+	return probe_start(c->target.prober, c->target.health, c->target.address, &callbacks, c,
+			   &c->probe, err);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct checker *c = userdata;
+	struct probe_result result = {};
+	struct error err;
+
+	(void)source;
+	(void)usec;
+	if (!c->running || c->probe)
+		return 0;
+	if (start_probe(c, &err) < 0) {
+		snprintf(result.text, sizeof(result.text), "%s", err.text);
+		take_answer(c, &result);
+	}
+	return 0;
+}
+
+void checker_start(struct checker *c, const struct checker_target *target,
+		   void (*on_answer)(void *userdata, const struct probe_result *result,
+				     bool changed),
+		   void *userdata)
+{
+	c->target = *target;
+	c->on_answer = on_answer;
+	c->userdata = userdata;
+	c->running = true;
+	schedule(c, 0);
+}
+
+void checker_retarget(struct checker *c, const struct checker_socket *sockets, size_t n)
+{
+	bool found = false;
+
+	if (!c->running)
+		return;
+	if (n > 0)
+		memcpy(c->target.sockets, sockets, n * sizeof(*sockets));
+	c->target.n_sockets = n;
+	for (size_t k = 0; k < n; k++)
+		found |= sockets[k].slot == c->asked.slot && sockets[k].cookie == c->asked.cookie;
+	if (found || !c->probe)
+		return;
+	probe_cancel(TAKE_PTR(c->probe));
+	schedule(c, 0);
+}
+
+void checker_restart(struct checker *c)
+{
+	if (!c->running)
+		return;
+	probe_cancel(TAKE_PTR(c->probe));
+	c->health = (struct health){};
+	schedule(c, 0);
+}
+
+void checker_stop(struct checker *c)
+{
+	c->running = false;
+	probe_cancel(TAKE_PTR(c->probe));
+	c->timer = sd_event_source_disable_unref(c->timer);
+}

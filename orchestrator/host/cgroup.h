@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cgroup: one cgroup v2 leaf per instance, below the daemon's own cgroup.
+ *
+ * <mount><own cgroup>/NAME/SERVICE.GENERATION.INDEX. The leaf is what an instance's processes are
+ * counted, found and killed by, whatever they fork. Its id (the inode of the folder) is what
+ * sock_diag filters by: a socket belongs to the cgroup its creator was in at socket(2).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+#define CGROUP_PATH_MAX 512
+
+/*
+ * The pure part of cgroup_base(): from the texts of /proc/self/mountinfo and /proc/self/cgroup, the
+ * path of the process's own cgroup v2 folder. -ENOENT where cgroup v2 is not mounted or the own
+ * cgroup is outside what is mounted (a container that was given another part of the tree).
+ */
+int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[static CGROUP_PATH_MAX],
+		  struct error *err);
+
+/*
+ * Find the cgroup v2 mount (also in hybrid layouts, from /proc/self/mountinfo) and the daemon's own
+ * cgroup (/proc/self/cgroup, the "0::" line) and make NAME below it. @ret_base is its path.
+ */
+int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct error *err);
+
+/*
+ * Make the leaf @leaf below @base; an empty one that is already there is taken over. Its path and
+ * id are returned. -EBUSY where a process is in it.
+ */
+int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROUP_PATH_MAX],
+		  uint64_t *ret_id, struct error *err);
+
+/*
+ * 1 where a process is in the cgroup at @path or below it, 0 where none is or it does not exist;
+ * negative errno where that cannot be read.
+ */
+int cgroup_populated(const char *path);
+
+/*
+ * SIGKILL everything in it and in what is below it (cgroup.kill, Linux 5.14; else process by
+ * process). Does not wait for the end of what it killed: ask cgroup_populated(). 0 also where there
+ * is no such cgroup.
+ */
+int cgroup_kill(const char *path);
+
+/*
+ * Wait until no process is in it: 0, or -ETIMEDOUT after @timeout_ms. Blocks; for the moment after
+ * a cgroup_kill(), which takes the kernel some milliseconds to carry out.
+ */
+int cgroup_wait_empty(const char *path, int timeout_ms);
+
+/*
+ * Remove the leaf with what the instance made below it; -EBUSY while a process is in it, 0 when it
+ * does not exist, -EINVAL where @path is no cgroup.
+ */
+int cgroup_remove(const char *path);
+
+/*
+ * cgroup v2 switches controllers on only below a cgroup without processes of its own. So that
+ * cgroup_limit() can do so this process, and what it will start, goes into a leaf "batond" beside
+ * @base. And back, before @base is removed: 0, or a negative errno where the kernel does not allow
+ * it any more; then whoever has made the cgroup above (a service manager) must remove it all.
+ *
+ * cgroup_locate() and cgroup_base() take a last part "batond" of the own cgroup for that leaf: with
+ * DelegateSubgroup=batond systemd puts the daemon there from the beginning, which it must where
+ * agents outlive the daemon: it could not put the next one above them.
+ */
+int cgroup_step_aside(const char *base, struct error *err);
+int cgroup_step_back(const char *base);
+
+/* Limits of a leaf; 0: none. */
+struct cgroup_limits {
+	uint64_t memory_max; /* bytes */
+	uint32_t cpu_max;    /* percent of one CPU */
+	uint32_t pids_max;
+};
+
+/*
+ * Write @limits to the leaf at @path, switching on the controllers that
+ * are needed in the folders from the mount down to its parent. -EOPNOTSUPP where cgroup v2 does not
+ * have a controller (a hybrid layout gives them to v1), with it and the key of the configuration
+ * named; -EBUSY where a folder above has processes of its own, which cgroup v2 does not allow, with
+ * a way out.
+ */
+int cgroup_limit(const char *path, const struct cgroup_limits *limits, struct error *err);

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The child's process id is its own only until it has been reaped, which sd-event does after
+ * on_ended() has returned: the process group is killed before that, or never.
+ */
+#include "orchestrator/host/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "common/clean.h"
+#include "common/clock.h"
+#include "common/duration.h"
+#include "common/fields.h"
+#include "common/log.h"
+#include "common/signals.h"
+
+/* What a program without a limit of its own expects at most: select(2) can do no more. */
+#define FILES_MAX 1024
+
+/* For the exec. One that takes longer (a slow disk) goes on, and is told of at its end. */
+#define START_WAIT_MS 1000
+
+/* After SIGKILL: a process that waits for a device does not end before that. */
+#define KILL_WAIT_MS 1000
+
+/* At the end: what the pipe can hold at most (fcntl(2), F_SETPIPE_SZ), a few times over. */
+#define DRAIN_MAX (4 * 1024 * 1024)
+
+enum step {
+	STEP_SESSION,
+	STEP_DESCRIPTORS,
+	STEP_LIMIT,
+	STEP_GROUPS,
+	STEP_GROUP,
+	STEP_USER,
+	STEP_DIRECTORY,
+	STEP_EXEC,
+};
+
+/* What the child says before it ends, when a step failed. */
+struct failure {
+	enum step step;
+	int error;
+};
+
+struct command {
+	sd_event *event;
+	void (*on_done)(void *userdata, const struct command_result *result);
+	void *userdata;
+
+	char *program, *directory; /* for messages */
+	uid_t uid;
+	gid_t gid;
+	uint64_t timeout_ms;
+
+	pid_t pid; /* 0: reaped, or left to the loop */
+	int report_fd;
+	int output_fd;
+	bool deadline_passed;
+	sd_event_source *child, *reader, *timer;
+
+	char output[COMMAND_OUTPUT_MAX]; /* the end of it */
+	size_t length;
+};
+
+/* ---- the child: async-signal-safe calls only ------------------------------------------------ */
+
+/* 0, 1, 2 and the report's pipe as 3, which exec closes; none else. */
+static int place_descriptors(int null, int output, int *report)
+{
+	int *from[] = {&null, &output, report};
+
+	/* They may lie where another one must go. */
+	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
+		int fd = fcntl(*from[i], F_DUPFD_CLOEXEC, 4);
+
+		if (fd < 0)
+			return -errno;
+		*from[i] = fd;
+	}
+	if (dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
+	    dup3(*report, 3, O_CLOEXEC) < 0)
+		return -errno;
+	*report = 3;
+	return close_range(4, UINT_MAX, 0) < 0 ? -errno : 0;
+}
+
+/*
+ * The daemon may have more descriptors open than a program should be allowed, which would break one
+ * that uses select(2): while they are moved there is no limit but the hard one.
+ */
+static int place_within_limits(int null, int output, int *report, enum step *ret_step)
+{
+	struct rlimit limit, all;
+	int r;
+
+	*ret_step = STEP_LIMIT;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	all = limit;
+	all.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &all) < 0)
+		return -errno;
+	*ret_step = STEP_DESCRIPTORS;
+	r = place_descriptors(null, output, report);
+	if (r < 0)
+		return r;
+	*ret_step = STEP_LIMIT;
+	if (limit.rlim_cur > FILES_MAX)
+		limit.rlim_cur = FILES_MAX;
+	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
+}
+
+static int become(const struct command_spec *spec, int null, int output, int *report,
+		  enum step *ret_step)
+{
+	int r;
+
+	*ret_step = STEP_SESSION;
+	if (setsid() < 0)
+		return -errno;
+	signals_reset();
+	umask(022);
+	r = place_within_limits(null, output, report, ret_step);
+	if (r < 0)
+		return r;
+	*ret_step = STEP_GROUPS;
+	if (spec->set_ids && setgroups(spec->n_groups, spec->groups) < 0)
+		return -errno;
+	*ret_step = STEP_GROUP;
+	if (spec->set_ids && setresgid(spec->gid, spec->gid, spec->gid) < 0)
+		return -errno;
+	*ret_step = STEP_USER;
+	if (spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0)
+		return -errno;
+	/* What lets an ordinary user's daemon steer is not for what it starts (Linux 4.3). */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+		return -errno;
+	/* Nobody else would keep its deadline. A change of the user resets it: not before. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -errno;
+	/* As the user: root may not be able to go where the user can (NFS, FUSE). */
+	*ret_step = STEP_DIRECTORY;
+	return chdir(spec->directory ? spec->directory : "/") < 0 ? -errno : 0;
+}
+
+static void __attribute__((noreturn))
+run_child(const struct command_spec *spec, int null, int output, int report)
+{
+	static char *const nothing[] = {NULL};
+	struct failure failure;
+
+	failure.error = -become(spec, null, output, &report, &failure.step);
+	if (failure.error == 0) {
+		failure.step = STEP_EXEC;
+		execve(spec->argv[0], spec->argv, spec->environment ? spec->environment : nothing);
+		failure.error = errno;
+	}
+	if (write(report, &failure, sizeof(failure)) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/* ---- what it wrote -------------------------------------------------------------------------- */
+
+static void keep(struct command *c, const char *data, size_t n)
+{
+	if (c->length + n > sizeof(c->output)) {
+		size_t lost = c->length + n - sizeof(c->output);
+
+		c->length -= lost;
+		memmove(c->output, c->output + lost, c->length);
+	}
+	memcpy(c->output + c->length, data, n);
+	c->length += n;
+}
+
+/* How much there was; 0 at the end, negative errno. */
+static ssize_t read_some(struct command *c)
+{
+	char chunk[COMMAND_OUTPUT_MAX];
+	ssize_t n = read(c->output_fd, chunk, sizeof(chunk));
+
+	if (n > 0)
+		keep(c, chunk, (size_t)n);
+	return n < 0 ? -errno : n;
+}
+
+/* What is in the pipe now: somebody may hold its other end open for ever. */
+static void drain(struct command *c)
+{
+	size_t total = 0;
+	ssize_t n;
+
+	do {
+		n = read_some(c);
+		total += n > 0 ? (size_t)n : 0;
+	} while (total < DRAIN_MAX && (n > 0 || n == -EINTR));
+}
+
+static int on_output(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct command *c = userdata;
+	ssize_t n;
+
+	(void)fd;
+	(void)revents;
+	/* Once a turn: others want theirs too. */
+	n = read_some(c);
+	if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR))
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	return 0;
+}
+
+/*
+ * @n bytes of a line as text for a terminal, in at most @size - 1 bytes: cleaned, without blanks
+ * around it. Returns its length.
+ */
+static size_t clean_line(const char *line, size_t n, char *buffer, size_t size)
+{
+	char copy[COMMAND_OUTPUT_MAX];
+	size_t from = 0;
+
+	n = n < sizeof(copy) ? n : sizeof(copy);
+	memcpy(copy, line, n);
+	n = clean_text(copy, n);
+	for (size_t k = 0; k < n; k++)
+		if (copy[k] == '\t')
+			copy[k] = ' ';
+	while (from < n && copy[from] == ' ')
+		from++;
+	n = n - from < size ? n - from : size - 1;
+	memcpy(buffer, copy + from, n);
+	while (n > 0 && buffer[n - 1] == ' ')
+		n--;
+	buffer[n] = '\0';
+	return n;
+}
+
+/*
+ * Replace what is not UTF-8. A character cut in two at the end goes: each of its bytes would become
+ * a "?" that was never written.
+ */
+static void finish_text(char *text, bool cut)
+{
+	size_t n = strlen(text);
+
+	if (cut) {
+		while (n > 0 && ((unsigned char)text[n - 1] & 0xc0) == 0x80)
+			n--;
+		if (n > 0 && ((unsigned char)text[n - 1] & 0xc0) == 0xc0)
+			text[n - 1] = '\0';
+	}
+	fields_make_utf8(text);
+}
+
+/* Append ": " and the last line that says anything; where there is none, nothing. */
+static void append_last_line(const struct command *c, char *text, size_t size)
+{
+	char line[COMMAND_TEXT_MAX];
+	size_t end = c->length, used = strlen(text), n = 0;
+
+	while (end > 0 && n == 0) {
+		const char *newline = memrchr(c->output, '\n', end);
+		size_t start = newline ? (size_t)(newline - c->output) + 1 : 0;
+
+		n = clean_line(c->output + start, end - start, line, sizeof(line));
+		end = newline ? start - 1 : 0;
+	}
+	if (n == 0)
+		return;
+	snprintf(text + used, size - used, ": %s", line);
+	finish_text(text, used + 2 + n >= size - 1);
+}
+
+/* ---- what became of it ---------------------------------------------------------------------- */
+
+static int say_failure(const struct command *c, const struct failure *failure, struct error *err)
+{
+	int r = -failure->error;
+
+	switch (failure->step) {
+	case STEP_SESSION:
+		return error_set(err, r, "setsid");
+	case STEP_LIMIT:
+		return error_set(err, r, "limit open files");
+	case STEP_DESCRIPTORS:
+		return error_set(err, r, "pass descriptors");
+	case STEP_GROUPS:
+		return error_set(err, r, "set supplementary groups");
+	case STEP_GROUP:
+		return error_set(err, r, "set gid %u", c->gid);
+	case STEP_USER:
+		return error_set(err, r, "set uid %u", c->uid);
+	case STEP_DIRECTORY:
+		return error_set(err, r, "chdir %s", c->directory);
+	case STEP_EXEC:
+		break;
+	}
+	/* execve(2): ENOENT also where the interpreter of a script or program is missing. */
+	if (r == -ENOENT && c->program[0] == '/' && access(c->program, F_OK) == 0)
+		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
+				  c->program);
+	if (r == -ENOEXEC)
+		return error_text(err, r,
+				  "exec %s: Exec format error (a script begins with a line like "
+				  "#!/bin/sh)",
+				  c->program);
+	return error_set(err, r, "exec %s", c->program);
+}
+
+/* 1: it runs; 0: not known yet; negative errno: a step failed. */
+static int read_report(struct command *c, struct error *err)
+{
+	struct failure failure;
+	ssize_t n;
+
+	do
+		n = read(c->report_fd, &failure, sizeof(failure));
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	return n == (ssize_t)sizeof(failure) ? say_failure(c, &failure, err) : 1;
+}
+
+static void describe_signal(int number, char *text, size_t size)
+{
+	const char *name = sigabbrev_np(number);
+
+	if (name)
+		snprintf(text, size, "was killed by SIG%s", name);
+	else
+		snprintf(text, size, "was killed by signal %d", number);
+}
+
+/* @info is NULL where it has not even ended by SIGKILL. */
+static void describe(struct command *c, const siginfo_t *info, struct command_result *ret)
+{
+	bool exited = info && info->si_code == CLD_EXITED;
+	char limit[DURATION_TEXT_MAX];
+	struct error err;
+
+	if (exited)
+		ret->exit_code = info->si_status;
+	else
+		ret->exit_signal = info ? info->si_status : SIGKILL;
+	/* One that had ended by itself when it was to be killed has given its answer. */
+	ret->timed_out = c->deadline_passed && ret->exit_signal == SIGKILL;
+	if (read_report(c, &err) < 0) {
+		snprintf(ret->text, sizeof(ret->text), "%.*s", (int)sizeof(ret->text) - 1,
+			 err.text);
+		finish_text(ret->text, strlen(err.text) >= sizeof(ret->text));
+		return;
+	}
+	if (ret->timed_out)
+		snprintf(ret->text, sizeof(ret->text), "did not end within %s%s",
+			 duration_format(c->timeout_ms, limit),
+			 info ? "" : ", nor when it was killed");
+	else if (exited)
+		snprintf(ret->text, sizeof(ret->text), "exited with status %d", ret->exit_code);
+	else
+		describe_signal(ret->exit_signal, ret->text, sizeof(ret->text));
+	append_last_line(c, ret->text, sizeof(ret->text));
+}
+
+/* ---- its end -------------------------------------------------------------------------------- */
+
+static void kill_all(struct command *c)
+{
+	if (c->pid == 0)
+		return;
+	kill(-c->pid, SIGKILL);
+	kill(c->pid, SIGKILL); /* it may not have come to setsid(2) */
+}
+
+/* Killed, but not reaped: the loop does it, and nobody is told. */
+static void leave_to_loop(struct command *c)
+{
+	if (c->pid == 0)
+		return;
+	c->pid = 0;
+	sd_event_source_set_userdata(c->child, NULL);
+	/* It belongs to the loop alone then. */
+	if (sd_event_source_set_floating(c->child, true) >= 0)
+		c->child = sd_event_source_unref(c->child);
+}
+
+static void free_command(struct command *c)
+{
+	if (!c)
+		return;
+	leave_to_loop(c);
+	sd_event_source_disable_unref(c->child);
+	sd_event_source_disable_unref(c->reader);
+	sd_event_source_disable_unref(c->timer);
+	if (c->report_fd >= 0)
+		close(c->report_fd);
+	if (c->output_fd >= 0)
+		close(c->output_fd);
+	sd_event_unref(c->event);
+	free(c->program);
+	free(c->directory);
+	free(c);
+}
+DEFINE_CLEANUP(struct command *, free_command);
+
+static void finish(struct command *c, const siginfo_t *info)
+{
+	void (*on_done)(void *userdata, const struct command_result *result) = c->on_done;
+	struct command_result result = {0};
+	void *userdata = c->userdata;
+
+	drain(c);
+	describe(c, info, &result);
+	free_command(c);
+	on_done(userdata, &result);
+}
+
+static int on_ended(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+	struct command *c = userdata;
+
+	if (!c) {
+		/* Taking it back from the loop frees it, and its pidfd. */
+		sd_event_source_set_floating(source, false);
+		return 0;
+	}
+	/* What it leaves behind must not go on beside what comes next. */
+	kill_all(c);
+	c->pid = 0;
+	finish(c, info);
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct command *c = userdata;
+	int r = 0;
+
+	(void)usec;
+	kill_all(c);
+	if (!c->deadline_passed) {
+		c->deadline_passed = true;
+		r = sd_event_source_set_time(source, (clock_monotonic_ms() + KILL_WAIT_MS) * 1000);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+		if (r >= 0)
+			return 0;
+	}
+	log_warning("%s does not end, though it was killed", c->program);
+	finish(c, NULL);
+	return 0;
+}
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+/* Both ends are close-on-exec; what is read here does not wait. */
+static int open_pipe(const struct command_spec *spec, int *ret_reader, int *ret_writer)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	*ret_reader = fds[0];
+	*ret_writer = fds[1];
+	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	/* Who opens /dev/stderr anew needs the right to. Who must not give it cannot set ids. */
+	if (spec->set_ids && fchown(fds[1], spec->uid, spec->gid) < 0 && errno != EPERM)
+		return -errno;
+	return 0;
+}
+
+/* The loop's sources but the child's own: after the fork as little as possible may fail. */
+static int watch(struct command *c)
+{
+	uint64_t end_ms = clock_monotonic_ms() + c->timeout_ms;
+	int r;
+
+	r = sd_event_add_io(c->event, &c->reader, c->output_fd, EPOLLIN, on_output, c);
+	if (r < 0)
+		return r;
+	return sd_event_add_time(c->event, &c->timer, CLOCK_MONOTONIC, end_ms * 1000, 1000,
+				 on_timer, c);
+}
+
+/* One that nothing could watch: the last chance to reap it. */
+static void discard_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	for (int i = 0; i < 100; i++) {
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			return;
+		poll(NULL, 0, 10);
+	}
+}
+
+static int start(struct command *c, const struct command_spec *spec, int null, int output,
+		 int report, struct error *err)
+{
+	pid_t pid = fork();
+	int r;
+
+	if (pid < 0)
+		return error_set(err, -errno, "fork");
+	if (pid == 0)
+		run_child(spec, null, output, report);
+	r = sd_event_add_child(c->event, &c->child, pid, WEXITED, on_ended, c);
+	if (r < 0) {
+		discard_child(pid);
+		return error_set(err, r, "watch the process");
+	}
+	c->pid = pid;
+	return 0;
+}
+
+/* The pipe ends, by the exec, or says what failed. */
+static int await_exec(struct command *c, struct error *err)
+{
+	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + START_WAIT_MS;
+	struct pollfd poller = {.fd = c->report_fd, .events = POLLIN};
+	int r;
+
+	do {
+		r = poll(&poller, 1, (int)(end_ms - now_ms));
+		now_ms = clock_monotonic_ms();
+	} while (r < 0 && errno == EINTR && now_ms < end_ms);
+	r = read_report(c, err);
+	if (r < 0)
+		kill_all(c);
+	return r < 0 ? r : 0;
+}
+
+static struct command *make_command(sd_event *event, const struct command_spec *spec)
+{
+	cleanup(free_command) struct command *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->event = sd_event_ref(event);
+	c->report_fd = c->output_fd = -1;
+	c->uid = spec->uid;
+	c->gid = spec->gid;
+	c->timeout_ms = spec->timeout_ms;
+	c->program = strdup(spec->argv[0]);
+	c->directory = strdup(spec->directory ? spec->directory : "/");
+	return c->program && c->directory ? TAKE_PTR(c) : NULL;
+}
+
+int command_start(sd_event *event, const struct command_spec *spec,
+		  void (*on_done)(void *userdata, const struct command_result *result),
+		  void *userdata, struct command **ret, struct error *err)
+{
+	cleanup(free_command) struct command *c = make_command(event, spec);
+	cleanup_close int null = -1, output = -1, report = -1;
+	int r;
+
+	if (!c)
+		return error_set(err, -ENOMEM, "start %s", spec->argv[0]);
+	c->on_done = on_done;
+	c->userdata = userdata;
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0)
+		return error_set(err, -errno, "/dev/null");
+	r = open_pipe(spec, &c->output_fd, &output);
+	if (r >= 0)
+		r = open_pipe(spec, &c->report_fd, &report);
+	if (r < 0)
+		return error_set(err, r, "pipe");
+	r = watch(c);
+	if (r < 0)
+		return error_set(err, r, "watch the process");
+	r = start(c, spec, null, output, report, err);
+	if (r < 0)
+		return r;
+	close(TAKE_FD(output));
+	close(TAKE_FD(report));
+	r = await_exec(c, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+void command_cancel(struct command *command)
+{
+	if (!command)
+		return;
+	kill_all(command);
+	free_command(command);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * connections: those of one instance, found by asking the kernel for all of its ports (diag.h) and
+ * sorting out whose they are.
+ *
+ * With a cgroup the kernel does the sorting. Without one (a daemon without privileges) a connection
+ * belongs to the instance if one of its processes holds it: /proc is searched for that, and what
+ * waits for accept(2) is nobody's yet. Both cost as much as there are connections: for counting,
+ * prefer tap.h where there is one.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/address.h"
+#include "common/diag.h"
+#include "common/error.h"
+#include "common/processes.h"
+
+struct connections_of {
+	struct diag *diag;
+	const struct address *listen; /* each port is asked for once */
+	size_t n_listen;
+	uint64_t cgroup_id; /* 0: none */
+	const struct processes *processes;
+};
+
+struct connections_handler {
+	void (*found)(void *userdata, const struct diag_connection *connection);
+	/* One port is done: what was found so far stays. May be NULL. */
+	void (*keep)(void *userdata);
+	/* The kernel's list was inconsistent: forget what was found since the last keep. */
+	void (*forget)(void *userdata);
+	void *userdata;
+};
+
+int connections_each(const struct connections_of *of, const struct connections_handler *handler,
+		     struct error *err);
+
+/*
+ * How many are live (diag.h), not counting those that have been idle for @idle_ms or longer (0: all
+ * count). Negative where the kernel could not be asked.
+ */
+int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret);
+
+/*
+ * What the live connections are doing, as far as can be told from outside:
+ *	- busy: the server has something to do: the last that came was from the client, or something
+ *	  waits in one of the connection's queues;
+ *	- active: the server had the last word, less than CONNECTIONS_QUIET_MS ago;
+ *	- idle: nothing has moved for longer. Between two requests (keep-alive), or upgraded to
+ *	  something whose other side is silent: it is not the server that would lose anything.
+ */
+#define CONNECTIONS_QUIET_MS 1000
+
+struct connections_kinds {
+	uint64_t busy, active, idle;
+};
+
+int connections_kinds(const struct connections_of *of, struct connections_kinds *ret);
+
+/*
+ * Close all of them by a reset (SOCK_DESTROY). With a cgroup and processes: those that one of the
+ * processes holds, since a connection that has migrated to another instance before accept(2) is of
+ * the cgroup that it came to first still. *ret is how many, also after a failure. -EOPNOTSUPP where
+ * the kernel is built without CONFIG_INET_DIAG_DESTROY, -EPERM without CAP_NET_ADMIN.
+ */
+int connections_destroy(const struct connections_of *of, uint64_t *ret, struct error *err);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * watch_internal: what the parts of watch share, and what their tests call.
+ *
+ *	watch.c		when to look, and when to tell
+ *	watch_look.c	what a path leads to
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "orchestrator/host/watch.h"
+
+/* More symlinks than this on the way of one path lead nowhere (the kernel follows 40). */
+#define WATCH_LINKS_MAX 16
+
+/*
+ * How long a path that is finished waits for others that have changed too and are not: they may be
+ * parts of one deployment. Then it is told alone.
+ */
+#define WATCH_OTHERS_MS 30000
+
+struct watch_pace {
+	uint64_t quiet_ms, poll_ms, others_ms;
+};
+
+/* watch_new() at a pace of the caller's. */
+int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace *pace,
+		    void (*on_change)(void *userdata, const char *path), void *userdata,
+		    struct watch **ret, struct error *err);
+
+/* ---- watch_look.c --------------------------------------------------------------------------- */
+
+struct watch_look {
+	char real[PATH_MAX]; /* "": it leads nowhere */
+	struct stat st;
+};
+
+/*
+ * See what @path leads to. For each name that had to be looked up, also of those that are not
+ * there,
+ * @on_step is called before the lookup with the real path of the folder: whoever watches these
+ * folders for these names learns of every change.
+ */
+void watch_look(const char *path,
+		void (*on_step)(void *userdata, const char *folder, const char *name),
+		void *userdata, struct watch_look *ret);
+
+/* Is it another thing than before? (What watch.h says that counts.) */
+bool watch_look_changed(const struct watch_look *before, const struct watch_look *now);
+
+/* Has anything about it moved? Its mode too. */
+bool watch_look_moved(const struct watch_look *before, const struct watch_look *now);
+
+/*
+ * Does @now look as if more were to come? It leads nowhere, is a file that somebody has open for
+ * writing, or one that nobody may execute where somebody could execute @before.
+ */
+bool watch_look_unfinished(const struct watch_look *before, const struct watch_look *now);

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/instance/agentlink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/message.h"
+
+struct agentlink {
+	const struct agentlink_callbacks *callbacks;
+	void *userdata;
+	pid_t pid;
+	int fd;
+	sd_event_source *io;
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+};
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+/* The launch specification as a sealed file that only the agent will read. */
+static int spec_fd(const struct launch_spec *spec, int *ret_fd, struct error *err)
+{
+	cleanup_close int fd = -1;
+	cleanup_free char *text = NULL;
+	size_t length;
+	int r;
+
+	r = launch_spec_encode(spec, &text, &length);
+	if (r < 0)
+		return error_set(err, r, "encode the launch specification");
+	fd = memfd_create("baton-launch-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return error_set(err, -errno, "memfd_create");
+	if (pwrite(fd, text, length, 0) != (ssize_t)length)
+		return error_set(err, -EIO, "write the launch specification");
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+		return error_set(err, -errno, "seal the launch specification");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* A listening control socket and a connection to it. */
+static int control_pair(const char *path, int *ret_listen_fd, int *ret_fd, struct error *err)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	cleanup_close int listen_fd = -1, fd = -1;
+
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return error_text(err, -ENAMETOOLONG,
+				  "%s: longer than a unix socket's path may be (%zu); use shorter "
+				  "names",
+				  path, sizeof(sun.sun_path) - 1);
+	strcpy(sun.sun_path, path);
+	listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listen_fd < 0 || fd < 0)
+		return error_set(err, -errno, "control socket");
+	unlink(path);
+	if (bind(listen_fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		return error_set(err, -errno, "bind %s", path);
+	if (listen(listen_fd, 4) < 0)
+		return error_set(err, -errno, "listen %s", path);
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		return error_set(err, -errno, "connect %s", path);
+	*ret_listen_fd = TAKE_FD(listen_fd);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* What the agent is started with; descriptors are close-on-exec here, and not in the child. */
+struct start {
+	const char *program;
+	int spec_fd;
+	int control_fd;
+	const int *socket_fds;
+	size_t n_socket_fds;
+};
+
+/* In the child: only what is async-signal-safe. */
+static void __attribute__((noreturn)) exec_agent(const struct start *start, char *const *argv)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	fcntl(start->spec_fd, F_SETFD, 0);
+	fcntl(start->control_fd, F_SETFD, 0);
+	for (size_t i = 0; i < start->n_socket_fds; i++)
+		fcntl(start->socket_fds[i], F_SETFD, 0);
+	execv(start->program, argv);
+	_exit(127);
+}
+
+/* "5,6,7" */
+static void list_fds(const struct start *start, char ret[static 16 * PROTOCOL_LISTEN_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < start->n_socket_fds; i++)
+		n += (size_t)snprintf(ret + n, 16 * PROTOCOL_LISTEN_MAX - n, "%s%d",
+				      i > 0 ? "," : "", start->socket_fds[i]);
+}
+
+static int fork_agent(const struct start *start, pid_t *ret_pid, struct error *err)
+{
+	char spec[16], control[16], sockets[16 * PROTOCOL_LISTEN_MAX];
+	char *argv[] = {(char *)"baton-agent",
+			(char *)"--spec-fd",
+			spec,
+			(char *)"--control-fd",
+			control,
+			start->n_socket_fds > 0 ? (char *)"--socket-fds" : NULL,
+			sockets,
+			NULL};
+	pid_t pid;
+
+	snprintf(spec, sizeof(spec), "%d", start->spec_fd);
+	snprintf(control, sizeof(control), "%d", start->control_fd);
+	list_fds(start, sockets);
+	if (access(start->program, X_OK) < 0)
+		return error_set(err, -errno, "%s", start->program);
+	pid = fork();
+	if (pid < 0)
+		return error_set(err, -errno, "fork");
+	if (pid == 0)
+		exec_agent(start, argv);
+	*ret_pid = pid;
+	return 0;
+}
+
+/* ---- talking -------------------------------------------------------------------------------- */
+
+static void lose(struct agentlink *link)
+{
+	if (link->fd < 0)
+		return;
+	link->io = sd_event_source_disable_unref(link->io);
+	close(TAKE_FD(link->fd));
+	link->callbacks->on_lost(link->userdata);
+}
+
+/* Returns 1 where there may be more, 0 where there is nothing now, negative at the end. */
+static int receive_one(struct agentlink *link)
+{
+	int fds[PROTOCOL_FDS_MAX];
+	struct report report;
+	struct error err;
+	size_t length, n_fds;
+	int r;
+
+	r = message_receive(link->fd, link->buffer, sizeof(link->buffer), &length, fds,
+			    PROTOCOL_FDS_MAX, &n_fds);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == -EMSGSIZE) {
+		log_warning("agent %d: a report was too long and is dropped", (int)link->pid);
+		return 1;
+	}
+	if (r < 0 || length == 0)
+		return r < 0 ? r : -ECONNRESET;
+	r = report_decode(link->buffer, length, &report, &err);
+	if (r < 0)
+		log_warning("agent %d: bad report: %s", (int)link->pid, err.text);
+	else
+		link->callbacks->on_report(link->userdata, &report, fds, n_fds);
+	for (size_t i = 0; i < n_fds; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return 1;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct agentlink *link = userdata;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	/* One message a turn: the loop is level-triggered and others want their turn too. */
+	if (receive_one(link) < 0)
+		lose(link);
+	return 0;
+}
+
+/* Agents are reaped as they end; what that means is told by the connection's end. */
+static int on_agent_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+	(void)userdata;
+	/* It belongs to the loop alone: taking that back frees it, and its pidfd. */
+	sd_event_source_set_floating(source, false);
+	if (info->si_code != CLD_EXITED || info->si_status != 0)
+		log_warning("agent %d ended with %s %d", (int)info->si_pid,
+			    info->si_code == CLD_EXITED ? "status" : "signal", info->si_status);
+	return 0;
+}
+
+int agentlink_start(sd_event *event, const char *program, const char *socket_path,
+		    const struct launch_spec *spec, const int *socket_fds,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err)
+{
+	cleanup(agentlink_free) struct agentlink *link = calloc(1, sizeof(*link));
+	cleanup_close int spec_file = -1, control = -1;
+	struct start start = {.program = program};
+	int r;
+
+	if (!link)
+		return error_set(err, -ENOMEM, "agent");
+	link->fd = -1;
+	link->callbacks = callbacks;
+	link->userdata = userdata;
+	if (spec->sockets_given && !socket_fds)
+		return error_text(err, -EINVAL, "agent: no sockets to give it");
+	r = spec_fd(spec, &spec_file, err);
+	if (r < 0)
+		return error_prefix(err, r, "agent");
+	r = control_pair(socket_path, &control, &link->fd, err);
+	if (r < 0)
+		return error_prefix(err, r, "agent");
+	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
+	if (r < 0)
+		return error_set(err, r, "agent: watch the control socket");
+	start.spec_fd = spec_file;
+	start.control_fd = control;
+	start.socket_fds = socket_fds;
+	start.n_socket_fds = spec->sockets_given ? spec->n_listen : 0;
+	r = fork_agent(&start, &link->pid, err);
+	if (r < 0) {
+		unlink(socket_path);
+		return error_prefix(err, r, "agent");
+	}
+	/* Floating: it belongs to the loop and goes when the child is reaped. */
+	r = sd_event_add_child(event, NULL, link->pid, WEXITED, on_agent_exit, NULL);
+	if (r < 0)
+		log_warning("agent %d cannot be watched: %s", (int)link->pid, strerror(-r));
+	*ret = TAKE_PTR(link);
+	return 0;
+}
+
+static int connect_to(const char *path, int *ret_fd, struct error *err)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return error_set(err, -errno, "control socket");
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return error_text(err, -ENAMETOOLONG, "%s: too long for a unix socket", path);
+	strcpy(sun.sun_path, path);
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		return error_set(err, -errno, "connect");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int receive_hello(struct agentlink *link, int timeout_ms, struct report *ret, int *ret_fds,
+			 size_t *ret_n_fds, struct error *err)
+{
+	struct pollfd waiting = {.fd = link->fd, .events = POLLIN};
+	size_t length = 0;
+	int r;
+
+	if (poll(&waiting, 1, timeout_ms) <= 0)
+		return error_text(err, -ETIMEDOUT, "no hello within %d ms", timeout_ms);
+	r = message_receive(link->fd, link->buffer, sizeof(link->buffer), &length, ret_fds,
+			    PROTOCOL_FDS_MAX, ret_n_fds);
+	if (r < 0)
+		return error_set(err, r, "hello");
+	if (length == 0)
+		return error_text(err, -ECONNRESET, "it closed the connection");
+	r = report_decode(link->buffer, length, ret, err);
+	if (r >= 0 && ret->type != REPORT_HELLO)
+		r = error_text(err, -EBADMSG, "it began with %s, not with hello",
+			       report_type_name(ret->type));
+	if (r < 0)
+		for (size_t k = 0; k < *ret_n_fds; k++)
+			close(ret_fds[k]);
+	return r;
+}
+
+int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
+		      struct agentlink **ret, struct report *ret_hello, int *ret_fds,
+		      size_t *ret_n_fds, struct error *err)
+{
+	cleanup(agentlink_free) struct agentlink *link = calloc(1, sizeof(*link));
+	int r;
+
+	if (!link)
+		return error_set(err, -ENOMEM, "agent");
+	link->fd = -1;
+	r = connect_to(socket_path, &link->fd, err);
+	if (r < 0)
+		return r;
+	r = receive_hello(link, timeout_ms, ret_hello, ret_fds, ret_n_fds, err);
+	if (r < 0)
+		return r;
+	link->pid = ret_hello->agent_pid;
+	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
+	if (r < 0) {
+		for (size_t k = 0; k < *ret_n_fds; k++)
+			close(ret_fds[k]);
+		return error_set(err, r, "watch the control socket");
+	}
+	*ret = TAKE_PTR(link);
+	return 0;
+}
+
+void agentlink_listen(struct agentlink *link, const struct agentlink_callbacks *callbacks,
+		      void *userdata)
+{
+	link->callbacks = callbacks;
+	link->userdata = userdata;
+	sd_event_source_set_enabled(link->io, SD_EVENT_ON);
+}
+
+void agentlink_free(struct agentlink *link)
+{
+	if (!link)
+		return;
+	sd_event_source_disable_unref(link->io);
+	if (link->fd >= 0)
+		close(link->fd);
+	free(link);
+}
+
+pid_t agentlink_pid(const struct agentlink *link)
+{
+	return link->pid;
+}
+
+int agentlink_order(struct agentlink *link, const struct order *order)
+{
+	cleanup_free char *text = NULL;
+	size_t length;
+	int r;
+
+	if (link->fd < 0)
+		return -ENOTCONN;
+	r = order_encode(order, &text, &length);
+	if (r < 0)
+		return r;
+	return message_send(link->fd, text, length, NULL, 0);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * context: what every part of the daemon shares. main.c fills it before the first service starts
+ * and takes it down after the last one has ended; nobody else owns anything in it.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "common/paths.h"
+#include "orchestrator/host/cgroup.h"
+#include "common/diag.h"
+#include "orchestrator/api/events.h"
+#include "orchestrator/steer/inspect.h"
+#include "orchestrator/health/probe.h"
+#include "orchestrator/service/state.h"
+#include "orchestrator/steer/tiers.h"
+
+struct context {
+	sd_event *event;
+	struct paths paths;
+	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
+	bool stepped_aside;                /* see cgroup_step_aside() */
+	char agent_program[PATHS_MAX];
+	struct state *state;
+	struct events *events;
+	struct diag *diag;
+	struct prober *prober;
+	struct tiers tiers;      /* what works here */
+	struct inspect *inspect; /* NULL: the kernel cannot tell, see inspect.h */
+	uint32_t last_rollout;   /* number of the last rollout of any service */
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/instance/generation.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/clock.h"
+#include "orchestrator/host/cgroup.h"
+#include "common/vector.h"
+
+int generation_new(struct context *context, uint32_t number, struct service_config *config,
+		   struct release *release, const struct wiring *wiring,
+		   const struct instance_callbacks *callbacks, void *userdata,
+		   struct generation **ret, struct error *err)
+{
+	struct generation *g = calloc(1, sizeof(*g));
+
+	if (!g) {
+		service_config_free(config);
+		release_free(release);
+		return error_set(err, -ENOMEM, "generation");
+	}
+	g->number = number;
+	g->context = context;
+	g->config = config;
+	g->release = release;
+	g->wiring = wiring;
+	g->callbacks = callbacks;
+	g->userdata = userdata;
+	g->started_ms = clock_monotonic_ms();
+	g->started_realtime_ms = clock_realtime_ms();
+	*ret = g;
+	return 0;
+}
+
+/* Not started, and not of any index yet. */
+static struct instance *make_instance(struct generation *g)
+{
+	struct instance *i;
+
+	if (g->instances.n == INSTANCES_MAX)
+		return NULL;
+	i = calloc(1, sizeof(*i));
+	if (!i)
+		return NULL;
+	i->context = g->context;
+	i->config = g->config;
+	i->wiring = g->wiring;
+	i->callbacks = g->callbacks;
+	i->userdata = g->userdata;
+	i->generation = g->number;
+	return i;
+}
+
+static bool has_index(const struct generation *g, uint32_t index)
+{
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (g->instances.list[k]->index == index)
+			return true;
+	return false;
+}
+
+/* Also by what an instance has left that lost its agent, and drains by itself. */
+static bool is_taken(const struct generation *g, uint32_t index)
+{
+	char path[CGROUP_PATH_MAX + PROTOCOL_NAME_MAX + 32];
+
+	if (has_index(g, index))
+		return true;
+	if (!g->context->cgroup_base[0] || index >= INSTANCES_MAX)
+		return false;
+	snprintf(path, sizeof(path), "%s/%s.%u.%u", g->context->cgroup_base, g->config->name,
+		 g->number, index);
+	return cgroup_populated(path) == 1;
+}
+
+int generation_add(struct generation *g, struct instance **ret, struct error *err)
+{
+	struct instance *i = make_instance(g);
+
+	*ret = i;
+	if (!i)
+		return error_text(err, g->instances.n == INSTANCES_MAX ? -E2BIG : -ENOMEM,
+				  "generation %u has %zu instances; there is no room for one more",
+				  g->number, g->instances.n);
+	while (is_taken(g, i->index))
+		i->index++;
+	instances_add(&g->instances, i);
+	return instance_start(i, g->release, err);
+}
+
+void generation_remove(struct generation *g, struct instance *i)
+{
+	instances_remove(&g->instances, i);
+	instance_done(i);
+	free(i);
+}
+
+/* What its processes were given, which may be something else than the file now says. */
+static int take_process(struct service_config *config, const struct launch_spec *spec)
+{
+	process_settings_done(&config->process);
+	return process_settings_copy(&spec->process, &config->process);
+}
+
+int generation_take_over(struct context *context, const struct service_config *config,
+			 struct takeover_agent *const *agents, size_t n,
+			 const struct wiring *wiring, const struct instance_callbacks *callbacks,
+			 void *userdata, struct generation **ret, struct error *err)
+{
+	struct service_config *copy = service_config_copy(config);
+	struct release *release = takeover_release(agents[0]);
+	struct generation *g;
+	int r;
+
+	if (!copy || !release || n > INSTANCES_MAX) {
+		service_config_free(copy);
+		release_free(release);
+		return error_set(err, n > INSTANCES_MAX ? -E2BIG : -ENOMEM, "take over");
+	}
+	r = take_process(copy, &agents[0]->spec);
+	if (r < 0) {
+		service_config_free(copy);
+		release_free(release);
+		return error_set(err, r, "take over");
+	}
+	r = generation_new(context, agents[0]->hello.generation, copy, release, wiring, callbacks,
+			   userdata, &g, err);
+	if (r < 0)
+		return r;
+	g->taken_over = true;
+	for (size_t k = 0; k < n; k++) {
+		struct instance *i = make_instance(g);
+
+		if (!i) {
+			generation_free(g);
+			return error_set(err, -ENOMEM, "take over");
+		}
+		instances_add(&g->instances, i);
+		instance_take_over(i, agents[k]);
+	}
+	*ret = g;
+	return 0;
+}
+
+void generation_free(struct generation *g)
+{
+	if (!g)
+		return;
+	while (g->instances.n > 0)
+		generation_remove(g, g->instances.list[g->instances.n - 1]);
+	service_config_free(g->config);
+	release_free(g->release);
+	vector_free(g->added);
+	free(g);
+}
+
+const char *generation_mode(const struct generation *g)
+{
+	const char *mode = NULL;
+
+	for (size_t k = 0; k < g->instances.n && !mode; k++)
+		mode = instance_mode(g->instances.list[k]);
+	return mode;
+}

@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/instance/instance_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+/* How far the delay grows before a crashed server is started again (see agent/lifecycle.h). */
+#define RESTART_DELAY_GROWTH 50
+
+#define KILL_WAIT_MS 2000
+
+/*
+ * Where a socket gets connections as soon as it listens, a server that leaves listen(2) to its
+ * parent has this long to get ready.
+ */
+#define LISTEN_DELAY_MS 1000
+
+void instance_changed(struct instance *i)
+{
+	i->callbacks->on_change(i->userdata);
+}
+
+void instance_note(struct instance *i, const char *event, const char *format, ...)
+{
+	char message[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	i->callbacks->on_note(i->userdata, event, message);
+}
+
+void instance_fail(struct instance *i, const char *reason)
+{
+	i->failed = true;
+	instance_uncheck(i);
+	if (!i->failure[0])
+		snprintf(i->failure, sizeof(i->failure), "%s", reason);
+}
+
+void instance_describe_exit(const struct instance *i, char *ret, size_t size)
+{
+	if (i->exit_signal)
+		snprintf(ret, size, "was killed by %s", config_signal_name(i->exit_signal));
+	else
+		snprintf(ret, size, "exited with status %d", i->exit_code);
+}
+
+bool instance_is_serving(const struct instance *i)
+{
+	if (i->failed || i->left || i->stopped || !i->joined || i->sockets.n == 0)
+		return false;
+	/* Without its agent a server goes on, but nobody starts it again. */
+	return !i->lost || instance_populated(i) > 0;
+}
+
+/* ---- reports -------------------------------------------------------------------------------- */
+
+static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
+{
+	i->state = report->state;
+	i->pid = report->pid;
+	i->ready = report->ready;
+	/* Where the server could not be started, the report that says why comes next. */
+	if (report->state < AGENT_FAILED)
+		instance_take_sockets(i, report, fds, n_fds);
+}
+
+static void on_started(struct instance *i, const struct report *report)
+{
+	bool again = i->restarts > 0;
+
+	i->pid = report->pid;
+	i->state = AGENT_RUNNING;
+	if (again)
+		instance_note(i, "restarted", "instance %u runs again, pid %d", i->index,
+			      (int)i->pid);
+	instance_restart_checks(i);
+}
+
+/*
+ * The agent says in the report's text that the server could not bind its address: what can be done
+ * about that depends on what this daemon can do.
+ */
+static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
+			   size_t size)
+{
+	size_t n =
+		(size_t)snprintf(ret, size, "%s: %s (%s); ", how, what, i->config->listen[0].text);
+
+	if (n >= size)
+		return;
+	ret += n;
+	size -= n;
+	if (!i->wiring->tap)
+		snprintf(ret, size,
+			 "switch on its reuse-port option, have it take its socket from its "
+			 "parent (LISTEN_FDS, {fd}), or %s for mode \"transparent\"",
+			 geteuid() == 0 ? "let baton steer by ebpf" : "run batond as root");
+	else if (i->config->mode == SOCKETS_NATIVE)
+		snprintf(ret, size, "switch on its reuse-port option, or use mode \"transparent\"");
+	else
+		snprintf(ret, size,
+			 "mode \"transparent\" makes it share exactly what \"listen\" declares, "
+			 "nothing else");
+}
+
+static void on_exited(struct instance *i, const struct report *report)
+{
+	char how[64], why[sizeof(i->failure)];
+
+	i->exit_code = report->exit_code;
+	i->exit_signal = report->exit_signal;
+	i->pid = 0;
+	i->ready = false;
+	i->checkers[0].health = (struct health){};
+	instance_describe_exit(i, how, sizeof(how));
+	if (report->restarting) {
+		i->state = AGENT_DELAYING;
+		i->restarts++;
+		instance_note(i, "exited", "instance %u %s; started again in %u ms", i->index, how,
+			      report->restart_ms);
+		return;
+	}
+	if (i->leaving || i->stopping)
+		return;
+	i->state = AGENT_FAILED;
+	instance_note(i, "exited", "instance %u %s", i->index, how);
+	advise_sharing(i, how, report->text, why, sizeof(why));
+	instance_fail(i, report->text[0] ? why : how);
+}
+
+static void on_notify(struct instance *i, const struct report *report)
+{
+	if (report->ready && !i->ready)
+		instance_note(i, "ready", "instance %u says READY=1", i->index);
+	i->ready = report->ready;
+}
+
+static void on_report(void *userdata, const struct report *report, int *fds, size_t n_fds)
+{
+	struct instance *i = userdata;
+
+	if (report->tail[0])
+		memcpy(i->tail, report->tail, sizeof(i->tail));
+	switch (report->type) {
+	case REPORT_HELLO:
+		on_hello(i, report, fds, n_fds);
+		break;
+	case REPORT_STARTED:
+		on_started(i, report);
+		break;
+	case REPORT_NOTIFY:
+		on_notify(i, report);
+		break;
+	case REPORT_EXITED:
+		on_exited(i, report);
+		break;
+	case REPORT_FAILED:
+		i->state = AGENT_FAILED;
+		i->pid = 0;
+		if (!i->leaving && !i->stopping)
+			instance_fail(i, report->text);
+		break;
+	case REPORT_LEFT:
+		i->left = true;
+		i->forced = report->forced;
+		i->state = AGENT_LEFT;
+		break;
+	case REPORT_STOPPED:
+		i->left = i->stopped = true;
+		i->killed = report->killed;
+		i->exit_code = report->exit_code;
+		i->exit_signal = report->exit_signal;
+		i->state = AGENT_STOPPED;
+		i->pid = 0;
+		break;
+	case REPORT_SOCKETS:
+		instance_take_sockets(i, report, fds, n_fds);
+		break;
+	case _REPORT_TYPE_COUNT:
+		break;
+	}
+	instance_changed(i);
+}
+
+static void on_lost(void *userdata)
+{
+	struct instance *i = userdata;
+
+	i->lost = true;
+	if (i->stopped)
+		return;
+	instance_note(i, "agent-lost", "instance %u has lost its agent (pid %d)", i->index,
+		      (int)agentlink_pid(i->link));
+	/* A generation that has yet to prove itself must not begin without somebody to restart it.
+	 */
+	if (!i->steady && !i->leaving && !i->stopping)
+		instance_fail(i, "its agent ended");
+	/* From here on only looking tells when the server's processes are gone. */
+	instance_watch_lost(i);
+	instance_changed(i);
+}
+
+static const struct agentlink_callbacks link_callbacks = {
+	.on_report = on_report,
+	.on_lost = on_lost,
+};
+
+/* ---- orders ---------------------------------------------------------------------------------- */
+
+void instance_order(struct instance *i, const struct order *what)
+{
+	int r;
+
+	if (i->lost || i->stopped)
+		return;
+	r = agentlink_order(i->link, what);
+	if (r < 0)
+		log_warning("%s: order %s to the agent of instance %u.%u: %s", i->config->name,
+			    order_type_name(what->type), i->generation, i->index, strerror(-r));
+}
+
+void instance_steady(struct instance *i, bool on)
+{
+	i->steady = on;
+	instance_order(i, &(struct order){.type = ORDER_STEADY, .on = on});
+}
+
+void instance_reopen(struct instance *i)
+{
+	instance_order(i, &(struct order){.type = ORDER_REOPEN});
+}
+
+void instance_leave(struct instance *i)
+{
+	const struct drain_config *drain = &i->config->drain;
+	/* A server that cannot drain is not asked to: its sockets are shut down at once. */
+	bool asked = drain->wait != DRAIN_WAIT_CONNECTIONS;
+	uint64_t timeout_ms = asked ? drain->leave_timeout_ms : 0;
+	int sig = asked ? drain->signal : 0;
+
+	if (i->leaving || i->stopped)
+		return;
+	i->leaving = true;
+	instance_uncheck(i);
+	if (i->lost) {
+		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
+		instance_signal_lost(i, sig);
+		return;
+	}
+	instance_order(i, &(struct order){.type = ORDER_LEAVE,
+					  .signal = sig,
+					  .timeout_ms = (uint32_t)timeout_ms});
+}
+
+/*
+ * The stop signal is SIGTERM. A server that has been told to drain by SIGTERM already is not told
+ * twice: for many a second one means "at once", while it may still be writing its last answers.
+ */
+void instance_stop(struct instance *i)
+{
+	const struct drain_config *drain = &i->config->drain;
+	bool told = i->leaving && drain->wait != DRAIN_WAIT_CONNECTIONS && drain->signal == SIGTERM;
+	int sig = told ? 0 : SIGTERM;
+
+	if (i->stopping || i->stopped)
+		return;
+	i->stopping = true;
+	instance_uncheck(i);
+	if (i->lost) {
+		instance_hurry_lost(i, clock_monotonic_ms() + drain->kill_timeout_ms);
+		instance_signal_lost(i, sig);
+		return;
+	}
+	instance_order(i, &(struct order){.type = ORDER_STOP,
+					  .signal = sig,
+					  .timeout_ms = (uint32_t)drain->kill_timeout_ms});
+}
+
+static void kill_all(struct instance *i)
+{
+	if (i->cgroup[0]) {
+		cgroup_kill(i->cgroup);
+		/* What SIGKILL leaves to do is the kernel's, and short: it can be removed then. */
+		if (cgroup_wait_empty(i->cgroup, KILL_WAIT_MS) < 0)
+			log_warning("%s: processes in %s survive SIGKILL", i->config->name,
+				    i->cgroup);
+		return;
+	}
+	/* Before the agent, whose descendants they are found as. */
+	if (i->processes)
+		processes_kill(i->processes);
+	else if (i->pid > 0)
+		kill(i->pid, SIGKILL);
+}
+
+void instance_kill(struct instance *i)
+{
+	if (i->stopped)
+		return;
+	instance_uncheck(i);
+	i->killed = true;
+	if (!i->cgroup[0])
+		kill_all(i);
+	if (!i->lost && i->link)
+		kill(agentlink_pid(i->link), SIGKILL);
+	if (i->cgroup[0])
+		kill_all(i);
+	unlink(i->socket_path);
+	i->stopped = i->left = true;
+	i->exit_code = 0;
+	i->exit_signal = SIGKILL;
+	i->pid = 0;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void fill_spec(const struct instance *i, const struct release *release,
+		      struct launch_spec *ret)
+{
+	const struct service_config *c = i->config;
+
+	/* Everything is borrowed for the time of the call. */
+	*ret = (struct launch_spec){
+		.service = c->name,
+		.generation = i->generation,
+		.instance = i->index,
+		.listen = (struct address *)c->listen,
+		.n_listen = c->n_listen,
+		.backlog = c->backlog,
+		.nonblocking = c->nonblocking,
+		.mode = c->mode,
+		.listen_later = !steer_can(i->wiring->tier, STEER_CAN_SHIFT),
+		.listen_delay_ms = LISTEN_DELAY_MS,
+		.executable = release->executable,
+		.argv = release->command,
+		.environment = release->environment,
+		.directory = release->directory,
+		.uid = c->uid,
+		.gid = c->gid,
+		.n_groups = c->n_groups,
+		.set_ids = c->set_ids,
+		.cgroup = i->cgroup[0] ? (char *)i->cgroup : NULL,
+		.process = c->process,
+		.restart_max = c->restart.max,
+		.restart_window_ms = (uint32_t)c->restart.window_ms,
+		.restart_delay_ms = (uint32_t)c->restart.delay_ms,
+		.restart_delay_max_ms = (uint32_t)c->restart.delay_ms * RESTART_DELAY_GROWTH,
+	};
+	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
+	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
+	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
+}
+
+/* Nothing runs in the cgroup yet. */
+static int hook(struct instance *i, struct error *err)
+{
+	enum socket_mode mode = i->config->mode;
+	bool share = mode == SOCKETS_AUTO || mode == SOCKETS_TRANSPARENT;
+	struct tap *tap = i->wiring->tap;
+	int r;
+
+	if ((!tap || !i->cgroup[0]) && mode == SOCKETS_TRANSPARENT)
+		return error_text(
+			err, -EOPNOTSUPP,
+			"mode \"transparent\" needs tier ebpf and a cgroup; this is tier %s",
+			steer_tier_name(i->wiring->tier));
+	if (!tap || !i->cgroup[0])
+		return 0;
+	r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
+	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
+		return r;
+	log_warning("%s: %s", i->config->name, err->text);
+	/* What is not needed for sure must not keep the instance from starting. */
+	if (share && tap_attach(tap, i->cgroup, i->generation, i->index, false, err) < 0)
+		log_warning("%s: its connections are not counted: %s", i->config->name, err->text);
+	return 0;
+}
+
+static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
+{
+	int r;
+
+	if (!i->context->cgroup_base[0]) {
+		const struct cgroup_limits *limits = &i->config->resources;
+
+		if (limits->memory_max || limits->cpu_max || limits->pids_max)
+			return error_text(err, -EOPNOTSUPP,
+					  "\"resources\" needs a cgroup v2 that batond may "
+					  "write to");
+		return hook(i, err);
+	}
+	r = cgroup_create(i->context->cgroup_base, leaf, i->cgroup, &i->cgroup_id, err);
+	if (r < 0) {
+		i->cgroup[0] = '\0';
+		return r;
+	}
+	r = cgroup_limit(i->cgroup, &i->config->resources, err);
+	return r < 0 ? r : hook(i, err);
+}
+
+/* Where the tier must know their order, the daemon itself makes the sockets that are passed. */
+static int make_sockets(struct instance *i, int fds[static CONFIG_LISTEN_MAX], size_t *ret_n,
+			struct error *err)
+{
+	const struct service_config *c = i->config;
+
+	*ret_n = 0;
+	if (!steer_can(i->wiring->tier, STEER_MAKES_SOCKETS) ||
+	    (c->mode != SOCKETS_AUTO && c->mode != SOCKETS_INHERIT))
+		return 0;
+	for (size_t k = 0; k < c->n_listen; k++) {
+		int r = steer_listen(i->wiring->endpoints[k], c->backlog, c->nonblocking, &fds[k],
+				     err);
+
+		if (r < 0)
+			return r;
+		++*ret_n;
+	}
+	return 0;
+}
+
+static int start_agent(struct instance *i, const struct release *release, struct error *err)
+{
+	struct launch_spec spec;
+	int fds[CONFIG_LISTEN_MAX];
+	size_t n;
+	int r;
+
+	fill_spec(i, release, &spec);
+	i->state = AGENT_STARTING;
+	r = make_sockets(i, fds, &n, err);
+	spec.sockets_given = n > 0;
+	if (r >= 0)
+		r = agentlink_start(i->context->event, i->context->agent_program, i->socket_path,
+				    &spec, n > 0 ? fds : NULL, &link_callbacks, i, &i->link, err);
+	for (size_t k = 0; k < n; k++)
+		close(fds[k]);
+	return r;
+}
+
+/* Who its processes are: those in its cgroup, or below its agent. */
+static int know_processes(struct instance *i, pid_t agent, struct error *err)
+{
+	int r = processes_new(i->cgroup[0] ? i->cgroup : NULL, agent, &i->processes);
+
+	return r < 0 ? error_set(err, r, "processes") : 0;
+}
+
+static int start(struct instance *i, const struct release *release, struct error *err)
+{
+	char leaf[PROTOCOL_NAME_MAX + 32];
+	int r;
+
+	snprintf(leaf, sizeof(leaf), "%s.%u.%u", i->config->name, i->generation, i->index);
+	if ((size_t)snprintf(i->socket_path, sizeof(i->socket_path), "%s/%s.sock",
+			     i->context->paths.agents_dir, leaf) >= sizeof(i->socket_path))
+		return error_text(err, -ENAMETOOLONG, "%s: path too long", leaf);
+	r = make_cgroup(i, leaf, err);
+	if (r >= 0)
+		r = start_agent(i, release, err);
+	if (r < 0)
+		return r;
+	r = know_processes(i, agentlink_pid(i->link), err);
+	/* It would go on by itself. */
+	if (r < 0)
+		kill(agentlink_pid(i->link), SIGTERM);
+	return r;
+}
+
+int instance_start(struct instance *i, const struct release *release, struct error *err)
+{
+	int r = start(i, release, err);
+
+	if (r < 0) {
+		instance_fail(i, err->text);
+		i->left = i->stopped = true;
+	}
+	return r;
+}
+
+/* How far on its way out a taken-over instance is. */
+static void take_over_state(struct instance *i, enum agent_state state)
+{
+	i->failed = state == AGENT_FAILED;
+	i->leaving = state >= AGENT_LEAVING;
+	i->left = state >= AGENT_LEFT;
+	i->stopping = state >= AGENT_STOPPING;
+	i->stopped = state == AGENT_STOPPED;
+}
+
+void instance_take_over(struct instance *i, struct takeover_agent *agent)
+{
+	struct error err;
+	struct stat st;
+
+	i->index = agent->spec.instance;
+	memcpy(i->socket_path, agent->socket_path, sizeof(i->socket_path));
+	snprintf(i->cgroup, sizeof(i->cgroup), "%s", agent->spec.cgroup ? agent->spec.cgroup : "");
+	if (i->cgroup[0] && stat(i->cgroup, &st) == 0)
+		i->cgroup_id = st.st_ino;
+	i->link = TAKE_PTR(agent->link);
+	if (know_processes(i, agent->hello.agent_pid, &err) < 0)
+		log_warning("%s: %s", i->config->name, err.text);
+	take_over_state(i, agent->hello.state);
+	i->steady = agent->hello.steady;
+	/* It has served, also where it has lost one of its sockets since. */
+	i->joined = agent->hello.steady;
+	memcpy(i->tail, agent->hello.tail, sizeof(i->tail));
+	if (i->leaving || i->failed) {
+		i->state = agent->hello.state;
+		i->pid = agent->hello.pid;
+	} else {
+		on_hello(i, &agent->hello, agent->fds, agent->n_fds);
+	}
+	agentlink_listen(i->link, &link_callbacks, i);
+}
+
+void instance_done(struct instance *i)
+{
+	int r;
+
+	instance_uncheck(i);
+	i->leave_timer = sd_event_source_disable_unref(i->leave_timer);
+	instance_release_all(i);
+	if (i->wiring->tap)
+		tap_forget(i->wiring->tap, i->generation, i->index);
+	processes_free(TAKE_PTR(i->processes));
+	agentlink_free(TAKE_PTR(i->link));
+	/* The agent does so as well, but a daemon that ends now would find it there. */
+	if (i->stopped && i->socket_path[0])
+		unlink(i->socket_path);
+	if (i->cgroup[0]) {
+		r = cgroup_remove(i->cgroup);
+		if (r < 0)
+			log_warning("%s: remove %s: %s", i->config->name, i->cgroup, strerror(-r));
+	}
+}
+
+bool instance_has_exited(const struct instance *i)
+{
+	if (i->stopped || (!i->cgroup[0] && !i->link))
+		return true;
+	return instance_populated(i) == 0;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+
+#include "orchestrator/instance/instance_internal.h"
+
+int instance_queued(struct instance *i, uint32_t *ret)
+{
+	*ret = 0;
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		const struct instance_socket *s = &i->sockets.list[k];
+		struct diag_listener listener;
+		int r = diag_listener(i->context->diag,
+				      address_port(&i->config->listen[s->endpoint]), s->cookie,
+				      &listener, NULL);
+
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (r >= 0)
+			*ret += listener.queued;
+	}
+	return 0;
+}
+
+int instance_count(struct instance *i, struct tap_count *ret)
+{
+	if (!i->wiring->tap)
+		return -ENODATA;
+	return tap_count(i->wiring->tap, i->generation, i->index, ret);
+}
+
+void instance_connections_of(const struct instance *i, struct connections_of *ret)
+{
+	/* Sockets that the daemon has made are of its own cgroup, and so is what they accept. */
+	bool ours = steer_can(i->wiring->tier, STEER_MAKES_SOCKETS);
+
+	*ret = (struct connections_of){
+		.diag = i->context->diag,
+		.listen = i->config->listen,
+		.n_listen = i->config->n_listen,
+		.cgroup_id = ours ? 0 : i->cgroup_id,
+		.processes = i->processes,
+	};
+}
+
+int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
+{
+	struct connections_of of;
+
+	*ret = 0;
+	if (i->stopped)
+		return 0;
+	instance_connections_of(i, &of);
+	if (!of.cgroup_id && !of.processes)
+		return -ENODATA;
+	return connections_count(&of, idle_ms, ret);
+}
+
+int instance_kinds(const struct instance *i, struct connections_kinds *ret)
+{
+	struct connections_of of;
+
+	*ret = (struct connections_kinds){};
+	if (i->stopped)
+		return 0;
+	instance_connections_of(i, &of);
+	if (!of.cgroup_id && !of.processes)
+		return -ENODATA;
+	return connections_kinds(&of, ret);
+}
+
+int instance_cut(const struct instance *i, uint64_t *ret, struct error *err)
+{
+	struct connections_of of;
+
+	*ret = 0;
+	if (i->stopped)
+		return 0;
+	instance_connections_of(i, &of);
+	if (!of.cgroup_id && !of.processes)
+		return error_text(err, -ENODATA, "its connections cannot be told from others");
+	return connections_destroy(&of, ret, err);
+}
+
+int instance_live(struct instance *i, uint64_t *ret)
+{
+	struct tap_count count;
+
+	if (instance_count(i, &count) < 0)
+		return instance_busy(i, 0, ret);
+	*ret = count.live;
+	return 0;
+}

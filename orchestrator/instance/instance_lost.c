@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "orchestrator/instance/instance_internal.h"
+
+#define LOST_POLL_MS      20 /* while it is expected to go */
+#define LOST_IDLE_POLL_MS 500
+
+/*
+ * Without a cgroup and without an agent nobody knows what the server has forked: its main process
+ * stands for all of them.
+ */
+int instance_populated(const struct instance *i)
+{
+	if (i->cgroup[0])
+		return cgroup_populated(i->cgroup);
+	if (i->processes)
+		return processes_any(i->processes);
+	return i->pid > 0 && (kill(i->pid, 0) == 0 || errno == EPERM);
+}
+
+static bool still_listens(struct instance *i, const struct instance_socket *s)
+{
+	struct diag_listener listener;
+
+	return diag_listener(i->context->diag, address_port(&i->config->listen[s->endpoint]),
+			     s->cookie, &listener, NULL) == 0;
+}
+
+static void check_left(struct instance *i)
+{
+	bool late = clock_monotonic_ms() >= i->leave_deadline_ms;
+	bool open = false;
+
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		const struct instance_socket *s = &i->sockets.list[k];
+
+		if (!still_listens(i, s))
+			continue;
+		open = true;
+		if (late && diag_destroy_listener(i->context->diag,
+						  address_port(&i->config->listen[s->endpoint]),
+						  s->cookie, NULL) == 0)
+			i->forced = true;
+	}
+	/* Past the deadline everything that can be done has been done. */
+	if (!open || late)
+		i->left = true;
+}
+
+static void kill_populated(struct instance *i)
+{
+	i->killed = true;
+	if (i->cgroup[0])
+		cgroup_kill(i->cgroup);
+	else if (i->pid > 0)
+		kill(i->pid, SIGKILL);
+}
+
+static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct instance *i = userdata;
+
+	(void)usec;
+	if (i->leaving && !i->left)
+		check_left(i);
+	if (instance_populated(i) <= 0) {
+		i->pid = 0;
+		i->left = i->stopped = true;
+		instance_fail(i, "its processes are gone");
+	} else if (i->stopping && clock_monotonic_ms() >= i->leave_deadline_ms) {
+		kill_populated(i);
+	}
+	instance_changed(i);
+	if (i->stopped)
+		return 0;
+	sd_event_source_set_time_relative(
+		source, (i->leaving || i->stopping ? LOST_POLL_MS : LOST_IDLE_POLL_MS) * 1000);
+	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+void instance_watch_lost(struct instance *i)
+{
+	/* They were known as its descendants; its pid may be somebody else's by now. */
+	if (!i->cgroup[0])
+		processes_free(TAKE_PTR(i->processes));
+	if (sd_event_add_time_relative(i->context->event, &i->leave_timer, CLOCK_MONOTONIC, 0, 1000,
+				       poll_lost, i) < 0)
+		log_error("%s: cannot watch an instance without agent", i->config->name);
+}
+
+void instance_signal_lost(struct instance *i, int signal)
+{
+	if (signal != 0 && i->pid > 0 && instance_populated(i) > 0)
+		kill(i->pid, signal);
+}
+
+void instance_hurry_lost(struct instance *i, uint64_t deadline_ms)
+{
+	sd_event_source_set_time_relative(i->leave_timer, 0);
+	i->leave_deadline_ms = deadline_ms;
+}

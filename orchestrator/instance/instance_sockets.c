@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "orchestrator/steer/anchor.h"
+#include "orchestrator/instance/instance_internal.h"
+
+static tap_owner owner_of(const struct instance *i)
+{
+	return (tap_owner)i->generation << 32 | i->index;
+}
+
+static struct steer *endpoint_of(const struct instance *i, const struct instance_socket *socket)
+{
+	return i->wiring->endpoints[socket->endpoint];
+}
+
+static const struct instance_socket *find(const struct instance_sockets *sockets, uint64_t cookie)
+{
+	for (size_t k = 0; k < sockets->n; k++)
+		if (sockets->list[k].cookie == cookie)
+			return &sockets->list[k];
+	return NULL;
+}
+
+/* ---- health checks -------------------------------------------------------------------------- */
+
+static void on_answer(void *userdata, const struct probe_result *result, bool new_verdict)
+{
+	struct instance *i = userdata;
+	const struct health *health = &i->checkers[0].health;
+
+	if (!result->ok && health->state == HEALTH_UNKNOWN)
+		instance_note(i, "probe", "%s (instance %u)", result->text, i->index);
+	if (!new_verdict)
+		return;
+	/* That one has turned unhealthy is its service's to tell: it knows what follows. */
+	if (health->state == HEALTH_HEALTHY)
+		instance_note(i, "healthy", "%s (instance %u, %u in a row)", result->text, i->index,
+			      health->successes);
+	instance_changed(i);
+}
+
+/* Of the other endpoints: once accepted from is enough. */
+static void on_accept_answer(void *userdata, const struct probe_result *result, bool new_verdict)
+{
+	struct instance *i = userdata;
+
+	if (!result->ok)
+		instance_note(i, "probe", "%s (instance %u)", result->text, i->index);
+	for (size_t k = 1; k < i->config->n_listen; k++)
+		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
+			checker_stop(&i->checkers[k]);
+	if (new_verdict)
+		instance_changed(i);
+}
+
+static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
+				  struct checker_socket ret[static PROTOCOL_SOCKETS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < i->sockets.n; k++)
+		if (i->sockets.list[k].endpoint == endpoint)
+			ret[n++] = (struct checker_socket){.slot = i->sockets.list[k].slot,
+							   .cookie = i->sockets.list[k].cookie};
+	return n;
+}
+
+static void check_endpoint(struct instance *i, size_t k)
+{
+	struct checker_target target = {
+		.event = i->context->event,
+		.prober = i->context->prober,
+		.diag = i->context->diag,
+		.service = i->config->name,
+		.health = k == 0 ? &i->config->health : &i->accept_check,
+		.address = &i->config->listen[k],
+		.steer = i->wiring->endpoints[k],
+	};
+
+	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);
+	checker_start(&i->checkers[k], &target, k == 0 ? on_answer : on_accept_answer, i);
+}
+
+void instance_check(struct instance *i)
+{
+	if (i->checkers[0].running || i->leaving || i->stopping || i->failed)
+		return;
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+		return;
+	i->accept_check = (struct health_config){
+		.kind = HEALTH_KIND_CONNECT,
+		.interval_ms = i->config->health.interval_ms,
+		.timeout_ms = i->config->health.timeout_ms,
+		.healthy = 1,
+		.unhealthy = 1,
+	};
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		check_endpoint(i, k);
+}
+
+static void retarget_checks(struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
+		size_t n = sockets_of_endpoint(i, k, sockets);
+
+		checker_retarget(&i->checkers[k], sockets, n);
+	}
+}
+
+void instance_uncheck(struct instance *i)
+{
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		checker_stop(&i->checkers[k]);
+}
+
+void instance_restart_checks(struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		checker_restart(&i->checkers[k]);
+}
+
+bool instance_is_healthy(const struct instance *i)
+{
+	if (i->failed || i->pid == 0)
+		return false;
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+		return i->ready;
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].health.state != HEALTH_HEALTHY)
+			return false;
+	return true;
+}
+
+bool instance_is_unhealthy(const struct instance *i)
+{
+	return i->checkers[0].health.state == HEALTH_UNHEALTHY;
+}
+
+const struct probe_result *instance_last_answer(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
+			return &i->checkers[k].last;
+	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
+}
+
+/* ---- slots ---------------------------------------------------------------------------------- */
+
+static int join(struct instance *i, const struct report_socket *socket, int fd,
+		struct instance_socket *ret, struct error *err)
+{
+	bool drift = false;
+	int r;
+
+	if (socket->endpoint >= i->config->n_listen ||
+	    strcmp(socket->address, i->config->listen[socket->endpoint].text) != 0)
+		return error_text(err, -EBADMSG, "the agent's socket for %s is of no endpoint",
+				  socket->address);
+	if (anchor_cookie(fd) != socket->cookie)
+		return error_text(err, -EBADMSG,
+				  "the agent's socket for %s is not the one it names",
+				  socket->address);
+	*ret = (struct instance_socket){
+		.cookie = socket->cookie,
+		.endpoint = socket->endpoint,
+		.own = socket->own,
+	};
+	r = steer_join(endpoint_of(i, ret), fd, owner_of(i), &ret->slot, &drift, err);
+	if (r >= 0 && drift)
+		instance_note(i, "drift", "the program of %s's group had been replaced; put right",
+			      socket->address);
+	return r;
+}
+
+static void release(struct instance *i, const struct instance_socket *socket)
+{
+	steer_release(endpoint_of(i, socket), socket->slot);
+}
+
+static const struct instance_socket *find_known(const struct instance *i, uint64_t cookie)
+{
+	const struct instance_socket *known = find(&i->sockets, cookie);
+
+	return known ? known : find(&i->unused, cookie);
+}
+
+static int add_one(struct instance *i, const struct report_socket *socket, int fd,
+		   struct instance_sockets *set, struct error *err)
+{
+	const struct instance_socket *known = find_known(i, socket->cookie);
+	int r = 0;
+
+	if (find(set, socket->cookie))
+		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
+				  socket->address);
+	if (known)
+		set->list[set->n] = *known;
+	else
+		r = join(i, socket, fd, &set->list[set->n], err);
+	if (r >= 0)
+		set->n++;
+	return r;
+}
+
+/* A set that is told again may be of sockets that have stopped listening and begun again. */
+static void rejoin_known(struct instance *i, const struct report *report, const int *fds)
+{
+	for (size_t k = 0; k < report->n_sockets; k++) {
+		const struct instance_socket *known = find(&i->sockets, report->sockets[k].cookie);
+		struct error err;
+
+		if (!known || anchor_cookie(fds[k]) != known->cookie)
+			continue;
+		if (steer_rejoin(endpoint_of(i, known), known->slot, fds[k], &err) < 0)
+			instance_note(i, "sockets", "instance %u: %s", i->index, err.text);
+	}
+}
+
+/* The set that @report names, with slots for what is new; on failure these are free again. */
+static int join_new(struct instance *i, const struct report *report, const int *fds,
+		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
+{
+	int r = 0;
+
+	ret->n = 0;
+	for (size_t k = 0; r >= 0 && k < report->n_sockets; k++) {
+		r = add_one(i, &report->sockets[k], fds[k], ret, err);
+		*ret_changed |= !find(&i->sockets, report->sockets[k].cookie);
+	}
+	for (size_t k = 0; r < 0 && k < ret->n; k++)
+		if (!find_known(i, ret->list[k].cookie))
+			release(i, &ret->list[k]);
+	return r;
+}
+
+/* What was there and is not in @next becomes unused, and the other way round. */
+static bool retire_missing(struct instance *i, const struct instance_sockets *next)
+{
+	size_t kept = 0;
+	bool any = false;
+
+	for (size_t k = 0; k < i->unused.n; k++)
+		if (!find(next, i->unused.list[k].cookie))
+			i->unused.list[kept++] = i->unused.list[k];
+	i->unused.n = kept;
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		if (find(next, i->sockets.list[k].cookie))
+			continue;
+		any = true;
+		if (i->unused.n < PROTOCOL_SOCKETS_MAX)
+			i->unused.list[i->unused.n++] = i->sockets.list[k];
+		else
+			release(i, &i->sockets.list[k]); /* a named slot that is empty: a backup
+							    takes over */
+	}
+	return any;
+}
+
+static bool every_endpoint_has_one(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		bool found = false;
+
+		for (size_t j = 0; j < i->sockets.n && !found; j++)
+			found = i->sockets.list[j].endpoint == k;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static void take_strangers(struct instance *i, const struct report *report)
+{
+	for (size_t k = 0; k < report->n_strangers; k++) {
+		bool known = false;
+
+		for (size_t j = 0; j < i->n_strangers && !known; j++)
+			known = strcmp(i->strangers[j], report->strangers[k]) == 0;
+		if (!known)
+			instance_note(i, "undeclared",
+				      "instance %u listens on %s, which the service does not "
+				      "declare: left alone",
+				      i->index, report->strangers[k]);
+	}
+	memcpy(i->strangers, report->strangers, sizeof(i->strangers));
+	i->n_strangers = report->n_strangers;
+}
+
+void instance_take_sockets(struct instance *i, const struct report *report, const int *fds,
+			   size_t n_fds)
+{
+	struct instance_sockets next;
+	bool changed = false;
+	struct error err;
+	int r;
+
+	take_strangers(i, report);
+	if (i->failed || i->stopping || i->leaving)
+		return;
+	if (n_fds < report->n_sockets)
+		r = error_text(&err, -EBADMSG, "the agent sent %zu descriptors for %zu sockets",
+			       n_fds, report->n_sockets);
+	else
+		r = join_new(i, report, fds, &next, &changed, &err);
+	if (r < 0 && !i->joined) {
+		instance_fail(i, err.text);
+		return;
+	}
+	if (r < 0) {
+		instance_note(i, "sockets", "instance %u: %s", i->index, err.text);
+		return;
+	}
+	changed |= retire_missing(i, &next);
+	i->sockets = next;
+	i->sockets_serial = report->serial;
+	if (!changed) {
+		if (report->type == REPORT_SOCKETS)
+			rejoin_known(i, report, fds);
+		return;
+	}
+	i->sockets_version++;
+	i->joined |= every_endpoint_has_one(i);
+	retarget_checks(i);
+}
+
+void instance_release_unused(struct instance *i)
+{
+	size_t kept = 0, before = i->unused.n;
+
+	for (size_t k = 0; k < i->unused.n; k++) {
+		if (steer_names(endpoint_of(i, &i->unused.list[k]), i->unused.list[k].slot))
+			i->unused.list[kept++] = i->unused.list[k];
+		else
+			release(i, &i->unused.list[k]);
+	}
+	i->unused.n = kept;
+	/* A newer set may be on its way; what that leaves out is not meant. */
+	if (before > 0 && kept == 0)
+		instance_order(i,
+			       &(struct order){.type = ORDER_RELEASE, .serial = i->sockets_serial});
+}
+
+void instance_release_leftovers(struct instance *i)
+{
+	if (!i->leaving && !i->stopping)
+		instance_order(i,
+			       &(struct order){.type = ORDER_RELEASE, .serial = i->sockets_serial});
+}
+
+void instance_release_all(struct instance *i)
+{
+	for (size_t k = 0; k < i->sockets.n; k++)
+		release(i, &i->sockets.list[k]);
+	for (size_t k = 0; k < i->unused.n; k++)
+		release(i, &i->unused.list[k]);
+	i->sockets.n = i->unused.n = 0;
+}
+
+const char *instance_mode(const struct instance *i)
+{
+	bool own = false, forced = false;
+
+	if (!i->joined || i->sockets.n == 0)
+		return NULL;
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		own |= i->sockets.list[k].own;
+		forced |= i->wiring->tap && tap_forced(i->wiring->tap, i->sockets.list[k].cookie);
+	}
+	return forced ? "transparent" : own ? "native" : "inherit";
+}

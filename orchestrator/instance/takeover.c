@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/instance/takeover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/processes.h"
+#include "common/vector.h"
+
+static void close_dir(DIR *dir)
+{
+	if (dir)
+		closedir(dir);
+}
+DEFINE_CLEANUP(DIR *, close_dir);
+
+static void agent_free(struct takeover_agent *agent)
+{
+	if (!agent)
+		return;
+	agentlink_free(agent->link);
+	for (size_t k = 0; k < agent->n_fds; k++)
+		close(agent->fds[k]);
+	launch_spec_done(&agent->spec);
+	free(agent);
+}
+DEFINE_CLEANUP(struct takeover_agent *, agent_free);
+
+void takeover_list_done(struct takeover_list *list)
+{
+	for (size_t k = 0; k < list->n; k++)
+		agent_free(list->agents[k]);
+	free(list->agents);
+	*list = (struct takeover_list){};
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+static int read_spec(int fd, struct launch_spec *ret, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_set(err, -errno, "its launch specification");
+	if (st.st_size <= 0 || st.st_size > PROTOCOL_SPEC_MAX)
+		return error_text(err, -EMSGSIZE, "its launch specification has %lld bytes",
+				  (long long)st.st_size);
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return error_set(err, -ENOMEM, "its launch specification");
+	if (pread(fd, text, (size_t)st.st_size, 0) != st.st_size)
+		return error_set(err, -EIO, "its launch specification");
+	return launch_spec_decode(text, (size_t)st.st_size, ret, err);
+}
+
+/* The sockets come first, the launch specification last. */
+static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fds,
+		       struct error *err)
+{
+	const struct report *hello = &agent->hello;
+	int r;
+
+	if (n_fds != hello->n_sockets + 1)
+		return error_text(err, -EBADMSG, "it sent %zu descriptors for %zu sockets", n_fds,
+				  hello->n_sockets);
+	r = read_spec(fds[n_fds - 1], &agent->spec, err);
+	if (r < 0)
+		return r;
+	if (hello->version != PROTOCOL_VERSION)
+		return error_text(err, -EPROTONOSUPPORT,
+				  "it speaks version %u of the protocol, not %d", hello->version,
+				  PROTOCOL_VERSION);
+	if (strcmp(agent->spec.service, hello->service) != 0 ||
+	    agent->spec.generation != hello->generation || agent->spec.instance != hello->instance)
+		return error_text(err, -EBADMSG, "its hello and its launch specification differ");
+	return 0;
+}
+
+static int ask(struct context *context, const char *path, struct takeover_agent **ret,
+	       struct error *err)
+{
+	cleanup(agent_free) struct takeover_agent *agent = calloc(1, sizeof(*agent));
+	int fds[PROTOCOL_FDS_MAX];
+	size_t n_fds = 0;
+	int r;
+
+	if (!agent)
+		return error_set(err, -ENOMEM, "agent");
+	snprintf(agent->socket_path, sizeof(agent->socket_path), "%s", path);
+	r = agentlink_connect(context->event, path, TAKEOVER_TIMEOUT_MS, &agent->link,
+			      &agent->hello, fds, &n_fds, err);
+	if (r < 0)
+		return r;
+	r = check_hello(agent, fds, n_fds, err);
+	for (size_t k = 0; k < n_fds; k++) {
+		if (r >= 0 && k + 1 < n_fds)
+			agent->fds[agent->n_fds++] = fds[k];
+		else
+			close(fds[k]);
+	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(agent);
+	return 0;
+}
+
+/* Is "SERVICE.GENERATION.INSTANCE.sock" the control socket of an agent of @service? */
+static bool is_agent_of(const char *file, const char *service)
+{
+	size_t n = strlen(service), length = strlen(file);
+
+	return length > n + 5 && strncmp(file, service, n) == 0 && file[n] == '.' &&
+	       strcmp(file + length - 5, ".sock") == 0;
+}
+
+int takeover_check_gone(struct context *context, const char *service, struct error *err)
+{
+	cleanup(close_dir) DIR *dir = opendir(context->paths.agents_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		struct takeover_agent *agent = NULL;
+		char path[PATHS_MAX];
+		struct error why;
+		int r;
+
+		if (!is_agent_of(entry->d_name, service))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", context->paths.agents_dir, entry->d_name);
+		r = ask(context, path, &agent, &why);
+		if (r == -ECONNREFUSED || r == -ENOENT)
+			continue;
+		r = agent ? (int)agent->hello.agent_pid : 0;
+		agent_free(agent);
+		return error_text(
+			err, -EBUSY,
+			"an instance that an earlier batond has started still serves, and "
+			"could not be taken over (agent at %s, pid %d): end it by SIGTERM to "
+			"its agent, then start the service",
+			path, r);
+	}
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct report *x = &(*(struct takeover_agent *const *)a)->hello;
+	const struct report *y = &(*(struct takeover_agent *const *)b)->hello;
+	int r = strcmp(x->service, y->service);
+
+	if (r != 0)
+		return r;
+	if (x->generation != y->generation)
+		return x->generation < y->generation ? -1 : 1;
+	return x->instance < y->instance ? -1 : x->instance > y->instance;
+}
+
+int takeover_find(struct context *context, struct takeover_list *ret, struct error *err)
+{
+	const char *folder = context->paths.agents_dir;
+	cleanup(close_dir) DIR *dir = opendir(folder);
+	struct dirent *entry;
+
+	*ret = (struct takeover_list){};
+	if (!dir)
+		return error_set(err, -errno, "%s", folder);
+	ret->agents = calloc(TAKEOVER_AGENTS_MAX, sizeof(*ret->agents));
+	if (!ret->agents)
+		return error_set(err, -ENOMEM, "agents");
+	while (ret->n < TAKEOVER_AGENTS_MAX && (entry = readdir(dir))) {
+		size_t length = strlen(entry->d_name);
+		struct error why;
+		char path[PATHS_MAX];
+		int r;
+
+		if (length < 5 || strcmp(entry->d_name + length - 5, ".sock") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		r = ask(context, path, &ret->agents[ret->n], &why);
+		if (r == -ECONNREFUSED)
+			unlink(path);
+		else if (r < 0)
+			log_warning("the agent at %s cannot be taken over and is left alone: %s",
+				    path, why.text);
+		else
+			ret->n++;
+	}
+	qsort(ret->agents, ret->n, sizeof(*ret->agents), compare);
+	return 0;
+}
+
+/* ---- what it runs --------------------------------------------------------------------------- */
+
+struct release *takeover_release(const struct takeover_agent *agent)
+{
+	cleanup(release_free) struct release *release = calloc(1, sizeof(*release));
+	struct stat st;
+
+	if (!release || vector_copy(agent->spec.argv, &release->command) < 0 ||
+	    vector_copy(agent->spec.environment, &release->environment) < 0)
+		return NULL;
+	release->executable = strdup(agent->spec.executable);
+	release->directory = strdup(agent->spec.directory);
+	if (!release->executable || !release->directory)
+		return NULL;
+	/* Of the file that runs, also where another one has its name by now. */
+	if (agent->hello.pid > 0) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/proc/%d/exe", (int)agent->hello.pid);
+		if (stat(path, &st) == 0) {
+			release->inode = st.st_ino;
+			release->mtime_ms = (uint64_t)st.st_mtim.tv_sec * 1000 +
+					    (uint64_t)st.st_mtim.tv_nsec / 1000000;
+			release->size = (uint64_t)st.st_size;
+		}
+		release_identify(path, release);
+	}
+	return TAKE_PTR(release);
+}
+
+/* "SERVICE.GENERATION.INDEX" of this service; its agent is not among @found. */
+static bool is_orphan(const char *leaf, const char *service, const struct takeover_list *found)
+{
+	size_t n = strlen(service);
+	unsigned generation, index;
+	int length = 0;
+
+	if (strncmp(leaf, service, n) != 0 || leaf[n] != '.' ||
+	    sscanf(leaf + n, ".%u.%u%n", &generation, &index, &length) != 2 ||
+	    leaf[n + (size_t)length])
+		return false;
+	for (size_t k = 0; k < found->n; k++) {
+		const struct report *hello = &found->agents[k]->hello;
+
+		if (strcmp(hello->service, service) == 0 && hello->generation == generation &&
+		    hello->instance == index)
+			return false;
+	}
+	return true;
+}
+
+/* An agent that does not answer is alive all the same: takeover_find() removes the sockets of the
+ * others. */
+static bool has_socket(const struct context *context, const char *leaf)
+{
+	char path[PATHS_MAX + 256];
+
+	snprintf(path, sizeof(path), "%s/%s.sock", context->paths.agents_dir, leaf);
+	return access(path, F_OK) == 0;
+}
+
+static unsigned signal_all(const char *cgroup, int signal)
+{
+	struct processes *processes = NULL;
+	cleanup_free pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (processes_new(cgroup, 0, &processes) < 0)
+		return 0;
+	if (processes_list(processes, &pids, &n) < 0)
+		n = 0;
+	processes_free(processes);
+	for (size_t k = 0; k < n; k++)
+		kill(pids[k], signal);
+	return (unsigned)n;
+}
+
+unsigned takeover_drain_orphans(struct context *context, const struct service_config *service,
+				const struct takeover_list *found)
+{
+	const struct dirent *entry;
+	unsigned n = 0;
+	DIR *dir;
+
+	dir = context->cgroup_base[0] ? opendir(context->cgroup_base) : NULL;
+	while (dir && (entry = readdir(dir))) {
+		char path[CGROUP_PATH_MAX + sizeof(entry->d_name) + 1];
+
+		if (!is_orphan(entry->d_name, service->name, found) ||
+		    has_socket(context, entry->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
+		if (cgroup_populated(path) != 1 || signal_all(path, service->drain.signal) == 0)
+			continue;
+		log_warning("%s: %s has lost its agent; it is told to drain", service->name,
+			    entry->d_name);
+		n++;
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+bool takeover_fits(const struct takeover_agent *agent, const struct service_config *config)
+{
+	uid_t uid = agent->spec.set_ids ? agent->spec.uid : geteuid();
+
+	if (agent->spec.n_listen != config->n_listen || uid != config->uid)
+		return false;
+	for (size_t k = 0; k < config->n_listen; k++)
+		if (!address_equal(&agent->spec.listen[k], &config->listen[k]))
+			return false;
+	return true;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/release/release.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "orchestrator/config/lookup.h"
+#include "orchestrator/host/environment.h"
+#include "common/vector.h"
+
+static uint64_t mtime_ms(const struct stat *st)
+{
+	return (uint64_t)st->st_mtim.tv_sec * 1000 + (uint64_t)st->st_mtim.tv_nsec / 1000000;
+}
+
+/* ---- the files that the command names ------------------------------------------------------- */
+
+static bool is_known(const struct release *release, const char *path)
+{
+	for (size_t i = 0; i < release->n_files; i++)
+		if (strcmp(release->files[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Add what @name names, where that is a regular file. Anything else is no mistake: most arguments
+ * name nothing. 1 where it is one, 0, or -ENOMEM.
+ */
+static int add_file(struct release *release, const char *name)
+{
+	struct release_file *file = &release->files[release->n_files];
+	cleanup_free char *real = NULL;
+	char path[PATH_MAX];
+	struct stat st;
+	int n;
+
+	n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
+			   : snprintf(path, sizeof(path), "%s/%s", release->directory, name);
+	if (!name[0] || n >= (int)sizeof(path))
+		return 0;
+	errno = 0;
+	real = realpath(path, NULL);
+	if (!real)
+		return errno == ENOMEM ? -ENOMEM : 0;
+	if (stat(real, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (is_known(release, real) || release->n_files == RELEASE_FILES_MAX)
+		return 1;
+	*file = (struct release_file){
+		.path = TAKE_PTR(real),
+		.inode = st.st_ino,
+		.mtime_ms = mtime_ms(&st),
+		.size = (uint64_t)st.st_size,
+	};
+	release->n_files++;
+	return 1;
+}
+
+static int find_files(struct release *release)
+{
+	for (char **argument = release->command + 1; *argument; argument++) {
+		const char *value = (*argument)[0] == '-' ? strchr(*argument, '=') : NULL;
+		int r = add_file(release, *argument);
+
+		if (r == 0 && value)
+			r = add_file(release, value + 1);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static int describe_executable(struct release *release, struct error *err)
+{
+	struct stat st;
+
+	if (stat(release->executable, &st) < 0)
+		return error_set(err, -errno, "%s", release->executable);
+	release->inode = st.st_ino;
+	release->mtime_ms = mtime_ms(&st);
+	release->size = (uint64_t)st.st_size;
+	release_identify(release->executable, release);
+	return 0;
+}
+
+static int add_environment(char ***environment, char *const *more, struct error *err)
+{
+	for (; more && *more; more++) {
+		const char *equals = strchr(*more, '=');
+		cleanup_free char *name = NULL;
+		int r;
+
+		if (!equals)
+			return error_text(err, -EINVAL, "\"%s\": expected NAME=value", *more);
+		name = strndup(*more, (size_t)(equals - *more));
+		if (!name)
+			return error_set(err, -ENOMEM, "%s", *more);
+		r = environment_check_name(name, err);
+		if (r < 0)
+			return r;
+		r = environment_set(environment, name, equals + 1);
+		if (r < 0)
+			return error_set(err, r, "%s", name);
+	}
+	environment_sort(*environment);
+	return 0;
+}
+
+int release_resolve(const struct service_config *service, char *const *command,
+		    char *const *environment, struct release **ret, struct error *err)
+{
+	cleanup(release_free) struct release *release = calloc(1, sizeof(*release));
+	int r;
+
+	if (!release)
+		return error_set(err, -ENOMEM, "release");
+	if (!command)
+		command = service->command;
+	if (!command || !command[0])
+		return error_text(err, -EINVAL, "command: empty");
+	r = vector_copy(command, &release->command);
+	if (r < 0)
+		return error_set(err, r, "command");
+	r = lookup_directory(service, &release->directory, err);
+	if (r < 0)
+		return error_prefix(err, r, "directory");
+	r = lookup_environment(service, &release->environment, err);
+	if (r == 0)
+		r = add_environment(&release->environment, environment, err);
+	if (r < 0)
+		return error_prefix(err, r, "environment");
+	r = lookup_executable(command[0], release->directory, release->environment,
+			      &release->executable, err);
+	if (r < 0)
+		return error_prefix(err, r, "command");
+	r = describe_executable(release, err);
+	if (r < 0)
+		return r;
+	r = find_files(release);
+	if (r < 0)
+		return error_set(err, r, "command");
+	*ret = TAKE_PTR(release);
+	return 0;
+}
+
+/* ---- comparing ------------------------------------------------------------------------------ */
+
+bool release_equal(const struct release *a, const struct release *b)
+{
+	return vector_equal(a->command, b->command) && strcmp(a->directory, b->directory) == 0 &&
+	       vector_equal(a->environment, b->environment) &&
+	       strcmp(a->executable, b->executable) == 0;
+}
+
+/*
+ * Not by the build id: what is put into a program after it was linked (objcopy, patchelf, bundlers)
+ * does not change that.
+ */
+static bool same_contents(const struct release *a, const struct release *b)
+{
+	if (a->hash[0] && b->hash[0])
+		return strcmp(a->hash, b->hash) == 0;
+	return a->inode == b->inode && a->size == b->size && a->mtime_ms == b->mtime_ms;
+}
+
+static bool same_files(const struct release *a, const struct release *b)
+{
+	/* A full list may have left some out, and nobody knows how those are. */
+	if (a->n_files != b->n_files || a->n_files == RELEASE_FILES_MAX)
+		return false;
+	for (size_t i = 0; i < a->n_files; i++) {
+		const struct release_file *x = &a->files[i], *y = &b->files[i];
+
+		if (strcmp(x->path, y->path) != 0 || x->inode != y->inode || x->size != y->size ||
+		    x->mtime_ms != y->mtime_ms)
+			return false;
+	}
+	return true;
+}
+
+bool release_identical(const struct release *a, const struct release *b)
+{
+	/* By path as well: a script that starts what is beside it ($0) is the same everywhere. */
+	return release_equal(a, b) && same_contents(a, b) && same_files(a, b);
+}
+
+/* ---- copies --------------------------------------------------------------------------------- */
+
+struct release *release_copy(const struct release *release)
+{
+	cleanup(release_free) struct release *copy = calloc(1, sizeof(*copy));
+
+	if (!copy || vector_copy(release->command, &copy->command) < 0 ||
+	    vector_copy(release->environment, &copy->environment) < 0)
+		return NULL;
+	copy->inode = release->inode;
+	copy->mtime_ms = release->mtime_ms;
+	copy->size = release->size;
+	memcpy(copy->digest, release->digest, sizeof(copy->digest));
+	memcpy(copy->hash, release->hash, sizeof(copy->hash));
+	for (; copy->n_files < release->n_files; copy->n_files++) {
+		struct release_file *file = &copy->files[copy->n_files];
+
+		*file = release->files[copy->n_files];
+		file->path = strdup(file->path);
+		if (!file->path)
+			return NULL;
+	}
+	copy->executable = strdup(release->executable);
+	copy->directory = strdup(release->directory);
+	return copy->executable && copy->directory ? TAKE_PTR(copy) : NULL;
+}
+
+void release_free(struct release *release)
+{
+	if (!release)
+		return;
+	vector_free(release->command);
+	free(release->executable);
+	free(release->directory);
+	vector_free(release->environment);
+	for (size_t i = 0; i < release->n_files; i++)
+		free(release->files[i].path);
+	free(release);
+}

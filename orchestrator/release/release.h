@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * release: what a generation runs, resolved anew for each generation.
+ *
+ * Symlinks, PATH, the working directory and the environment file are looked up at the moment of
+ * the call, so that a moved "current" link or an edited file counts from the next rollout on. What
+ * was found is kept with the generation, for status.
+ *
+ * The environment is built from, later entries winning: PATH, HOME, USER, LOGNAME and SHELL of
+ * the service's user (or the daemon's whole environment, less what is addressed to the daemon
+ * itself, where environment_inherit is set); the environment file; "environment".
+ * LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES and NOTIFY_SOCKET are left to the agent. What may be in an
+ * environment file is said in environment.h.
+ *
+ * The parts of release_resolve() can be called one by one, so that reading the configuration makes
+ * the very same checks and can say which key a mistake belongs to.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "orchestrator/config/config.h"
+
+#define RELEASE_DIGEST_MAX 80 /* "sha256:" and 64 digits */
+#define RELEASE_FILES_MAX  16
+
+/* A regular file that an argument of the command names: what an interpreter runs, a configuration.
+ */
+struct release_file {
+	char *path; /* real */
+	uint64_t inode, mtime_ms, size;
+};
+
+struct release {
+	char **command;   /* NULL-terminated, as configured */
+	char *executable; /* real path of command[0] */
+	uint64_t inode;
+	uint64_t mtime_ms; /* since 1970 */
+	uint64_t size;
+	char digest[RELEASE_DIGEST_MAX]; /* of the executable, for people; see release_identify() */
+	char hash[RELEASE_DIGEST_MAX];   /* of its contents */
+	struct release_file files[RELEASE_FILES_MAX];
+	size_t n_files;
+	char *directory;    /* real path */
+	char **environment; /* NULL-terminated, sorted, each name once */
+};
+
+/*
+ * @command replaces the configured one where not NULL ("baton upgrade SERVICE -- COMMAND..."),
+ * @environment is added to the configured one, and wins (NULL: nothing is).
+ * -ENOENT, -EACCES, -EINVAL with a reason that names the path or the line.
+ */
+int release_resolve(const struct service_config *service, char *const *command,
+		    char *const *environment, struct release **ret, struct error *err);
+
+/*
+ * What the file at @path is, whatever it is called. @release gets
+ *   digest  "build-id:..." (the GNU build id of an ELF file that has nothing behind it), else the
+ *           hash;
+ *   hash    "sha256:..." of all that is in it.
+ * Both are "" where the file cannot be read; above RELEASE_HASH_MAX the hash is. For what already
+ * runs give it /proc/PID/exe. Blocks while it reads; what was hashed lately and has not changed
+ * since (by device, inode, size and times) is not read again.
+ */
+#define RELEASE_HASH_MAX (64 * 1024 * 1024)
+void release_identify(const char *path, struct release *release);
+
+/*
+ * Would starting @b instead of @a make no difference: release_equal(), and the same contents of the
+ * executable (by hash; where one of them has none, by inode, size and time) and the same files?
+ * Equal build ids say nothing: a build id is that of what was linked, not of what was put into the
+ * file afterwards.
+ */
+bool release_identical(const struct release *a, const struct release *b);
+
+/* Do they run the same: command, executable (by path), directory, environment? */
+bool release_equal(const struct release *a, const struct release *b);
+
+/* A deep copy; NULL without memory. */
+struct release *release_copy(const struct release *release);
+
+void release_free(struct release *release);
+DEFINE_CLEANUP(struct release *, release_free);

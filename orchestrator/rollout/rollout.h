@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rollout: the replacement of some instances by others, as a pure state machine.
+ *
+ * The shell (run.c) turns what happens into events, calls rollout_step() and carries out the
+ * actions in order. The machine makes no system call, reads no clock, allocates nothing and logs
+ * nothing; the time is an argument. It counts instances and does not know them: which ones an
+ * action is about is the shell's to choose.
+ *
+ * There are two sides. The rollout goes from the old side to the new one; when it is undone it
+ * turns round and goes back, from the new side to the old one. In either direction it goes in
+ * cycles:
+ *
+ *	PREPARING  the operator's before_start command runs (once, before the first cycle)
+ *	STARTING   a batch of the side that comes is launched; its sockets join the group
+ *	VERIFYING  its checks run through pins; no table names it
+ *	GATING     the operator's gates are asked
+ *	SHIFTING   a table is published: with the batch, without those that go (the victims)
+ *	HOLDING    canary: the step's share of the new connections goes to the new side for a while,
+ *		   or until somebody promotes it
+ *	WAITING    a gate could not tell; somebody must promote or abort
+ *	SETTLING   the victims, out of the table, accept what is theirs already
+ *	BAKING     they stay in the group, idle, ready to be named again
+ *	LEAVING    their listening sockets go out of the group (not where they stay: see old_stays)
+ *	DRAINING   they finish their connections
+ *	STOPPING   they end; then the next cycle, or
+ *	ENDED
+ *
+ * blue-green has one cycle: all new ones in one batch, all old ones victims. canary is the same,
+ * but shifts several times before there are victims. rolling has many: batches as large as
+ * max_surge and max_unavailable allow, counted over both sides, and never fewer than one instance
+ * in service.
+ *
+ * Undone before anything was shifted or has left, the new ones are simply stopped (nobody but
+ * probes has ever reached them) and the outcome is FAILED. Otherwise the machine turns round: the
+ * outcome is ROLLED_BACK (FAILED where nothing was shifted, but old ones had left to make room),
+ * those old ones that have not left are named again at once, those that have are started again in
+ * batches, and the new ones settle, leave and drain like any other. Old ones that cannot be started
+ * again are done without (DISCARD); to heal that is the service's business, as for any instance.
+ *
+ * The point of no return is the last LEAVING of the old side (COMMIT). New ones that are still to
+ * be started then, and cannot be, are done without as well.
+ *
+ * One machine serves all orders: replace (both sides), first start and scaling up (no old side),
+ * stop and scaling down (no new side), and retire (no new side either, and the table names somebody
+ * else already: a generation that an earlier daemon was about to remove when it died).
+ *
+ * Invariants (asserted by tests over random event sequences, by the simulator in tests/sim and by
+ * the model in tests/model):
+ *	- nobody of the old side leaves before a table without it has been published;
+ *	- never are more instances alive than the larger side has, and max_surge (rolling);
+ *	- never are fewer in service than the smaller side has, less max_unavailable, and never none
+ *	  (but for a stop), unless they end by themselves;
+ *	- the side that serves in the end is never told to leave or stop as a whole;
+ *	- a deadline that is missed before COMMIT on the way in (PREPARING to WAITING, but for a
+ *	  step's own hold) never means "go on";
+ *	- every rollout reaches ENDED in bounded time, whatever events do or do not come.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchestrator/config/policy.h"
+
+enum rollout_side {
+	ROLLOUT_OLD,
+	ROLLOUT_NEW,
+	_ROLLOUT_SIDE_COUNT,
+};
+
+enum rollout_state {
+	ROLLOUT_IDLE,
+	ROLLOUT_PREPARING,
+	ROLLOUT_STARTING,
+	ROLLOUT_VERIFYING,
+	ROLLOUT_GATING,
+	ROLLOUT_SHIFTING,
+	ROLLOUT_DWELLING,
+	ROLLOUT_WAITING,
+	ROLLOUT_SETTLING,
+	ROLLOUT_BAKING,
+	ROLLOUT_LEAVING,
+	ROLLOUT_DRAINING,
+	ROLLOUT_STOPPING,
+	ROLLOUT_ENDED,
+	_ROLLOUT_STATE_COUNT,
+};
+
+enum rollout_event {
+	ROLLOUT_BEGIN,          /* once, first */
+	ROLLOUT_PREPARED,       /* before_start has succeeded */
+	ROLLOUT_PREPARE_FAILED, /* ... or not */
+	ROLLOUT_LISTENING,      /* every instance of the batch runs, its sockets are in slots */
+	ROLLOUT_HEALTHY,        /* every instance of the batch has passed its checks */
+	ROLLOUT_NEW_FAILED,     /* one of the new side, that is not a victim, does not run or turned
+				   unhealthy; past COMMIT only: one of the batch */
+	ROLLOUT_RESTORE_FAILED, /* one of the batch does not run: while it is of the old side */
+	ROLLOUT_OLD_GONE,       /* nobody of the old side can accept any more */
+	ROLLOUT_GATE_PASSED,
+	ROLLOUT_GATE_FAILED,
+	ROLLOUT_GATE_UNSURE,  /* inconclusive: too little traffic, or it said so */
+	ROLLOUT_SHIFTED,      /* the table is published */
+	ROLLOUT_SHIFT_FAILED, /* ... or is not, and the one before stands */
+	ROLLOUT_PROMOTE,      /* somebody wants to go on: ends HOLDING, WAITING, BAKING */
+	ROLLOUT_SETTLED,      /* the victims' queues are empty */
+	ROLLOUT_LEFT,         /* the victims are out of the group */
+	ROLLOUT_DRAINED,      /* the victims have no connections (or have exited) */
+	ROLLOUT_STOPPED,      /* no process of the victims is left */
+	ROLLOUT_ABORT,        /* somebody wants the old side back */
+	ROLLOUT_QUIT,  /* the same, but what has left is not to be started again: all is to end */
+	ROLLOUT_TIMER, /* the deadline of the last DO_TIMER has passed */
+	_ROLLOUT_EVENT_COUNT,
+};
+
+enum rollout_action_type {
+	ROLLOUT_DO_PREPARE, /* run before_start; answer PREPARED or PREPARE_FAILED */
+	ROLLOUT_DO_START,   /* launch a batch of .n instances of the side .to */
+	ROLLOUT_DO_VERIFY,  /* run the batch's checks */
+	ROLLOUT_DO_GATE,    /* ask the gates at .point; answer GATE_... */
+	/*
+	 * Name the batch and all of side .to that are in service, and those of the other side, but
+	 * for .n of them: the victims, which back up the named ones. Where .weight is not 0, side
+	 * .to gets that share of the new connections, in percent, the other side the rest; else
+	 * each instance gets the same. Answer SHIFTED or SHIFT_FAILED. The victims of an earlier
+	 * PUBLISH that have not left are none any more.
+	 */
+	ROLLOUT_DO_PUBLISH,
+	ROLLOUT_DO_SHIFTED, /* the new side has all new connections: after_shift */
+	ROLLOUT_DO_DISCARD, /* end the batch at once: it never served */
+	ROLLOUT_DO_SETTLE,  /* watch the victims' queues */
+	ROLLOUT_DO_COMMIT,  /* the new side is the current one from now on */
+	ROLLOUT_DO_UNNAME,  /* no table names a victim any more, not even as a backup */
+	ROLLOUT_DO_LEAVE,   /* the victims leave the group */
+	ROLLOUT_DO_DRAIN,   /* watch the victims' connections */
+	ROLLOUT_DO_STOP,    /* the victims stop; killed at their deadline */
+	ROLLOUT_DO_KILL,    /* they did not stop in time: kill them without their agents */
+	ROLLOUT_DO_TIMER,   /* call with ROLLOUT_TIMER at .at_ms; replaces the last */
+	ROLLOUT_DO_NO_TIMER,
+	ROLLOUT_DO_END, /* all is done; see outcome, cause, cut */
+};
+
+struct rollout_action {
+	enum rollout_action_type type;
+	enum rollout_side to; /* START, PUBLISH */
+	enum rollout_gate point;
+	uint32_t n;
+	uint32_t weight;
+	uint64_t at_ms;
+};
+
+#define ROLLOUT_ACTIONS_MAX 8
+
+struct rollout_actions {
+	struct rollout_action list[ROLLOUT_ACTIONS_MAX];
+	size_t n;
+};
+
+enum rollout_outcome {
+	ROLLOUT_DONE,        /* what was asked for */
+	ROLLOUT_FAILED,      /* undone before the shift */
+	ROLLOUT_ROLLED_BACK, /* undone after the shift */
+};
+
+enum rollout_cause {
+	ROLLOUT_NO_CAUSE,
+	ROLLOUT_PREPARE_REFUSED,
+	ROLLOUT_START_TIMEOUT, /* not listening and healthy within start_timeout_ms */
+	ROLLOUT_INSTANCE_FAILED,
+	ROLLOUT_GATE_REFUSED,
+	ROLLOUT_NOT_PROMOTED, /* within promote_timeout_ms */
+	ROLLOUT_PUBLISH_FAILED,
+	ROLLOUT_ABORTED,
+};
+
+struct rollout_policy {
+	enum rollout_strategy strategy;
+	/*
+	 * rolling: how many more, and how many less, than there should be may be alive and in
+	 * service. Both 0, or no surge for a single instance, counts as a surge of 1.
+	 */
+	uint32_t max_surge, max_unavailable;
+	struct rollout_weight steps[ROLLOUT_STEPS_MAX]; /* canary; weights grow, the last is 100 */
+	size_t n_steps;
+	unsigned gates;    /* the points at which there is something to ask */
+	bool before_start; /* there is a command to run */
+
+	uint64_t prepare_timeout_ms;
+	uint64_t start_timeout_ms; /* STARTING and VERIFYING together */
+	uint64_t gate_timeout_ms;  /* of all gates of one point */
+	uint64_t promote_timeout_ms;
+	uint64_t settle_timeout_ms;
+	uint64_t bake_ms;
+	uint64_t leave_timeout_ms;                           /* includes what the agent may take */
+	uint64_t old_drain_timeout_ms, new_drain_timeout_ms; /* of whichever are the victims */
+	uint64_t stop_timeout_ms;                            /* includes the agent's kill timeout */
+	/*
+	 * The old (new) ones, where they are the victims, cannot drain by themselves: they are not
+	 * told to leave, only steered away from, and go on listening until their connections have
+	 * ended.
+	 */
+	bool old_stays, new_stays;
+	/*
+	 * New ones get connections as soon as they listen, table or not (tiers without one): where
+	 * they are undone before a shift, they leave and drain all the same.
+	 */
+	bool joins_at_once;
+};
+
+/* Plain data; initialise with rollout_init(). Read freely, change nothing. */
+struct rollout {
+	struct rollout_policy policy;
+	bool has_old, has_new;
+	bool retire; /* the table does not name the old one, and is not to be touched */
+	enum rollout_state state;
+	enum rollout_outcome outcome;
+	enum rollout_cause cause;
+
+	enum rollout_side to;                 /* OLD once it has turned round */
+	uint32_t wanted[_ROLLOUT_SIDE_COUNT]; /* that a side has when it serves alone */
+	uint32_t alive[_ROLLOUT_SIDE_COUNT];  /* started and not stopped: batch, victims included */
+	uint32_t batch;                       /* of alive[to]: not in service yet */
+	uint32_t victims;                     /* of alive[other side]: on their way out */
+	uint32_t stale;  /* of alive[NEW], turned round: never were in service */
+	size_t step;     /* canary: of policy.steps */
+	uint32_t weight; /* as published last; 0: each instance the same */
+	enum rollout_gate point;
+	enum rollout_cause turn; /* turn round for this as soon as the victims have stopped */
+	bool quit;
+
+	bool shifted; /* a table that names the new side has been published */
+	bool full;    /* ... and no old one, but as a backup */
+	bool committed;
+	bool old_gone;
+	bool cut; /* the drain deadline passed before the last connection ended */
+};
+
+/* @n_old instances are alive, @n_new are wanted; one of them may be 0. */
+void rollout_init(struct rollout *rollout, const struct rollout_policy *policy, uint32_t n_old,
+		  uint32_t n_new);
+
+void rollout_init_retire(struct rollout *rollout, const struct rollout_policy *policy,
+			 uint32_t n_old);
+
+void rollout_step(struct rollout *rollout, enum rollout_event event, uint64_t now_ms,
+		  struct rollout_actions *ret);
+
+/* The side that goes. */
+enum rollout_side rollout_from(const struct rollout *rollout);
+
+/* Is it the new one, because the rollout is being undone? */
+bool rollout_victim_is_new(const struct rollout *rollout);
+
+/* From here on the old side cannot be brought back (or there was nothing to bring back). */
+bool rollout_is_committed(const struct rollout *rollout);
+
+/* Would it be undone if something of the new side failed now? */
+bool rollout_can_undo(const struct rollout *rollout);
+
+/*
+ * Nothing about which instances serve can change any more: committed, or undone, and only the end
+ * of the last victims is left. Another rollout may begin.
+ */
+bool rollout_is_decided(const struct rollout *rollout);
+
+const char *rollout_state_name(enum rollout_state state); /* "verify", as in events and status */
+const char *rollout_event_name(enum rollout_event event);
+const char *rollout_outcome_name(enum rollout_outcome outcome); /* "done", "rolled-back" */
+const char *rollout_strategy_name(enum rollout_strategy strategy);
+const char *rollout_gate_name(enum rollout_gate point); /* "shift", "step", "leave" */

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/clock.h"
+#include "orchestrator/rollout/run_internal.h"
+#include "orchestrator/service/service.h"
+
+/* Handshakes that had begun at the shift get this long to reach their queue before it is read. */
+#define SETTLE_QUIET_MS 20
+
+static bool is_settled(struct run *run)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	uint32_t queued;
+
+	if (instances_queued(&run->victims, &queued) < 0 || queued > 0) {
+		run->queue_empty_since_ms = 0;
+		return false;
+	}
+	if (run->queue_empty_since_ms == 0)
+		run->queue_empty_since_ms = now_ms;
+	return now_ms - run->queue_empty_since_ms >= SETTLE_QUIET_MS;
+}
+
+uint64_t run_idle_timeout_ms(const struct run *run)
+{
+	return run->victims.n > 0 ? run->victims.list[0]->config->drain.idle_timeout_ms : 0;
+}
+
+/*
+ * Looking at each connection walks the kernel's table of all of them, which takes long where there
+ * are many. So that it never takes more than a tenth of the daemon's time, the next look waits
+ * accordingly. It sees what the counters cannot: which connections are idle, and which the server
+ * has closed while only the kernel still waits for the client.
+ */
+static bool none_is_busy(struct run *run)
+{
+	uint64_t began_ms = clock_monotonic_ms(), ended_ms;
+	uint64_t busy = 0;
+	int r;
+
+	if (began_ms < run->drain_look_ms)
+		return false;
+	r = instances_busy(&run->victims, run_idle_timeout_ms(run), &busy);
+	ended_ms = clock_monotonic_ms();
+	run->drain_look_ms = ended_ms + 9 * (ended_ms - began_ms);
+	/* Not being able to ask is no answer: the deadline is there for that. */
+	return r == 0 && busy == 0;
+}
+
+static bool is_drained(struct run *run)
+{
+	struct tap_count count;
+	uint32_t queued;
+
+	if (instances_have_exited(&run->victims))
+		return true;
+	if (instances_count(&run->victims, &count) == 0)
+		return count.live == 0 || none_is_busy(run);
+	/* Without counters what nobody has accepted yet is nobody's. */
+	if (!instances_are_dead(&run->victims) &&
+	    (instances_queued(&run->victims, &queued) < 0 || queued > 0))
+		return false;
+	return none_is_busy(run);
+}
+
+/* Something of the new side does not work; past COMMIT only what is still to be started counts. */
+static bool new_failed(const struct run *run)
+{
+	const struct rollout *m = &run->machine;
+
+	if (rollout_victim_is_new(m) || !m->has_new)
+		return false;
+	return instances_failed(m->committed ? &run->batch : &run->side[ROLLOUT_NEW]) != NULL;
+}
+
+static int look_starting(const struct run *run)
+{
+	const struct rollout *m = &run->machine;
+	/* There was no memory for all of it, or no room. */
+	bool short_of = run->batch.n < m->batch;
+
+	if (new_failed(run) || (short_of && !rollout_victim_is_new(m)))
+		return ROLLOUT_NEW_FAILED;
+	if (rollout_victim_is_new(m) && (short_of || instances_failed(&run->batch)))
+		return ROLLOUT_RESTORE_FAILED;
+	if (m->state == ROLLOUT_STARTING)
+		return instances_are_listening(&run->batch) ? ROLLOUT_LISTENING : -1;
+	return instances_are_healthy(&run->batch) ? ROLLOUT_HEALTHY : -1;
+}
+
+static int look_shifted(struct run *run)
+{
+	const struct rollout *m = &run->machine;
+
+	if (m->has_old && !rollout_victim_is_new(m) && !m->old_gone &&
+	    instances_are_dead(&run->side[ROLLOUT_OLD]))
+		return ROLLOUT_OLD_GONE;
+	if (m->has_old && new_failed(run))
+		return ROLLOUT_NEW_FAILED;
+	return m->state == ROLLOUT_SETTLING && is_settled(run) ? ROLLOUT_SETTLED : -1;
+}
+
+static int look_gating(struct run *run)
+{
+	const struct rollout *m = &run->machine;
+
+	/* At "shift" only a rolling one has been seen: it starts old ones again if it must. */
+	if (m->has_old && m->shifted && !m->old_gone && m->point != ROLLOUT_GATE_SHIFT &&
+	    instances_are_dead(&run->side[ROLLOUT_OLD]))
+		return ROLLOUT_OLD_GONE;
+	if (new_failed(run))
+		return ROLLOUT_NEW_FAILED;
+	return m->state == ROLLOUT_GATING ? run->answer : -1;
+}
+
+static int look_leaving(struct run *run)
+{
+	const struct rollout *m = &run->machine;
+
+	/* Told once: it is only noted. */
+	if (!m->committed && m->turn == ROLLOUT_NO_CAUSE && new_failed(run))
+		return ROLLOUT_NEW_FAILED;
+	if (m->state == ROLLOUT_LEAVING)
+		return instances_have_left(&run->victims) ? ROLLOUT_LEFT : -1;
+	if (m->state == ROLLOUT_DRAINING)
+		return is_drained(run) ? ROLLOUT_DRAINED : -1;
+	return instances_have_stopped(&run->victims) ? ROLLOUT_STOPPED : -1;
+}
+
+int run_look(struct run *run)
+{
+	switch (run->machine.state) {
+	case ROLLOUT_IDLE:
+		return ROLLOUT_BEGIN;
+	case ROLLOUT_PREPARING:
+		return run->answer;
+	case ROLLOUT_STARTING:
+	case ROLLOUT_VERIFYING:
+		return look_starting(run);
+	case ROLLOUT_GATING:
+	case ROLLOUT_WAITING:
+		return look_gating(run);
+	case ROLLOUT_DWELLING:
+	case ROLLOUT_SETTLING:
+	case ROLLOUT_BAKING:
+		return look_shifted(run);
+	case ROLLOUT_LEAVING:
+	case ROLLOUT_DRAINING:
+	case ROLLOUT_STOPPING:
+		return look_leaving(run);
+	default:
+		return -1;
+	}
+}

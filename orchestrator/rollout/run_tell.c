@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a rollout says about itself: each step, why it is undone, how it has ended.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/duration.h"
+#include "orchestrator/rollout/run_internal.h"
+#include "orchestrator/service/service.h"
+
+static json_t *number_or_null(uint32_t number)
+{
+	return number ? json_integer(number) : json_null();
+}
+
+json_t *run_json(const struct run *run)
+{
+	return json_pack("{s:I, s:s, s:o, s:o, s:I}", "rollout", (json_int_t)run->id, "order",
+			 run->order, "generation", number_or_null(run->new_number), "replaces",
+			 number_or_null(run->old_number), "elapsed_ms",
+			 (json_int_t)(clock_monotonic_ms() - run->began_ms));
+}
+
+static const char *waits_for(const struct run *run)
+{
+	const struct rollout *m = &run->machine;
+
+	if (m->state == ROLLOUT_WAITING)
+		return "gate";
+	if (m->state == ROLLOUT_DWELLING)
+		return m->policy.steps[m->step].manual ? "promote" : "hold";
+	return NULL;
+}
+
+json_t *run_status_json(const struct run *run)
+{
+	const struct rollout *m = &run->machine;
+	uint64_t now_ms = clock_monotonic_ms();
+	const char *waiting = waits_for(run);
+	json_t *json = run_json(run);
+
+	json_object_update_new(
+		json, json_pack("{s:s, s:s, s:o, s:s?, s:o, s:{s:I, s:I}, s:b}", "step",
+				rollout_state_name(m->state), "strategy",
+				rollout_strategy_name(m->policy.strategy), "weight",
+				number_or_null(m->weight), "waiting", waiting, "waiting_ms",
+				waiting && run->deadline_ms > now_ms
+					? json_integer((json_int_t)(run->deadline_ms - now_ms))
+					: json_null(),
+				"instances", "old", (json_int_t)run->side[ROLLOUT_OLD].n, "new",
+				(json_int_t)run->side[ROLLOUT_NEW].n, "undone",
+				rollout_victim_is_new(m)));
+	if (run->reason[0])
+		json_object_set_new(json, "reason", json_string(run->reason));
+	return json;
+}
+
+void run_set_reason(struct run *run, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(run->reason, sizeof(run->reason), format, ap);
+	va_end(ap);
+}
+
+/* ---- one step ------------------------------------------------------------------------------- */
+
+/* "generation 4", or in a rolling rollout "2 of 4 of generation 4" */
+static const char *describe_set(const struct run *run, const struct instances *set,
+				enum rollout_side side, char *ret, size_t size)
+{
+	uint32_t number = side == ROLLOUT_NEW ? run->new_number : run->old_number;
+	uint32_t all = run->machine.wanted[side];
+
+	if (!run->partial && set->n >= all)
+		snprintf(ret, size, "generation %u", number);
+	else if (set->n == 1)
+		snprintf(ret, size, "instance %u of generation %u", set->list[0]->index, number);
+	else
+		snprintf(ret, size, "%zu instances of generation %u", set->n, number);
+	return ret;
+}
+
+/* After what describe_set() says. */
+static const char *is_or_are(const struct run *run, const struct instances *set,
+			     enum rollout_side side)
+{
+	return (run->partial || set->n < run->machine.wanted[side]) && set->n > 1 ? "are" : "is";
+}
+
+static const char *describe_victims(const struct run *run, char *ret, size_t size)
+{
+	return describe_set(run, &run->victims, rollout_from(&run->machine), ret, size);
+}
+
+static void describe_prepare(const struct run *run, char *ret, size_t size)
+{
+	snprintf(ret, size, "before_start %s", run->answer_text);
+}
+
+static void describe_start(const struct run *run, char *ret, size_t size)
+{
+	char who[64];
+	size_t n =
+		(size_t)snprintf(ret, size, "%s, pid",
+				 describe_set(run, &run->batch, run->machine.to, who, sizeof(who)));
+
+	for (size_t k = 0; n < size && k < run->batch.n; k++)
+		n += (size_t)snprintf(ret + n, size - n, "%s %d", k ? "," : "",
+				      (int)run->batch.list[k]->pid);
+}
+
+static void describe_verify(const struct run *run, char *ret, size_t size)
+{
+	const struct instance *i = run->batch.n > 0 ? run->batch.list[0] : NULL;
+
+	if (!i || i->config->health.kind == HEALTH_KIND_NOTIFY)
+		snprintf(ret, size, "READY=1");
+	else
+		snprintf(ret, size, "%s (%u in a row)", i->checkers[0].last.text,
+			 i->config->health.healthy);
+}
+
+static void describe_gate(const struct run *run, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s", run->answer_text);
+}
+
+/* Told after the next state has been entered: what was published is what the machine says now. */
+static void describe_shift(const struct run *run, char *ret, size_t size)
+{
+	const struct rollout *m = &run->machine;
+	const struct generation *to = m->to == ROLLOUT_NEW ? run->new : run->old;
+
+	if (run->publish_error[0])
+		snprintf(ret, size, "the table could not be published: %s", run->publish_error);
+	else if (!m->has_new && !run->partial)
+		snprintf(ret, size, "new connections are refused");
+	else if (m->weight > 0)
+		snprintf(ret, size, "%u%% of new connections go to generation %u", m->weight,
+			 run->new_number);
+	else if (run->partial)
+		snprintf(ret, size, "new connections go to %zu instance%s of generation %u",
+			 service_named(run->service), service_named(run->service) == 1 ? "" : "s",
+			 to ? to->number : run->old_number);
+	else if (run->side[rollout_from(m)].n > run->victims.n && run->side[m->to].n == 0)
+		snprintf(ret, size, "new connections go to %zu instances of generation %u",
+			 run->side[rollout_from(m)].n - run->victims.n,
+			 m->to == ROLLOUT_NEW ? run->old_number : run->new_number);
+	else if (run->side[rollout_from(m)].n > run->victims.n)
+		snprintf(ret, size,
+			 "%zu of generation %u and %zu of generation %u share new connections",
+			 run->side[m->to].n, to ? to->number : 0,
+			 run->side[rollout_from(m)].n - run->victims.n,
+			 m->to == ROLLOUT_NEW ? run->old_number : run->new_number);
+	else
+		snprintf(ret, size, "%snew connections go to generation %u",
+			 rollout_victim_is_new(m) ? "back: " : "", to ? to->number : 0);
+}
+
+static void describe_dwell(const struct run *run, char *ret, size_t size)
+{
+	char text[DURATION_TEXT_MAX];
+
+	snprintf(ret, size, "%u%% for %s", run->step_weight,
+		 duration_format(clock_monotonic_ms() - run->step_began_ms, text));
+}
+
+static void describe_wait(const struct run *run, char *ret, size_t size)
+{
+	(void)run;
+	snprintf(ret, size, "promoted");
+}
+
+static void describe_settle(const struct run *run, char *ret, size_t size)
+{
+	uint32_t queued;
+	char who[64];
+
+	describe_victims(run, who, sizeof(who));
+	if (instances_queued(&run->victims, &queued) < 0)
+		snprintf(ret, size, "the queue of %s could not be read", who);
+	else if (queued == 0)
+		snprintf(ret, size, "queue of %s is empty", who);
+	else
+		snprintf(ret, size, "%u connections still in the queue of %s", queued, who);
+}
+
+static void describe_bake(const struct run *run, char *ret, size_t size)
+{
+	char text[DURATION_TEXT_MAX], who[64];
+
+	snprintf(ret, size, "%s stood by for %s", describe_victims(run, who, sizeof(who)),
+		 duration_format(clock_monotonic_ms() - run->step_began_ms, text));
+}
+
+static void describe_leave(const struct run *run, char *ret, size_t size)
+{
+	bool forced = false;
+	char who[64];
+
+	describe_victims(run, who, sizeof(who));
+	for (size_t k = 0; k < run->victims.n; k++)
+		forced |= run->victims.list[k]->forced;
+	if (!instances_have_left(&run->victims))
+		snprintf(ret, size, "%s did not say in time that it has left", who);
+	else
+		snprintf(ret, size, "%s %s out of the group%s", who,
+			 is_or_are(run, &run->victims, rollout_from(&run->machine)),
+			 forced ? " (its listening socket had to be shut down)" : "");
+}
+
+static void describe_drain(const struct run *run, char *ret, size_t size)
+{
+	unsigned long long all = run->drain_began_with, ended;
+	size_t n;
+
+	if (run->cut_now > 0) {
+		snprintf(ret, size, "%llu of %llu connections left at the deadline",
+			 (unsigned long long)run->cut_now, all);
+		return;
+	}
+	ended = run->drain_idle < all ? all - run->drain_idle : 0;
+	n = (size_t)snprintf(ret, size, "%llu connections ended", ended);
+	if (run->drain_resets > 0 && n < size)
+		n += (size_t)snprintf(ret + n, size - n, ", %llu of them by a reset",
+				      (unsigned long long)run->drain_resets);
+	if (run->drain_idle > 0 && n < size)
+		snprintf(ret + n, size - n, "; %llu idle ones were not waited for",
+			 (unsigned long long)run->drain_idle);
+}
+
+static void describe_stop(const struct run *run, char *ret, size_t size)
+{
+	const struct instance *i = run->victims.n > 0 ? run->victims.list[0] : NULL;
+	char how[64], who[64];
+
+	if (!i) {
+		snprintf(ret, size, "nothing was running");
+		return;
+	}
+	instance_describe_exit(i, how, sizeof(how));
+	snprintf(ret, size, "%s %s%s", describe_victims(run, who, sizeof(who)), how,
+		 i->killed ? " (it did not stop by itself)" : "");
+}
+
+static void describe(const struct run *run, enum rollout_state step, char *ret, size_t size)
+{
+	static void (*const describers[_ROLLOUT_STATE_COUNT])(const struct run *, char *,
+							      size_t) = {
+		[ROLLOUT_PREPARING] = describe_prepare, [ROLLOUT_STARTING] = describe_start,
+		[ROLLOUT_VERIFYING] = describe_verify,  [ROLLOUT_GATING] = describe_gate,
+		[ROLLOUT_SHIFTING] = describe_shift,    [ROLLOUT_DWELLING] = describe_dwell,
+		[ROLLOUT_WAITING] = describe_wait,      [ROLLOUT_SETTLING] = describe_settle,
+		[ROLLOUT_BAKING] = describe_bake,       [ROLLOUT_LEAVING] = describe_leave,
+		[ROLLOUT_DRAINING] = describe_drain,    [ROLLOUT_STOPPING] = describe_stop,
+	};
+
+	ret[0] = '\0';
+	if (describers[step])
+		describers[step](run, ret, size);
+}
+
+void run_tell_step(struct run *run, enum rollout_state step, bool ok)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	json_t *details = run_json(run);
+	char message[512];
+
+	if (ok) {
+		describe(run, step, message, sizeof(message));
+	} else {
+		snprintf(message, sizeof(message), "%s", run->reason);
+		snprintf(run->step, sizeof(run->step), "%s", rollout_state_name(step));
+	}
+	json_object_set_new(details, "ok", json_boolean(ok));
+	if (!ok && run->machine.cause == ROLLOUT_ABORTED)
+		json_object_set_new(details, "aborted", json_true());
+	json_object_set_new(details, "took_ms",
+			    json_integer((json_int_t)(now_ms - run->step_began_ms)));
+	json_object_set_new(details, "message", json_string(message));
+	service_event(run->service, rollout_state_name(step), details);
+}
+
+void run_tell_waiting(struct run *run)
+{
+	const struct rollout *m = &run->machine;
+	const char *name = run->service->config->name;
+	json_t *details = run_json(run);
+	char why[GATES_TEXT_MAX + 64];
+
+	if (m->state == ROLLOUT_WAITING)
+		snprintf(why, sizeof(why), "%s", run->answer_text);
+	else
+		snprintf(why, sizeof(why), "%u%% of new connections go to generation %u", m->weight,
+			 run->new_number);
+	json_object_set_new(details, "reason", json_string(why));
+	json_object_set_new(
+		details, "message",
+		json_sprintf("%s; \"baton promote %s\" goes on, \"baton abort %s\" goes "
+			     "back",
+			     why, name, name));
+	service_event(run->service, "waiting", details);
+}
+
+/* ---- why it is undone ----------------------------------------------------------------------- */
+
+/* What the instance that is to blame wrote last; else the first that wrote anything. */
+static void keep_tail(struct run *run, const struct instances *set)
+{
+	const struct instance *i = instances_failed(set);
+
+	for (size_t k = 0; (!i || !i->tail[0]) && k < set->n; k++)
+		i = set->list[k];
+	if (i)
+		memcpy(run->tail, i->tail, sizeof(run->tail));
+}
+
+static void note_instance(struct run *run)
+{
+	const struct instance *i = instances_failed(&run->side[ROLLOUT_NEW]);
+	const struct probe_result *answer;
+
+	if (!i) {
+		run_set_reason(run, "generation %u: not every instance could be made",
+			       run->new_number);
+		return;
+	}
+	answer = instance_last_answer(i);
+	if (i->failed)
+		run_set_reason(run, "generation %u: instance %u %s", run->new_number, i->index,
+			       i->failure);
+	else
+		run_set_reason(run, "generation %u: instance %u turned unhealthy: %s",
+			       run->new_number, i->index, answer ? answer->text : "");
+}
+
+/* Most likely it has been told another address than "listen" says. */
+static void note_strangers(struct run *run)
+{
+	size_t n = strlen(run->reason);
+
+	for (size_t k = 0; k < run->batch.n; k++) {
+		const struct instance *i = run->batch.list[k];
+
+		if (i->n_strangers == 0)
+			continue;
+		snprintf(run->reason + n, sizeof(run->reason) - n,
+			 "; it listens on %s, which \"listen\" does not name", i->strangers[0]);
+		return;
+	}
+}
+
+static void note_start_timeout(struct run *run)
+{
+	uint32_t number = run->machine.to == ROLLOUT_NEW ? run->new_number : run->old_number;
+	char limit[DURATION_TEXT_MAX];
+
+	duration_format(run->machine.policy.start_timeout_ms, limit);
+	if (run->machine.state == ROLLOUT_STARTING)
+		run_set_reason(run, "generation %u was not running within %s", number, limit);
+	else if (run->batch.n > 0 && run->batch.list[0]->config->health.kind == HEALTH_KIND_NOTIFY)
+		run_set_reason(run, "generation %u did not send READY=1 within %s", number, limit);
+	else
+		run_set_reason(run, "generation %u was not healthy within %s", number, limit);
+	note_strangers(run);
+}
+
+/* The last answer of the instance that is to blame, or of the first that is not healthy. */
+static void note_probe(struct run *run)
+{
+	const struct instances *set = &run->side[ROLLOUT_NEW];
+	const struct instance *i = instances_failed(set);
+	const struct probe_result *answer;
+
+	for (size_t k = 0; !i && k < set->n; k++)
+		if (!instance_is_healthy(set->list[k]))
+			i = set->list[k];
+	answer = i ? instance_last_answer(i) : NULL;
+	if (!answer || answer->ok)
+		return;
+	snprintf(run->probe, sizeof(run->probe), "%s%s%s", answer->text,
+		 answer->body[0] ? ": " : "", answer->body);
+}
+
+static void note_timeout(struct run *run)
+{
+	const struct rollout *m = &run->machine;
+	char limit[DURATION_TEXT_MAX];
+
+	switch (m->state) {
+	case ROLLOUT_STARTING:
+	case ROLLOUT_VERIFYING:
+		note_start_timeout(run);
+		note_probe(run);
+		keep_tail(run, &run->batch);
+		break;
+	case ROLLOUT_PREPARING:
+		run_set_reason(run, "before_start was not done within %s",
+			       duration_format(m->policy.prepare_timeout_ms, limit));
+		break;
+	case ROLLOUT_GATING:
+		run_set_reason(run, "the gates did not answer within %s",
+			       duration_format(m->policy.gate_timeout_ms, limit));
+		break;
+	case ROLLOUT_DWELLING:
+		if (!m->policy.steps[m->step].manual)
+			break;
+		/* fall through */
+	case ROLLOUT_WAITING:
+		run_set_reason(run, "nobody promoted it within %s",
+			       duration_format(m->policy.promote_timeout_ms, limit));
+		break;
+	default:
+		break;
+	}
+}
+
+void run_note_failure(struct run *run, enum rollout_event event)
+{
+	/* Where it is being undone already the first reason stands. */
+	if (rollout_victim_is_new(&run->machine) || run->machine.turn != ROLLOUT_NO_CAUSE)
+		return;
+	switch (event) {
+	case ROLLOUT_NEW_FAILED:
+		note_instance(run);
+		note_probe(run);
+		keep_tail(run, &run->side[ROLLOUT_NEW]);
+		break;
+	case ROLLOUT_PREPARE_FAILED:
+		run_set_reason(run, "before_start %s", run->answer_text);
+		break;
+	case ROLLOUT_GATE_FAILED:
+		run_set_reason(run, "%s", run->answer_text);
+		break;
+	case ROLLOUT_TIMER:
+		note_timeout(run);
+		break;
+	default:
+		break;
+	}
+}

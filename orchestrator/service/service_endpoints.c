@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "orchestrator/steer/bpffs.h"
+#include "orchestrator/service/service_internal.h"
+
+/* ---- opening and closing -------------------------------------------------------------------- */
+
+void service_close_endpoints(struct service *s)
+{
+	service_watch_stop(s);
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		steer_free(TAKE_PTR(s->wiring.endpoints[k]));
+	tap_free(TAKE_PTR(s->wiring.tap));
+	if (s->anchor_cgroup[0])
+		cgroup_remove(s->anchor_cgroup);
+	s->anchor_cgroup[0] = '\0';
+	s->paused = false;
+	s->open = false;
+}
+
+void service_unpin_endpoints(struct service *s)
+{
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		if (s->wiring.endpoints[k])
+			steer_unpin_all(s->wiring.endpoints[k]);
+	if (s->wiring.tap)
+		tap_unpin_all(s->wiring.tap);
+	service_close_endpoints(s);
+}
+
+static int choose_tier(struct service *s, struct error *err)
+{
+	char before[TIERS_REASON_MAX];
+	int r;
+
+	memcpy(before, s->tier_reason, sizeof(before));
+	r = tiers_choose(&s->context->tiers, s->config->steering, &s->wiring.tier, s->tier_reason,
+			 err);
+	if (r < 0)
+		return r;
+	if (s->tier_reason[0] && strcmp(before, s->tier_reason) != 0)
+		log_info("%s: steering on tier %s (%s)", s->config->name,
+			 steer_tier_name(s->wiring.tier), s->tier_reason);
+	if (s->config->hold_ms > 0 && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
+		log_warning("%s: \"hold\" has no effect on tier %s", s->config->name,
+			    steer_tier_name(s->wiring.tier));
+	return 0;
+}
+
+static void on_zero(void *userdata, uint32_t generation, uint32_t instance)
+{
+	(void)generation;
+	(void)instance;
+	service_poke(userdata);
+}
+
+static const struct tap_callbacks tap_callbacks = {
+	.on_zero = on_zero,
+	.on_program = service_on_program,
+};
+
+static int open_tap(struct service *s, struct error *err)
+{
+	const struct service_config *c = s->config;
+	char pin_dir[BPFFS_PATH_MAX];
+	int r;
+
+	if (s->wiring.tier != STEER_EBPF)
+		return error_text(err, -EOPNOTSUPP, "it needs tier ebpf, this is tier %s",
+				  steer_tier_name(s->wiring.tier));
+	if (!s->context->cgroup_base[0])
+		return error_text(err, -EOPNOTSUPP,
+				  "it needs a cgroup v2 that batond may write to");
+	r = bpffs_make(s->context->paths.name, c->name, "tap", pin_dir, err);
+	if (r < 0)
+		return r;
+	return tap_open(s->context->event, pin_dir, c->listen, c->n_listen, &tap_callbacks, s,
+			&s->wiring.tap, err);
+}
+
+/* Without tap only one mode is impossible; what else they give is done otherwise. */
+static int open_tap_if_possible(struct service *s, struct error *err)
+{
+	int r = open_tap(s, err);
+
+	if (r >= 0)
+		return 0;
+	if (s->config->mode == SOCKETS_TRANSPARENT)
+		return error_prefix(err, r, "mode \"transparent\"");
+	if (s->wiring.tier == STEER_EBPF)
+		log_warning("%s: connections are counted by looking at them: %s", s->config->name,
+			    err->text);
+	return 0;
+}
+
+/*
+ * What waits at the anchors is counted like an instance's: see steer.h. An earlier daemon's count
+ * goes on, since what it held may have moved on and still be alive.
+ */
+static int open_anchor_cgroup(struct service *s, struct error *err)
+{
+	char leaf[PROTOCOL_NAME_MAX + 16];
+	char path[CGROUP_PATH_MAX + sizeof(leaf) + 1];
+	struct tap_count count;
+	bool existed;
+	uint64_t id;
+	int r;
+
+	snprintf(leaf, sizeof(leaf), "%s.anchor", s->config->name);
+	snprintf(path, sizeof(path), "%s/%s", s->context->cgroup_base, leaf);
+	existed = access(path, F_OK) == 0;
+	r = cgroup_create(s->context->cgroup_base, leaf, s->anchor_cgroup, &id, err);
+	if (r < 0) {
+		s->anchor_cgroup[0] = '\0';
+		return r;
+	}
+	if (existed && tap_count(s->wiring.tap, STEER_ANCHOR_GENERATION, 0, &count) >= 0)
+		return 0;
+	return tap_attach(s->wiring.tap, s->anchor_cgroup, STEER_ANCHOR_GENERATION, 0, false, err);
+}
+
+static int open_endpoint(struct service *s, size_t k, struct error *err)
+{
+	const struct address *address = &s->config->listen[k];
+	char key[ADDRESS_KEY_MAX], pin_dir[BPFFS_PATH_MAX];
+	struct steer_options options = {
+		.tier = s->wiring.tier,
+		.uid = s->config->uid,
+		.inspect = s->context->inspect,
+		.tap = s->wiring.tap,
+		.sticky = s->config->sticky,
+		.anchor_cgroup = s->anchor_cgroup[0] ? s->anchor_cgroup : NULL,
+	};
+	int r;
+
+	if (s->wiring.tier == STEER_EBPF) {
+		r = bpffs_make(s->context->paths.name, s->config->name, address_key(address, key),
+			       pin_dir, err);
+		if (r < 0)
+			return r;
+		options.pin_dir = pin_dir;
+	}
+	return steer_open(address, &options, &s->wiring.endpoints[k], err);
+}
+
+int service_open_endpoints(struct service *s, struct error *err)
+{
+	int r = choose_tier(s, err);
+
+	if (r >= 0)
+		r = open_tap_if_possible(s, err);
+	if (r >= 0 && s->wiring.tap)
+		r = open_anchor_cgroup(s, err);
+	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
+		r = open_endpoint(s, k, err);
+	if (r < 0) {
+		service_close_endpoints(s);
+		return r;
+	}
+	s->open = true;
+	service_watch_start(s);
+	return 0;
+}
+
+int service_attach_endpoints(struct service *s, struct error *err)
+{
+	/* What comes before anything is ready waits, where the service holds connections. */
+	service_begin_hold(s);
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		int r = steer_attach(s->wiring.endpoints[k], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* For a first generation. What an earlier daemon has left here must not be alive. */
+int service_open_fresh(struct service *s, struct error *err)
+{
+	int r = takeover_check_gone(s->context, s->config->name, err);
+
+	if (r >= 0)
+		r = service_open_endpoints(s, err);
+	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
+		r = steer_reset(s->wiring.endpoints[k], err);
+	if (r >= 0)
+		r = service_attach_endpoints(s, err);
+	if (r < 0)
+		service_close_endpoints(s);
+	return r;
+}
+
+/* ---- pause ---------------------------------------------------------------------------------- */
+
+int service_pause(struct service *s, bool on, struct error *err)
+{
+	bool before = s->paused;
+	int r;
+
+	if (!s->open)
+		return error_text(err, -ENOTCONN, "the service is stopped");
+	if (on && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
+		return error_text(err, -EOPNOTSUPP,
+				  "connections can be held on tier ebpf only; this is tier %s",
+				  steer_tier_name(s->wiring.tier));
+	if (on == before)
+		return 0;
+	if (on && (s->shutting_down || service_stopping_run(s) ||
+		   (!s->current && !service_undecided_run(s))))
+		return error_text(err, -ENOTCONN, "the service is being stopped");
+	s->paused = on;
+	/* What has no socket left cannot be named; what waits goes on waiting. */
+	if (!service_can_serve(s)) {
+		service_begin_hold(s);
+		service_end_hold(s);
+		return 1;
+	}
+	r = service_publish(s, err);
+	if (r < 0) {
+		s->paused = before;
+		/* Some endpoints may have got the new table: none of them may keep it. */
+		service_publish(s, NULL);
+		return r;
+	}
+	return 1;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is unhealthy or dead: told, left out of the table (service_tables.c), replaced.
+ *
+ * A crash is mended by the instance's agent, on the same sockets. What is left for here is an
+ * instance whose agent has given up or is gone, one that runs but fails its checks, and one that is
+ * not there. All of it counts against "restart"; what is more stays as it is, and the service is
+ * degraded until the window has room again.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/duration.h"
+#include "common/log.h"
+#include "orchestrator/service/service_internal.h"
+
+/* ---- unhealthy and well again --------------------------------------------------------------- */
+
+static void tell_sick(struct service *s, const struct instance *i)
+{
+	const struct probe_result *answer = instance_last_answer(i);
+	bool alone = service_named(s) > 0 && instances_serving(&s->current->instances) == 1;
+
+	service_event(
+		s, "unhealthy",
+		json_pack("{s:I, s:I, s:o}", "generation", (json_int_t)i->generation, "instance",
+			  (json_int_t)i->index, "message",
+			  json_sprintf("instance %u of generation %u is unhealthy%s: %s", i->index,
+				       i->generation, alone ? ", but there is no other" : "",
+				       answer ? answer->text : "")));
+}
+
+static void tell_well(struct service *s, const struct instance *i)
+{
+	service_event(s, "recovered",
+		      json_pack("{s:I, s:I, s:o}", "generation", (json_int_t)i->generation,
+				"instance", (json_int_t)i->index, "message",
+				json_sprintf("instance %u of generation %u is healthy again",
+					     i->index, i->generation)));
+}
+
+/* Of the generation that serves: what is on trial is its rollout's to judge. */
+static void look_verdicts(struct service *s)
+{
+	for (size_t k = 0; k < s->current->instances.n; k++) {
+		struct instance *i = s->current->instances.list[k];
+		bool sick = i->role == INSTANCE_IN && instance_is_unhealthy(i);
+
+		if (sick && !i->out_sick)
+			tell_sick(s, i);
+		else if (!sick && i->out_sick && i->role == INSTANCE_IN && instance_is_healthy(i))
+			tell_well(s, i);
+		i->out_sick = sick;
+	}
+}
+
+/* What agents have started again by themselves counts, too. */
+static void look_restarts(struct service *s)
+{
+	for (size_t k = 0; k < s->current->instances.n; k++) {
+		struct instance *i = s->current->instances.list[k];
+
+		for (; i->restarts_counted < i->restarts; i->restarts_counted++)
+			restarts_take(&s->restarts, clock_monotonic_ms());
+	}
+}
+
+/* ---- replacing ------------------------------------------------------------------------------ */
+
+struct ailing {
+	struct instances goes; /* all that are dead; else one that is unhealthy */
+	uint32_t missing;      /* are not there at all */
+	char reason[256];
+};
+
+/*
+ * It does not run, or nobody would start it again if it ended. One that only listens no more has
+ * its checks.
+ */
+static bool is_dead(const struct instance *i)
+{
+	return i->failed || i->stopped || i->lost;
+}
+
+static void find_ailing(struct service *s, struct ailing *ret)
+{
+	struct instances staying;
+
+	*ret = (struct ailing){};
+	service_staying(s, &staying);
+	for (size_t k = 0; k < staying.n; k++)
+		if (is_dead(staying.list[k]))
+			instances_add(&ret->goes, staying.list[k]);
+	if (staying.n < s->instances)
+		ret->missing = s->instances - (uint32_t)staying.n;
+	/* One after the other: what makes all of them sick may make the next ones sick, too. */
+	for (size_t k = 0; k < staying.n && ret->goes.n == 0 && ret->missing == 0; k++)
+		if (instance_is_unhealthy(staying.list[k]))
+			instances_add(&ret->goes, staying.list[k]);
+	if (ret->goes.n > 0) {
+		const struct instance *i = ret->goes.list[0];
+		const struct probe_result *answer = instance_last_answer(i);
+
+		snprintf(ret->reason, sizeof(ret->reason), "instance %u: %.220s", i->index,
+			 i->failure[0] ? i->failure
+			 : i->lost     ? "has lost its agent"
+			 : answer      ? answer->text
+				       : "does not run");
+	} else {
+		snprintf(ret->reason, sizeof(ret->reason), "%u of %u instances are missing",
+			 ret->missing, s->instances);
+	}
+}
+
+static int on_heal(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	service_poke(userdata);
+	return 0;
+}
+
+static void degrade(struct service *s, const char *reason)
+{
+	const struct restart_config *policy = &s->config->restart;
+	bool before = s->degraded[0] != '\0';
+	char window[DURATION_TEXT_MAX];
+
+	if (policy->max == 0)
+		snprintf(s->degraded, sizeof(s->degraded), "%s; it is not started again", reason);
+	else
+		snprintf(s->degraded, sizeof(s->degraded),
+			 "%s; started again %u times within %s, that is all \"restart\" allows",
+			 reason, restarts_used(&s->restarts, policy, clock_monotonic_ms()),
+			 duration_format(policy->window_ms, window));
+	if (!before)
+		service_event(
+			s, "degraded",
+			json_pack("{s:s, s:s}", "reason", s->degraded, "message", s->degraded));
+}
+
+static void restore(struct service *s)
+{
+	s->heal_at_ms = 0;
+	if (!s->degraded[0])
+		return;
+	s->degraded[0] = '\0';
+	service_event(s, "restored",
+		      json_pack("{s:o}", "message",
+				json_sprintf("all %u instances are well", s->instances)));
+}
+
+static void replace(struct service *s, struct ailing *ailing, uint64_t now_ms)
+{
+	uint32_t left = restarts_left(&s->restarts, &s->config->restart, now_ms);
+	uint32_t n_new;
+	struct error err;
+
+	if (ailing->goes.n > left)
+		ailing->goes.n = left;
+	left -= (uint32_t)ailing->goes.n;
+	if (ailing->missing > left)
+		ailing->missing = left;
+	n_new = (uint32_t)ailing->goes.n + ailing->missing;
+	service_event(s, "replacing",
+		      json_pack("{s:s, s:s}", "message", ailing->reason, "reason", ailing->reason));
+	if (service_begin_replace(s, &ailing->goes, n_new, &err) < 0) {
+		log_error("%s: replace: %s", s->config->name, err.text);
+		return;
+	}
+	for (uint32_t k = 0; k < n_new; k++)
+		restarts_take(&s->restarts, now_ms);
+}
+
+/* After the delay: what recovers until then is left alone. */
+static void heal(struct service *s, struct ailing *ailing)
+{
+	const struct restart_config *policy = &s->config->restart;
+	uint64_t now_ms = clock_monotonic_ms();
+	uint64_t wait_ms = restarts_wait_ms(&s->restarts, policy, now_ms);
+
+	if (wait_ms > 0) {
+		degrade(s, ailing->reason);
+		if (wait_ms != UINT64_MAX)
+			service_arm(s, &s->heal_timer, on_heal, wait_ms);
+		return;
+	}
+	if (s->heal_at_ms == 0)
+		s->heal_at_ms = now_ms + restarts_delay_ms(&s->restarts, policy, now_ms);
+	if (now_ms < s->heal_at_ms) {
+		service_arm(s, &s->heal_timer, on_heal, s->heal_at_ms - now_ms);
+		return;
+	}
+	s->heal_at_ms = 0;
+	replace(s, ailing, now_ms);
+}
+
+void service_look_health(struct service *s)
+{
+	struct ailing ailing;
+
+	if (!s->current || s->shutting_down)
+		return;
+	look_verdicts(s);
+	look_restarts(s);
+	if (service_undecided_run(s) || service_stopping_run(s) || service_is_about_to_begin(s))
+		return;
+	find_ailing(s, &ailing);
+	if (ailing.goes.n == 0 && ailing.missing == 0)
+		restore(s);
+	else
+		heal(s, &ailing);
+}
+
+void service_forgive(struct service *s)
+{
+	bool degraded = s->degraded[0] != '\0';
+
+	s->restarts = (struct restarts){};
+	s->heal_at_ms = 0;
+	s->degraded[0] = '\0';
+	/* Whoever has heard of the one waits for the other. */
+	if (degraded && s->current)
+		service_event(s, "restored",
+			      json_pack("{s:o}", "message",
+					json_sprintf("generation %u serves", s->current->number)));
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdio.h>
+
+#include "common/log.h"
+#include "orchestrator/service/service_internal.h"
+
+/* ---- adopting ------------------------------------------------------------------------------- */
+
+/* What its agent has been told to look after, or could be; not what is on its way out. */
+static bool stays(const struct instance *i)
+{
+	return !i->leaving && !i->stopping && instance_is_serving(i);
+}
+
+static bool can_serve(const struct generation *g)
+{
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (stays(g->instances.list[k]))
+			return true;
+	return false;
+}
+
+/* Only a table that the kernel keeps tells. */
+static bool is_named(const struct service *s, const struct instance *i)
+{
+	if (s->wiring.tier != STEER_EBPF)
+		return true;
+	for (size_t k = 0; k < i->sockets.n; k++)
+		if (steer_names(s->wiring.endpoints[i->sockets.list[k].endpoint],
+				i->sockets.list[k].slot))
+			return true;
+	return false;
+}
+
+static bool any_is_named(const struct service *s, const struct generation *g)
+{
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (is_named(s, g->instances.list[k]))
+			return true;
+	return false;
+}
+
+/*
+ * Which instances of a generation would serve on: those that were told to be steady, since the
+ * others were victims, or had yet to pass their checks. Where none was (between a shift and its
+ * commit) those that the table names, or all where there is no table any more.
+ */
+static void find_staying(const struct service *s, const struct generation *g,
+			 struct instances *ret_in, struct instances *ret_out)
+{
+	bool any_named = any_is_named(s, g), any_steady = false;
+
+	*ret_in = *ret_out = (struct instances){};
+	for (size_t k = 0; k < g->instances.n; k++)
+		any_steady |= stays(g->instances.list[k]) && g->instances.list[k]->steady;
+	for (size_t k = 0; k < g->instances.n; k++) {
+		struct instance *i = g->instances.list[k];
+
+		if (stays(i) && (any_steady ? i->steady : !any_named || is_named(s, i)))
+			instances_add(ret_in, i);
+		else
+			instances_add(ret_out, i);
+	}
+}
+
+static size_t n_staying(const struct service *s, const struct generation *g)
+{
+	struct instances in, out;
+
+	find_staying(s, g, &in, &out);
+	return in.n;
+}
+
+/*
+ * Which generation was not given up? Its agents are steady. Between the shift and the commit
+ * nobody's are: then the one that the earlier daemon has noted as serving; without a note the
+ * oldest that the table names. One that no table names has never passed its checks.
+ */
+static struct generation *find_kept(struct service *s, const struct generation *steady)
+{
+	uint32_t serving = state_serving(s->context->state, s->config->name);
+
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (s->generations[k] == steady && can_serve(steady))
+			return s->generations[k];
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (s->generations[k]->number == serving && can_serve(s->generations[k]))
+			return s->generations[k];
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (can_serve(s->generations[k]) && any_is_named(s, s->generations[k]))
+			return s->generations[k];
+	return NULL;
+}
+
+/*
+ * That one goes on, unless a rolling rollout has left less than half of it, and a newer one that
+ * the table names is larger: going back would throw away what carries the load.
+ */
+static struct generation *find_current(struct service *s, const struct generation *steady)
+{
+	struct generation *kept = find_kept(s, steady), *best = kept;
+
+	if (!kept || 2 * n_staying(s, kept) >= s->instances)
+		return kept;
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (n_staying(s, s->generations[k]) > n_staying(s, best) &&
+		    any_is_named(s, s->generations[k]))
+			best = s->generations[k];
+	return best;
+}
+
+/* Maps of an earlier daemon that cannot be taken over hold its sockets until its program goes. */
+static int prepare_endpoints(struct service *s, struct error *err)
+{
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++) {
+		if (s->wiring.tier != STEER_EBPF || steer_is_taken_over(s->wiring.endpoints[k]))
+			continue;
+		log_warning("%s: the steering of an earlier batond cannot be taken over; "
+			    "connections are refused for a moment",
+			    s->config->listen[k].text);
+		r = steer_reset(s->wiring.endpoints[k], err);
+		if (r >= 0)
+			r = steer_attach(s->wiring.endpoints[k], err);
+	}
+	return r;
+}
+
+static int take_over_generations(struct service *s, struct takeover_agent *const *agents, size_t n,
+				 const struct generation **ret_steady, struct error *err)
+{
+	for (size_t first = 0, last; first < n; first = last) {
+		struct generation *g;
+		int r;
+
+		for (last = first;
+		     last < n && agents[last]->hello.generation == agents[first]->hello.generation;)
+			last++;
+		if (s->n_generations == SERVICE_GENERATIONS_MAX)
+			return error_text(err, -E2BIG, "more than %d generations are alive",
+					  SERVICE_GENERATIONS_MAX);
+		r = generation_take_over(s->context, s->config, agents + first, last - first,
+					 &s->wiring, &service_instance_callbacks, s, &g, err);
+		if (r < 0)
+			return r;
+		s->generations[s->n_generations++] = g;
+		for (size_t k = first; k < last; k++)
+			if (agents[k]->hello.steady)
+				*ret_steady = g;
+	}
+	return 0;
+}
+
+/* A foreign program on a group of ours is drift, and dealt with as such. */
+static int attach_or_repair(struct service *s, struct error *err)
+{
+	int r = service_attach_endpoints(s, err);
+
+	if (r != -EADDRINUSE || s->config->drift != DRIFT_REPAIR)
+		return r;
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		struct error why;
+
+		if (steer_repair(s->wiring.endpoints[k], &why) < 0)
+			log_error("%s: %s", s->config->listen[k].text, why.text);
+	}
+	return service_attach_endpoints(s, err);
+}
+
+void service_retire(struct service *s, struct generation *g, const struct instances *goes)
+{
+	struct run *run = service_free_run(s);
+
+	if (goes->n == 0)
+		return;
+	if (!run) {
+		log_error("%s: generation %u is left as it is: too many rollouts", s->config->name,
+			  g->number);
+		return;
+	}
+	run_begin(run, s,
+		  &(struct run_plan){.order = "retire",
+				     .old = g,
+				     .goes = goes,
+				     .retire = true,
+				     .partial = g == s->current,
+				     .automatic = true,
+				     .shutdown = s->shutting_down});
+}
+
+/* ---- half-way through a rolling rollout ------------------------------------------------------ */
+
+/*
+ * The current generation lacks instances, in whose place newer ones that the table names carry
+ * their share: they go on until those are back. Which they are is known where the kernel keeps the
+ * table.
+ */
+static struct generation *find_substitutes(struct service *s, const struct instances *in,
+					   struct instances *ret)
+{
+	*ret = (struct instances){};
+	if (s->wiring.tier != STEER_EBPF || in->n >= s->instances)
+		return NULL;
+	for (size_t k = s->n_generations; k > 0; k--) {
+		struct generation *g = s->generations[k - 1];
+
+		if (g == s->current)
+			continue;
+		for (size_t j = 0; j < g->instances.n; j++)
+			if (stays(g->instances.list[j]) && is_named(s, g->instances.list[j]))
+				instances_add(ret, g->instances.list[j]);
+		if (ret->n > 0)
+			return g;
+	}
+	return NULL;
+}
+
+/* Start what is missing; when it is well the substitutes go. */
+static void restore(struct service *s, struct generation *g, const struct instances *substitutes,
+		    size_t n_in)
+{
+	struct run *run = service_free_run(s);
+
+	if (!run)
+		return;
+	for (size_t k = 0; k < substitutes->n; k++)
+		instance_release_leftovers(substitutes->list[k]);
+	instances_check(substitutes);
+	run_begin(run, s,
+		  &(struct run_plan){.order = "restore",
+				     .new = s->current,
+				     .n_new = s->instances - (uint32_t)n_in,
+				     .old = g,
+				     .goes = substitutes,
+				     .partial = true,
+				     .automatic = true});
+}
+
+/* All of a generation but its substitutes. */
+static void retire_rest(struct service *s, struct generation *g,
+			const struct instances *substitutes)
+{
+	struct instances goes = {};
+
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (!instances_have(substitutes, g->instances.list[k]))
+			instances_add(&goes, g->instances.list[k]);
+	service_retire(s, g, &goes);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static void serve_on(struct service *s, const struct instances *in)
+{
+	char message[160];
+	size_t n;
+
+	s->settled = true;
+	s->command = state_command(s->context->state, s->config->name);
+	s->environment = state_environment(s->context->state, s->config->name);
+	for (size_t k = 0; k < in->n; k++) {
+		instance_release_leftovers(in->list[k]);
+		instance_steady(in->list[k], true);
+		instance_check(in->list[k]);
+	}
+	/* More than are wanted: of a rollout that was under way, or the configuration is another
+	 * one. */
+	if (in->n > s->instances)
+		service_order_later(s, "scale");
+	n = (size_t)snprintf(message, sizeof(message), "generation %u serves on",
+			     s->current->number);
+	for (size_t k = 0; k < s->n_generations && n < sizeof(message); k++)
+		if (s->generations[k] != s->current)
+			n += (size_t)snprintf(message + n, sizeof(message) - n,
+					      "; generation %u, whose rollout was under way, goes",
+					      s->generations[k]->number);
+	service_event(s, "adopted", json_pack("{s:s}", "message", message));
+	/* What is missing is nobody's to report. */
+	service_poke(s);
+}
+
+int service_take_over(struct service *s, struct takeover_agent *const *agents, size_t n,
+		      struct error *err)
+{
+	const struct generation *steady = NULL;
+	struct instances in = {}, out = {}, substitutes = {};
+	struct generation *other = NULL;
+	int r;
+
+	r = service_open_endpoints(s, err);
+	if (r >= 0)
+		r = prepare_endpoints(s, err);
+	if (r >= 0)
+		r = take_over_generations(s, agents, n, &steady, err);
+	if (r < 0)
+		return r;
+	service_forget_failover(s);
+	s->current = find_current(s, steady);
+	if (s->current) {
+		find_staying(s, s->current, &in, &out);
+		other = find_substitutes(s, &in, &substitutes);
+		instances_name(&in, INSTANCE_IN);
+		instances_name(&substitutes, INSTANCE_IN);
+	}
+	/* Whatever fails from here on, they have been taken over: somebody must look after them. */
+	if (service_publish(s, err) < 0)
+		log_error("%s: %s", s->config->name, err->text);
+	if (attach_or_repair(s, err) < 0)
+		log_error("%s: %s", s->config->name, err->text);
+	for (size_t k = 0; k < s->config->n_listen; k++)
+		steer_release_unclaimed(s->wiring.endpoints[k]);
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (s->generations[k] != s->current)
+			retire_rest(s, s->generations[k], &substitutes);
+	if (!s->current)
+		return 0;
+	service_retire(s, s->current, &out);
+	if (other)
+		restore(s, other, &substitutes, in.n);
+	serve_on(s, &in);
+	return 1;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/service/state.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/config/config.h"
+#include "orchestrator/host/file.h"
+#include "common/vector.h"
+
+#define STATE_VERSION  1
+#define STATE_FILE_MAX (4 * 1024 * 1024)
+
+struct state {
+	char *file;
+	json_t *root;     /* as read: fields that this version does not know are kept */
+	json_t *services; /* borrowed from root */
+};
+
+void state_free(struct state *state)
+{
+	if (!state)
+		return;
+	json_decref(state->root);
+	free(state->file);
+	free(state);
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static bool is_in_range(const json_t *value, json_int_t max)
+{
+	return json_is_integer(value) && json_integer_value(value) >= 0 &&
+	       json_integer_value(value) <= max;
+}
+
+static bool is_generation(const json_t *value)
+{
+	return is_in_range(value, UINT32_MAX);
+}
+
+static bool is_instances(const json_t *value)
+{
+	return is_in_range(value, CONFIG_INSTANCES_MAX);
+}
+
+static bool is_command(const json_t *value)
+{
+	const json_t *word;
+	size_t k;
+
+	json_array_foreach (value, k, word)
+		if (!json_is_string(word))
+			return false;
+	return json_array_size(value) > 0;
+}
+
+static bool is_environment(const json_t *value)
+{
+	const json_t *entry;
+	size_t k;
+
+	json_array_foreach (value, k, entry)
+		if (!json_is_string(entry) || strcspn(json_string_value(entry), "=") == 0 ||
+		    !strchr(json_string_value(entry), '='))
+			return false;
+	return json_array_size(value) > 0;
+}
+
+static const struct {
+	const char *name, *expected;
+	bool (*is_valid)(const json_t *value);
+	bool required;
+} fields[] = {
+	{"command", "an array of strings", is_command, false},
+	{"environment", "an array of \"NAME=value\"", is_environment, false},
+	{"serving", "a generation number", is_generation, false},
+	{"instances", "a number of instances", is_instances, false},
+	{"generation", "a generation number", is_generation, true},
+};
+
+static int check_services(const char *file, json_t *services, struct error *err)
+{
+	const char *name;
+	json_t *entry;
+
+	json_object_foreach (services, name, entry) {
+		for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+			const json_t *value = json_object_get(entry, fields[i].name);
+
+			if (value ? fields[i].is_valid(value) : !fields[i].required)
+				continue;
+			return error_text(err, -EBADMSG, "%s: services.%s.%s: not %s", file, name,
+					  fields[i].name, fields[i].expected);
+		}
+	}
+	return 0;
+}
+
+static int parse(struct state *state, const char *text, size_t length, struct error *err)
+{
+	const json_t *version;
+	json_error_t error;
+
+	errno = 0;
+	state->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+	/* jansson calls a lack of memory a syntax error at some places; malloc(3) tells the truth.
+	 */
+	if (!state->root && errno == ENOMEM)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	if (!state->root)
+		return error_text(err, -EBADMSG, "%s: damaged: line %d, column %d: %s", state->file,
+				  error.line, error.column, error.text);
+	version = json_object_get(state->root, "version");
+	if (!json_is_integer(version) || json_integer_value(version) < 1)
+		return error_text(err, -EBADMSG, "%s: damaged: no version number", state->file);
+	if (json_integer_value(version) > STATE_VERSION)
+		return error_text(err, -EPROTONOSUPPORT,
+				  "%s: written by a later version of baton (format %lld, this one "
+				  "reads %d)",
+				  state->file, (long long)json_integer_value(version),
+				  STATE_VERSION);
+	state->services = json_object_get(state->root, "services");
+	if (!json_is_object(state->services))
+		return error_text(err, -EBADMSG, "%s: damaged: no services", state->file);
+	return check_services(state->file, state->services, err);
+}
+
+static int start_empty(struct state *state, struct error *err)
+{
+	int r = file_make_folder(state->file, 0700);
+
+	if (r < 0)
+		return error_set(err, r, "%s: make its folder", state->file);
+	state->root = json_pack("{s:i, s:{}}", "version", STATE_VERSION, "services");
+	state->services = json_object_get(state->root, "services");
+	return state->services ? 0 : error_set(err, -ENOMEM, "%s", state->file);
+}
+
+int state_open(const char *file, struct state **ret, struct error *err)
+{
+	cleanup(state_free) struct state *state = calloc(1, sizeof(*state));
+	cleanup_free char *text = NULL;
+	size_t length;
+	int r;
+
+	if (state)
+		state->file = strdup(file);
+	if (!state || !state->file)
+		return error_set(err, -ENOMEM, "%s", file);
+	r = file_read(file, STATE_FILE_MAX, &text, &length);
+	if (r == -ENOENT)
+		r = start_empty(state, err);
+	else if (r < 0)
+		return error_set(err, r, "%s", file);
+	else
+		r = parse(state, text, length, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(state);
+	return 0;
+}
+
+/* ---- generations ---------------------------------------------------------------------------- */
+
+static int save(const struct state *state, struct error *err)
+{
+	cleanup_free char *text = json_dumps(state->root, JSON_INDENT(2));
+	int r = text ? file_replace(state->file, text, strlen(text), 0600) : -ENOMEM;
+
+	return r < 0 ? error_set(err, r, "%s", state->file) : 0;
+}
+
+/* The number in the entry of @service, which is made where there is none. NULL without memory. */
+static json_t *generation_of(struct state *state, const char *service)
+{
+	json_t *entry = json_object_get(state->services, service);
+
+	if (!entry) {
+		entry = json_pack("{s:i}", "generation", 0);
+		if (json_object_set_new(state->services, service, entry) < 0)
+			return NULL;
+	}
+	return json_object_get(entry, "generation");
+}
+
+int state_next_generation(struct state *state, const char *service, uint32_t *ret,
+			  struct error *err)
+{
+	json_t *generation = generation_of(state, service);
+	json_int_t last = json_integer_value(generation);
+	int r;
+
+	if (!generation)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	if (last >= UINT32_MAX)
+		return error_set(err, -EOVERFLOW, "%s: services.%s.generation", state->file,
+				 service);
+	json_integer_set(generation, last + 1);
+	r = save(state, err);
+	if (r < 0) {
+		json_integer_set(generation, last);
+		return r;
+	}
+	*ret = (uint32_t)(last + 1);
+	return 0;
+}
+
+/* ---- what is remembered --------------------------------------------------------------------- */
+
+static const json_t *field_of(const struct state *state, const char *service, const char *field)
+{
+	return json_object_get(json_object_get(state->services, service), field);
+}
+
+/* Put @value, which is taken over, into @field, or remove that where it is NULL; and save. */
+static int set_field(struct state *state, const char *service, const char *field, json_t *value,
+		     struct error *err)
+{
+	json_t *entry;
+
+	if (!generation_of(state, service)) {
+		json_decref(value);
+		return error_set(err, -ENOMEM, "%s", state->file);
+	}
+	entry = json_object_get(state->services, service);
+	if (value && json_object_set_new(entry, field, value) < 0)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	/* What was not there needs no writing either. */
+	if (!value && json_object_del(entry, field) < 0)
+		return 0;
+	return save(state, err);
+}
+
+/* -EILSEQ where a string is not UTF-8, which jansson does not tell from a lack of memory. */
+static int strings_json(char *const *vector, json_t **ret)
+{
+	json_t *array = json_array();
+
+	if (!array)
+		return -ENOMEM;
+	for (; *vector; vector++) {
+		int r;
+
+		errno = 0;
+		if (json_array_append_new(array, json_string(*vector)) == 0)
+			continue;
+		r = errno == ENOMEM ? -ENOMEM : -EILSEQ;
+		json_decref(array);
+		return r;
+	}
+	*ret = array;
+	return 0;
+}
+
+/* An empty vector is as good as none: nothing that is read back can be told from it. */
+static int set_strings(struct state *state, const char *service, const char *field,
+		       char *const *vector, struct error *err)
+{
+	json_t *array = NULL;
+	int r = 0;
+
+	if (vector && *vector)
+		r = strings_json(vector, &array);
+	if (r == -ENOMEM)
+		return error_set(err, r, "%s", state->file);
+	if (r == 0)
+		return set_field(state, service, field, array, err);
+	/* Better none than one of an earlier time. */
+	set_field(state, service, field, NULL, NULL);
+	return error_set(err, r, "%s", field);
+}
+
+static char **strings(const struct state *state, const char *service, const char *field)
+{
+	const json_t *array = field_of(state, service, field);
+	char **vector = NULL;
+	const json_t *text;
+	size_t k;
+
+	json_array_foreach (array, k, text) {
+		char *copy = strdup(json_string_value(text));
+
+		if (copy && vector_append(&vector, copy) == 0)
+			continue;
+		vector_free(vector);
+		return NULL;
+	}
+	return vector;
+}
+
+static int set_number(struct state *state, const char *service, const char *field, uint32_t number,
+		      struct error *err)
+{
+	json_t *value = json_integer(number);
+
+	if (!value)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return set_field(state, service, field, value, err);
+}
+
+static uint32_t number(const struct state *state, const char *service, const char *field)
+{
+	return (uint32_t)json_integer_value(field_of(state, service, field));
+}
+
+int state_set_command(struct state *state, const char *service, char *const *command,
+		      struct error *err)
+{
+	return set_strings(state, service, "command", command, err);
+}
+
+char **state_command(const struct state *state, const char *service)
+{
+	return strings(state, service, "command");
+}
+
+int state_set_environment(struct state *state, const char *service, char *const *environment,
+			  struct error *err)
+{
+	for (char *const *entry = environment; entry && *entry; entry++)
+		if (!strchr(*entry, '=') || (*entry)[0] == '=')
+			return error_text(err, -EINVAL, "environment: \"%s\": expected NAME=value",
+					  *entry);
+	return set_strings(state, service, "environment", environment, err);
+}
+
+char **state_environment(const struct state *state, const char *service)
+{
+	return strings(state, service, "environment");
+}
+
+int state_set_serving(struct state *state, const char *service, uint32_t generation,
+		      struct error *err)
+{
+	return set_number(state, service, "serving", generation, err);
+}
+
+uint32_t state_serving(const struct state *state, const char *service)
+{
+	return number(state, service, "serving");
+}
+
+int state_set_instances(struct state *state, const char *service, uint32_t instances,
+			struct error *err)
+{
+	if (instances > CONFIG_INSTANCES_MAX)
+		return error_text(err, -EINVAL, "instances: %u: expected at most %d", instances,
+				  CONFIG_INSTANCES_MAX);
+	if (!instances)
+		return set_field(state, service, "instances", NULL, err);
+	return set_number(state, service, "instances", instances, err);
+}
+
+uint32_t state_instances(const struct state *state, const char *service)
+{
+	return number(state, service, "instances");
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/steer/anchor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define SWEEP_MAX 65536
+
+/* Tries to accept that may come to nothing in one anchor_reset(). */
+#define FAILURES_MAX 1024
+
+static int set_option(int fd, int level, int option, int value, const char *what, struct error *err)
+{
+	if (setsockopt(fd, level, option, &value, sizeof(value)) < 0)
+		return error_set(err, -errno, "%s", what);
+	return 0;
+}
+
+static int make_socket(int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * A socket is of the cgroup that its maker is in at socket(2). So a child makes it that is born
+ * there (Linux 5.7) and shares this process's descriptors: it puts the socket where @fd is.
+ */
+static int make_socket_in(int family, int cgroup_fd)
+{
+	struct clone_args args = {
+		.flags = CLONE_FILES | CLONE_INTO_CGROUP,
+		.cgroup = (__u64)cgroup_fd,
+	};
+	cleanup_close int fd = make_socket(family);
+	int status = 0;
+	long pid;
+
+	if (fd < 0)
+		return fd;
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		int made = make_socket(family);
+
+		if (made < 0)
+			_exit(-made);
+		status = dup3(made, fd, O_CLOEXEC) < 0 ? errno : 0;
+		close(made);
+		_exit(status);
+	}
+	while (waitpid((pid_t)pid, &status, __WALL) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+	return TAKE_FD(fd);
+}
+
+int anchor_open(const struct address *address, uid_t uid, int *ret_fd, struct error *err)
+{
+	bool inside;
+
+	return anchor_open_in(address, uid, -1, ret_fd, &inside, err);
+}
+
+static int bind_socket(int fd, const struct address *address, uid_t uid, struct error *err)
+{
+	int r;
+
+	r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", err);
+	if (r < 0)
+		return r;
+	r = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", err);
+	if (r < 0)
+		return r;
+	if (address->sa.sa_family == AF_INET6) {
+		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !address->dual_stack, "IPV6_V6ONLY",
+			       err);
+		if (r < 0)
+			return r;
+	}
+	if (uid != geteuid() && fchown(fd, uid, (gid_t)-1) < 0)
+		return error_set(err, -errno, "fchown to uid %u", (unsigned)uid);
+	if (bind(fd, &address->sa, address->length) < 0) {
+		r = -errno;
+		if (r == -EADDRINUSE)
+			return error_text(err, r,
+					  "bind: Address already in use (something listens there "
+					  "without SO_REUSEPORT, or as another user)");
+		return error_set(err, r, "bind");
+	}
+	return 0;
+}
+
+int anchor_bind(const struct address *address, uid_t uid, int *ret_fd, struct error *err)
+{
+	cleanup_close int fd = make_socket(address->sa.sa_family);
+	int r;
+
+	if (fd < 0)
+		return error_set(err, fd, "socket");
+	r = bind_socket(fd, address, uid, err);
+	if (r < 0)
+		return r;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int anchor_open_in(const struct address *address, uid_t uid, int cgroup_fd, int *ret_fd,
+		   bool *ret_inside, struct error *err)
+{
+	cleanup_close int fd = -1;
+	int r;
+
+	if (cgroup_fd >= 0)
+		fd = make_socket_in(address->sa.sa_family, cgroup_fd);
+	*ret_inside = fd >= 0;
+	if (fd < 0)
+		fd = make_socket(address->sa.sa_family);
+	if (fd < 0)
+		return error_set(err, fd, "socket");
+	r = bind_socket(fd, address, uid, err);
+	if (r < 0)
+		return r;
+	if (listen(fd, ANCHOR_BACKLOG) < 0)
+		return error_set(err, -errno, "listen");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int anchor_queued(int fd, uint32_t *ret)
+{
+	struct tcp_info info = {};
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return -errno;
+	/* Of a listening socket that is the length of its queue (tcp_get_info()). */
+	*ret = info.tcpi_state == TCP_LISTEN ? info.tcpi_unacked : 0;
+	return 0;
+}
+
+unsigned anchor_reset(int fd, unsigned n)
+{
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
+	unsigned done = 0, failed = 0;
+
+	while (done < n && failed < FAILURES_MAX) {
+		int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (c < 0) {
+			if (errno != ECONNABORTED && errno != EINTR)
+				break;
+			failed++;
+			continue;
+		}
+		setsockopt(c, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(c);
+		done++;
+	}
+	return done;
+}
+
+unsigned anchor_sweep(int fd)
+{
+	return anchor_reset(fd, SWEEP_MAX);
+}
+
+uint64_t anchor_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t length = sizeof(cookie);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0)
+		return 0;
+	return cookie;
+}

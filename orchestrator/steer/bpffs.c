@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/steer/bpffs.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+#define BPFFS     "/sys/fs/bpf"
+#define LEVELS    3 /* NAME, SERVICE, ENDPOINT */
+#define DEPTH_MAX 8 /* open folders of nftw(3) */
+
+static int find_mount(char ret[static BPFFS_PATH_MAX])
+{
+	struct mntent *entry;
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	int r = -ENOENT;
+
+	if (!mounts)
+		return -errno;
+	while (r == -ENOENT && (entry = getmntent(mounts))) {
+		if (strcmp(entry->mnt_type, "bpf") != 0)
+			continue;
+		r = snprintf(ret, BPFFS_PATH_MAX, "%s", entry->mnt_dir) < BPFFS_PATH_MAX
+			    ? 0
+			    : -ENAMETOOLONG;
+	}
+	endmntent(mounts);
+	return r;
+}
+
+int bpffs_make(const char *name, const char *service, const char *key,
+	       char ret[static BPFFS_PATH_MAX], struct error *err)
+{
+	const char *const parts[LEVELS] = {name, service, key};
+	int r = find_mount(ret);
+	size_t n;
+
+	if (r == -ENOENT) {
+		if (mount("bpf", BPFFS, "bpf", 0, "mode=0700") < 0)
+			return error_set(err, -errno, "mount bpffs on " BPFFS);
+		log_info("mounted bpffs on " BPFFS);
+		strcpy(ret, BPFFS);
+	} else if (r < 0) {
+		return error_set(err, r, "find the bpffs mount");
+	}
+	n = strlen(ret);
+	for (int k = 0; k < LEVELS; k++) {
+		n += (size_t)snprintf(ret + n, BPFFS_PATH_MAX - n, "/%s", parts[k]);
+		if (n >= BPFFS_PATH_MAX)
+			return error_text(err, -ENAMETOOLONG, "bpffs path of %s/%s is too long",
+					  name, service);
+		if (mkdir(ret, 0700) < 0 && errno != EEXIST)
+			return error_set(err, -errno, "mkdir %s", ret);
+	}
+	return 0;
+}
+
+void bpffs_remove(const char *path)
+{
+	char folder[BPFFS_PATH_MAX];
+
+	snprintf(folder, sizeof(folder), "%s", path);
+	for (int level = 0; level < LEVELS && rmdir(folder) == 0; level++) {
+		char *slash = strrchr(folder, '/');
+
+		if (!slash)
+			break;
+		*slash = '\0';
+	}
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	/* What cannot be removed stays; the rest is removed all the same. */
+	(void)remove(path);
+	return 0;
+}
+
+void bpffs_sweep(const char *name)
+{
+	char path[BPFFS_PATH_MAX];
+	size_t n;
+
+	if (find_mount(path) < 0)
+		return;
+	n = strlen(path);
+	if ((size_t)snprintf(path + n, sizeof(path) - n, "/%s", name) < sizeof(path) - n)
+		nftw(path, remove_entry, DEPTH_MAX, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}

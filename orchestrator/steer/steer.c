@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/steer/steer.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "orchestrator/steer/steer_internal.h"
+
+static const struct steer_ops *const tiers[_STEER_TIER_COUNT] = {
+	[STEER_EBPF] = &steer_ebpf_ops,
+	[STEER_CBPF] = &steer_cbpf_ops,
+	[STEER_HASH] = &steer_hash_ops,
+};
+
+/* ---- tiers ---------------------------------------------------------------------------------- */
+
+const char *steer_tier_name(enum steer_tier tier)
+{
+	static const char *const names[_STEER_TIER_COUNT] = {
+		[STEER_EBPF] = "ebpf",
+		[STEER_CBPF] = "cbpf",
+		[STEER_HASH] = "hash",
+	};
+
+	return names[tier];
+}
+
+int steer_try(enum steer_tier tier, struct error *err)
+{
+	return tiers[tier]->try(err);
+}
+
+bool steer_can(enum steer_tier tier, enum steer_ability ability)
+{
+	const struct steer_ops *ops = tiers[tier];
+
+	switch (ability) {
+	case STEER_CAN_PIN:
+		return ops->pin != NULL;
+	case STEER_CAN_SHIFT:
+		return tier != STEER_HASH;
+	case STEER_CAN_BACKUP:
+		return tier == STEER_EBPF;
+	case STEER_CAN_HOLD:
+		return ops->hold != NULL;
+	case STEER_CAN_COUNT:
+		return ops->slot_stats != NULL;
+	case STEER_CAN_CHECK:
+		return ops->repair != NULL;
+	case STEER_MAKES_SOCKETS:
+		return ops->listen != NULL;
+	}
+	return false;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+int steer_open(const struct address *address, const struct steer_options *options,
+	       struct steer **ret, struct error *err)
+{
+	struct steer *steer;
+	int r = tiers[options->tier]->open(address, options, &steer, err);
+
+	if (r < 0)
+		return r;
+	steer->ops = tiers[options->tier];
+	steer->tier = options->tier;
+	steer->address = *address;
+	*ret = steer;
+	return 0;
+}
+
+void steer_free(struct steer *steer)
+{
+	if (steer)
+		steer->ops->free(steer);
+}
+
+int steer_reset(struct steer *steer, struct error *err)
+{
+	return steer->ops->reset ? steer->ops->reset(steer, err) : 0;
+}
+
+bool steer_is_taken_over(const struct steer *steer)
+{
+	return steer->ops->is_taken_over && steer->ops->is_taken_over(steer);
+}
+
+int steer_attach(struct steer *steer, struct error *err)
+{
+	return steer->ops->attach ? steer->ops->attach(steer, err) : 0;
+}
+
+void steer_unpin_all(struct steer *steer)
+{
+	if (steer->ops->unpin_all)
+		steer->ops->unpin_all(steer);
+}
+
+enum steer_tier steer_tier(const struct steer *steer)
+{
+	return steer->tier;
+}
+
+const struct address *steer_address(const struct steer *steer)
+{
+	return &steer->address;
+}
+
+/* ---- sockets and tables --------------------------------------------------------------------- */
+
+int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd, struct error *err)
+{
+	if (!steer->ops->listen)
+		return error_text(err, -EOPNOTSUPP, "%s: the %s tier makes no sockets",
+				  steer->address.text, steer_tier_name(steer->tier));
+	return steer->ops->listen(steer, backlog, nonblocking, ret_fd, err);
+}
+
+int steer_join(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *ret_slot,
+	       bool *ret_drift, struct error *err)
+{
+	*ret_drift = false;
+	return steer->ops->join(steer, listen_fd, owner, ret_slot, ret_drift, err);
+}
+
+int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
+{
+	return steer->ops->rejoin ? steer->ops->rejoin(steer, slot, listen_fd, err) : 0;
+}
+
+void steer_release(struct steer *steer, uint16_t slot)
+{
+	steer->ops->release(steer, slot);
+}
+
+void steer_release_unclaimed(struct steer *steer)
+{
+	if (steer->ops->release_unclaimed)
+		steer->ops->release_unclaimed(steer);
+}
+
+int steer_publish(struct steer *steer, const struct steer_table *table, struct error *err)
+{
+	return steer->ops->publish(steer, table, err);
+}
+
+int steer_table(struct steer *steer, struct steer_table *ret)
+{
+	return steer->ops->table(steer, ret);
+}
+
+bool steer_names(struct steer *steer, uint16_t slot)
+{
+	struct steer_table table;
+
+	if (steer->ops->table(steer, &table) < 0)
+		return false;
+	for (size_t k = 0; k < STEER_BUCKETS; k++)
+		if (table.buckets[k].primary == slot || table.buckets[k].backup == slot)
+			return true;
+	return false;
+}
+
+int steer_source_key(const struct sockaddr *source, struct steer_pin_key *ret)
+{
+	*ret = (struct steer_pin_key){};
+	if (source->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)source;
+
+		ret->address[10] = ret->address[11] = 0xff;
+		memcpy(ret->address + 12, &in->sin_addr, 4);
+		ret->port = in->sin_port;
+		return 0;
+	}
+	if (source->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)source;
+
+		memcpy(ret->address, &in6->sin6_addr, 16);
+		ret->port = in6->sin6_port;
+		return 0;
+	}
+	return -EAFNOSUPPORT;
+}
+
+int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
+{
+	return steer->ops->pin ? steer->ops->pin(steer, source, slot) : -EOPNOTSUPP;
+}
+
+void steer_unpin(struct steer *steer, const struct sockaddr *source)
+{
+	if (steer->ops->unpin)
+		steer->ops->unpin(steer, source);
+}
+
+/* ---- hold ----------------------------------------------------------------------------------- */
+
+int steer_hold(struct steer *steer, bool on)
+{
+	if (!steer->ops->hold)
+		return on ? -EOPNOTSUPP : 0;
+	return steer->ops->hold(steer, on);
+}
+
+int steer_held(struct steer *steer, uint32_t *ret)
+{
+	*ret = 0;
+	return steer->ops->held ? steer->ops->held(steer, ret) : -EOPNOTSUPP;
+}
+
+int steer_unhold(struct steer *steer, struct error *err)
+{
+	if (!steer->ops->unhold)
+		return error_text(err, -EOPNOTSUPP, "%s: the %s tier holds nothing",
+				  steer->address.text, steer_tier_name(steer->tier));
+	return steer->ops->unhold(steer, err);
+}
+
+unsigned steer_expire(struct steer *steer, unsigned n)
+{
+	return steer->ops->expire ? steer->ops->expire(steer, n) : 0;
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+enum steer_program steer_check(struct steer *steer, char *ret_who, size_t size)
+{
+	if (size > 0)
+		ret_who[0] = '\0';
+	return steer->ops->check(steer, ret_who, size);
+}
+
+const char *steer_program_name(enum steer_program program)
+{
+	static const char *const names[] = {
+		[STEER_PROGRAM_ATTACHED] = "attached", [STEER_PROGRAM_MISSING] = "missing",
+		[STEER_PROGRAM_FOREIGN] = "foreign",   [STEER_PROGRAM_UNKNOWN] = "unknown",
+		[STEER_PROGRAM_NONE] = "none",
+	};
+
+	return names[program];
+}
+
+void steer_tend(struct steer *steer)
+{
+	if (steer->ops->tend)
+		steer->ops->tend(steer);
+}
+
+int steer_repair(struct steer *steer, struct error *err)
+{
+	return steer->ops->repair ? steer->ops->repair(steer, err) : 0;
+}
+
+void steer_withdraw(struct steer *steer)
+{
+	if (steer->ops->withdraw)
+		steer->ops->withdraw(steer);
+}
+
+uint32_t steer_program_id(const struct steer *steer)
+{
+	return steer->ops->program_id ? steer->ops->program_id(steer) : 0;
+}
+
+int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret)
+{
+	*ret = (struct steer_slot_stats){};
+	return steer->ops->slot_stats ? steer->ops->slot_stats(steer, slot, ret) : 0;
+}
+
+int steer_stats(struct steer *steer, struct steer_stats *ret)
+{
+	*ret = (struct steer_stats){};
+	return steer->ops->stats ? steer->ops->stats(steer, ret) : 0;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steer: sends the new connections of one endpoint where they should go.
+ *
+ * A struct steer is one endpoint: its reuseport group, its slots, its table, its pins. The life of
+ * a listening socket here: steer_join() gives it a slot, where it gets nothing but what is pinned
+ * to it; steer_publish() with a table that names the slot sends it connections; a table without it
+ * ends that; steer_release() frees the slot, once the socket has left the group.
+ *
+ * There are three tiers; callers see the same slots and tables on each, and ask steer_can() where
+ * something is not possible on all:
+ *
+ *	ebpf	a BPF program (ebpf/steer.bpf.c) with a table of 1,024 buckets: pins, backups that
+ *		take over inside the kernel, migration, hold, counters. CAP_BPF and CAP_NET_ADMIN.
+ *		When the daemon dies steering goes on: the group holds the program, the program its
+ *		maps, and the last publish stands. Program and maps are pinned, so that the next
+ *		daemon finds them: a socket fits into one socket array only, so it must take over
+ *		that very map.
+ *	cbpf	a classic BPF program that returns a position in the group (steer_cbpf.c): pins and
+ *		shares, no backups, no counters. No privilege. Sockets that are passed to servers
+ *		are made by steer_listen(), so that their positions are known.
+ *	hash	no program: a socket gets its share of the connections as soon as it listens.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "common/address.h"
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "ebpf/steer.h"
+#include "orchestrator/steer/tap.h"
+#include "orchestrator/steer/inspect.h"
+
+struct steer;
+
+enum steer_tier { STEER_EBPF, STEER_CBPF, STEER_HASH, _STEER_TIER_COUNT };
+
+const char *steer_tier_name(enum steer_tier tier); /* "ebpf" */
+
+/* Try whether a tier works here, on sockets of its own. 0, or why not. */
+int steer_try(enum steer_tier tier, struct error *err);
+
+enum steer_ability {
+	STEER_CAN_PIN,       /* ebpf, cbpf */
+	STEER_CAN_SHIFT,     /* ebpf, cbpf: a socket that no table names gets no connections */
+	STEER_CAN_BACKUP,    /* ebpf */
+	STEER_CAN_HOLD,      /* ebpf */
+	STEER_CAN_COUNT,     /* ebpf: steer_slot_stats(), steer_stats() */
+	STEER_CAN_CHECK,     /* ebpf: steer_check() */
+	STEER_MAKES_SOCKETS, /* cbpf: what is passed to servers comes from steer_listen() */
+};
+bool steer_can(enum steer_tier tier, enum steer_ability ability);
+
+struct steer_options {
+	enum steer_tier tier;
+	uid_t uid;                 /* owns the service's sockets (see anchor.h) */
+	const char *pin_dir;       /* ebpf; see bpffs.h. NULL: nothing is pinned */
+	struct inspect *inspect;   /* ebpf; NULL: steer_check() says STEER_PROGRAM_UNKNOWN */
+	struct tap *tap;           /* ebpf; NULL: migrations are not told to the counters */
+	bool sticky;               /* bucket by the source address alone, not by address and port */
+	const char *anchor_cgroup; /* ebpf; see below. NULL: the anchor is of the own cgroup */
+};
+
+/*
+ * Who waits at the anchor was established there, and belongs to its cgroup for ever. For
+ * connections that were held to be counted where they went (tap.h) the anchor needs a cgroup of
+ * its own, with tap on it: tap_attach(tap, anchor_cgroup, STEER_ANCHOR_GENERATION, 0, false),
+ * before steer_open(). Otherwise they are counted nowhere.
+ */
+#define STEER_ANCHOR_GENERATION UINT32_MAX
+
+/*
+ * Open the endpoint. On the ebpf tier maps that are pinned in pin_dir are taken over as an
+ * earlier daemon has left them, slots, table and counters (but for its pins, whose health checks
+ * died with it); where they do not fit this version they are replaced. The program is not on the
+ * group yet: steer_attach() puts it there. In between, sockets can be joined and a table published,
+ * while the earlier program goes on undisturbed. What the options point to must outlive the object.
+ */
+int steer_open(const struct address *address, const struct steer_options *options,
+	       struct steer **ret, struct error *err);
+
+/* Closes the anchor; the pins stay. Takes NULL. */
+void steer_free(struct steer *steer);
+DEFINE_CLEANUP(struct steer *, steer_free);
+
+/* Forget what was taken over: every slot empty, no bucket names any, hold off, all counters 0. */
+int steer_reset(struct steer *steer, struct error *err);
+
+/* Were maps of an earlier daemon taken over? Else the slots and tables are empty. */
+bool steer_is_taken_over(const struct steer *steer);
+
+/*
+ * Put the program on the group, in place of an earlier daemon's (the one that was pinned in
+ * pin_dir). Where somebody else's program steers the group already, another batond's for instance,
+ * it is left alone: -EADDRINUSE. Connections that reached the anchor before, when there was no
+ * program to refuse them, are held where hold is on, and reset where it is off.
+ */
+int steer_attach(struct steer *steer, struct error *err);
+
+/*
+ * Remove the pins: nothing of this endpoint is alive any more that another daemon could take over.
+ */
+void steer_unpin_all(struct steer *steer);
+
+/*
+ * STEER_MAKES_SOCKETS: a new listening socket in the group, for an agent to pass on. The caller
+ * owns the descriptor; steer_join() then gives it its slot. -EOPNOTSUPP on other tiers.
+ */
+int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd,
+		 struct error *err);
+
+/*
+ * Give a listening socket of this endpoint a free slot, or, where it was taken over with one,
+ * find that. On the ebpf tier, once attached, the group's program is
+ * then checked; a foreign one is replaced by ours and *ret_drift is set (a later member of the
+ * group can replace the program silently: kernel-facts, rule 11 of the group). @owner: whose it is
+ * (ebpf/tap.h), 0: nobody's. -ENOSPC: no slot is free. -EINVAL: not listening, or not in the
+ * anchor's group. The descriptor stays the caller's; a map keeps no reference to it.
+ */
+int steer_join(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *ret_slot,
+	       bool *ret_drift, struct error *err);
+
+/*
+ * The socket in @slot, of which @listen_fd is a duplicate, may have stopped listening meanwhile
+ * and begun again: the kernel has emptied its slot then, or moved it to the end of the group. Put
+ * it back.
+ */
+int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err);
+
+void steer_release(struct steer *steer, uint16_t slot);
+
+/* Free the slots that were taken over and that no steer_join() has asked for since. */
+void steer_release_unclaimed(struct steer *steer);
+
+/* Does the current table name @slot, as primary or as backup? */
+bool steer_names(struct steer *steer, uint16_t slot);
+
+/* Make @table the current one, by one store (ebpf) or one system call (cbpf). */
+int steer_publish(struct steer *steer, const struct steer_table *table, struct error *err);
+
+/* The current table. */
+int steer_table(struct steer *steer, struct steer_table *ret);
+
+/* Send connections from @source to @slot, whatever the table says; until unpinned. */
+int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot);
+void steer_unpin(struct steer *steer, const struct sockaddr *source);
+
+/* ---- hold: STEER_CAN_HOLD; elsewhere nothing is ever held, and these are -EOPNOTSUPP ----------
+ */
+
+/*
+ * From now on connections that no slot can take wait in the anchor's queue; off: are refused. What
+ * waits already stays until steer_unhold() or steer_expire(). What an earlier daemon has set stands
+ * until this or steer_attach() is called; then it is off, unless it was switched on. What waits
+ * does not outlive the daemon. Off is 0 on every tier.
+ */
+int steer_hold(struct steer *steer, bool on);
+
+/* How many wait there. Those that are still half open wait too, but are not counted. */
+int steer_held(struct steer *steer, uint32_t *ret);
+
+/*
+ * Send what waits to where the current table says: another anchor takes this one's place, and the
+ * kernel migrates the queue of the one that closes. What can still go nowhere waits on, with hold
+ * off it is reset. Nothing happens where nothing was held, or where the table names no socket that
+ * listens. On failure everything waits on. Returns how many there were.
+ */
+int steer_unhold(struct steer *steer, struct error *err);
+
+/* Reset the @n that wait longest. Returns how many that were. */
+unsigned steer_expire(struct steer *steer, unsigned n);
+
+/* ---- looking ----------------------------------------------------------------------------------
+ */
+
+enum steer_program {
+	STEER_PROGRAM_ATTACHED, /* ours is on the group */
+	STEER_PROGRAM_MISSING,  /* the group has none */
+	STEER_PROGRAM_FOREIGN,  /* somebody replaced it */
+	STEER_PROGRAM_UNKNOWN,  /* cannot be told on this kernel, or tier */
+	STEER_PROGRAM_NONE,     /* the tier has none: hash */
+};
+
+/*
+ * Look at the group's program now. Where it is FOREIGN, @ret_who (may be NULL, with @size 0) says
+ * which: "program 123 \"other_prog\" (loaded by uid 0)", or "a classic BPF program".
+ */
+enum steer_program steer_check(struct steer *steer, char *ret_who, size_t size);
+const char *steer_program_name(enum steer_program program);
+
+/*
+ * To be called every half second or so: on the cbpf tier, take notice of sockets that have died
+ * without telling, and reset connections that went where they had been.
+ */
+void steer_tend(struct steer *steer);
+
+/* Put ours back on the group, whatever is there. */
+int steer_repair(struct steer *steer, struct error *err);
+
+/*
+ * Where another program is to be left on the group: take the anchor out of it, because that
+ * program, or the kernel's hash, would send connections there, where nobody accepts.
+ * steer_repair() and the next steer_join() bring it back.
+ */
+void steer_withdraw(struct steer *steer);
+
+/* The kernel's id of our program, as bpftool shows it; 0: there is none. */
+uint32_t steer_program_id(const struct steer *steer);
+
+enum steer_tier steer_tier(const struct steer *steer);
+const struct address *steer_address(const struct steer *steer);
+
+/* Sums over all CPUs, since the slot was joined (or the endpoint opened). Zeros where the tier
+ * cannot count. */
+int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
+int steer_stats(struct steer *steer, struct steer_stats *ret);
+
+/* Send libbpf's messages to the log: warnings always, the rest at debug level. Call once. */
+void steer_log_init(void);

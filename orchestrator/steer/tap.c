@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/steer/tap_internal.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "orchestrator/steer/bpffs.h"
+
+#define BATCH        64 /* events taken from the ring at one time */
+#define PIN_NAME_MAX 16 /* of a map, in the folder of the pins */
+
+struct tap {
+	const struct tap_callbacks *callbacks;
+	void *userdata;
+	struct tap_endpoint endpoints[TAP_LISTEN_MAX];
+	uint32_t n_endpoints;
+	struct tap_bpf *maps;
+	struct ring_buffer *ring;
+	sd_event_source *events_source;
+	sd_event_source *due_source;      /* for tap_watch() where none is left already: */
+	tap_owner due[TAP_INSTANCES_MAX]; /* of these */
+	size_t n_due;
+	bool without_births, without_program; /* this kernel refuses them */
+	bool share_works;
+	struct batch *batch;          /* on_events() is filling; else NULL */
+	bool telling;                 /* callbacks run */
+	bool freed;                   /* by one of them: its memory goes when it returns */
+	char pin_dir[BPFFS_PATH_MAX]; /* "": not pinned */
+};
+
+/* Filled by the ring. */
+struct batch {
+	struct tap_event events[BATCH];
+	size_t n;
+};
+
+static tap_owner owner_of(uint32_t generation, uint32_t instance)
+{
+	return (tap_owner)generation << 32 | instance;
+}
+
+/* ---- counters ------------------------------------------------------------------------------- */
+
+/*
+ * Connections come and go between the reads of two fields. What has gone is from the first look
+ * and what has come from the second, so that one that is alive all the time is never left out:
+ * "none is left" must be true.
+ */
+static int count(struct tap *tap, tap_owner owner, struct tap_count *ret)
+{
+	int fd = tap_counts_fd(tap);
+	struct tap_counts first, second;
+	uint64_t came, gone;
+
+	if (bpf_map_lookup_elem(fd, &owner, &first) < 0 ||
+	    bpf_map_lookup_elem(fd, &owner, &second) < 0)
+		return -errno;
+	came = second.accepted + second.moved_in;
+	gone = first.closed + first.moved_out;
+	*ret = (struct tap_count){
+		.accepted = came > second.moved_out ? came - second.moved_out : 0,
+		.live = came > gone ? came - gone : 0,
+		.closed = first.closed,
+		.reset = first.reset < first.closed ? first.reset : first.closed,
+	};
+	return 0;
+}
+
+int tap_count(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_count *ret)
+{
+	*ret = (struct tap_count){};
+	return count(tap, owner_of(generation, instance), ret);
+}
+
+static void tell_zero(struct tap *tap, tap_owner owner)
+{
+	struct tap_count now;
+
+	if (count(tap, owner, &now) == 0 && now.live == 0)
+		tap->callbacks->on_zero(tap->userdata, (uint32_t)(owner >> 32), (uint32_t)owner);
+}
+
+int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
+{
+	tap_owner owner = owner_of(generation, instance);
+	struct tap_count now;
+	uint32_t yes = 1;
+	int r;
+
+	r = count(tap, owner, &now);
+	if (r < 0)
+		return r;
+	if (bpf_map_update_elem(bpf_map__fd(tap->maps->maps.watched), &owner, &yes, BPF_ANY) < 0)
+		return -errno;
+	/* Only after that: what ends from now on is told by the program. */
+	for (size_t k = 0; k < tap->n_due; k++)
+		if (tap->due[k] == owner)
+			return 0;
+	if (tap->n_due == TAP_INSTANCES_MAX)
+		return -ENOSPC;
+	r = sd_event_source_set_enabled(tap->due_source, SD_EVENT_ONESHOT);
+	if (r < 0)
+		return r;
+	tap->due[tap->n_due++] = owner;
+	return 0;
+}
+
+void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance)
+{
+	tap_owner owner = owner_of(generation, instance);
+
+	bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.watched), &owner);
+	bpf_map_delete_elem(tap_counts_fd(tap), &owner);
+	for (size_t k = 0; k < tap->n_due; k++)
+		if (tap->due[k] == owner)
+			tap->due[k] = tap->due[--tap->n_due];
+}
+
+bool tap_forced(struct tap *tap, uint64_t cookie)
+{
+	uint32_t value;
+	return bpf_map_lookup_elem(bpf_map__fd(tap->maps->maps.forced), &cookie, &value) == 0;
+}
+
+int tap_counts_fd(const struct tap *tap)
+{
+	return bpf_map__fd(tap->maps->maps.counts);
+}
+
+int tap_moved_fd(const struct tap *tap)
+{
+	return bpf_map__fd(tap->maps->maps.moved);
+}
+
+int tap_births_fd(const struct tap *tap)
+{
+	return tap->without_births ? -1 : bpf_map__fd(tap->maps->maps.births);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+/* The callbacks have returned; one of them may have freed the object. */
+static void told(struct tap *tap)
+{
+	tap->telling = false;
+	if (tap->freed)
+		free(tap);
+}
+
+static int on_due(sd_event_source *source, void *userdata)
+{
+	struct tap *tap = userdata;
+
+	(void)source;
+	tap->telling = true;
+	/* A callback may watch others: those are told the next time. */
+	for (size_t n = tap->n_due; n > 0 && tap->n_due > 0 && !tap->freed; n--)
+		tell_zero(tap, tap->due[--tap->n_due]);
+	told(tap);
+	return 0;
+}
+
+static int on_sample(void *userdata, void *data, size_t size)
+{
+	struct tap *tap = userdata;
+	struct batch *batch = tap->batch;
+
+	if (size >= sizeof(batch->events[0]))
+		memcpy(&batch->events[batch->n++], data, sizeof(batch->events[0]));
+	/* It is full: the rest stays in the ring, which the loop finds readable again. */
+	return batch->n == BATCH ? -ENOBUFS : 0;
+}
+
+/* Events can be about what was forgotten since, or left over from an earlier daemon's time. */
+static void tell(struct tap *tap, struct tap_event *event)
+{
+	struct tap_count now;
+
+	event->comm[sizeof(event->comm) - 1] = '\0';
+	if (event->type == TAP_ZERO)
+		tell_zero(tap, event->owner);
+	else if (event->type == TAP_PROGRAM && count(tap, event->owner, &now) == 0)
+		tap->callbacks->on_program(tap->userdata, (uint32_t)(event->owner >> 32),
+					   (uint32_t)event->owner, (pid_t)event->pid, event->comm);
+}
+
+static int on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct tap *tap = userdata;
+	struct batch batch = {};
+
+	(void)source;
+	(void)fd;
+	(void)revents;
+	/* First all out of the ring, then the callbacks: they may free the object. */
+	tap->batch = &batch;
+	ring_buffer__consume(tap->ring);
+	tap->batch = NULL;
+	tap->telling = true;
+	for (size_t k = 0; k < batch.n && !tap->freed; k++)
+		tell(tap, &batch.events[k]);
+	told(tap);
+	return 0;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
+{
+	int r;
+
+	tap->ring = ring_buffer__new(bpf_map__fd(tap->maps->maps.events), on_sample, tap, NULL);
+	if (!tap->ring)
+		return error_set(err, -errno, "open the ring buffer");
+	r = sd_event_add_io(event, &tap->events_source, ring_buffer__epoll_fd(tap->ring), EPOLLIN,
+			    on_events, tap);
+	if (r >= 0)
+		r = sd_event_add_defer(event, &tap->due_source, on_due, tap);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(tap->due_source, SD_EVENT_OFF);
+	return r < 0 ? error_set(err, r, "listen to events") : 0;
+}
+
+static struct tap_endpoint to_endpoint(const struct address *address)
+{
+	struct tap_endpoint ret = {.family = address->sa.sa_family};
+
+	if (ret.family == AF_INET) {
+		ret.address[10] = ret.address[11] = 0xff;
+		memcpy(ret.address + 12, &address->in.sin_addr, 4);
+		ret.port = address->in.sin_port;
+	} else {
+		memcpy(ret.address, &address->in6.sin6_addr, 16);
+		ret.port = address->in6.sin6_port;
+	}
+	return ret;
+}
+
+int tap_open(sd_event *event, const char *pin_dir, const struct address *listen, size_t n_listen,
+	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
+	     struct error *err)
+{
+	cleanup(tap_free) struct tap *tap = calloc(1, sizeof(*tap));
+	int r;
+
+	if (!tap)
+		return error_set(err, -ENOMEM, "tap");
+	if (n_listen > TAP_LISTEN_MAX)
+		return error_text(err, -E2BIG, "tap: more than %d addresses", TAP_LISTEN_MAX);
+	tap->callbacks = callbacks;
+	tap->userdata = userdata;
+	for (size_t k = 0; k < n_listen; k++)
+		tap->endpoints[tap->n_endpoints++] = to_endpoint(&listen[k]);
+	if (pin_dir && (size_t)snprintf(tap->pin_dir, sizeof(tap->pin_dir), "%s", pin_dir) >=
+			       sizeof(tap->pin_dir) - PIN_NAME_MAX)
+		return error_set(err, -ENAMETOOLONG, "tap: %s", pin_dir);
+	r = tap_load_maps(tap->pin_dir, &tap->maps, err);
+	if (r >= 0)
+		r = listen_to_events(tap, event, err);
+	if (r < 0)
+		return error_prefix(err, r, "tap");
+	*ret = TAKE_PTR(tap);
+	return 0;
+}
+
+void tap_free(struct tap *tap)
+{
+	if (!tap)
+		return;
+	tap->due_source = sd_event_source_disable_unref(tap->due_source);
+	tap->events_source = sd_event_source_disable_unref(tap->events_source);
+	ring_buffer__free(TAKE_PTR(tap->ring));
+	tap_bpf__destroy(TAKE_PTR(tap->maps));
+	tap->freed = true;
+	if (!tap->telling)
+		free(tap);
+}
+
+void tap_unpin_all(struct tap *tap)
+{
+	if (!tap->pin_dir[0])
+		return;
+	tap_remove_pins(tap->pin_dir);
+	bpffs_remove(tap->pin_dir);
+}
+
+/* ---- instances ------------------------------------------------------------------------------ */
+
+/* Once: that the programs load does not say that they can do it. */
+static int check_share(struct tap *tap, struct error *err)
+{
+	if (!tap->share_works && tap_try_share(err) == -EOPNOTSUPP)
+		return -EOPNOTSUPP;
+	/* Where it cannot be told the attempt itself will. */
+	tap->share_works = true;
+	return 0;
+}
+
+static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_parts,
+		struct tap_bpf **ret, struct error *err)
+{
+	struct tap_set set = {
+		.parts = TAP_PART_MASK(TAP_PART_COUNT),
+		.births = !tap->without_births,
+		.owner = owner,
+		.endpoints = tap->endpoints,
+		.n_endpoints = tap->n_endpoints,
+		.maps = tap->maps,
+	};
+	int r;
+
+	if (!tap->without_program)
+		set.parts |= TAP_PART_MASK(TAP_PART_PROGRAM);
+	if (share)
+		set.parts |= TAP_PART_SHARE;
+	r = tap_load_programs(&set, ret, err);
+	if (r == 0 && share)
+		r = check_share(tap, err);
+	if (r < 0)
+		return r;
+	tap->without_births = !set.births;
+	tap->without_program = !(set.parts & TAP_PART_MASK(TAP_PART_PROGRAM));
+	*ret_parts = set.parts;
+	return 0;
+}
+
+int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
+	       bool share, struct error *err)
+{
+	cleanup(tap_bpf__destroy) struct tap_bpf *programs = NULL;
+	cleanup_close int cgroup_fd = open(cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tap_owner owner = owner_of(generation, instance);
+	const struct tap_counts zero = {};
+	unsigned parts;
+	int r;
+
+	if (cgroup_fd < 0)
+		return error_set(err, -errno, "tap: %s", cgroup_path);
+	if (generation == 0)
+		return error_text(err, -EINVAL, "tap: there is no generation 0");
+	r = load(tap, owner, share, &parts, &programs, err);
+	if (r < 0)
+		return error_prefix(err, r, "tap");
+	tap_forget(tap, generation, instance);
+	if (bpf_map_update_elem(tap_counts_fd(tap), &owner, &zero, BPF_ANY) < 0)
+		return error_set(err, -errno, "tap: make counters");
+	r = tap_put(programs, parts, cgroup_fd, err);
+	if (r < 0) {
+		tap_forget(tap, generation, instance);
+		return error_prefix(err, r, "tap: %s", cgroup_path);
+	}
+	return 0;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tiers: which of the ways to steer (steer.h) work on this machine, for this user. Found out once,
+ * by trying, when the daemon starts.
+ */
+#pragma once
+
+#include "common/error.h"
+#include "orchestrator/config/config.h"
+#include "orchestrator/steer/steer.h"
+
+struct tiers {
+	struct {
+		bool works;
+		char reason[256]; /* why not */
+	} list[_STEER_TIER_COUNT];
+};
+
+void tiers_try(struct tiers *ret);
+
+#define TIERS_REASON_MAX 512
+
+/*
+ * The tier for a service. With STEERING_AUTO the highest one that works; @ret_reason then says why
+ * not a higher one ("ebpf: Operation not permitted ..."), "" where there is none. -EOPNOTSUPP with
+ * the reason where the one that is asked for does not work.
+ */
+int tiers_choose(const struct tiers *tiers, enum steering_choice choice, enum steer_tier *ret,
+		 char ret_reason[static TIERS_REASON_MAX], struct error *err);

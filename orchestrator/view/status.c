@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/view/status.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+
+static json_t *time_json(uint64_t realtime_ms)
+{
+	time_t seconds = (time_t)(realtime_ms / 1000);
+	char text[40];
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(realtime_ms % 1000));
+	return json_string(text);
+}
+
+/* One that is to serve and cannot, or should not; NULL: none. */
+static const struct instance *ailing(const struct service *s)
+{
+	struct instances staying;
+
+	service_staying(s, &staying);
+	return instances_failed(&staying);
+}
+
+const char *status_state(struct service *s)
+{
+	struct run *run = service_run(s);
+
+	if (run && !rollout_is_decided(&run->machine) && !run->automatic)
+		return run->old ? "rolling" : run->partial ? "rolling" : "starting";
+	if (s->current && run && !run->machine.has_new && !run->partial && run->old == s->current)
+		return "stopping";
+	if (s->current && instances_are_dead(&s->current->instances))
+		return "failed";
+	if (s->current)
+		return s->degraded[0] || ailing(s) ? "degraded" : "running";
+	if (s->refusal[0])
+		return "failed";
+	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";
+}
+
+/* ---- generations ---------------------------------------------------------------------------- */
+
+struct steered {
+	struct steer_slot_stats slots;
+	uint64_t live;
+	uint32_t queued;
+	struct tap_count count;
+};
+
+static void look_at(struct instance *i, struct steered *ret)
+{
+	*ret = (struct steered){};
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		const struct instance_socket *socket = &i->sockets.list[k];
+		struct steer_slot_stats stats;
+
+		if (steer_slot_stats(i->wiring->endpoints[socket->endpoint], socket->slot, &stats) <
+		    0)
+			continue;
+		ret->slots.primary += stats.primary;
+		ret->slots.backup += stats.backup;
+		ret->slots.pinned += stats.pinned;
+		ret->slots.migrated += stats.migrated;
+	}
+	if (instance_live(i, &ret->live) < 0)
+		ret->live = 0;
+	if (instance_queued(i, &ret->queued) < 0)
+		ret->queued = 0;
+	if (instance_count(i, &ret->count) < 0)
+		ret->count = (struct tap_count){};
+}
+
+static void add(struct steered *sum, const struct steered *one)
+{
+	sum->slots.primary += one->slots.primary;
+	sum->slots.backup += one->slots.backup;
+	sum->slots.pinned += one->slots.pinned;
+	sum->slots.migrated += one->slots.migrated;
+	sum->live += one->live;
+	sum->queued += one->queued;
+	sum->count.accepted += one->count.accepted;
+	sum->count.closed += one->count.closed;
+	sum->count.reset += one->count.reset;
+}
+
+/* What a tier cannot count is not there. */
+static json_t *steered_json(const struct wiring *wiring, const struct steered *sum)
+{
+	json_t *json = json_pack("{s:I, s:I}", "live", (json_int_t)sum->live, "queued",
+				 (json_int_t)sum->queued);
+
+	if (wiring->tap)
+		json_object_update_new(json, json_pack("{s:I, s:I, s:I}", "accepted",
+						       (json_int_t)sum->count.accepted, "closed",
+						       (json_int_t)sum->count.closed, "reset",
+						       (json_int_t)sum->count.reset));
+	if (steer_can(wiring->tier, STEER_CAN_COUNT))
+		json_object_update_new(
+			json, json_pack("{s:I, s:I, s:I, s:I}", "steered",
+					(json_int_t)(sum->slots.primary + sum->slots.backup),
+					"backup", (json_int_t)sum->slots.backup, "probes",
+					(json_int_t)sum->slots.pinned, "migrated",
+					(json_int_t)sum->slots.migrated));
+	return json;
+}
+
+static json_t *strangers_json(const struct instance *i)
+{
+	json_t *array = json_array();
+
+	for (size_t k = 0; k < i->n_strangers; k++)
+		json_array_append_new(array, json_string(i->strangers[k]));
+	return array;
+}
+
+static json_t *health_json(const struct instance *i)
+{
+	json_t *json;
+
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+		return json_pack("{s:s, s:s}", "state", i->ready ? "healthy" : "unknown", "last",
+				 i->ready ? "READY=1" : "no READY=1 yet");
+	json = json_pack("{s:s}", "state", health_state_name(i->checkers[0].health.state));
+	if (i->checkers[0].last_ms) {
+		json_object_set_new(json, "last", json_string(i->checkers[0].last.text));
+		json_object_set_new(
+			json, "ago_ms",
+			json_integer((json_int_t)(clock_monotonic_ms() - i->checkers[0].last_ms)));
+	}
+	return json;
+}
+
+static const char *instance_state(const struct instance *i)
+{
+	if (i->stopped)
+		return "stopped";
+	if (i->lost)
+		return "agent-lost";
+	return agent_state_name(i->state);
+}
+
+static json_t *instance_json(struct instance *i, const struct steered *steered)
+{
+	json_t *json = json_pack("{s:I, s:I, s:I, s:s, s:b, s:I, s:I, s:o, s:o, s:o}", "instance",
+				 (json_int_t)i->index, "pid", (json_int_t)i->pid, "agent_pid",
+				 (json_int_t)(i->link ? agentlink_pid(i->link) : 0), "state",
+				 instance_state(i), "ready", i->ready, "restarts",
+				 (json_int_t)i->restarts, "sockets", (json_int_t)i->sockets.n,
+				 "undeclared", strangers_json(i), "health", health_json(i),
+				 "connections", steered_json(i->wiring, steered));
+
+	if (i->failure[0])
+		json_object_set_new(json, "failure", json_string(i->failure));
+	json_object_set_new(json, "cgroup", json_string(i->cgroup));
+	json_object_set_new(json, "named", json_boolean(i->aimed > 0));
+	return json;
+}
+
+/* ---- shares --------------------------------------------------------------------------------- */
+
+/* New connections since the table was published. */
+static uint64_t seen_by(struct service *s, const struct instance *i)
+{
+	uint64_t n;
+
+	return service_steered_to(s, i, &n) >= 0 && n > i->shifted ? n - i->shifted : 0;
+}
+
+static uint64_t seen_by_all(struct service *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			sum += seen_by(s, s->generations[k]->instances.list[j]);
+	return sum;
+}
+
+/* In percent, to one decimal. */
+static json_t *percent(uint64_t part, uint64_t all)
+{
+	return all > 0 ? json_real((double)((part * 1000 + all / 2) / all) / 10.0) : json_null();
+}
+
+static json_t *share_json(uint64_t aimed, uint64_t seen, uint64_t all)
+{
+	return json_pack("{s:o, s:o}", "aimed", percent(aimed, STEER_BUCKETS), "seen",
+			 percent(seen, all));
+}
+
+static bool any_victim_of(const struct run *run, const struct generation *g)
+{
+	for (size_t k = 0; k < run->victims.n; k++)
+		if (run->victims.list[k]->generation == g->number)
+			return true;
+	return false;
+}
+
+static bool any_in(const struct generation *g)
+{
+	for (size_t k = 0; k < g->instances.n; k++)
+		if (g->instances.list[k]->role == INSTANCE_IN)
+			return true;
+	return false;
+}
+
+/* What a generation is to its service at this moment. */
+static const char *generation_role(struct service *s, const struct generation *g)
+{
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++) {
+		const struct run *run = &s->runs[k];
+		const struct rollout *m = &run->machine;
+		bool is_victim = any_victim_of(run, g) && !any_in(g);
+
+		if (!run->id || (g != run->new &&g != run->old) || run->partial)
+			continue;
+		if (is_victim && m->state == ROLLOUT_LEAVING)
+			return "leaving";
+		if (is_victim && m->state == ROLLOUT_DRAINING)
+			return "draining";
+		if (is_victim && m->state == ROLLOUT_STOPPING)
+			return "stopping";
+		if (g == run->new && !rollout_is_committed(m))
+			return m->full && any_in(g) ? "current" : "candidate";
+		if (g == run->old && run->new && m->full && !rollout_is_committed(m))
+			return "previous";
+	}
+	if (g != s->current)
+		return "previous";
+	return instances_are_dead(&g->instances) ? "failed" : "current";
+}
+
+/* How long its drain may still take, and what its connections are doing; nothing if it does not. */
+static void add_drain(struct service *s, struct generation *g, json_t *json)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++) {
+		const struct run *run = &s->runs[k];
+		struct connections_kinds kinds;
+
+		if (!run->id || run->machine.state != ROLLOUT_DRAINING || !any_victim_of(run, g))
+			continue;
+		json_object_set_new(json, "drain_ms_left",
+				    json_integer(run->deadline_ms > now_ms
+							 ? (json_int_t)(run->deadline_ms - now_ms)
+							 : 0));
+		if (instances_kinds(&run->victims, &kinds) >= 0)
+			json_object_set_new(json, "kinds",
+					    json_pack("{s:I, s:I, s:I}", "busy",
+						      (json_int_t)kinds.busy, "active",
+						      (json_int_t)kinds.active, "idle",
+						      (json_int_t)kinds.idle));
+	}
+}
+
+static json_t *strings_json(char *const *strings)
+{
+	json_t *array = json_array();
+
+	for (; strings && *strings; strings++)
+		json_array_append_new(array, json_string(*strings));
+	return array;
+}
+
+static json_t *release_json(const struct release *r)
+{
+	json_t *files = json_array();
+
+	for (size_t k = 0; k < r->n_files; k++)
+		json_array_append_new(files, json_string(r->files[k].path));
+	return json_pack("{s:o, s:s, s:s, s:I, s:o, s:I, s:s, s:o}", "command",
+			 strings_json(r->command), "executable", r->executable, "digest", r->digest,
+			 "inode", (json_int_t)r->inode, "mtime", time_json(r->mtime_ms), "size",
+			 (json_int_t)r->size, "directory", r->directory, "files", files);
+}
+
+static json_t *generation_json(struct service *s, struct generation *g)
+{
+	uint64_t all = seen_by_all(s), aimed = 0, seen = 0;
+	json_t *instances = json_array(), *json;
+	struct steered sum = {};
+
+	for (size_t k = 0; k < g->instances.n; k++) {
+		struct instance *i = g->instances.list[k];
+		uint64_t n = seen_by(s, i);
+		struct steered one;
+
+		look_at(i, &one);
+		add(&sum, &one);
+		aimed += i->aimed;
+		seen += n;
+		json = instance_json(i, &one);
+		json_object_set_new(json, "share", share_json(i->aimed, n, all));
+		json_array_append_new(instances, json);
+	}
+	json = json_pack("{s:I, s:s, s:s?, s:s, s:s?, s:o, s:o, s:I, s:o, s:o, s:o}", "generation",
+			 (json_int_t)g->number, "state", generation_role(s, g), "mode",
+			 generation_mode(g), "executable", g->release->executable, "directory",
+			 g->release->directory, "release", release_json(g->release), "started",
+			 time_json(g->started_realtime_ms), "uptime_ms",
+			 (json_int_t)(clock_monotonic_ms() - g->started_ms), "connections",
+			 steered_json(&s->wiring, &sum), "share", share_json(aimed, seen, all),
+			 "instances", instances);
+	add_drain(s, g, json);
+	return json;
+}
+
+/* ---- the service ---------------------------------------------------------------------------- */
+
+static json_t *program_json(struct steer *steer)
+{
+	char who[128];
+	enum steer_program program = steer_check(steer, who, sizeof(who));
+	json_t *json = json_pack("{s:I, s:s}", "id", (json_int_t)steer_program_id(steer), "state",
+				 steer_program_name(program));
+
+	if (who[0])
+		json_object_set_new(json, "who", json_string(who));
+	return json;
+}
+
+static json_t *endpoint_json(struct service *s, size_t k)
+{
+	struct steer *steer = s->wiring.endpoints[k];
+	const struct address *address = &s->config->listen[k];
+	struct steer_stats stats = {};
+	uint32_t held = 0;
+	json_t *json;
+
+	if (!steer)
+		return json_pack("{s:s, s:s, s:n}", "listen", address->text, "protocol", "tcp",
+				 "program");
+	json = json_pack("{s:s, s:s, s:o}", "listen", address->text, "protocol", "tcp", "program",
+			 program_json(steer));
+	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
+		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
+	if (steer_held(steer, &held) >= 0)
+		json_object_update_new(json, json_pack("{s:I, s:I}", "held", (json_int_t)held,
+						       "expired", (json_int_t)s->expired[k]));
+	return json;
+}
+
+static json_t *endpoints_json(struct service *s)
+{
+	json_t *array = json_array();
+
+	for (size_t k = 0; k < s->config->n_listen; k++)
+		json_array_append_new(array, endpoint_json(s, k));
+	return array;
+}
+
+static json_t *failover_json(const struct service *s)
+{
+	const struct service_failover *f = &s->failover;
+	json_t *json = json_pack("{s:I, s:I}", "count", (json_int_t)f->count, "carried",
+				 (json_int_t)f->carried);
+
+	json_object_set_new(json, "last", f->count ? time_json(f->last_realtime_ms) : json_null());
+	return json;
+}
+
+static json_t *command_json(struct service *s)
+{
+	return strings_json(s->current   ? s->current->release->command
+			    : s->command ? s->command
+					 : s->config->command);
+}
+
+static json_t *rollout_json(struct service *s)
+{
+	struct run *run = service_run(s);
+
+	return run ? run_status_json(run) : json_null();
+}
+
+static json_t *restarts_json(const struct service *s)
+{
+	const struct restart_config *policy = &s->config->restart;
+
+	return json_pack("{s:I, s:I, s:I}", "used",
+			 (json_int_t)restarts_used(&s->restarts, policy, clock_monotonic_ms()),
+			 "max", (json_int_t)policy->max, "window_ms",
+			 (json_int_t)policy->window_ms);
+}
+
+static json_t *last_json(struct service *s)
+{
+	json_t *json;
+
+	if (!s->last.id)
+		return json_null();
+	json = run_result_json(&s->last);
+	json_object_set_new(json, "time", time_json(s->last.realtime_ms));
+	return json;
+}
+
+/* What is wrong with one of several says which one. */
+static json_t *ailment_json(const struct service *s, const struct instance *i)
+{
+	const struct probe_result *answer = instance_last_answer(i);
+	const char *text = i->failure[0] ? i->failure : answer ? answer->text : NULL;
+
+	if (!text)
+		return NULL;
+	return s->instances > 1 ? json_sprintf("instance %u: %s", i->index, text)
+				: json_string(text);
+}
+
+/* Why the state is not what was asked for; NULL: it is. */
+static json_t *reason_json(struct service *s)
+{
+	const struct instance *failed = s->current ? ailing(s) : NULL;
+	json_t *ailment = NULL;
+
+	if (s->refusal[0])
+		return json_string(s->refusal);
+	if (s->degraded[0])
+		return json_string(s->degraded);
+	if (failed)
+		ailment = ailment_json(s, failed);
+	/* What only came or went within a generation that serves says nothing about it. */
+	if (!ailment && s->last.outcome != ROLLOUT_DONE && !(s->last.partial && s->current))
+		return json_string(s->last.reason);
+	return ailment;
+}
+
+json_t *status_service(struct service *s)
+{
+	json_t *generations = json_array(), *json, *reason;
+
+	for (size_t k = 0; k < s->n_generations; k++)
+		json_array_append_new(generations, generation_json(s, s->generations[k]));
+	json = json_pack("{s:s, s:s, s:s, s:s?, s:b, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",
+			 "service", s->config->name, "state", status_state(s), "mode",
+			 socket_mode_name(s->config->mode), "tier",
+			 s->open ? steer_tier_name(s->wiring.tier) : NULL, "paused", s->paused,
+			 "hold_ms", (json_int_t)service_hold_ms(s), "failover", failover_json(s),
+			 "instances", (json_int_t)s->instances, "command", command_json(s),
+			 "endpoints", endpoints_json(s), "generations", generations, "rollout",
+			 rollout_json(s), "last_rollout", last_json(s));
+	if (json && s->tier_reason[0])
+		json_object_set_new(json, "tier_reason", json_string(s->tier_reason));
+	if (json)
+		json_object_update_new(json,
+				       json_pack("{s:s, s:o}", "strategy",
+						 rollout_strategy_name(s->config->rollout.strategy),
+						 "restarts", restarts_json(s)));
+	reason = reason_json(s);
+	if (json && reason)
+		json_object_set_new(json, "reason", reason);
+	return json;
+}

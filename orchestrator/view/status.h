@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * status: a service as JSON, for GET /v1/services (docs/api.md). Only looks.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "orchestrator/service/service.h"
+
+/* A new reference, or NULL without memory. */
+json_t *status_service(struct service *service);
+
+/* "starting", "running", "degraded", "rolling", "stopping", "stopped", "failed" */
+const char *status_state(struct service *service);

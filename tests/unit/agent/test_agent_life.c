@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tests/unit/agent/agent_fixture.h"
+
+/* ---- leaving -------------------------------------------------------------------------------- */
+
+static void test_agent_leave_native_server_that_closes_is_not_forced(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "s = bind(7001)\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: s.close())\n"
+		       "while True:\n"
+		       "    time.sleep(60)\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	fixture_close_set(fixture);
+	order_leave(fixture, SIGUSR1, 10000);
+	await_heard(fixture, REPORT_LEFT, 1);
+	assert_false(fixture->heard[REPORT_LEFT].forced);
+	assert_int_equal(open_connection(ADDRESS), -ECONNREFUSED);
+	assert_true(exists(fixture->pid));
+}
+
+static void test_agent_leave_native_server_that_does_not_close_is_forced(void **data)
+{
+	struct fixture *fixture = *data;
+
+	/* One that only sleeps: poll(2) and accept(2) would tell it of what has happened. */
+	start(fixture, "s = [bind(7001), bind(7001)]\ntime.sleep(1000)\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 2);
+	fixture_close_set(fixture);
+	order_leave(fixture, 0, 100);
+	await_heard(fixture, REPORT_LEFT, 1);
+	assert_true(fixture->heard[REPORT_LEFT].forced);
+	assert_int_equal(open_connection(ADDRESS), -ECONNREFUSED);
+	assert_true(exists(fixture->pid));
+}
+
+/* What it has bound since it was looked at last must not stay in the group. */
+static void test_agent_leave_finds_what_was_bound_a_moment_ago(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "s = [bind(7001)]\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: s.append(bind(7001)))\n"
+		       "while True:\n"
+		       "    time.sleep(60)\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	fixture_close_set(fixture);
+	/* Stopped, so that it cannot look before the order is there. */
+	kill(fixture->agent, SIGSTOP);
+	kill(fixture->pid, SIGUSR1);
+	order_leave(fixture, 0, 100);
+	AWAIT(fixture, count_listening() == 2);
+	kill(fixture->agent, SIGCONT);
+	await_heard(fixture, REPORT_LEFT, 1);
+	assert_true(fixture->heard[REPORT_LEFT].forced);
+	assert_int_equal(open_connection(ADDRESS), -ECONNREFUSED);
+}
+
+/* The passed socket, which the server has open and never uses, is no reason to force anything. */
+static void test_agent_leave_auto_unused_passed_socket_is_let_go(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	start(fixture, "s = bind(7001)\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: s.close())\n"
+		       "while True:\n"
+		       "    time.sleep(60)\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1 && count_set(fixture, 0, false) == 0);
+	fixture_close_set(fixture);
+	/* Not even a release came before. */
+	order_leave(fixture, SIGUSR1, 10000);
+	await_heard(fixture, REPORT_LEFT, 1);
+	assert_false(fixture->heard[REPORT_LEFT].forced);
+	assert_int_equal(open_connection(ADDRESS), -ECONNREFUSED);
+}
+
+static void test_agent_leave_dead_server_lets_go_of_its_sockets(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.restart_delay_ms = fixture->spec.restart_delay_max_ms = 60000;
+	start(fixture, "serve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	order_steady(fixture);
+	kill(fixture->pid, SIGKILL);
+	await_heard(fixture, REPORT_EXITED, 1);
+	fixture_close_set(fixture);
+	order_leave(fixture, 0, 10000);
+	await_heard(fixture, REPORT_LEFT, 1);
+	assert_int_equal(open_connection(ADDRESS), -ECONNREFUSED);
+}
+
+/* ---- daemons -------------------------------------------------------------------------------- */
+
+static void test_agent_daemon_is_followed(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t pid;
+
+	start(fixture, "daemonise()\nserve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	pid = ask(fixture, ADDRESS, NULL);
+	assert_true(pid > 0);
+	AWAIT(fixture, fixture->pid == pid);
+	assert_int_equal(fixture->n_heard[REPORT_EXITED], 0);
+	/* It is the main process in all that counts: its signals, and its exit. */
+	order_steady(fixture);
+	kill(pid, SIGTERM);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_int_equal(fixture->heard[REPORT_EXITED].exit_signal, SIGTERM);
+	assert_true(fixture->heard[REPORT_EXITED].restarting);
+	AWAIT(fixture, fixture->pid != pid && exists(fixture->pid));
+}
+
+static void test_agent_daemon_gets_the_stop_signal(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t pid;
+
+	start(fixture, "daemonise()\n"
+		       "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
+		       "serve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	pid = ask(fixture, ADDRESS, NULL);
+	AWAIT(fixture, fixture->pid == pid);
+	order(fixture,
+	      &(struct order){.type = ORDER_STOP, .signal = SIGTERM, .timeout_ms = DEADLINE_MS});
+	await_heard(fixture, REPORT_STOPPED, 1);
+	assert_int_equal(fixture->heard[REPORT_STOPPED].exit_code, 7);
+	assert_false(fixture->heard[REPORT_STOPPED].killed);
+}
+
+static void test_agent_server_that_fails_and_leaves_a_child_has_exited(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t child = 0;
+
+	start(fixture, "pid = os.fork()\n"
+		       "if pid == 0:\n"
+		       "    time.sleep(1000)\n"
+		       "print(pid, file=sys.stderr)\n"
+		       "os._exit(3)\n");
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_int_equal(fixture->heard[REPORT_EXITED].exit_code, 3);
+	assert_false(fixture->heard[REPORT_EXITED].restarting);
+	child = (pid_t)strtol(fixture->heard[REPORT_EXITED].tail, NULL, 10);
+	assert_true(child > 0);
+	AWAIT(fixture, !exists(child));
+}
+
+static bool is_zombie(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+	fclose(file);
+	return state == 'Z';
+}
+
+/* Both are there when the agent looks: the order is the older. */
+static void test_agent_order_given_before_the_end_counts(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "time.sleep(1000)\n");
+	await_heard(fixture, REPORT_STARTED, 1);
+	kill(fixture->agent, SIGSTOP);
+	order_steady(fixture);
+	kill(fixture->pid, SIGKILL);
+	AWAIT(fixture, is_zombie(fixture->pid));
+	kill(fixture->agent, SIGCONT);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_true(fixture->heard[REPORT_EXITED].restarting);
+	await_heard(fixture, REPORT_STARTED, 2);
+}
+
+/* A helper of one that has served already is no server. */
+static void test_agent_server_that_has_served_and_leaves_a_child_has_exited(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	start(fixture, "if os.fork() == 0:\n"
+		       "    time.sleep(1000)\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))\n"
+		       "ready()\n"
+		       "serve(passed())\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	order_steady(fixture);
+	kill(fixture->pid, SIGUSR1);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_true(fixture->heard[REPORT_EXITED].restarting);
+	await_heard(fixture, REPORT_STARTED, 2);
+}
+
+/* It says READY=1 before its parent ends. */
+static void test_agent_daemon_that_has_served_is_followed_by_its_socket(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t pid;
+
+	start(fixture, "s = bind(7001)\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))\n"
+		       "if os.fork() == 0:\n"
+		       "    ready()\n"
+		       "    serve([s])\n"
+		       "while True:\n"
+		       "    time.sleep(60)\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	pid = ask(fixture, ADDRESS, NULL);
+	assert_int_not_equal(pid, fixture->pid);
+	kill(fixture->pid, SIGUSR1);
+	AWAIT(fixture, fixture->pid == pid);
+	assert_int_equal(fixture->n_heard[REPORT_EXITED], 0);
+}
+
+static void test_agent_server_that_leaves_nobody_behind_has_exited(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "pass\n");
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_int_equal(fixture->heard[REPORT_EXITED].exit_code, 0);
+	assert_string_equal(fixture->heard[REPORT_EXITED].text, "");
+}
+
+/* ---- listening later ------------------------------------------------------------------------ */
+
+static void start_later(struct fixture *fixture, enum socket_mode mode, uint32_t delay_ms,
+			const char *script)
+{
+	fixture->spec.mode = mode;
+	fixture->spec.listen_later = true;
+	fixture->spec.listen_delay_ms = delay_ms;
+	start(fixture, script);
+	assert_int_equal(fixture->set.report.n_sockets, 0);
+}
+
+static void test_agent_later_server_that_listens_itself_is_reported(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start_later(fixture, SOCKETS_INHERIT, 1000000,
+		    "time.sleep(0.1)\ns = passed()\ns[0].listen(5)\nserve(s)\n");
+	AWAIT(fixture, count_set(fixture, 0, false) == 1);
+	assert_int_equal(ask(fixture, ADDRESS, NULL), fixture->pid);
+}
+
+static void test_agent_later_ready_makes_it_listen(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start_later(fixture, SOCKETS_AUTO, 1000000,
+		    "s = passed()\nready()\nserve(await_listening(s))\n");
+	/* First the set, then that it is ready: then it is. */
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	assert_int_equal(count_set(fixture, 0, false), 1);
+	assert_int_equal(ask(fixture, ADDRESS, NULL), fixture->pid);
+}
+
+static void test_agent_later_delay_makes_it_listen(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start_later(fixture, SOCKETS_INHERIT, 200, "serve(await_listening(passed()))\n");
+	assert_int_equal(open_connection(ADDRESS), -ECONNREFUSED);
+	AWAIT(fixture, count_set(fixture, 0, false) == 1);
+	assert_int_equal(ask(fixture, ADDRESS, NULL), fixture->pid);
+}
+
+/* A passed socket that listens unused would get its share of the connections. */
+static void test_agent_later_replaced_socket_never_listens(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start_later(fixture, SOCKETS_AUTO, 1000000, "s = bind(7001)\nready()\nserve([s])\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(ask(fixture, ADDRESS, NULL), fixture->pid);
+	assert_int_equal(count_set(fixture, 0, false), 0);
+}
+
+static void test_agent_later_restarted_server_finds_its_queue(void **data)
+{
+	struct fixture *fixture = *data;
+	int queued;
+
+	start_later(fixture, SOCKETS_INHERIT, 1000000, "s = passed()\ns[0].listen(5)\nserve(s)\n");
+	AWAIT(fixture, count_set(fixture, 0, false) == 1);
+	order_steady(fixture);
+	kill(fixture->pid, SIGKILL);
+	queued = open_connection(ADDRESS);
+	assert_true(queued >= 0);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_true(read_answer(fixture, queued, NULL) > 0);
+}
+
+/* ---- taken addresses ------------------------------------------------------------------------ */
+
+#define IN_USE                                                                                     \
+	"\"Address already in use\": the server binds its address itself and does not share it"
+
+static int hold_address(const char *text, int option)
+{
+	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct address address;
+	struct error err;
+
+	assert_int_equal(address_parse(text, &address, &err), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, option, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, &address.sa, address.length), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	return fd;
+}
+
+static void test_agent_server_that_does_not_share_is_explained(void **data)
+{
+	static const struct {
+		enum socket_mode mode;
+		const char *text;
+	} cases[] = {
+		{SOCKETS_NATIVE, IN_USE},
+		{SOCKETS_AUTO, IN_USE},
+		{SOCKETS_TRANSPARENT, IN_USE},
+		{SOCKETS_INHERIT, ""},
+	};
+	struct fixture *fixture = *data;
+	/* Somebody shares the address, as the anchor does, but the server does not. */
+	int fd = hold_address(ADDRESS, SO_REUSEPORT);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fixture->spec.mode = cases[i].mode;
+		start(fixture, "bind(7001, share=False)\n");
+		await_heard(fixture, REPORT_EXITED, 1);
+		assert_int_equal(fixture->heard[REPORT_EXITED].exit_code, 1);
+		assert_string_equal(fixture->heard[REPORT_EXITED].text, cases[i].text);
+		end_agent(fixture);
+		agentlink_free(TAKE_PTR(fixture->link));
+		memset(fixture->n_heard, 0, sizeof(fixture->n_heard));
+		fixture->lost = false;
+		fixture->agent = 0;
+	}
+	close(fd);
+}
+
+static void test_agent_address_that_is_not_shared_with_it_is_explained(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd = hold_address(OTHER, SO_REUSEADDR);
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	fixture->spec.n_listen = 2;
+	start(fixture, "serve(passed())\n");
+	await_heard(fixture, REPORT_FAILED, 1);
+	assert_string_equal(fixture->heard[REPORT_FAILED].text,
+			    "listen " OTHER ": bind: Address already in use: what holds it does "
+			    "not share it (SO_REUSEPORT), or belongs to another user");
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_agent_leave_native_server_that_closes_is_not_forced),
+		TEST(test_agent_leave_native_server_that_does_not_close_is_forced),
+		TEST(test_agent_leave_finds_what_was_bound_a_moment_ago),
+		TEST(test_agent_leave_auto_unused_passed_socket_is_let_go),
+		TEST(test_agent_leave_dead_server_lets_go_of_its_sockets),
+		TEST(test_agent_daemon_is_followed),
+		TEST_CGROUP(test_agent_daemon_is_followed),
+		TEST(test_agent_daemon_gets_the_stop_signal),
+		TEST(test_agent_server_that_fails_and_leaves_a_child_has_exited),
+		TEST(test_agent_order_given_before_the_end_counts),
+		TEST(test_agent_server_that_has_served_and_leaves_a_child_has_exited),
+		TEST(test_agent_daemon_that_has_served_is_followed_by_its_socket),
+		TEST(test_agent_server_that_leaves_nobody_behind_has_exited),
+		TEST(test_agent_later_server_that_listens_itself_is_reported),
+		TEST(test_agent_later_ready_makes_it_listen),
+		TEST(test_agent_later_delay_makes_it_listen),
+		TEST(test_agent_later_replaced_socket_never_listens),
+		TEST(test_agent_later_restarted_server_finds_its_queue),
+		TEST(test_agent_server_that_does_not_share_is_explained),
+		TEST(test_agent_address_that_is_not_shared_with_it_is_explained),
+	};
+	const char *reason = fixture_open();
+	int failed;
+
+	if (reason) {
+		print_message("skipped: %s\n", reason);
+		return 77;
+	}
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	fixture_close();
+	return failed;
+}

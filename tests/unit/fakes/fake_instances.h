@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fake_instances: instances whose state is what the test says it is, by generation and index.
+ *
+ * An instance does as it is told at once: it listens and is healthy from the start, has left when
+ * told to leave, has stopped when told to stop, and has no connections. A test changes that in
+ * fake(GENERATION, INDEX), before it is started or while it runs; what is simply a field of struct
+ * instance it changes there (fake(2, 0)->instance->forced = true). When an instance is done with,
+ * what was said of it is forgotten, but for the counts and unless it is .sticky: another one may
+ * get its index.
+ *
+ * Nothing here calls on_change: a test pokes the service itself.
+ */
+#pragma once
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "orchestrator/instance/instance.h"
+#include "tests/unit/fakes/fake_calls.h"
+
+#define FAKE_GENERATIONS_MAX 64
+#define FAKE_INDEXES_MAX     (2 * CONFIG_INSTANCES_MAX)
+
+/* What the last answer is while nothing else is said. */
+#define FAKE_ANSWER "GET /: 200 OK"
+
+struct fake_instance {
+	struct instance *instance; /* while it is there; else NULL */
+	bool sticky;               /* all of this is true of the next one with this index, too */
+
+	/* How it starts; afterwards: fake_listen(). */
+	int start_error;
+	bool not_listening;
+	bool has_slots; /* .slots says which, by endpoint; else the lowest that nobody has */
+	uint16_t slots[CONFIG_LISTEN_MAX];
+	struct probe_result answer; /* its checks' last one, where it has a text */
+	char tail[64];
+
+	bool not_healthy;               /* has not passed its checks */
+	bool unhealthy;                 /* has, and passes them no more */
+	bool dead;                      /* does not accept, and nobody starts it again */
+	bool exited;                    /* no process is left but its agent */
+	bool cannot_leave, cannot_stop; /* it does not do as it is told */
+	int exit_code, exit_signal;     /* when it stops */
+	bool forced;                    /* when it leaves */
+	uint32_t queued;
+	uint64_t live, idle; /* connections, by looking; so many of them are idle */
+	struct connections_kinds kinds;
+	bool counted; /* the kernel has counters of it, which say: */
+	struct tap_count count;
+	unsigned busy_takes_ms;
+	int ask_error; /* the kernel cannot be asked about it */
+	int cut_error; /* its connections cannot be closed */
+	const char *mode;
+
+	/* How often it was asked for that; kept when it is done with. */
+	unsigned started, queue_looks, busy_looks, unused_released, checked;
+	uint64_t idle_ms; /* that was asked for last */
+};
+
+static struct fake_instance fake_instances[FAKE_GENERATIONS_MAX][FAKE_INDEXES_MAX];
+static unsigned fake_instances_most; /* that have been there at once */
+
+static inline struct fake_instance *fake(uint32_t generation, uint32_t index)
+{
+	assert_in_range(generation, 1, FAKE_GENERATIONS_MAX - 1);
+	assert_in_range(index, 0, FAKE_INDEXES_MAX - 1);
+	return &fake_instances[generation][index];
+}
+
+static inline struct fake_instance *fake_of(const struct instance *i)
+{
+	struct fake_instance *f;
+
+	assert_non_null(i);
+	f = fake(i->generation, i->index);
+	assert_ptr_equal(f->instance, i);
+	return f;
+}
+
+/* The instance, which has to be there. */
+static inline struct instance *fake_there(uint32_t generation, uint32_t index)
+{
+	struct instance *i = fake(generation, index)->instance;
+
+	if (!i)
+		fail_msg("there is no instance %u.%u", generation, index);
+	return i;
+}
+
+/* Whoever owns instances has to be done with them before. */
+static inline void fake_instances_reset(void)
+{
+	memset(fake_instances, 0, sizeof(fake_instances));
+	fake_instances_most = 0;
+}
+
+static inline unsigned fake_instances_alive(void)
+{
+	unsigned n = 0;
+
+	for (size_t g = 0; g < FAKE_GENERATIONS_MAX; g++)
+		for (size_t k = 0; k < FAKE_INDEXES_MAX; k++)
+			n += fake_instances[g][k].instance != NULL;
+	return n;
+}
+
+/* ---- sockets -------------------------------------------------------------------------------- */
+
+static inline bool fake_slot_is_taken(uint32_t endpoint, uint16_t slot)
+{
+	for (size_t g = 0; g < FAKE_GENERATIONS_MAX; g++) {
+		for (size_t k = 0; k < FAKE_INDEXES_MAX; k++) {
+			const struct instance *i = fake_instances[g][k].instance;
+
+			for (size_t m = 0; i && m < i->sockets.n; m++)
+				if (i->sockets.list[m].endpoint == endpoint &&
+				    i->sockets.list[m].slot == slot)
+					return true;
+		}
+	}
+	return false;
+}
+
+/* One socket for each endpoint. */
+static inline void fake_add_sockets(struct instance *i, size_t n)
+{
+	const struct fake_instance *f = fake_of(i);
+
+	for (uint32_t e = 0; e < n; e++) {
+		uint16_t slot = 0;
+
+		while (fake_slot_is_taken(e, slot))
+			slot++;
+		i->sockets.list[i->sockets.n++] = (struct instance_socket){
+			.cookie = 10000ULL * i->generation + 100ULL * i->index + e,
+			.endpoint = e,
+			.slot = f->has_slots ? f->slots[e] : slot,
+		};
+	}
+	i->sockets_version++;
+	i->joined = true;
+}
+
+/* ---- what tests say of an instance that is there --------------------------------------------- */
+
+static inline pid_t fake_pid(uint32_t generation, uint32_t index)
+{
+	return (pid_t)(100 * generation + index);
+}
+
+/* It runs, with its sockets in slots. */
+static inline void fake_listen(uint32_t generation, uint32_t index)
+{
+	struct instance *i = fake_there(generation, index);
+
+	i->pid = fake_pid(generation, index);
+	i->state = AGENT_RUNNING;
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+		i->ready = !fake_of(i)->not_healthy;
+	else
+		i->checkers[0].last_ms = 1;
+	if (i->sockets.n == 0)
+		fake_add_sockets(i, i->config->n_listen);
+}
+
+/* It does not run, and will not be started again. */
+static inline void fake_fail(uint32_t generation, uint32_t index, const char *why)
+{
+	struct instance *i = fake_there(generation, index);
+
+	i->failed = true;
+	i->state = AGENT_FAILED;
+	i->pid = 0;
+	snprintf(i->failure, sizeof(i->failure), "%s", why);
+}
+
+static inline void fake_left(uint32_t generation, uint32_t index)
+{
+	struct instance *i = fake_there(generation, index);
+
+	i->left = true;
+	i->forced = fake_of(i)->forced;
+	i->state = AGENT_LEFT;
+}
+
+static inline void fake_stopped(uint32_t generation, uint32_t index)
+{
+	struct instance *i = fake_there(generation, index);
+
+	i->left = i->stopped = true;
+	i->exit_code = fake_of(i)->exit_code;
+	i->exit_signal = fake_of(i)->exit_signal;
+	i->state = AGENT_STOPPED;
+	i->pid = 0;
+}
+
+/* ---- instance.h: life ------------------------------------------------------------------------ */
+
+static inline void fake_begin(struct instance *i)
+{
+	struct fake_instance *f = fake(i->generation, i->index);
+
+	assert_null(f->instance);
+	f->instance = i;
+	if (fake_instances_alive() > fake_instances_most)
+		fake_instances_most = fake_instances_alive();
+	snprintf(i->tail, sizeof(i->tail), "%s", f->tail);
+	i->checkers[0].health.state = f->not_healthy ? HEALTH_UNKNOWN : HEALTH_HEALTHY;
+	i->checkers[0].last = (struct probe_result){.ok = true, .status = 200, .text = FAKE_ANSWER};
+	if (f->answer.text[0])
+		i->checkers[0].last = f->answer;
+}
+
+int instance_start(struct instance *i, const struct release *release, struct error *err)
+{
+	struct fake_instance *f = fake(i->generation, i->index);
+	int r = f->start_error;
+
+	(void)release;
+	called("start %u.%u", i->generation, i->index);
+	f->started++;
+	fake_begin(i);
+	if (r < 0) {
+		error_set(err, r, "agent");
+		fake_fail(i->generation, i->index, err->text);
+		i->left = i->stopped = true;
+		return r;
+	}
+	i->state = AGENT_STARTING;
+	if (!f->not_listening)
+		fake_listen(i->generation, i->index);
+	return 0;
+}
+
+void instance_take_over(struct instance *i, struct takeover_agent *agent)
+{
+	enum agent_state state = agent->hello.state;
+
+	i->index = agent->spec.instance;
+	called("take over %u.%u", i->generation, i->index);
+	fake_begin(i);
+	i->state = state;
+	i->pid = agent->hello.pid;
+	i->failed = state == AGENT_FAILED;
+	i->leaving = state >= AGENT_LEAVING;
+	i->left = state >= AGENT_LEFT;
+	i->stopping = state >= AGENT_STOPPING;
+	i->stopped = state == AGENT_STOPPED;
+	i->steady = agent->hello.steady;
+	if (state < AGENT_FAILED && agent->hello.n_sockets > 0)
+		fake_add_sockets(i, agent->hello.n_sockets);
+	i->joined |= i->steady;
+	i->checkers[0].last_ms = i->config->health.kind != HEALTH_KIND_NOTIFY;
+}
+
+void instance_done(struct instance *i)
+{
+	struct fake_instance *f = fake(i->generation, i->index);
+	struct fake_instance before = *f;
+
+	called("done %u.%u", i->generation, i->index);
+	if (f->instance != i)
+		return; /* was never started */
+	f->instance = NULL;
+	if (f->sticky)
+		return;
+	*f = (struct fake_instance){
+		.started = before.started,
+		.queue_looks = before.queue_looks,
+		.busy_looks = before.busy_looks,
+		.unused_released = before.unused_released,
+		.checked = before.checked,
+		.idle_ms = before.idle_ms,
+	};
+}
+
+/* ---- instance.h: orders -----------------------------------------------------------------------
+ */
+
+void instance_check(struct instance *i)
+{
+	called("check %u.%u", i->generation, i->index);
+	fake_of(i)->checked++;
+}
+
+void instance_uncheck(struct instance *i)
+{
+	called("uncheck %u.%u", i->generation, i->index);
+}
+
+void instance_steady(struct instance *i, bool on)
+{
+	called("steady %u.%u %s", i->generation, i->index, on ? "on" : "off");
+	i->steady = on;
+}
+
+void instance_leave(struct instance *i)
+{
+	called("leave %u.%u", i->generation, i->index);
+	i->leaving = true;
+	if (!fake_of(i)->cannot_leave)
+		fake_left(i->generation, i->index);
+}
+
+void instance_stop(struct instance *i)
+{
+	if (i->stopping || i->stopped)
+		return;
+	called("stop %u.%u", i->generation, i->index);
+	i->stopping = true;
+	if (!fake_of(i)->cannot_stop)
+		fake_stopped(i->generation, i->index);
+}
+
+void instance_kill(struct instance *i)
+{
+	if (i->stopped)
+		return;
+	called("kill %u.%u", i->generation, i->index);
+	fake_stopped(i->generation, i->index);
+	i->killed = true;
+	i->exit_code = 0;
+	i->exit_signal = SIGKILL;
+}
+
+void instance_release_unused(struct instance *i)
+{
+	fake_of(i)->unused_released++;
+}
+
+void instance_release_leftovers(struct instance *i)
+{
+	called("release leftovers %u.%u", i->generation, i->index);
+}
+
+void instance_reopen(struct instance *i)
+{
+	called("reopen %u.%u", i->generation, i->index);
+}
+
+/* ---- instance.h: questions --------------------------------------------------------------------
+ */
+
+bool instance_is_healthy(const struct instance *i)
+{
+	const struct fake_instance *f = fake_of(i);
+
+	return !f->not_healthy && !f->unhealthy && !i->failed;
+}
+
+bool instance_is_unhealthy(const struct instance *i)
+{
+	return fake_of(i)->unhealthy;
+}
+
+bool instance_is_serving(const struct instance *i)
+{
+	return i->joined && i->sockets.n > 0 && !i->failed && !i->left && !i->stopped &&
+	       !fake_of(i)->dead;
+}
+
+bool instance_has_exited(const struct instance *i)
+{
+	return i->stopped || fake_of(i)->exited;
+}
+
+const struct probe_result *instance_last_answer(const struct instance *i)
+{
+	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
+}
+
+const char *instance_mode(const struct instance *i)
+{
+	return fake_of(i)->mode;
+}
+
+void instance_describe_exit(const struct instance *i, char *ret, size_t size)
+{
+	if (i->exit_signal)
+		snprintf(ret, size, "was killed by %s", config_signal_name(i->exit_signal));
+	else
+		snprintf(ret, size, "exited with status %d", i->exit_code);
+}
+
+/* ---- instance.h: connections ------------------------------------------------------------------
+ */
+
+int instance_queued(struct instance *i, uint32_t *ret)
+{
+	fake_of(i)->queue_looks++;
+	*ret = fake_of(i)->queued;
+	return fake_of(i)->ask_error;
+}
+
+int instance_count(struct instance *i, struct tap_count *ret)
+{
+	*ret = fake_of(i)->count;
+	return fake_of(i)->counted ? 0 : -ENODATA;
+}
+
+int instance_live(struct instance *i, uint64_t *ret)
+{
+	*ret = fake_of(i)->counted ? fake_of(i)->count.live : fake_of(i)->live;
+	return fake_of(i)->ask_error;
+}
+
+int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
+{
+	struct fake_instance *f = fake_of(i);
+
+	f->busy_looks++;
+	f->idle_ms = idle_ms;
+	usleep(f->busy_takes_ms * 1000);
+	*ret = f->live - (idle_ms > 0 ? f->idle : 0);
+	return f->ask_error;
+}
+
+int instance_kinds(const struct instance *i, struct connections_kinds *ret)
+{
+	*ret = fake_of(i)->kinds;
+	return fake_of(i)->ask_error;
+}
+
+int instance_cut(const struct instance *i, uint64_t *ret, struct error *err)
+{
+	struct fake_instance *f = fake_of(i);
+
+	called("cut %u.%u", i->generation, i->index);
+	*ret = 0;
+	if (f->cut_error)
+		return error_set(err, f->cut_error, "sock_diag");
+	*ret = f->live;
+	f->live = f->idle = f->count.live = 0;
+	return 0;
+}
+
+void instance_connections_of(const struct instance *i, struct connections_of *ret)
+{
+	*ret = (struct connections_of){
+		.diag = i->context->diag,
+		.listen = i->config->listen,
+		.n_listen = i->config->n_listen,
+		.cgroup_id = i->cgroup_id,
+		.processes = i->processes,
+	};
+}

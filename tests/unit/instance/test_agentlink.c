@@ -1,0 +1,984 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Two kinds of agents are at the other end: this very program, started again by agentlink_start()
+ * (fake_main()), and a thread of this process (fake_agent.h), which can say what no agent would.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "orchestrator/instance/agentlink.h"
+#include "tests/unit/fakes/fake_agent.h"
+#include "tests/unit/common/protocol_samples.h"
+
+#define DEADLINE_MS 10000
+#define HELLO       (&reports[0])
+#define STARTED     (&reports[2])
+#define NOTIFY      (&reports[3])
+#define STOPPED     (&reports[11])
+#define HEARD_MAX   8
+
+static char folder[64], path[128], program[512];
+static sd_event *event;
+static struct error err;
+
+/* ---- the agent program ---------------------------------------------------------------------- */
+
+/* Whatever --socket-fds says, and the inodes of what it names. */
+static char fake_given[128];
+static int fake_given_fds[8];
+static size_t fake_n_given;
+
+static void fake_look_at_given(const char *list)
+{
+	size_t n = 0;
+	char *end;
+
+	do {
+		int fd = (int)strtol(list, &end, 10);
+		struct stat st;
+
+		fake_given_fds[fake_n_given++] = fd;
+		if (fstat(fd, &st) < 0)
+			_exit(105);
+		n += (size_t)snprintf(fake_given + n, sizeof(fake_given) - n, ", given %lu",
+				      (unsigned long)st.st_ino);
+		list = end + 1;
+	} while (*end == ',');
+}
+
+static bool fake_was_given(int fd)
+{
+	for (size_t i = 0; i < fake_n_given; i++)
+		if (fake_given_fds[i] == fd)
+			return true;
+	return false;
+}
+
+/* How this process was started, as a text for its first report. */
+static void fake_describe(int spec_fd, int control_fd, char *ret, size_t size)
+{
+	DIR *list = opendir("/proc/self/fd");
+	struct dirent *entry;
+	int listening = 0, others = 0;
+	socklen_t length = sizeof(listening);
+	sigset_t blocked;
+
+	if (!list)
+		_exit(101);
+	while ((entry = readdir(list))) {
+		int fd = atoi(entry->d_name);
+
+		if (fd > 2 && fd != spec_fd && fd != control_fd && fd != dirfd(list) &&
+		    !fake_was_given(fd))
+			others++;
+	}
+	closedir(list);
+	getsockopt(control_fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length);
+	sigprocmask(SIG_SETMASK, NULL, &blocked);
+	snprintf(ret, size, "listening %d, blocked %d, others %d%s", listening,
+		 sigismember(&blocked, SIGCHLD) || sigismember(&blocked, SIGTERM), others,
+		 fake_given);
+}
+
+static void fake_report(int fd, const struct report *report, const int *fds, size_t n_fds)
+{
+	size_t length;
+	char *text;
+
+	if (report_encode(report, &text, &length) < 0 ||
+	    message_send(fd, text, length, fds, n_fds) < 0)
+		_exit(102);
+	free(text);
+}
+
+static void fake_greet(int fd, int spec_fd, int control_fd)
+{
+	struct report hello = reports[0], notify = {.type = REPORT_NOTIFY};
+
+	hello.agent_pid = getpid();
+	hello.n_sockets = 0;
+	fake_report(fd, &hello, &spec_fd, 1);
+	fake_describe(spec_fd, control_fd, notify.text, sizeof(notify.text));
+	fake_report(fd, &notify, NULL, 0);
+}
+
+/* Serves connections one after the other, repeats each order in words, ends at ORDER_STOP. */
+static int fake_main(int spec_fd, int control_fd)
+{
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	struct report said = {.type = REPORT_NOTIFY};
+	struct order order;
+	size_t length;
+
+	alarm(60); /* whatever becomes of the test */
+	/* agentlink made it for an event loop; here it may wait. */
+	fcntl(control_fd, F_SETFL, 0);
+	for (;;) {
+		int fd = accept4(control_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return 103;
+		fake_greet(fd, spec_fd, control_fd);
+		for (;;) {
+			struct pollfd waiting = {.fd = fd, .events = POLLIN};
+
+			poll(&waiting, 1, -1);
+			if (message_receive(fd, buffer, sizeof(buffer), &length, NULL, 0, NULL) <
+				    0 ||
+			    length == 0)
+				break;
+			if (order_decode(buffer, length, &order, NULL) < 0)
+				return 104;
+			snprintf(said.text, sizeof(said.text), "%s %d %u",
+				 order_type_name(order.type), order.signal, order.timeout_ms);
+			fake_report(fd, &said, NULL, 0);
+			if (order.type == ORDER_STOP)
+				return order.signal;
+		}
+		close(fd);
+	}
+}
+
+/* ---- who is told ---------------------------------------------------------------------------- */
+
+struct listener {
+	struct report heard[HEARD_MAX];
+	size_t n_fds[HEARD_MAX];
+	size_t n;
+	size_t lost;
+	int take; /* the descriptor to take of the first report that has it; -1: none */
+	int taken;
+};
+
+static void on_report(void *userdata, const struct report *report, int *fds, size_t n_fds)
+{
+	struct listener *listener = userdata;
+
+	assert_true(listener->n < HEARD_MAX);
+	assert_int_equal(listener->lost, 0);
+	for (size_t i = 0; i < n_fds; i++)
+		assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+	listener->heard[listener->n] = *report;
+	listener->n_fds[listener->n++] = n_fds;
+	if (listener->taken < 0 && (int)n_fds > listener->take && listener->take >= 0)
+		listener->taken = TAKE_FD(fds[listener->take]);
+}
+
+static void on_lost(void *userdata)
+{
+	((struct listener *)userdata)->lost++;
+}
+
+static const struct agentlink_callbacks callbacks = {.on_report = on_report, .on_lost = on_lost};
+static struct listener listener;
+
+static void swap(int *a, int *b)
+{
+	int kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
+static void run_until_heard(size_t n)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	while (listener.n < n && !listener.lost && clock_monotonic_ms() < end)
+		assert_true(sd_event_run(event, 100000) >= 0);
+	assert_int_equal(listener.n, n);
+}
+
+static void run_until_lost(void)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	while (!listener.lost && clock_monotonic_ms() < end)
+		assert_true(sd_event_run(event, 100000) >= 0);
+	assert_int_equal(listener.lost, 1);
+}
+
+/* Handle all that is there, and nothing that is not. */
+static void run_what_is_there(void)
+{
+	for (int i = 0; i < 100; i++)
+		if (sd_event_run(event, 0) == 0)
+			return;
+	fail_msg("the loop does not come to rest");
+}
+
+/* The loop has reaped it, so that not even a zombie is left. */
+static void run_until_reaped(pid_t pid)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	while (kill(pid, 0) == 0 && clock_monotonic_ms() < end)
+		assert_true(sd_event_run(event, 100000) >= 0);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
+/* ---- fixture -------------------------------------------------------------------------------- */
+
+static size_t fds_before;
+static sigset_t mask_before;
+
+static int setup(void **state)
+{
+	sigset_t mask;
+
+	(void)state;
+	listener = (struct listener){.take = -1, .taken = -1};
+	strcpy(folder, "/tmp/test_agentlink.XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/web.7.3.sock", folder);
+	/* As main.c does; sd_event_add_child(3) wants it. */
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(SIG_BLOCK, &mask, &mask_before);
+	fds_before = count_fds();
+	return sd_event_new(&event) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	event = sd_event_unref(event);
+	assert_int_equal(count_fds(), fds_before);
+	sigprocmask(SIG_SETMASK, &mask_before, NULL);
+	unlink(path);
+	return rmdir(folder);
+}
+
+static struct launch_spec plain_spec(void)
+{
+	struct launch_spec spec = full_spec();
+
+	spec.sockets_given = false;
+	return spec;
+}
+
+static struct agentlink *start_with(const struct launch_spec *spec, const int *socket_fds)
+{
+	struct agentlink *link = NULL;
+
+	if (agentlink_start(event, program, path, spec, socket_fds, &callbacks, &listener, &link,
+			    &err) < 0)
+		fail_msg("%s", err.text);
+	assert_non_null(link);
+	return link;
+}
+
+static struct agentlink *start(void)
+{
+	struct launch_spec spec = plain_spec();
+
+	return start_with(&spec, NULL);
+}
+
+/* The agent says goodbye, and is gone. */
+static void stop(struct agentlink *link)
+{
+	const struct order order = {.type = ORDER_STOP};
+	pid_t pid = agentlink_pid(link);
+
+	assert_int_equal(agentlink_order(link, &order), 0);
+	run_until_lost();
+	run_until_reaped(pid);
+	agentlink_free(link);
+}
+
+static void expect_no_start(const char *agent, const char *socket_path,
+			    const struct launch_spec *spec, int error)
+{
+	struct agentlink *link = NULL;
+	size_t n;
+
+	run_what_is_there(); /* the loop's own descriptors are there afterwards */
+	n = count_fds();
+	err.text[0] = '\0';
+	assert_int_equal(agentlink_start(event, agent, socket_path, spec, NULL, &callbacks,
+					 &listener, &link, &err),
+			 error);
+	assert_null(link);
+	assert_int_equal(strncmp(err.text, "agent: ", 7), 0);
+	assert_int_equal(count_fds(), n);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	run_what_is_there();
+	assert_int_equal(listener.n + listener.lost, 0);
+}
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+static void test_agentlink_start_agent_finds_connection_and_nothing_else(void **state)
+{
+	struct agentlink *link = start();
+
+	(void)state;
+	assert_int_equal(listener.n, 0); /* nothing is called from within agentlink_start() */
+	run_until_heard(2);
+	assert_int_equal(listener.heard[0].type, REPORT_HELLO);
+	assert_true(agentlink_pid(link) > 0);
+	assert_int_equal(listener.heard[0].agent_pid, agentlink_pid(link));
+	/* One other: the connection that it has accepted. */
+	assert_string_equal(listener.heard[1].text, "listening 1, blocked 0, others 1");
+	stop(link);
+}
+
+static void test_agentlink_start_given_sockets_arrive_in_their_order(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	char expected[128] = "listening 1, blocked 0, others 1";
+	struct agentlink *link;
+	int fds[3];
+
+	(void)state;
+	spec.sockets_given = true;
+	for (size_t i = 0; i < COUNT(fds); i++)
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* The order is that of the addresses, not of the numbers. */
+	swap(&fds[0], &fds[2]);
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		size_t n = strlen(expected);
+		struct stat st;
+
+		assert_int_equal(fstat(fds[i], &st), 0);
+		snprintf(expected + n, sizeof(expected) - n, ", given %lu",
+			 (unsigned long)st.st_ino);
+	}
+	link = start_with(&spec, fds);
+	/* They are the caller's still, and still not for others. */
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		assert_int_equal(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
+		close(fds[i]);
+	}
+	run_until_heard(2);
+	assert_string_equal(listener.heard[1].text, expected);
+	stop(link);
+}
+
+static void test_agentlink_start_given_sockets_that_are_none_are_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+
+	(void)state;
+	spec.sockets_given = true;
+	expect_no_start(program, path, &spec, -EINVAL);
+}
+
+static void test_agentlink_start_spec_arrives_whole_and_sealed(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	struct agentlink *link;
+	char *expected, *text;
+	struct stat st;
+	size_t length;
+
+	(void)state;
+	listener.take = 0;
+	link = start();
+	run_until_heard(2);
+	assert_true(listener.taken >= 0);
+	assert_int_equal(launch_spec_encode(&spec, &expected, &length), 0);
+	assert_int_equal(fstat(listener.taken, &st), 0);
+	assert_int_equal(st.st_size, length);
+	text = calloc(1, length + 1);
+	assert_int_equal(pread(listener.taken, text, length, 0), length);
+	assert_string_equal(text, expected);
+	/* Whoever has it can only read it: it is handed from daemon to daemon. */
+	assert_int_equal(fcntl(listener.taken, F_GET_SEALS),
+			 F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	assert_int_equal(pwrite(listener.taken, "x", 1, 0), -1);
+	assert_int_equal(errno, EPERM);
+	/* The agent reads it from its start. */
+	assert_int_equal(lseek(listener.taken, 0, SEEK_CUR), 0);
+	close(listener.taken);
+	free(text);
+	free(expected);
+	stop(link);
+}
+
+static void test_agentlink_start_old_file_is_replaced(void **state)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	struct agentlink *link;
+	struct stat st;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	link = start();
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	run_until_heard(2);
+	stop(link);
+}
+
+static void test_agentlink_start_too_long_socket_path_is_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	char longest[109];
+	struct agentlink *link;
+
+	(void)state;
+	/* 108 bytes, one more than a NUL leaves room for. */
+	snprintf(longest, sizeof(longest), "%s/%0*d", folder, (int)(108 - strlen(folder) - 1), 0);
+	assert_int_equal(strlen(longest), 108);
+	expect_no_start(program, longest, &spec, -ENAMETOOLONG);
+	assert_non_null(strstr(err.text, longest));
+	assert_non_null(strstr(err.text, "107"));
+	longest[107] = '\0';
+	strcpy(path, longest);
+	link = start();
+	run_until_heard(2);
+	stop(link);
+}
+
+static void test_agentlink_start_missing_program_is_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	char missing[128];
+
+	(void)state;
+	snprintf(missing, sizeof(missing), "%s/baton-agent", folder);
+	expect_no_start(missing, path, &spec, -ENOENT);
+	assert_non_null(strstr(err.text, missing));
+	assert_non_null(strstr(err.text, strerror(ENOENT)));
+	/* Nothing is left for a later daemon to find. */
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_agentlink_start_program_that_is_not_executable_is_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	char file[128];
+	int fd;
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/baton-agent", folder);
+	fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	expect_no_start(file, path, &spec, -EACCES);
+	assert_int_equal(access(path, F_OK), -1);
+	unlink(file);
+}
+
+static void test_agentlink_start_missing_folder_is_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	char elsewhere[128];
+
+	(void)state;
+	snprintf(elsewhere, sizeof(elsewhere), "%s/none/web.sock", folder);
+	expect_no_start(program, elsewhere, &spec, -ENOENT);
+	assert_non_null(strstr(err.text, elsewhere));
+}
+
+static void test_agentlink_start_too_large_spec_is_refused(void **state)
+{
+	struct launch_spec spec = plain_spec();
+
+	(void)state;
+	spec.n_groups = PROTOCOL_GROUPS_MAX + 1;
+	expect_no_start(program, path, &spec, -EMSGSIZE);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_agentlink_start_program_that_cannot_run_is_lost(void **state)
+{
+	struct launch_spec spec = plain_spec();
+	struct agentlink *link = NULL;
+	char file[128];
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/baton-agent", folder);
+	fd = open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0700);
+	assert_true(fd >= 0);
+	/* Only execve(2) finds out. */
+	assert_int_equal(write(fd,
+			       "\x7f"
+			       "ELF",
+			       4),
+			 4);
+	close(fd);
+	assert_int_equal(
+		agentlink_start(event, file, path, &spec, NULL, &callbacks, &listener, &link, &err),
+		0);
+	pid = agentlink_pid(link);
+	run_until_lost();
+	run_until_reaped(pid);
+	assert_int_equal(listener.n, 0);
+	agentlink_free(link);
+	unlink(file);
+}
+
+/* ---- talking -------------------------------------------------------------------------------- */
+
+static void test_agentlink_orders_arrive_in_order(void **state)
+{
+	struct order order = {.type = ORDER_STEADY, .on = true};
+	struct agentlink *link = start();
+
+	(void)state;
+	/* The connection stands from the start: no need to wait for a hello. */
+	assert_int_equal(agentlink_order(link, &order), 0);
+	order = (struct order){.type = ORDER_LEAVE, .signal = 15, .timeout_ms = 1000};
+	assert_int_equal(agentlink_order(link, &order), 0);
+	run_until_heard(4);
+	assert_string_equal(listener.heard[2].text, "steady 0 0");
+	assert_string_equal(listener.heard[3].text, "leave 15 1000");
+	stop(link);
+	assert_string_equal(listener.heard[4].text, "stop 0 0");
+}
+
+static void test_agentlink_agent_that_fails_is_lost_once_and_reaped(void **state)
+{
+	const struct order order = {.type = ORDER_STOP, .signal = 3}; /* its exit status */
+	struct agentlink *link = start();
+	pid_t pid = agentlink_pid(link);
+
+	(void)state;
+	assert_int_equal(agentlink_order(link, &order), 0);
+	run_until_lost();
+	/* What it said before it ended was all heard before. */
+	assert_int_equal(listener.n, 3);
+	assert_string_equal(listener.heard[2].text, "stop 3 0");
+	run_until_reaped(pid);
+	run_what_is_there();
+	assert_int_equal(listener.lost, 1);
+	assert_int_equal(agentlink_order(link, &order), -ENOTCONN);
+	assert_int_equal(agentlink_pid(link), pid);
+	agentlink_free(link);
+}
+
+static void test_agentlink_agent_that_ended_leaves_nothing_in_the_loop(void **state)
+{
+	size_t n;
+
+	(void)state;
+	/* The first one brings what the loop itself needs to watch children. */
+	stop(start());
+	n = count_fds();
+	listener = (struct listener){.take = -1, .taken = -1};
+	stop(start());
+	assert_int_equal(count_fds(), n);
+}
+
+static void test_agentlink_free_leaves_the_agent_to_the_next_daemon(void **state)
+{
+	struct agentlink *link = start();
+	int fds[PROTOCOL_FDS_MAX];
+	pid_t pid = agentlink_pid(link);
+	struct report hello;
+	size_t n_fds = 0;
+
+	(void)state;
+	run_until_heard(2);
+	agentlink_free(link);
+	run_what_is_there();
+	assert_int_equal(listener.lost, 0); /* nobody is told about what they did themselves */
+	link = NULL;
+	if (agentlink_connect(event, path, DEADLINE_MS, &link, &hello, fds, &n_fds, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(hello.agent_pid, pid);
+	assert_int_equal(agentlink_pid(link), pid);
+	assert_int_equal(n_fds, 1);
+	close(fds[0]);
+	agentlink_listen(link, &callbacks, &listener);
+	stop(link);
+}
+
+/* ---- connecting ----------------------------------------------------------------------------- */
+
+static struct fake_agent agent;
+static char *greeting;
+
+static void prepare(const struct report *report)
+{
+	fake_agent_listen(&agent, path);
+	assert_int_equal(report_encode(report, &greeting, &agent.length), 0);
+	agent.text = greeting;
+}
+
+static void say(const struct report *report, const int *fds, size_t n_fds)
+{
+	size_t length;
+	char *text;
+
+	assert_int_equal(report_encode(report, &text, &length), 0);
+	assert_int_equal(message_send(agent.fd, text, length, fds, n_fds), 0);
+	free(text);
+}
+
+static void finish(struct agentlink *link)
+{
+	agentlink_free(link);
+	fake_agent_close(&agent);
+	free(TAKE_PTR(greeting));
+}
+
+/* Connected to a thread that has said hello. */
+static struct agentlink *connect_to_thread(void)
+{
+	int fds[PROTOCOL_FDS_MAX];
+	struct agentlink *link = NULL;
+	struct report hello;
+	size_t n_fds = 77;
+
+	prepare(HELLO);
+	fake_agent_answer(&agent);
+	if (agentlink_connect(event, path, DEADLINE_MS, &link, &hello, fds, &n_fds, &err) < 0)
+		fail_msg("%s", err.text);
+	fake_agent_join(&agent);
+	assert_int_equal(n_fds, 0);
+	return link;
+}
+
+static void test_agentlink_connect_hello_and_its_descriptors_are_the_callers(void **state)
+{
+	int fds[PROTOCOL_FDS_MAX], ends[2];
+	struct agentlink *link = NULL;
+	struct report hello;
+	size_t n_fds = 0;
+	char byte = 0;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	prepare(HELLO);
+	for (size_t i = 0; i < PROTOCOL_FDS_MAX; i++)
+		agent.fds[i] = ends[0];
+	agent.n_fds = PROTOCOL_FDS_MAX;
+	fake_agent_answer(&agent);
+	if (agentlink_connect(event, path, DEADLINE_MS, &link, &hello, fds, &n_fds, &err) < 0)
+		fail_msg("%s", err.text);
+	fake_agent_join(&agent);
+	assert_int_equal(hello.type, REPORT_HELLO);
+	assert_string_equal(hello.service, "web");
+	assert_int_equal(hello.n_sockets, 2);
+	assert_int_equal(agentlink_pid(link), 4711);
+	assert_int_equal(n_fds, PROTOCOL_FDS_MAX);
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	assert_int_equal(read(fds[PROTOCOL_FDS_MAX - 1], &byte, 1), 1);
+	assert_int_equal(byte, 'x');
+	for (size_t i = 0; i < n_fds; i++)
+		assert_int_equal(close(fds[i]), 0);
+	close(ends[0]);
+	close(ends[1]);
+	finish(link);
+}
+
+static void test_agentlink_connect_tells_nobody_before_listen(void **state)
+{
+	struct agentlink *link = connect_to_thread();
+
+	(void)state;
+	say(NOTIFY, NULL, 0);
+	say(STARTED, NULL, 0);
+	run_what_is_there();
+	agentlink_listen(link, &callbacks, &listener);
+	assert_int_equal(listener.n, 0);
+	run_until_heard(2);
+	assert_int_equal(listener.heard[0].type, REPORT_NOTIFY);
+	assert_string_equal(listener.heard[0].text, NOTIFY->text);
+	assert_int_equal(listener.heard[1].type, REPORT_STARTED);
+	finish(link);
+}
+
+static void test_agentlink_connect_orders_reach_the_agent(void **state)
+{
+	const struct order order = {.type = ORDER_LEAVE, .signal = 10, .timeout_ms = 250};
+	struct agentlink *link = connect_to_thread();
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	struct order heard;
+	size_t length;
+
+	(void)state;
+	assert_int_equal(agentlink_order(link, &order), 0);
+	assert_int_equal(message_receive(agent.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL),
+			 0);
+	assert_int_equal(order_decode(buffer, length, &heard, &err), 0);
+	assert_int_equal(heard.type, ORDER_LEAVE);
+	assert_int_equal(heard.signal, 10);
+	assert_int_equal(heard.timeout_ms, 250);
+	finish(link);
+}
+
+static void test_agentlink_report_descriptors_are_closed_unless_taken(void **state)
+{
+	struct agentlink *link = connect_to_thread();
+	int ends[2], fds[3];
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	for (size_t i = 0; i < 3; i++)
+		fds[i] = ends[1];
+	listener.take = 1;
+	agentlink_listen(link, &callbacks, &listener);
+	say(NOTIFY, fds, 3);
+	close(ends[1]);
+	run_until_heard(1);
+	assert_int_equal(listener.n_fds[0], 3);
+	/* The one that was taken is open and can be written to ... */
+	assert_int_equal(write(listener.taken, "x", 1), 1);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	close(listener.taken);
+	/* ... and was the last of them. */
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	close(ends[0]);
+	finish(link);
+}
+
+static void test_agentlink_bad_reports_are_dropped_with_their_descriptors(void **state)
+{
+	static char too_long[PROTOCOL_MESSAGE_MAX + 1];
+	struct agentlink *link = connect_to_thread();
+	int ends[2], many[PROTOCOL_FDS_MAX + 1];
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	for (size_t i = 0; i < COUNT(many); i++)
+		many[i] = ends[1];
+	memset(too_long, ' ', sizeof(too_long));
+	agentlink_listen(link, &callbacks, &listener);
+	assert_int_equal(message_send(agent.fd, too_long, sizeof(too_long), many, 1), 0);
+	assert_int_equal(message_send(agent.fd, "{\"type\":\"left\"}", 15, many, 2), 0);
+	assert_int_equal(message_send(agent.fd, "hello?", 6, NULL, 0), 0);
+	say(NOTIFY, many, COUNT(many));
+	say(STARTED, NULL, 0);
+	close(ends[1]);
+	run_until_heard(1);
+	/* The link goes on: what was good has arrived, and it alone. */
+	assert_int_equal(listener.heard[0].type, REPORT_STARTED);
+	assert_int_equal(listener.lost, 0);
+	assert_int_equal(read(ends[0], &byte, 1), 0); /* no writer is left */
+	close(ends[0]);
+	finish(link);
+}
+
+static void test_agentlink_last_reports_are_heard_before_the_loss(void **state)
+{
+	const struct order order = {.type = ORDER_STOP};
+	struct agentlink *link = connect_to_thread();
+
+	(void)state;
+	agentlink_listen(link, &callbacks, &listener);
+	/* Unread by the agent when it closes: the kernel then reports ECONNRESET. */
+	assert_int_equal(agentlink_order(link, &order), 0);
+	say(NOTIFY, NULL, 0);
+	say(STOPPED, NULL, 0);
+	fake_agent_close(&agent);
+	/* Not known to be lost yet, but nobody is there. */
+	assert_true(agentlink_order(link, &order) < 0);
+	run_until_lost();
+	assert_int_equal(listener.n, 2);
+	assert_int_equal(listener.heard[1].type, REPORT_STOPPED);
+	run_what_is_there();
+	assert_int_equal(listener.lost, 1);
+	assert_int_equal(agentlink_order(link, &order), -ENOTCONN);
+	finish(link);
+}
+
+static void test_agentlink_order_to_an_agent_that_does_not_read_is_eagain(void **state)
+{
+	const struct order order = {.type = ORDER_STEADY};
+	struct agentlink *link = connect_to_thread();
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	size_t length, sent = 0, n = 0;
+	int r;
+
+	(void)state;
+	agentlink_listen(link, &callbacks, &listener);
+	while ((r = agentlink_order(link, &order)) == 0 && sent < 100000)
+		sent++;
+	assert_int_equal(r, -EAGAIN);
+	assert_true(sent > 0);
+	run_what_is_there();
+	assert_int_equal(listener.lost, 0); /* it may read again */
+	while (message_receive(agent.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL) == 0 &&
+	       length > 0) {
+		n++;
+		if (n == sent)
+			break;
+	}
+	assert_int_equal(n, sent);
+	assert_int_equal(agentlink_order(link, &order), 0);
+	finish(link);
+}
+
+/* ---- connecting in vain --------------------------------------------------------------------- */
+
+static void expect_no_link(int timeout_ms, int error, const char *why)
+{
+	int fds[PROTOCOL_FDS_MAX];
+	struct agentlink *link = NULL;
+	struct report hello;
+	size_t n_fds = 0;
+
+	err.text[0] = '\0';
+	assert_int_equal(
+		agentlink_connect(event, path, timeout_ms, &link, &hello, fds, &n_fds, &err),
+		error);
+	assert_null(link);
+	if (!strstr(err.text, why))
+		fail_msg("\"%s\" is not in: %s", why, err.text);
+}
+
+static void test_agentlink_connect_nobody_there_is_refused(void **state)
+{
+	(void)state;
+	expect_no_link(DEADLINE_MS, -ENOENT, strerror(ENOENT));
+	fake_agent_listen(&agent, path);
+	fake_agent_close(&agent);
+	expect_no_link(DEADLINE_MS, -ECONNREFUSED, strerror(ECONNREFUSED));
+	assert_int_equal(access(path, F_OK), 0); /* whether to remove it is not decided here */
+}
+
+static void test_agentlink_connect_too_long_path_is_refused(void **state)
+{
+	char saved[sizeof(path)];
+
+	(void)state;
+	strcpy(saved, path);
+	memset(path, 'x', 108);
+	path[108] = '\0';
+	expect_no_link(DEADLINE_MS, -ENAMETOOLONG, path);
+	strcpy(path, saved);
+}
+
+static void test_agentlink_connect_silent_agent_times_out(void **state)
+{
+	uint64_t since;
+
+	(void)state;
+	fake_agent_listen(&agent, path);
+	fake_agent_answer(&agent);
+	since = clock_monotonic_ms();
+	expect_no_link(100, -ETIMEDOUT, "no hello within 100 ms");
+	/* Each reading of the clock is cut to whole milliseconds. */
+	assert_in_range(clock_monotonic_ms() - since, 99, DEADLINE_MS);
+	fake_agent_join(&agent);
+	assert_true(fake_agent_is_alone(&agent));
+	finish(NULL);
+}
+
+static void test_agentlink_connect_agent_that_closes_is_connection_reset(void **state)
+{
+	(void)state;
+	fake_agent_listen(&agent, path);
+	agent.closes = true;
+	fake_agent_answer(&agent);
+	expect_no_link(DEADLINE_MS, -ECONNRESET, "closed");
+	fake_agent_join(&agent);
+	finish(NULL);
+}
+
+/* @text, with descriptors, instead of a hello; they must not stay open. */
+static void expect_refused_greeting(const char *text, size_t length, size_t n_fds, int error,
+				    const char *why)
+{
+	int ends[2];
+	char byte;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	fake_agent_listen(&agent, path);
+	agent.text = text;
+	agent.length = length;
+	agent.n_fds = n_fds;
+	for (size_t i = 0; i < n_fds; i++)
+		agent.fds[i] = ends[1];
+	fake_agent_answer(&agent);
+	expect_no_link(DEADLINE_MS, error, why);
+	fake_agent_join(&agent);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	assert_true(fake_agent_is_alone(&agent));
+	close(ends[0]);
+	finish(NULL);
+	unlink(path);
+}
+
+static void test_agentlink_connect_wrong_first_message_is_refused(void **state)
+{
+	static char too_long[PROTOCOL_MESSAGE_MAX + 1];
+	size_t length;
+	char *text;
+
+	(void)state;
+	assert_int_equal(report_encode(NOTIFY, &text, &length), 0);
+	expect_refused_greeting(text, length, 3, -EBADMSG, "notify");
+	free(text);
+	expect_refused_greeting("SSH-2.0", 7, 2, -EBADMSG, "report");
+	memset(too_long, ' ', sizeof(too_long));
+	expect_refused_greeting(too_long, sizeof(too_long), 1, -EMSGSIZE, "hello");
+	assert_int_equal(report_encode(HELLO, &text, &length), 0);
+	expect_refused_greeting(text, length, PROTOCOL_FDS_MAX + 1, -EMSGSIZE, "hello");
+	free(text);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_agentlink_##name, setup, teardown)
+		TEST(start_agent_finds_connection_and_nothing_else),
+		TEST(start_given_sockets_arrive_in_their_order),
+		TEST(start_given_sockets_that_are_none_are_refused),
+		TEST(start_spec_arrives_whole_and_sealed),
+		TEST(start_old_file_is_replaced),
+		TEST(start_too_long_socket_path_is_refused),
+		TEST(start_missing_program_is_refused),
+		TEST(start_program_that_is_not_executable_is_refused),
+		TEST(start_missing_folder_is_refused),
+		TEST(start_too_large_spec_is_refused),
+		TEST(start_program_that_cannot_run_is_lost),
+		TEST(orders_arrive_in_order),
+		TEST(agent_that_fails_is_lost_once_and_reaped),
+		TEST(agent_that_ended_leaves_nothing_in_the_loop),
+		TEST(free_leaves_the_agent_to_the_next_daemon),
+		TEST(connect_hello_and_its_descriptors_are_the_callers),
+		TEST(connect_tells_nobody_before_listen),
+		TEST(connect_orders_reach_the_agent),
+		TEST(report_descriptors_are_closed_unless_taken),
+		TEST(bad_reports_are_dropped_with_their_descriptors),
+		TEST(last_reports_are_heard_before_the_loss),
+		TEST(order_to_an_agent_that_does_not_read_is_eagain),
+		TEST(connect_nobody_there_is_refused),
+		TEST(connect_too_long_path_is_refused),
+		TEST(connect_silent_agent_times_out),
+		TEST(connect_agent_that_closes_is_connection_reset),
+		TEST(connect_wrong_first_message_is_refused),
+	};
+	ssize_t n;
+
+	if (argc == 7 && strcmp(argv[5], "--socket-fds") == 0)
+		fake_look_at_given(argv[6]);
+	if ((argc == 5 || argc == 7) && strcmp(argv[0], "baton-agent") == 0 &&
+	    strcmp(argv[1], "--spec-fd") == 0 && strcmp(argv[3], "--control-fd") == 0)
+		return fake_main(atoi(argv[2]), atoi(argv[4]));
+	n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	if (n < 0)
+		return 1;
+	program[n] = '\0';
+	/* What this program was given by accident is not to be passed on. */
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One instance with its agent: what it makes of the reports, and what it orders. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "tests/unit/instance/instance_fixture.h"
+
+/* ---- the server's life ---------------------------------------------------------------------- */
+
+static void test_instance_started_runs(void **state)
+{
+	(void)state;
+	assert_started();
+	hear_hello();
+	forget_calls();
+	report.pid = 600;
+	hear(REPORT_STARTED, 0);
+	assert_int_equal(i->pid, 600);
+	assert_int_equal(i->state, AGENT_RUNNING);
+	assert_calls("checker_restart 0; checker_restart 1");
+	assert_notes("");
+	assert_int_equal(n_changes, 2);
+}
+
+static void test_instance_exited_restarting_is_not_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	i->ready = true;
+	i->checkers[0].health.state = HEALTH_HEALTHY;
+	report.exit_signal = SIGSEGV;
+	report.restarting = true;
+	report.restart_ms = 200;
+	strcpy(report.tail, "assertion failed\n");
+	hear(REPORT_EXITED, 0);
+	assert_false(i->failed);
+	assert_int_equal(i->pid, 0);
+	assert_int_equal(i->state, AGENT_DELAYING);
+	assert_int_equal(i->restarts, 1);
+	assert_int_equal(i->exit_signal, SIGSEGV);
+	assert_false(i->ready);
+	assert_int_equal(i->checkers[0].health.state, HEALTH_UNKNOWN);
+	assert_string_equal(i->tail, "assertion failed\n");
+	assert_notes("exited: instance 0 was killed by SIGSEGV; started again in 200 ms");
+	/* Its sockets hold what comes meanwhile. */
+	assert_true(instance_is_serving(i));
+	assert_false(instance_is_healthy(i));
+	report.pid = 601;
+	hear(REPORT_STARTED, 0);
+	assert_notes("restarted: instance 0 runs again, pid 601");
+	assert_calls("checker_restart 0; checker_restart 1");
+	/* A report without a tail leaves the last one. */
+	assert_string_equal(i->tail, "assertion failed\n");
+	assert_int_equal(n_changes, 2);
+}
+
+static void test_instance_exited_for_good_is_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_check(i);
+	forget_calls();
+	report.exit_code = 3;
+	hear(REPORT_EXITED, 0);
+	assert_true(i->failed);
+	assert_int_equal(i->pid, 0);
+	assert_int_equal(i->state, AGENT_FAILED);
+	assert_string_equal(i->failure, "exited with status 3");
+	assert_notes("exited: instance 0 exited with status 3");
+	assert_calls("checker_stop 0; checker_stop 1");
+	assert_false(instance_is_serving(i));
+	assert_int_equal(n_changes, 1);
+	/* The first reason is the one that counts. */
+	strcpy(report.text, "given up");
+	hear(REPORT_FAILED, 0);
+	assert_string_equal(i->failure, "exited with status 3");
+}
+
+/* What can be done about an address that is not shared depends on the daemon and the mode. */
+static void test_instance_exited_on_a_taken_address_says_what_to_do(void **state)
+{
+	static const struct {
+		enum socket_mode mode;
+		bool hooks;
+		const char *advice;
+	} cases[] = {
+		{SOCKETS_AUTO, false,
+		 "switch on its reuse-port option, have it take its socket from its parent "
+		 "(LISTEN_FDS, {fd}), or let baton steer by ebpf for mode \"transparent\""},
+		{SOCKETS_NATIVE, true,
+		 "switch on its reuse-port option, or use mode \"transparent\""},
+		{SOCKETS_AUTO, true,
+		 "mode \"transparent\" makes it share exactly what \"listen\" declares, nothing else"},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char expected[512];
+
+		run_instance();
+		config.mode = cases[k].mode;
+		wiring.tap = cases[k].hooks ? &hooks : NULL;
+		report.exit_code = 1;
+		strcpy(report.text, "cannot bind " ADDRESS_0);
+		hear(REPORT_EXITED, 0);
+		snprintf(expected, sizeof(expected),
+			 "exited with status 1: cannot bind " ADDRESS_0 " (" ADDRESS_0 "); %s",
+			 cases[k].advice);
+		assert_string_equal(i->failure, expected);
+		/* The event is about the end only. */
+		assert_notes("exited: instance 0 exited with status 1");
+		instance_done(i);
+		wiring.tap = NULL;
+		forget_calls();
+		reset_instance();
+	}
+}
+
+static void test_instance_exited_as_told_is_not_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_leave(i);
+	hear(REPORT_EXITED, 0);
+	assert_false(i->failed);
+	assert_int_equal(i->pid, 0);
+	assert_string_equal(i->failure, "");
+	assert_notes("");
+	hear(REPORT_FAILED, 0);
+	assert_false(i->failed);
+}
+
+static void test_instance_exited_while_stopping_is_not_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_stop(i);
+	report.exit_code = 1;
+	hear(REPORT_EXITED, 0);
+	assert_false(i->failed);
+	assert_int_equal(i->exit_code, 1);
+	assert_notes("");
+}
+
+static void test_instance_notify_is_told_once(void **state)
+{
+	(void)state;
+	config.health.kind = HEALTH_KIND_NOTIFY;
+	run_instance();
+	assert_false(instance_is_healthy(i));
+	report.ready = true;
+	hear(REPORT_NOTIFY, 0);
+	assert_true(i->ready);
+	assert_true(instance_is_healthy(i));
+	assert_notes("ready: instance 0 says READY=1");
+	report.ready = true;
+	hear(REPORT_NOTIFY, 0);
+	assert_notes("");
+	hear(REPORT_NOTIFY, 0);
+	assert_false(i->ready);
+	assert_false(instance_is_healthy(i));
+	assert_int_equal(n_changes, 3);
+}
+
+static void test_instance_left_is_out_of_the_group(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_leave(i);
+	assert_true(instance_is_serving(i));
+	report.forced = true;
+	hear(REPORT_LEFT, 0);
+	assert_true(i->left);
+	assert_true(i->forced);
+	assert_int_equal(i->state, AGENT_LEFT);
+	assert_false(instance_is_serving(i));
+	assert_false(i->stopped);
+	assert_int_equal(i->pid, 600);
+	assert_int_equal(n_changes, 1);
+}
+
+static void test_instance_stopped_is_gone(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_stop(i);
+	forget_calls();
+	report.killed = true;
+	report.exit_signal = SIGKILL;
+	strcpy(report.tail, "bye\n");
+	hear(REPORT_STOPPED, 0);
+	assert_true(i->stopped);
+	assert_true(i->left);
+	assert_true(i->killed);
+	assert_int_equal(i->exit_signal, SIGKILL);
+	assert_int_equal(i->state, AGENT_STOPPED);
+	assert_int_equal(i->pid, 0);
+	assert_string_equal(i->tail, "bye\n");
+	/* Nothing is left to be ordered. The agent's end is no surprise. */
+	instance_leave(i);
+	instance_stop(i);
+	instance_steady(i, true);
+	instance_kill(i);
+	assert_calls("");
+	lose_agent();
+	assert_notes("");
+	assert_null(i->leave_timer);
+}
+
+static void test_instance_describe_exit_has_status_or_signal(void **state)
+{
+	char text[64];
+
+	(void)state;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "exited with status 0");
+	i->exit_code = 7;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "exited with status 7");
+	i->exit_signal = SIGBUS;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "was killed by SIGBUS");
+}
+
+/* ---- health checks -------------------------------------------------------------------------- */
+
+static void test_instance_check_asks_its_own_slot_as_configured(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_check(i);
+	assert_string_equal(targets[0].service, "web");
+	assert_ptr_equal(targets[0].health, &config.health);
+	assert_ptr_equal(targets[0].address, &config.listen[0]);
+	assert_ptr_equal(targets[0].steer, &endpoint_0);
+	assert_int_equal(targets[0].n_sockets, 1);
+	assert_int_equal(targets[0].sockets[0].slot, 4);
+	assert_int_equal(targets[0].sockets[0].cookie, 101);
+	assert_calls("checker_start 0; checker_start 1");
+	instance_check(i);
+	assert_calls("");
+}
+
+/* Of the other endpoints it is asked whether they are accepted from, once. */
+static void test_instance_check_asks_other_endpoints_to_accept(void **state)
+{
+	(void)state;
+	config.health.interval_ms = 11;
+	config.health.timeout_ms = 12;
+	config.health.healthy = 5;
+	run_instance();
+	instance_check(i);
+	assert_int_equal(targets[1].health->kind, HEALTH_KIND_CONNECT);
+	assert_int_equal(targets[1].health->interval_ms, 11);
+	assert_int_equal(targets[1].health->timeout_ms, 12);
+	assert_int_equal(targets[1].health->healthy, 1);
+	assert_ptr_equal(targets[1].address, &config.listen[1]);
+	assert_ptr_equal(targets[1].steer, &endpoint_1);
+	assert_int_equal(targets[1].n_sockets, 1);
+	assert_int_equal(targets[1].sockets[0].slot, 6);
+	assert_int_equal(targets[1].sockets[0].cookie, 102);
+}
+
+static void test_instance_check_has_nothing_to_ask_of_some(void **state)
+{
+	(void)state;
+	run_instance();
+	config.health.kind = HEALTH_KIND_NOTIFY;
+	instance_check(i);
+	config.health.kind = HEALTH_KIND_CONNECT;
+	i->leaving = true;
+	instance_check(i);
+	i->leaving = false;
+	i->stopping = true;
+	instance_check(i);
+	i->stopping = false;
+	i->failed = true;
+	instance_check(i);
+	assert_calls("");
+	i->failed = false;
+	instance_check(i);
+	assert_calls("checker_start 0; checker_start 1");
+}
+
+static void test_instance_answers_become_notes_and_verdicts(void **state)
+{
+	struct probe_result good = {.ok = true, .text = "GET /: 200 OK"};
+	struct probe_result bad = {.text = "GET /: 500"};
+	struct health *health = &i->checkers[0].health;
+
+	(void)state;
+	run_instance();
+	instance_check(i);
+	i->checkers[1].health.state = HEALTH_HEALTHY;
+	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, false);
+	assert_notes("probe: GET /: 500 (instance 0)");
+	assert_int_equal(n_changes, 0);
+	i->checkers[0].on_answer(i->checkers[0].userdata, &good, false);
+	assert_notes("");
+	*health = (struct health){.state = HEALTH_HEALTHY, .successes = 2};
+	i->checkers[0].on_answer(i->checkers[0].userdata, &good, true);
+	assert_notes("healthy: GET /: 200 OK (instance 0, 2 in a row)");
+	assert_int_equal(n_changes, 1);
+	assert_true(instance_is_healthy(i));
+	/* One failure of a healthy one is nothing yet. */
+	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, false);
+	assert_notes("");
+	*health = (struct health){.state = HEALTH_UNHEALTHY, .failures = 3};
+	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, true);
+	assert_notes("");
+	assert_int_equal(n_changes, 2);
+	assert_false(instance_is_healthy(i));
+}
+
+/* A socket that is never accepted from would leave its clients hanging. */
+static void test_instance_answers_of_other_endpoints_are_wanted_once(void **state)
+{
+	struct probe_result good = {.ok = true, .text = "connected, accepted"};
+	struct probe_result bad = {.text = "connected, but nothing accepted"};
+	struct checker *other = &i->checkers[1];
+
+	(void)state;
+	run_instance();
+	instance_check(i);
+	i->checkers[0].health.state = HEALTH_HEALTHY;
+	forget_calls();
+	other->on_answer(other->userdata, &bad, false);
+	assert_notes("probe: connected, but nothing accepted (instance 0)");
+	assert_int_equal(n_changes, 0);
+	assert_calls("");
+	assert_false(instance_is_healthy(i));
+	other->health.state = HEALTH_HEALTHY;
+	other->on_answer(other->userdata, &good, true);
+	assert_notes("");
+	assert_int_equal(n_changes, 1);
+	assert_calls("checker_stop 1");
+	assert_true(instance_is_healthy(i));
+}
+
+static void test_instance_unhealthy_is_what_was_healthy_once(void **state)
+{
+	(void)state;
+	run_instance();
+	assert_false(instance_is_unhealthy(i));
+	i->checkers[1].health.state = HEALTH_UNHEALTHY; /* asked once only */
+	assert_false(instance_is_unhealthy(i));
+	i->checkers[0].health.state = HEALTH_UNHEALTHY;
+	assert_true(instance_is_unhealthy(i));
+}
+
+static void test_instance_last_answer_is_of_the_check_to_blame(void **state)
+{
+	(void)state;
+	run_instance();
+	assert_null(instance_last_answer(i));
+	i->checkers[0].last_ms = 1;
+	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
+	i->checkers[1].last_ms = 2;
+	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
+	i->checkers[0].health.state = HEALTH_HEALTHY;
+	assert_ptr_equal(instance_last_answer(i), &i->checkers[1].last);
+	i->checkers[1].health.state = HEALTH_HEALTHY;
+	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
+	i->checkers[0].last_ms = 0;
+	assert_null(instance_last_answer(i));
+}
+
+static void test_instance_healthy_needs_a_server_and_every_endpoint(void **state)
+{
+	(void)state;
+	run_instance();
+	i->checkers[0].health.state = HEALTH_HEALTHY;
+	assert_false(instance_is_healthy(i));
+	i->checkers[1].health.state = HEALTH_HEALTHY;
+	assert_true(instance_is_healthy(i));
+	i->pid = 0;
+	assert_false(instance_is_healthy(i));
+	i->pid = 600;
+	i->failed = true;
+	assert_false(instance_is_healthy(i));
+}
+
+/* ---- orders --------------------------------------------------------------------------------- */
+
+static void test_instance_orders_carry_signal_and_timeout(void **state)
+{
+	(void)state;
+	config.drain.signal = SIGQUIT;
+	run_instance();
+	instance_check(i);
+	forget_calls();
+	instance_steady(i, true);
+	instance_steady(i, false);
+	assert_calls("order steady on; order steady off");
+	instance_leave(i);
+	assert_true(i->leaving);
+	assert_calls("checker_stop 0; checker_stop 1; order leave signal 3 timeout 1000");
+	instance_stop(i);
+	assert_true(i->stopping);
+	/* It was told to drain, but not to stop. */
+	assert_calls("order stop signal 15 timeout 5000");
+	instance_leave(i);
+	instance_stop(i);
+	assert_calls("");
+}
+
+static void test_instance_reopen_is_an_order(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_reopen(i);
+	assert_calls("order reopen signal 0 timeout 0");
+	/* Nobody is there who could. */
+	i->lost = true;
+	instance_reopen(i);
+	assert_calls("");
+}
+
+/* For many servers a second SIGTERM means "at once". */
+static void test_instance_sigterm_is_not_sent_twice(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_leave(i);
+	instance_stop(i);
+	assert_calls("order leave signal 15 timeout 1000; order stop signal 0 timeout 5000");
+}
+
+static void test_instance_stop_without_leave_sends_sigterm(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_stop(i);
+	assert_calls("order stop signal 15 timeout 5000");
+}
+
+/* It is told nothing but to stop: its sockets are shut down where it has to leave at once. */
+static void test_instance_that_cannot_drain_is_not_asked_to(void **state)
+{
+	(void)state;
+	config.drain.wait = DRAIN_WAIT_CONNECTIONS;
+	run_instance();
+	instance_leave(i);
+	assert_calls("order leave signal 0 timeout 0");
+	instance_stop(i);
+	assert_calls("order stop signal 15 timeout 5000");
+}
+
+static void test_instance_uncheck_only_ends_the_checks(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_check(i);
+	forget_calls();
+	instance_uncheck(i);
+	assert_calls("checker_stop 0; checker_stop 1");
+	assert_true(instance_is_serving(i));
+	assert_false(i->leaving);
+}
+
+static void test_instance_order_that_cannot_be_sent_is_survived(void **state)
+{
+	(void)state;
+	run_instance();
+	fake_agent.order_error = -EAGAIN;
+	instance_leave(i);
+	assert_true(i->leaving);
+	assert_false(i->left);
+}
+
+static void test_instance_kill_ends_agent_and_cgroup(void **state)
+{
+	FILE *f;
+
+	(void)state;
+	run_instance();
+	instance_check(i);
+	forget_calls();
+	f = fopen(i->socket_path, "w");
+	assert_non_null(f);
+	fclose(f);
+	instance_kill(i);
+	/* The agent first: it would start the server again. */
+	assert_calls("checker_stop 0; checker_stop 1; kill 500 9; cgroup_kill " CGROUP
+		     "; cgroup_wait_empty " CGROUP);
+	assert_true(i->killed);
+	assert_true(i->stopped);
+	assert_true(i->left);
+	assert_int_equal(i->pid, 0);
+	assert_int_equal(access(i->socket_path, F_OK), -1);
+	instance_kill(i);
+	assert_calls("");
+}
+
+static void test_instance_done_removes_the_socket_of_a_stopped_one_only(void **state)
+{
+	char path[PATHS_MAX];
+	FILE *f;
+
+	(void)state;
+	run_instance();
+	strcpy(path, i->socket_path);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fclose(f);
+	fake_cgroup.remove_result = -EBUSY;
+	instance_done(i);
+	assert_int_equal(access(path, F_OK), 0);
+	reset_instance();
+	i->stopped = true;
+	strcpy(i->socket_path, path);
+	instance_done(i);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_instance_started_runs),
+		TEST(test_instance_exited_restarting_is_not_failed),
+		TEST(test_instance_exited_for_good_is_failed),
+		TEST(test_instance_exited_on_a_taken_address_says_what_to_do),
+		TEST(test_instance_exited_as_told_is_not_failed),
+		TEST(test_instance_exited_while_stopping_is_not_failed),
+		TEST(test_instance_notify_is_told_once),
+		TEST(test_instance_left_is_out_of_the_group),
+		TEST(test_instance_stopped_is_gone),
+		TEST(test_instance_describe_exit_has_status_or_signal),
+		TEST(test_instance_check_asks_its_own_slot_as_configured),
+		TEST(test_instance_check_asks_other_endpoints_to_accept),
+		TEST(test_instance_check_has_nothing_to_ask_of_some),
+		TEST(test_instance_answers_become_notes_and_verdicts),
+		TEST(test_instance_answers_of_other_endpoints_are_wanted_once),
+		TEST(test_instance_unhealthy_is_what_was_healthy_once),
+		TEST(test_instance_last_answer_is_of_the_check_to_blame),
+		TEST(test_instance_healthy_needs_a_server_and_every_endpoint),
+		TEST(test_instance_orders_carry_signal_and_timeout),
+		TEST(test_instance_reopen_is_an_order),
+		TEST(test_instance_sigterm_is_not_sent_twice),
+		TEST(test_instance_stop_without_leave_sends_sigterm),
+		TEST(test_instance_that_cannot_drain_is_not_asked_to),
+		TEST(test_instance_uncheck_only_ends_the_checks),
+		TEST(test_instance_order_that_cannot_be_sent_is_survived),
+		TEST(test_instance_kill_ends_agent_and_cgroup),
+		TEST(test_instance_done_removes_the_socket_of_a_stopped_one_only),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests_name("instance", tests, NULL, NULL);
+}

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One instance without its agent, and one of an earlier daemon's. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "tests/unit/instance/instance_fixture.h"
+
+/* Both of its sockets listen, with connections waiting. */
+static void listen_on_both(void)
+{
+	fake_listeners[0] = (struct fake_listener){.port = 80, .cookie = 101, .queued = 3};
+	fake_listeners[1] = (struct fake_listener){.port = 81, .cookie = 102, .queued = 4};
+	fake_cgroup.populated = 1;
+}
+
+/* ---- its agent is lost ---------------------------------------------------------------------- */
+
+static void test_instance_lost_goes_on_serving_while_processes_live(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	instance_steady(i, true);
+	forget_calls();
+	lose_agent();
+	assert_true(i->lost);
+	assert_false(i->failed);
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 500)");
+	assert_int_equal(n_changes, 1);
+	drive_until(n_changes >= 4); /* it looks again and again */
+	assert_true(instance_is_serving(i));
+	assert_false(i->stopped);
+	assert_int_equal(i->pid, 600);
+	/* Nobody is there to be given orders. */
+	instance_steady(i, false);
+	assert_calls("");
+	fake_cgroup.populated = 0;
+	assert_false(instance_is_serving(i));
+	drive_until(i->stopped);
+	assert_true(i->left);
+	assert_true(i->failed);
+	assert_int_equal(i->pid, 0);
+	assert_string_equal(i->failure, "its processes are gone");
+}
+
+static void test_instance_lost_before_it_joined_has_failed(void **state)
+{
+	(void)state;
+	assert_started();
+	fake_cgroup.populated = 1;
+	lose_agent();
+	assert_true(i->failed);
+	assert_string_equal(i->failure, "its agent ended");
+}
+
+/* One that has yet to prove itself must not begin without somebody to start it again. */
+static void test_instance_lost_before_it_is_steady_has_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	instance_check(i);
+	instance_steady(i, true);
+	instance_steady(i, false);
+	forget_calls();
+	lose_agent();
+	assert_true(i->failed);
+	assert_false(instance_is_serving(i));
+	assert_calls("checker_stop 0; checker_stop 1");
+}
+
+static void test_instance_lost_on_its_way_out_has_not_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	instance_leave(i);
+	lose_agent();
+	assert_false(i->failed);
+	assert_false(i->left);
+}
+
+static void test_instance_lost_with_unreadable_cgroup_counts_as_gone(void **state)
+{
+	(void)state;
+	run_instance();
+	fake_cgroup.populated = -EIO;
+	lose_agent();
+	drive_until(i->stopped);
+	assert_true(i->failed);
+}
+
+static void test_instance_lost_is_told_to_leave_by_signal(void **state)
+{
+	(void)state;
+	config.drain.signal = SIGQUIT;
+	config.drain.leave_timeout_ms = 60000;
+	run_instance();
+	listen_on_both();
+	lose_agent();
+	instance_leave(i);
+	assert_calls("kill 600 3");
+	fake_listeners[0].cookie = 0; /* closes one of the two */
+	n_changes = 0;
+	drive_until(n_changes >= 3);
+	assert_false(i->left);
+	fake_listeners[1].cookie = 0;
+	drive_until(i->left);
+	assert_false(i->forced);
+	assert_false(i->stopped);
+	assert_calls("");
+}
+
+/* While nothing is asked of it, it is looked at rarely; then at once. */
+static void test_instance_lost_is_looked_at_as_soon_as_it_is_told(void **state)
+{
+	uint64_t next;
+
+	(void)state;
+	run_instance();
+	listen_on_both();
+	instance_steady(i, true);
+	lose_agent();
+	drive_until(n_changes >= 2);
+	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_true(next > clock_monotonic_ms() * 1000 + 100 * 1000);
+	instance_leave(i);
+	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_true(next <= (clock_monotonic_ms() + 1) * 1000);
+	n_changes = 0;
+	drive_until(n_changes >= 1);
+	instance_stop(i);
+	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_true(next <= (clock_monotonic_ms() + 1) * 1000);
+}
+
+static void test_instance_lost_that_does_not_leave_is_shut_down(void **state)
+{
+	(void)state;
+	config.drain.leave_timeout_ms = 40;
+	run_instance();
+	listen_on_both();
+	fake_listeners[1].cookie = 0;
+	lose_agent();
+	instance_leave(i);
+	assert_calls("kill 600 15");
+	drive_until(i->left);
+	assert_true(clock_monotonic_ms() >= i->leave_deadline_ms);
+	assert_calls("destroy 80 101");
+	assert_true(i->forced);
+	assert_false(i->stopped);
+}
+
+/* A deadline is a deadline. */
+static void test_instance_lost_that_cannot_be_shut_down_has_left(void **state)
+{
+	(void)state;
+	config.drain.leave_timeout_ms = 0;
+	run_instance();
+	listen_on_both();
+	fake_listeners[0].cannot_be_destroyed = fake_listeners[1].cannot_be_destroyed = true;
+	lose_agent();
+	instance_leave(i);
+	forget_calls();
+	drive_until(i->left);
+	assert_calls("destroy 80 101; destroy 81 102");
+	assert_false(i->forced);
+}
+
+static void test_instance_lost_without_processes_gets_no_signal(void **state)
+{
+	(void)state;
+	run_instance();
+	fake_cgroup.populated = 0;
+	lose_agent();
+	/* The pid may be somebody else's by now. */
+	instance_leave(i);
+	instance_stop(i);
+	assert_calls("");
+	drive_until(i->stopped);
+	assert_false(i->killed);
+}
+
+static void test_instance_lost_is_stopped_then_killed(void **state)
+{
+	(void)state;
+	config.drain.kill_timeout_ms = 40;
+	run_instance();
+	listen_on_both();
+	lose_agent();
+	instance_stop(i);
+	assert_calls("kill 600 15");
+	drive_until(i->killed);
+	assert_true(clock_monotonic_ms() >= i->leave_deadline_ms);
+	assert_false(i->stopped);
+	assert_non_null(strstr(calls, "cgroup_kill " CGROUP));
+	fake_cgroup.populated = 0;
+	drive_until(i->stopped);
+	assert_true(i->left);
+}
+
+static void test_instance_lost_gets_sigterm_once(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	lose_agent();
+	instance_leave(i);
+	instance_stop(i);
+	assert_calls("kill 600 15");
+}
+
+static void test_instance_lost_is_killed_without_agent(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	lose_agent();
+	instance_kill(i);
+	assert_calls("cgroup_kill " CGROUP "; cgroup_wait_empty " CGROUP);
+	assert_true(i->stopped);
+}
+
+static void test_instance_done_ends_the_watch(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	lose_agent();
+	instance_done(i);
+	n_changes = 0;
+	assert_int_equal(sd_event_run(context.event, 60 * 1000), 0); /* longer than a poll */
+	assert_int_equal(n_changes, 0);
+	reset_instance();
+}
+
+/* ---- and there is no cgroup ----------------------------------------------------------------- */
+
+/* Without privileges: processes are known as the agent's descendants, while there is an agent. */
+static void run_without_cgroup(void)
+{
+	context.cgroup_base[0] = '\0';
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	hear_hello();
+	report.pid = 600;
+	hear(REPORT_STARTED, 0);
+	fake_listeners[0] = (struct fake_listener){.port = 80, .cookie = 101};
+	fake_listeners[1] = (struct fake_listener){.port = 81, .cookie = 102};
+	fake_processes.any = 1;
+	forget_calls();
+	notes[0] = '\0';
+}
+
+static void test_instance_without_cgroup_has_exited_with_its_last_process(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	i->pid = 0; /* a worker may be left behind */
+	assert_false(instance_has_exited(i));
+	fake_processes.any = -EIO; /* not being able to look is not seeing none */
+	assert_false(instance_has_exited(i));
+	fake_processes.any = 0;
+	assert_true(instance_has_exited(i));
+}
+
+static void test_instance_without_cgroup_is_killed_before_its_agent(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	instance_kill(i);
+	/* Then nothing would be the agent's descendant any more. */
+	assert_calls("processes_kill below 500; kill 500 9");
+	assert_true(i->stopped);
+}
+
+/* Nobody knows what it has forked: the main process stands for all of them. */
+static void test_instance_lost_without_cgroup_is_its_main_process(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	instance_steady(i, true);
+	fake_processes.any = 0;
+	lose_agent();
+	assert_true(instance_is_serving(i));
+	assert_false(instance_has_exited(i));
+	n_changes = 0;
+	drive_until(n_changes >= 2);
+	assert_false(i->stopped);
+	fake_gone_pid = 600;
+	drive_until(i->stopped);
+	assert_true(i->failed);
+	assert_false(instance_is_serving(i));
+}
+
+/* The agent's pid may be somebody else's by now: nobody is looked for below it. */
+static void test_instance_lost_without_cgroup_forgets_its_processes(void **state)
+{
+	uint64_t live;
+
+	(void)state;
+	run_without_cgroup();
+	lose_agent();
+	assert_int_equal(fake_processes.n_alive, 0);
+	fake_connections[0].port = 80;
+	fake_connections[1].port = 81;
+	assert_int_equal(instance_live(i, &live), -ENODATA); /* which is not "none" */
+	assert_int_equal(instance_busy(i, 10, &live), -ENODATA);
+}
+
+static void test_instance_lost_without_cgroup_is_killed_by_pid(void **state)
+{
+	(void)state;
+	run_without_cgroup();
+	lose_agent();
+	instance_kill(i);
+	assert_calls("kill 600 9");
+	assert_true(i->stopped);
+}
+
+static void test_instance_lost_without_cgroup_is_stopped_then_killed(void **state)
+{
+	(void)state;
+	config.drain.kill_timeout_ms = 40;
+	run_without_cgroup();
+	lose_agent();
+	instance_stop(i);
+	assert_calls("kill 600 15");
+	drive_until(i->killed);
+	assert_memory_equal(calls, "kill 600 9", 10);
+	fake_gone_pid = 600;
+	drive_until(i->stopped);
+}
+
+/* ---- of an earlier daemon ------------------------------------------------------------------- */
+
+static struct takeover_agent agent;
+
+static void adopt(enum agent_state agent_state)
+{
+	agent = (struct takeover_agent){
+		.link = fake_agent_link(501),
+		.hello = {.type = REPORT_HELLO,
+			  .generation = 2,
+			  .instance = 5,
+			  .state = agent_state,
+			  .pid = 600,
+			  .ready = true,
+			  .tail = "said before\n"},
+		.fds = {1, 2},
+		.n_fds = 2,
+		.spec = {.instance = 5, .cgroup = folder},
+	};
+	add_sockets(&agent.hello);
+	snprintf(agent.socket_path, sizeof(agent.socket_path), "%s/web.2.5.sock", folder);
+	instance_take_over(i, &agent);
+}
+
+static void test_instance_take_over_takes_over_a_running_one(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	adopt(AGENT_RUNNING);
+	assert_null(agent.link);
+	assert_non_null(i->link);
+	assert_calls("join " ADDRESS_0 " fd 1 slot 4; join " ADDRESS_1 " fd 2 slot 6; listen");
+	assert_ptr_equal(fake_agent.link, i->link);
+	assert_int_equal(i->index, 5);
+	assert_string_equal(i->socket_path, agent.socket_path);
+	assert_string_equal(i->cgroup, folder);
+	assert_int_equal(stat(folder, &st), 0);
+	assert_int_equal(i->cgroup_id, st.st_ino);
+	assert_int_equal(i->state, AGENT_RUNNING);
+	assert_int_equal(i->pid, 600);
+	assert_true(i->ready);
+	assert_true(i->joined);
+	assert_string_equal(i->tail, "said before\n");
+	assert_true(instance_is_serving(i));
+	assert_int_equal(n_changes, 0);          /* its service asks anyway */
+	assert_int_equal(i->processes->root, 0); /* by its cgroup */
+	/* From now on it is heard. */
+	report.exit_code = 1;
+	hear(REPORT_EXITED, 0);
+	assert_true(i->failed);
+}
+
+/* It has served, also where it has lost a socket since. */
+static void test_instance_take_over_of_a_steady_one_has_joined(void **state)
+{
+	(void)state;
+	agent = (struct takeover_agent){
+		.link = fake_agent_link(501),
+		.hello = {.type = REPORT_HELLO,
+			  .generation = 2,
+			  .state = AGENT_RUNNING,
+			  .steady = true,
+			  .pid = 600,
+			  .n_sockets = 1,
+			  .sockets = {{.cookie = 101, .address = ADDRESS_0}}},
+		.fds = {1},
+		.n_fds = 1,
+		.spec = {.cgroup = folder},
+	};
+	instance_take_over(i, &agent);
+	assert_true(i->steady);
+	assert_true(i->joined);
+	assert_int_equal(i->sockets.n, 1);
+	assert_true(instance_is_serving(i));
+}
+
+/* Where each state of the agent leaves the instance. */
+static void test_instance_take_over_states(void **state)
+{
+	static const struct {
+		enum agent_state state;
+		bool failed, leaving, left, stopping, stopped, joined;
+	} cases[] = {
+		{AGENT_STARTING, .joined = true},
+		{AGENT_RUNNING, .joined = true},
+		{AGENT_DELAYING, .joined = true},
+		{AGENT_FAILED, .failed = true},
+		{AGENT_LEAVING, .leaving = true},
+		{AGENT_LEFT, .leaving = true, .left = true},
+		{AGENT_STOPPING, .leaving = true, .left = true, .stopping = true},
+		{AGENT_KILLING, .leaving = true, .left = true, .stopping = true},
+		{AGENT_STOPPED, .leaving = true, .left = true, .stopping = true, .stopped = true},
+	};
+
+	(void)state;
+	assert_int_equal(sizeof(cases) / sizeof(cases[0]), _AGENT_STATE_COUNT);
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		adopt(cases[k].state);
+		assert_int_equal(i->state, cases[k].state);
+		assert_int_equal(i->failed, cases[k].failed);
+		assert_int_equal(i->leaving, cases[k].leaving);
+		assert_int_equal(i->left, cases[k].left);
+		assert_int_equal(i->stopping, cases[k].stopping);
+		assert_int_equal(i->stopped, cases[k].stopped);
+		assert_int_equal(i->joined, cases[k].joined);
+		assert_int_equal(i->pid, 600);
+		/* Its sockets are in nobody's way where they are about to close. */
+		assert_int_equal(strstr(calls, "join") != NULL, cases[k].joined);
+		instance_done(i);
+		forget_calls();
+		reset_instance();
+	}
+}
+
+/* What it has been told already it is not told again. */
+static void test_instance_take_over_leaving_one_goes_on_with_stop(void **state)
+{
+	(void)state;
+	adopt(AGENT_LEAVING);
+	forget_calls();
+	instance_leave(i);
+	assert_calls("");
+	hear(REPORT_LEFT, 0);
+	assert_true(i->left);
+	instance_stop(i);
+	assert_calls("order stop signal 0 timeout 5000");
+	instance_check(i);
+	assert_calls("");
+}
+
+static void test_instance_take_over_with_foreign_sockets_has_failed(void **state)
+{
+	(void)state;
+	agent = (struct takeover_agent){.link = fake_agent_link(501), .fds = {1, 2}, .n_fds = 2};
+	add_sockets(&agent.hello);
+	agent.hello.sockets[1].cookie = 7;
+	agent.hello.state = AGENT_RUNNING;
+	instance_take_over(i, &agent);
+	assert_true(i->failed);
+	assert_false(i->joined);
+	assert_string_equal(i->failure,
+			    "the agent's socket for " ADDRESS_1 " is not the one it names");
+	assert_calls("join " ADDRESS_0 " fd 1 slot 4; release " ADDRESS_0 " slot 4; listen");
+	assert_string_equal(i->cgroup, "");
+	assert_int_equal(i->cgroup_id, 0);
+}
+
+static void test_instance_take_over_without_cgroup_follows_the_agents_descendants(void **state)
+{
+	(void)state;
+	agent = (struct takeover_agent){
+		.link = fake_agent_link(501),
+		.hello = {.agent_pid = 501, .state = AGENT_LEFT},
+	};
+	instance_take_over(i, &agent);
+	assert_string_equal(i->cgroup, "");
+	assert_int_equal(i->processes->root, 501);
+}
+
+/* What an agent of an earlier version does not say. */
+static void test_instance_take_over_takes_the_sets_serial(void **state)
+{
+	(void)state;
+	adopt(AGENT_RUNNING);
+	assert_int_equal(i->sockets_serial, 0);
+	add_socket(0, 104);
+	add_socket(1, 102);
+	report.serial = 9;
+	hear(REPORT_SOCKETS, 2);
+	assert_int_equal(i->sockets_serial, 9);
+}
+
+static void test_instance_take_over_without_cgroup_folder_has_no_id(void **state)
+{
+	uint64_t live;
+
+	(void)state;
+	agent = (struct takeover_agent){
+		.link = fake_agent_link(501),
+		.spec = {.cgroup = (char *)"/no/such/cgroup"},
+		.hello = {.state = AGENT_LEFT},
+	};
+	instance_take_over(i, &agent);
+	assert_string_equal(i->cgroup, "/no/such/cgroup");
+	assert_int_equal(i->cgroup_id, 0);
+	/* Which would be the connections of every cgroup. */
+	fake_connections[0].port = 80;
+	fake_connections[0].live = 1000;
+	fake_connections[1].port = 81;
+	assert_int_equal(instance_live(i, &live), 0);
+	assert_int_equal(live, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_instance_lost_goes_on_serving_while_processes_live),
+		TEST(test_instance_lost_before_it_joined_has_failed),
+		TEST(test_instance_lost_before_it_is_steady_has_failed),
+		TEST(test_instance_lost_on_its_way_out_has_not_failed),
+		TEST(test_instance_lost_with_unreadable_cgroup_counts_as_gone),
+		TEST(test_instance_lost_is_told_to_leave_by_signal),
+		TEST(test_instance_lost_is_looked_at_as_soon_as_it_is_told),
+		TEST(test_instance_lost_that_does_not_leave_is_shut_down),
+		TEST(test_instance_lost_that_cannot_be_shut_down_has_left),
+		TEST(test_instance_lost_without_processes_gets_no_signal),
+		TEST(test_instance_lost_is_stopped_then_killed),
+		TEST(test_instance_lost_gets_sigterm_once),
+		TEST(test_instance_lost_is_killed_without_agent),
+		TEST(test_instance_done_ends_the_watch),
+		TEST(test_instance_without_cgroup_has_exited_with_its_last_process),
+		TEST(test_instance_without_cgroup_is_killed_before_its_agent),
+		TEST(test_instance_lost_without_cgroup_is_its_main_process),
+		TEST(test_instance_lost_without_cgroup_forgets_its_processes),
+		TEST(test_instance_lost_without_cgroup_is_killed_by_pid),
+		TEST(test_instance_lost_without_cgroup_is_stopped_then_killed),
+		TEST(test_instance_take_over_takes_over_a_running_one),
+		TEST(test_instance_take_over_of_a_steady_one_has_joined),
+		TEST(test_instance_take_over_states),
+		TEST(test_instance_take_over_leaving_one_goes_on_with_stop),
+		TEST(test_instance_take_over_with_foreign_sockets_has_failed),
+		TEST(test_instance_take_over_without_cgroup_follows_the_agents_descendants),
+		TEST(test_instance_take_over_takes_the_sets_serial),
+		TEST(test_instance_take_over_without_cgroup_folder_has_no_id),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests_name("instance alone", tests, NULL, NULL);
+}

@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "orchestrator/instance/takeover.h"
+#include "tests/unit/fakes/fake_agent.h"
+
+#define AGENTS_MAX   8
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct context context;
+static struct error err;
+static size_t fds_before;
+
+/* ---- agents --------------------------------------------------------------------------------- */
+
+static struct {
+	struct fake_agent fake;
+	struct report hello;
+	struct launch_spec spec;
+	char *text; /* the hello as it is sent */
+	bool answers;
+} agents[AGENTS_MAX];
+static size_t n_agents;
+
+static struct address addresses[2];
+static char *command[] = {(char *)"web", (char *)"--fd", (char *)"{fd}", NULL};
+static char *environment[] = {(char *)"A=1", (char *)"PATH=/bin", NULL};
+
+/* The file is the test's to fill further. */
+static int memory_file(const char *text, size_t length)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, length), length);
+	return fd;
+}
+
+static int spec_file(const struct launch_spec *spec)
+{
+	size_t length;
+	char *text;
+	int fd;
+
+	assert_int_equal(launch_spec_encode(spec, &text, &length), 0);
+	fd = memory_file(text, length);
+	free(text);
+	return fd;
+}
+
+/* An agent called "SERVICE.GENERATION.INSTANCE.sock"; returns its index. */
+static size_t make_agent(const char *service, uint32_t generation, uint32_t instance)
+{
+	size_t k = n_agents++;
+	char path[PATHS_MAX + 128];
+
+	assert_true(k < AGENTS_MAX);
+	memset(&agents[k], 0, sizeof(agents[k]));
+	snprintf(path, sizeof(path), "%s/%s.%u.%u.sock", context.paths.agents_dir, service,
+		 generation, instance);
+	fake_agent_listen(&agents[k].fake, path);
+	agents[k].answers = true;
+	agents[k].hello = (struct report){
+		.type = REPORT_HELLO,
+		.version = PROTOCOL_VERSION,
+		.generation = generation,
+		.instance = instance,
+		.agent_pid = 4711,
+		.state = AGENT_RUNNING,
+		.steady = true,
+		.pid = 4712,
+		.sockets = {{.cookie = 100 + k, .address = "127.0.0.1:8080"},
+			    {.cookie = 200 + k, .address = "[::1]:8080"}},
+		.n_sockets = 2,
+	};
+	strcpy(agents[k].hello.service, service);
+	agents[k].spec = (struct launch_spec){
+		.service = agents[k].hello.service,
+		.generation = generation,
+		.instance = instance,
+		.listen = addresses,
+		.n_listen = 2,
+		.executable = (char *)"/bin/true",
+		.argv = command,
+		.environment = environment,
+		.directory = (char *)"/srv",
+	};
+	return k;
+}
+
+static void attach(size_t k, int fd)
+{
+	agents[k].fake.fds[agents[k].fake.n_fds++] = fd;
+}
+
+/* Two sockets, or what stands for them here, and the specification. */
+static void attach_all(size_t k)
+{
+	attach(k, memory_file("one", 3));
+	attach(k, memory_file("two", 3));
+	attach(k, spec_file(&agents[k].spec));
+}
+
+static size_t make_good_agent(const char *service, uint32_t generation, uint32_t instance)
+{
+	size_t k = make_agent(service, generation, instance);
+
+	attach_all(k);
+	return k;
+}
+
+static void answer(size_t k)
+{
+	struct fake_agent *fake = &agents[k].fake;
+
+	if (!fake->text && agents[k].answers) {
+		assert_int_equal(report_encode(&agents[k].hello, &agents[k].text, &fake->length),
+				 0);
+		fake->text = agents[k].text;
+	}
+	fake_agent_answer(fake);
+}
+
+/* Every agent answers while takeover_find() asks. */
+static void find(struct takeover_list *list)
+{
+	for (size_t k = 0; k < n_agents; k++)
+		answer(k);
+	if (takeover_find(&context, list, &err) < 0)
+		fail_msg("%s", err.text);
+	for (size_t k = 0; k < n_agents; k++)
+		fake_agent_join(&agents[k].fake);
+}
+
+static void drop_agents(void)
+{
+	for (size_t k = 0; k < n_agents; k++) {
+		fake_agent_close(&agents[k].fake);
+		for (size_t i = 0; i < agents[k].fake.n_fds; i++)
+			close(agents[k].fake.fds[i]);
+		unlink(agents[k].fake.path);
+		free(agents[k].text);
+	}
+	n_agents = 0;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	context.cgroup_base[0] = '\0';
+	strcpy(context.paths.agents_dir, "/tmp/test_takeover.XXXXXX");
+	assert_non_null(mkdtemp(context.paths.agents_dir));
+	assert_int_equal(address_parse("127.0.0.1:8080", &addresses[0], &err), 0);
+	assert_int_equal(address_parse("[::1]:8080", &addresses[1], &err), 0);
+	fds_before = count_fds();
+	return sd_event_new(&context.event) < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	drop_agents();
+	context.event = sd_event_unref(context.event);
+	assert_int_equal(count_fds(), fds_before);
+	/* Also says that nothing was left there. */
+	return rmdir(context.paths.agents_dir);
+}
+
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_ino;
+}
+
+/* ---- finding -------------------------------------------------------------------------------- */
+
+static void test_takeover_find_agents_are_sorted_by_service_generation_instance(void **state)
+{
+	static const struct {
+		const char *service;
+		uint32_t generation, instance;
+	} sorted[] = {{"api", 12, 3}, {"api", 12, 11}, {"web", 9, 1},
+		      {"web", 9, 2},  {"web", 10, 0},  {"web2", 1, 0}};
+	static const size_t order[] = {3, 5, 1, 4, 0, 2};
+	struct takeover_list list;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(order); i++)
+		make_good_agent(sorted[order[i]].service, sorted[order[i]].generation,
+				sorted[order[i]].instance);
+	find(&list);
+	assert_int_equal(list.n, COUNT(sorted));
+	for (size_t i = 0; i < COUNT(sorted); i++) {
+		assert_string_equal(list.agents[i]->hello.service, sorted[i].service);
+		assert_int_equal(list.agents[i]->hello.generation, sorted[i].generation);
+		assert_int_equal(list.agents[i]->hello.instance, sorted[i].instance);
+	}
+	takeover_list_done(&list);
+}
+
+static void test_takeover_find_agent_comes_with_all_it_said(void **state)
+{
+	const struct order order = {.type = ORDER_STEADY};
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	struct takeover_agent *found;
+	struct takeover_list list;
+	struct order heard;
+	size_t k = make_good_agent("web", 7, 3), length;
+
+	(void)state;
+	find(&list);
+	assert_int_equal(list.n, 1);
+	found = list.agents[0];
+	assert_string_equal(found->socket_path, agents[k].fake.path);
+	assert_int_equal(found->hello.n_sockets, 2);
+	assert_int_equal(found->hello.sockets[1].cookie, 200);
+	assert_true(found->hello.steady);
+	/* The sockets, in their order, without the specification. */
+	assert_int_equal(found->n_fds, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(inode_of(found->fds[i]), inode_of(agents[k].fake.fds[i]));
+	assert_string_equal(found->spec.service, "web");
+	assert_string_equal(found->spec.argv[2], "{fd}");
+	assert_int_equal(found->spec.n_listen, 2);
+	/* And the link is one. */
+	assert_int_equal(agentlink_pid(found->link), 4711);
+	assert_int_equal(agentlink_order(found->link, &order), 0);
+	assert_int_equal(
+		message_receive(agents[k].fake.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL),
+		0);
+	assert_int_equal(order_decode(buffer, length, &heard, &err), 0);
+	assert_int_equal(heard.type, ORDER_STEADY);
+	takeover_list_done(&list);
+}
+
+static void test_takeover_find_agent_without_sockets_is_found(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+
+	(void)state;
+	agents[k].hello.n_sockets = 0; /* it has left the group */
+	agents[k].hello.state = AGENT_LEFT;
+	attach(k, spec_file(&agents[k].spec));
+	find(&list);
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.agents[0]->n_fds, 0);
+	assert_string_equal(list.agents[0]->spec.service, "web");
+	takeover_list_done(&list);
+}
+
+/* A server with many workers, each with a socket of its own. */
+static void test_takeover_find_agent_with_the_most_sockets_is_found(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+	struct report *hello = &agents[k].hello;
+
+	(void)state;
+	hello->n_sockets = PROTOCOL_SOCKETS_MAX;
+	for (size_t i = 0; i < PROTOCOL_SOCKETS_MAX; i++) {
+		hello->sockets[i] = (struct report_socket){
+			.cookie = 1000 + i, .endpoint = 1, .own = true, .address = "[::1]:8080"};
+		attach(k, memory_file("one", 3));
+	}
+	attach(k, spec_file(&agents[k].spec));
+	find(&list);
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.agents[0]->n_fds, PROTOCOL_SOCKETS_MAX);
+	assert_int_equal(inode_of(list.agents[0]->fds[PROTOCOL_SOCKETS_MAX - 1]),
+			 inode_of(agents[k].fake.fds[PROTOCOL_SOCKETS_MAX - 1]));
+	assert_int_equal(list.agents[0]->hello.sockets[63].cookie, 1063);
+	assert_int_equal(list.agents[0]->hello.sockets[63].endpoint, 1);
+	assert_string_equal(list.agents[0]->spec.service, "web");
+	takeover_list_done(&list);
+}
+
+static void test_takeover_find_stale_socket_is_removed(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+	struct fake_agent *stale = &agents[k].fake;
+
+	(void)state;
+	fake_agent_close(stale);
+	assert_int_equal(access(stale->path, F_OK), 0);
+	assert_int_equal(takeover_find(&context, &list, &err), 0);
+	assert_int_equal(list.n, 0);
+	assert_int_equal(access(stale->path, F_OK), -1);
+	assert_int_equal(errno, ENOENT);
+	takeover_list_done(&list);
+}
+
+static void test_takeover_find_other_files_are_not_touched(void **state)
+{
+	static const char *const names[] = {"web", "sock", "web.1.0.sock.new", "web.1.0.sockx"};
+	struct takeover_list list;
+	char path[PATHS_MAX + 32];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(names); i++) {
+		struct fake_agent stale;
+
+		snprintf(path, sizeof(path), "%s/%s", context.paths.agents_dir, names[i]);
+		fake_agent_listen(&stale, path);
+		fake_agent_close(&stale);
+	}
+	assert_int_equal(takeover_find(&context, &list, &err), 0);
+	assert_int_equal(list.n, 0);
+	takeover_list_done(&list);
+	for (size_t i = 0; i < COUNT(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", context.paths.agents_dir, names[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
+static void test_takeover_find_empty_folder_is_an_empty_list(void **state)
+{
+	struct takeover_list list = {.n = 77};
+
+	(void)state;
+	assert_int_equal(takeover_find(&context, &list, &err), 0);
+	assert_int_equal(list.n, 0);
+	takeover_list_done(&list);
+}
+
+static void test_takeover_find_missing_folder_is_an_error_that_names_it(void **state)
+{
+	struct context elsewhere = context;
+	struct takeover_list list = {.n = 77};
+
+	(void)state;
+	strcat(elsewhere.paths.agents_dir, "/none");
+	assert_int_equal(takeover_find(&elsewhere, &list, &err), -ENOENT);
+	assert_non_null(strstr(err.text, elsewhere.paths.agents_dir));
+	takeover_list_done(&list);
+}
+
+/* ---- wrong answers -------------------------------------------------------------------------- */
+
+static void no_specification(size_t k)
+{
+	attach(k, memory_file("one", 3));
+	attach(k, memory_file("two", 3));
+}
+
+static void one_socket_too_many(size_t k)
+{
+	attach(k, memory_file("three", 5));
+	attach_all(k);
+}
+
+static void nothing_attached(size_t k)
+{
+	(void)k;
+}
+
+static void with_specification(size_t k, int fd)
+{
+	attach(k, memory_file("one", 3));
+	attach(k, memory_file("two", 3));
+	attach(k, fd);
+}
+
+static void specification_is_no_json(size_t k)
+{
+	with_specification(k, memory_file("{", 1));
+}
+
+static void specification_is_empty(size_t k)
+{
+	with_specification(k, memory_file("", 0));
+}
+
+static void specification_is_too_large(size_t k)
+{
+	int fd = spec_file(&agents[k].spec);
+
+	assert_int_equal(ftruncate(fd, PROTOCOL_SPEC_MAX + 1), 0);
+	with_specification(k, fd);
+}
+
+/* No room is made for as much as it says it has. */
+static void specification_is_huge(size_t k)
+{
+	int fd = spec_file(&agents[k].spec);
+
+	assert_int_equal(ftruncate(fd, 1LL << 42), 0);
+	with_specification(k, fd);
+}
+
+static void specification_is_a_pipe(size_t k)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(write(ends[1], "{}", 2), 2);
+	close(ends[1]);
+	with_specification(k, ends[0]);
+}
+
+static void service_differs(size_t k)
+{
+	agents[k].spec.service = (char *)"other";
+	attach_all(k);
+}
+
+static void generation_differs(size_t k)
+{
+	agents[k].spec.generation++;
+	attach_all(k);
+}
+
+static void instance_differs(size_t k)
+{
+	agents[k].spec.instance++;
+	attach_all(k);
+}
+
+static void first_message_is_no_hello(size_t k)
+{
+	agents[k].hello = (struct report){.type = REPORT_STARTED, .pid = 4712};
+	attach_all(k);
+}
+
+static void first_message_is_no_json(size_t k)
+{
+	agents[k].fake.text = "hello";
+	agents[k].fake.length = 5;
+	attach_all(k);
+}
+
+static void test_takeover_find_wrong_answer_is_left_alone_and_leaks_nothing(void **state)
+{
+	static void (*const wrong[])(size_t k) = {
+		no_specification,         one_socket_too_many,     nothing_attached,
+		specification_is_no_json, specification_is_empty,  specification_is_too_large,
+		specification_is_huge,    specification_is_a_pipe, service_differs,
+		generation_differs,       instance_differs,        first_message_is_no_hello,
+		first_message_is_no_json,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		struct takeover_list list;
+		size_t good, k, n;
+
+		good = make_good_agent("web", 1, 0);
+		k = make_agent("web", 2, 0);
+		wrong[i](k);
+		n = count_fds();
+		find(&list);
+		/* The others are found nevertheless, with two sockets and a link. */
+		assert_int_equal(list.n, 1);
+		assert_int_equal(list.agents[0]->hello.generation, 1);
+		assert_true(fake_agent_is_alone(&agents[k].fake));
+		assert_int_equal(access(agents[k].fake.path, F_OK), 0);
+		takeover_list_done(&list);
+		fake_agent_close(&agents[good].fake);
+		fake_agent_close(&agents[k].fake);
+		/* Less the two that listened. */
+		assert_int_equal(count_fds(), n - 2);
+		drop_agents();
+	}
+}
+
+static void test_takeover_find_agent_that_closes_is_left_alone(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+
+	(void)state;
+	agents[k].answers = false;
+	agents[k].fake.closes = true;
+	find(&list);
+	assert_int_equal(list.n, 0);
+	assert_int_equal(access(agents[k].fake.path, F_OK), 0);
+	takeover_list_done(&list);
+}
+
+static void test_takeover_find_silent_agent_is_waited_for_and_left_alone(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+	uint64_t since;
+
+	(void)state;
+	make_good_agent("web", 2, 0);
+	agents[k].answers = false;
+	since = clock_monotonic_ms();
+	find(&list);
+	/* Each reading of the clock is cut to whole milliseconds. */
+	assert_in_range(clock_monotonic_ms() - since, TAKEOVER_TIMEOUT_MS - 1,
+			3 * TAKEOVER_TIMEOUT_MS);
+	assert_int_equal(list.n, 1);
+	assert_int_equal(list.agents[0]->hello.generation, 2);
+	assert_true(fake_agent_is_alone(&agents[k].fake));
+	assert_int_equal(access(agents[k].fake.path, F_OK), 0);
+	takeover_list_done(&list);
+}
+
+/* ---- the list ------------------------------------------------------------------------------- */
+
+static void test_takeover_list_done_taken_link_stays_others_are_closed(void **state)
+{
+	const struct order order = {.type = ORDER_STEADY};
+	struct agentlink *taken;
+	struct takeover_list list;
+
+	(void)state;
+	make_good_agent("web", 1, 0);
+	make_good_agent("web", 2, 0);
+	find(&list);
+	assert_int_equal(list.n, 2);
+	taken = TAKE_PTR(list.agents[0]->link);
+	takeover_list_done(&list);
+	assert_null(list.agents);
+	assert_int_equal(list.n, 0);
+	assert_false(fake_agent_is_alone(&agents[0].fake));
+	assert_true(fake_agent_is_alone(&agents[1].fake));
+	/* They go on: their files are theirs to remove. */
+	assert_int_equal(access(agents[1].fake.path, F_OK), 0);
+	assert_int_equal(agentlink_order(taken, &order), 0);
+	agentlink_free(taken);
+	takeover_list_done(&list);
+}
+
+/* ---- what it runs --------------------------------------------------------------------------- */
+
+static struct takeover_agent running(pid_t pid)
+{
+	struct takeover_agent agent = {
+		.hello = {.type = REPORT_HELLO, .pid = pid},
+		.spec =
+			{
+				.executable = (char *)"/srv/web/bin/web",
+				.argv = command,
+				.environment = environment,
+				.directory = (char *)"/srv/web",
+			},
+	};
+
+	return agent;
+}
+
+static void test_takeover_release_is_what_the_specification_says(void **state)
+{
+	struct takeover_agent agent = running(0);
+	struct release *release = takeover_release(&agent);
+
+	(void)state;
+	assert_non_null(release);
+	assert_string_equal(release->executable, "/srv/web/bin/web");
+	assert_string_equal(release->directory, "/srv/web");
+	for (size_t i = 0; command[i]; i++)
+		assert_string_equal(release->command[i], command[i]);
+	assert_null(release->command[COUNT(command) - 1]);
+	for (size_t i = 0; environment[i]; i++)
+		assert_string_equal(release->environment[i], environment[i]);
+	assert_null(release->environment[COUNT(environment) - 1]);
+	/* A copy: the agent's own is freed with the list. */
+	assert_ptr_not_equal(release->command[0], command[0]);
+	/* It does not run, so nobody can say which file it was. */
+	assert_int_equal(release->inode, 0);
+	assert_int_equal(release->mtime_ms, 0);
+	release_free(release);
+}
+
+static void test_takeover_release_file_is_the_one_that_runs(void **state)
+{
+	struct takeover_agent agent = running(getpid());
+	struct release *release = takeover_release(&agent);
+	struct stat st;
+
+	(void)state;
+	assert_non_null(release);
+	assert_int_equal(stat("/proc/self/exe", &st), 0);
+	assert_int_equal(release->inode, st.st_ino);
+	assert_int_equal(release->mtime_ms, (uint64_t)st.st_mtim.tv_sec * 1000 +
+						    (uint64_t)st.st_mtim.tv_nsec / 1000000);
+	release_free(release);
+}
+
+static void test_takeover_release_process_that_is_gone_has_no_file(void **state)
+{
+	struct takeover_agent agent = running(INT32_MAX); /* above any pid_max */
+	struct release *release = takeover_release(&agent);
+
+	(void)state;
+	assert_non_null(release);
+	assert_string_equal(release->executable, "/srv/web/bin/web");
+	assert_int_equal(release->inode, 0);
+	assert_int_equal(release->mtime_ms, 0);
+	release_free(release);
+}
+
+static void test_takeover_fits_same_addresses_and_user_only(void **state)
+{
+	struct takeover_agent agent = {.spec = {.listen = addresses, .n_listen = 2}};
+	struct service_config config = {.n_listen = 2, .uid = geteuid()}, other;
+
+	(void)state;
+	memcpy(config.listen, addresses, sizeof(addresses));
+	assert_true(takeover_fits(&agent, &config));
+	other = config;
+	other.n_listen = 1;
+	assert_false(takeover_fits(&agent, &other));
+	other = config;
+	other.n_listen = 3;
+	other.listen[2] = addresses[0];
+	assert_false(takeover_fits(&agent, &other));
+	other = config;
+	assert_int_equal(address_parse("[::1]:8081", &other.listen[1], &err), 0);
+	assert_false(takeover_fits(&agent, &other));
+	/* The server was given them in another order. */
+	other = config;
+	other.listen[0] = addresses[1];
+	other.listen[1] = addresses[0];
+	assert_false(takeover_fits(&agent, &other));
+}
+
+static void test_takeover_fits_user_is_the_one_it_became_else_the_daemons(void **state)
+{
+	struct takeover_agent agent = {.spec = {.listen = addresses, .n_listen = 1}};
+	struct service_config config = {.n_listen = 1, .uid = geteuid()};
+
+	(void)state;
+	config.listen[0] = addresses[0];
+	agent.spec.uid = geteuid() + 1; /* means nothing without set_ids */
+	assert_true(takeover_fits(&agent, &config));
+	agent.spec.set_ids = true;
+	assert_false(takeover_fits(&agent, &config));
+	config.uid = geteuid() + 1;
+	assert_true(takeover_fits(&agent, &config));
+	agent.spec.set_ids = false;
+	assert_false(takeover_fits(&agent, &config));
+}
+
+/* ---- what has lost its agent ----------------------------------------------------------------- */
+
+/* A folder that says what a cgroup with @pid in it says. */
+static void make_cgroup(const char *leaf, pid_t pid)
+{
+	char path[PATHS_MAX + CGROUP_PATH_MAX];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", context.cgroup_base, leaf);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/%s/cgroup.events", context.cgroup_base, leaf);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	fprintf(file, "populated %d\nfrozen 0\n", pid > 0);
+	assert_int_equal(fclose(file), 0);
+	snprintf(path, sizeof(path), "%s/%s/cgroup.procs", context.cgroup_base, leaf);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	if (pid > 0)
+		fprintf(file, "%d\n", pid);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void remove_cgroup(const char *leaf)
+{
+	static const char *const files[] = {"/cgroup.events", "/cgroup.procs", ""};
+	char path[PATHS_MAX + CGROUP_PATH_MAX];
+
+	for (size_t k = 0; k < COUNT(files); k++) {
+		snprintf(path, sizeof(path), "%s/%s%s", context.cgroup_base, leaf, files[k]);
+		assert_int_equal(remove(path), 0);
+	}
+}
+
+/* It ends by SIGUSR1, or by SIGALRM where nobody tells it. */
+static pid_t make_server(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		signal(SIGUSR1, SIG_DFL);
+		signal(SIGALRM, SIG_DFL);
+		alarm(20);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+/* By which signal it ends, or has ended; 0: by none until it is killed now. */
+static int end_of(pid_t pid, bool wait)
+{
+	int status;
+
+	if (!wait)
+		kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	return WTERMSIG(status) == SIGKILL ? 0 : WTERMSIG(status);
+}
+
+static void make_base(void)
+{
+	strcpy(context.cgroup_base, "/tmp/test_takeover_cgroup.XXXXXX");
+	assert_non_null(mkdtemp(context.cgroup_base));
+}
+
+static void remove_base(void)
+{
+	assert_int_equal(rmdir(context.cgroup_base), 0);
+	context.cgroup_base[0] = '\0';
+}
+
+static void test_takeover_orphans_are_told_to_drain_others_are_not(void **state)
+{
+	static const struct {
+		const char *leaf;
+		bool orphan;
+	} cases[] = {
+		{"web.3.0", true},   {"web.3.12", true},  {"web.4.0", false} /* has its agent */,
+		{"web.4.1", true},   {"web2.3.0", false}, {"web.anchor", false},
+		{"web.3", false},    {"web", false},      {"web.3.0.1", false},
+		{"web.3.0x", false}, {"api.3.0", false},
+	};
+	struct service_config config = {.name = (char *)"web", .drain.signal = SIGUSR1};
+	struct takeover_agent agent = {.hello = {.service = "web", .generation = 4, .instance = 0}};
+	struct takeover_agent other = {.hello = {.service = "api", .generation = 3, .instance = 0}};
+	struct takeover_agent *found[] = {&agent, &other};
+	pid_t pids[COUNT(cases)];
+
+	(void)state;
+	make_base();
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		pids[k] = make_server();
+		make_cgroup(cases[k].leaf, pids[k]);
+	}
+	assert_int_equal(takeover_drain_orphans(&context, &config,
+						&(struct takeover_list){.agents = found, .n = 2}),
+			 3);
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		assert_int_equal(end_of(pids[k], cases[k].orphan), cases[k].orphan ? SIGUSR1 : 0);
+		remove_cgroup(cases[k].leaf);
+	}
+	remove_base();
+}
+
+static void test_takeover_orphans_that_are_gone_are_none(void **state)
+{
+	struct service_config config = {.name = (char *)"web", .drain.signal = SIGUSR1};
+	const struct takeover_list found = {};
+
+	(void)state;
+	/* No cgroups: nobody can tell what is left. */
+	assert_int_equal(takeover_drain_orphans(&context, &config, &found), 0);
+	make_base();
+	assert_int_equal(takeover_drain_orphans(&context, &config, &found), 0);
+	make_cgroup("web.3.0", 0);
+	assert_int_equal(takeover_drain_orphans(&context, &config, &found), 0);
+	remove_cgroup("web.3.0");
+	remove_base();
+	strcpy(context.cgroup_base, "/none");
+	assert_int_equal(takeover_drain_orphans(&context, &config, &found), 0);
+	context.cgroup_base[0] = '\0';
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_takeover_##name, setup, teardown)
+		TEST(find_agents_are_sorted_by_service_generation_instance),
+		TEST(find_agent_comes_with_all_it_said),
+		TEST(find_agent_without_sockets_is_found),
+		TEST(find_agent_with_the_most_sockets_is_found),
+		TEST(find_stale_socket_is_removed),
+		TEST(find_other_files_are_not_touched),
+		TEST(find_empty_folder_is_an_empty_list),
+		TEST(find_missing_folder_is_an_error_that_names_it),
+		TEST(find_wrong_answer_is_left_alone_and_leaks_nothing),
+		TEST(find_agent_that_closes_is_left_alone),
+		TEST(find_silent_agent_is_waited_for_and_left_alone),
+		TEST(list_done_taken_link_stays_others_are_closed),
+		TEST(release_is_what_the_specification_says),
+		TEST(release_file_is_the_one_that_runs),
+		TEST(release_process_that_is_gone_has_no_file),
+		TEST(fits_same_addresses_and_user_only),
+		TEST(fits_user_is_the_one_it_became_else_the_daemons),
+		TEST(orphans_are_told_to_drain_others_are_not),
+		TEST(orphans_that_are_gone_are_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * run_fixture: one rollout of a service that is nothing but fakes, in a real event loop.
+ *
+ * Generation 1 is the old one, generation 2 the new one; generations and sets of instances are
+ * real, instances are fakes. What run.c asks of its service is done here: publishing is noted as
+ * the roles say (and fails where the test wants it), events are kept, and a poke makes the next
+ * turn of the loop look at the rollout, as service.c does. Gates and commands are answered by the
+ * test.
+ */
+#pragma once
+
+#include "common/clock.h"
+#include "orchestrator/rollout/run.h"
+#include "orchestrator/service/service.h"
+#include "common/vector.h"
+#include "tests/unit/fakes/fake_tap.h"
+#include "tests/unit/fakes/fake_instances.h"
+#include "tests/unit/fakes/fake_steer.h"
+
+#define FIXTURE_DEADLINE_MS 10000
+#define FIXTURE_EVENTS_MAX  128
+
+static struct context context;
+static struct service_config config, old_config;
+static struct service service;
+static struct tap hooks; /* in the service's wiring where a test puts them there */
+static struct generation generations[2];
+static struct generation *const old = &generations[0], *const new = &generations[1];
+static struct run run;
+static struct run_result result; /* filled when the rollout has ended */
+static bool ended, poked;
+static int publish_error; /* what the next publish returns, once */
+static int sockets_error; /* what service_check_sockets() returns */
+static int command_error; /* what service_command() returns */
+static int steered_error; /* what service_steered_to() returns; else: */
+static uint64_t steered;  /* to each instance */
+
+static unsigned fewest_named; /* by a table */
+
+static struct {
+	char name[32];
+	json_t *details;
+} events[FIXTURE_EVENTS_MAX];
+static size_t n_events;
+
+/* ---- what run.c asks of its service --------------------------------------------------------- */
+
+static inline unsigned count_role(enum instance_role role, char *ret, size_t size)
+{
+	unsigned n = 0;
+
+	ret[0] = '\0';
+	for (size_t g = 0; g < 2; g++) {
+		for (size_t k = 0; k < generations[g].instances.n; k++) {
+			const struct instance *i = generations[g].instances.list[k];
+			size_t used = strlen(ret);
+
+			if (i->role != role)
+				continue;
+			snprintf(ret + used, size - used, "%s%u.%u", n++ ? "," : "", i->generation,
+				 i->index);
+		}
+	}
+	return n;
+}
+
+/* "publish 2.0,2.1 backup 1.0 canary 2 25%" */
+int service_publish(struct service *s, struct error *err)
+{
+	char in[256], backup[256], canary[32] = "";
+	int r = publish_error;
+	unsigned n;
+
+	assert_ptr_equal(s, &service);
+	n = count_role(INSTANCE_IN, in, sizeof(in));
+	if (s->canary)
+		snprintf(canary, sizeof(canary), " canary %u %u%%", s->canary->number,
+			 s->canary_weight);
+	else
+		assert_int_equal(s->canary_weight, 0);
+	called("publish %s%s%s%s", n ? in : "nothing",
+	       count_role(INSTANCE_BACKUP, backup, sizeof(backup)) ? " backup " : "", backup,
+	       canary);
+	publish_error = 0;
+	if (r >= 0 && n < fewest_named)
+		fewest_named = n;
+	return r < 0 ? error_set(err, r, "steer") : 0;
+}
+
+int service_check_sockets(struct service *s, const struct instances *set, struct error *err)
+{
+	assert_ptr_equal(s, &service);
+	assert_true(set->n > 0);
+	return sockets_error ? error_set(err, sockets_error, "sockets") : 0;
+}
+
+size_t service_named(const struct service *s)
+{
+	char unused[256];
+
+	assert_ptr_equal(s, &service);
+	return count_role(INSTANCE_IN, unused, sizeof(unused));
+}
+
+int service_steered_to(const struct service *s, const struct instance *i, uint64_t *ret)
+{
+	assert_ptr_equal(s, &service);
+	assert_ptr_equal(fake_of(i)->instance, i);
+	*ret = steered;
+	return steered_error;
+}
+
+void service_remove_instance(struct service *s, struct instance *i)
+{
+	assert_ptr_equal(s, &service);
+	run_forget_instance(&run, i);
+	generation_remove(i->generation == 1 ? old : new, i);
+}
+
+void service_poke(struct service *s)
+{
+	assert_ptr_equal(s, &service);
+	poked = true;
+}
+
+void service_commit(struct service *s, const struct run *r)
+{
+	assert_ptr_equal(r, &run);
+	called("commit");
+	s->current = r->new;
+}
+
+void service_hook(struct service *s, const struct run *r, enum hook_point point)
+{
+	static const char *const names[_HOOK_COUNT] = {
+		[HOOK_BEFORE_START] = "before_start", [HOOK_AFTER_SHIFT] = "after_shift",
+		[HOOK_AFTER_DRAIN] = "after_drain",   [HOOK_ON_ROLLBACK] = "on_rollback",
+		[HOOK_ON_FAILURE] = "on_failure",
+	};
+
+	assert_ptr_equal(s, &service);
+	assert_ptr_equal(r, &run);
+	called("hook %s", names[point]);
+}
+
+uint64_t service_event(struct service *s, const char *event, json_t *details)
+{
+	assert_ptr_equal(s, &service);
+	assert_true(n_events < FIXTURE_EVENTS_MAX);
+	snprintf(events[n_events].name, sizeof(events[0].name), "%s", event);
+	events[n_events].details = details;
+	return ++n_events;
+}
+
+/* ---- commands and gates --------------------------------------------------------------------- */
+
+struct command {
+	void (*on_done)(void *userdata, const struct command_result *result);
+	void *userdata;
+};
+
+struct gates {
+	void (*on_answer)(void *userdata, enum gates_answer answer, const char *text);
+	void *userdata;
+};
+
+static struct command command, *pending_command; /* NULL: none runs */
+static struct gates gates, *pending_gates;       /* NULL: nothing is asked */
+static struct gates_question question;           /* the last one */
+static int start_error, ask_error;
+static unsigned gate_points; /* where there is something to ask */
+
+int service_command(struct service *s, const struct run *r, enum hook_point point,
+		    struct command_spec *ret, char ***environment, struct error *err)
+{
+	char *made[] = {(char *)"A=b", NULL};
+
+	assert_ptr_equal(s, &service);
+	assert_ptr_equal(r, &run);
+	assert_true(point == HOOK_BEFORE_START || point == _HOOK_COUNT);
+	if (command_error)
+		return error_set(err, command_error, "environment");
+	vector_free(*environment);
+	assert_int_equal(vector_copy(made, environment), 0);
+	*ret = (struct command_spec){.environment = *environment, .timeout_ms = 77};
+	return 0;
+}
+
+int command_start(sd_event *event, const struct command_spec *spec,
+		  void (*on_done)(void *userdata, const struct command_result *result),
+		  void *userdata, struct command **ret, struct error *err)
+{
+	assert_ptr_equal(event, context.event);
+	assert_string_equal(spec->environment[0], "A=b");
+	called("command");
+	if (start_error)
+		return error_set(err, start_error, "exec /x");
+	assert_null(pending_command);
+	command = (struct command){on_done, userdata};
+	*ret = pending_command = &command;
+	return 0;
+}
+
+void command_cancel(struct command *c)
+{
+	if (!c)
+		return;
+	assert_ptr_equal(c, pending_command);
+	called("cancel command");
+	pending_command = NULL;
+}
+
+/* As the command's end would be told. */
+static inline void end_command(int exit_code, const char *text)
+{
+	struct command_result r = {.exit_code = exit_code};
+
+	assert_non_null(pending_command);
+	snprintf(r.text, sizeof(r.text), "%s", text);
+	pending_command = NULL;
+	command.on_done(command.userdata, &r);
+}
+
+bool gates_any(const struct service_config *c, enum rollout_gate point)
+{
+	assert_non_null(c);
+	return gate_points & point;
+}
+
+uint64_t gates_timeout_ms(const struct service_config *c, enum rollout_gate point)
+{
+	assert_non_null(c);
+	return 100 * (uint64_t)point;
+}
+
+int gates_ask(const struct gates_question *q,
+	      void (*on_answer)(void *userdata, enum gates_answer answer, const char *text),
+	      void *userdata, struct gates **ret, struct error *err)
+{
+	called("ask %s", rollout_gate_name(q->point));
+	if (ask_error)
+		return error_set(err, ask_error, "timer");
+	assert_null(pending_gates);
+	assert_ptr_equal(q->event, context.event);
+	assert_int_equal(q->command.timeout_ms, 77);
+	question = *q;
+	gates = (struct gates){on_answer, userdata};
+	*ret = pending_gates = &gates;
+	return 0;
+}
+
+void gates_cancel(struct gates *g)
+{
+	if (!g)
+		return;
+	assert_ptr_equal(g, pending_gates);
+	called("cancel gates");
+	pending_gates = NULL;
+}
+
+static inline void answer_gates(enum gates_answer answer, const char *text)
+{
+	assert_non_null(pending_gates);
+	pending_gates = NULL;
+	gates.on_answer(gates.userdata, answer, text);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static inline void init_generation(struct generation *g, uint32_t number, struct service_config *c)
+{
+	*g = (struct generation){
+		.number = number,
+		.context = &context,
+		.config = c,
+		.wiring = &service.wiring,
+	};
+}
+
+/* So many that serve. */
+static inline void have_old(uint32_t n)
+{
+	while (old->instances.n < n) {
+		struct instance *i;
+
+		assert_int_equal(generation_add(old, &i, NULL), 0);
+		i->role = INSTANCE_IN;
+		i->steady = true;
+	}
+	forget_calls();
+}
+
+static inline void forget_fixture(void)
+{
+	run = (struct run){};
+	result = (struct run_result){};
+	ended = poked = false;
+	publish_error = sockets_error = command_error = steered_error = 0;
+	start_error = ask_error = 0;
+	steered = 0;
+	pending_command = NULL;
+	pending_gates = NULL;
+	gate_points = 0;
+	hooks = (struct tap){};
+	fewest_named = UINT32_MAX;
+	fake_instances_reset();
+	fake_steer_reset();
+	fake_tap_reset();
+}
+
+static inline int set_up(void **state)
+{
+	(void)state;
+	config = (struct service_config){
+		.name = (char *)"web",
+		.n_listen = 1,
+		.instances = 1,
+		.health = {.kind = HEALTH_KIND_HTTP, .healthy = 2, .start_timeout_ms = 5000},
+		.rollout = {.settle_timeout_ms = 5000, .promote_timeout_ms = 60000},
+		.drain = {.timeout_ms = 5000, .kill_timeout_ms = 1000, .leave_timeout_ms = 1000},
+	};
+	old_config = config;
+	forget_fixture();
+	service = (struct service){.context = &context, .config = &config, .current = old};
+	init_generation(old, 1, &old_config);
+	init_generation(new, 2, &config);
+	have_old(1);
+	return sd_event_new(&context.event);
+}
+
+static inline int tear_down(void **state)
+{
+	(void)state;
+	run_done(&run);
+	assert_null(pending_command);
+	assert_null(pending_gates);
+	for (size_t g = 0; g < 2; g++)
+		while (generations[g].instances.n > 0)
+			generation_remove(&generations[g], generations[g].instances.list[0]);
+	assert_int_equal(fake_instances_alive(), 0);
+	for (size_t k = 0; k < n_events; k++)
+		json_decref(events[k].details);
+	n_events = 0;
+	forget_calls();
+	context.event = sd_event_unref(context.event);
+	return 0;
+}
+
+/* ---- driving -------------------------------------------------------------------------------- */
+
+/* All of the old ones go, and config.instances come. */
+static inline void begin_replace(const char *order)
+{
+	run_begin(&run, &service,
+		  &(struct run_plan){
+			  .order = order,
+			  .new = new,
+			  .old = old,
+			  .n_new = config.instances,
+			  .goes = &old->instances,
+		  });
+}
+
+static inline void begin_start(void)
+{
+	while (old->instances.n > 0)
+		generation_remove(old, old->instances.list[0]);
+	service.current = NULL;
+	forget_calls();
+	run_begin(&run, &service,
+		  &(struct run_plan){.order = "start", .new = new, .n_new = config.instances});
+}
+
+static inline void begin_stop(bool shutdown)
+{
+	run_begin(&run, &service,
+		  &(struct run_plan){
+			  .order = "stop",
+			  .old = old,
+			  .goes = &old->instances,
+			  .shutdown = shutdown,
+		  });
+}
+
+static inline void begin_retire(void)
+{
+	run_begin(&run, &service,
+		  &(struct run_plan){
+			  .order = "retire",
+			  .old = old,
+			  .goes = &old->instances,
+			  .retire = true,
+		  });
+}
+
+static inline void look(void)
+{
+	if (!poked || ended)
+		return;
+	poked = false;
+	if (run_observe(&run)) {
+		ended = true;
+		run_result(&run, &result);
+	}
+}
+
+/* One turn of the loop, then what a poke asked for. */
+static inline void turn(void)
+{
+	assert_true(sd_event_run(context.event, poked ? 0 : 100 * 1000) >= 0);
+	look();
+}
+
+#define drive_until(condition)                                                                     \
+	do {                                                                                       \
+		uint64_t deadline_ = clock_monotonic_ms() + FIXTURE_DEADLINE_MS;                   \
+                                                                                                   \
+		while (!(condition)) {                                                             \
+			if (clock_monotonic_ms() >= deadline_)                                     \
+				fail_msg("at step %s for ever: %s is not so",                      \
+					 rollout_state_name(run.machine.state), #condition);       \
+			turn();                                                                    \
+		}                                                                                  \
+	} while (0)
+
+static inline void drive_to(enum rollout_state wanted)
+{
+	drive_until(run.machine.state == wanted);
+}
+
+static inline void drive_to_end(void)
+{
+	drive_until(ended);
+}
+
+/* Something about an instance has changed, as an agent's report would say. */
+#define change(what)                                                                               \
+	do {                                                                                       \
+		what;                                                                              \
+		service_poke(&service);                                                            \
+	} while (0)
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static inline const json_t *event_named(const char *name)
+{
+	for (size_t k = 0; k < n_events; k++)
+		if (strcmp(events[k].name, name) == 0)
+			return events[k].details;
+	fail_msg("no event \"%s\"", name);
+	return NULL;
+}
+
+static inline const char *text_of(const json_t *json, const char *key)
+{
+	const char *text = json_string_value(json_object_get(json, key));
+
+	if (!text)
+		fail_msg("no text \"%s\"", key);
+	return text;
+}
+
+static inline json_int_t number_of(const json_t *json, const char *key)
+{
+	if (!json_is_integer(json_object_get(json, key)))
+		fail_msg("no number \"%s\"", key);
+	return json_integer_value(json_object_get(json, key));
+}
+
+static inline void assert_told(const json_t *details, bool ok, const char *message)
+{
+	assert_string_equal(text_of(details, "message"), message);
+	assert_true(json_is_boolean(json_object_get(details, "ok")));
+	assert_int_equal(json_is_true(json_object_get(details, "ok")), ok);
+}
+
+/* The first event of this step. */
+static inline void assert_step(const char *step, bool ok, const char *message)
+{
+	assert_told(event_named(step), ok, message);
+}
+
+/* The event with this number, from 0. */
+static inline void assert_event(size_t k, const char *step, bool ok, const char *message)
+{
+	assert_true(k < n_events);
+	assert_string_equal(events[k].name, step);
+	assert_told(events[k].details, ok, message);
+}
+
+/* The steps told, in order, all of them. */
+static inline void assert_steps(const char *expected)
+{
+	char told[FIXTURE_EVENTS_MAX * 32] = "";
+
+	for (size_t k = 0; k < n_events; k++)
+		snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s%s", k ? " " : "",
+			 events[k].name);
+	assert_string_equal(told, expected);
+}
+
+static inline void assert_undone(enum rollout_outcome outcome, const char *step, const char *reason)
+{
+	assert_true(ended);
+	assert_int_equal(result.outcome, outcome);
+	assert_int_equal(result.exit, outcome == ROLLOUT_FAILED ? 3 : 4);
+	assert_string_equal(result.step, step);
+	assert_string_equal(result.reason, reason);
+	assert_step(step, false, reason);
+	assert_int_equal(result.generation, 2);
+	assert_ptr_equal(service.current, old);
+}

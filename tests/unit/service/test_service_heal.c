@@ -1,0 +1,764 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What is unhealthy, dead or missing: told, replaced as often as is allowed, and when it is not. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "orchestrator/service/service_internal.h"
+#include "tests/unit/service/service_fixture.h"
+
+static void start_instances(uint32_t n)
+{
+	service->instances = n;
+	carry_out("start", NULL);
+	forget_calls();
+}
+
+/* The check of the instance says something else. */
+static void answers(uint32_t generation, uint32_t index, bool healthy, const char *text)
+{
+	struct probe_result *last = &fake_there(generation, index)->checkers[0].last;
+
+	fake(generation, index)->unhealthy = !healthy;
+	last->ok = healthy;
+	snprintf(last->text, sizeof(last->text), "%s", text);
+}
+
+static void fall_ill(uint32_t index)
+{
+	answers(1, index, false, "GET /: 500");
+}
+
+/* The delay is over. */
+static void delay_passes(void)
+{
+	assert_true(service->heal_at_ms > 0);
+	service->heal_at_ms = 1;
+	look();
+}
+
+static void assert_replacing(bool replacing)
+{
+	struct run *found = service_run(service);
+
+	assert_int_equal(found != NULL, replacing);
+	if (!found)
+		return;
+	assert_string_equal(found->order, "replace");
+	assert_true(found->automatic && found->partial);
+}
+
+/* ---- told ----------------------------------------------------------------------------------- */
+
+static void test_service_unhealthy_and_recovered_are_told_once(void **state)
+{
+	(void)state;
+	start_instances(2);
+	fall_ill(1);
+	look();
+	look();
+	assert_int_equal(count_events("unhealthy"), 1);
+	assert_event("unhealthy", "message", "instance 1 of generation 1 is unhealthy: GET /: 500");
+	assert_int_equal(count_events("recovered"), 0);
+	answers(1, 1, true, "GET /: 200");
+	look();
+	look();
+	assert_int_equal(count_events("recovered"), 1);
+	assert_event("recovered", "message", "instance 1 of generation 1 is healthy again");
+	fall_ill(1);
+	look();
+	assert_int_equal(count_events("unhealthy"), 2);
+}
+
+static void test_service_unhealthy_alone_says_that_it_serves_on(void **state)
+{
+	(void)state;
+	start_instances(1);
+	fall_ill(0);
+	look();
+	assert_event("unhealthy", "message",
+		     "instance 0 of generation 1 is unhealthy, but there is no other: GET /: 500");
+	assert_table(0, 10, STEER_NO_SLOT);
+}
+
+/* What is on trial is its rollout's to judge. */
+static void test_service_unhealthy_on_trial_is_not_told(void **state)
+{
+	(void)state;
+	service->config->rollout.bake_ms = 60000;
+	start_instances(1);
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_BAKING);
+	answers(2, 0, false, "GET /: 500");
+	look();
+	assert_null(newest_event("unhealthy"));
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.outcome, ROLLOUT_ROLLED_BACK);
+}
+
+/* ---- replaced ------------------------------------------------------------------------------- */
+
+static void test_service_unhealthy_is_replaced_after_the_delay(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(600000, 5);
+	fall_ill(1);
+	look();
+	assert_replacing(false);
+	assert_null(newest_event("replacing"));
+	delay_passes();
+	assert_event("replacing", "message", "instance 1: GET /: 500");
+	assert_event("replacing", "reason", "instance 1: GET /: 500");
+	drive_until(n_ended == 2);
+	assert_string_equal(service->last.order, "replace");
+	assert_int_equal(service->last.outcome, ROLLOUT_DONE);
+	assert_int_equal(service->current->number, 1);
+	assert_int_equal(service->current->instances.n, 2);
+	assert_null(fake(1, 1)->instance);
+	assert_true(fake_there(1, 2)->steady);
+	assert_int_equal(buckets_of(0, 1, 2), STEER_BUCKETS / 2);
+	assert_event("done", "message", "1 instance came, 1 instance went; generation 1 serves");
+	assert_int_equal(
+		restarts_used(&service->restarts, &service->config->restart, clock_monotonic_ms()),
+		1);
+}
+
+/* Nobody has to look for the timer to be noticed. */
+static void test_service_heals_by_itself(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fall_ill(0);
+	changed();
+	drive_until(n_ended == 2);
+	assert_null(fake(1, 0)->instance);
+	assert_int_equal(service_named(service), 2);
+}
+
+static void test_service_that_recovers_before_the_delay_is_left_alone(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(600000, 5);
+	fall_ill(1);
+	look();
+	assert_true(service->heal_at_ms > 0);
+	answers(1, 1, true, "GET /: 200");
+	look();
+	assert_int_equal(service->heal_at_ms, 0);
+	assert_replacing(false);
+	assert_int_equal(service->restarts.n, 0);
+	/* The next time it waits anew. */
+	fall_ill(1);
+	look();
+	assert_true(service->heal_at_ms > clock_monotonic_ms());
+}
+
+/* Each one within the window makes the next wait longer. */
+static void test_service_delay_grows_with_what_was_replaced(void **state)
+{
+	uint64_t before_ms;
+
+	(void)state;
+	start_instances(2);
+	heal_after(100000, 5);
+	fall_ill(1);
+	before_ms = clock_monotonic_ms();
+	look();
+	assert_in_range(service->heal_at_ms, before_ms + 100000, clock_monotonic_ms() + 100000);
+	delay_passes();
+	drive_until(n_ended == 2);
+	answers(1, 2, false, "GET /: 500");
+	before_ms = clock_monotonic_ms();
+	look();
+	assert_in_range(service->heal_at_ms, before_ms + 200000, clock_monotonic_ms() + 200000);
+}
+
+static void test_service_dead_one_is_replaced(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fake_fail(1, 0, "exited with status 9");
+	changed();
+	drive_until(n_ended == 2);
+	assert_event("replacing", "message", "instance 0: exited with status 9");
+	assert_null(fake(1, 0)->instance);
+	assert_int_equal(service_named(service), 2);
+}
+
+/* Its agent is gone: it may serve on, but nobody would start it again. */
+static void test_service_lost_one_is_replaced_even_while_it_serves(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fake_there(1, 0)->lost = true;
+	assert_true(instance_is_serving(fake_there(1, 0)));
+	changed();
+	/* It serves until another one does. */
+	drive_until(service_run(service) != NULL);
+	assert_true(buckets_of(0, 1, 0) > 0);
+	drive_until(n_ended == 2);
+	assert_null(fake(1, 0)->instance);
+	assert_non_null(fake(1, 1)->instance);
+	assert_int_equal(service_named(service), 2);
+	assert_event("replacing", "message", "instance 0: has lost its agent");
+	assert_int_equal(count_events("replacing"), 1);
+}
+
+static void test_service_lost_and_dead_one_is_replaced(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fake_there(1, 0)->lost = fake(1, 0)->dead = true;
+	changed();
+	drive_until(n_ended == 2);
+	assert_null(fake(1, 0)->instance);
+	assert_int_equal(service_named(service), 2);
+}
+
+static void test_service_dead_ones_are_replaced_at_once(void **state)
+{
+	(void)state;
+	start_instances(3);
+	heal_after(1, 5);
+	fake_fail(1, 0, "exited with status 9");
+	fake_there(1, 2)->lost = true;
+	changed();
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.n_new, 2);
+	assert_int_equal(service->last.n_old, 2);
+	assert_non_null(fake(1, 1)->instance);
+	assert_int_equal(service->current->instances.n, 3);
+	assert_int_equal(service->restarts.n, 2);
+}
+
+/* What makes all of them sick may make the next ones sick, too. */
+static void test_service_unhealthy_ones_are_replaced_one_at_a_time(void **state)
+{
+	(void)state;
+	start_instances(3);
+	heal_after(1, 5);
+	fall_ill(0);
+	fall_ill(1);
+	changed();
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.n_new, 1);
+	assert_int_equal(service->last.n_old, 1);
+	assert_null(fake(1, 0)->instance);
+	assert_non_null(fake(1, 1)->instance);
+	assert_int_equal(service->restarts.n, 1);
+	drive_until(n_ended == 3);
+	assert_int_equal(service->last.n_old, 1);
+	assert_null(fake(1, 1)->instance);
+	assert_non_null(fake(1, 2)->instance);
+	assert_int_equal(service->current->instances.n, 3);
+	look();
+	assert_replacing(false);
+	assert_int_equal(count_events("replacing"), 2);
+}
+
+/* And none of them while there are dead or missing ones. */
+static void test_service_unhealthy_ones_come_after_the_dead_ones(void **state)
+{
+	(void)state;
+	start_instances(3);
+	heal_after(1, 5);
+	fall_ill(0);
+	fake_fail(1, 2, "exited with status 9");
+	service->instances = 4;
+	changed();
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.n_new, 2);
+	assert_int_equal(service->last.n_old, 1);
+	assert_null(fake(1, 2)->instance);
+	assert_non_null(fake(1, 0)->instance);
+	drive_until(n_ended == 3);
+	assert_null(fake(1, 0)->instance);
+	assert_int_equal(service->last.n_old, 1);
+	assert_int_equal(service->current->instances.n, 4);
+}
+
+static void test_service_missing_ones_are_added(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	service->instances =
+		4; /* as after a rolling rollout that could not bring all of them back */
+	changed();
+	drive_until(n_ended == 2);
+	assert_event("replacing", "message", "2 of 4 instances are missing");
+	assert_int_equal(service->current->instances.n, 4);
+	assert_int_equal(service_named(service), 4);
+	assert_int_equal(service->last.n_old, 0);
+}
+
+/* The last one serves, however ill, until another one does. */
+static void test_service_last_one_serves_until_its_replacement_does(void **state)
+{
+	(void)state;
+	start_instances(1);
+	heal_after(1, 5);
+	fake(1, 1)->not_healthy = true;
+	fall_ill(0);
+	changed();
+	drive_until(service_run(service) &&
+		    service_run(service)->machine.state == ROLLOUT_VERIFYING);
+	assert_table(0, 10, STEER_NO_SLOT);
+	fake(1, 1)->not_healthy = false;
+	changed();
+	drive_until(n_ended == 2);
+	assert_table(0, 12, STEER_NO_SLOT);
+}
+
+/* ---- as often as is allowed ----------------------------------------------------------------- */
+
+static void test_service_whose_budget_is_used_up_is_degraded(void **state)
+{
+	static const char *const reason =
+		"instance 1: GET /: 500; started again 2 times within 1h, that is all \"restart\" "
+		"allows";
+
+	(void)state;
+	start_instances(2);
+	heal_after(1, 2);
+	fake(1, 2)->start_error = -EAGAIN;
+	fall_ill(1);
+	changed();
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.outcome, ROLLOUT_FAILED);
+	fake(1, 2)->start_error = -EAGAIN;
+	drive_until(n_ended == 3);
+	look();
+	assert_replacing(false);
+	assert_string_equal(service->degraded, reason);
+	assert_event("degraded", "reason", reason);
+	assert_event("degraded", "message", reason);
+	look();
+	assert_int_equal(count_events("degraded"), 1);
+	/* The other one serves. */
+	assert_table(0, 10, STEER_NO_SLOT);
+	/* It is well again by itself. */
+	answers(1, 1, true, "GET /: 200");
+	look();
+	assert_string_equal(service->degraded, "");
+	assert_event("restored", "message", "all 2 instances are well");
+	assert_int_equal(count_events("restored"), 1);
+	look();
+	assert_int_equal(count_events("restored"), 1);
+}
+
+static void test_service_whose_window_is_over_is_tried_again(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 1);
+	restarts_take(&service->restarts, clock_monotonic_ms());
+	fall_ill(1);
+	look();
+	assert_string_not_equal(service->degraded, "");
+	assert_replacing(false);
+	/* It is armed: nobody has to poke it. */
+	service->config->restart.window_ms = 100;
+	service->restarts.at_ms[0] = clock_monotonic_ms();
+	look();
+	drive_until(n_ended == 2);
+	assert_string_equal(service->last.order, "replace");
+	look();
+	assert_string_equal(service->degraded, "");
+	assert_event("restored", "message", "all 2 instances are well");
+}
+
+/* What agents do by themselves is as good a sign as any that something is wrong. */
+static void test_service_counts_what_agents_have_started_again(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 3);
+	fake_there(1, 0)->restarts = 2;
+	look();
+	assert_int_equal(service->restarts.n, 2);
+	fake_there(1, 1)->restarts = 1;
+	look();
+	look();
+	assert_int_equal(service->restarts.n, 3);
+	/* As long as all are well that harms nobody. */
+	assert_string_equal(service->degraded, "");
+	fall_ill(1);
+	look();
+	assert_string_equal(service->degraded,
+			    "instance 1: GET /: 500; started again 3 times within 1h, that is all "
+			    "\"restart\" allows");
+	assert_replacing(false);
+}
+
+static void test_service_that_must_not_be_started_again_is_degraded_at_once(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 0);
+	fake_fail(1, 1, "exited with status 9");
+	look();
+	assert_string_equal(service->degraded,
+			    "instance 1: exited with status 9; it is not started again");
+	assert_replacing(false);
+	assert_int_equal(count_events("degraded"), 1);
+}
+
+/* With less than is needed left: the dead ones first. */
+static void test_service_replaces_as_many_as_are_left(void **state)
+{
+	(void)state;
+	start_instances(3);
+	heal_after(1, 1);
+	fall_ill(0);
+	fake_fail(1, 2, "exited with status 9");
+	changed();
+	drive_until(n_ended == 2);
+	assert_null(fake(1, 2)->instance);
+	assert_non_null(fake(1, 0)->instance);
+	assert_non_null(fake(1, 3)->instance);
+	look();
+	assert_string_equal(service->degraded,
+			    "instance 0: GET /: 500; started again 1 times within 1h, that is all "
+			    "\"restart\" allows");
+}
+
+static void test_service_missing_ones_come_after_the_dead_ones(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 2);
+	service->instances = 4;
+	fake_fail(1, 1, "exited with status 9");
+	changed();
+	drive_until(n_ended == 2);
+	/* One in its place, and one of the two that are missing. */
+	assert_int_equal(service->last.n_new, 2);
+	assert_int_equal(service->last.n_old, 1);
+	assert_int_equal(service->current->instances.n, 3);
+}
+
+/* Another generation has nothing to answer for. */
+static void test_service_commit_forgives_what_has_failed_before(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 1);
+	restarts_take(&service->restarts, clock_monotonic_ms());
+	fall_ill(1);
+	look();
+	assert_string_not_equal(service->degraded, "");
+	carry_out("restart", NULL);
+	look();
+	assert_string_equal(service->degraded, "");
+	assert_int_equal(service->restarts.n, 0);
+	assert_int_equal(service->heal_at_ms, 0);
+	/* Once: not for each look after it. */
+	assert_int_equal(count_events("restored"), 1);
+	assert_event("restored", "message", "generation 2 serves");
+}
+
+/* A service that is stopped is as it should be. */
+static void test_service_stop_ends_being_degraded(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 0);
+	fake_fail(1, 1, "exited with status 9");
+	look();
+	assert_string_not_equal(service->degraded, "");
+	carry_out("stop", NULL);
+	assert_string_equal(service->degraded, "");
+	assert_null(newest_event("restored"));
+	carry_out("start", NULL);
+	assert_string_equal(service->degraded, "");
+	assert_int_equal(count_events("degraded"), 1);
+}
+
+/* ---- when it is not ------------------------------------------------------------------------- */
+
+static void test_service_does_not_heal_during_a_rollout(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	restart_until_verify(2);
+	fall_ill(1);
+	look();
+	assert_int_equal(service->heal_at_ms, 0);
+	assert_int_equal(service->restarts.n, 0);
+	/* But it is told, and out of the table. */
+	assert_int_equal(count_events("unhealthy"), 1);
+	assert_int_equal(buckets_of(0, 1, 1), 0);
+	/* Afterwards, where it is still there. */
+	order("abort", NULL);
+	drive_until(n_ended == 3);
+	assert_string_equal(service->last.order, "replace");
+	assert_null(fake(1, 1)->instance);
+}
+
+static void test_service_does_not_heal_what_is_being_stopped(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fake(1, 0)->live = 1;
+	order("stop", NULL);
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	fake_there(1, 1)->failed = true;
+	look();
+	assert_int_equal(service->heal_at_ms, 0);
+	fake(1, 0)->live = 0;
+	drive_until(n_ended == 2);
+	assert_int_equal(service->restarts.n, 0);
+	assert_null(newest_event("replacing"));
+}
+
+static void test_service_does_not_heal_what_is_shutting_down(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(600000, 5);
+	fall_ill(1);
+	look();
+	fake(1, 0)->live = 1;
+	service_shutdown(service);
+	service->heal_at_ms = 1;
+	fall_ill(0);
+	look();
+	assert_null(newest_event("replacing"));
+	assert_int_equal(count_events("unhealthy"), 1); /* what is on its way out is no news */
+	assert_string_equal(service_run(service)->order, "stop");
+	fake(1, 0)->live = 0;
+	drive_until(service_is_idle(service));
+}
+
+static void test_service_shutdown_undoes_a_replacement(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fake(1, 2)->not_healthy = true;
+	fall_ill(1);
+	changed();
+	drive_until(service_run(service) &&
+		    service_run(service)->machine.state == ROLLOUT_VERIFYING);
+	service_shutdown(service);
+	drive_until(service_is_idle(service));
+	assert_int_equal(fake_instances_alive(), 0);
+}
+
+/* Those that a later rollout still sees off are not missed. */
+static void test_service_does_not_replace_what_goes(void **state)
+{
+	(void)state;
+	start_instances(3);
+	heal_after(1, 5);
+	fake(1, 2)->live = 1;
+	order("scale", "{\"instances\": 2}");
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	fake(1, 2)->unhealthy = true;
+	look();
+	assert_int_equal(service->heal_at_ms, 0);
+	assert_null(newest_event("replacing"));
+}
+
+/* ---- and orders ----------------------------------------------------------------------------- */
+
+static struct run *replacement_until_verify(void)
+{
+	start_instances(2);
+	heal_after(1, 5);
+	fake(1, 2)->not_healthy = true;
+	fall_ill(1);
+	changed();
+	drive_until(service_run(service) &&
+		    service_run(service)->machine.state == ROLLOUT_VERIFYING);
+	assert_replacing(true);
+	return service_run(service);
+}
+
+/* Nobody has asked for it: whoever asks for something is not told to wait. */
+static void test_service_order_takes_the_place_of_a_replacement(void **state)
+{
+	struct run *replacement;
+
+	(void)state;
+	replacement = replacement_until_verify();
+	order("restart", NULL);
+	assert_ptr_not_equal(run, replacement);
+	assert_int_equal(answer.supersedes, 0);
+	assert_null(newest_event("superseded"));
+	assert_string_equal(replacement->reason, "superseded by restart");
+	drive_until(n_ended == 3);
+	assert_int_equal(service->current->number, 2);
+	assert_int_equal(service->current->instances.n, 2);
+	assert_int_equal(service->n_generations, 1);
+	assert_int_equal(fake_instances_alive(), 2);
+}
+
+static void test_service_stop_takes_the_place_of_a_replacement(void **state)
+{
+	(void)state;
+	replacement_until_verify();
+	order("stop", NULL);
+	drive_until(service_is_idle(service));
+	assert_int_equal(fake_instances_alive(), 0);
+}
+
+static void test_service_scale_takes_the_place_of_a_replacement(void **state)
+{
+	(void)state;
+	replacement_until_verify();
+	order("scale", "{\"instances\": 1}");
+	drive_until(n_ended == 3);
+	assert_int_equal(service->current->instances.n, 1);
+	assert_table(0, 10, STEER_NO_SLOT);
+}
+
+/* Past its shift the sick one has to be named again first. */
+static void test_service_order_waits_for_a_replacement_that_is_undone(void **state)
+{
+	(void)state;
+	start_instances(1);
+	heal_after(1, 5);
+	fake(1, 0)->queued = 1;
+	fall_ill(0);
+	changed();
+	drive_until(service_run(service) &&
+		    service_run(service)->machine.state == ROLLOUT_SETTLING);
+	fake(1, 1)->queued = 1;
+	give("restart", NULL);
+	assert_null(run);
+	assert_true(answer.queued > 0);
+	assert_int_equal(answer.supersedes, 0);
+	fake(1, 0)->queued = fake(1, 1)->queued = 0;
+	drive_until(n_ended == 3);
+	assert_int_equal(service->current->number, 2);
+	assert_int_equal(service->last.id, answer.queued);
+}
+
+/* What is wanted is the next generation, not the repair of this one. */
+static void test_service_does_not_heal_before_a_queued_order(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(600000, 5);
+	fall_ill(1);
+	look();
+	service->heal_at_ms = 1;
+	service_order_later(service, "restart");
+	drive_until(n_ended == 2);
+	assert_string_equal(service->last.order, "restart");
+	assert_null(newest_event("replacing"));
+}
+
+/* One is queued, and waits for room: a generation that was undone does not end. */
+static void queue_without_room(const char *name, const char *body)
+{
+	service->config->drain.generations_max = 2;
+	fake(2, 0)->cannot_stop = true;
+	restart_until_verify(2);
+	give(name, body);
+	assert_null(run);
+	assert_true(answer.queued > 0);
+	turn();
+	assert_null(service_undecided_run(service));
+	assert_non_null(service->next.order);
+}
+
+/* That may take as long as connections do. */
+static void test_service_heals_while_a_queued_order_waits_for_room(void **state)
+{
+	(void)state;
+	start_instances(2);
+	queue_without_room("restart", "{\"supersede\": true}");
+	heal_after(1, 5);
+	fake_fail(1, 1, "exited with status 9");
+	changed();
+	drive_until(n_ended == 2);
+	assert_string_equal(service->last.order, "replace");
+	assert_null(fake(1, 1)->instance);
+	assert_int_equal(service->current->number, 1);
+	assert_non_null(service->next.order);
+	/* Its turn comes. */
+	fake_stopped(2, 0);
+	fake_stopped(2, 1);
+	changed();
+	drive_until(service->current->number == 3);
+	drive_until(n_ended == 4);
+	assert_int_equal(service->last.id, answer.queued);
+}
+
+/* What was queued does nothing: nobody else would look again. */
+static void test_service_heals_after_a_queued_order_with_nothing_to_do(void **state)
+{
+	(void)state;
+	service->config->rollout.bake_ms = 60000;
+	start_instances(2);
+	order("upgrade", "{\"command\": [\"/bin/v2\"]}");
+	drive_until(run->machine.state == ROLLOUT_BAKING);
+	fake(2, 0)->live = 1; /* so that nothing else ends after it */
+	heal_after(600000, 5);
+	fall_ill(1);
+	give("upgrade", "{\"command\": [\"/bin/web\"], \"supersede\": true}");
+	assert_true(answer.queued > 0);
+	drive_until(!service->next.order);
+	turn();
+	assert_true(service->heal_at_ms > 0);
+	fake(2, 0)->live = 0;
+	drive_until(n_ended == 2);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_service_unhealthy_and_recovered_are_told_once),
+		TEST(test_service_unhealthy_alone_says_that_it_serves_on),
+		TEST(test_service_unhealthy_on_trial_is_not_told),
+		TEST(test_service_unhealthy_is_replaced_after_the_delay),
+		TEST(test_service_heals_by_itself),
+		TEST(test_service_that_recovers_before_the_delay_is_left_alone),
+		TEST(test_service_delay_grows_with_what_was_replaced),
+		TEST(test_service_dead_one_is_replaced),
+		TEST(test_service_lost_one_is_replaced_even_while_it_serves),
+		TEST(test_service_lost_and_dead_one_is_replaced),
+		TEST(test_service_dead_ones_are_replaced_at_once),
+		TEST(test_service_unhealthy_ones_are_replaced_one_at_a_time),
+		TEST(test_service_unhealthy_ones_come_after_the_dead_ones),
+		TEST(test_service_missing_ones_are_added),
+		TEST(test_service_last_one_serves_until_its_replacement_does),
+		TEST(test_service_whose_budget_is_used_up_is_degraded),
+		TEST(test_service_whose_window_is_over_is_tried_again),
+		TEST(test_service_counts_what_agents_have_started_again),
+		TEST(test_service_that_must_not_be_started_again_is_degraded_at_once),
+		TEST(test_service_replaces_as_many_as_are_left),
+		TEST(test_service_missing_ones_come_after_the_dead_ones),
+		TEST(test_service_commit_forgives_what_has_failed_before),
+		TEST(test_service_stop_ends_being_degraded),
+		TEST(test_service_does_not_heal_during_a_rollout),
+		TEST(test_service_does_not_heal_what_is_being_stopped),
+		TEST(test_service_does_not_heal_what_is_shutting_down),
+		TEST(test_service_shutdown_undoes_a_replacement),
+		TEST(test_service_does_not_replace_what_goes),
+		TEST(test_service_order_takes_the_place_of_a_replacement),
+		TEST(test_service_stop_takes_the_place_of_a_replacement),
+		TEST(test_service_scale_takes_the_place_of_a_replacement),
+		TEST(test_service_order_waits_for_a_replacement_that_is_undone),
+		TEST(test_service_does_not_heal_before_a_queued_order),
+		TEST(test_service_heals_while_a_queued_order_waits_for_room),
+		TEST(test_service_heals_after_a_queued_order_with_nothing_to_do),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests_name("service heal", tests, NULL, NULL);
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connections that wait because nothing can take them, and services that are paused. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "orchestrator/service/service_internal.h"
+#include "tests/unit/service/service_fixture.h"
+
+#define HOLD_ALL "hold " ENDPOINT_0 " on; hold " ENDPOINT_1 " on"
+/* What waits still has nowhere to go. */
+#define REFUSE_ALL(a, b)                                                                           \
+	"hold " ENDPOINT_0 " off; expire " ENDPOINT_0 " " #a "; hold " ENDPOINT_1                  \
+	" off; expire " ENDPOINT_1 " " #b
+
+static void wait_there(uint32_t first, uint32_t second)
+{
+	service->wiring.endpoints[0]->held = first;
+	service->wiring.endpoints[1]->held = second;
+}
+
+/* The sockets that the tables name do not listen (any more). */
+static void nobody_takes(bool nobody)
+{
+	for (size_t e = 0; e < 2; e++)
+		service->wiring.endpoints[e]->nobody_takes = nobody;
+}
+
+static void assert_named(bool named)
+{
+	for (uint16_t e = 0; e < 2; e++)
+		assert_table(e,
+			     named ? (uint16_t)(10 * service->current->number + e) : STEER_NO_SLOT,
+			     STEER_NO_SLOT);
+}
+
+static void assert_holding(bool holding)
+{
+	assert_int_equal(service->holding, holding);
+	for (size_t e = 0; e < 2; e++)
+		assert_int_equal(service->wiring.endpoints[e]->hold, holding);
+}
+
+static void pause_service(bool on)
+{
+	if (service_pause(service, on, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(service->paused, on);
+}
+
+/* ---- "hold" --------------------------------------------------------------------------------- */
+
+static void test_service_hold_is_off_by_default(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	carry_out("restart", NULL);
+	assert_null(strstr(calls, "hold"));
+	assert_null(strstr(calls, "expire"));
+	assert_int_equal(service_hold_ms(service), 0);
+	assert_holding(false);
+}
+
+/* From the moment that there is a program until something is ready. */
+static void test_service_hold_begins_before_the_program(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	fake(1, 0)->not_healthy = true;
+	order("start", NULL);
+	assert_calls(OPEN_ALL RESET_ALL HOLD_ALL "; attach " ENDPOINT_0 "; attach " ENDPOINT_1);
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	wait_there(3, 2);
+	forget_calls();
+	fake(1, 0)->not_healthy = false;
+	changed();
+	drive_until(n_ended == 1);
+	assert_calls_of("publish unhold hold expire steady", PUBLISH_ALL
+			"; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1 "; steady 1.0 on");
+	assert_event("released", "message", "5 connections that waited go to generation 1");
+	assert_holding(true); /* for the next time */
+	assert_int_equal(service->expired[0], 0);
+}
+
+static void test_service_hold_of_nobody_releases_nobody(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	carry_out("start", NULL);
+	carry_out("restart", NULL);
+	assert_null(newest_event("released"));
+	assert_null(strstr(calls, "unhold"));
+}
+
+/* They cannot be seen, but would be left behind at the anchor. */
+static void test_service_hold_releases_half_open_ones_too(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	fake(1, 0)->not_healthy = true;
+	order("start", NULL);
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	service->wiring.endpoints[1]->half_open = 1;
+	fake(1, 0)->not_healthy = false;
+	changed();
+	drive_until(n_ended == 1);
+	assert_non_null(strstr(calls, "unhold " ENDPOINT_1));
+	assert_null(newest_event("released"));
+}
+
+/* Every process of it is gone; whoever comes waits until there are sockets again. */
+static void test_service_hold_ends_with_new_sockets(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 60000;
+	carry_out("start", NULL);
+	fake(1, 0)->dead = true;
+	nobody_takes(true);
+	changed();
+	wait_there(4, 0);
+	watch_now();
+	assert_int_equal(service->wiring.endpoints[0]->held, 4);
+	forget_calls();
+	nobody_takes(false);
+	fake(1, 0)->dead = false;
+	fake_there(1, 0)->sockets_version++;
+	changed();
+	drive_until(service->wiring.endpoints[0]->held == 0);
+	assert_calls(PUBLISH_ALL "; unhold " ENDPOINT_0);
+	assert_event("released", "message", "4 connections that waited go to generation 1");
+}
+
+static void test_service_hold_that_cannot_be_released_waits_on(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 60000;
+	fake(1, 0)->not_healthy = true;
+	order("start", NULL);
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	wait_there(4, 3);
+	fake_steer_failure.function = "steer_unhold";
+	fake_steer_failure.address = ENDPOINT_0;
+	fake_steer_failure.code = -EMFILE;
+	fake(1, 0)->not_healthy = false;
+	changed();
+	drive_until(n_ended == 1);
+	assert_int_equal(service->last.exit, 0);
+	assert_int_equal(service->wiring.endpoints[0]->held, 4);
+	assert_int_equal(service->wiring.endpoints[1]->held, 0);
+	assert_event("released", "message", "3 connections that waited go to generation 1");
+	/* It is tried again. */
+	fake_steer_failure.function = NULL;
+	watch_now();
+	assert_int_equal(service->wiring.endpoints[0]->held, 0);
+	assert_event("released", "message", "4 connections that waited go to generation 1");
+}
+
+/* Who was sent to the anchor while the table was being published. */
+static void test_service_hold_releases_who_came_at_the_wrong_moment(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 60000;
+	carry_out("start", NULL);
+	wait_there(0, 1);
+	watch_now();
+	assert_int_equal(service->wiring.endpoints[1]->held, 0);
+	assert_event("released", "message", "1 connections that waited go to generation 1");
+	/* Not where waiting is what they are to do. */
+	pause_service(true);
+	wait_there(0, 1);
+	watch_now();
+	assert_int_equal(service->wiring.endpoints[1]->held, 1);
+}
+
+static void test_service_hold_resets_who_waits_too_long(void **state)
+{
+	uint64_t began_ms;
+
+	(void)state;
+	service->config->hold_ms = 60;
+	carry_out("start", NULL);
+	nobody_takes(true);
+	forget_calls();
+	began_ms = clock_monotonic_ms();
+	wait_there(4, 0);
+	drive_until(service->expired[0] == 4);
+	assert_true(clock_monotonic_ms() - began_ms >= 60);
+	assert_int_equal(service->wiring.endpoints[0]->held, 0);
+	assert_int_equal(service->expired[1], 0);
+	assert_calls("expire " ENDPOINT_0 " 4");
+	/* And it goes on looking, at both. */
+	wait_there(0, 2);
+	drive_until(service->expired[1] == 2);
+	assert_int_equal(service->expired[0], 4);
+}
+
+static void test_service_hold_ends_where_it_is_stopped(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 60000;
+	carry_out("start", NULL);
+	fake(1, 0)->queued = 1;
+	nobody_takes(true);
+	wait_there(2, 1);
+	forget_calls();
+	order("stop", NULL);
+	drive_until(run->machine.state == ROLLOUT_SETTLING);
+	/* First the table, or those that it still names would be refused. */
+	assert_calls(PUBLISH_ALL "; " REFUSE_ALL(2, 1) "; steady 1.0 off");
+	assert_holding(false);
+	assert_int_equal(service->expired[0], 2);
+	assert_int_equal(service->expired[1], 1);
+	assert_null(service->hold_timer);
+	fake(1, 0)->queued = 0;
+	drive_until(n_ended == 2);
+}
+
+static void test_service_hold_ends_where_batond_does(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 60000;
+	carry_out("start", NULL);
+	fake(1, 0)->queued = 1;
+	forget_calls();
+	service_shutdown(service);
+	drive_until(service_run(service)->machine.state == ROLLOUT_SETTLING);
+	assert_non_null(strstr(calls, PUBLISH_ALL "; " REFUSE_ALL(0, 0)));
+	fake(1, 0)->queued = 0;
+	drive_until(n_ended == 2);
+}
+
+/* A replacement is no end: who can be taken by nobody for a moment waits. */
+static void test_service_hold_goes_on_through_a_rollout(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 60000;
+	carry_out("start", NULL);
+	fake(1, 0)->live = 1;
+	forget_calls();
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	assert_null(strstr(calls, "hold"));
+	assert_holding(true);
+}
+
+static void test_service_hold_has_no_effect_on_lower_tiers(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	service->config->steering = STEERING_CBPF;
+	carry_out("start", NULL);
+	carry_out("restart", NULL);
+	carry_out("stop", NULL);
+	assert_null(strstr(calls, "hold"));
+	assert_null(strstr(calls, "expire"));
+}
+
+static void test_service_hold_that_cannot_be_switched_on_is_survived(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	fake_steer_failure.function = "steer_hold";
+	fake_steer_failure.code = -EIO;
+	carry_out("start", NULL);
+	assert_int_equal(service->last.exit, 0);
+	assert_named(true);
+}
+
+static void test_service_hold_follows_the_configuration(void **state)
+{
+	struct service_config *config;
+	const char *order_after;
+
+	(void)state;
+	carry_out("start", NULL);
+	forget_calls();
+	for (uint64_t hold_ms = 5000; hold_ms <= 10000; hold_ms += 5000) {
+		config = make_config("/bin/web", ENDPOINT_0);
+		config->hold_ms = hold_ms;
+		assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+		assert_null(order_after);
+		assert_calls(HOLD_ALL);
+		assert_int_equal(service->holds[0].hold_ms, hold_ms);
+		assert_int_equal(service->holds[1].hold_ms, hold_ms);
+		assert_holding(true);
+	}
+	wait_there(1, 0);
+	config = make_config("/bin/web", ENDPOINT_0);
+	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_calls(REFUSE_ALL(1, 0));
+	assert_holding(false);
+}
+
+/* ---- pause and resume ----------------------------------------------------------------------- */
+
+static void test_service_pause_holds_and_names_nobody(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	forget_calls();
+	pause_service(true);
+	/* In this order, or some would be refused. */
+	assert_calls(HOLD_ALL "; " PUBLISH_ALL);
+	assert_named(false);
+	assert_holding(true);
+	assert_int_equal(service_hold_ms(service), 30000);
+	assert_int_equal(service_named(service), 1);
+	pause_service(true);
+	assert_calls("");
+	/* Nothing is said to the server: what it has it goes on with. */
+	wait_there(3, 4);
+	pause_service(false);
+	assert_calls(PUBLISH_ALL "; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1
+				 "; " REFUSE_ALL(0, 0));
+	assert_named(true);
+	assert_holding(false);
+	assert_event("released", "message", "7 connections that waited go to generation 1");
+	pause_service(false);
+	assert_calls("");
+}
+
+static void test_service_pause_lasts_as_long_as_hold_says(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	carry_out("start", NULL);
+	forget_calls();
+	pause_service(true);
+	assert_int_equal(service_hold_ms(service), 5000);
+	assert_calls(PUBLISH_ALL); /* it holds already */
+	pause_service(false);
+	assert_calls(PUBLISH_ALL);
+	assert_holding(true);
+}
+
+static void test_service_pause_that_makes_no_sense_is_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(service_pause(service, true, &err), -ENOTCONN);
+	assert_string_equal(err.text, "the service is stopped");
+	assert_int_equal(service_pause(service, false, &err), -ENOTCONN);
+	service->config->steering = STEERING_CBPF;
+	carry_out("start", NULL);
+	forget_calls();
+	assert_int_equal(service_pause(service, true, &err), -EOPNOTSUPP);
+	assert_string_equal(err.text,
+			    "connections can be held on tier ebpf only; this is tier cbpf");
+	assert_false(service->paused);
+	assert_int_equal(service_pause(service, false, &err), 0);
+	assert_calls("");
+}
+
+/* Half a pause would refuse what it should hold. */
+static void test_service_pause_that_cannot_be_published_is_taken_back(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake_steer_failure.function = "steer_publish";
+	fake_steer_failure.address = ENDPOINT_1;
+	fake_steer_failure.code = -EIO;
+	assert_int_equal(service_pause(service, true, &err), -EIO);
+	assert_string_equal(err.text, "steer_publish " ENDPOINT_1 ": Input/output error");
+	assert_false(service->paused);
+	assert_named(true);
+	assert_holding(false);
+	fake_steer_failure.function = NULL;
+	pause_service(true);
+	fake_steer_failure.function = "steer_publish";
+	assert_int_equal(service_pause(service, false, &err), -EIO);
+	assert_true(service->paused);
+	assert_named(false);
+	assert_holding(true);
+}
+
+static void test_service_pause_goes_on_through_a_rollout(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	pause_service(true);
+	wait_there(2, 0);
+	forget_calls();
+	carry_out("restart", NULL);
+	assert_int_equal(service->last.exit, 0);
+	assert_int_equal(service->current->number, 2);
+	assert_named(false);
+	assert_null(strstr(calls, "hold"));
+	assert_int_equal(service->wiring.endpoints[0]->held, 2);
+	pause_service(false);
+	assert_named(true);
+	assert_event("released", "message", "2 connections that waited go to generation 2");
+}
+
+static void test_service_pause_goes_on_though_sockets_change(void **state)
+{
+	unsigned published;
+
+	(void)state;
+	carry_out("start", NULL);
+	pause_service(true);
+	published = service->wiring.endpoints[0]->published;
+	fake_there(1, 0)->sockets_version++;
+	changed();
+	drive_until(service->wiring.endpoints[0]->published > published);
+	assert_named(false);
+}
+
+static void test_service_pause_before_anything_is_ready_counts(void **state)
+{
+	(void)state;
+	fake(1, 0)->not_healthy = true;
+	order("start", NULL);
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	pause_service(true);
+	wait_there(1, 0);
+	fake(1, 0)->not_healthy = false;
+	changed();
+	drive_until(n_ended == 1);
+	assert_named(false);
+	pause_service(false);
+	assert_named(true);
+	assert_event("released", "message", "1 connections that waited go to generation 1");
+}
+
+/* There is nobody to be named: who waits goes on waiting. */
+static void test_service_pause_of_a_dead_one_only_holds(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->dead = true;
+	changed();
+	forget_calls();
+	pause_service(true);
+	assert_calls(HOLD_ALL);
+	pause_service(false);
+	assert_calls(REFUSE_ALL(0, 0));
+}
+
+static void test_service_pause_resets_who_waits_too_long(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 40;
+	carry_out("start", NULL);
+	pause_service(true);
+	wait_there(3, 0);
+	drive_until(service->expired[0] == 3);
+	assert_true(service->paused);
+}
+
+static void test_service_pause_does_not_hold_up_a_stop(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	pause_service(true);
+	wait_there(2, 0);
+	forget_calls();
+	carry_out("stop", NULL);
+	assert_non_null(strstr(calls, "expire " ENDPOINT_0 " 2"));
+	assert_false(service->paused);
+	/* Whoever starts it again means it. */
+	carry_out("start", NULL);
+	assert_named(true);
+	assert_holding(false);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_service_hold_is_off_by_default),
+		TEST(test_service_hold_begins_before_the_program),
+		TEST(test_service_hold_of_nobody_releases_nobody),
+		TEST(test_service_hold_releases_half_open_ones_too),
+		TEST(test_service_hold_ends_with_new_sockets),
+		TEST(test_service_hold_that_cannot_be_released_waits_on),
+		TEST(test_service_hold_releases_who_came_at_the_wrong_moment),
+		TEST(test_service_hold_resets_who_waits_too_long),
+		TEST(test_service_hold_ends_where_it_is_stopped),
+		TEST(test_service_hold_ends_where_batond_does),
+		TEST(test_service_hold_goes_on_through_a_rollout),
+		TEST(test_service_hold_has_no_effect_on_lower_tiers),
+		TEST(test_service_hold_that_cannot_be_switched_on_is_survived),
+		TEST(test_service_hold_follows_the_configuration),
+		TEST(test_service_pause_holds_and_names_nobody),
+		TEST(test_service_pause_lasts_as_long_as_hold_says),
+		TEST(test_service_pause_that_makes_no_sense_is_refused),
+		TEST(test_service_pause_that_cannot_be_published_is_taken_back),
+		TEST(test_service_pause_goes_on_through_a_rollout),
+		TEST(test_service_pause_goes_on_though_sockets_change),
+		TEST(test_service_pause_before_anything_is_ready_counts),
+		TEST(test_service_pause_of_a_dead_one_only_holds),
+		TEST(test_service_pause_resets_who_waits_too_long),
+		TEST(test_service_pause_does_not_hold_up_a_stop),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests_name("service hold", tests, NULL, NULL);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The bind hook, and who changes the program of a group. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <linux/filter.h>
+#include <netinet/tcp.h>
+#include <sys/prctl.h>
+
+#include "tests/unit/steer/tap_fixture.h"
+
+#define HERE "127.0.0.1:8080"
+
+static const int one = 1;
+
+/* A socket of another process that shares its port: the daemon's, for instance. */
+static int sharing_listener(const char *text)
+{
+	struct address address = parse(text);
+	int fd = socket_in(NULL, &address);
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+	fd = listen_on(fd, &address);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static bool shares(int fd)
+{
+	socklen_t length = sizeof(int);
+	int on = -1;
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &length), 0);
+	return on == 1;
+}
+
+/* ---- sharing -------------------------------------------------------------------------------- */
+
+static void test_tap_server_that_knows_nothing_shares_a_declared_address(void **state)
+{
+	static const char *const texts[] = {"127.0.0.1:8080", "0.0.0.0:8081", "[::1]:8082",
+					    "[::]:8083",      ":8084",        "127.0.0.1:8085"};
+	struct tap *tap = open_hooks(NULL, "127.0.0.1:8080 0.0.0.0:8081 [::1]:8082 [::]:8083 :8084 "
+					   "127.0.0.1:8085");
+
+	(void)state;
+	attach(tap, 0, true);
+	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++) {
+		int other = sharing_listener(texts[k]), fd = listener_in(leaves[0], texts[k]);
+
+		if (fd < 0)
+			fail_msg("%s: %s", texts[k], strerror(-fd));
+		assert_true(shares(fd));
+		assert_true(tap_forced(tap, cookie_of(fd)));
+		assert_false(tap_forced(tap, cookie_of(other)));
+		close(fd);
+		close(other);
+	}
+	tap_free(tap);
+}
+
+/* In the cgroup, but not declared: as if there were no hook. */
+static void expect_untouched(struct tap *tap, const char *text)
+{
+	struct address address = parse(text);
+	int other = sharing_listener(text), fd = socket_in(leaves[0], &address);
+
+	if (bind(fd, &address.sa, address.length) == 0 || errno != EADDRINUSE)
+		fail_msg("%s: not in use", text);
+	assert_false(shares(fd));
+	assert_false(tap_forced(tap, cookie_of(fd)));
+	close(fd);
+	close(other);
+}
+
+static void test_tap_other_addresses_are_not_touched(void **state)
+{
+	struct tap *tap = open_hooks(NULL, "127.0.0.1:8080 [::1]:8082 0.0.0.0:8084 [::]:8085");
+
+	(void)state;
+	attach(tap, 0, true);
+	expect_untouched(tap, "127.0.0.1:8081"); /* another port */
+	expect_untouched(tap, "127.0.0.2:8080"); /* another address */
+	expect_untouched(tap, "0.0.0.0:8080");
+	expect_untouched(tap, "[::1]:8080"); /* another family */
+	expect_untouched(tap, "[::]:8082");
+	expect_untouched(tap, "127.0.0.1:8082");
+	expect_untouched(tap, ":8084"); /* the dual-stack wildcard for the IPv4 one */
+	expect_untouched(tap, "0.0.0.0:8085");
+	tap_free(tap);
+}
+
+static void test_tap_mapped_address_is_not_the_ipv4_one(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	struct address dual = parse(":8080");
+	int other = sharing_listener(HERE), fd;
+
+	(void)state;
+	attach(tap, 0, true);
+	fd = socket_in(leaves[0], &dual);
+	assert_int_equal(inet_pton(AF_INET6, "::ffff:127.0.0.1", &dual.in6.sin6_addr), 1);
+	/* Such a socket would be in another group than those of 127.0.0.1. */
+	assert_int_equal(bind(fd, &dual.sa, dual.length), -1);
+	assert_int_equal(errno, EADDRINUSE);
+	assert_false(shares(fd));
+	close(fd);
+	close(other);
+	tap_free(tap);
+}
+
+static void test_tap_server_that_shares_by_itself_is_not_forced(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	struct address here = parse(HERE);
+	int other = sharing_listener(HERE), fd = socket_in(leaves[0], &here);
+
+	(void)state;
+	attach(tap, 0, true);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	fd = listen_on(fd, &here);
+	assert_true(fd >= 0);
+	assert_true(shares(fd));
+	assert_false(tap_forced(tap, cookie_of(fd)));
+	close(fd);
+	close(other);
+	tap_free(tap);
+}
+
+static void test_tap_share_is_only_where_it_was_asked_for(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	int other = sharing_listener(HERE), fd;
+
+	(void)state;
+	attach(tap, 0, false);
+	attach(tap, 1, true);
+	assert_int_equal(listener_in(leaves[0], HERE), -EADDRINUSE);
+	fd = listener_in(leaves[1], HERE);
+	assert_true(fd >= 0);
+	/* Nor anywhere else: the trial took its program away. */
+	assert_int_equal(listener_in(NULL, HERE), -EADDRINUSE);
+	close(fd);
+	close(other);
+	tap_free(tap);
+}
+
+static void test_tap_datagrams_are_not_touched(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	struct address here = parse(HERE);
+	int fd;
+
+	(void)state;
+	attach(tap, 0, true);
+	enter(leaves[0]);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	enter(home);
+	assert_int_equal(bind(fd, &here.sa, here.length), 0);
+	assert_false(shares(fd));
+	assert_false(tap_forced(tap, cookie_of(fd)));
+	close(fd);
+	tap_free(tap);
+}
+
+/* A server that detaches itself, in a cgroup that it has made below its own. */
+static void bind_as_a_grandchild(const char *cgroup)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		enter(cgroup);
+		pid = fork();
+		if (pid == 0) {
+			setsid();
+			_exit(listener_in(NULL, HERE) < 0);
+		}
+		_exit(waitpid(pid, &status, 0) != pid || status != 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void test_tap_what_the_server_starts_is_followed(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	int other = sharing_listener(HERE), fd, client;
+	char inner[CGROUP_PATH_MAX];
+	uint64_t id;
+
+	(void)state;
+	attach(tap, 0, true);
+	assert_int_equal(cgroup_create(leaves[0], "worker", inner, &id, &err), 0);
+	bind_as_a_grandchild(inner);
+	fd = listener_in(inner, HERE);
+	assert_true(fd >= 0);
+	assert_true(tap_forced(tap, cookie_of(fd)));
+	close(other);
+	client = client_of(HERE);
+	wait_for(count_of(tap, 0).live == 1);
+	close(client);
+	close(fd);
+	tap_free(tap);
+}
+
+static void test_tap_try_share_says_that_it_works(void **state)
+{
+	size_t n = count_fds();
+	struct error reason = {""};
+
+	(void)state;
+	if (missing)
+		skip();
+	if (tap_try(&reason) < 0)
+		fail_msg("%s", reason.text);
+	assert_int_equal(count_fds(), n);
+}
+
+/* ---- who changes the program ------------------------------------------------------------------
+ */
+
+/* In a process of the instance with this name: attach a classic program, and detach it again. */
+static pid_t change_program(const char *cgroup, const char *name)
+{
+	struct sock_filter first[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+	struct sock_fprog program = {.len = 1, .filter = first};
+	struct address address = parse(HERE);
+	int status, fd;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		enter(cgroup);
+		prctl(PR_SET_NAME, name);
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0 ||
+		    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+		    listen_on(fd, &address) < 0 ||
+		    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+			       sizeof(program)) < 0 ||
+		    setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &one, sizeof(one)) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	return pid;
+}
+
+static void test_tap_process_that_changes_a_program_is_named(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	pid_t pid;
+
+	(void)state;
+	attach(tap, 0, false);
+	attach(tap, 1, false);
+	pid = change_program(leaves[1], "meddler");
+	wait_for(seen.programs == 2);
+	assert_int_equal(seen.generation, 1);
+	assert_int_equal(seen.instance, 1);
+	assert_int_equal(seen.pid, pid);
+	assert_string_equal(seen.comm, "meddler");
+	pid = change_program(leaves[0], "fifteen-letters-and-more");
+	wait_for(seen.programs == 4);
+	assert_int_equal(seen.instance, 0);
+	assert_int_equal(seen.pid, pid);
+	assert_string_equal(seen.comm, "fifteen-letters");
+	/* Nobody's, and one that is forgotten. */
+	change_program(home, "other");
+	tap_forget(tap, 1, 0);
+	change_program(leaves[0], "other");
+	run_loop();
+	assert_int_equal(seen.programs, 4);
+	tap_free(tap);
+}
+
+/* More than are taken out of the ring at one time, and more than fit into it. */
+static void test_tap_flood_of_events_is_survived(void **state)
+{
+	struct tap *tap = open_hooks(NULL, HERE);
+	struct address here = parse(HERE);
+	int fd = socket_in(leaves[0], &here);
+
+	(void)state;
+	attach(tap, 0, false);
+	for (int n = 0; n < 100; n++)
+		setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &one, sizeof(one));
+	wait_for(seen.programs == 100);
+	for (int n = 0; n < 1000; n++)
+		setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &one, sizeof(one));
+	run_loop();
+	assert_in_range(seen.programs, 100 + TAP_EVENTS_SIZE / 40 - 2, 100 + 999);
+	seen.programs = 0;
+	setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &one, sizeof(one));
+	wait_for(seen.programs == 1);
+	close(fd);
+	tap_free(tap);
+}
+
+static void test_tap_options_of_any_length_get_through(void **state)
+{
+	static const char congestion[] = "reno";
+	struct tap *tap = open_hooks(NULL, HERE);
+	struct address here = parse(HERE);
+	struct {
+		int value;
+		char rest[64 * 1024];
+	} large = {.value = 70000};
+	socklen_t length = sizeof(int);
+	char name[16] = "";
+	int fd = socket_in(leaves[0], &here), value = 0;
+
+	(void)state;
+	attach(tap, 0, false);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof(large)), 0);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, &length), 0);
+	assert_int_equal(value, 140000);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, 4), 0);
+	length = sizeof(name);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length), 0);
+	assert_string_equal(name, congestion);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, 1), -1);
+	assert_int_equal(errno, EINVAL);
+	run_loop();
+	assert_int_equal(seen.programs, 0);
+	close(fd);
+	tap_free(tap);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(test_tap_##name, setup, teardown)
+		TEST(server_that_knows_nothing_shares_a_declared_address),
+		TEST(other_addresses_are_not_touched),
+		TEST(mapped_address_is_not_the_ipv4_one),
+		TEST(server_that_shares_by_itself_is_not_forced),
+		TEST(share_is_only_where_it_was_asked_for),
+		TEST(datagrams_are_not_touched),
+		TEST(what_the_server_starts_is_followed),
+		TEST(try_share_says_that_it_works),
+		TEST(process_that_changes_a_program_is_named),
+		TEST(flood_of_events_is_survived),
+		TEST(options_of_any_length_get_through),
+	};
+
+	return cmocka_run_group_tests_name("hooks_share", tests, fixture_open, fixture_close);
+}
