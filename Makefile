@@ -51,7 +51,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 # What decides and computes: no system call, clock or log, and of the libraries none. Their tests
 # need neither clang nor bpftool.
 PURE := $(addprefix common/,address clean duration error fields message vector) \
-	$(addprefix orchestrator/,rollout/rollout steer/table steer/positions steer/classic \
+	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic \
 		service/hold service/restarts health/health health/answer) \
 	$(addprefix agent/,lifecycle expand)
 PURE_TESTS := $(foreach m,$(notdir $(PURE)),$(filter %/test_$(m),$(UNIT_TESTS)))

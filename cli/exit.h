@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * exit: the exit statuses of the command line. Scripts depend on them; the daemon's problem
- * documents ("code") and final events ("exit") carry the same numbers.
+ * exit: the exit statuses (common/exit_status.h) as this program calls them.
  */
 #pragma once
 
+#include "common/exit_status.h"
+
 enum cli_exit {
-	CLI_DONE = 0,
-	CLI_ERROR = 1,
-	CLI_USAGE = 2,
-	CLI_NOT_HEALTHY = 3, /* the new generation never became healthy; the old one still serves */
-	CLI_ROLLED_BACK = 4, /* rolled back after the shift */
-	CLI_CUT = 5,         /* done, but connections were cut at the deadline */
-	CLI_BUSY = 6,
-	CLI_UNREACHABLE = 7,
+	CLI_DONE = EXIT_STATUS_DONE,
+	CLI_ERROR = EXIT_STATUS_ERROR,
+	CLI_USAGE = EXIT_STATUS_USAGE,
+	CLI_NOT_HEALTHY = EXIT_STATUS_NOT_HEALTHY,
+	CLI_ROLLED_BACK = EXIT_STATUS_ROLLED_BACK,
+	CLI_CUT = EXIT_STATUS_CUT,
+	CLI_BUSY = EXIT_STATUS_BUSY,
+	CLI_UNREACHABLE = EXIT_STATUS_UNREACHABLE,
 };
 
 /* What came from outside, as an exit status: anything unknown is CLI_ERROR. */

@@ -20,6 +20,7 @@
 #include "orchestrator/instance/context.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
+#include "orchestrator/service/state.h"
 #include "orchestrator/steer/steer.h"
 
 #define DEFAULT_CONFIG  "/etc/baton/baton.json"
@@ -228,9 +229,6 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = sd_event_default(&c->event);
 	if (r < 0)
 		return error_set(err, r, "event loop");
-	r = events_new(&c->events);
-	if (r < 0)
-		return error_set(err, r, "events");
 	r = state_open(c->paths.state_file, &c->state, err);
 	if (r < 0)
 		return r;
@@ -293,7 +291,6 @@ static void close_context(struct context *c)
 	inspect_free(c->inspect);
 	prober_free(c->prober);
 	diag_free(c->diag);
-	events_free(c->events);
 	state_free(c->state);
 	sd_event_unref(c->event);
 }

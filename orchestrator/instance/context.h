@@ -7,14 +7,15 @@
 
 #include <systemd/sd-event.h>
 
-#include "common/paths.h"
-#include "orchestrator/host/cgroup.h"
 #include "common/diag.h"
-#include "orchestrator/api/events.h"
-#include "orchestrator/steer/inspect.h"
+#include "common/paths.h"
+#include "orchestrator/event/event.h"
 #include "orchestrator/health/probe.h"
-#include "orchestrator/service/state.h"
+#include "orchestrator/host/cgroup.h"
+#include "orchestrator/steer/inspect.h"
 #include "orchestrator/steer/tiers.h"
+
+struct state;
 
 struct context {
 	sd_event *event;
@@ -22,8 +23,8 @@ struct context {
 	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
 	bool stepped_aside;                /* see cgroup_step_aside() */
 	char agent_program[PATHS_MAX];
-	struct state *state;
-	struct events *events;
+	struct state *state;           /* what services remember (service/state.h) */
+	const struct event_sink *sink; /* takes what is told */
 	struct diag *diag;
 	struct prober *prober;
 	struct tiers tiers;      /* what works here */

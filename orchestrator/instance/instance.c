@@ -29,7 +29,7 @@ void instance_changed(struct instance *i)
 	i->callbacks->on_change(i->userdata);
 }
 
-void instance_note(struct instance *i, const char *event, const char *format, ...)
+void instance_note(struct instance *i, enum event_kind kind, const char *format, ...)
 {
 	char message[512];
 	va_list ap;
@@ -37,7 +37,7 @@ void instance_note(struct instance *i, const char *event, const char *format, ..
 	va_start(ap, format);
 	vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	i->callbacks->on_note(i->userdata, event, message);
+	i->callbacks->on_note(i->userdata, kind, message);
 }
 
 void instance_fail(struct instance *i, const char *reason)
@@ -83,7 +83,7 @@ static void on_started(struct instance *i, const struct report *report)
 	i->pid = report->pid;
 	i->state = AGENT_RUNNING;
 	if (again)
-		instance_note(i, "restarted", "instance %u runs again, pid %d", i->index,
+		instance_note(i, EVENT_RESTARTED, "instance %u runs again, pid %d", i->index,
 			      (int)i->pid);
 	instance_restart_checks(i);
 }
@@ -128,14 +128,14 @@ static void on_exited(struct instance *i, const struct report *report)
 	if (report->restarting) {
 		i->state = AGENT_DELAYING;
 		i->restarts++;
-		instance_note(i, "exited", "instance %u %s; started again in %u ms", i->index, how,
-			      report->restart_ms);
+		instance_note(i, EVENT_EXITED, "instance %u %s; started again in %u ms", i->index,
+			      how, report->restart_ms);
 		return;
 	}
 	if (i->leaving || i->stopping)
 		return;
 	i->state = AGENT_FAILED;
-	instance_note(i, "exited", "instance %u %s", i->index, how);
+	instance_note(i, EVENT_EXITED, "instance %u %s", i->index, how);
 	advise_sharing(i, how, report->text, why, sizeof(why));
 	instance_fail(i, report->text[0] ? why : how);
 }
@@ -143,7 +143,7 @@ static void on_exited(struct instance *i, const struct report *report)
 static void on_notify(struct instance *i, const struct report *report)
 {
 	if (report->ready && !i->ready)
-		instance_note(i, "ready", "instance %u says READY=1", i->index);
+		instance_note(i, EVENT_READY, "instance %u says READY=1", i->index);
 	i->ready = report->ready;
 }
 
@@ -201,7 +201,7 @@ static void on_lost(void *userdata)
 	i->lost = true;
 	if (i->stopped)
 		return;
-	instance_note(i, "agent-lost", "instance %u has lost its agent (pid %d)", i->index,
+	instance_note(i, EVENT_AGENT_LOST, "instance %u has lost its agent (pid %d)", i->index,
 		      (int)agentlink_pid(i->link));
 	/* A generation that has yet to prove itself must not begin without somebody to restart it.
 	 */

@@ -26,9 +26,8 @@
 
 struct instance_callbacks {
 	void (*on_change)(void *userdata);
-	/* Something worth an event that is not a step of a rollout: "exited", "probe", "drift" ...
-	 */
-	void (*on_note)(void *userdata, const char *event, const char *message);
+	/* Something worth an event that is not a step of a rollout. */
+	void (*on_note)(void *userdata, enum event_kind kind, const char *message);
 };
 
 /* What the tables do with an instance's sockets; for its rollout to set, and its service to obey.

@@ -9,7 +9,7 @@
 #include "orchestrator/instance/instance.h"
 
 void instance_changed(struct instance *instance);
-void instance_note(struct instance *instance, const char *event, const char *format, ...)
+void instance_note(struct instance *instance, enum event_kind kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* It does not run and will not be started again; the first reason is kept. */

@@ -33,13 +33,13 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 	const struct health *health = &i->checkers[0].health;
 
 	if (!result->ok && health->state == HEALTH_UNKNOWN)
-		instance_note(i, "probe", "%s (instance %u)", result->text, i->index);
+		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
 	if (!new_verdict)
 		return;
 	/* That one has turned unhealthy is its service's to tell: it knows what follows. */
 	if (health->state == HEALTH_HEALTHY)
-		instance_note(i, "healthy", "%s (instance %u, %u in a row)", result->text, i->index,
-			      health->successes);
+		instance_note(i, EVENT_HEALTHY, "%s (instance %u, %u in a row)", result->text,
+			      i->index, health->successes);
 	instance_changed(i);
 }
 
@@ -49,7 +49,7 @@ static void on_accept_answer(void *userdata, const struct probe_result *result, 
 	struct instance *i = userdata;
 
 	if (!result->ok)
-		instance_note(i, "probe", "%s (instance %u)", result->text, i->index);
+		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
 	for (size_t k = 1; k < i->config->n_listen; k++)
 		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
 			checker_stop(&i->checkers[k]);
@@ -172,7 +172,8 @@ static int join(struct instance *i, const struct report_socket *socket, int fd,
 	};
 	r = steer_join(endpoint_of(i, ret), fd, owner_of(i), &ret->slot, &drift, err);
 	if (r >= 0 && drift)
-		instance_note(i, "drift", "the program of %s's group had been replaced; put right",
+		instance_note(i, EVENT_DRIFT,
+			      "the program of %s's group had been replaced; put right",
 			      socket->address);
 	return r;
 }
@@ -217,7 +218,7 @@ static void rejoin_known(struct instance *i, const struct report *report, const 
 		if (!known || anchor_cookie(fds[k]) != known->cookie)
 			continue;
 		if (steer_rejoin(endpoint_of(i, known), known->slot, fds[k], &err) < 0)
-			instance_note(i, "sockets", "instance %u: %s", i->index, err.text);
+			instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, err.text);
 	}
 }
 
@@ -282,7 +283,7 @@ static void take_strangers(struct instance *i, const struct report *report)
 		for (size_t j = 0; j < i->n_strangers && !known; j++)
 			known = strcmp(i->strangers[j], report->strangers[k]) == 0;
 		if (!known)
-			instance_note(i, "undeclared",
+			instance_note(i, EVENT_UNDECLARED,
 				      "instance %u listens on %s, which the service does not "
 				      "declare: left alone",
 				      i->index, report->strangers[k]);
@@ -312,7 +313,7 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 		return;
 	}
 	if (r < 0) {
-		instance_note(i, "sockets", "instance %u: %s", i->index, err.text);
+		instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, err.text);
 		return;
 	}
 	changed |= retire_missing(i, &next);

@@ -2,6 +2,7 @@
 #include "orchestrator/rollout/rollout.h"
 
 #include <assert.h>
+#include <string.h>
 
 typedef void (*handler)(struct rollout *r, uint64_t now_ms, struct rollout_actions *out);
 
@@ -182,6 +183,7 @@ static void enter_gating(struct rollout *r, enum rollout_gate point, uint64_t no
 static void enter_waiting(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	r->state = ROLLOUT_WAITING;
+	add(out, ROLLOUT_DO_WAIT);
 	add_timer(out, now_ms + r->policy.promote_timeout_ms);
 }
 
@@ -190,6 +192,8 @@ static void enter_dwelling(struct rollout *r, uint64_t now_ms, struct rollout_ac
 	const struct rollout_weight *step = &r->policy.steps[r->step];
 
 	r->state = ROLLOUT_DWELLING;
+	if (step->manual)
+		add(out, ROLLOUT_DO_WAIT);
 	add_timer(out, now_ms + (step->manual ? r->policy.promote_timeout_ms : step->dwell_ms));
 }
 
@@ -447,6 +451,7 @@ static void on_shifted(struct rollout *r, uint64_t now_ms, struct rollout_action
 		    r->victims == r->alive[ROLLOUT_OLD];
 
 	r->batch = 0;
+	add(out, ROLLOUT_DO_STEADY);
 	/* Without a surge the first table only makes room. */
 	r->shifted |= is_forward(r) && r->alive[ROLLOUT_NEW] > 0;
 	if (full && !r->full) {
@@ -479,6 +484,7 @@ static void on_shift_failed(struct rollout *r, uint64_t now_ms, struct rollout_a
 		return;
 	}
 	r->victims = 0;
+	add(out, ROLLOUT_DO_RESTORE);
 	turn_round(r, ROLLOUT_PUBLISH_FAILED, now_ms, out);
 }
 
@@ -553,7 +559,6 @@ static void on_drained(struct rollout *r, uint64_t now_ms, struct rollout_action
 
 static void on_drain_timeout(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
-	r->cut = true;
 	enter_stopping(r, now_ms, out);
 }
 
@@ -598,6 +603,7 @@ static void on_stopped(struct rollout *r, uint64_t now_ms, struct rollout_action
 {
 	enum rollout_side from = rollout_from(r);
 
+	add(out, ROLLOUT_DO_REAP);
 	r->alive[from] -= r->victims;
 	r->stale = r->stale > r->victims ? r->stale - r->victims : 0;
 	r->victims = 0;
@@ -758,15 +764,53 @@ void rollout_init_retire(struct rollout *r, const struct rollout_policy *policy,
 	r->retire = true;
 }
 
+static void insert(struct rollout_actions *out, size_t at, struct rollout_action action)
+{
+	assert(out->n < ROLLOUT_ACTIONS_MAX && at <= out->n);
+	memmove(&out->list[at + 1], &out->list[at], (out->n - at) * sizeof(out->list[0]));
+	out->list[at] = action;
+	out->n++;
+}
+
+/*
+ * What leaving any state means, before what the next one wants is done: how the state has ended is
+ * told while the instances that it was about are still there. How a stop has ended is known only
+ * after a kill that it took.
+ */
+static void leave_state(const struct rollout *r, enum rollout_state before,
+			enum rollout_outcome outcome, struct rollout_actions *out)
+{
+	bool undone = r->outcome != outcome;
+	size_t at = out->n > 0 && out->list[0].type == ROLLOUT_DO_KILL;
+
+	if (before != ROLLOUT_IDLE)
+		insert(out, at++,
+		       (struct rollout_action){
+			       .type = ROLLOUT_DO_TELL, .state = before, .ok = !undone});
+	if (before == ROLLOUT_PREPARING || before == ROLLOUT_GATING)
+		insert(out, at++, (struct rollout_action){.type = ROLLOUT_DO_CANCEL});
+	if (before == ROLLOUT_DRAINING && is_forward(r) && r->committed)
+		insert(out, at++, (struct rollout_action){.type = ROLLOUT_DO_DRAINED});
+	if (undone)
+		add(out, ROLLOUT_DO_UNDONE);
+}
+
 void rollout_step(struct rollout *r, enum rollout_event event, uint64_t now_ms,
 		  struct rollout_actions *ret)
 {
+	enum rollout_outcome outcome = r->outcome;
+	enum rollout_state before = r->state;
 	handler h;
 
 	assert(r->state < _ROLLOUT_STATE_COUNT && event < _ROLLOUT_EVENT_COUNT);
 	ret->n = 0;
 	h = handlers[r->state][event];
 	(h ? h : ignore)(r, now_ms, ret);
+	if (r->state != before || ret->n > 0)
+		leave_state(r, before, outcome, ret);
+	assert(r->batch <= r->alive[r->to]);
+	assert(r->victims <= r->alive[rollout_from(r)]);
+	assert(r->state != ROLLOUT_ENDED || r->victims == 0);
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */

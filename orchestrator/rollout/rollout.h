@@ -3,9 +3,9 @@
  * rollout: the replacement of some instances by others, as a pure state machine.
  *
  * The shell (run.c) turns what happens into events, calls rollout_step() and carries out the
- * actions in order. The machine makes no system call, reads no clock, allocates nothing and logs
- * nothing; the time is an argument. It counts instances and does not know them: which ones an
- * action is about is the shell's to choose.
+ * actions, in the order of the list; nothing else decides about that order. The machine makes no
+ * system call, reads no clock, allocates nothing and logs nothing; the time is an argument. It
+ * counts instances and does not know them: choose.c ranks those that an action can be about.
  *
  * There are two sides. The rollout goes from the old side to the new one; when it is undone it
  * turns round and goes back, from the new side to the old one. In either direction it goes in
@@ -115,7 +115,13 @@ enum rollout_event {
 };
 
 enum rollout_action_type {
+	/*
+	 * The state .state has ended: tell it, before what follows changes what it was about; .ok:
+	 * not because the rollout is undone.
+	 */
+	ROLLOUT_DO_TELL,
 	ROLLOUT_DO_PREPARE, /* run before_start; answer PREPARED or PREPARE_FAILED */
+	ROLLOUT_DO_CANCEL,  /* the answer to PREPARE or GATE is not wanted any more */
 	ROLLOUT_DO_START,   /* launch a batch of .n instances of the side .to */
 	ROLLOUT_DO_VERIFY,  /* run the batch's checks */
 	ROLLOUT_DO_GATE,    /* ask the gates at .point; answer GATE_... */
@@ -127,30 +133,38 @@ enum rollout_action_type {
 	 * PUBLISH that have not left are none any more.
 	 */
 	ROLLOUT_DO_PUBLISH,
+	ROLLOUT_DO_RESTORE, /* after SHIFT_FAILED: the roles and the table from before PUBLISH stand */
+	ROLLOUT_DO_STEADY,  /* what serves and is not on trial is to be started again if it ends */
 	ROLLOUT_DO_SHIFTED, /* the new side has all new connections: after_shift */
+	ROLLOUT_DO_WAIT,    /* a person must promote or abort: tell it */
 	ROLLOUT_DO_DISCARD, /* end the batch at once: it never served */
 	ROLLOUT_DO_SETTLE,  /* watch the victims' queues */
 	ROLLOUT_DO_COMMIT,  /* the new side is the current one from now on */
 	ROLLOUT_DO_UNNAME,  /* no table names a victim any more, not even as a backup */
 	ROLLOUT_DO_LEAVE,   /* the victims leave the group */
 	ROLLOUT_DO_DRAIN,   /* watch the victims' connections */
+	ROLLOUT_DO_DRAINED, /* old victims have drained, and nothing can bring them back: after_drain */
 	ROLLOUT_DO_STOP,    /* the victims stop; killed at their deadline */
 	ROLLOUT_DO_KILL,    /* they did not stop in time: kill them without their agents */
+	ROLLOUT_DO_REAP,    /* no process of the victims is left: forget them */
 	ROLLOUT_DO_TIMER,   /* call with ROLLOUT_TIMER at .at_ms; replaces the last */
 	ROLLOUT_DO_NO_TIMER,
+	ROLLOUT_DO_UNDONE, /* the outcome has just become FAILED or ROLLED_BACK: on_failure, ... */
 	ROLLOUT_DO_END, /* all is done; see outcome, cause, cut */
 };
 
 struct rollout_action {
 	enum rollout_action_type type;
-	enum rollout_side to; /* START, PUBLISH */
+	enum rollout_state state; /* TELL */
+	bool ok;                  /* TELL */
+	enum rollout_side to;     /* START, PUBLISH */
 	enum rollout_gate point;
 	uint32_t n;
 	uint32_t weight;
 	uint64_t at_ms;
 };
 
-#define ROLLOUT_ACTIONS_MAX 8
+#define ROLLOUT_ACTIONS_MAX 12
 
 struct rollout_actions {
 	struct rollout_action list[ROLLOUT_ACTIONS_MAX];
@@ -233,7 +247,6 @@ struct rollout {
 	bool full;    /* ... and no old one, but as a backup */
 	bool committed;
 	bool old_gone;
-	bool cut; /* the drain deadline passed before the last connection ended */
 };
 
 /* @n_old instances are alive, @n_new are wanted; one of them may be 0. */

@@ -1,28 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/rollout/run.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/rollout/run_internal.h"
-#include "orchestrator/service/service.h"
 #include "common/vector.h"
 
-#define SETTLE_POLL_MS 5
-#define DRAIN_POLL_MS  50
 #define STEPS_MAX      16
 /* What an agent may take on top of the timeouts it is given before it counts as stuck. */
 #define AGENT_MARGIN_MS 5000
 /* What gates and before_start may take on top of theirs. */
 #define COMMAND_MARGIN_MS 5000
-
-/* The victims have ended. */
-static void reap(struct run *run)
-{
-	while (run->victims.n > 0)
-		service_remove_instance(run->service, run->victims.list[0]);
-}
 
 void run_forget_instance(struct run *run, const struct instance *instance)
 {
@@ -34,26 +25,6 @@ void run_forget_instance(struct run *run, const struct instance *instance)
 
 /* ---- one event after the other --------------------------------------------------------------- */
 
-/*
- * How many connections the victims have. The counters miss that only the kernel still has to do
- * with some, the kernel's list that some have migrated away: whichever is less is right.
- */
-static uint64_t still_open(struct run *run, uint64_t idle_ms)
-{
-	uint64_t live, listed;
-	uint32_t queued;
-
-	if (instances_live(&run->victims, &live) < 0)
-		live = run->drain_began_with;
-	else if (!run->service->wiring.tap && instances_queued(&run->victims, &queued) == 0)
-		live += queued;
-	if (instances_busy(&run->victims, idle_ms, &listed) < 0)
-		return live;
-	if (!run->service->wiring.tap && instances_queued(&run->victims, &queued) == 0)
-		listed += queued;
-	return listed < live ? listed : live;
-}
-
 /* What must be known before the machine moves on, because it will be gone afterwards. */
 static void note_drain(struct run *run, enum rollout_event event)
 {
@@ -62,11 +33,11 @@ static void note_drain(struct run *run, enum rollout_event event)
 	if (run->machine.state != ROLLOUT_DRAINING)
 		return;
 	if (event == ROLLOUT_TIMER) {
-		run->cut_now = still_open(run, run_idle_timeout_ms(run));
-		run->drain_idle = still_open(run, 0) - run->cut_now;
+		run->cut_now = run_still_open(run, run_idle_timeout_ms(run));
+		run->drain_idle = run_still_open(run, 0) - run->cut_now;
 		run->cut += run->cut_now;
 	} else if (event == ROLLOUT_DRAINED) {
-		run->drain_idle = instances_have_exited(&run->victims) ? 0 : still_open(run, 0);
+		run->drain_idle = instances_have_exited(&run->victims) ? 0 : run_still_open(run, 0);
 	}
 	if (instances_count(&run->victims, &count) == 0 && count.reset > run->drain_reset_before)
 		run->drain_resets = count.reset - run->drain_reset_before;
@@ -74,63 +45,28 @@ static void note_drain(struct run *run, enum rollout_event event)
 		run->drain_resets = run->drain_began_with;
 }
 
-static void end_step(struct run *run, enum rollout_state step, bool ok)
-{
-	if (step != ROLLOUT_IDLE)
-		run_tell_step(run, step, ok);
-	run->step_began_ms = clock_monotonic_ms();
-}
-
-/* What is true of a step as soon as it has begun, or has not. */
-static void enter_step(struct run *run, enum rollout_state before)
+/*
+ * While it is open how the rollout ends, there are as many instances in each set as the machine
+ * counts. Afterwards later rollouts may remove instances that serve.
+ */
+static void assert_counted(const struct run *run)
 {
 	const struct rollout *m = &run->machine;
+	enum rollout_side from = rollout_from(m);
+	uint32_t unmade = run->unmade[m->to] < m->batch ? run->unmade[m->to] : m->batch;
 
-	if (before == ROLLOUT_PREPARING || before == ROLLOUT_GATING)
-		run_cancel_questions(run);
-	if (before == ROLLOUT_DRAINING && !rollout_victim_is_new(m) && !run->partial &&
-	    m->committed)
-		service_hook(run->service, run, HOOK_AFTER_DRAIN);
-	if (m->state == ROLLOUT_WAITING ||
-	    (m->state == ROLLOUT_DWELLING && m->policy.steps[m->step].manual))
-		run_tell_waiting(run);
-}
-
-static bool has_action(const struct rollout_actions *actions, enum rollout_action_type type)
-{
-	for (size_t k = 0; k < actions->n; k++)
-		if (actions->list[k].type == type)
-			return true;
-	return false;
-}
-
-/* The sets follow what the machine has counted; DISCARD and STOP see to their own. */
-static void follow_counts(struct run *run, const struct rollout_actions *actions)
-{
-	bool same_batch = run->machine.batch > 0 && !has_action(actions, ROLLOUT_DO_START);
-
-	if (!same_batch && !has_action(actions, ROLLOUT_DO_DISCARD))
-		run->batch.n = 0;
-	if (run->machine.victims == 0)
-		run->victims.n = 0;
-}
-
-static void tell_outcome(struct run *run, enum rollout_outcome before)
-{
-	enum rollout_outcome now = run->machine.outcome;
-
-	if (now == before || run->partial)
+	if (rollout_is_decided(m))
 		return;
-	service_hook(run->service, run,
-		     now == ROLLOUT_ROLLED_BACK ? HOOK_ON_ROLLBACK : HOOK_ON_FAILURE);
+	for (size_t k = 0; k < _ROLLOUT_SIDE_COUNT; k++)
+		assert(run->side[k].n + run->unmade[k] == m->alive[k]);
+	assert(run->batch.n + unmade == m->batch);
+	unmade = run->unmade[from] < m->victims ? run->unmade[from] : m->victims;
+	assert(run->victims.n + unmade == m->victims);
 }
 
 /* One event through the machine, and its actions. Returns an event that follows at once, or -1. */
 static int step(struct run *run, enum rollout_event event)
 {
-	enum rollout_state before = run->machine.state;
-	enum rollout_outcome outcome = run->machine.outcome;
-	bool stopping = before == ROLLOUT_STOPPING, moved;
 	struct rollout_actions actions;
 	int next = -1;
 
@@ -138,27 +74,18 @@ static int step(struct run *run, enum rollout_event event)
 	note_drain(run, event);
 	run->step_weight = run->machine.weight;
 	rollout_step(&run->machine, event, clock_monotonic_ms(), &actions);
-	moved = run->machine.state != before || actions.n > 0;
-	/* How a stop ended is known only after a kill that it took. */
-	for (size_t k = 0; k < actions.n && stopping; k++)
-		if (actions.list[k].type == ROLLOUT_DO_KILL)
-			run_act(run, &actions.list[k]);
-	if (moved) {
-		end_step(run, before, run->machine.outcome == outcome);
-		enter_step(run, before);
-	}
-	if (moved && stopping)
-		reap(run);
-	follow_counts(run, &actions);
 	for (size_t k = 0; k < actions.n; k++) {
-		int result = actions.list[k].type == ROLLOUT_DO_KILL
-				     ? -1
-				     : run_act(run, &actions.list[k]);
+		int result = run_act(run, &actions.list[k]);
 
+		assert(result < 0 || next < 0);
 		if (result >= 0)
 			next = result;
 	}
-	tell_outcome(run, outcome);
+	if (run->machine.batch == 0)
+		run->batch.n = 0;
+	if (run->machine.victims == 0)
+		run->victims.n = 0;
+	assert_counted(run);
 	return next;
 }
 
@@ -182,33 +109,17 @@ bool run_observe(struct run *run)
 
 /* ---- timers --------------------------------------------------------------------------------- */
 
-static void set_timer(struct run *run, sd_event_source **source, sd_event_time_handler_t handler,
-		      uint64_t at_ms)
-{
-	int r;
-
-	if (!*source) {
-		r = sd_event_add_time(run->service->context->event, source, CLOCK_MONOTONIC,
-				      at_ms * 1000, 1000, handler, run);
-	} else {
-		r = sd_event_source_set_time(*source, at_ms * 1000);
-		if (r >= 0)
-			r = sd_event_source_set_enabled(*source, SD_EVENT_ONESHOT);
-	}
-	if (r < 0)
-		log_error("%s: timer: %s", run->service->config->name, strerror(-r));
-}
-
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct run *run = userdata;
+	uint64_t deadline_ms = run->deadline_ms;
 
 	(void)source;
 	(void)usec;
-	/* What has just become true counts more than the deadline. */
-	if (!run_observe(run) && sd_event_source_get_enabled(source, NULL) == 0)
+	/* What has just become true counts more than the deadline, and may have set another one. */
+	if (!run_observe(run) && run->deadline_ms == deadline_ms && deadline_ms > 0)
 		step_on(run, ROLLOUT_TIMER);
-	service_poke(run->service);
+	run_poke(run);
 	return 0;
 }
 
@@ -219,22 +130,10 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	service_poke(run->service);
+	run_poke(run);
 	if (state == ROLLOUT_SETTLING || state == ROLLOUT_DRAINING)
 		run_poll(run);
 	return 0;
-}
-
-void run_set_deadline(struct run *run, uint64_t at_ms)
-{
-	set_timer(run, &run->timer, on_timer, at_ms);
-}
-
-void run_poll(struct run *run)
-{
-	uint64_t every_ms = run->machine.state == ROLLOUT_SETTLING ? SETTLE_POLL_MS : DRAIN_POLL_MS;
-
-	set_timer(run, &run->poll, on_poll, clock_monotonic_ms() + every_ms);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -279,14 +178,14 @@ static void add_operator(struct rollout_policy *policy, const struct service_con
 	policy->bake_ms = rollout->bake_ms;
 }
 
-static void make_policy(const struct service *s, const struct run_plan *plan,
+static void make_policy(const struct run_host *host, const struct run_plan *plan,
 			struct rollout_policy *ret)
 {
 	const struct service_config *config = plan->new ? plan->new->config : plan->old->config;
 	/* Either side may be the one that goes, each with the timeouts it was started with. */
 	const struct drain_config *old = &(plan->old ? plan->old->config : config)->drain;
 	const struct drain_config *new = &config->drain;
-	bool can_shift = steer_can(s->wiring.tier, STEER_CAN_SHIFT);
+	bool can_shift = steer_can(host->wiring->tier, STEER_CAN_SHIFT);
 
 	*ret = (struct rollout_policy){
 		.prepare_timeout_ms = config->hooks.timeout_ms + COMMAND_MARGIN_MS,
@@ -309,14 +208,15 @@ static void make_policy(const struct service *s, const struct run_plan *plan,
 		add_operator(ret, config);
 }
 
-void run_begin(struct run *run, struct service *service, const struct run_plan *plan)
+void run_begin(struct run *run, const struct run_host *host, const struct run_plan *plan)
 {
 	struct rollout_policy policy;
 	uint32_t n_old;
 
+	assert(plan->id > 0 && (plan->new || plan->old));
 	*run = (struct run){
-		.service = service,
-		.id = plan->id ? plan->id : ++service->context->last_rollout,
+		.host = host,
+		.id = plan->id,
 		.order = plan->order,
 		.partial = plan->partial,
 		.automatic = plan->automatic,
@@ -328,16 +228,18 @@ void run_begin(struct run *run, struct service *service, const struct run_plan *
 		.began_ms = clock_monotonic_ms(),
 		.step_began_ms = clock_monotonic_ms(),
 		.answer = -1,
+		.on_deadline = on_deadline,
+		.on_poll = on_poll,
 	};
 	if (plan->goes)
 		run->side[ROLLOUT_OLD] = *plan->goes;
 	n_old = (uint32_t)run->side[ROLLOUT_OLD].n;
-	make_policy(service, plan, &policy);
+	make_policy(host, plan, &policy);
 	if (plan->retire)
 		rollout_init_retire(&run->machine, &policy, n_old);
 	else
 		rollout_init(&run->machine, &policy, n_old, plan->n_new);
-	service_poke(service);
+	run_poke(run);
 }
 
 void run_abort(struct run *run, bool quit, const char *reason)
@@ -347,7 +249,7 @@ void run_abort(struct run *run, bool quit, const char *reason)
 	char kept[sizeof(run->reason)];
 
 	/* There may be nothing to go back to any more. */
-	service_poke(run->service);
+	run_poke(run);
 	if (run->machine.state != ROLLOUT_IDLE && run_observe(run))
 		return;
 	before = run->machine.outcome;
@@ -358,7 +260,7 @@ void run_abort(struct run *run, bool quit, const char *reason)
 	/* Where it was being undone already, or cannot be any more, the old reason stands. */
 	if (run->machine.outcome == before && run->machine.turn == turn)
 		memcpy(run->reason, kept, sizeof(run->reason));
-	service_poke(run->service);
+	run_poke(run);
 }
 
 void run_limit_drain(struct run *run, uint64_t end_ms)
@@ -367,7 +269,6 @@ void run_limit_drain(struct run *run, uint64_t end_ms)
 		run->drain_end_ms = end_ms;
 	if (run->machine.state != ROLLOUT_DRAINING || run->deadline_ms <= end_ms)
 		return;
-	run->deadline_ms = end_ms;
 	run_set_deadline(run, end_ms);
 }
 
@@ -381,14 +282,14 @@ bool run_can_promote(const struct run *run)
 void run_promote(struct run *run)
 {
 	step_on(run, ROLLOUT_PROMOTE);
-	service_poke(run->service);
+	run_poke(run);
 }
 
 void run_done(struct run *run)
 {
 	run_cancel_questions(run);
 	vector_free(run->environment);
-	sd_event_source_disable_unref(run->timer);
-	sd_event_source_disable_unref(run->poll);
+	timer_done(&run->timer);
+	timer_done(&run->poll);
 	*run = (struct run){};
 }

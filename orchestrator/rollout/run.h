@@ -1,35 +1,91 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * run: one rollout under way: the shell around the pure machine in rollout.h.
+ * run: one rollout under way. This is the header of rollout/ for all others.
+ *
+ * A rollout replaces some instances by others: start, verify, shift, settle, bake, leave, drain,
+ * stop; or back. Three modules do that:
+ *
+ *	rollout.c  the machine: a pure state machine that counts instances and decides
+ *	choose.c   which instances are taken for a count; pure, too
+ *	run.c ...  the shell: looks at the instances, feeds the machine, carries out its actions
  *
  * run_observe() looks at the instances of both sides, turns what it sees into events of the
  * machine, and carries out the machine's actions; it is called whenever something may have changed.
  * It is level-triggered: seeing the same thing twice does no harm, and nothing is lost when two
  * things happen between two calls.
  *
- * The machine only counts. Which instances a batch or the victims are is chosen here: a batch is
- * new instances of the side's generation; victims are first those that never got into service, then
- * those that do not work, then by index.
+ * A rollout knows nobody above it. It asks for what belongs to its service through struct
+ * run_host_ops. The simulator in tests/sim drives these modules with a host of its own.
  */
 #pragma once
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
 #include "common/error.h"
+#include "common/timer.h"
+#include "orchestrator/event/event.h"
 #include "orchestrator/rollout/gates.h"
 #include "orchestrator/instance/generation.h"
+#include "orchestrator/rollout/choose.h"
 #include "orchestrator/rollout/rollout.h"
 
-struct service;
+struct run;
+
+/* A canary's share. */
+struct run_shares {
+	/* The instances of this one share .weight percent of the connections; NULL: all alike. */
+	struct generation *canary;
+	uint32_t weight;
+};
+
+/* What a rollout needs of its service. @host is run_host.userdata. */
+struct run_host_ops {
+	/*
+	 * Make tables of the instances' roles and of @shares (NULL: as they were published last).
+	 * Negative where an endpoint could not get its table; then some may have got it.
+	 */
+	int (*publish)(void *host, const struct run_shares *shares, struct error *err);
+	/* Does @set listen on every endpoint? -ENOENT where one has none. */
+	int (*check_sockets)(void *host, const struct instances *set, struct error *err);
+	/* How many instances the tables name. */
+	size_t (*named)(void *host);
+	/* New connections that the tables have sent to @i, ever. Negative: nothing counts them. */
+	int (*steered_to)(void *host, const struct instance *i, uint64_t *ret);
+	/* The processes of @i are gone: out of every rollout with it, and free it. */
+	void (*remove_instance)(void *host, struct instance *i);
+	/* Call run_observe() as soon as the loop is back on top. */
+	void (*poke)(void *host);
+	/* The new side of @run is what serves from now on. */
+	void (*commit)(void *host, const struct run *run);
+	void (*tell)(void *host, const struct event *event);
+	/*
+	 * How a command of the operator's is run on behalf of @run: @ret but for the timeout of a
+	 * gate. *environment belongs to the caller (it replaces what was there), the rest is
+	 * borrowed. @point: _HOOK_COUNT for a gate.
+	 */
+	int (*command)(void *host, const struct run *run, enum hook_point point,
+		       struct command_spec *ret, char ***environment, struct error *err);
+	/* Run the command of @point, if there is one; nothing waits for it. */
+	void (*hook)(void *host, const struct run *run, enum hook_point point);
+};
+
+/* Belongs to the service, which outlives its rollouts. */
+struct run_host {
+	const struct run_host_ops *ops;
+	void *userdata;
+	const char *name; /* of the service */
+	sd_event *event;
+	struct prober *prober;
+	const struct wiring *wiring;
+};
 
 /* What an order is about. */
 struct run_plan {
 	const char *order; /* "restart", "upgrade", "rollback", "start", "stop", "scale", "replace",
 			      "retire"; static */
-	uint32_t id;       /* 0: the next one */
+	uint32_t id;       /* never used twice */
 	/*
 	 * Where the new ones come from, and how many they are to be; and those that go. The
 	 * generations are the service's. Either may be missing, not both.
@@ -45,8 +101,8 @@ struct run_plan {
 };
 
 struct run {
-	struct service *service;
-	uint32_t id;
+	const struct run_host *host;
+	uint32_t id; /* 0: not in use */
 	const char *order;
 	bool partial, automatic;
 	uint32_t instances_before, instances_wanted; /* "scale" */
@@ -60,16 +116,25 @@ struct run {
 	uint32_t new_number, old_number; /* 0: none */
 	uint32_t n_new;                  /* were to come */
 
-	/* Borrowed from the generations; service_forget_instance() keeps them true. */
+	/*
+	 * Borrowed from the generations; run_forget_instance() keeps them true. They have as many
+	 * members as the machine counts, but for .unmade.
+	 */
 	struct instances side[_ROLLOUT_SIDE_COUNT]; /* all that are alive */
 	struct instances batch, victims;
+	uint32_t unmade[_ROLLOUT_SIDE_COUNT]; /* counted, but there was no memory for them */
+
+	/* From before the last PUBLISH, for RESTORE. */
+	enum instance_role roles[_ROLLOUT_SIDE_COUNT][INSTANCES_MAX];
+	struct run_shares shares, shares_before;
 
 	uint64_t began_ms;
 	uint64_t step_began_ms;
 	uint32_t step_weight;   /* the machine's, as long as the step lasted */
-	uint64_t deadline_ms;   /* of the present state; 0: none */
-	sd_event_source *timer; /* the machine's deadline */
-	sd_event_source *poll;  /* while something can only be looked at */
+	uint64_t deadline_ms; /* of the present state; 0: none */
+	struct timer timer;   /* the machine's deadline */
+	struct timer poll;    /* while something can only be looked at */
+	sd_event_time_handler_t on_deadline, on_poll;
 
 	struct command *prepare; /* PREPARING */
 	struct gates *gates;     /* GATING */
@@ -112,7 +177,7 @@ struct run_result {
 };
 
 /* Begin. @run is the service's, zeroed. Its first step is taken by the next run_observe(). */
-void run_begin(struct run *run, struct service *service, const struct run_plan *plan);
+void run_begin(struct run *run, const struct run_host *host, const struct run_plan *plan);
 
 /* Look and act. Returns true when the rollout has ended: then call run_result(), run_done(). */
 bool run_observe(struct run *run);
@@ -133,11 +198,11 @@ void run_forget_instance(struct run *run, const struct instance *instance);
 void run_result(const struct run *run, struct run_result *ret);
 void run_done(struct run *run);
 
-/* {"rollout", "order", "generation", "replaces", "elapsed_ms"}: what every event and answer has. */
-json_t *run_json(const struct run *run);
+/* What it waits for: "gate", "promote", "hold"; NULL: for nobody, and for no time to pass. */
+const char *run_waits_for(const struct run *run);
 
-/* The same, and what status says of a rollout under way: step, weight, what it waits for ... */
-json_t *run_status_json(const struct run *run);
+/* One line for people that says how it ended: "generation 3 serves, generation 2 is gone". */
+void run_result_message(const struct run_result *result, char *ret, size_t size);
 
-/* The fields of the last event and of "last_rollout". */
-json_t *run_result_json(const struct run_result *result);
+/* The event that tells it. @message is run_result_message()'s; all strings are borrowed. */
+void run_result_event(const struct run_result *result, const char *message, struct event *ret);

@@ -6,7 +6,6 @@
 #include "common/log.h"
 #include "orchestrator/host/command.h"
 #include "orchestrator/rollout/run_internal.h"
-#include "orchestrator/service/service.h"
 
 static enum rollout_side other(enum rollout_side side)
 {
@@ -20,36 +19,32 @@ static struct generation *generation_of(const struct run *run, enum rollout_side
 
 /* ---- who ------------------------------------------------------------------------------------ */
 
-/* Should @a go rather than @b? */
-static bool goes_first(const struct instance *a, const struct instance *b)
-{
-	bool a_out = a->role == INSTANCE_OUT, b_out = b->role == INSTANCE_OUT;
-	bool a_bad = a->failed || instance_is_unhealthy(a);
-	bool b_bad = b->failed || instance_is_unhealthy(b);
-
-	if (a_out != b_out)
-		return a_out;
-	if (a_bad != b_bad)
-		return a_bad;
-	return a->index < b->index;
-}
-
-/* Those that go, as many as the machine has decided. */
+/*
+ * Those that go, as many as the machine has decided. What could not even be made goes before
+ * anybody else.
+ */
 static void choose_victims(struct run *run)
 {
 	const struct instances *from = &run->side[rollout_from(&run->machine)];
+	uint32_t unmade = run->unmade[rollout_from(&run->machine)];
+	size_t wanted = run->machine.victims, chosen[INSTANCES_MAX], n;
+	struct choose_candidate list[INSTANCES_MAX];
 
-	while (run->victims.n < run->machine.victims) {
-		struct instance *best = NULL;
-
-		for (size_t k = 0; k < from->n; k++)
-			if (!instances_have(&run->victims, from->list[k]) &&
-			    (!best || goes_first(from->list[k], best)))
-				best = from->list[k];
-		if (!best)
-			return;
-		instances_add(&run->victims, best);
-	}
+	for (size_t k = 0; k < from->n; k++)
+		list[k] = (struct choose_candidate){
+			.index = from->list[k]->index,
+			.unserved = from->list[k]->role == INSTANCE_OUT,
+			.bad = from->list[k]->failed || instance_is_unhealthy(from->list[k]),
+			.taken = instances_have(&run->victims, from->list[k]),
+		};
+	wanted -= unmade < wanted ? unmade : wanted;
+	wanted -= run->victims.n < wanted ? run->victims.n : wanted;
+	n = choose(list, from->n, CHOOSE_LOWEST, wanted, chosen);
+	if (n < wanted)
+		log_error("%s: rollout %u: %zu more instances are to go, but there are only %zu",
+			  run->host->name, run->id, wanted, n);
+	for (size_t k = 0; k < n; k++)
+		instances_add(&run->victims, from->list[chosen[k]]);
 }
 
 /* ---- before_start and gates ----------------------------------------------------------------- */
@@ -62,7 +57,7 @@ static void on_prepared(void *userdata, const struct command_result *result)
 	run->prepare = NULL;
 	run->answer = good ? ROLLOUT_PREPARED : ROLLOUT_PREPARE_FAILED;
 	snprintf(run->answer_text, sizeof(run->answer_text), "%s", result->text);
-	service_poke(run->service);
+	run_poke(run);
 }
 
 static void on_gates(void *userdata, enum gates_answer answer, const char *text)
@@ -77,7 +72,7 @@ static void on_gates(void *userdata, enum gates_answer answer, const char *text)
 	run->gates = NULL;
 	run->answer = events[answer];
 	snprintf(run->answer_text, sizeof(run->answer_text), "%s", text);
-	service_poke(run->service);
+	run_poke(run);
 }
 
 void run_cancel_questions(struct run *run)
@@ -89,14 +84,16 @@ void run_cancel_questions(struct run *run)
 
 static void act_prepare(struct run *run)
 {
+	const struct run_host *host = run->host;
 	struct command_spec spec;
 	struct error err;
 	int r;
 
 	run_cancel_questions(run);
-	r = service_command(run->service, run, HOOK_BEFORE_START, &spec, &run->environment, &err);
+	r = host->ops->command(host->userdata, run, HOOK_BEFORE_START, &spec, &run->environment,
+			       &err);
 	if (r >= 0)
-		r = command_start(run->service->context->event, &spec, on_prepared, run,
+		r = command_start(host->event, &spec, on_prepared, run,
 				  &run->prepare, &err);
 	if (r >= 0)
 		return;
@@ -111,7 +108,8 @@ static bool count_connections(const struct run *run, uint64_t *ret)
 	for (size_t k = 0; k < run->side[ROLLOUT_NEW].n; k++) {
 		uint64_t n;
 
-		if (service_steered_to(run->service, run->side[ROLLOUT_NEW].list[k], &n) < 0)
+		if (run->host->ops->steered_to(run->host->userdata, run->side[ROLLOUT_NEW].list[k],
+					       &n) < 0)
 			return false;
 		*ret += n;
 	}
@@ -121,9 +119,10 @@ static bool count_connections(const struct run *run, uint64_t *ret)
 
 static void act_gate(struct run *run, enum rollout_gate point)
 {
+	const struct run_host *host = run->host;
 	struct gates_question question = {
-		.event = run->service->context->event,
-		.prober = run->service->context->prober,
+		.event = host->event,
+		.prober = host->prober,
 		.config = run->new->config,
 		.point = point,
 	};
@@ -132,8 +131,8 @@ static void act_gate(struct run *run, enum rollout_gate point)
 
 	run_cancel_questions(run);
 	question.connections_known = count_connections(run, &question.connections);
-	r = service_command(run->service, run, _HOOK_COUNT, &question.command, &run->environment,
-			    &err);
+	r = host->ops->command(host->userdata, run, _HOOK_COUNT, &question.command,
+			       &run->environment, &err);
 	if (r >= 0)
 		r = gates_ask(&question, on_gates, run, &run->gates, &err);
 	if (r >= 0)
@@ -148,50 +147,36 @@ static void act_start(struct run *run, enum rollout_side to, uint32_t n)
 {
 	struct generation *g = generation_of(run, to);
 
+	run->batch.n = 0;
 	for (; n > 0; n--) {
 		struct instance *i;
 		struct error err;
 
 		/* A failure is seen by the next look(): the instance says so itself. */
 		if (generation_add(g, &i, &err) < 0)
-			log_error("%s: generation %u: %s", run->service->config->name, g->number,
+			log_error("%s: generation %u: %s", run->host->name, g->number,
 				  err.text);
-		if (!i)
+		if (!i) {
+			run->unmade[to]++;
 			continue;
+		}
 		instances_add(&run->side[to], i);
 		instances_add(&run->batch, i);
 	}
 }
 
-/* What has a role, before a table is published that may yet be refused. */
-struct roles {
-	enum instance_role list[_ROLLOUT_SIDE_COUNT][INSTANCES_MAX];
-	struct generation *canary;
-	uint32_t weight;
-};
-
-static void keep_roles(const struct run *run, struct roles *ret)
+/* A table is about to be published that may yet be refused. */
+static void keep_roles(struct run *run)
 {
 	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
 		for (size_t k = 0; k < run->side[side].n; k++)
-			ret->list[side][k] = run->side[side].list[k]->role;
-	ret->canary = run->service->canary;
-	ret->weight = run->service->canary_weight;
-}
-
-static void restore_roles(struct run *run, const struct roles *roles)
-{
-	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
-		for (size_t k = 0; k < run->side[side].n; k++)
-			run->side[side].list[k]->role = roles->list[side][k];
-	run->service->canary = roles->canary;
-	run->service->canary_weight = roles->weight;
+			run->roles[side][k] = run->side[side].list[k]->role;
+	run->shares_before = run->shares;
 }
 
 /* A victim that was never in service is no backup either: nobody knows whether it is well. */
 static void set_roles(struct run *run, const struct rollout_action *action)
 {
-	struct service *s = run->service;
 	struct instances fresh = {};
 
 	for (size_t k = 0; k < run->victims.n; k++)
@@ -202,8 +187,10 @@ static void set_roles(struct run *run, const struct rollout_action *action)
 	instances_name(&run->side[action->to], INSTANCE_IN);
 	instances_name(&run->victims, INSTANCE_BACKUP);
 	instances_name(&fresh, INSTANCE_OUT);
-	s->canary = action->weight > 0 ? generation_of(run, action->to) : NULL;
-	s->canary_weight = action->weight;
+	run->shares = (struct run_shares){
+		.canary = action->weight > 0 ? generation_of(run, action->to) : NULL,
+		.weight = action->weight,
+	};
 }
 
 /*
@@ -225,47 +212,51 @@ static void set_steady(struct run *run)
 		instances_steady(&run->side[ROLLOUT_NEW], true);
 }
 
+static void note_connections(struct run *run)
+{
+	uint64_t n;
+
+	run->accepted_before = 0;
+	count_connections(run, &n);
+	run->accepted_before = n;
+}
+
 static int act_publish(struct run *run, const struct rollout_action *action)
 {
-	struct service *s = run->service;
-	bool undone; /* as the machine will decide */
-	struct roles before;
+	const struct run_host *host = run->host;
 	struct error err;
-	uint64_t unused;
-	int r;
+	int r = 0;
 
-	keep_roles(run, &before);
+	keep_roles(run);
 	run->victims.n = 0;
 	choose_victims(run);
-	if (!run->machine.shifted) {
-		run->accepted_before = 0;
-		count_connections(run, &unused);
-		run->accepted_before = unused;
-	}
+	if (!run->machine.shifted)
+		note_connections(run);
 	set_roles(run, action);
 	run->publish_error[0] = '\0';
-	r = action->to == ROLLOUT_NEW && run->batch.n > 0
-		    ? service_check_sockets(s, &run->batch, &err)
-		    : 0;
+	if (action->to == ROLLOUT_NEW && run->batch.n > 0)
+		r = host->ops->check_sockets(host->userdata, &run->batch, &err);
 	if (r >= 0)
-		r = service_publish(s, &err);
-	undone = r < 0 && rollout_can_undo(&run->machine);
-	if (!undone)
-		set_steady(run);
+		r = host->ops->publish(host->userdata, &run->shares, &err);
 	if (r >= 0)
 		return ROLLOUT_SHIFTED;
 	snprintf(run->publish_error, sizeof(run->publish_error), "%s", err.text);
-	log_error("%s: %s", s->config->name, err.text);
-	if (undone) {
+	log_error("%s: %s", host->name, err.text);
+	if (rollout_can_undo(&run->machine))
 		run_set_reason(run, "%s", run->publish_error);
-		/* Nobody of the old side goes. Some endpoints may have got the new table. */
-		run->victims.n = 0;
-		restore_roles(run, &before);
-		/* Where that does not work either it is tried again with the next look. */
-		if (service_publish(s, NULL) < 0)
-			s->version = 0;
-	}
 	return ROLLOUT_SHIFT_FAILED;
+}
+
+/* Nobody of the old side goes. Some endpoints may have got the new table. */
+static void act_restore(struct run *run)
+{
+	run->victims.n = 0;
+	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
+		for (size_t k = 0; k < run->side[side].n; k++)
+			run->side[side].list[k]->role = run->roles[side][k];
+	run->shares = run->shares_before;
+	/* Where that does not work either the service tries again with its next look. */
+	run->host->ops->publish(run->host->userdata, &run->shares, NULL);
 }
 
 static void act_discard(struct run *run)
@@ -274,11 +265,12 @@ static void act_discard(struct run *run)
 		struct instance *i = run->batch.list[0];
 
 		log_warning("%s: instance %u of generation %u could not be started: %s",
-			    run->service->config->name, i->index, i->generation,
+			    run->host->name, i->index, i->generation,
 			    i->failure[0] ? i->failure : "not healthy in time");
 		instance_kill(i);
-		service_remove_instance(run->service, i);
+		run->host->ops->remove_instance(run->host->userdata, i);
 	}
+	run->unmade[run->machine.to] = 0;
 }
 
 /*
@@ -292,8 +284,9 @@ static void act_unname(struct run *run)
 
 	instances_name(&run->victims, INSTANCE_OUT);
 	/* A generation that is being retired is in no table already. */
-	if (!run->machine.retire && service_publish(run->service, &err) < 0)
-		log_error("%s: %s", run->service->config->name, err.text);
+	if (!run->machine.retire &&
+	    run->host->ops->publish(run->host->userdata, NULL, &err) < 0)
+		log_error("%s: %s", run->host->name, err.text);
 	instances_uncheck(&run->victims);
 	if (instances_live(&run->victims, &run->drain_began_with) < 0)
 		run->drain_began_with = 0;
@@ -303,7 +296,7 @@ static void act_unname(struct run *run)
 
 static void act_drain(struct run *run)
 {
-	struct tap *tap = run->service->wiring.tap;
+	struct tap *tap = run->host->wiring->tap;
 
 	/* The kernel says when the last one ends, where it counts; looking covers the rest. */
 	for (size_t k = 0; k < run->victims.n && tap; k++)
@@ -321,10 +314,10 @@ static void cut_connections(struct run *run)
 		return;
 	if (instances_cut(&run->victims, &n, &err) < 0)
 		log_warning("%s: connections that are left cannot be closed: %s",
-			    run->service->config->name, err.text);
+			    run->host->name, err.text);
 	else
 		log_info("%s: %llu connections were closed at the deadline",
-			 run->service->config->name, (unsigned long long)n);
+			 run->host->name, (unsigned long long)n);
 }
 
 static void act_stop(struct run *run)
@@ -339,9 +332,8 @@ static void act_timer(struct run *run, uint64_t at_ms)
 {
 	bool late = run->drain_end_ms > 0 && at_ms > run->drain_end_ms;
 
-	run->deadline_ms =
-		run->machine.state == ROLLOUT_DRAINING && late ? run->drain_end_ms : at_ms;
-	run_set_deadline(run, run->deadline_ms);
+	run_set_deadline(run, run->machine.state == ROLLOUT_DRAINING && late ? run->drain_end_ms
+									      : at_ms);
 }
 
 static void act_kill(struct run *run)
@@ -349,16 +341,62 @@ static void act_kill(struct run *run)
 	for (size_t k = 0; k < run->victims.n; k++)
 		if (!run->victims.list[k]->stopped)
 			log_warning("%s: instance %u of generation %u did not stop; killed",
-				    run->service->config->name, run->victims.list[k]->index,
+				    run->host->name, run->victims.list[k]->index,
 				    run->victims.list[k]->generation);
 	instances_kill(&run->victims);
+}
+
+static void act_reap(struct run *run)
+{
+	enum rollout_side from = rollout_from(&run->machine);
+
+	while (run->victims.n > 0)
+		run->host->ops->remove_instance(run->host->userdata, run->victims.list[0]);
+	/* Unmade victims are the first to go, so that none of them is left. */
+	run->unmade[from] = 0;
+}
+
+static void act_tell(struct run *run, const struct rollout_action *action)
+{
+	run_tell_step(run, action->state, action->ok);
+}
+
+static void act_hook(struct run *run, enum hook_point point)
+{
+	if (!run->partial)
+		run->host->ops->hook(run->host->userdata, run, point);
 }
 
 int run_act(struct run *run, const struct rollout_action *action)
 {
 	switch (action->type) {
+	case ROLLOUT_DO_TELL:
+		act_tell(run, action);
+		break;
 	case ROLLOUT_DO_PREPARE:
 		act_prepare(run);
+		break;
+	case ROLLOUT_DO_CANCEL:
+		run_cancel_questions(run);
+		break;
+	case ROLLOUT_DO_RESTORE:
+		act_restore(run);
+		break;
+	case ROLLOUT_DO_STEADY:
+		set_steady(run);
+		break;
+	case ROLLOUT_DO_WAIT:
+		run_tell_waiting(run);
+		break;
+	case ROLLOUT_DO_DRAINED:
+		act_hook(run, HOOK_AFTER_DRAIN);
+		break;
+	case ROLLOUT_DO_REAP:
+		act_reap(run);
+		break;
+	case ROLLOUT_DO_UNDONE:
+		act_hook(run, run->machine.outcome == ROLLOUT_ROLLED_BACK ? HOOK_ON_ROLLBACK
+									   : HOOK_ON_FAILURE);
 		break;
 	case ROLLOUT_DO_START:
 		act_start(run, action->to, action->n);
@@ -372,8 +410,7 @@ int run_act(struct run *run, const struct rollout_action *action)
 	case ROLLOUT_DO_PUBLISH:
 		return act_publish(run, action);
 	case ROLLOUT_DO_SHIFTED:
-		if (!run->partial)
-			service_hook(run->service, run, HOOK_AFTER_SHIFT);
+		act_hook(run, HOOK_AFTER_SHIFT);
 		break;
 	case ROLLOUT_DO_DISCARD:
 		act_discard(run);
@@ -385,7 +422,7 @@ int run_act(struct run *run, const struct rollout_action *action)
 		break;
 	case ROLLOUT_DO_COMMIT:
 		set_steady(run);
-		service_commit(run->service, run);
+		run->host->ops->commit(run->host->userdata, run);
 		break;
 	case ROLLOUT_DO_UNNAME:
 		act_unname(run);
@@ -406,9 +443,7 @@ int run_act(struct run *run, const struct rollout_action *action)
 		act_timer(run, action->at_ms);
 		break;
 	case ROLLOUT_DO_NO_TIMER:
-		run->deadline_ms = 0;
-		if (run->timer)
-			sd_event_source_set_enabled(run->timer, SD_EVENT_OFF);
+		run_set_deadline(run, 0);
 		break;
 	case ROLLOUT_DO_END:
 		break;

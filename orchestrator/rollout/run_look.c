@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/clock.h"
 #include "orchestrator/rollout/run_internal.h"
-#include "orchestrator/service/service.h"
 
 /* Handshakes that had begun at the shift get this long to reach their queue before it is read. */
 #define SETTLE_QUIET_MS 20
@@ -18,11 +17,6 @@ static bool is_settled(struct run *run)
 	if (run->queue_empty_since_ms == 0)
 		run->queue_empty_since_ms = now_ms;
 	return now_ms - run->queue_empty_since_ms >= SETTLE_QUIET_MS;
-}
-
-uint64_t run_idle_timeout_ms(const struct run *run)
-{
-	return run->victims.n > 0 ? run->victims.list[0]->config->drain.idle_timeout_ms : 0;
 }
 
 /*
@@ -124,6 +118,26 @@ static int look_leaving(struct run *run)
 	if (m->state == ROLLOUT_DRAINING)
 		return is_drained(run) ? ROLLOUT_DRAINED : -1;
 	return instances_have_stopped(&run->victims) ? ROLLOUT_STOPPED : -1;
+}
+
+/*
+ * How many connections the victims have. The counters miss that only the kernel still has to do
+ * with some, the kernel's list that some have migrated away: whichever is less is right.
+ */
+uint64_t run_still_open(struct run *run, uint64_t idle_ms)
+{
+	uint64_t live, listed;
+	uint32_t queued;
+
+	if (instances_live(&run->victims, &live) < 0)
+		live = run->drain_began_with;
+	else if (!run->host->wiring->tap && instances_queued(&run->victims, &queued) == 0)
+		live += queued;
+	if (instances_busy(&run->victims, idle_ms, &listed) < 0)
+		return live;
+	if (!run->host->wiring->tap && instances_queued(&run->victims, &queued) == 0)
+		listed += queued;
+	return listed < live ? listed : live;
 }
 
 int run_look(struct run *run)

@@ -8,11 +8,6 @@
 #include "common/clock.h"
 #include "orchestrator/rollout/run_internal.h"
 
-static json_t *number_or_null(uint32_t number)
-{
-	return number ? json_integer(number) : json_null();
-}
-
 enum { EXIT_DONE = 0, EXIT_NEVER_HEALTHY = 3, EXIT_ROLLED_BACK = 4, EXIT_CUT = 5 };
 
 static int exit_of(const struct run *run)
@@ -104,27 +99,34 @@ static void add_missing(const struct run_result *r, char *ret, size_t size)
 		 r->missing > 1 ? "s" : "");
 }
 
-json_t *run_result_json(const struct run_result *r)
+void run_result_message(const struct run_result *r, char *ret, size_t size)
 {
-	char message[256];
-	json_t *json;
-
-	describe_result(r, message, sizeof(message));
+	describe_result(r, ret, size);
 	if (r->missing > 0)
-		add_missing(r, message, sizeof(message));
-	json = json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I, s:s}", "rollout",
-			 (json_int_t)r->id, "order", r->order, "result",
-			 rollout_outcome_name(r->outcome), "exit", r->exit, "generation",
-			 number_or_null(r->generation), "replaces", number_or_null(r->replaces),
-			 "cut", (json_int_t)r->cut, "took_ms", (json_int_t)r->took_ms, "message",
-			 message);
-	if (r->step[0])
-		json_object_set_new(json, "step", json_string(r->step));
-	if (r->reason[0])
-		json_object_set_new(json, "reason", json_string(r->reason));
-	if (r->probe[0])
-		json_object_set_new(json, "probe", json_string(r->probe));
-	if (r->tail[0])
-		json_object_set_new(json, "tail", json_string(r->tail));
-	return json;
+		add_missing(r, ret, size);
+}
+
+void run_result_event(const struct run_result *r, const char *message, struct event *ret)
+{
+	static const enum event_kind kinds[] = {
+		[ROLLOUT_DONE] = EVENT_DONE,
+		[ROLLOUT_FAILED] = EVENT_FAILED,
+		[ROLLOUT_ROLLED_BACK] = EVENT_ROLLED_BACK,
+	};
+
+	*ret = (struct event){
+		.kind = kinds[r->outcome],
+		.message = message,
+		.rollout = r->id,
+		.order = r->order,
+		.generation = r->generation,
+		.replaces = r->replaces,
+		.exit = r->exit,
+		.cut = r->cut,
+		.took_ms = r->took_ms,
+		.step = r->step[0] ? r->step : NULL,
+		.reason = r->reason[0] ? r->reason : NULL,
+		.probe = r->probe[0] ? r->probe : NULL,
+		.tail = r->tail[0] ? r->tail : NULL,
+	};
 }

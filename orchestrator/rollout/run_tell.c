@@ -2,29 +2,15 @@
 /*
  * What a rollout says about itself: each step, why it is undone, how it has ended.
  */
-#include <stdarg.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/duration.h"
 #include "orchestrator/rollout/run_internal.h"
-#include "orchestrator/service/service.h"
 
-static json_t *number_or_null(uint32_t number)
-{
-	return number ? json_integer(number) : json_null();
-}
-
-json_t *run_json(const struct run *run)
-{
-	return json_pack("{s:I, s:s, s:o, s:o, s:I}", "rollout", (json_int_t)run->id, "order",
-			 run->order, "generation", number_or_null(run->new_number), "replaces",
-			 number_or_null(run->old_number), "elapsed_ms",
-			 (json_int_t)(clock_monotonic_ms() - run->began_ms));
-}
-
-static const char *waits_for(const struct run *run)
+const char *run_waits_for(const struct run *run)
 {
 	const struct rollout *m = &run->machine;
 
@@ -35,36 +21,22 @@ static const char *waits_for(const struct run *run)
 	return NULL;
 }
 
-json_t *run_status_json(const struct run *run)
+/* What every event of a rollout has. */
+static struct event event_of(const struct run *run, enum event_kind kind)
 {
-	const struct rollout *m = &run->machine;
-	uint64_t now_ms = clock_monotonic_ms();
-	const char *waiting = waits_for(run);
-	json_t *json = run_json(run);
-
-	json_object_update_new(
-		json, json_pack("{s:s, s:s, s:o, s:s?, s:o, s:{s:I, s:I}, s:b}", "step",
-				rollout_state_name(m->state), "strategy",
-				rollout_strategy_name(m->policy.strategy), "weight",
-				number_or_null(m->weight), "waiting", waiting, "waiting_ms",
-				waiting && run->deadline_ms > now_ms
-					? json_integer((json_int_t)(run->deadline_ms - now_ms))
-					: json_null(),
-				"instances", "old", (json_int_t)run->side[ROLLOUT_OLD].n, "new",
-				(json_int_t)run->side[ROLLOUT_NEW].n, "undone",
-				rollout_victim_is_new(m)));
-	if (run->reason[0])
-		json_object_set_new(json, "reason", json_string(run->reason));
-	return json;
+	return (struct event){
+		.kind = kind,
+		.rollout = run->id,
+		.order = run->order,
+		.generation = run->new_number,
+		.replaces = run->old_number,
+		.elapsed_ms = clock_monotonic_ms() - run->began_ms,
+	};
 }
 
-void run_set_reason(struct run *run, const char *format, ...)
+static void tell(struct run *run, const struct event *event)
 {
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(run->reason, sizeof(run->reason), format, ap);
-	va_end(ap);
+	run->host->ops->tell(run->host->userdata, event);
 }
 
 /* ---- one step ------------------------------------------------------------------------------- */
@@ -130,6 +102,14 @@ static void describe_gate(const struct run *run, char *ret, size_t size)
 	snprintf(ret, size, "%s", run->answer_text);
 }
 
+static void describe_named(const struct run *run, uint32_t number, char *ret, size_t size)
+{
+	size_t n = run->host->ops->named(run->host->userdata);
+
+	snprintf(ret, size, "new connections go to %zu instance%s of generation %u", n,
+		 n == 1 ? "" : "s", number);
+}
+
 /* Told after the next state has been entered: what was published is what the machine says now. */
 static void describe_shift(const struct run *run, char *ret, size_t size)
 {
@@ -144,9 +124,7 @@ static void describe_shift(const struct run *run, char *ret, size_t size)
 		snprintf(ret, size, "%u%% of new connections go to generation %u", m->weight,
 			 run->new_number);
 	else if (run->partial)
-		snprintf(ret, size, "new connections go to %zu instance%s of generation %u",
-			 service_named(run->service), service_named(run->service) == 1 ? "" : "s",
-			 to ? to->number : run->old_number);
+		describe_named(run, to ? to->number : run->old_number, ret, size);
 	else if (run->side[rollout_from(m)].n > run->victims.n && run->side[m->to].n == 0)
 		snprintf(ret, size, "new connections go to %zu instances of generation %u",
 			 run->side[rollout_from(m)].n - run->victims.n,
@@ -267,44 +245,50 @@ static void describe(const struct run *run, enum rollout_state step, char *ret, 
 
 void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 {
+	static const enum event_kind kinds[_ROLLOUT_STATE_COUNT] = {
+		[ROLLOUT_PREPARING] = EVENT_PREPARE, [ROLLOUT_STARTING] = EVENT_START,
+		[ROLLOUT_VERIFYING] = EVENT_VERIFY,  [ROLLOUT_GATING] = EVENT_GATE,
+		[ROLLOUT_SHIFTING] = EVENT_SHIFT,    [ROLLOUT_DWELLING] = EVENT_HOLD,
+		[ROLLOUT_WAITING] = EVENT_WAIT,      [ROLLOUT_SETTLING] = EVENT_SETTLE,
+		[ROLLOUT_BAKING] = EVENT_BAKE,       [ROLLOUT_LEAVING] = EVENT_LEAVE,
+		[ROLLOUT_DRAINING] = EVENT_DRAIN,    [ROLLOUT_STOPPING] = EVENT_STOP,
+	};
+	struct event event = event_of(run, kinds[step]);
 	uint64_t now_ms = clock_monotonic_ms();
-	json_t *details = run_json(run);
 	char message[512];
 
+	assert(step != ROLLOUT_IDLE && step != ROLLOUT_ENDED);
 	if (ok) {
 		describe(run, step, message, sizeof(message));
 	} else {
 		snprintf(message, sizeof(message), "%s", run->reason);
 		snprintf(run->step, sizeof(run->step), "%s", rollout_state_name(step));
 	}
-	json_object_set_new(details, "ok", json_boolean(ok));
-	if (!ok && run->machine.cause == ROLLOUT_ABORTED)
-		json_object_set_new(details, "aborted", json_true());
-	json_object_set_new(details, "took_ms",
-			    json_integer((json_int_t)(now_ms - run->step_began_ms)));
-	json_object_set_new(details, "message", json_string(message));
-	service_event(run->service, rollout_state_name(step), details);
+	event.message = message;
+	event.ok = ok;
+	event.aborted = !ok && run->machine.cause == ROLLOUT_ABORTED;
+	event.took_ms = now_ms - run->step_began_ms;
+	tell(run, &event);
+	run->step_began_ms = now_ms;
 }
 
 void run_tell_waiting(struct run *run)
 {
+	struct event event = event_of(run, EVENT_WAITING);
+	char why[GATES_TEXT_MAX + 64], message[sizeof(why) + 2 * PROTOCOL_NAME_MAX + 80];
 	const struct rollout *m = &run->machine;
-	const char *name = run->service->config->name;
-	json_t *details = run_json(run);
-	char why[GATES_TEXT_MAX + 64];
 
 	if (m->state == ROLLOUT_WAITING)
 		snprintf(why, sizeof(why), "%s", run->answer_text);
 	else
 		snprintf(why, sizeof(why), "%u%% of new connections go to generation %u", m->weight,
 			 run->new_number);
-	json_object_set_new(details, "reason", json_string(why));
-	json_object_set_new(
-		details, "message",
-		json_sprintf("%s; \"baton promote %s\" goes on, \"baton abort %s\" goes "
-			     "back",
-			     why, name, name));
-	service_event(run->service, "waiting", details);
+	snprintf(message, sizeof(message),
+		 "%s; \"baton promote %s\" goes on, \"baton abort %s\" goes back", why,
+		 run->host->name, run->host->name);
+	event.reason = why;
+	event.message = message;
+	tell(run, &event);
 }
 
 /* ---- why it is undone ----------------------------------------------------------------------- */

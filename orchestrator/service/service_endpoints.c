@@ -12,15 +12,15 @@
 
 void service_close_endpoints(struct service *s)
 {
-	service_watch_stop(s);
+	service_stop_tick(s);
 	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
 		steer_free(TAKE_PTR(s->wiring.endpoints[k]));
 	tap_free(TAKE_PTR(s->wiring.tap));
-	if (s->anchor_cgroup[0])
-		cgroup_remove(s->anchor_cgroup);
-	s->anchor_cgroup[0] = '\0';
-	s->paused = false;
-	s->open = false;
+	if (s->endpoints.anchor_cgroup[0])
+		cgroup_remove(s->endpoints.anchor_cgroup);
+	s->endpoints.anchor_cgroup[0] = '\0';
+	s->hold.paused = false;
+	s->endpoints.open = false;
 }
 
 void service_unpin_endpoints(struct service *s)
@@ -38,14 +38,14 @@ static int choose_tier(struct service *s, struct error *err)
 	char before[TIERS_REASON_MAX];
 	int r;
 
-	memcpy(before, s->tier_reason, sizeof(before));
-	r = tiers_choose(&s->context->tiers, s->config->steering, &s->wiring.tier, s->tier_reason,
-			 err);
+	memcpy(before, s->endpoints.tier_reason, sizeof(before));
+	r = tiers_choose(&s->context->tiers, s->config->steering, &s->wiring.tier,
+			 s->endpoints.tier_reason, err);
 	if (r < 0)
 		return r;
-	if (s->tier_reason[0] && strcmp(before, s->tier_reason) != 0)
+	if (s->endpoints.tier_reason[0] && strcmp(before, s->endpoints.tier_reason) != 0)
 		log_info("%s: steering on tier %s (%s)", s->config->name,
-			 steer_tier_name(s->wiring.tier), s->tier_reason);
+			 steer_tier_name(s->wiring.tier), s->endpoints.tier_reason);
 	if (s->config->hold_ms > 0 && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
 		log_warning("%s: \"hold\" has no effect on tier %s", s->config->name,
 			    steer_tier_name(s->wiring.tier));
@@ -114,14 +114,15 @@ static int open_anchor_cgroup(struct service *s, struct error *err)
 	snprintf(leaf, sizeof(leaf), "%s.anchor", s->config->name);
 	snprintf(path, sizeof(path), "%s/%s", s->context->cgroup_base, leaf);
 	existed = access(path, F_OK) == 0;
-	r = cgroup_create(s->context->cgroup_base, leaf, s->anchor_cgroup, &id, err);
+	r = cgroup_create(s->context->cgroup_base, leaf, s->endpoints.anchor_cgroup, &id, err);
 	if (r < 0) {
-		s->anchor_cgroup[0] = '\0';
+		s->endpoints.anchor_cgroup[0] = '\0';
 		return r;
 	}
 	if (existed && tap_count(s->wiring.tap, STEER_ANCHOR_GENERATION, 0, &count) >= 0)
 		return 0;
-	return tap_attach(s->wiring.tap, s->anchor_cgroup, STEER_ANCHOR_GENERATION, 0, false, err);
+	return tap_attach(s->wiring.tap, s->endpoints.anchor_cgroup, STEER_ANCHOR_GENERATION, 0,
+			  false, err);
 }
 
 static int open_endpoint(struct service *s, size_t k, struct error *err)
@@ -134,7 +135,7 @@ static int open_endpoint(struct service *s, size_t k, struct error *err)
 		.inspect = s->context->inspect,
 		.tap = s->wiring.tap,
 		.sticky = s->config->sticky,
-		.anchor_cgroup = s->anchor_cgroup[0] ? s->anchor_cgroup : NULL,
+		.anchor_cgroup = s->endpoints.anchor_cgroup[0] ? s->endpoints.anchor_cgroup : NULL,
 	};
 	int r;
 
@@ -162,8 +163,8 @@ int service_open_endpoints(struct service *s, struct error *err)
 		service_close_endpoints(s);
 		return r;
 	}
-	s->open = true;
-	service_watch_start(s);
+	s->endpoints.open = true;
+	service_start_tick(s);
 	return 0;
 }
 
@@ -194,39 +195,4 @@ int service_open_fresh(struct service *s, struct error *err)
 	if (r < 0)
 		service_close_endpoints(s);
 	return r;
-}
-
-/* ---- pause ---------------------------------------------------------------------------------- */
-
-int service_pause(struct service *s, bool on, struct error *err)
-{
-	bool before = s->paused;
-	int r;
-
-	if (!s->open)
-		return error_text(err, -ENOTCONN, "the service is stopped");
-	if (on && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
-		return error_text(err, -EOPNOTSUPP,
-				  "connections can be held on tier ebpf only; this is tier %s",
-				  steer_tier_name(s->wiring.tier));
-	if (on == before)
-		return 0;
-	if (on && (s->shutting_down || service_stopping_run(s) ||
-		   (!s->current && !service_undecided_run(s))))
-		return error_text(err, -ENOTCONN, "the service is being stopped");
-	s->paused = on;
-	/* What has no socket left cannot be named; what waits goes on waiting. */
-	if (!service_can_serve(s)) {
-		service_begin_hold(s);
-		service_end_hold(s);
-		return 1;
-	}
-	r = service_publish(s, err);
-	if (r < 0) {
-		s->paused = before;
-		/* Some endpoints may have got the new table: none of them may keep it. */
-		service_publish(s, NULL);
-		return r;
-	}
-	return 1;
 }

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * What is unhealthy or dead: told, left out of the table (service_tables.c), replaced.
- *
- * A crash is mended by the instance's agent, on the same sockets. What is left for here is an
- * instance whose agent has given up or is gone, one that runs but fails its checks, and one that is
- * not there. All of it counts against "restart"; what is more stays as it is, and the service is
- * degraded until the window has room again.
- */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,27 +10,35 @@
 
 /* ---- unhealthy and well again --------------------------------------------------------------- */
 
+static void __attribute__((format(printf, 4, 5)))
+tell(struct service *s, enum event_kind kind, const struct instance *i, const char *format, ...)
+{
+	char message[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	service_tell(s, &(struct event){.kind = kind,
+					.message = message,
+					.has_instance = true,
+					.generation = i->generation,
+					.instance = i->index});
+}
+
 static void tell_sick(struct service *s, const struct instance *i)
 {
 	const struct probe_result *answer = instance_last_answer(i);
 	bool alone = service_named(s) > 0 && instances_serving(&s->current->instances) == 1;
 
-	service_event(
-		s, "unhealthy",
-		json_pack("{s:I, s:I, s:o}", "generation", (json_int_t)i->generation, "instance",
-			  (json_int_t)i->index, "message",
-			  json_sprintf("instance %u of generation %u is unhealthy%s: %s", i->index,
-				       i->generation, alone ? ", but there is no other" : "",
-				       answer ? answer->text : "")));
+	tell(s, EVENT_UNHEALTHY, i, "instance %u of generation %u is unhealthy%s: %s", i->index,
+	     i->generation, alone ? ", but there is no other" : "", answer ? answer->text : "");
 }
 
 static void tell_well(struct service *s, const struct instance *i)
 {
-	service_event(s, "recovered",
-		      json_pack("{s:I, s:I, s:o}", "generation", (json_int_t)i->generation,
-				"instance", (json_int_t)i->index, "message",
-				json_sprintf("instance %u of generation %u is healthy again",
-					     i->index, i->generation)));
+	tell(s, EVENT_RECOVERED, i, "instance %u of generation %u is healthy again", i->index,
+	     i->generation);
 }
 
 /* Of the generation that serves: what is on trial is its rollout's to judge. */
@@ -62,7 +63,7 @@ static void look_restarts(struct service *s)
 		struct instance *i = s->current->instances.list[k];
 
 		for (; i->restarts_counted < i->restarts; i->restarts_counted++)
-			restarts_take(&s->restarts, clock_monotonic_ms());
+			restarts_take(&s->healing.restarts, clock_monotonic_ms());
 	}
 }
 
@@ -124,36 +125,35 @@ static int on_heal(sd_event_source *source, uint64_t usec, void *userdata)
 static void degrade(struct service *s, const char *reason)
 {
 	const struct restart_config *policy = &s->config->restart;
-	bool before = s->degraded[0] != '\0';
+	bool before = s->healing.degraded[0] != '\0';
 	char window[DURATION_TEXT_MAX];
 
 	if (policy->max == 0)
-		snprintf(s->degraded, sizeof(s->degraded), "%s; it is not started again", reason);
+		snprintf(s->healing.degraded, sizeof(s->healing.degraded),
+			 "%s; it is not started again", reason);
 	else
-		snprintf(s->degraded, sizeof(s->degraded),
+		snprintf(s->healing.degraded, sizeof(s->healing.degraded),
 			 "%s; started again %u times within %s, that is all \"restart\" allows",
-			 reason, restarts_used(&s->restarts, policy, clock_monotonic_ms()),
+			 reason, restarts_used(&s->healing.restarts, policy, clock_monotonic_ms()),
 			 duration_format(policy->window_ms, window));
 	if (!before)
-		service_event(
-			s, "degraded",
-			json_pack("{s:s, s:s}", "reason", s->degraded, "message", s->degraded));
+		service_tell(s, &(struct event){.kind = EVENT_DEGRADED,
+						.message = s->healing.degraded,
+						.reason = s->healing.degraded});
 }
 
 static void restore(struct service *s)
 {
-	s->heal_at_ms = 0;
-	if (!s->degraded[0])
+	s->healing.at_ms = 0;
+	if (!s->healing.degraded[0])
 		return;
-	s->degraded[0] = '\0';
-	service_event(s, "restored",
-		      json_pack("{s:o}", "message",
-				json_sprintf("all %u instances are well", s->instances)));
+	s->healing.degraded[0] = '\0';
+	service_note(s, EVENT_RESTORED, "all %u instances are well", s->instances);
 }
 
 static void replace(struct service *s, struct ailing *ailing, uint64_t now_ms)
 {
-	uint32_t left = restarts_left(&s->restarts, &s->config->restart, now_ms);
+	uint32_t left = restarts_left(&s->healing.restarts, &s->config->restart, now_ms);
 	uint32_t n_new;
 	struct error err;
 
@@ -163,14 +163,15 @@ static void replace(struct service *s, struct ailing *ailing, uint64_t now_ms)
 	if (ailing->missing > left)
 		ailing->missing = left;
 	n_new = (uint32_t)ailing->goes.n + ailing->missing;
-	service_event(s, "replacing",
-		      json_pack("{s:s, s:s}", "message", ailing->reason, "reason", ailing->reason));
+	service_tell(s, &(struct event){.kind = EVENT_REPLACING,
+					.message = ailing->reason,
+					.reason = ailing->reason});
 	if (service_begin_replace(s, &ailing->goes, n_new, &err) < 0) {
 		log_error("%s: replace: %s", s->config->name, err.text);
 		return;
 	}
 	for (uint32_t k = 0; k < n_new; k++)
-		restarts_take(&s->restarts, now_ms);
+		restarts_take(&s->healing.restarts, now_ms);
 }
 
 /* After the delay: what recovers until then is left alone. */
@@ -178,21 +179,21 @@ static void heal(struct service *s, struct ailing *ailing)
 {
 	const struct restart_config *policy = &s->config->restart;
 	uint64_t now_ms = clock_monotonic_ms();
-	uint64_t wait_ms = restarts_wait_ms(&s->restarts, policy, now_ms);
+	uint64_t wait_ms = restarts_wait_ms(&s->healing.restarts, policy, now_ms);
 
 	if (wait_ms > 0) {
 		degrade(s, ailing->reason);
 		if (wait_ms != UINT64_MAX)
-			service_arm(s, &s->heal_timer, on_heal, wait_ms);
+			service_arm(s, &s->healing.timer, on_heal, wait_ms);
 		return;
 	}
-	if (s->heal_at_ms == 0)
-		s->heal_at_ms = now_ms + restarts_delay_ms(&s->restarts, policy, now_ms);
-	if (now_ms < s->heal_at_ms) {
-		service_arm(s, &s->heal_timer, on_heal, s->heal_at_ms - now_ms);
+	if (s->healing.at_ms == 0)
+		s->healing.at_ms = now_ms + restarts_delay_ms(&s->healing.restarts, policy, now_ms);
+	if (now_ms < s->healing.at_ms) {
+		service_arm(s, &s->healing.timer, on_heal, s->healing.at_ms - now_ms);
 		return;
 	}
-	s->heal_at_ms = 0;
+	s->healing.at_ms = 0;
 	replace(s, ailing, now_ms);
 }
 
@@ -215,14 +216,12 @@ void service_look_health(struct service *s)
 
 void service_forgive(struct service *s)
 {
-	bool degraded = s->degraded[0] != '\0';
+	bool degraded = s->healing.degraded[0] != '\0';
 
-	s->restarts = (struct restarts){};
-	s->heal_at_ms = 0;
-	s->degraded[0] = '\0';
-	/* Whoever has heard of the one waits for the other. */
+	s->healing.restarts = (struct restarts){};
+	s->healing.at_ms = 0;
+	s->healing.degraded[0] = '\0';
+	/* A reader that has been told "degraded" waits for "restored". */
 	if (degraded && s->current)
-		service_event(s, "restored",
-			      json_pack("{s:o}", "message",
-					json_sprintf("generation %u serves", s->current->number)));
+		service_note(s, EVENT_RESTORED, "generation %u serves", s->current->number);
 }

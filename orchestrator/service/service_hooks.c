@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * The operator's commands: what they are told, and those that nothing waits for.
- */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,9 +114,13 @@ int service_command(struct service *s, const struct run *run, enum hook_point po
 
 static void tell(struct service *s, enum hook_point point, bool ok, const char *text)
 {
-	service_event(s, "hook",
-		      json_pack("{s:s, s:b, s:o}", "hook", point_names[point], "ok", ok, "message",
-				json_sprintf("%s %s", point_names[point], text)));
+	char message[1200];
+
+	snprintf(message, sizeof(message), "%s %s", point_names[point], text);
+	service_tell(s, &(struct event){.kind = EVENT_HOOK,
+					.message = message,
+					.hook = point_names[point],
+					.ok = ok});
 }
 
 static void on_done(void *userdata, const struct command_result *result)
@@ -166,4 +167,12 @@ void service_cancel_hooks(struct service *s)
 		command_cancel(TAKE_PTR(s->hooks[k].command));
 		vector_free(TAKE_PTR(s->hooks[k].environment));
 	}
+}
+
+bool service_has_hooks(const struct service *s)
+{
+	for (size_t k = 0; k < SERVICE_HOOKS_MAX; k++)
+		if (s->hooks[k].command)
+			return true;
+	return false;
 }

@@ -1,41 +1,72 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_orders: what the files that carry out orders share: service_orders.c (which there are,
- * one after the other), service_begin.c (a new generation, or none), service_scale.c (instances of
- * the one that serves). Part of the service module, see service_internal.h.
+ * service_orders: orders as values, and what becomes of one that comes while another is under way.
+ *
+ * Which orders there are, and what each takes, is in common/orders.h. Whoever reads an order from
+ * outside (view/order_json.h) makes a struct service_order of it; here it is carried out, refused
+ * (common/refusal.h), or queued.
  */
 #pragma once
 
-#include "orchestrator/service/service_internal.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-/* An order while it is being carried out. */
-struct order_call {
-	struct service *service;
-	const char *order;
-	const json_t *body; /* NULL: empty */
-	uint32_t id;        /* of its rollout; 0: the next one */
-	struct service_answer *answer;
-	struct api_problem *problem;
+#include "common/orders.h"
+#include "common/refusal.h"
+
+#define SERVICE_COMMAND_MAX 256 /* arguments of an upgrade's command; variables it adds */
+
+struct run;
+struct service;
+
+/* What is not of its type is zero. */
+struct service_order {
+	enum service_order_type type;
+	bool supersede; /* undo what is under way, instead of being refused */
+	bool force;     /* upgrade: also to what runs already */
+	char **command; /* upgrade; NULL: the one of the configuration, or of the last upgrade */
+	char **environment; /* upgrade: added; NULL: what the last upgrade has added */
+	uint32_t instances; /* scale; 0: as many as are wanted already */
 };
 
-/* Fill @problem but for its detail; -EINVAL. */
-int order_refuse(struct api_problem *problem, unsigned status, int code, const char *title);
+/* Frees what the order holds, not the struct. */
+void service_order_done(struct service_order *order);
 
-/* Because of @run, which is named. */
-int order_refuse_busy(const struct run *run, struct api_problem *problem);
+/* What has become of an order. */
+struct service_answer {
+	struct run *run; /* begun; or undone, or promoted; NULL: none, see below */
+	uint32_t queued; /* the number of the rollout that begins when another has been undone */
+	uint32_t supersedes; /* which; 0: none */
+	char message[256];   /* nothing had to be begun, and why */
+	bool unchanged;      /* ... because all is so already */
+};
 
-/* Is there room for one more generation? */
-bool service_has_room(const struct service *service);
+/* An order that begins as soon as nothing is undecided any more. */
+struct service_next {
+	bool used;
+	struct service_order order;
+	uint32_t id; /* of its rollout; 0: nobody has been told */
+};
 
-/* Each checks what it takes of the body. Where no rollout is begun answer->message says why. */
-int order_restart(struct order_call *call);
-int order_upgrade(struct order_call *call);
-int order_rollback(struct order_call *call);
-int order_start(struct order_call *call);
-int order_stop(struct order_call *call);
-int order_scale(struct order_call *call);
+struct service_queue {
+	struct service_next next; /* what an operator wants */
+	bool has_own;             /* what the service itself wants after that: */
+	enum service_order_type own;
+};
 
-/* Can what the order would start be started, as far as can be seen before? */
-int order_check_release(struct order_call *call);
-int order_check_rollback(struct order_call *call);
-int order_check_start(struct order_call *call);
+/*
+ * Carry out @order. Its strings are copied where they must outlive the call. Returns 0 with @ret
+ * filled, or negative with @refusal filled. Pause and resume answer with a message only.
+ */
+int service_order(struct service *service, const struct service_order *order,
+		  struct service_answer *ret, struct refusal *refusal);
+
+/* The same for one that the service gives itself: where something is under way it waits for that.
+ */
+void service_order_later(struct service *service, enum service_order_type type);
+
+/* Begin what is queued, if nothing is undecided any more. */
+void service_begin_next(struct service *service);
+
+/* Something is queued, and can begin now. */
+bool service_is_about_to_begin(struct service *service);

@@ -2,117 +2,122 @@
 /*
  * Rollouts within the generation that serves: more instances, fewer, others.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "common/log.h"
-#include "orchestrator/service/service_orders.h"
+#include "common/clock.h"
+#include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/state.h"
 
-/* Without a body, for a reload: as many as are wanted already. */
-static int parse_instances(struct order_call *call, uint32_t *ret)
+/* The ones with the highest indexes; what does not work first of all. */
+static void choose_surplus(const struct instances *staying, size_t n, struct instances *ret)
 {
-	const json_t *n = json_object_get(call->body, "instances");
+	struct choose_candidate list[INSTANCES_MAX];
+	size_t chosen[INSTANCES_MAX], n_chosen;
 
-	*ret = call->service->instances;
-	if (!call->body)
-		return 0;
-	if (!json_is_integer(n) || json_integer_value(n) < 1 ||
-	    json_integer_value(n) > CONFIG_INSTANCES_MAX) {
-		error_text(&call->problem->detail, -EINVAL,
-			   "instances: expected a number from 1 to %d", CONFIG_INSTANCES_MAX);
-		return order_refuse(call->problem, 400, 2, "Bad request");
+	for (size_t k = 0; k < staying->n; k++) {
+		const struct instance *i = staying->list[k];
+
+		list[k] = (struct choose_candidate){
+			.index = i->index,
+			.bad = i->failed || instance_is_unhealthy(i),
+		};
 	}
-	*ret = (uint32_t)json_integer_value(n);
+	n_chosen = choose(list, staying->n, CHOOSE_HIGHEST, n, chosen);
+	assert(n_chosen == n);
+	for (size_t k = 0; k < n_chosen; k++)
+		instances_add(ret, staying->list[chosen[k]]);
+}
+
+static const char *name_of(const struct order_call *call)
+{
+	return order_info(call->order->type)->name;
+}
+
+int order_refuse_busy(const struct run *run, struct refusal *refusal)
+{
+	char generation[32] = "no new generation", replaces[48] = "";
+
+	if (run->new)
+		snprintf(generation, sizeof(generation), "generation %u", run->new->number);
+	if (run->old && run->old != run->new)
+		snprintf(replaces, sizeof(replaces), run->new ? " replaces %u" : ", %u stops",
+			 run->old->number);
+	error_text(&refusal->why, -EBUSY,
+		   "rollout %u (%s, %s%s) is at step %s since %.1f s; \"baton abort\" undoes it, "
+		   "--supersede takes its place",
+		   run->id, run->order, generation, replaces,
+		   rollout_state_name(run->machine.state),
+		   (double)(clock_monotonic_ms() - run->step_began_ms) / 1000.0);
+	return refuse(refusal, REFUSAL_BUSY);
+}
+
+/* For later daemons, unless it is the service's own wish, whose number is the file's. */
+static int remember(struct order_call *call, uint32_t wanted)
+{
+	struct service *s = call->service;
+
+	if (call->order->instances == 0)
+		return 0;
+	if (state_set_instances(s->context->state, s->config->name, wanted, &call->refusal->why) <
+	    0)
+		return refuse(call->refusal, REFUSAL_CANNOT_SCALE);
 	return 0;
 }
 
-/* The ones with the highest numbers; what does not work first of all. */
-static void choose_surplus(const struct instances *staying, size_t n, struct instances *ret)
+static void begin_scaling(struct order_call *call, const struct instances *staying, struct run *run,
+			  uint32_t before)
 {
-	ret->n = 0;
-	while (ret->n < n) {
-		struct instance *best = NULL;
+	struct service *s = call->service;
+	struct run_plan plan = {.order = name_of(call), .id = call->id, .partial = true};
+	struct instances goes = {};
+	char message[64];
 
-		for (size_t k = 0; k < staying->n; k++) {
-			struct instance *i = staying->list[k];
-			bool bad = i->failed || instance_is_unhealthy(i);
-			bool best_bad = best && (best->failed || instance_is_unhealthy(best));
-
-			if (instances_have(ret, i))
-				continue;
-			if (!best || (bad && !best_bad) ||
-			    (bad == best_bad && i->index > best->index))
-				best = i;
-		}
-		instances_add(ret, best);
-	}
+	if (staying->n > s->instances)
+		choose_surplus(staying, staying->n - s->instances, &goes);
+	else
+		plan.n_new = s->instances - (uint32_t)staying->n;
+	plan.new = plan.n_new > 0 ? s->current : NULL;
+	plan.old = goes.n > 0 ? s->current : NULL;
+	plan.goes = &goes;
+	snprintf(message, sizeof(message), "%zu instances become %u", staying->n, s->instances);
+	service_tell(s, &(struct event){.kind = EVENT_SCALED,
+					.message = message,
+					.instances = s->instances});
+	service_begin_run(s, run, plan);
+	run->instances_before = before;
+	run->instances_wanted = s->instances;
+	call->answer->run = run;
 }
 
 int order_scale(struct order_call *call)
 {
 	struct service *s = call->service;
-	struct run_plan plan = {.order = call->order, .id = call->id, .partial = true};
+	uint32_t wanted = call->order->instances, before = s->instances;
 	struct run *run = service_free_run(s);
-	struct instances staying, goes = {};
-	uint32_t wanted, before;
-	int r = parse_instances(call, &wanted);
+	struct instances staying;
+	int r;
 
+	if (wanted == 0)
+		wanted = s->instances;
+	if (!run)
+		return order_refuse_busy(service_run(s), call->refusal);
+	r = remember(call, wanted);
 	if (r < 0)
 		return r;
-	if (!run)
-		return order_refuse_busy(service_run(s), call->problem);
-	if (call->body) {
-		r = state_set_instances(s->context->state, s->config->name, wanted,
-					&call->problem->detail);
-		if (r < 0)
-			return order_refuse(call->problem, 500, 1, "Cannot scale");
-	}
 	service_staying(s, &staying);
-	before = s->instances;
-	call->answer->unchanged = s->current ? staying.n == wanted : s->instances == wanted;
+	call->answer->unchanged = s->current ? staying.n == wanted : before == wanted;
 	s->instances = wanted;
-	if (!s->current || staying.n == wanted) {
+	if (s->current && staying.n != wanted)
+		begin_scaling(call, &staying, run, before);
+	else
 		snprintf(call->answer->message, sizeof(call->answer->message),
 			 s->current ? "it has %u instances already"
 				    : "it will have %u instances when it is started",
 			 wanted);
-		return 0;
-	}
-	if (staying.n > wanted)
-		choose_surplus(&staying, staying.n - wanted, &goes);
-	else
-		plan.n_new = wanted - (uint32_t)staying.n;
-	plan.new = plan.n_new > 0 ? s->current : NULL;
-	plan.old = goes.n > 0 ? s->current : NULL;
-	plan.goes = &goes;
-	service_event(s, "scaled",
-		      json_pack("{s:I, s:o}", "instances", (json_int_t)wanted, "message",
-				json_sprintf("%zu instances become %u", staying.n, wanted)));
-	run_begin(run, s, &plan);
-	run->instances_before = before;
-	run->instances_wanted = wanted;
-	call->answer->run = run;
 	return 0;
-}
-
-void service_settle_scale(struct service *s)
-{
-	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++) {
-		struct run *run = &s->runs[k];
-		struct error err;
-
-		if (!run->id || run->scale_undone || strcmp(run->order, "scale") != 0 ||
-		    run->machine.outcome == ROLLOUT_DONE)
-			continue;
-		run->scale_undone = true;
-		/* Unless somebody has wished for another number since. */
-		if (s->instances != run->instances_wanted)
-			continue;
-		s->instances = run->instances_before;
-		if (state_set_instances(s->context->state, s->config->name, s->instances, &err) < 0)
-			log_warning("%s: %s", s->config->name, err.text);
-	}
 }
 
 int service_begin_replace(struct service *s, const struct instances *goes, uint32_t n_new,
@@ -122,13 +127,13 @@ int service_begin_replace(struct service *s, const struct instances *goes, uint3
 
 	if (!run)
 		return error_text(err, -EBUSY, "%d rollouts are under way", SERVICE_RUNS_MAX);
-	run_begin(run, s,
-		  &(struct run_plan){.order = "replace",
-				     .new = s->current,
-				     .old = goes->n > 0 ? s->current : NULL,
-				     .goes = goes,
-				     .n_new = n_new,
-				     .partial = true,
-				     .automatic = true});
+	service_begin_run(s, run,
+			  (struct run_plan){.order = "replace",
+					    .new = s->current,
+					    .old = goes->n > 0 ? s->current : NULL,
+					    .goes = goes,
+					    .n_new = n_new,
+					    .partial = true,
+					    .automatic = true});
 	return 0;
 }

@@ -4,8 +4,9 @@
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/state.h"
 
-/* ---- adopting ------------------------------------------------------------------------------- */
+/* ---- who is there --------------------------------------------------------------------------- */
 
 /* What its agent has been told to look after, or could be; not what is on its way out. */
 static bool stays(const struct instance *i)
@@ -138,14 +139,13 @@ static int take_over_generations(struct service *s, struct takeover_agent *const
 		for (last = first;
 		     last < n && agents[last]->hello.generation == agents[first]->hello.generation;)
 			last++;
-		if (s->n_generations == SERVICE_GENERATIONS_MAX)
-			return error_text(err, -E2BIG, "more than %d generations are alive",
-					  SERVICE_GENERATIONS_MAX);
 		r = generation_take_over(s->context, s->config, agents + first, last - first,
 					 &s->wiring, &service_instance_callbacks, s, &g, err);
 		if (r < 0)
 			return r;
-		s->generations[s->n_generations++] = g;
+		r = service_add_generation(s, g, err);
+		if (r < 0)
+			return r;
 		for (size_t k = first; k < last; k++)
 			if (agents[k]->hello.steady)
 				*ret_steady = g;
@@ -167,27 +167,6 @@ static int attach_or_repair(struct service *s, struct error *err)
 			log_error("%s: %s", s->config->listen[k].text, why.text);
 	}
 	return service_attach_endpoints(s, err);
-}
-
-void service_retire(struct service *s, struct generation *g, const struct instances *goes)
-{
-	struct run *run = service_free_run(s);
-
-	if (goes->n == 0)
-		return;
-	if (!run) {
-		log_error("%s: generation %u is left as it is: too many rollouts", s->config->name,
-			  g->number);
-		return;
-	}
-	run_begin(run, s,
-		  &(struct run_plan){.order = "retire",
-				     .old = g,
-				     .goes = goes,
-				     .retire = true,
-				     .partial = g == s->current,
-				     .automatic = true,
-				     .shutdown = s->shutting_down});
 }
 
 /* ---- half-way through a rolling rollout ------------------------------------------------------ */
@@ -228,14 +207,14 @@ static void restore(struct service *s, struct generation *g, const struct instan
 	for (size_t k = 0; k < substitutes->n; k++)
 		instance_release_leftovers(substitutes->list[k]);
 	instances_check(substitutes);
-	run_begin(run, s,
-		  &(struct run_plan){.order = "restore",
-				     .new = s->current,
-				     .n_new = s->instances - (uint32_t)n_in,
-				     .old = g,
-				     .goes = substitutes,
-				     .partial = true,
-				     .automatic = true});
+	service_begin_run(s, run,
+			  (struct run_plan){.order = "restore",
+					    .new = s->current,
+					    .n_new = s->instances - (uint32_t)n_in,
+					    .old = g,
+					    .goes = substitutes,
+					    .partial = true,
+					    .automatic = true});
 }
 
 /* All of a generation but its substitutes. */
@@ -258,8 +237,7 @@ static void serve_on(struct service *s, const struct instances *in)
 	size_t n;
 
 	s->settled = true;
-	s->command = state_command(s->context->state, s->config->name);
-	s->environment = state_environment(s->context->state, s->config->name);
+	service_recall_overrides(s);
 	for (size_t k = 0; k < in->n; k++) {
 		instance_release_leftovers(in->list[k]);
 		instance_steady(in->list[k], true);
@@ -268,7 +246,7 @@ static void serve_on(struct service *s, const struct instances *in)
 	/* More than are wanted: of a rollout that was under way, or the configuration is another
 	 * one. */
 	if (in->n > s->instances)
-		service_order_later(s, "scale");
+		service_order_later(s, SERVICE_ORDER_SCALE);
 	n = (size_t)snprintf(message, sizeof(message), "generation %u serves on",
 			     s->current->number);
 	for (size_t k = 0; k < s->n_generations && n < sizeof(message); k++)
@@ -276,7 +254,7 @@ static void serve_on(struct service *s, const struct instances *in)
 			n += (size_t)snprintf(message + n, sizeof(message) - n,
 					      "; generation %u, whose rollout was under way, goes",
 					      s->generations[k]->number);
-	service_event(s, "adopted", json_pack("{s:s}", "message", message));
+	service_note(s, EVENT_TAKEN_OVER, "%s", message);
 	/* What is missing is nobody's to report. */
 	service_poke(s);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "orchestrator/view/run_json.h"
 
 static json_t *time_json(uint64_t realtime_ms)
 {
@@ -40,7 +41,7 @@ const char *status_state(struct service *s)
 	if (s->current && instances_are_dead(&s->current->instances))
 		return "failed";
 	if (s->current)
-		return s->degraded[0] || ailing(s) ? "degraded" : "running";
+		return s->healing.degraded[0] || ailing(s) ? "degraded" : "running";
 	if (s->refusal[0])
 		return "failed";
 	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";
@@ -345,7 +346,7 @@ static json_t *endpoint_json(struct service *s, size_t k)
 		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
 	if (steer_held(steer, &held) >= 0)
 		json_object_update_new(json, json_pack("{s:I, s:I}", "held", (json_int_t)held,
-						       "expired", (json_int_t)s->expired[k]));
+						       "expired", (json_int_t)s->hold.expired[k]));
 	return json;
 }
 
@@ -370,9 +371,9 @@ static json_t *failover_json(const struct service *s)
 
 static json_t *command_json(struct service *s)
 {
-	return strings_json(s->current   ? s->current->release->command
-			    : s->command ? s->command
-					 : s->config->command);
+	return strings_json(s->current           ? s->current->release->command
+			    : s->history.command ? s->history.command
+						 : s->config->command);
 }
 
 static json_t *rollout_json(struct service *s)
@@ -386,10 +387,10 @@ static json_t *restarts_json(const struct service *s)
 {
 	const struct restart_config *policy = &s->config->restart;
 
-	return json_pack("{s:I, s:I, s:I}", "used",
-			 (json_int_t)restarts_used(&s->restarts, policy, clock_monotonic_ms()),
-			 "max", (json_int_t)policy->max, "window_ms",
-			 (json_int_t)policy->window_ms);
+	return json_pack(
+		"{s:I, s:I, s:I}", "used",
+		(json_int_t)restarts_used(&s->healing.restarts, policy, clock_monotonic_ms()),
+		"max", (json_int_t)policy->max, "window_ms", (json_int_t)policy->window_ms);
 }
 
 static json_t *last_json(struct service *s)
@@ -423,8 +424,8 @@ static json_t *reason_json(struct service *s)
 
 	if (s->refusal[0])
 		return json_string(s->refusal);
-	if (s->degraded[0])
-		return json_string(s->degraded);
+	if (s->healing.degraded[0])
+		return json_string(s->healing.degraded);
 	if (failed)
 		ailment = ailment_json(s, failed);
 	/* What only came or went within a generation that serves says nothing about it. */
@@ -442,13 +443,13 @@ json_t *status_service(struct service *s)
 	json = json_pack("{s:s, s:s, s:s, s:s?, s:b, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",
 			 "service", s->config->name, "state", status_state(s), "mode",
 			 socket_mode_name(s->config->mode), "tier",
-			 s->open ? steer_tier_name(s->wiring.tier) : NULL, "paused", s->paused,
-			 "hold_ms", (json_int_t)service_hold_ms(s), "failover", failover_json(s),
-			 "instances", (json_int_t)s->instances, "command", command_json(s),
-			 "endpoints", endpoints_json(s), "generations", generations, "rollout",
-			 rollout_json(s), "last_rollout", last_json(s));
-	if (json && s->tier_reason[0])
-		json_object_set_new(json, "tier_reason", json_string(s->tier_reason));
+			 s->endpoints.open ? steer_tier_name(s->wiring.tier) : NULL, "paused",
+			 s->hold.paused, "hold_ms", (json_int_t)service_hold_ms(s), "failover",
+			 failover_json(s), "instances", (json_int_t)s->instances, "command",
+			 command_json(s), "endpoints", endpoints_json(s), "generations",
+			 generations, "rollout", rollout_json(s), "last_rollout", last_json(s));
+	if (json && s->endpoints.tier_reason[0])
+		json_object_set_new(json, "tier_reason", json_string(s->endpoints.tier_reason));
 	if (json)
 		json_object_update_new(json,
 				       json_pack("{s:s, s:o}", "strategy",

@@ -95,12 +95,13 @@ static void on_change(void *userdata)
 	n_changes++;
 }
 
-static void on_note(void *userdata, const char *event, const char *message)
+static void on_note(void *userdata, enum event_kind kind, const char *message)
 {
 	size_t n = strlen(notes);
 
 	assert_ptr_equal(userdata, &config);
-	snprintf(notes + n, sizeof(notes) - n, "%s%s: %s", n ? "\n" : "", event, message);
+	snprintf(notes + n, sizeof(notes) - n, "%s%s: %s", n ? "\n" : "", event_name(kind),
+		 message);
 }
 
 static const struct instance_callbacks callbacks = {.on_change = on_change, .on_note = on_note};

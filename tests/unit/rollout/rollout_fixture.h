@@ -79,7 +79,10 @@ static inline int describe_action(const struct rollout_action *a, char *ret, siz
 		[ROLLOUT_DO_UNNAME] = "unname ",     [ROLLOUT_DO_LEAVE] = "leave ",
 		[ROLLOUT_DO_DRAIN] = "drain ",       [ROLLOUT_DO_STOP] = "stop ",
 		[ROLLOUT_DO_KILL] = "kill ",         [ROLLOUT_DO_END] = "end ",
-		[ROLLOUT_DO_NO_TIMER] = "no-timer ",
+		[ROLLOUT_DO_NO_TIMER] = "no-timer ", [ROLLOUT_DO_RESTORE] = "restore ",
+		[ROLLOUT_DO_STEADY] = "steady ",     [ROLLOUT_DO_WAIT] = "wait ",
+		[ROLLOUT_DO_DRAINED] = "drained ",   [ROLLOUT_DO_REAP] = "reap ",
+		[ROLLOUT_DO_UNDONE] = "undone ",
 	};
 
 	switch (a->type) {
@@ -99,32 +102,75 @@ static inline int describe_action(const struct rollout_action *a, char *ret, siz
 	}
 }
 
+/* What each move from a state has: see assert_move(). */
+static inline bool is_of_every_move(const struct rollout_action *a)
+{
+	return a->type == ROLLOUT_DO_TELL || a->type == ROLLOUT_DO_CANCEL;
+}
+
+static inline size_t count_actions(const struct rollout_actions *actions,
+				   enum rollout_action_type type)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < actions->n; k++)
+		n += actions->list[k].type == type;
+	return n;
+}
+
+/*
+ * How a state has ended is told once, before anything else but a kill; whatever it has asked is
+ * cancelled; and an undoing is told apart.
+ */
+static inline void assert_move(const struct rollout *before, const struct rollout *r,
+			       const struct rollout_actions *actions)
+{
+	bool moved = before->state != r->state || actions->n > 0;
+	bool told = moved && before->state != ROLLOUT_IDLE;
+	bool asked = before->state == ROLLOUT_PREPARING || before->state == ROLLOUT_GATING;
+	size_t at = actions->n > 0 && actions->list[0].type == ROLLOUT_DO_KILL;
+
+	assert_int_equal(count_actions(actions, ROLLOUT_DO_TELL), told);
+	assert_int_equal(count_actions(actions, ROLLOUT_DO_CANCEL), moved && asked);
+	if (!told)
+		return;
+	assert_int_equal(actions->list[at].type, ROLLOUT_DO_TELL);
+	assert_int_equal(actions->list[at].state, before->state);
+	assert_int_equal(actions->list[at].ok, before->outcome == r->outcome);
+	assert_int_equal(count_actions(actions, ROLLOUT_DO_UNDONE), before->outcome != r->outcome);
+}
+
 static inline void describe(const struct rollout *r, const struct rollout_actions *actions,
 			    char *ret, size_t size)
 {
 	size_t n = 0;
 
 	for (size_t k = 0; k < actions->n; k++)
-		n += (size_t)describe_action(&actions->list[k], ret + n, size - n);
+		if (!is_of_every_move(&actions->list[k]))
+			n += (size_t)describe_action(&actions->list[k], ret + n, size - n);
 	snprintf(ret + n, size - n, "| %s", rollout_state_name(r->state));
 }
 
 /* One event, and what must come of it. */
 static inline void expect(struct rollout *r, enum rollout_event event, const char *expected)
 {
+	struct rollout before = *r;
 	struct rollout_actions actions;
 	char text[256];
 
 	rollout_step(r, event, NOW, &actions);
+	assert_move(&before, r, &actions);
 	describe(r, &actions, text, sizeof(text));
 	assert_string_equal(text, expected);
 }
 
 static inline void feed(struct rollout *r, enum rollout_event event)
 {
+	struct rollout before = *r;
 	struct rollout_actions actions;
 
 	rollout_step(r, event, NOW, &actions);
+	assert_move(&before, r, &actions);
 }
 
 /* The event with which all goes well. */

@@ -12,7 +12,8 @@
 
 #include "common/clock.h"
 #include "orchestrator/rollout/run.h"
-#include "orchestrator/service/service.h"
+#include "orchestrator/view/event_json.h"
+#include "orchestrator/view/run_json.h"
 #include "common/vector.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
@@ -23,17 +24,21 @@
 
 static struct context context;
 static struct service_config config, old_config;
-static struct service service;
-static struct tap hooks; /* in the service's wiring where a test puts them there */
+static struct wiring wiring;
+static struct run_host host;
+static struct generation *current;  /* the one that was committed to last */
+static struct run_shares published; /* of the last publish */
+static uint32_t last_rollout;
+static struct tap tap; /* in the service's wiring where a test puts them there */
 static struct generation generations[2];
 static struct generation *const old = &generations[0], *const new = &generations[1];
 static struct run run;
 static struct run_result result; /* filled when the rollout has ended */
 static bool ended, poked;
 static int publish_error; /* what the next publish returns, once */
-static int sockets_error; /* what service_check_sockets() returns */
-static int command_error; /* what service_command() returns */
-static int steered_error; /* what service_steered_to() returns; else: */
+static int sockets_error; /* what host_check_sockets() returns */
+static int command_error; /* what host_command() returns */
+static int steered_error; /* what host_steered_to() returns; else: */
 static uint64_t steered;  /* to each instance */
 
 static unsigned fewest_named; /* by a table */
@@ -66,19 +71,21 @@ static inline unsigned count_role(enum instance_role role, char *ret, size_t siz
 }
 
 /* "publish 2.0,2.1 backup 1.0 canary 2 25%" */
-int service_publish(struct service *s, struct error *err)
+static inline int host_publish(void *h, const struct run_shares *shares, struct error *err)
 {
 	char in[256], backup[256], canary[32] = "";
 	int r = publish_error;
 	unsigned n;
 
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	n = count_role(INSTANCE_IN, in, sizeof(in));
-	if (s->canary)
-		snprintf(canary, sizeof(canary), " canary %u %u%%", s->canary->number,
-			 s->canary_weight);
+	if (shares)
+		published = *shares;
+	if (published.canary)
+		snprintf(canary, sizeof(canary), " canary %u %u%%", published.canary->number,
+			 published.weight);
 	else
-		assert_int_equal(s->canary_weight, 0);
+		assert_int_equal(published.weight, 0);
 	called("publish %s%s%s%s", n ? in : "nothing",
 	       count_role(INSTANCE_BACKUP, backup, sizeof(backup)) ? " backup " : "", backup,
 	       canary);
@@ -88,50 +95,51 @@ int service_publish(struct service *s, struct error *err)
 	return r < 0 ? error_set(err, r, "steer") : 0;
 }
 
-int service_check_sockets(struct service *s, const struct instances *set, struct error *err)
+static inline int host_check_sockets(void *h, const struct instances *set, struct error *err)
 {
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	assert_true(set->n > 0);
 	return sockets_error ? error_set(err, sockets_error, "sockets") : 0;
 }
 
-size_t service_named(const struct service *s)
+static inline size_t host_named(void *h)
 {
 	char unused[256];
 
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	return count_role(INSTANCE_IN, unused, sizeof(unused));
 }
 
-int service_steered_to(const struct service *s, const struct instance *i, uint64_t *ret)
+static inline int host_steered_to(void *h, const struct instance *i, uint64_t *ret)
 {
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	assert_ptr_equal(fake_of(i)->instance, i);
 	*ret = steered;
 	return steered_error;
 }
 
-void service_remove_instance(struct service *s, struct instance *i)
+static inline void host_remove_instance(void *h, struct instance *i)
 {
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	run_forget_instance(&run, i);
 	generation_remove(i->generation == 1 ? old : new, i);
 }
 
-void service_poke(struct service *s)
+static inline void host_poke(void *h)
 {
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	poked = true;
 }
 
-void service_commit(struct service *s, const struct run *r)
+static inline void host_commit(void *h, const struct run *r)
 {
 	assert_ptr_equal(r, &run);
+	assert_ptr_equal(h, &host);
 	called("commit");
-	s->current = r->new;
+	current = r->new;
 }
 
-void service_hook(struct service *s, const struct run *r, enum hook_point point)
+static inline void host_hook(void *h, const struct run *r, enum hook_point point)
 {
 	static const char *const names[_HOOK_COUNT] = {
 		[HOOK_BEFORE_START] = "before_start", [HOOK_AFTER_SHIFT] = "after_shift",
@@ -139,18 +147,17 @@ void service_hook(struct service *s, const struct run *r, enum hook_point point)
 		[HOOK_ON_FAILURE] = "on_failure",
 	};
 
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	assert_ptr_equal(r, &run);
 	called("hook %s", names[point]);
 }
 
-uint64_t service_event(struct service *s, const char *event, json_t *details)
+static inline void host_tell(void *h, const struct event *event)
 {
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	assert_true(n_events < FIXTURE_EVENTS_MAX);
-	snprintf(events[n_events].name, sizeof(events[0].name), "%s", event);
-	events[n_events].details = details;
-	return ++n_events;
+	snprintf(events[n_events].name, sizeof(events[0].name), "%s", event_name(event->kind));
+	events[n_events++].details = event_json(event);
 }
 
 /* ---- commands and gates --------------------------------------------------------------------- */
@@ -171,12 +178,12 @@ static struct gates_question question;           /* the last one */
 static int start_error, ask_error;
 static unsigned gate_points; /* where there is something to ask */
 
-int service_command(struct service *s, const struct run *r, enum hook_point point,
-		    struct command_spec *ret, char ***environment, struct error *err)
+static inline int host_command(void *h, const struct run *r, enum hook_point point,
+			       struct command_spec *ret, char ***environment, struct error *err)
 {
 	char *made[] = {(char *)"A=b", NULL};
 
-	assert_ptr_equal(s, &service);
+	assert_ptr_equal(h, &host);
 	assert_ptr_equal(r, &run);
 	assert_true(point == HOOK_BEFORE_START || point == _HOOK_COUNT);
 	if (command_error)
@@ -266,6 +273,19 @@ static inline void answer_gates(enum gates_answer answer, const char *text)
 	gates.on_answer(gates.userdata, answer, text);
 }
 
+static const struct run_host_ops host_ops = {
+	.publish = host_publish,
+	.check_sockets = host_check_sockets,
+	.named = host_named,
+	.steered_to = host_steered_to,
+	.remove_instance = host_remove_instance,
+	.poke = host_poke,
+	.commit = host_commit,
+	.tell = host_tell,
+	.command = host_command,
+	.hook = host_hook,
+};
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static inline void init_generation(struct generation *g, uint32_t number, struct service_config *c)
@@ -274,7 +294,7 @@ static inline void init_generation(struct generation *g, uint32_t number, struct
 		.number = number,
 		.context = &context,
 		.config = c,
-		.wiring = &service.wiring,
+		.wiring = &wiring,
 	};
 }
 
@@ -302,7 +322,7 @@ static inline void forget_fixture(void)
 	pending_command = NULL;
 	pending_gates = NULL;
 	gate_points = 0;
-	hooks = (struct tap){};
+	tap = (struct tap){};
 	fewest_named = UINT32_MAX;
 	fake_instances_reset();
 	fake_steer_reset();
@@ -322,11 +342,23 @@ static inline int set_up(void **state)
 	};
 	old_config = config;
 	forget_fixture();
-	service = (struct service){.context = &context, .config = &config, .current = old};
+	wiring = (struct wiring){};
+	current = old;
+	published = (struct run_shares){};
 	init_generation(old, 1, &old_config);
 	init_generation(new, 2, &config);
 	have_old(1);
-	return sd_event_new(&context.event);
+	if (sd_event_new(&context.event) < 0)
+		return -1;
+	host = (struct run_host){
+		.ops = &host_ops,
+		.userdata = &host,
+		.name = "web",
+		.event = context.event,
+		.prober = context.prober,
+		.wiring = &wiring,
+	};
+	return 0;
 }
 
 static inline int tear_down(void **state)
@@ -352,9 +384,10 @@ static inline int tear_down(void **state)
 /* All of the old ones go, and config.instances come. */
 static inline void begin_replace(const char *order)
 {
-	run_begin(&run, &service,
+	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = order,
+			  .id = ++last_rollout,
 			  .new = new,
 			  .old = old,
 			  .n_new = config.instances,
@@ -366,17 +399,18 @@ static inline void begin_start(void)
 {
 	while (old->instances.n > 0)
 		generation_remove(old, old->instances.list[0]);
-	service.current = NULL;
+	current = NULL;
 	forget_calls();
-	run_begin(&run, &service,
-		  &(struct run_plan){.order = "start", .new = new, .n_new = config.instances});
+	run_begin(&run, &host,
+		  &(struct run_plan){.order = "start", .id = ++last_rollout, .new = new, .n_new = config.instances});
 }
 
 static inline void begin_stop(bool shutdown)
 {
-	run_begin(&run, &service,
+	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = "stop",
+			  .id = ++last_rollout,
 			  .old = old,
 			  .goes = &old->instances,
 			  .shutdown = shutdown,
@@ -385,9 +419,10 @@ static inline void begin_stop(bool shutdown)
 
 static inline void begin_retire(void)
 {
-	run_begin(&run, &service,
+	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = "retire",
+			  .id = ++last_rollout,
 			  .old = old,
 			  .goes = &old->instances,
 			  .retire = true,
@@ -438,7 +473,7 @@ static inline void drive_to_end(void)
 #define change(what)                                                                               \
 	do {                                                                                       \
 		what;                                                                              \
-		service_poke(&service);                                                            \
+		host_poke(&host);                                                            \
 	} while (0)
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -509,5 +544,5 @@ static inline void assert_undone(enum rollout_outcome outcome, const char *step,
 	assert_string_equal(result.reason, reason);
 	assert_step(step, false, reason);
 	assert_int_equal(result.generation, 2);
-	assert_ptr_equal(service.current, old);
+	assert_ptr_equal(current, old);
 }

@@ -13,16 +13,15 @@ static void test_rollout_blue_green_replaces_all_at_once(void **state)
 	expect(&r, ROLLOUT_BEGIN, "start:new:3 timer:+1000 | start");
 	expect(&r, ROLLOUT_LISTENING, "verify | verify");
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-4 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "shifted settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady shifted settle timer:+20 | settle");
 	assert_false(rollout_is_committed(&r));
 	expect(&r, ROLLOUT_SETTLED, "commit unname leave timer:+40 | leave");
 	assert_true(rollout_is_committed(&r));
 	assert_true(rollout_is_decided(&r));
 	expect(&r, ROLLOUT_LEFT, "drain timer:+500 | drain");
-	expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");
-	expect(&r, ROLLOUT_STOPPED, "no-timer end | ended");
+	expect(&r, ROLLOUT_DRAINED, "drained stop timer:+60 | stop");
+	expect(&r, ROLLOUT_STOPPED, "reap no-timer end | ended");
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 3);
-	assert_false(r.cut);
 }
 
 static void test_rollout_blue_green_asking_asks_at_each_point(void **state)
@@ -37,7 +36,7 @@ static void test_rollout_blue_green_asking_asks_at_each_point(void **state)
 	feed(&r, ROLLOUT_LISTENING);
 	expect(&r, ROLLOUT_HEALTHY, "gate:shift timer:+30 | gate");
 	expect(&r, ROLLOUT_GATE_PASSED, "no-timer publish:new-2 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "shifted settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady shifted settle timer:+20 | settle");
 	expect(&r, ROLLOUT_SETTLED, "timer:+300 | bake");
 	expect(&r, ROLLOUT_TIMER, "gate:leave timer:+30 | gate");
 	expect(&r, ROLLOUT_GATE_PASSED, "commit unname leave timer:+40 | leave");
@@ -55,14 +54,14 @@ static void test_rollout_canary_shifts_step_by_step(void **state)
 	rollout_init(&r, &p, 4, 4);
 	advance(&r, ROLLOUT_VERIFYING, 1);
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-0@5 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "timer:+70 | hold");
+	expect(&r, ROLLOUT_SHIFTED, "steady timer:+70 | hold");
 	expect(&r, ROLLOUT_TIMER, "gate:step timer:+30 | gate");
 	expect(&r, ROLLOUT_GATE_PASSED, "no-timer publish:new-0@25 | shift");
 	/* A manual one: the deadline is that of promoting. */
-	expect(&r, ROLLOUT_SHIFTED, "timer:+4000 | hold");
+	expect(&r, ROLLOUT_SHIFTED, "steady wait timer:+4000 | hold");
 	expect(&r, ROLLOUT_PROMOTE, "gate:step timer:+30 | gate");
 	expect(&r, ROLLOUT_GATE_PASSED, "no-timer publish:new-4 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "shifted settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady shifted settle timer:+20 | settle");
 	expect(&r, ROLLOUT_SETTLED, "commit unname leave timer:+40 | leave");
 	finish(&r);
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 4);
@@ -77,7 +76,7 @@ static void test_rollout_canary_promoted_early_goes_to_the_next_step(void **stat
 	rollout_init(&r, &p, 2, 2);
 	advance(&r, ROLLOUT_DWELLING, 1);
 	expect(&r, ROLLOUT_PROMOTE, "no-timer publish:new-0@25 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "timer:+4000 | hold");
+	expect(&r, ROLLOUT_SHIFTED, "steady wait timer:+4000 | hold");
 }
 
 /* From begin to end: the most that were alive, the fewest in service, and how many cycles it took.
@@ -117,15 +116,15 @@ static void test_rollout_rolling_surge_one_in_one_out(void **state)
 	expect(&r, ROLLOUT_BEGIN, "start:new:1 timer:+1000 | start");
 	expect(&r, ROLLOUT_LISTENING, "verify | verify");
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-1 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
 	expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
 	assert_false(rollout_is_decided(&r));
 	expect(&r, ROLLOUT_LEFT, "drain timer:+500 | drain");
 	expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");
-	expect(&r, ROLLOUT_STOPPED, "start:new:1 timer:+1000 | start");
+	expect(&r, ROLLOUT_STOPPED, "reap start:new:1 timer:+1000 | start");
 	advance(&r, ROLLOUT_SHIFTING, 3);
 	assert_int_equal(r.alive[ROLLOUT_OLD], 1);
-	expect(&r, ROLLOUT_SHIFTED, "shifted settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady shifted settle timer:+20 | settle");
 	assert_false(rollout_is_committed(&r));
 	expect(&r, ROLLOUT_SETTLED, "commit unname leave timer:+40 | leave");
 	finish(&r);
@@ -140,12 +139,12 @@ static void test_rollout_rolling_unavailable_first_makes_room(void **state)
 	(void)state;
 	rollout_init(&r, &p, 4, 4);
 	expect(&r, ROLLOUT_BEGIN, "no-timer publish:new-1 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
 	assert_false(r.shifted);
 	expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
 	feed(&r, ROLLOUT_LEFT);
 	feed(&r, ROLLOUT_DRAINED);
-	expect(&r, ROLLOUT_STOPPED, "start:new:1 timer:+1000 | start");
+	expect(&r, ROLLOUT_STOPPED, "reap start:new:1 timer:+1000 | start");
 	feed(&r, ROLLOUT_LISTENING);
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-1 | shift");
 	feed(&r, ROLLOUT_SHIFTED);
@@ -199,14 +198,14 @@ static void test_rollout_rolling_much_larger_new_side_commits_before_the_last_ba
 	feed(&r, ROLLOUT_LISTENING);
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-2 | shift");
 	/* No old one has connections any more, although one new one is to come. */
-	expect(&r, ROLLOUT_SHIFTED, "shifted settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFTED, "steady shifted settle timer:+20 | settle");
 	expect(&r, ROLLOUT_SETTLED, "commit unname leave timer:+40 | leave");
 	feed(&r, ROLLOUT_LEFT);
 	feed(&r, ROLLOUT_DRAINED);
-	expect(&r, ROLLOUT_STOPPED, "start:new:1 timer:+1000 | start");
+	expect(&r, ROLLOUT_STOPPED, "reap start:new:1 timer:+1000 | start");
 	feed(&r, ROLLOUT_LISTENING);
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-0 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "no-timer end | ended");
+	expect(&r, ROLLOUT_SHIFTED, "steady no-timer end | ended");
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 6);
 }
 
@@ -242,7 +241,7 @@ static void test_rollout_first_start_of_each_strategy_names_all_at_once(void **s
 		expect(&r, ROLLOUT_BEGIN, "start:new:4 timer:+1000 | start");
 		expect(&r, ROLLOUT_LISTENING, "verify | verify");
 		expect(&r, ROLLOUT_HEALTHY, "no-timer publish:new-0 | shift");
-		expect(&r, ROLLOUT_SHIFTED, "shifted commit no-timer end | ended");
+		expect(&r, ROLLOUT_SHIFTED, "steady shifted commit no-timer end | ended");
 		assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 4);
 	}
 }
@@ -258,11 +257,11 @@ static void test_rollout_stop_of_each_strategy_takes_all_at_once(void **state)
 		assert_true(rollout_is_decided(&r));
 		assert_true(rollout_is_committed(&r));
 		expect(&r, ROLLOUT_BEGIN, "no-timer publish:new-3 | shift");
-		expect(&r, ROLLOUT_SHIFTED, "settle timer:+20 | settle");
+		expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
 		expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
 		expect(&r, ROLLOUT_LEFT, "drain timer:+500 | drain");
-		expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");
-		expect(&r, ROLLOUT_STOPPED, "no-timer end | ended");
+		expect(&r, ROLLOUT_DRAINED, "drained stop timer:+60 | stop");
+		expect(&r, ROLLOUT_STOPPED, "reap no-timer end | ended");
 		assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 0);
 		assert_false(r.shifted);
 	}
@@ -292,7 +291,7 @@ static void test_rollout_old_stays_is_not_told_to_leave(void **state)
 	rollout_init(&r, &p, 2, 2);
 	advance(&r, ROLLOUT_SETTLING, 1);
 	expect(&r, ROLLOUT_SETTLED, "commit unname drain timer:+500 | drain");
-	expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");
+	expect(&r, ROLLOUT_DRAINED, "drained stop timer:+60 | stop");
 }
 
 static void test_rollout_orders_before_the_beginning_end_at_once(void **state)
@@ -305,7 +304,7 @@ static void test_rollout_orders_before_the_beginning_end_at_once(void **state)
 		struct rollout r;
 
 		rollout_init(&r, &plain, old, new);
-		expect(&r, orders[k / 3], "no-timer end | ended");
+		expect(&r, orders[k / 3], "no-timer end undone | ended");
 		assert_ended(&r, ROLLOUT_FAILED, ROLLOUT_ABORTED, old, 0);
 	}
 }
@@ -332,9 +331,9 @@ static const char *const passed[] = {
 };
 /* Before the shift nobody has reached the new ones. */
 static const char *const refused[] = {
-	"stop timer:+60 | stop",
-	"no-timer publish:old-2 | shift",
-	"no-timer publish:old-2 | shift",
+	"stop timer:+60 undone | stop",
+	"no-timer publish:old-2 undone | shift",
+	"no-timer publish:old-2 undone | shift",
 };
 
 static void test_rollout_gate_passes_goes_on(void **state)
@@ -369,7 +368,7 @@ static void test_rollout_gate_unsure_waits_for_somebody(void **state)
 		struct rollout r;
 
 		init_gate(&r, points[k]);
-		expect(&r, ROLLOUT_GATE_UNSURE, "timer:+4000 | wait");
+		expect(&r, ROLLOUT_GATE_UNSURE, "wait timer:+4000 | wait");
 		expect(&r, ROLLOUT_GATE_PASSED, "| wait");
 		expect(&r, ROLLOUT_PROMOTE, passed[k]);
 	}
@@ -476,10 +475,8 @@ static void test_rollout_late_deadlines_pass_ends_all_the_same(void **state)
 	rollout_init(&r, &plain, 2, 2);
 	advance(&r, ROLLOUT_LEAVING, 1);
 	expect(&r, ROLLOUT_TIMER, "drain timer:+500 | drain");
-	assert_false(r.cut);
-	expect(&r, ROLLOUT_TIMER, "stop timer:+60 | stop");
-	assert_true(r.cut);
-	expect(&r, ROLLOUT_TIMER, "kill no-timer end | ended");
+	expect(&r, ROLLOUT_TIMER, "drained stop timer:+60 | stop");
+	expect(&r, ROLLOUT_TIMER, "kill reap no-timer end | ended");
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 2);
 }
 
@@ -493,7 +490,7 @@ static void test_rollout_victims_end_early_are_stopped_at_once(void **state)
 	expect(&r, ROLLOUT_STOPPED, "stop timer:+60 | stop");
 	rollout_init(&r, &plain, 2, 2);
 	advance(&r, ROLLOUT_DRAINING, 1);
-	expect(&r, ROLLOUT_STOPPED, "stop timer:+60 | stop");
+	expect(&r, ROLLOUT_STOPPED, "drained stop timer:+60 | stop");
 }
 
 static void test_rollout_old_side_goes_is_not_settled_nor_baked(void **state)
@@ -523,7 +520,7 @@ static void test_rollout_canary_old_side_goes_all_is_shifted_at_once(void **stat
 		rollout_init(&r, &p, 2, 2);
 		advance(&r, ROLLOUT_DWELLING, 1);
 		expect(&r, ROLLOUT_OLD_GONE, "no-timer publish:new-2 | shift");
-		expect(&r, answers[k], "shifted commit unname leave timer:+40 | leave");
+		expect(&r, answers[k], "steady shifted commit unname leave timer:+40 | leave");
 		finish(&r);
 		assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 2);
 	}
@@ -536,7 +533,7 @@ static void test_rollout_stop_cannot_be_published_goes_on(void **state)
 	(void)state;
 	rollout_init(&r, &plain, 2, 0);
 	feed(&r, ROLLOUT_BEGIN);
-	expect(&r, ROLLOUT_SHIFT_FAILED, "settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFT_FAILED, "steady settle timer:+20 | settle");
 	finish(&r);
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 0);
 }

@@ -17,7 +17,7 @@ static void test_rollout_undone_while_preparing_ends(void **state)
 
 		rollout_init(&r, &p, old, 3);
 		feed(&r, ROLLOUT_BEGIN);
-		expect(&r, reasons[k % 4], "no-timer end | ended");
+		expect(&r, reasons[k % 4], "no-timer end undone | ended");
 		assert_ended(&r, ROLLOUT_FAILED,
 			     k % 4 < 2 ? ROLLOUT_PREPARE_REFUSED : ROLLOUT_ABORTED, old, 0);
 	}
@@ -45,11 +45,11 @@ static void test_rollout_undone_before_the_shift_new_ones_simply_stop(void **sta
 			p.max_surge = 4;
 			rollout_init(&r, &p, old, 4);
 			advance(&r, k % 2 ? ROLLOUT_VERIFYING : ROLLOUT_STARTING, 1);
-			expect(&r, reasons[k / 2 % 4].event, "stop timer:+60 | stop");
+			expect(&r, reasons[k / 2 % 4].event, "stop timer:+60 undone | stop");
 			assert_true(rollout_victim_is_new(&r));
 			assert_true(rollout_is_decided(&r));
 			assert_int_equal(r.victims, 4);
-			expect(&r, ROLLOUT_STOPPED, "no-timer end | ended");
+			expect(&r, ROLLOUT_STOPPED, "reap no-timer end | ended");
 			assert_ended(&r, ROLLOUT_FAILED, reasons[k / 2 % 4].cause, old, 0);
 		}
 }
@@ -65,7 +65,7 @@ static void test_rollout_first_table_cannot_be_published_new_ones_simply_stop(vo
 			p.max_surge = 4;
 			rollout_init(&r, &p, old, 4);
 			advance(&r, ROLLOUT_SHIFTING, 1);
-			expect(&r, ROLLOUT_SHIFT_FAILED, "stop timer:+60 | stop");
+			expect(&r, ROLLOUT_SHIFT_FAILED, "restore stop timer:+60 undone | stop");
 			finish(&r);
 			assert_ended(&r, ROLLOUT_FAILED, ROLLOUT_PUBLISH_FAILED, old, 0);
 		}
@@ -80,7 +80,7 @@ static void test_rollout_table_that_makes_room_cannot_be_published_ends(void **s
 	(void)state;
 	rollout_init(&r, &p, 4, 4);
 	feed(&r, ROLLOUT_BEGIN);
-	expect(&r, ROLLOUT_SHIFT_FAILED, "no-timer end | ended");
+	expect(&r, ROLLOUT_SHIFT_FAILED, "restore no-timer end undone | ended");
 	assert_ended(&r, ROLLOUT_FAILED, ROLLOUT_PUBLISH_FAILED, 4, 0);
 }
 
@@ -92,8 +92,8 @@ static void test_rollout_undone_after_making_room_old_ones_are_named_again(void 
 	(void)state;
 	rollout_init(&r, &p, 4, 4);
 	advance(&r, ROLLOUT_SETTLING, 1);
-	expect(&r, ROLLOUT_ABORT, "no-timer publish:old-0 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "no-timer end | ended");
+	expect(&r, ROLLOUT_ABORT, "no-timer publish:old-0 undone | shift");
+	expect(&r, ROLLOUT_SHIFTED, "steady no-timer end | ended");
 	assert_ended(&r, ROLLOUT_FAILED, ROLLOUT_ABORTED, 4, 0);
 }
 
@@ -105,15 +105,15 @@ static void test_rollout_undone_after_room_was_made_old_ones_are_restored(void *
 	(void)state;
 	rollout_init(&r, &p, 4, 4);
 	advance(&r, ROLLOUT_VERIFYING, 1);
-	expect(&r, ROLLOUT_NEW_FAILED, "no-timer publish:old-1 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "settle timer:+20 | settle");
+	expect(&r, ROLLOUT_NEW_FAILED, "no-timer publish:old-1 undone | shift");
+	expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
 	expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
 	expect(&r, ROLLOUT_LEFT, "drain timer:+600 | drain");
 	expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");
-	expect(&r, ROLLOUT_STOPPED, "start:old:1 timer:+1000 | start");
+	expect(&r, ROLLOUT_STOPPED, "reap start:old:1 timer:+1000 | start");
 	expect(&r, ROLLOUT_LISTENING, "verify | verify");
 	expect(&r, ROLLOUT_HEALTHY, "no-timer publish:old-0 | shift");
-	expect(&r, ROLLOUT_SHIFTED, "no-timer end | ended");
+	expect(&r, ROLLOUT_SHIFTED, "steady no-timer end | ended");
 	/* Nothing had been shifted. */
 	assert_ended(&r, ROLLOUT_FAILED, ROLLOUT_INSTANCE_FAILED, 4, 0);
 }
@@ -149,14 +149,14 @@ static void test_rollout_undone_after_the_shift_old_ones_are_named_first(void **
 
 		rollout_init(&r, &p, 4, 3);
 		advance(&r, where[k / 3].state, where[k / 3].time);
-		expect(&r, against[k % 3].event, "no-timer publish:old-3 | shift");
-		expect(&r, ROLLOUT_SHIFTED, "settle timer:+20 | settle");
+		expect(&r, against[k % 3].event, "no-timer publish:old-3 undone | shift");
+		expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
 		/* Neither baked nor asked. */
 		expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
 		assert_true(rollout_is_decided(&r));
 		expect(&r, ROLLOUT_LEFT, "drain timer:+600 | drain");
 		expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");
-		expect(&r, ROLLOUT_STOPPED, "no-timer end | ended");
+		expect(&r, ROLLOUT_STOPPED, "reap no-timer end | ended");
 		assert_ended(&r, ROLLOUT_ROLLED_BACK, against[k % 3].cause, 4, 0);
 	}
 }
@@ -169,7 +169,7 @@ static void test_rollout_canary_not_promoted_goes_back(void **state)
 	(void)state;
 	rollout_init(&r, &p, 2, 2);
 	advance(&r, ROLLOUT_DWELLING, 2);
-	expect(&r, ROLLOUT_TIMER, "no-timer publish:old-2 | shift");
+	expect(&r, ROLLOUT_TIMER, "no-timer publish:old-2 undone | shift");
 	finish(&r);
 	assert_ended(&r, ROLLOUT_ROLLED_BACK, ROLLOUT_NOT_PROMOTED, 2, 0);
 }
@@ -184,7 +184,7 @@ static void test_rollout_canary_step_cannot_be_published_goes_back(void **state)
 
 		rollout_init(&r, &p, 2, 2);
 		advance(&r, ROLLOUT_SHIFTING, time);
-		expect(&r, ROLLOUT_SHIFT_FAILED, "no-timer publish:old-2 | shift");
+		expect(&r, ROLLOUT_SHIFT_FAILED, "restore no-timer publish:old-2 undone | shift");
 		finish(&r);
 		assert_ended(&r, ROLLOUT_ROLLED_BACK, ROLLOUT_PUBLISH_FAILED, 2, 0);
 	}
@@ -198,7 +198,7 @@ static void test_rollout_way_back_cannot_be_published_goes_on(void **state)
 	rollout_init(&r, &plain, 2, 2);
 	advance(&r, ROLLOUT_SETTLING, 1);
 	feed(&r, ROLLOUT_ABORT);
-	expect(&r, ROLLOUT_SHIFT_FAILED, "settle timer:+20 | settle");
+	expect(&r, ROLLOUT_SHIFT_FAILED, "steady settle timer:+20 | settle");
 	finish(&r);
 	assert_ended(&r, ROLLOUT_ROLLED_BACK, ROLLOUT_ABORTED, 2, 0);
 }
@@ -370,7 +370,7 @@ static void test_rollout_rolling_table_cannot_be_published_goes_back(void **stat
 	rollout_init(&r, &p, 4, 4);
 	advance(&r, ROLLOUT_SHIFTING, 3);
 	/* 2 have left, 2 new ones serve, the third is on trial: it goes first. */
-	expect(&r, ROLLOUT_SHIFT_FAILED, "no-timer publish:old-1 | shift");
+	expect(&r, ROLLOUT_SHIFT_FAILED, "restore no-timer publish:old-1 undone | shift");
 	assert_int_equal(r.stale, 1);
 	finish(&r);
 	assert_ended(&r, ROLLOUT_ROLLED_BACK, ROLLOUT_PUBLISH_FAILED, 4, 0);
@@ -392,7 +392,7 @@ static void test_rollout_restore_fails_done_without(void **state)
 		assert_int_equal(r.batch, 1);
 		/* What serves is not given up before the old ones that are left are named. */
 		expect(&r, reasons[k % 2], "discard no-timer publish:old-3 | shift");
-		expect(&r, ROLLOUT_SHIFTED, "settle timer:+20 | settle");
+		expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
 		finish(&r);
 		assert_ended(&r, ROLLOUT_ROLLED_BACK, ROLLOUT_INSTANCE_FAILED, 1, 0);
 	}
@@ -498,7 +498,7 @@ static void test_rollout_quit_while_the_last_leave_starts_nobody(void **state)
 	assert_true(r.committed);
 	expect(&r, ROLLOUT_QUIT, "| drain");
 	feed(&r, ROLLOUT_DRAINED);
-	expect(&r, ROLLOUT_STOPPED, "no-timer end | ended");
+	expect(&r, ROLLOUT_STOPPED, "reap no-timer end | ended");
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 5);
 }
 

@@ -15,7 +15,7 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 	const struct rollout_policy *policy = &run.machine.policy;
 
 	(void)state;
-	context.last_rollout = 41;
+	last_rollout = 41;
 	config.health.start_timeout_ms = 11;
 	config.rollout = (struct rollout_config){
 		.bake_ms = 12, .settle_timeout_ms = 13, .promote_timeout_ms = 17};
@@ -27,7 +27,7 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 		.timeout_ms = 14, .kill_timeout_ms = 15, .leave_timeout_ms = 16};
 	begin_replace("upgrade");
 	assert_int_equal(run.id, 42);
-	assert_int_equal(context.last_rollout, 42);
+	assert_int_equal(last_rollout, 42);
 	assert_string_equal(run.order, "upgrade");
 	assert_ptr_equal(run.new, new);
 	assert_ptr_equal(run.old, old);
@@ -78,12 +78,12 @@ static void test_run_begin_of_one_generation_takes_its_policies(void **state)
 static void test_run_begin_with_a_number_of_its_own_takes_that(void **state)
 {
 	(void)state;
-	context.last_rollout = 41;
+	last_rollout = 41;
 	run_begin(
-		&run, &service,
+		&run, &host,
 		&(struct run_plan){.order = "stop", .id = 17, .old = old, .goes = &old->instances});
 	assert_int_equal(run.id, 17);
-	assert_int_equal(context.last_rollout, 41);
+	assert_int_equal(last_rollout, 41);
 }
 
 /* ---- replacing ------------------------------------------------------------------------------ */
@@ -105,11 +105,11 @@ static void test_run_replace_calls_in_order(void **state)
 	change(fake(2, 0)->not_healthy = false);
 	drive_to(ROLLOUT_SETTLING);
 	assert_calls("publish 2.0 backup 1.0; steady 1.0 off; hook after_shift");
-	assert_ptr_equal(service.current, old);
+	assert_ptr_equal(current, old);
 	change(fake(1, 0)->queued = 0);
 	drive_to(ROLLOUT_LEAVING);
 	assert_calls("steady 2.0 on; commit; publish 2.0; uncheck 1.0; leave 1.0");
-	assert_ptr_equal(service.current, new);
+	assert_ptr_equal(current, new);
 	change(fake_left(1, 0));
 	drive_to(ROLLOUT_DRAINING);
 	assert_calls("");
@@ -277,7 +277,7 @@ static void test_run_old_dead_before_the_shift_changes_nothing(void **state)
 	fake(2, 0)->not_healthy = true;
 	begin_replace("restart");
 	drive_to(ROLLOUT_VERIFYING);
-	service_poke(&service);
+	host_poke(&host);
 	turn();
 	assert_int_equal(run.machine.state, ROLLOUT_VERIFYING);
 	change(fake(2, 0)->not_healthy = false);
@@ -320,10 +320,10 @@ static void test_run_stop_deadline_kills(void **state)
 static void test_run_first_start_serves_without_settling(void **state)
 {
 	(void)state;
-	service.current = NULL;
+	current = NULL;
 	begin_start();
 	drive_to_end();
-	assert_calls("start 2.0; check 2.0; publish 2.0; hook after_shift; steady 2.0 on; commit");
+	assert_calls("start 2.0; check 2.0; publish 2.0; steady 2.0 on; hook after_shift; commit");
 	assert_steps("start verify shift");
 	assert_step("shift", true, "new connections go to generation 2");
 	assert_true(json_is_null(json_object_get(event_named("start"), "replaces")));

@@ -50,7 +50,7 @@ static void test_run_drain_counts_rarely_where_counting_is_slow(void **state)
 	fake(1, 0)->busy_takes_ms = 10;
 	fake(1, 0)->busy_looks = 0;
 	for (began_ms = clock_monotonic_ms(); took_ms < 250;) {
-		service_poke(&service);
+		host_poke(&host);
 		turn();
 		took_ms = clock_monotonic_ms() - began_ms;
 	}
@@ -228,9 +228,9 @@ static void count_in_kernel(uint64_t live)
 {
 	fake(1, 0)->counted = true;
 	fake(1, 0)->count = (struct tap_count){.accepted = 100, .live = live};
-	service.wiring.tap = &hooks;
+	wiring.tap = &tap;
 	for (uint32_t k = 0; k < old->instances.n; k++)
-		assert_int_equal(tap_attach(&hooks, "", 1, k, false, NULL), 0);
+		assert_int_equal(tap_attach(&tap, "", 1, k, false, NULL), 0);
 	forget_calls();
 }
 
@@ -419,7 +419,7 @@ static void test_run_new_that_cannot_drain_stays_when_rolled_back(void **state)
 	run_abort(&run, false, "rolled back by request");
 	drive_to(ROLLOUT_DRAINING);
 	assert_calls(
-		"publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; uncheck 2.0");
+		"publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on; publish 1.0; uncheck 2.0");
 	change(fake(2, 0)->live = 0);
 	drive_to_end();
 	assert_calls("stop 2.0; done 2.0");
@@ -443,7 +443,7 @@ static void test_run_stop_of_one_that_cannot_drain_waits_for_it(void **state)
 static void test_run_old_that_cannot_drain_leaves_where_nothing_can_be_steered(void **state)
 {
 	(void)state;
-	service.wiring.tier = STEER_HASH;
+	wiring.tier = STEER_HASH;
 	config.drain.wait = old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
 	begin_replace("restart");
 	assert_false(run.machine.policy.old_stays);

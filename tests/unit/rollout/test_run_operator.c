@@ -190,7 +190,7 @@ static void test_run_gate_that_refuses_the_leave_flips_back(void **state)
 	answer_gates(GATES_REFUSED, "gate smoke: exited with status 1");
 	drive_to_end();
 	assert_undone(ROLLOUT_ROLLED_BACK, "gate", "gate smoke: exited with status 1");
-	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; "
+	assert_calls("publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on; publish 1.0; "
 		     "uncheck 2.0; leave 2.0; stop 2.0; done 2.0");
 }
 
@@ -422,7 +422,7 @@ static void test_run_hooks_of_a_rollout_that_is_rolled_back(void **state)
 	forget_calls();
 	run_abort(&run, false, "aborted by request");
 	drive_to_end();
-	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; "
+	assert_calls("publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on; publish 1.0; "
 		     "uncheck 2.0; leave 2.0; stop 2.0; done 2.0");
 }
 

@@ -15,7 +15,7 @@ static void test_run_json_names_both_generations_or_null(void **state)
 	json_t *json;
 
 	(void)state;
-	context.last_rollout = 6;
+	last_rollout = 6;
 	begin_replace("restart");
 	run.began_ms -= 1500;
 	json = run_json(&run);
@@ -180,11 +180,11 @@ static void test_run_done_ends_timers_and_clears(void **state)
 	fake(1, 0)->live = 1;
 	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
-	assert_non_null(run.timer);
-	assert_non_null(run.poll);
+	assert_non_null(run.timer.source);
+	assert_non_null(run.poll.source);
 	run_done(&run);
 	assert_int_equal(run.id, 0);
-	assert_null(run.timer);
+	assert_null(run.timer.source);
 	run_done(&run);
 	poked = false;
 	forget_calls();

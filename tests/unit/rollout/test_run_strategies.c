@@ -54,7 +54,7 @@ static void test_run_rolling_replaces_one_after_the_other(void **state)
 	assert_int_equal(fake_instances_most, 4);
 	assert_int_equal(fewest_named, 3);
 	assert_int_equal(result.exit, 0);
-	assert_ptr_equal(service.current, new);
+	assert_ptr_equal(current, new);
 	assert_int_equal(old->instances.n, 0);
 	assert_int_equal(new->instances.n, 3);
 }
@@ -159,7 +159,7 @@ static void test_run_rolling_that_fails_starts_the_old_ones_again(void **state)
 	assert_int_equal(fewest_named, 3);
 	assert_int_equal(old->instances.n, 3);
 	assert_int_equal(new->instances.n, 0);
-	assert_ptr_equal(service.current, old);
+	assert_ptr_equal(current, old);
 }
 
 /* Before a new one was ever in service, but with an old one gone to make room. */
@@ -289,7 +289,7 @@ static void go_past_commit(void)
 	begin_replace("restart");
 	drive_until(fake(2, 3)->instance);
 	assert_true(run.machine.committed);
-	assert_ptr_equal(service.current, new);
+	assert_ptr_equal(current, new);
 	forget_calls();
 }
 
@@ -399,7 +399,7 @@ static void test_run_canary_shifts_step_by_step(void **state)
 		     "uncheck 1.0; uncheck 1.1; leave 1.0; leave 1.1; hook after_drain; "
 		     "stop 1.0; stop 1.1; done 1.0; done 1.1");
 	assert_int_equal(result.exit, 0);
-	assert_null(service.canary);
+	assert_null(published.canary);
 }
 
 static void test_run_canary_tells_shares_and_holds(void **state)
@@ -451,7 +451,7 @@ static void test_run_canary_that_nobody_promotes_goes_back(void **state)
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(result.step, "hold");
 	assert_string_equal(result.reason, "nobody promoted it within 40ms");
-	assert_null(service.canary);
+	assert_null(published.canary);
 }
 
 static void test_run_canary_that_fails_while_held_goes_back(void **state)
@@ -508,7 +508,7 @@ static void test_run_canary_that_gets_all_without_a_table_for_it_goes_on(void **
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_string_equal(result.reason, "");
-	assert_null(service.canary);
+	assert_null(published.canary);
 	assert_int_equal(fake_there(2, 0)->role, INSTANCE_IN);
 	assert_true(fake_there(2, 0)->steady);
 }
@@ -537,7 +537,7 @@ static void test_run_canary_of_a_first_start_has_no_steps(void **state)
 	be_canary(1);
 	begin_start();
 	drive_to_end();
-	assert_calls("start 2.0; check 2.0; publish 2.0; hook after_shift; steady 2.0 on; commit");
+	assert_calls("start 2.0; check 2.0; publish 2.0; steady 2.0 on; hook after_shift; commit");
 }
 
 static void test_run_status_json_says_what_it_waits_for(void **state)
@@ -615,9 +615,10 @@ static void begin_partial(const char *order, uint32_t n_new, struct instances go
 	old_config.rollout.bake_ms = 60000;
 	old_config.rollout.strategy = ROLLOUT_CANARY;
 	forget_calls();
-	run_begin(&run, &service,
+	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = order,
+			  .id = ++last_rollout,
 			  .new = n_new > 0 ? old : NULL,
 			  .old = goes.n > 0 ? old : NULL,
 			  .n_new = n_new,
@@ -718,7 +719,7 @@ static void test_run_forgets_an_instance_of_every_set(void **state)
 	fake(1, 0)->live = fake(1, 1)->live = 1;
 	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
-	service_remove_instance(&service, fake_there(1, 0));
+	host_remove_instance(&host, fake_there(1, 0));
 	assert_int_equal(run.side[ROLLOUT_OLD].n, 1);
 	assert_int_equal(run.victims.n, 1);
 	fake(1, 1)->live = 0;
@@ -733,7 +734,7 @@ static void test_run_without_any_victim_left_ends(void **state)
 	fake(1, 0)->live = 1;
 	begin_replace("restart");
 	drive_to(ROLLOUT_DRAINING);
-	change(service_remove_instance(&service, fake_there(1, 0)));
+	change(host_remove_instance(&host, fake_there(1, 0)));
 	drive_to_end();
 	assert_int_equal(result.exit, 0);
 	assert_step("stop", true, "nothing was running");
@@ -746,7 +747,7 @@ static void test_run_whose_batch_is_forgotten_fails(void **state)
 	fake(2, 1)->not_listening = true;
 	begin_replace("restart");
 	drive_to(ROLLOUT_STARTING);
-	change(service_remove_instance(&service, fake_there(2, 1)));
+	change(host_remove_instance(&host, fake_there(2, 1)));
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "start", "generation 2: not every instance could be made");
 }

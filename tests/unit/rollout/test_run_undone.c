@@ -138,11 +138,11 @@ static void test_run_start_timeout_is_not_renewed_by_listening(void **state)
 	fake(2, 0)->not_listening = fake(2, 0)->not_healthy = true;
 	begin_replace("restart");
 	drive_to(ROLLOUT_STARTING);
-	assert_int_equal(sd_event_source_get_time(run.timer, &before), 0);
+	assert_int_equal(sd_event_source_get_time(run.timer.source, &before), 0);
 	drive_until(clock_monotonic_ms() * 1000 + 5000 * 1000 > before + 2000);
 	change(fake_listen(2, 0));
 	drive_to(ROLLOUT_VERIFYING);
-	assert_int_equal(sd_event_source_get_time(run.timer, &after), 0);
+	assert_int_equal(sd_event_source_get_time(run.timer.source, &after), 0);
 	assert_int_equal(before, after);
 }
 
@@ -213,7 +213,7 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	fail_new("was killed by SIGSEGV");
 	/* The new one has had real connections: it goes as carefully as any other. */
 	drive_to(ROLLOUT_DRAINING);
-	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; "
+	assert_calls("publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on; publish 1.0; "
 		     "uncheck 2.0; leave 2.0");
 	assert_int_equal(run.drain_began_with, 4);
 	change(fake(2, 0)->live = 0);
@@ -223,7 +223,7 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(result.step, "settle");
 	assert_string_equal(result.reason, "generation 2: instance 0 was killed by SIGSEGV");
-	assert_ptr_equal(service.current, old);
+	assert_ptr_equal(current, old);
 	assert_steps("start verify shift settle shift settle leave drain stop");
 	assert_step("settle", false, "generation 2: instance 0 was killed by SIGSEGV");
 	assert_string_equal(text_of(events[4].details, "message"),
@@ -265,7 +265,7 @@ static void test_run_flip_back_that_cannot_be_published_goes_on(void **state)
 	forget_calls();
 	fail_new("exited with status 1");
 	drive_to_end();
-	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback; publish 1.0; "
+	assert_calls("publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on; publish 1.0; "
 		     "uncheck 2.0; leave 2.0; stop 2.0; done 2.0");
 	assert_int_equal(result.exit, 4);
 	assert_string_equal(events[5].name, "shift");
@@ -295,7 +295,7 @@ static void test_run_new_fails_with_the_old_gone_cannot_flip_back(void **state)
 	fail_new("exited with status 1");
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
-	assert_ptr_equal(service.current, new);
+	assert_ptr_equal(current, new);
 }
 
 static void test_run_new_fails_after_the_old_was_told_to_leave_goes_on(void **state)
@@ -385,7 +385,7 @@ static void test_run_abort_while_baking_flips_back(void **state)
 	forget_calls();
 	run_abort(&run, false, "batond is shutting down");
 	/* At once, not when the loop is back on top. */
-	assert_calls("publish 1.0 backup 2.0; steady 1.0 on; hook on_rollback");
+	assert_calls("publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on");
 	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
 	drive_to_end();
 	assert_undone(ROLLOUT_ROLLED_BACK, "bake", "batond is shutting down");
@@ -407,7 +407,7 @@ static void test_run_abort_while_settling_flips_back(void **state)
 static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void **state)
 {
 	(void)state;
-	service.wiring.tier = STEER_HASH;
+	wiring.tier = STEER_HASH;
 	fake(2, 0)->not_healthy = true;
 	fake(2, 0)->live = 1;
 	begin_replace("restart");
@@ -420,7 +420,7 @@ static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void *
 	drive_to_end();
 	assert_int_not_equal(result.exit, 0);
 	assert_false(fake_there(1, 0)->left);
-	assert_ptr_equal(service.current, old);
+	assert_ptr_equal(current, old);
 }
 
 /* Before the loop has turned even once. */

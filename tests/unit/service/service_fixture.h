@@ -11,7 +11,11 @@
 
 #include "common/clock.h"
 #include "orchestrator/config/lookup.h"
-#include "orchestrator/service/service.h"
+#include "orchestrator/api/events.h"
+#include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/state.h"
+#include "orchestrator/view/event_json.h"
+#include "orchestrator/view/order_json.h"
 #include "orchestrator/steer/table.h"
 #include "common/vector.h"
 #include "tests/unit/fakes/fake_cgroup.h"
@@ -41,7 +45,8 @@
 
 static struct context context;
 static struct service *service;
-static struct api_problem problem;
+static struct refusal refusal;
+static struct events *events;
 static struct service_answer answer;
 static struct error err;
 static struct run *run;  /* of the last order */
@@ -295,13 +300,22 @@ static inline void forget_state(void)
 	strcpy(release_edition, "1");
 }
 
+static inline void keep_event(void *userdata, const char *name, const struct event *event)
+{
+	(void)userdata;
+	assert_string_equal(name, "web");
+	events_add(events, clock_realtime_ms(), name, event_name(event->kind), event_json(event));
+}
+
+static const struct event_sink sink = {.take = keep_event};
+
 static inline int set_up(void **state)
 {
 	(void)state;
 	context = (struct context){.paths.name = "test", .cgroup_base = "/cgroup/test"};
 	for (size_t k = 0; k < _STEER_TIER_COUNT; k++)
 		context.tiers.list[k].works = true;
-	problem = (struct api_problem){};
+	refusal = (struct refusal){};
 	answer = (struct service_answer){};
 	run = NULL;
 	n_ended = 0;
@@ -317,7 +331,8 @@ static inline int set_up(void **state)
 	fake_watch_moved_ms = UINT64_MAX;
 	forget_calls();
 	assert_int_equal(sd_event_new(&context.event), 0);
-	assert_int_equal(events_new(&context.events), 0);
+	assert_int_equal(events_new(&events), 0);
+	context.sink = &sink;
 	return service_new(&context, make_config("/bin/web", ENDPOINT_0), on_end, &n_ended,
 			   &service, &err);
 }
@@ -327,7 +342,7 @@ static inline int tear_down(void **state)
 	(void)state;
 	service_free(service);
 	forget_state();
-	events_free(context.events);
+	events_free(events);
 	sd_event_unref(context.event);
 	assert_int_equal(fake_instances_alive(), 0);
 	assert_int_equal(fake_steers_open, 0);
@@ -382,7 +397,7 @@ static inline void watch_now(void)
 {
 	unsigned before = service->wiring.endpoints[0]->tended;
 
-	assert_int_equal(sd_event_source_set_time(service->watch, 0), 0);
+	assert_int_equal(sd_event_source_set_time(service->tick.source, 0), 0);
 	drive_until(service->wiring.endpoints[0]->tended > before);
 }
 
@@ -395,17 +410,57 @@ static inline json_t *make_body(const char *text)
 	return json;
 }
 
+/* As a request of the API would. */
+static inline int give_order(const char *name, const char *body)
+{
+	json_t *json = make_body(body);
+	struct service_order parsed;
+	int r;
+
+	refusal = (struct refusal){};
+	answer = (struct service_answer){};
+	r = order_parse(name, json, &parsed, &refusal);
+	if (r >= 0)
+		r = service_order(service, &parsed, &answer, &refusal);
+	service_order_done(&parsed);
+	json_decref(json);
+	return r;
+}
+
+/* The service's own wish. */
+static inline void order_later(const char *name)
+{
+	enum service_order_type type;
+
+	assert_true(order_find(name, &type));
+	service_order_later(service, type);
+}
+
+/* What the service wants itself. */
+static inline void assert_own(const char *name)
+{
+	assert_true(service->queue.has_own);
+	assert_string_equal(order_info(service->queue.own)->name, name);
+}
+
+/* *ret_order: the order that would follow; NULL: none. */
+static inline int reconfigure(struct service_config *config, const char **ret_order,
+			      struct error *e)
+{
+	enum service_order_type type;
+	int r = service_reconfigure(service, config, &type, e);
+
+	*ret_order = r > 0 ? order_info(type)->name : NULL;
+	return r > 0 ? 0 : r;
+}
+
 /* An order that must be taken; what has become of it is @answer. */
 static inline void give(const char *name, const char *body)
 {
-	json_t *json = make_body(body);
-
-	problem = (struct api_problem){};
 	run = NULL;
-	if (service_order(service, name, json, &answer, &problem) < 0)
-		fail_msg("%s: %s", name, problem.detail.text);
+	if (give_order(name, body) < 0)
+		fail_msg("%s: %s", name, refusal.why.text);
 	run = answer.run;
-	json_decref(json);
 }
 
 /* The same for one whose rollout begins, or is undone: it is @run then. */
@@ -440,22 +495,20 @@ static inline const char *current_program(void)
 
 static inline void assert_refused(unsigned status, int code, const char *title, const char *detail)
 {
-	assert_int_equal(problem.status, status);
-	assert_int_equal(problem.code, code);
-	assert_string_equal(problem.title, title);
-	assert_string_equal(problem.detail.text, detail);
+	const struct refusal_info *info = refusal_info(refusal.kind);
+
+	assert_int_equal(info->http_status, status);
+	assert_int_equal(info->exit, code);
+	assert_string_equal(info->title, title);
+	assert_string_equal(refusal.why.text, detail);
 }
 
 /* An order that must be refused, as said in @problem then. */
 static inline void refused(const char *name, const char *body)
 {
-	json_t *json = make_body(body);
-
-	problem = (struct api_problem){};
-	assert_true(service_order(service, name, json, &answer, &problem) < 0);
+	assert_true(give_order(name, body) < 0);
 	assert_null(answer.run);
 	assert_int_equal(answer.queued, 0);
-	json_decref(json);
 }
 
 /* ---- looking -------------------------------------------------------------------------------- */
@@ -467,7 +520,7 @@ static inline json_t *newest_event(const char *name)
 	uint64_t seq = 0;
 	const char *line;
 
-	while ((line = events_next(context.events, seq, "web", &seq))) {
+	while ((line = events_next(events, seq, "web", &seq))) {
 		json_t *json = json_loads(line, 0, NULL);
 
 		assert_non_null(json);
@@ -495,7 +548,7 @@ static inline unsigned count_events(const char *name)
 	const char *line;
 	unsigned n = 0;
 
-	while ((line = events_next(context.events, seq, "web", &seq))) {
+	while ((line = events_next(events, seq, "web", &seq))) {
 		json_t *json = json_loads(line, 0, NULL);
 
 		assert_non_null(json);

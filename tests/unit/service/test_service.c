@@ -101,7 +101,7 @@ static void test_service_stop_ends_the_generation_and_closes(void **state)
 			     CLOSE_ALL);
 	assert_null(service->current);
 	assert_true(service_is_idle(service));
-	assert_false(service->open);
+	assert_false(service->endpoints.open);
 	assert_event("done", "message", "generation 1 is gone");
 	/* What comes next starts on fresh endpoints. */
 	order("start", NULL);
@@ -137,7 +137,7 @@ static void test_service_orders_that_make_no_sense_are_refused(void **state)
 	assert_refused(409, 1, "Already running",
 		       "generation 1 is running already (restart replaces it)");
 	refused("rollback", NULL);
-	assert_int_equal(problem.status, 409);
+	assert_int_equal(refusal_info(refusal.kind)->http_status, 409);
 }
 
 static void assert_busy(const char *begin)
@@ -150,13 +150,13 @@ static void assert_busy(const char *begin)
 		size_t length;
 
 		refused(orders[k], NULL);
-		assert_int_equal(problem.status, 409);
-		assert_int_equal(problem.code, 6);
-		assert_string_equal(problem.title, "Busy");
-		length = strlen(problem.detail.text);
-		assert_true(strncmp(problem.detail.text, begin, strlen(begin)) == 0);
+		assert_int_equal(refusal_info(refusal.kind)->http_status, 409);
+		assert_int_equal(refusal_info(refusal.kind)->exit, 6);
+		assert_string_equal(refusal_info(refusal.kind)->title, "Busy");
+		length = strlen(refusal.why.text);
+		assert_true(strncmp(refusal.why.text, begin, strlen(begin)) == 0);
 		assert_true(length > strlen(end));
-		assert_string_equal(problem.detail.text + length - strlen(end), end);
+		assert_string_equal(refusal.why.text + length - strlen(end), end);
 	}
 }
 
@@ -169,7 +169,7 @@ static void test_service_busy_names_the_rollout_under_way(void **state)
 	assert_busy("rollout 1 (start, generation 1) is at step start since 0.");
 	/* There is nothing to go back to. */
 	refused("rollback", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 	fake_listen(1, 0);
 	changed();
 	drive_until(n_ended == 1);
@@ -180,7 +180,7 @@ static void test_service_busy_names_the_rollout_under_way(void **state)
 	forget_calls();
 	assert_busy("rollout 2 (restart, generation 2 replaces 1) is at step verify since 61.");
 	refused("stop", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 	assert_calls("");
 	assert_int_equal(service->n_generations, 2);
 	assert_int_equal(last_number, 2);
@@ -199,7 +199,7 @@ static void test_service_stopping_is_busy(void **state)
 	drive_until(stopping->machine.state == ROLLOUT_DRAINING);
 	assert_busy("rollout 2 (stop, no new generation, 1 stops) is at step drain since ");
 	refused("stop", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);
 	assert_true(service_is_idle(service));
@@ -299,7 +299,7 @@ static void test_service_shutting_down_takes_no_orders(void **state)
 static void assert_nothing_left(void)
 {
 	assert_true(service_is_idle(service));
-	assert_false(service->open);
+	assert_false(service->endpoints.open);
 	assert_int_equal(fake_steers_open, 0);
 	assert_int_equal(fake_instances_alive(), 0);
 	assert_null(service_run(service));
@@ -387,7 +387,7 @@ static void test_service_without_a_number_keeps_what_runs(void **state)
 	refused("restart", NULL);
 	assert_refused(500, 1, "Cannot start", "state.json: No space left on device");
 	assert_calls("");
-	assert_true(service->open);
+	assert_true(service->endpoints.open);
 	assert_int_equal(service->current->number, 1);
 }
 
@@ -413,19 +413,17 @@ static void test_service_notes_of_instances_become_events(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	i = fake_there(1, 0);
-	i->callbacks->on_note(i->userdata, "exited", "instance 0 exited with status 9");
+	i->callbacks->on_note(i->userdata, EVENT_EXITED, "instance 0 exited with status 9");
 	assert_event("exited", "message", "instance 0 exited with status 9");
 	assert_event("exited", "service", "web");
 }
 
-static void test_service_event_returns_its_number(void **state)
+static void test_service_note_is_an_event_with_a_message(void **state)
 {
-	uint64_t seq;
-
 	(void)state;
-	seq = service_event(service, "one", NULL);
-	assert_int_equal(service_event(service, "two", json_pack("{s:i}", "n", 1)), seq + 1);
-	assert_int_equal(events_last(context.events), seq + 1);
+	service_note(service, EVENT_RESTORED, "all %u instances are well", 3);
+	assert_event("restored", "message", "all 3 instances are well");
+	assert_int_equal(events_last(events), 1);
 }
 
 int main(void)
@@ -453,7 +451,7 @@ int main(void)
 		TEST(test_service_without_a_number_keeps_what_runs),
 		TEST(test_service_rollback_without_memory_is_refused),
 		TEST(test_service_notes_of_instances_become_events),
-		TEST(test_service_event_returns_its_number),
+		TEST(test_service_note_is_an_event_with_a_message),
 	};
 #undef TEST
 

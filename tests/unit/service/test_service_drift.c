@@ -215,11 +215,11 @@ static void test_service_drift_of_an_earlier_life_is_forgotten(void **state)
 static void test_service_watch_ends_with_the_endpoints(void **state)
 {
 	(void)state;
-	assert_null(service->watch);
+	assert_null(service->tick.source);
 	carry_out("start", NULL);
-	assert_non_null(service->watch);
+	assert_non_null(service->tick.source);
 	carry_out("stop", NULL);
-	assert_null(service->watch);
+	assert_null(service->tick.source);
 }
 
 int main(void)

@@ -94,7 +94,7 @@ static void shut_down_at(enum rollout_state at, uint32_t n)
 	assert_calls_of("start check", "");
 	assert_int_equal(fake_instances_alive(), 0);
 	assert_int_equal(fake_commands_alive(), 0);
-	assert_false(service->open);
+	assert_false(service->endpoints.open);
 	assert_int_equal(last_number, 2);
 	assert_string_equal(service->last.order, committed ? service->last.order : "stop");
 }

@@ -34,8 +34,8 @@ static void fall_ill(uint32_t index)
 /* The delay is over. */
 static void delay_passes(void)
 {
-	assert_true(service->heal_at_ms > 0);
-	service->heal_at_ms = 1;
+	assert_true(service->healing.at_ms > 0);
+	service->healing.at_ms = 1;
 	look();
 }
 
@@ -121,9 +121,9 @@ static void test_service_unhealthy_is_replaced_after_the_delay(void **state)
 	assert_true(fake_there(1, 2)->steady);
 	assert_int_equal(buckets_of(0, 1, 2), STEER_BUCKETS / 2);
 	assert_event("done", "message", "1 instance came, 1 instance went; generation 1 serves");
-	assert_int_equal(
-		restarts_used(&service->restarts, &service->config->restart, clock_monotonic_ms()),
-		1);
+	assert_int_equal(restarts_used(&service->healing.restarts, &service->config->restart,
+				       clock_monotonic_ms()),
+			 1);
 }
 
 /* Nobody has to look for the timer to be noticed. */
@@ -146,16 +146,16 @@ static void test_service_that_recovers_before_the_delay_is_left_alone(void **sta
 	heal_after(600000, 5);
 	fall_ill(1);
 	look();
-	assert_true(service->heal_at_ms > 0);
+	assert_true(service->healing.at_ms > 0);
 	answers(1, 1, true, "GET /: 200");
 	look();
-	assert_int_equal(service->heal_at_ms, 0);
+	assert_int_equal(service->healing.at_ms, 0);
 	assert_replacing(false);
-	assert_int_equal(service->restarts.n, 0);
+	assert_int_equal(service->healing.restarts.n, 0);
 	/* The next time it waits anew. */
 	fall_ill(1);
 	look();
-	assert_true(service->heal_at_ms > clock_monotonic_ms());
+	assert_true(service->healing.at_ms > clock_monotonic_ms());
 }
 
 /* Each one within the window makes the next wait longer. */
@@ -169,13 +169,13 @@ static void test_service_delay_grows_with_what_was_replaced(void **state)
 	fall_ill(1);
 	before_ms = clock_monotonic_ms();
 	look();
-	assert_in_range(service->heal_at_ms, before_ms + 100000, clock_monotonic_ms() + 100000);
+	assert_in_range(service->healing.at_ms, before_ms + 100000, clock_monotonic_ms() + 100000);
 	delay_passes();
 	drive_until(n_ended == 2);
 	answers(1, 2, false, "GET /: 500");
 	before_ms = clock_monotonic_ms();
 	look();
-	assert_in_range(service->heal_at_ms, before_ms + 200000, clock_monotonic_ms() + 200000);
+	assert_in_range(service->healing.at_ms, before_ms + 200000, clock_monotonic_ms() + 200000);
 }
 
 static void test_service_dead_one_is_replaced(void **state)
@@ -236,7 +236,7 @@ static void test_service_dead_ones_are_replaced_at_once(void **state)
 	assert_int_equal(service->last.n_old, 2);
 	assert_non_null(fake(1, 1)->instance);
 	assert_int_equal(service->current->instances.n, 3);
-	assert_int_equal(service->restarts.n, 2);
+	assert_int_equal(service->healing.restarts.n, 2);
 }
 
 /* What makes all of them sick may make the next ones sick, too. */
@@ -253,7 +253,7 @@ static void test_service_unhealthy_ones_are_replaced_one_at_a_time(void **state)
 	assert_int_equal(service->last.n_old, 1);
 	assert_null(fake(1, 0)->instance);
 	assert_non_null(fake(1, 1)->instance);
-	assert_int_equal(service->restarts.n, 1);
+	assert_int_equal(service->healing.restarts.n, 1);
 	drive_until(n_ended == 3);
 	assert_int_equal(service->last.n_old, 1);
 	assert_null(fake(1, 1)->instance);
@@ -338,7 +338,7 @@ static void test_service_whose_budget_is_used_up_is_degraded(void **state)
 	drive_until(n_ended == 3);
 	look();
 	assert_replacing(false);
-	assert_string_equal(service->degraded, reason);
+	assert_string_equal(service->healing.degraded, reason);
 	assert_event("degraded", "reason", reason);
 	assert_event("degraded", "message", reason);
 	look();
@@ -348,7 +348,7 @@ static void test_service_whose_budget_is_used_up_is_degraded(void **state)
 	/* It is well again by itself. */
 	answers(1, 1, true, "GET /: 200");
 	look();
-	assert_string_equal(service->degraded, "");
+	assert_string_equal(service->healing.degraded, "");
 	assert_event("restored", "message", "all 2 instances are well");
 	assert_int_equal(count_events("restored"), 1);
 	look();
@@ -360,19 +360,19 @@ static void test_service_whose_window_is_over_is_tried_again(void **state)
 	(void)state;
 	start_instances(2);
 	heal_after(1, 1);
-	restarts_take(&service->restarts, clock_monotonic_ms());
+	restarts_take(&service->healing.restarts, clock_monotonic_ms());
 	fall_ill(1);
 	look();
-	assert_string_not_equal(service->degraded, "");
+	assert_string_not_equal(service->healing.degraded, "");
 	assert_replacing(false);
 	/* It is armed: nobody has to poke it. */
 	service->config->restart.window_ms = 100;
-	service->restarts.at_ms[0] = clock_monotonic_ms();
+	service->healing.restarts.at_ms[0] = clock_monotonic_ms();
 	look();
 	drive_until(n_ended == 2);
 	assert_string_equal(service->last.order, "replace");
 	look();
-	assert_string_equal(service->degraded, "");
+	assert_string_equal(service->healing.degraded, "");
 	assert_event("restored", "message", "all 2 instances are well");
 }
 
@@ -384,16 +384,16 @@ static void test_service_counts_what_agents_have_started_again(void **state)
 	heal_after(1, 3);
 	fake_there(1, 0)->restarts = 2;
 	look();
-	assert_int_equal(service->restarts.n, 2);
+	assert_int_equal(service->healing.restarts.n, 2);
 	fake_there(1, 1)->restarts = 1;
 	look();
 	look();
-	assert_int_equal(service->restarts.n, 3);
+	assert_int_equal(service->healing.restarts.n, 3);
 	/* As long as all are well that harms nobody. */
-	assert_string_equal(service->degraded, "");
+	assert_string_equal(service->healing.degraded, "");
 	fall_ill(1);
 	look();
-	assert_string_equal(service->degraded,
+	assert_string_equal(service->healing.degraded,
 			    "instance 1: GET /: 500; started again 3 times within 1h, that is all "
 			    "\"restart\" allows");
 	assert_replacing(false);
@@ -406,7 +406,7 @@ static void test_service_that_must_not_be_started_again_is_degraded_at_once(void
 	heal_after(1, 0);
 	fake_fail(1, 1, "exited with status 9");
 	look();
-	assert_string_equal(service->degraded,
+	assert_string_equal(service->healing.degraded,
 			    "instance 1: exited with status 9; it is not started again");
 	assert_replacing(false);
 	assert_int_equal(count_events("degraded"), 1);
@@ -426,7 +426,7 @@ static void test_service_replaces_as_many_as_are_left(void **state)
 	assert_non_null(fake(1, 0)->instance);
 	assert_non_null(fake(1, 3)->instance);
 	look();
-	assert_string_equal(service->degraded,
+	assert_string_equal(service->healing.degraded,
 			    "instance 0: GET /: 500; started again 1 times within 1h, that is all "
 			    "\"restart\" allows");
 }
@@ -452,15 +452,15 @@ static void test_service_commit_forgives_what_has_failed_before(void **state)
 	(void)state;
 	start_instances(2);
 	heal_after(1, 1);
-	restarts_take(&service->restarts, clock_monotonic_ms());
+	restarts_take(&service->healing.restarts, clock_monotonic_ms());
 	fall_ill(1);
 	look();
-	assert_string_not_equal(service->degraded, "");
+	assert_string_not_equal(service->healing.degraded, "");
 	carry_out("restart", NULL);
 	look();
-	assert_string_equal(service->degraded, "");
-	assert_int_equal(service->restarts.n, 0);
-	assert_int_equal(service->heal_at_ms, 0);
+	assert_string_equal(service->healing.degraded, "");
+	assert_int_equal(service->healing.restarts.n, 0);
+	assert_int_equal(service->healing.at_ms, 0);
 	/* Once: not for each look after it. */
 	assert_int_equal(count_events("restored"), 1);
 	assert_event("restored", "message", "generation 2 serves");
@@ -474,12 +474,12 @@ static void test_service_stop_ends_being_degraded(void **state)
 	heal_after(1, 0);
 	fake_fail(1, 1, "exited with status 9");
 	look();
-	assert_string_not_equal(service->degraded, "");
+	assert_string_not_equal(service->healing.degraded, "");
 	carry_out("stop", NULL);
-	assert_string_equal(service->degraded, "");
+	assert_string_equal(service->healing.degraded, "");
 	assert_null(newest_event("restored"));
 	carry_out("start", NULL);
-	assert_string_equal(service->degraded, "");
+	assert_string_equal(service->healing.degraded, "");
 	assert_int_equal(count_events("degraded"), 1);
 }
 
@@ -493,8 +493,8 @@ static void test_service_does_not_heal_during_a_rollout(void **state)
 	restart_until_verify(2);
 	fall_ill(1);
 	look();
-	assert_int_equal(service->heal_at_ms, 0);
-	assert_int_equal(service->restarts.n, 0);
+	assert_int_equal(service->healing.at_ms, 0);
+	assert_int_equal(service->healing.restarts.n, 0);
 	/* But it is told, and out of the table. */
 	assert_int_equal(count_events("unhealthy"), 1);
 	assert_int_equal(buckets_of(0, 1, 1), 0);
@@ -515,10 +515,10 @@ static void test_service_does_not_heal_what_is_being_stopped(void **state)
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
 	fake_there(1, 1)->failed = true;
 	look();
-	assert_int_equal(service->heal_at_ms, 0);
+	assert_int_equal(service->healing.at_ms, 0);
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);
-	assert_int_equal(service->restarts.n, 0);
+	assert_int_equal(service->healing.restarts.n, 0);
 	assert_null(newest_event("replacing"));
 }
 
@@ -531,7 +531,7 @@ static void test_service_does_not_heal_what_is_shutting_down(void **state)
 	look();
 	fake(1, 0)->live = 1;
 	service_shutdown(service);
-	service->heal_at_ms = 1;
+	service->healing.at_ms = 1;
 	fall_ill(0);
 	look();
 	assert_null(newest_event("replacing"));
@@ -567,7 +567,7 @@ static void test_service_does_not_replace_what_goes(void **state)
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
 	fake(1, 2)->unhealthy = true;
 	look();
-	assert_int_equal(service->heal_at_ms, 0);
+	assert_int_equal(service->healing.at_ms, 0);
 	assert_null(newest_event("replacing"));
 }
 
@@ -654,8 +654,8 @@ static void test_service_does_not_heal_before_a_queued_order(void **state)
 	heal_after(600000, 5);
 	fall_ill(1);
 	look();
-	service->heal_at_ms = 1;
-	service_order_later(service, "restart");
+	service->healing.at_ms = 1;
+	order_later("restart");
 	drive_until(n_ended == 2);
 	assert_string_equal(service->last.order, "restart");
 	assert_null(newest_event("replacing"));
@@ -672,7 +672,7 @@ static void queue_without_room(const char *name, const char *body)
 	assert_true(answer.queued > 0);
 	turn();
 	assert_null(service_undecided_run(service));
-	assert_non_null(service->next.order);
+	assert_true(service->queue.next.used);
 }
 
 /* That may take as long as connections do. */
@@ -688,7 +688,7 @@ static void test_service_heals_while_a_queued_order_waits_for_room(void **state)
 	assert_string_equal(service->last.order, "replace");
 	assert_null(fake(1, 1)->instance);
 	assert_int_equal(service->current->number, 1);
-	assert_non_null(service->next.order);
+	assert_true(service->queue.next.used);
 	/* Its turn comes. */
 	fake_stopped(2, 0);
 	fake_stopped(2, 1);
@@ -711,9 +711,9 @@ static void test_service_heals_after_a_queued_order_with_nothing_to_do(void **st
 	fall_ill(1);
 	give("upgrade", "{\"command\": [\"/bin/web\"], \"supersede\": true}");
 	assert_true(answer.queued > 0);
-	drive_until(!service->next.order);
+	drive_until(!service->queue.next.used);
 	turn();
-	assert_true(service->heal_at_ms > 0);
+	assert_true(service->healing.at_ms > 0);
 	fake(2, 0)->live = 0;
 	drive_until(n_ended == 2);
 }

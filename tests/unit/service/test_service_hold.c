@@ -38,16 +38,25 @@ static void assert_named(bool named)
 
 static void assert_holding(bool holding)
 {
-	assert_int_equal(service->holding, holding);
+	assert_int_equal(service->hold.on, holding);
 	for (size_t e = 0; e < 2; e++)
 		assert_int_equal(service->wiring.endpoints[e]->hold, holding);
 }
 
+/* Negative if it is refused: then @err says why. */
+static int give_pause(bool on)
+{
+	int r = give_order(on ? "pause" : "resume", NULL);
+
+	err = refusal.why;
+	return r;
+}
+
 static void pause_service(bool on)
 {
-	if (service_pause(service, on, &err) < 0)
+	if (give_pause(on) < 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(service->paused, on);
+	assert_int_equal(service->hold.paused, on);
 }
 
 /* ---- "hold" --------------------------------------------------------------------------------- */
@@ -81,7 +90,7 @@ static void test_service_hold_begins_before_the_program(void **state)
 			"; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1 "; steady 1.0 on");
 	assert_event("released", "message", "5 connections that waited go to generation 1");
 	assert_holding(true); /* for the next time */
-	assert_int_equal(service->expired[0], 0);
+	assert_int_equal(service->hold.expired[0], 0);
 }
 
 static void test_service_hold_of_nobody_releases_nobody(void **state)
@@ -185,15 +194,15 @@ static void test_service_hold_resets_who_waits_too_long(void **state)
 	forget_calls();
 	began_ms = clock_monotonic_ms();
 	wait_there(4, 0);
-	drive_until(service->expired[0] == 4);
+	drive_until(service->hold.expired[0] == 4);
 	assert_true(clock_monotonic_ms() - began_ms >= 60);
 	assert_int_equal(service->wiring.endpoints[0]->held, 0);
-	assert_int_equal(service->expired[1], 0);
+	assert_int_equal(service->hold.expired[1], 0);
 	assert_calls("expire " ENDPOINT_0 " 4");
 	/* And it goes on looking, at both. */
 	wait_there(0, 2);
-	drive_until(service->expired[1] == 2);
-	assert_int_equal(service->expired[0], 4);
+	drive_until(service->hold.expired[1] == 2);
+	assert_int_equal(service->hold.expired[0], 4);
 }
 
 static void test_service_hold_ends_where_it_is_stopped(void **state)
@@ -210,9 +219,9 @@ static void test_service_hold_ends_where_it_is_stopped(void **state)
 	/* First the table, or those that it still names would be refused. */
 	assert_calls(PUBLISH_ALL "; " REFUSE_ALL(2, 1) "; steady 1.0 off");
 	assert_holding(false);
-	assert_int_equal(service->expired[0], 2);
-	assert_int_equal(service->expired[1], 1);
-	assert_null(service->hold_timer);
+	assert_int_equal(service->hold.expired[0], 2);
+	assert_int_equal(service->hold.expired[1], 1);
+	assert_false(service->hold.timer.active);
 	fake(1, 0)->queued = 0;
 	drive_until(n_ended == 2);
 }
@@ -279,16 +288,16 @@ static void test_service_hold_follows_the_configuration(void **state)
 	for (uint64_t hold_ms = 5000; hold_ms <= 10000; hold_ms += 5000) {
 		config = make_config("/bin/web", ENDPOINT_0);
 		config->hold_ms = hold_ms;
-		assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+		assert_int_equal(reconfigure(config, &order_after, &err), 0);
 		assert_null(order_after);
 		assert_calls(HOLD_ALL);
-		assert_int_equal(service->holds[0].hold_ms, hold_ms);
-		assert_int_equal(service->holds[1].hold_ms, hold_ms);
+		assert_int_equal(service->hold.queues[0].hold_ms, hold_ms);
+		assert_int_equal(service->hold.queues[1].hold_ms, hold_ms);
 		assert_holding(true);
 	}
 	wait_there(1, 0);
 	config = make_config("/bin/web", ENDPOINT_0);
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
 	assert_calls(REFUSE_ALL(1, 0));
 	assert_holding(false);
 }
@@ -338,17 +347,17 @@ static void test_service_pause_lasts_as_long_as_hold_says(void **state)
 static void test_service_pause_that_makes_no_sense_is_refused(void **state)
 {
 	(void)state;
-	assert_int_equal(service_pause(service, true, &err), -ENOTCONN);
+	assert_true(give_pause(true) < 0);
 	assert_string_equal(err.text, "the service is stopped");
-	assert_int_equal(service_pause(service, false, &err), -ENOTCONN);
+	assert_true(give_pause(false) < 0);
 	service->config->steering = STEERING_CBPF;
 	carry_out("start", NULL);
 	forget_calls();
-	assert_int_equal(service_pause(service, true, &err), -EOPNOTSUPP);
+	assert_true(give_pause(true) < 0);
 	assert_string_equal(err.text,
 			    "connections can be held on tier ebpf only; this is tier cbpf");
-	assert_false(service->paused);
-	assert_int_equal(service_pause(service, false, &err), 0);
+	assert_false(service->hold.paused);
+	assert_int_equal(give_pause(false), 0);
 	assert_calls("");
 }
 
@@ -360,16 +369,16 @@ static void test_service_pause_that_cannot_be_published_is_taken_back(void **sta
 	fake_steer_failure.function = "steer_publish";
 	fake_steer_failure.address = ENDPOINT_1;
 	fake_steer_failure.code = -EIO;
-	assert_int_equal(service_pause(service, true, &err), -EIO);
+	assert_true(give_pause(true) < 0);
 	assert_string_equal(err.text, "steer_publish " ENDPOINT_1 ": Input/output error");
-	assert_false(service->paused);
+	assert_false(service->hold.paused);
 	assert_named(true);
 	assert_holding(false);
 	fake_steer_failure.function = NULL;
 	pause_service(true);
 	fake_steer_failure.function = "steer_publish";
-	assert_int_equal(service_pause(service, false, &err), -EIO);
-	assert_true(service->paused);
+	assert_true(give_pause(false) < 0);
+	assert_true(service->hold.paused);
 	assert_named(false);
 	assert_holding(true);
 }
@@ -444,8 +453,8 @@ static void test_service_pause_resets_who_waits_too_long(void **state)
 	carry_out("start", NULL);
 	pause_service(true);
 	wait_there(3, 0);
-	drive_until(service->expired[0] == 3);
-	assert_true(service->paused);
+	drive_until(service->hold.expired[0] == 3);
+	assert_true(service->hold.paused);
 }
 
 static void test_service_pause_does_not_hold_up_a_stop(void **state)
@@ -457,7 +466,7 @@ static void test_service_pause_does_not_hold_up_a_stop(void **state)
 	forget_calls();
 	carry_out("stop", NULL);
 	assert_non_null(strstr(calls, "expire " ENDPOINT_0 " 2"));
-	assert_false(service->paused);
+	assert_false(service->hold.paused);
 	/* Whoever starts it again means it. */
 	carry_out("start", NULL);
 	assert_named(true);

@@ -273,7 +273,7 @@ static void test_service_hooks_are_those_of_the_new_generation(void **state)
 	config = make_config("/bin/web", ENDPOINT_0);
 	assert_int_equal(
 		vector_append(&config->hooks.command[HOOK_AFTER_SHIFT], strdup("/hook/other")), 0);
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
 	assert_null(order_after);
 	pass_checks(1);
 	drive_until(n_ended == 1);

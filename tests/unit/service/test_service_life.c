@@ -55,8 +55,8 @@ static void test_service_rollback_starts_what_ran_before_again_and_again(void **
 	assert_string_equal(run->order, "rollback");
 	assert_string_equal(run->new->release->executable, "/bin/web");
 	/* A copy: it may be wanted once more. */
-	assert_ptr_not_equal(run->new->release, service->previous_release);
-	assert_ptr_not_equal(run->new->config, service->previous_config);
+	assert_ptr_not_equal(run->new->release, service->history.previous_release);
+	assert_ptr_not_equal(run->new->config, service->history.previous_config);
 	drive_until(n_ended == 3);
 	assert_int_equal(service->current->number, 3);
 	/* A restart of the same does not take the place of what can be gone back to. */
@@ -73,18 +73,18 @@ static void test_service_restart_of_the_same_is_nothing_to_go_back_to(void **sta
 	(void)state;
 	carry_out("start", NULL);
 	carry_out("restart", NULL);
-	assert_null(service->previous_release);
+	assert_null(service->history.previous_release);
 	refused("rollback", NULL);
-	assert_string_equal(problem.title, "Nothing to roll back to");
+	assert_string_equal(refusal_info(refusal.kind)->title, "Nothing to roll back to");
 	/* The same command, but another program. */
 	strcpy(release_edition, "2");
 	carry_out("restart", NULL);
-	assert_string_equal(service->previous_release->digest, "build-id:1");
+	assert_string_equal(service->history.previous_release->digest, "build-id:1");
 	carry_out("restart", NULL);
-	assert_string_equal(service->previous_release->digest, "build-id:1");
+	assert_string_equal(service->history.previous_release->digest, "build-id:1");
 	carry_out("rollback", NULL);
 	assert_string_equal(service->current->release->digest, "build-id:1");
-	assert_string_equal(service->previous_release->digest, "build-id:2");
+	assert_string_equal(service->history.previous_release->digest, "build-id:2");
 }
 
 static void test_service_rollback_twice_is_where_it_began(void **state)
@@ -122,7 +122,7 @@ static void test_service_rollback_takes_the_configuration_of_then(void **state)
 	vector_free(config->command);
 	config->command = NULL;
 	assert_int_equal(vector_append(&config->command, strdup("/bin/v2")), 0);
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
 	carry_out("restart", NULL);
 	assert_string_equal(current_program(), "/bin/v2");
 	carry_out("rollback", NULL);
@@ -136,7 +136,7 @@ static void test_service_stop_is_not_what_is_rolled_back_to(void **state)
 	carry_out("start", NULL);
 	carry_out("stop", NULL);
 	refused("rollback", NULL);
-	assert_string_equal(problem.title, "Nothing to roll back to");
+	assert_string_equal(refusal_info(refusal.kind)->title, "Nothing to roll back to");
 }
 
 /* From the moment on from which it serves, not only once the old one has drained. */
@@ -174,7 +174,7 @@ static void test_service_command_is_remembered_while_it_differs(void **state)
 	assert_string_equal(remembered[0], "/bin/v2");
 	carry_out("rollback", NULL);
 	assert_null(remembered);
-	assert_null(service->command);
+	assert_null(service->history.command);
 }
 
 /* The daemon before had one, but nothing was left of it: the file is what counts. */
@@ -222,9 +222,9 @@ static void test_service_later_rollout_may_end_first(void **state)
 	assert_int_equal(service->last.generation, 2);
 	assert_int_equal(service->last.replaces, 1);
 	/* What came later counts. */
-	assert_string_equal(service->command[0], "/bin/v3");
+	assert_string_equal(service->history.command[0], "/bin/v3");
 	assert_string_equal(remembered[0], "/bin/v3");
-	assert_string_equal(service->previous_release->executable, "/bin/v2");
+	assert_string_equal(service->history.previous_release->executable, "/bin/v2");
 }
 
 /* A rollback of what can still go either way is its end, not a rollout of its own. */
@@ -296,7 +296,7 @@ static void test_service_failed_first_start_leaves_nothing(void **state)
 	order("start", NULL);
 	drive_until(n_ended == 1);
 	assert_true(service_is_idle(service));
-	assert_false(service->open);
+	assert_false(service->endpoints.open);
 	assert_true(service->settled);
 	assert_int_equal(service->last.exit, 3);
 	carry_out("start", NULL);

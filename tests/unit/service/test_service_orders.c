@@ -17,11 +17,9 @@ static void reconfigure_while_starting(void)
 {
 	const char *order_after;
 
-	assert_int_equal(service_reconfigure(service, make_config("/bin/v2", ENDPOINT_0),
-					     &order_after, &err),
-			 0);
+	assert_int_equal(reconfigure(make_config("/bin/v2", ENDPOINT_0), &order_after, &err), 0);
 	assert_string_equal(order_after, "restart");
-	service_order_later(service, order_after);
+	order_later(order_after);
 }
 
 static void bad_request(const char *name, const char *body, const char *detail)
@@ -40,10 +38,10 @@ static void test_service_unknown_order_names_those_there_are(void **state)
 		       "unknown order \"frobnicate\" (restart, upgrade, rollback, promote, abort, "
 		       "start, stop, scale, pause, resume, reopen)");
 	refused("", NULL);
-	assert_int_equal(problem.status, 404);
+	assert_int_equal(refusal_info(refusal.kind)->http_status, 404);
 	/* Nobody gives these. */
 	refused("replace", NULL);
-	assert_int_equal(problem.status, 404);
+	assert_int_equal(refusal_info(refusal.kind)->http_status, 404);
 }
 
 static void test_service_unknown_key_says_what_the_order_takes(void **state)
@@ -214,7 +212,7 @@ static void test_service_upgrade_to_another_configuration_is_no_nothing(void **s
 	(void)state;
 	carry_out("start", NULL);
 	config->backlog = 7;
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
 	carry_out("upgrade", NULL);
 	assert_int_equal(service->current->number, 2);
 }
@@ -278,7 +276,7 @@ static void test_service_failed_upgrade_leaves_no_environment(void **state)
 	carry_out("upgrade", "{\"environment\": {\"A\": \"1\"}}");
 	assert_int_equal(service->last.exit, 3);
 	assert_null(remembered_environment);
-	assert_null(service->environment);
+	assert_null(service->history.environment);
 }
 
 /* ---- generations ---------------------------------------------------------------------------- */
@@ -296,7 +294,7 @@ static void test_service_generations_max_bounds_what_may_drain(void **state)
 		       "2 generations are alive (\"drain.generations_max\" is 2); wait until one "
 		       "has drained");
 	refused("rollback", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 	/* What needs no further generation is as good as ever. */
 	carry_out("scale", "{\"instances\": 2}");
 	assert_int_equal(service->current->instances.n, 2);
@@ -413,7 +411,7 @@ static void test_service_superseded_twice_tells_the_first_that_it_failed(void **
 	drive_until(n_ended == 3);
 	assert_int_equal(service->last.id, second);
 	assert_string_equal(current_program(), "/bin/v4");
-	assert_null(service->next.order);
+	assert_false(service->queue.next.used);
 }
 
 /* Without "supersede" nothing of what is queued or under way is touched. */
@@ -427,8 +425,8 @@ static void test_service_busy_while_one_is_queued(void **state)
 	fake(2, 0)->queued = 1;
 	give("restart", "{\"supersede\": true}");
 	refused("restart", NULL);
-	assert_int_equal(problem.code, 6);
-	assert_non_null(service->next.order);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
+	assert_true(service->queue.next.used);
 }
 
 /* A stop is not undone: what comes after it waits. */
@@ -478,7 +476,7 @@ static void test_service_supersede_by_what_cannot_start_undoes_nothing(void **st
 	assert_int_equal(first->machine.state, ROLLOUT_BAKING);
 	assert_ptr_equal(service_run(service), first);
 	assert_null(newest_event("superseded"));
-	assert_null(service->next.order);
+	assert_false(service->queue.next.used);
 	assert_int_equal(last_number, 2);
 	order("promote", NULL);
 	drive_until(n_ended == 2);
@@ -568,12 +566,12 @@ static void test_service_queued_order_with_nothing_to_do_lets_the_own_one_begin(
 	drive_until(run->machine.state == ROLLOUT_BAKING);
 	fake(2, 0)->live = 1; /* so that nothing else ends after it */
 	service->instances = 2;
-	service_order_later(service, "scale");
+	order_later("scale");
 	give("upgrade", "{\"command\": [\"/bin/web\"], \"supersede\": true}");
 	assert_true(answer.queued > 0);
-	drive_until(!service->next.order);
+	drive_until(!service->queue.next.used);
 	turn();
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	drive_until(service->current->instances.n == 2);
 	fake(2, 0)->live = 0;
 	drive_until(n_ended == 3);
@@ -592,7 +590,7 @@ static void queue_without_room(const char *name, const char *body)
 	assert_true(answer.queued > 0);
 	turn();
 	assert_null(service_undecided_run(service));
-	assert_non_null(service->next.order);
+	assert_true(service->queue.next.used);
 }
 
 static void assert_taken_place_of(uint32_t rollout)
@@ -617,7 +615,7 @@ static void test_service_order_that_begins_cancels_the_queued_one(void **state)
 	queued = answer.queued;
 	order("scale", "{\"instances\": 2}");
 	assert_taken_place_of(queued);
-	assert_null(service->next.order);
+	assert_false(service->queue.next.used);
 	fake_stopped(2, 0);
 	changed();
 	drive_until(n_ended == 3);
@@ -651,9 +649,9 @@ static void test_service_order_that_is_refused_leaves_the_queued_one(void **stat
 	queue_without_room("restart", "{\"supersede\": true}");
 	queued = answer.queued;
 	refused("restart", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 	refused("start", NULL);
-	assert_non_null(service->next.order);
+	assert_true(service->queue.next.used);
 	fake_stopped(2, 0);
 	changed();
 	drive_until(n_ended == 3);
@@ -694,7 +692,7 @@ static void test_service_stop_of_a_first_start_drops_an_order_later(void **state
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	reconfigure_while_starting();
 	order("stop", NULL);
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	fake_stopped(1, 0);
 	changed();
 	drive_until(n_ended == 1);
@@ -733,7 +731,7 @@ static void test_service_order_later_begins_at_once_where_nothing_is_under_way(v
 {
 	(void)state;
 	carry_out("start", NULL);
-	service_order_later(service, "restart");
+	order_later("restart");
 	drive_until(n_ended == 2);
 	assert_int_equal(service->current->number, 2);
 }
@@ -743,8 +741,8 @@ static void test_service_order_later_waits_for_what_is_under_way(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	restart_until_verify(2);
-	service_order_later(service, "restart");
-	service_order_later(service, "restart");
+	order_later("restart");
+	order_later("restart");
 	turn();
 	assert_int_equal(last_number, 2);
 	pass_checks(2);
@@ -763,9 +761,9 @@ static void test_service_order_later_gives_way_to_an_operators(void **state)
 	drive_until(run->machine.state == ROLLOUT_BAKING);
 	fake(2, 0)->queued = 1;
 	service->config->rollout.bake_ms = 0;
-	service_order_later(service, "restart");
+	order_later("restart");
 	give("upgrade", "{\"command\": [\"/bin/v3\"], \"supersede\": true}");
-	service_order_later(service, "restart");
+	order_later("restart");
 	fake(2, 0)->queued = 0;
 	drive_until(n_ended == 3);
 	assert_string_equal(service->last.order, "upgrade");
@@ -788,7 +786,7 @@ static void test_service_order_later_begins_after_a_first_start_that_failed(void
 	fake_fail(1, 0, "exited with status 1");
 	changed();
 	drive_until(n_ended == 2);
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	assert_string_equal(service->last.order, "restart");
 	assert_int_equal(service->current->number, 2);
 	assert_string_equal(current_program(), "/bin/v2");
@@ -797,9 +795,9 @@ static void test_service_order_later_begins_after_a_first_start_that_failed(void
 static void test_service_order_later_is_begun_while_nothing_runs(void **state)
 {
 	(void)state;
-	service_order_later(service, "restart");
+	order_later("restart");
 	drive_until(n_ended == 1);
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	assert_int_equal(service->current->number, 1);
 }
 
@@ -812,11 +810,11 @@ static void test_service_stop_drops_an_order_later(void **state)
 	fake(1, 0)->live = 1;
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	service_order_later(service, "restart");
+	order_later("restart");
 	turn();
-	assert_non_null(service->own_order);
+	assert_true(service->queue.has_own);
 	order("stop", NULL);
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	fake(1, 0)->live = 0;
 	drive_until(service_is_idle(service));
 	turn();
@@ -833,7 +831,7 @@ static void test_service_shutdown_drops_an_order_later(void **state)
 	service_shutdown(service);
 	drive_until(service_is_idle(service));
 	turn();
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	assert_int_equal(last_number, 1);
 }
 
@@ -844,9 +842,9 @@ static void test_service_order_later_of_a_restart_makes_a_scale_needless(void **
 	carry_out("start", NULL);
 	restart_until_verify(2);
 	service->instances = 2;
-	service_order_later(service, "scale");
-	service_order_later(service, "restart");
-	service_order_later(service, "scale");
+	order_later("scale");
+	order_later("restart");
+	order_later("scale");
 	pass_checks(2);
 	drive_until(n_ended == 3);
 	assert_string_equal(service->last.order, "restart");
@@ -1126,9 +1124,9 @@ static void test_service_scale_is_not_what_a_rollback_undoes(void **state)
 	order("scale", "{\"instances\": 2}");
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	refused("rollback", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 	refused("stop", NULL);
-	assert_int_equal(problem.code, 6);
+	assert_int_equal(refusal_info(refusal.kind)->exit, 6);
 }
 
 /* What takes its place has as many as there were before. */

@@ -15,7 +15,7 @@ static void reconfigured(struct service_config *config, const char *expected)
 {
 	const char *order_after = "(not set)";
 
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
 	if (expected)
 		assert_string_equal(order_after, expected);
 	else
@@ -28,7 +28,7 @@ static void reconfigure_refused(struct service_config *config)
 	const struct service_config *before = service->config;
 	const char *order_after;
 
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), -EBUSY);
+	assert_int_equal(reconfigure(config, &order_after, &err), -EBUSY);
 	assert_string_equal(err.text, "\"listen\", \"user\", \"steering\" and \"sticky\" can only "
 				      "be changed while it is stopped (baton stop web)");
 	assert_ptr_equal(service->config, before);
@@ -170,12 +170,12 @@ static void test_service_reconfigure_of_the_group_forgets_what_ran_before(void *
 	carry_out("start", NULL);
 	upgrade_to("/bin/v3");
 	carry_out("stop", NULL);
-	assert_non_null(service->previous_release);
+	assert_non_null(service->history.previous_release);
 	reconfigured(make_config("/bin/v2", ENDPOINT_0), NULL);
-	assert_non_null(service->previous_release);
+	assert_non_null(service->history.previous_release);
 	reconfigured(make_config("/bin/v2", "127.0.0.1:90"), NULL);
 	refused("rollback", NULL);
-	assert_string_equal(problem.title, "Nothing to roll back to");
+	assert_string_equal(refusal_info(refusal.kind)->title, "Nothing to roll back to");
 }
 
 /* While nothing runs there is nothing to restart. */
@@ -212,7 +212,7 @@ static void test_service_reconfigure_of_instances_scales(void **state)
 	carry_out("start", NULL);
 	reconfigured(with_instances(3), "scale");
 	assert_int_equal(service->instances, 3);
-	service_order_later(service, "scale");
+	order_later("scale");
 	drive_until(n_ended == 2);
 	assert_string_equal(service->last.order, "scale");
 	assert_int_equal(service->current->number, 1);
@@ -248,7 +248,7 @@ static void test_service_reconfigure_of_instances_wins_over_a_scale_that_fails(v
 	order("abort", NULL);
 	assert_int_equal(run->machine.state, ROLLOUT_STOPPING);
 	reconfigured(with_instances(3), "scale");
-	service_order_later(service, "scale");
+	order_later("scale");
 	drive_until(n_ended == 2);
 	assert_int_equal(service->instances, 3);
 	fake_stopped(1, 1);
@@ -267,7 +267,7 @@ static void test_service_reconfigure_of_instances_outlives_a_scale_that_fails_la
 	order("scale", "{\"instances\": 2}");
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	reconfigured(with_instances(3), "scale");
-	service_order_later(service, "scale");
+	order_later("scale");
 	order("abort", NULL);
 	drive_until(n_ended == 3);
 	assert_int_equal(service->instances, 3);
@@ -358,14 +358,14 @@ static void test_service_reconfigure_does_not_bring_what_was_rolled_back_from(vo
 	assert_string_equal(service->current->release->digest, "build-id:2");
 	carry_out("rollback", NULL);
 	assert_string_equal(service->current->release->digest, "build-id:1");
-	assert_true(service->rolled_back);
+	assert_true(service->history.rolled_back);
 	reconfigured(make_config("/bin/web", ENDPOINT_0), NULL);
 	reconfigured(make_config("/bin/web", ENDPOINT_0), NULL);
 	/* A third one is news. */
 	strcpy(release_edition, "3");
 	reconfigured(make_config("/bin/web", ENDPOINT_0), "restart");
 	carry_out("restart", NULL);
-	assert_false(service->rolled_back);
+	assert_false(service->history.rolled_back);
 	reconfigured(make_config("/bin/web", ENDPOINT_0), NULL);
 }
 
@@ -430,7 +430,7 @@ static void test_service_reconfigure_to_fewer_sheds_though_the_release_fails(voi
 	assert_int_equal(service->current->instances.n, 3);
 	reconfigured(config, "restart");
 	fake(2, 0)->start_error = -EIO;
-	service_order_later(service, "restart");
+	order_later("restart");
 	drive_until(n_ended == 2);
 	assert_string_equal(service->last.order, "restart");
 	assert_int_equal(service->last.outcome, ROLLOUT_FAILED);
@@ -451,11 +451,11 @@ static void test_service_reconfigure_to_more_sheds_nothing_where_the_release_fai
 	config->instances = 2;
 	reconfigured(config, "restart");
 	fake(2, 0)->start_error = -EIO;
-	service_order_later(service, "restart");
+	order_later("restart");
 	drive_until(n_ended == 2);
 	assert_int_equal(service->last.outcome, ROLLOUT_FAILED);
 	turn();
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	assert_null(service_run(service));
 }
 
@@ -580,7 +580,7 @@ static void test_service_watched_path_of_a_stopped_one_changes_nothing(void **st
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
 	fake_watch_change("/srv/current");
 	assert_null(newest_event("changed"));
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);
 	assert_int_equal(last_number, 1);
@@ -614,10 +614,10 @@ static void test_service_changed_during_a_rollout_restarts_after_it(void **state
 	carry_out("start", NULL);
 	restart_until_verify(2);
 	reconfigured(make_config("/bin/v2", ENDPOINT_0), "restart");
-	service_order_later(service, "restart"); /* as the daemon does */
+	order_later("restart"); /* as the daemon does */
 	pass_checks(2);
 	drive_until(n_ended == 3);
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 	assert_int_equal(service->current->number, 3);
 	assert_string_equal(current_program(), "/bin/v2");
 }
@@ -627,12 +627,12 @@ static void test_service_changed_then_shut_down_does_not_restart(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	restart_until_verify(2);
-	service_order_later(service, "restart");
+	order_later("restart");
 	service_shutdown(service);
 	drive_until(service_is_idle(service));
 	turn();
 	assert_int_equal(last_number, 2);
-	assert_null(service->own_order);
+	assert_false(service->queue.has_own);
 }
 
 int main(void)

@@ -155,13 +155,13 @@ static void test_service_table_gives_a_canary_its_weight(void **state)
 	order("restart", NULL);
 	for (size_t k = 0; k < 4; k++) {
 		drive_until(run->machine.state == ROLLOUT_DWELLING && run->machine.step == k);
-		assert_int_equal(service->canary_weight, weights[k]);
-		assert_ptr_equal(service->canary, run->new);
+		assert_int_equal(service->published.shares.weight, weights[k]);
+		assert_ptr_equal(service->published.shares.canary, run->new);
 		assert_canary(3, 3, weights[k]);
 		order("promote", NULL);
 	}
 	drive_until(n_ended == 2);
-	assert_null(service->canary);
+	assert_null(service->published.shares.canary);
 	for (uint32_t k = 0; k < 3; k++)
 		assert_buckets(0, 2, k, 1.0 / 3);
 }
@@ -281,8 +281,8 @@ static void test_service_table_of_a_canary_that_is_gone_is_whole(void **state)
 	(void)state;
 	start_rolling(2);
 	/* Nobody of it is in: the weight is of nothing. */
-	service->canary = generation_of(1);
-	service->canary_weight = 30;
+	service->published.shares.canary = generation_of(1);
+	service->published.shares.weight = 30;
 	publish();
 	assert_buckets(0, 2, 0, 0.5);
 	assert_buckets(0, 2, 1, 0.5);
@@ -424,11 +424,11 @@ static void test_service_publish_while_paused_names_nobody(void **state)
 {
 	(void)state;
 	start_instances(2);
-	service->paused = true;
+	service->hold.paused = true;
 	publish();
 	assert_table(0, STEER_NO_SLOT, STEER_NO_SLOT);
 	assert_int_equal(fake_there(1, 1)->aimed, 0);
-	service->paused = false;
+	service->hold.paused = false;
 	publish();
 	assert_buckets(0, 1, 1, 0.5);
 }
@@ -521,7 +521,7 @@ static void test_service_publishes_anew_only_where_something_has_changed(void **
 	fake(1, 0)->dead = true;
 	look();
 	assert_int_equal(published(), ++before);
-	service->canary_weight = 5;
+	service->published.shares.weight = 5;
 	look();
 	assert_int_equal(published(), ++before);
 	look();
@@ -659,7 +659,7 @@ static void test_service_opens_on_the_tier_that_works(void **state)
 	assert_calls("open " ENDPOINT_0 " cbpf; open " ENDPOINT_1 " cbpf; " RESET_ALL
 		     "attach " ENDPOINT_0 "; attach " ENDPOINT_1);
 	assert_int_equal(service->wiring.tier, STEER_CBPF);
-	assert_string_equal(service->tier_reason, "ebpf: Operation not permitted");
+	assert_string_equal(service->endpoints.tier_reason, "ebpf: Operation not permitted");
 	assert_null(service->wiring.tap);
 	drive_until(n_ended == 1);
 	assert_table(0, 10, STEER_NO_SLOT);
@@ -668,7 +668,7 @@ static void test_service_opens_on_the_tier_that_works(void **state)
 	context.tiers.list[STEER_EBPF].works = true;
 	carry_out("start", NULL);
 	assert_int_equal(service->wiring.tier, STEER_EBPF);
-	assert_string_equal(service->tier_reason, "");
+	assert_string_equal(service->endpoints.tier_reason, "");
 }
 
 static void test_service_tier_that_does_not_work_is_no_start(void **state)
@@ -681,7 +681,7 @@ static void test_service_tier_that_does_not_work_is_no_start(void **state)
 	assert_refused(500, 1, "Cannot start",
 		       "steering \"ebpf\" does not work here: Operation not permitted");
 	assert_calls("");
-	assert_false(service->open);
+	assert_false(service->endpoints.open);
 }
 
 static void test_service_endpoints_know_hooks_and_stickiness(void **state)

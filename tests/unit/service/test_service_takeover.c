@@ -114,7 +114,7 @@ static void test_service_take_over_steady_one_wins_and_the_others_retire(void **
 	assert_int_equal(service->current->number, 5);
 	/* They are not what ran before it. */
 	refused("rollback", NULL);
-	assert_int_equal(problem.status, 409);
+	assert_int_equal(refusal_info(refusal.kind)->http_status, 409);
 }
 
 /* The earlier daemon died between the shift and the commit. */
@@ -184,9 +184,9 @@ static void test_service_take_over_half_way_rolling_goes_on_with_the_old_one(voi
 	assert_int_equal(service->n_generations, 1);
 	assert_int_equal(service->current->instances.n, 3);
 	assert_in_range(buckets_of(0, 3, 2), STEER_BUCKETS / 3, STEER_BUCKETS / 3 + 1);
-	assert_int_equal(
-		restarts_used(&service->restarts, &service->config->restart, clock_monotonic_ms()),
-		0);
+	assert_int_equal(restarts_used(&service->healing.restarts, &service->config->restart,
+				       clock_monotonic_ms()),
+			 0);
 }
 
 /* Where the missing ones cannot be had the others go all the same: their rollout was given up. */
@@ -325,7 +325,7 @@ static void test_service_take_over_retires_what_was_not_steady(void **state)
 	assert_table(0, 30, STEER_NO_SLOT);
 	/* It is no end of the service. */
 	assert_false(service_is_idle(service));
-	assert_true(service->open);
+	assert_true(service->endpoints.open);
 }
 
 /* Between the shift and the commit nobody of the generation that serves is: then all are. */
@@ -448,7 +448,7 @@ static void test_service_take_over_where_nothing_serves_is_yet_to_be_started(voi
 	fake(3, 0)->live = 0;
 	fake_stopped(3, 0); /* as its agent says, which has been told to by the earlier daemon */
 	drive_until(service->n_generations == 1);
-	assert_true(service->open);
+	assert_true(service->endpoints.open);
 }
 
 /* It serves; what has never passed its checks does not. */
@@ -501,23 +501,17 @@ static void test_service_reconfigure_of_an_adopted_one_compares_releases(void **
 	const char *order_after;
 
 	(void)state;
-	assert_int_equal(service_reconfigure(service, make_config("/bin/adopted", ENDPOINT_0),
-					     &order_after, &err),
+	assert_int_equal(reconfigure(make_config("/bin/adopted", ENDPOINT_0), &order_after, &err),
 			 0);
 	find_agent(7, AGENT_RUNNING, true);
 	assert_int_equal(adopt(), 1);
-	assert_int_equal(service_reconfigure(service, make_config("/bin/adopted", ENDPOINT_0),
-					     &order_after, &err),
+	assert_int_equal(reconfigure(make_config("/bin/adopted", ENDPOINT_0), &order_after, &err),
 			 0);
 	assert_null(order_after);
-	assert_int_equal(service_reconfigure(service, make_config("/bin/other", ENDPOINT_0),
-					     &order_after, &err),
-			 0);
+	assert_int_equal(reconfigure(make_config("/bin/other", ENDPOINT_0), &order_after, &err), 0);
 	assert_string_equal(order_after, "restart");
 	/* One that cannot be resolved is another one, too. */
-	assert_int_equal(
-		service_reconfigure(service, make_config("/none", ENDPOINT_0), &order_after, &err),
-		0);
+	assert_int_equal(reconfigure(make_config("/none", ENDPOINT_0), &order_after, &err), 0);
 	assert_string_equal(order_after, "restart");
 }
 
@@ -529,9 +523,7 @@ static void test_service_reconfigure_of_an_adopted_one_sees_another_release(void
 	(void)state;
 	find_agent(7, AGENT_RUNNING, true);
 	assert_int_equal(adopt(), 1);
-	assert_int_equal(service_reconfigure(service, make_config("/bin/web", ENDPOINT_0),
-					     &order_after, &err),
-			 0);
+	assert_int_equal(reconfigure(make_config("/bin/web", ENDPOINT_0), &order_after, &err), 0);
 	assert_string_equal(order_after, "restart");
 }
 
@@ -542,13 +534,12 @@ static void test_service_reconfigure_of_an_adopted_one_compares_its_configuratio
 	const char *order_after;
 
 	(void)state;
-	assert_int_equal(service_reconfigure(service, make_config("/bin/adopted", ENDPOINT_0),
-					     &order_after, &err),
+	assert_int_equal(reconfigure(make_config("/bin/adopted", ENDPOINT_0), &order_after, &err),
 			 0);
 	find_agent(7, AGENT_RUNNING, true);
 	assert_int_equal(adopt(), 1);
 	config->backlog = 7;
-	assert_int_equal(service_reconfigure(service, config, &order_after, &err), 0);
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
 	assert_string_equal(order_after, "restart");
 }
 
@@ -583,7 +574,7 @@ static void test_service_numbers_that_run_out_end_the_search(void **state)
 	assert_int_equal(adopt(), 1);
 	state_error = -EOVERFLOW;
 	refused("restart", NULL);
-	assert_int_equal(problem.status, 500);
+	assert_int_equal(refusal_info(refusal.kind)->http_status, 500);
 	assert_int_equal(service->current->number, 7);
 }
 
@@ -666,7 +657,7 @@ static void test_service_take_over_holds_from_the_start(void **state)
 	find_agent(7, AGENT_RUNNING, true);
 	assert_int_equal(adopt(), 1);
 	assert_true(strstr(calls, "hold " ENDPOINT_1 " on") < strstr(calls, PUBLISH_ALL));
-	assert_true(service->holding);
+	assert_true(service->hold.on);
 }
 
 int main(void)

@@ -31,7 +31,7 @@ static inline void open_endpoints(void)
 {
 	service.wiring.endpoints[0] = &endpoint_0;
 	service.wiring.endpoints[1] = &endpoint_1;
-	service.open = true;
+	service.endpoints.open = true;
 }
 
 /* One more of @g, which runs, in slots of its number on both endpoints, and serves. */
@@ -91,7 +91,7 @@ static inline struct run *add_run(size_t k, const char *order, struct generation
 	static const struct rollout_policy policy;
 	struct run *run = &service.runs[k];
 
-	run->service = &service;
+	run->host = &service.host;
 	run->id = 20 + (uint32_t)k;
 	run->order = order;
 	run->new = new;

@@ -220,10 +220,10 @@ static void test_status_degraded_says_why(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	strcpy(service.degraded, "1 of 2 instances are missing; it is not started again");
+	strcpy(service.healing.degraded, "1 of 2 instances are missing; it is not started again");
 	assert_state("degraded");
 	assert_text("reason", "1 of 2 instances are missing; it is not started again");
-	service.degraded[0] = '\0';
+	service.healing.degraded[0] = '\0';
 	assert_state("running");
 	assert_none_at_all("reason");
 }

@@ -13,7 +13,7 @@ static void test_status_command_is_what_runs_else_what_would(void **state)
 	char *kept[] = {(char *)"/bin/upgraded", NULL};
 
 	(void)state;
-	service.command = kept;
+	service.history.command = kept;
 	look();
 	assert_text("command.0", "/bin/upgraded");
 	service.current = add_generation(1);
@@ -37,7 +37,7 @@ static void test_status_endpoints_have_their_program(void **state)
 	endpoint_1.foreign = "program 9 \"other\"";
 	endpoint_1.stats.refused = 9;
 	endpoint_1.held = 4;
-	service.expired[1] = 3;
+	service.hold.expired[1] = 3;
 	look();
 	assert_text("endpoints.0.listen", "127.0.0.1:80");
 	assert_text("endpoints.0.program.state", "attached");
@@ -209,7 +209,7 @@ static void test_status_on_a_lower_tier_leaves_out_what_is_not_counted(void **st
 
 	(void)state;
 	service.wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_HASH;
-	strcpy(service.tier_reason, "ebpf: Operation not permitted");
+	strcpy(service.endpoints.tier_reason, "ebpf: Operation not permitted");
 	service.current = add_generation(1);
 	look();
 	assert_text("tier", "hash");
@@ -273,7 +273,7 @@ static void test_status_paused_says_how_long_connections_wait(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	service.paused = true;
+	service.hold.paused = true;
 	look();
 	assert_true(json_is_true(at("paused")));
 	assert_number("hold_ms", 30000);
@@ -336,13 +336,13 @@ static void test_status_restarts_are_those_within_the_window(void **state)
 
 	(void)state;
 	config.restart = (struct restart_config){.max = 5, .window_ms = 3600000};
-	restarts_take(&service.restarts, now_ms);
-	restarts_take(&service.restarts, now_ms);
+	restarts_take(&service.healing.restarts, now_ms);
+	restarts_take(&service.healing.restarts, now_ms);
 	look();
 	assert_number("restarts.used", 2);
 	assert_number("restarts.max", 5);
 	assert_number("restarts.window_ms", 3600000);
-	service.restarts.at_ms[0] = now_ms - 3600001;
+	service.healing.restarts.at_ms[0] = now_ms - 3600001;
 	look();
 	assert_number("restarts.used", 1);
 }

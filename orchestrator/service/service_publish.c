@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Who gets new connections: the instances' roles, made into a table for each endpoint.
- */
 #include <errno.h>
 
 #include "common/log.h"
@@ -11,78 +8,6 @@
 /* Divisible by every number up to 16, and close to it for the others. */
 #define INSTANCE_WEIGHT 720720
 _Static_assert(INSTANCE_WEIGHT <= TABLE_WEIGHT_MAX, "a weight of table.h");
-
-/* ---- who ------------------------------------------------------------------------------------ */
-
-typedef bool filter(const struct service *s, const struct instance *i);
-
-static bool is_in(const struct service *s, const struct instance *i)
-{
-	(void)s;
-	return i->role == INSTANCE_IN && instance_is_serving(i);
-}
-
-static bool is_meant(const struct service *s, const struct instance *i)
-{
-	(void)s;
-	return i->role == INSTANCE_IN;
-}
-
-static bool is_well(const struct service *s, const struct instance *i)
-{
-	return is_in(s, i) && !instance_is_unhealthy(i);
-}
-
-static bool is_backup(const struct service *s, const struct instance *i)
-{
-	(void)s;
-	return i->role == INSTANCE_BACKUP && instance_is_serving(i);
-}
-
-/* Not on trial: its agent starts it again when it dies, on the same sockets. */
-static bool is_steady(const struct service *s, const struct instance *i)
-{
-	return i->steady && is_well(s, i);
-}
-
-static size_t count(const struct service *s, filter *wanted)
-{
-	size_t n = 0;
-
-	for (size_t k = 0; k < s->n_generations; k++)
-		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
-			n += wanted(s, s->generations[k]->instances.list[j]);
-	return n;
-}
-
-/* What is unhealthy is left out, unless there is nothing else. */
-static filter *in_service(const struct service *s)
-{
-	return count(s, is_well) > 0 ? is_well : is_in;
-}
-
-bool service_can_serve(const struct service *s)
-{
-	return count(s, is_in) > 0;
-}
-
-size_t service_named(const struct service *s)
-{
-	return count(s, in_service(s));
-}
-
-/* By the table that is published, not by what the next one is going to be made of. */
-struct generation *service_named_generation(const struct service *s)
-{
-	for (size_t k = s->n_generations; k > 0; k--) {
-		struct generation *g = s->generations[k - 1];
-
-		for (size_t j = 0; j < g->instances.n; j++)
-			if (g->instances.list[j]->aimed > 0)
-				return g;
-	}
-	return NULL;
-}
 
 /* ---- shares --------------------------------------------------------------------------------- */
 
@@ -101,14 +26,15 @@ static size_t sockets_of(const struct instance *i, size_t endpoint)
 }
 
 /* How many instances of (@canary), or not of (!@canary), the canary listen on @endpoint? */
-static uint32_t group_size(const struct service *s, filter *wanted, size_t endpoint, bool canary)
+static uint32_t group_size(const struct service *s, service_filter *wanted, size_t endpoint,
+			   bool canary)
 {
 	uint32_t n = 0;
 
 	for (size_t k = 0; k < s->n_generations; k++) {
 		const struct generation *g = s->generations[k];
 
-		if ((g == s->canary) != canary)
+		if ((g == s->published.shares.canary) != canary)
 			continue;
 		for (size_t j = 0; j < g->instances.n; j++)
 			n += wanted(s, g->instances.list[j]) &&
@@ -127,15 +53,15 @@ static uint32_t deal(uint32_t total, uint32_t n, uint32_t k)
  * Each instance of the group gets the same, however many sockets it has. The weights are whole
  * buckets where @total is: then the table has exactly these, and no share is lost by rounding.
  */
-static void add_shares(const struct service *s, filter *wanted, size_t endpoint, bool canary,
-		       uint32_t total, struct shares *ret)
+static void add_shares(const struct service *s, service_filter *wanted, size_t endpoint,
+		       bool canary, uint32_t total, struct shares *ret)
 {
 	uint32_t n_instances = group_size(s, wanted, endpoint, canary), nth = 0;
 
 	for (size_t k = 0; k < s->n_generations; k++) {
 		const struct generation *g = s->generations[k];
 
-		if ((g == s->canary) != canary)
+		if ((g == s->published.shares.canary) != canary)
 			continue;
 		for (size_t j = 0; j < g->instances.n; j++) {
 			const struct instance *i = g->instances.list[j];
@@ -157,21 +83,22 @@ static void add_shares(const struct service *s, filter *wanted, size_t endpoint,
 /* The buckets of the canary: to the nearest one, but never none, and never all. */
 static uint32_t canary_buckets(const struct service *s)
 {
-	uint32_t n = (STEER_BUCKETS * s->canary_weight + 50) / 100;
+	uint32_t n = (STEER_BUCKETS * s->published.shares.weight + 50) / 100;
 
 	if (n == 0)
 		return 1;
 	return n < STEER_BUCKETS ? n : STEER_BUCKETS - 1;
 }
 
-static void gather(const struct service *s, filter *wanted, size_t endpoint, struct shares *ret)
+static void gather(const struct service *s, service_filter *wanted, size_t endpoint,
+		   struct shares *ret)
 {
 	uint32_t in = group_size(s, wanted, endpoint, true);
 	uint32_t rest = group_size(s, wanted, endpoint, false);
 
 	ret->n = 0;
 	/* Where one of the two groups has nobody, the other has it all. */
-	if (!s->canary || in == 0 || rest == 0) {
+	if (!s->published.shares.canary || in == 0 || rest == 0) {
 		add_shares(s, wanted, endpoint, true, INSTANCE_WEIGHT * in, ret);
 		add_shares(s, wanted, endpoint, false, INSTANCE_WEIGHT * rest, ret);
 		return;
@@ -188,11 +115,11 @@ static void compute(struct service *s, size_t endpoint, struct steer_table *ret)
 	uint16_t backups[STEER_SLOTS];
 	struct steer_table current;
 
-	gather(s, in_service(s), endpoint, &primary);
-	gather(s, is_backup, endpoint, &backup);
+	gather(s, service_in_service(s), endpoint, &primary);
+	gather(s, service_is_backup, endpoint, &backup);
 	/* The new ones of a canary may all die at once, and their sockets with them. */
 	if (backup.n == 0)
-		gather(s, is_steady, endpoint, &backup);
+		gather(s, service_is_steady, endpoint, &backup);
 	/* One that serves already may have closed a socket: the rest goes to the backup, or
 	 * nowhere. */
 	if (primary.n == 0 && service_can_serve(s)) {
@@ -232,7 +159,7 @@ static int publish_endpoint(struct service *s, size_t k, struct error *err)
 	struct steer_table table;
 	int r;
 
-	if (s->paused || !service_can_serve(s))
+	if (s->hold.paused || !service_can_serve(s))
 		table_clear(&table);
 	else
 		compute(s, k, &table);
@@ -263,7 +190,7 @@ static uint64_t version(const struct service *s)
 				hash = (hash ^ parts[m]) * 1099511628211ULL;
 		}
 	}
-	return (hash ^ s->canary_weight) * 1099511628211ULL;
+	return (hash ^ s->published.shares.weight) * 1099511628211ULL;
 }
 
 static int publish_all(struct service *s, struct error *err)
@@ -274,8 +201,8 @@ static int publish_all(struct service *s, struct error *err)
 		if (r < 0)
 			return r;
 	}
-	s->version = version(s);
-	if (!s->paused && service_can_serve(s))
+	s->published.version = version(s);
+	if (!s->hold.paused && service_can_serve(s))
 		service_unhold(s);
 	return 0;
 }
@@ -287,6 +214,8 @@ int service_publish(struct service *s, struct error *err)
 	service_look_failover(s);
 	service_begin_hold(s);
 	r = publish_all(s, err);
+	if (r < 0)
+		s->published.version = 0;
 	service_end_hold(s);
 	return r;
 }
@@ -298,15 +227,15 @@ void service_republish(struct service *s)
 	struct error err;
 
 	/* A table of nobody is no better than one of those who were there last. */
-	if (!s->open || now == s->version || !service_can_serve(s))
+	if (!s->endpoints.open || now == s->published.version || !service_can_serve(s))
 		return;
 	if (service_publish(s, &err) < 0) {
 		log_error("%s: the table stays as it is: %s", s->config->name, err.text);
 		/* It is not tried again before something else changes. */
-		s->version = now;
+		s->published.version = now;
 	} else {
 		log_info("%s: new table: %zu of %zu instances serve", s->config->name,
-			 service_named(s), count(s, is_meant));
+			 service_named(s), service_count(s, service_is_meant));
 	}
 }
 
@@ -321,24 +250,5 @@ int service_check_sockets(struct service *s, const struct instances *set, struct
 					"left on %s",
 					set->list[k]->index, set->list[k]->generation,
 					s->config->listen[e].text);
-	return 0;
-}
-
-int service_steered_to(const struct service *s, const struct instance *i, uint64_t *ret)
-{
-	*ret = 0;
-	if (!steer_can(s->wiring.tier, STEER_CAN_COUNT))
-		return -ENODATA;
-	for (size_t k = 0; k < i->sockets.n; k++) {
-		const struct instance_socket *socket = &i->sockets.list[k];
-		struct steer_slot_stats stats;
-		int r = steer_slot_stats(s->wiring.endpoints[socket->endpoint], socket->slot,
-					 &stats);
-
-		if (r < 0)
-			return r;
-		if (socket->endpoint == 0)
-			*ret += stats.primary + stats.backup;
-	}
 	return 0;
 }

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * exit_status: the exit statuses of the command line. Scripts depend on them. The daemon's problem
+ * documents ("code") and final events ("exit") carry the same numbers.
+ */
+#pragma once
+
+enum exit_status {
+	EXIT_STATUS_DONE = 0,
+	EXIT_STATUS_ERROR = 1,
+	EXIT_STATUS_USAGE = 2,
+	EXIT_STATUS_NOT_HEALTHY = 3, /* the new generation never became healthy */
+	EXIT_STATUS_ROLLED_BACK = 4, /* after the shift */
+	EXIT_STATUS_CUT = 5,         /* done, but connections were cut at the deadline */
+	EXIT_STATUS_BUSY = 6,
+	EXIT_STATUS_UNREACHABLE = 7, /* the daemon */
+};

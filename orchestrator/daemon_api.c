@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "orchestrator/daemon_internal.h"
+#include "orchestrator/view/connection_list.h"
+#include "orchestrator/view/order_json.h"
+#include "orchestrator/view/status.h"
+
+static json_t *api_list(void *userdata)
+{
+	struct daemon *d = userdata;
+	json_t *array = json_array();
+
+	for (size_t k = 0; k < d->n_services; k++)
+		json_array_append_new(array, status_service(d->services[k]));
+	return json_pack("{s:o}", "services", array);
+}
+
+static struct service *find_or_refuse(struct daemon *d, const char *name,
+				      struct api_problem *problem)
+{
+	struct service *s = daemon_find(d, name);
+	struct refusal refusal = {};
+	char known[256] = "";
+	size_t n = 0;
+
+	if (s)
+		return s;
+	for (size_t k = 0; k < d->n_services && n < sizeof(known); k++)
+		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", k ? ", " : "",
+				      d->services[k]->config->name);
+	error_text(&refusal.why, -ENOENT, "no service is called \"%s\" (there is: %s)", name,
+		   d->n_services ? known : "none");
+	refuse(&refusal, REFUSAL_NO_SERVICE);
+	daemon_refuse(&refusal, problem);
+	return NULL;
+}
+
+static json_t *api_get(void *userdata, const char *service, struct api_problem *problem)
+{
+	struct service *s = find_or_refuse(userdata, service, problem);
+
+	return s ? status_service(s) : NULL;
+}
+
+static json_t *api_connections(void *userdata, const char *service, size_t limit,
+			       struct api_problem *problem)
+{
+	struct service *s = find_or_refuse(userdata, service, problem);
+	struct refusal refusal = {};
+	json_t *json;
+
+	if (!s)
+		return NULL;
+	json = connection_list(s, limit, &refusal.why);
+	if (!json) {
+		refuse(&refusal, REFUSAL_CANNOT_LIST_CONNECTIONS);
+		daemon_refuse(&refusal, problem);
+	}
+	return json;
+}
+
+static json_t *carry_out(struct service *s, const struct service_order *order, uint64_t seq,
+			 struct refusal *refusal)
+{
+	struct service_answer answer;
+	json_t *json;
+
+	if (service_order(s, order, &answer, refusal) < 0)
+		return NULL;
+	json = order_answer_json(s, order->type, &answer);
+	if (answer.run || answer.queued)
+		json_object_set_new(json, "seq", json_integer((json_int_t)seq));
+	return json;
+}
+
+static json_t *api_order(void *userdata, const char *service, const char *name, const json_t *body,
+			 struct api_problem *problem)
+{
+	struct daemon *d = userdata;
+	struct service *s = find_or_refuse(d, service, problem);
+	uint64_t seq = events_last(d->events);
+	struct refusal refusal = {};
+	struct service_order order;
+	json_t *json = NULL;
+
+	if (!s)
+		return NULL;
+	if (order_parse(name, body, &order, &refusal) >= 0)
+		json = carry_out(s, &order, seq, &refusal);
+	if (!json)
+		daemon_refuse(&refusal, problem);
+	service_order_done(&order);
+	return json;
+}
+
+static json_t *api_version(void *userdata)
+{
+	struct daemon *d = userdata;
+
+	return json_pack("{s:s, s:s, s:I}", "name", d->context->paths.name, "version",
+			 BATON_VERSION, "pid", (json_int_t)getpid());
+}
+
+static json_t *api_reload(void *userdata, struct api_problem *problem)
+{
+	struct daemon *d = userdata;
+	struct refusal refusal = {};
+
+	if (!d->options.single && !d->ending)
+		return daemon_reload(d, problem);
+	error_text(&refusal.why, -EINVAL, "%s",
+		   d->ending ? "batond is shutting down"
+			     : "\"baton run\" has no configuration file (baton restart replaces "
+			       "the service)");
+	refuse(&refusal, REFUSAL_CANNOT_RELOAD);
+	daemon_refuse(&refusal, problem);
+	return NULL;
+}
+
+const struct api_backend daemon_api = {
+	.list = api_list,
+	.get = api_get,
+	.connections = api_connections,
+	.order = api_order,
+	.reload = api_reload,
+	.version = api_version,
+};

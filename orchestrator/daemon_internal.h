@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * daemon_internal: what the files of the daemon share: daemon_services.c (its services: starting
+ * them, taking over), daemon_reload.c (the configuration again), daemon_api.c (what the API asks),
+ * daemon.c (signals, life). Each uses those before it only. Nobody else includes this.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "common/refusal.h"
+#include "orchestrator/api/api.h"
+#include "orchestrator/daemon.h"
+#include "orchestrator/service/service.h"
+
+struct daemon {
+	struct context *context;
+	struct config *config;
+	struct daemon_options options;
+	struct events *events;  /* the last ones, for the API */
+	struct event_sink sink; /* puts them there */
+	struct api *api;
+	struct service *services[CONFIG_SERVICES_MAX];
+	size_t n_services;
+	sd_event_source *reap; /* removed services are freed from the top of the loop */
+	bool said_ready;
+	bool ending;
+	int exit_status;
+};
+
+/* ---- daemon_services.c ----------------------------------------------------------------------- */
+
+/* NULL: there is none of this name. */
+struct service *daemon_find(struct daemon *daemon, const char *name);
+
+int daemon_add_service(struct daemon *daemon, const struct service_config *config,
+		       struct error *err);
+
+/* No generation, rollout or command of any service is left. */
+bool daemon_is_idle(const struct daemon *daemon);
+
+/* @refusal as the API's problem. */
+void daemon_refuse(const struct refusal *refusal, struct api_problem *problem);
+
+/* Leave the loop, with the first exit status that was given. */
+void daemon_end(struct daemon *daemon, int exit_status);
+
+/* ---- daemon_reload.c ------------------------------------------------------------------------- */
+
+/* sd_notify(3) is told. NULL with @problem filled if everything stays as it is. */
+json_t *daemon_reload(struct daemon *daemon, struct api_problem *problem);
+
+/* ---- daemon_api.c ---------------------------------------------------------------------------- */
+
+extern const struct api_backend daemon_api;

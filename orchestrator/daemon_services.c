@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "common/log.h"
+#include "orchestrator/daemon_internal.h"
+
+void daemon_refuse(const struct refusal *refusal, struct api_problem *problem)
+{
+	const struct refusal_info *info = refusal_info(refusal->kind);
+
+	problem->status = info->http_status;
+	problem->code = (int)info->exit;
+	problem->title = info->title;
+	problem->detail = refusal->why;
+}
+
+struct service *daemon_find(struct daemon *d, const char *name)
+{
+	for (size_t k = 0; k < d->n_services; k++)
+		if (strcmp(d->services[k]->config->name, name) == 0)
+			return d->services[k];
+	return NULL;
+}
+
+/* ---- services ------------------------------------------------------------------------------- */
+
+bool daemon_is_idle(const struct daemon *d)
+{
+	for (size_t k = 0; k < d->n_services; k++)
+		if (!service_is_idle(d->services[k]))
+			return false;
+	return true;
+}
+
+static bool all_started(struct daemon *d)
+{
+	for (size_t k = 0; k < d->n_services; k++)
+		if (!d->services[k]->settled)
+			return false;
+	return true;
+}
+
+void daemon_end(struct daemon *d, int exit_status)
+{
+	if (d->exit_status == 0)
+		d->exit_status = exit_status;
+	sd_event_exit(d->context->event, 0);
+}
+
+/* A failed first start of `baton run`: said once, in full, and that is the end. */
+static void end_single(struct daemon *d, const struct run_result *last)
+{
+	log_error("%s", last->reason);
+	if (last->probe[0])
+		log_error("last answer: %s", last->probe);
+	daemon_end(d, last->exit);
+}
+
+static void say_ready(struct daemon *d)
+{
+	if (d->said_ready || !all_started(d))
+		return;
+	d->said_ready = true;
+	sd_notify(0, "READY=1");
+}
+
+static void on_service_end(void *userdata, struct service *s)
+{
+	struct daemon *d = userdata;
+
+	say_ready(d);
+	if (s->shutting_down && !d->ending && service_is_idle(s))
+		sd_event_source_set_enabled(d->reap, SD_EVENT_ONESHOT);
+	if (d->ending && daemon_is_idle(d))
+		daemon_end(d, 0);
+	else if (d->options.single && !d->ending && service_is_idle(s) &&
+		 s->last.outcome != ROLLOUT_DONE)
+		end_single(d, &s->last);
+}
+
+int daemon_add_service(struct daemon *d, const struct service_config *config, struct error *err)
+{
+	struct service_config *copy = service_config_copy(config);
+	struct service *s;
+	int r;
+
+	if (!copy)
+		return error_set(err, -ENOMEM, "service %s", config->name);
+	if (d->n_services == CONFIG_SERVICES_MAX) {
+		service_config_free(copy);
+		return error_text(err, -E2BIG, "more than %d services", CONFIG_SERVICES_MAX);
+	}
+	r = service_new(d->context, copy, on_service_end, d, &s, err);
+	if (r < 0)
+		return r;
+	d->services[d->n_services++] = s;
+	return 0;
+}
+
+/* The agents of @s in @found, which is sorted by service. */
+static size_t agents_of(const struct takeover_list *found, const struct service *s,
+			size_t *ret_first)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < found->n; k++) {
+		if (strcmp(found->agents[k]->hello.service, s->config->name) != 0)
+			continue;
+		if (n++ == 0)
+			*ret_first = k;
+	}
+	return n;
+}
+
+/* Does something serve already? */
+static bool take_over(struct service *s, const struct takeover_list *found)
+{
+	size_t first = 0, n = agents_of(found, s, &first);
+	struct error err;
+	int r;
+
+	for (size_t k = first; k < first + n; k++) {
+		if (takeover_fits(found->agents[k], s->config))
+			continue;
+		log_warning("%s: an instance of an earlier batond (agent pid %d) has another "
+			    "\"listen\" or \"user\" than the configuration now says",
+			    s->config->name, (int)found->agents[k]->hello.agent_pid);
+		return false;
+	}
+	if (n == 0)
+		return false;
+	r = service_take_over(s, found->agents + first, n, &err);
+	if (r < 0) {
+		log_error("%s: what an earlier batond left cannot be taken over: %s",
+			  s->config->name, err.text);
+		service_refused(s, err.text);
+	}
+	/* Where it cannot be taken over it goes on as it is: starting another would not help it. */
+	return r != 0;
+}
+
+static void start_service(struct daemon *d, struct service *s)
+{
+	const struct service_order order = {.type = SERVICE_ORDER_START};
+	struct service_answer answer;
+	struct refusal refusal = {};
+
+	if (service_order(s, &order, &answer, &refusal) >= 0)
+		return;
+	log_error("%s: %s", s->config->name, refusal.why.text);
+	service_refused(s, refusal.why.text);
+	if (d->options.single)
+		daemon_end(d, (int)refusal_info(refusal.kind)->exit);
+}
+
+static void warn_unclaimed(const struct takeover_list *found)
+{
+	for (size_t k = 0; k < found->n; k++)
+		if (found->agents[k]->link)
+			log_warning(
+				"%s.%u.%u of an earlier batond is not configured any more and is "
+				"left alone: end it by SIGTERM to its agent, pid %d",
+				found->agents[k]->hello.service, found->agents[k]->hello.generation,
+				found->agents[k]->hello.instance,
+				(int)found->agents[k]->hello.agent_pid);
+}
+
+void daemon_start(struct daemon *d)
+{
+	struct takeover_list found = {};
+	struct error err;
+
+	if (takeover_find(d->context, &found, &err) < 0)
+		log_error("look for agents of an earlier batond: %s", err.text);
+	for (size_t k = 0; k < d->n_services; k++) {
+		takeover_drain_orphans(d->context, d->services[k]->config, &found);
+		if (!take_over(d->services[k], &found))
+			start_service(d, d->services[k]);
+	}
+	warn_unclaimed(&found);
+	takeover_list_done(&found);
+	say_ready(d);
+}

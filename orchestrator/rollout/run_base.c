@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "orchestrator/rollout/run_internal.h"
+
+#define SETTLE_POLL_MS 5
+#define DRAIN_POLL_MS  50
+
+void run_set_deadline(struct run *run, uint64_t at_ms)
+{
+	run->deadline_ms = at_ms;
+	if (at_ms > 0)
+		timer_set(&run->timer, run->host->event, at_ms, run->on_deadline, run);
+	else
+		timer_stop(&run->timer);
+}
+
+void run_poll(struct run *run)
+{
+	uint64_t every_ms = run->machine.state == ROLLOUT_SETTLING ? SETTLE_POLL_MS : DRAIN_POLL_MS;
+
+	timer_set(&run->poll, run->host->event, clock_monotonic_ms() + every_ms, run->on_poll, run);
+}
+
+void run_poke(struct run *run)
+{
+	run->host->ops->poke(run->host->userdata);
+}
+
+void run_set_reason(struct run *run, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(run->reason, sizeof(run->reason), format, ap);
+	va_end(ap);
+}
+
+uint64_t run_idle_timeout_ms(const struct run *run)
+{
+	return run->victims.n > 0 ? run->victims.list[0]->config->drain.idle_timeout_ms : 0;
+}

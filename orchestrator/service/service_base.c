@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "orchestrator/service/service_internal.h"
+
+#define MESSAGE_MAX 768
+
+static void log_event(const char *service, const struct event *event)
+{
+	const char *message = event->message, *reason = event->reason;
+	char rollout[32] = "";
+
+	if (event->rollout > 0)
+		snprintf(rollout, sizeof(rollout), "rollout %u: ", event->rollout);
+	if (message && reason && strcmp(message, reason) == 0)
+		reason = NULL;
+	log_info("%s: %s%s%s%s%s%s", service, rollout, event_name(event->kind), message ? ": " : "",
+		 message ? message : "", reason ? " -- " : "", reason ? reason : "");
+}
+
+void service_tell(struct service *s, const struct event *event)
+{
+	const struct event_sink *sink = s->context->sink;
+
+	log_event(s->config->name, event);
+	sink->take(sink->userdata, s->config->name, event);
+}
+
+void service_note(struct service *s, enum event_kind kind, const char *format, ...)
+{
+	char message[MESSAGE_MAX];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	service_tell(s, &(struct event){.kind = kind, .message = message});
+}
+
+void service_poke(struct service *s)
+{
+	sd_event_source_set_enabled(s->defer, SD_EVENT_ONESHOT);
+}
+
+void service_arm(struct service *s, struct timer *timer, sd_event_time_handler_t handler,
+		 uint64_t delay_ms)
+{
+	timer_set(timer, s->context->event, clock_monotonic_ms() + delay_ms, handler, s);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+#include <string.h>
+
+#include "orchestrator/service/service_internal.h"
+
+static void tell_drift(struct service *s, size_t k, enum steer_program program, const char *who,
+		       const char *outcome)
+{
+	const char *address = s->config->listen[k].text;
+	char what[256], message[sizeof(what) + sizeof(s->drift.culprit) + 200];
+
+	if (program == STEER_PROGRAM_MISSING)
+		snprintf(what, sizeof(what), "baton's program was taken off %s", address);
+	else
+		snprintf(what, sizeof(what), "%.120s had replaced baton's on %s", who, address);
+	snprintf(message, sizeof(message), "%s%s; %s", what, s->drift.culprit, outcome);
+	service_tell(s,
+		     &(struct event){.kind = EVENT_DRIFT, .message = message, .listen = address});
+}
+
+/* Told once, until it has been ours again; but tried to be put right at each look. */
+static void look_drift_of(struct service *s, size_t k)
+{
+	char who[128], outcome[160] = "left as it is (drift: report)";
+	enum steer_program program = steer_check(s->wiring.endpoints[k], who, sizeof(who));
+	bool before = s->drift.drifted[k];
+	struct error err;
+
+	s->drift.drifted[k] = program == STEER_PROGRAM_MISSING || program == STEER_PROGRAM_FOREIGN;
+	if (!s->drift.drifted[k])
+		return;
+	if (s->config->drift == DRIFT_REPAIR) {
+		s->drift.drifted[k] = steer_repair(s->wiring.endpoints[k], &err) < 0;
+		if (s->drift.drifted[k])
+			snprintf(outcome, sizeof(outcome), "cannot be put right: %.120s", err.text);
+		else
+			snprintf(outcome, sizeof(outcome), "put right");
+	}
+	if (s->drift.drifted[k] && s->config->drift == DRIFT_REPORT)
+		steer_withdraw(s->wiring.endpoints[k]);
+	if (!before || !s->drift.drifted[k])
+		tell_drift(s, k, program, who, outcome);
+}
+
+void service_look_drift(struct service *s)
+{
+	for (size_t k = 0; k < s->config->n_listen; k++)
+		look_drift_of(s, k);
+	s->drift.culprit[0] = '\0';
+}
+
+void service_note_culprit(struct service *s, uint32_t generation, uint32_t instance, pid_t pid,
+			  const char *comm)
+{
+	snprintf(s->drift.culprit, sizeof(s->drift.culprit),
+		 " (set by pid %d \"%s\", instance %u of generation %u)", (int)pid, comm, instance,
+		 generation);
+}
+
+void service_forget_drift(struct service *s)
+{
+	memset(s->drift.drifted, 0, sizeof(s->drift.drifted));
+}

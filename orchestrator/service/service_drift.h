@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * service_drift: notices that somebody else has changed the program of a service's group, tells
+ * who, and puts it right (or leaves it, as the configuration says).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "orchestrator/config/config.h"
+
+struct service;
+
+struct service_drift {
+	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on it, and that was told */
+	char culprit[128];               /* who has set a program lately, for the next event */
+};
+
+/* Check each endpoint's program, and act. */
+void service_look_drift(struct service *service);
+
+/* A process has changed the program of some group: see tap.h. */
+void service_note_culprit(struct service *service, uint32_t generation, uint32_t instance,
+			  pid_t pid, const char *comm);
+
+/* The endpoints are new. */
+void service_forget_drift(struct service *service);

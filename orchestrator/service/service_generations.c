@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/state.h"
+
+/* ---- generations ---------------------------------------------------------------------------- */
+
+static void on_instance_change(void *userdata)
+{
+	service_poke(userdata);
+}
+
+static void on_instance_note(void *userdata, enum event_kind event, const char *message)
+{
+	service_note(userdata, event, "%s", message);
+}
+
+const struct instance_callbacks service_instance_callbacks = {
+	.on_change = on_instance_change,
+	.on_note = on_instance_note,
+};
+
+static void drop_generation(struct service *s, struct generation *g)
+{
+	size_t k = 0;
+
+	while (k < s->n_generations && s->generations[k] != g)
+		k++;
+	assert(k < s->n_generations);
+	s->n_generations--;
+	memmove(&s->generations[k], &s->generations[k + 1],
+		(s->n_generations - k) * sizeof(s->generations[0]));
+	if (s->current == g)
+		s->current = NULL;
+	if (s->published.shares.canary == g)
+		s->published.shares = (struct run_shares){};
+	for (k = 0; k < SERVICE_RUNS_MAX; k++) {
+		if (s->runs[k].new == g)
+			s->runs[k].new = NULL;
+		if (s->runs[k].old == g)
+			s->runs[k].old = NULL;
+	}
+	generation_free(g);
+}
+
+/* Can a rollout still give it new instances? */
+static bool has_prospects(const struct service *s, const struct generation *g)
+{
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+		if (service_run_is_used(&s->runs[k]) &&
+		    (s->runs[k].new == g || s->runs[k].old == g) &&
+		    !rollout_is_decided(&s->runs[k].machine))
+			return true;
+	return false;
+}
+
+/* A generation is over with its last instance. */
+void service_drop_empty_generations(struct service *s)
+{
+	for (size_t k = s->n_generations; k > 0; k--) {
+		struct generation *g = s->generations[k - 1];
+
+		if (g->instances.n == 0 && !has_prospects(s, g))
+			drop_generation(s, g);
+	}
+}
+
+void service_remove_instance(struct service *s, struct instance *i)
+{
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+		if (service_run_is_used(&s->runs[k]))
+			run_forget_instance(&s->runs[k], i);
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (instances_have(&s->generations[k]->instances, i)) {
+			generation_remove(s->generations[k], i);
+			return;
+		}
+}
+
+/* Numbers are never used twice, not even where the state file was lost while agents lived on. */
+static int next_number(struct service *s, uint32_t *ret, struct error *err)
+{
+	uint32_t highest = 0;
+	int r;
+
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (s->generations[k]->number > highest)
+			highest = s->generations[k]->number;
+	do {
+		r = state_next_generation(s->context->state, s->config->name, ret, err);
+	} while (r >= 0 && *ret <= highest);
+	return r;
+}
+
+bool service_has_room(const struct service *s)
+{
+	return s->n_generations < s->config->drain.generations_max &&
+	       s->n_generations < SERVICE_GENERATIONS_MAX;
+}
+
+int service_make_generation(struct service *s, struct service_config *config,
+			    struct release *release, struct generation **ret, struct error *err)
+{
+	uint32_t number;
+	int r = next_number(s, &number, err);
+
+	if (r < 0) {
+		service_config_free(config);
+		release_free(release);
+		return r;
+	}
+	config->instances = s->instances;
+	r = generation_new(s->context, number, config, release, &s->wiring,
+			   &service_instance_callbacks, s, ret, err);
+	return r < 0 ? r : service_add_generation(s, *ret, err);
+}
+
+int service_add_generation(struct service *s, struct generation *g, struct error *err)
+{
+	if (s->n_generations == SERVICE_GENERATIONS_MAX) {
+		generation_free(g);
+		return error_text(err, -E2BIG, "more than %d generations are alive",
+				  SERVICE_GENERATIONS_MAX);
+	}
+	s->generations[s->n_generations++] = g;
+	return 0;
+}

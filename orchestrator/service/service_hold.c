@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "orchestrator/service/service_internal.h"
+
+/* How long connections wait during a pause if "hold" does not say. */
+#define PAUSE_HOLD_MS 30000
+
+static int on_hold(sd_event_source *source, uint64_t usec, void *userdata);
+
+uint64_t service_hold_ms(const struct service *s)
+{
+	return s->hold.paused && s->config->hold_ms == 0 ? PAUSE_HOLD_MS : s->config->hold_ms;
+}
+
+/* A service that is wanted up holds what nothing can take; one that is being stopped refuses. */
+static bool wants_hold(struct service *s)
+{
+	if (!steer_can(s->wiring.tier, STEER_CAN_HOLD))
+		return false;
+	return service_hold_ms(s) > 0 && !s->shutting_down && !service_stopping_run(s);
+}
+
+static void set_hold(struct service *s, bool on)
+{
+	uint64_t hold_ms = on ? service_hold_ms(s) : 1;
+
+	/* How long is another matter: that can change by a reload, or a pause. */
+	if (on == s->hold.on && (!on || s->hold.queues[0].hold_ms == hold_ms))
+		return;
+	s->hold.on = on;
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		int r = steer_hold(s->wiring.endpoints[k], on);
+
+		if (r < 0)
+			log_error("%s: hold: %s", s->config->listen[k].text, strerror(-r));
+		hold_init(&s->hold.queues[k], hold_ms);
+		/* What was not sent on by now has nowhere to go. */
+		if (!on)
+			s->hold.expired[k] += steer_expire(s->wiring.endpoints[k], UINT32_MAX);
+	}
+	if (on)
+		service_arm(s, &s->hold.timer, on_hold, hold_interval_ms(&s->hold.queues[0]));
+	else
+		timer_stop(&s->hold.timer);
+}
+
+void service_begin_hold(struct service *s)
+{
+	if (wants_hold(s))
+		set_hold(s, true);
+}
+
+void service_end_hold(struct service *s)
+{
+	if (!wants_hold(s))
+		set_hold(s, false);
+}
+
+static void expire(struct service *s, size_t k)
+{
+	uint32_t held, late;
+	unsigned n;
+
+	if (steer_held(s->wiring.endpoints[k], &held) < 0)
+		return;
+	late = hold_look(&s->hold.queues[k], clock_monotonic_ms(), held);
+	if (late == 0)
+		return;
+	n = steer_expire(s->wiring.endpoints[k], late);
+	hold_left(&s->hold.queues[k], n);
+	s->hold.expired[k] += n;
+}
+
+static void arm_hold(struct service *s)
+{
+	uint64_t delay_ms = hold_interval_ms(&s->hold.queues[0]);
+
+	for (size_t k = 1; k < s->config->n_listen; k++)
+		if (hold_interval_ms(&s->hold.queues[k]) < delay_ms)
+			delay_ms = hold_interval_ms(&s->hold.queues[k]);
+	service_arm(s, &s->hold.timer, on_hold, delay_ms);
+}
+
+static int on_hold(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct service *s = userdata;
+
+	(void)source;
+	(void)usec;
+	for (size_t k = 0; k < s->config->n_listen; k++)
+		expire(s, k);
+	arm_hold(s);
+	return 0;
+}
+
+void service_unhold(struct service *s)
+{
+	const struct generation *named = service_named_generation(s);
+	uint32_t sum = 0;
+
+	if (!s->hold.on)
+		return;
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		struct error err;
+		int r;
+
+		/* Also where none is seen: half-open connections wait there, too. */
+		r = steer_unhold(s->wiring.endpoints[k], &err);
+		if (r < 0) {
+			log_error("%s: %s", s->config->name, err.text);
+			continue;
+		}
+		hold_left(&s->hold.queues[k], (uint32_t)r);
+		sum += (uint32_t)r;
+	}
+	if (sum > 0)
+		service_note(s, EVENT_RELEASED, "%u connections that waited go to generation %u",
+			     sum, named ? named->number : 0);
+}
+
+void service_forget_hold(struct service *s)
+{
+	timer_done(&s->hold.timer);
+	s->hold.on = false;
+}

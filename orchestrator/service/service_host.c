@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What rollouts ask of their service.
+ */
+#include "common/log.h"
+#include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/state.h"
+
+static int publish(void *host, const struct run_shares *shares, struct error *err)
+{
+	struct service *s = host;
+
+	if (shares)
+		s->published.shares = *shares;
+	return service_publish(s, err);
+}
+
+static int check_sockets(void *host, const struct instances *set, struct error *err)
+{
+	return service_check_sockets(host, set, err);
+}
+
+static size_t named(void *host)
+{
+	return service_named(host);
+}
+
+static int steered_to(void *host, const struct instance *i, uint64_t *ret)
+{
+	return service_steered_to(host, i, ret);
+}
+
+static void remove_instance(void *host, struct instance *i)
+{
+	service_remove_instance(host, i);
+}
+
+static void poke(void *host)
+{
+	service_poke(host);
+}
+
+static void tell(void *host, const struct event *event)
+{
+	service_tell(host, event);
+}
+
+static int command(void *host, const struct run *run, enum hook_point point,
+		   struct command_spec *ret, char ***environment, struct error *err)
+{
+	return service_command(host, run, point, ret, environment, err);
+}
+
+static void hook(void *host, const struct run *run, enum hook_point point)
+{
+	service_hook(host, run, point);
+}
+
+/* For a daemon that takes over: the one that serves until another is committed to. */
+static void remember_serving(struct service *s)
+{
+	struct error err;
+
+	if (state_set_serving(s->context->state, s->config->name, s->current->number, &err) < 0)
+		log_warning("%s: which generation serves cannot be remembered: %s", s->config->name,
+			    err.text);
+}
+
+/* If the new side is a generation of its own it is the current one, and there is a way back. */
+static void commit(void *host, const struct run *run)
+{
+	struct service *s = host;
+
+	if (run->partial)
+		return;
+	s->current = run->new;
+	remember_serving(s);
+	s->refusal[0] = '\0';
+	service_note_commit(s, run->old, run->order);
+	service_forgive(s);
+}
+
+const struct run_host_ops service_host_ops = {
+	.publish = publish,
+	.check_sockets = check_sockets,
+	.named = named,
+	.steered_to = steered_to,
+	.remove_instance = remove_instance,
+	.poke = poke,
+	.commit = commit,
+	.tell = tell,
+	.command = command,
+	.hook = hook,
+};

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+
+#include "orchestrator/service/service_internal.h"
+
+/* ---- who is on the way out ------------------------------------------------------------------ */
+
+static bool is_victim(const struct service *s, const struct instance *i)
+{
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+		if (service_run_is_used(&s->runs[k]) &&
+		    (instances_have(&s->runs[k].victims, i) ||
+		     (!s->runs[k].machine.has_new &&
+		      instances_have(&s->runs[k].side[ROLLOUT_OLD], i))))
+			return true;
+	return false;
+}
+
+void service_staying(const struct service *s, struct instances *ret)
+{
+	ret->n = 0;
+	for (size_t k = 0; s->current && k < s->current->instances.n; k++) {
+		struct instance *i = s->current->instances.list[k];
+
+		if (!i->leaving && !i->stopping && !is_victim(s, i))
+			instances_add(ret, i);
+	}
+}
+/* ---- who serves ----------------------------------------------------------------------------- */
+
+bool service_is_in(const struct service *s, const struct instance *i)
+{
+	(void)s;
+	return i->role == INSTANCE_IN && instance_is_serving(i);
+}
+
+bool service_is_meant(const struct service *s, const struct instance *i)
+{
+	(void)s;
+	return i->role == INSTANCE_IN;
+}
+
+static bool is_well(const struct service *s, const struct instance *i)
+{
+	return service_is_in(s, i) && !instance_is_unhealthy(i);
+}
+
+bool service_is_backup(const struct service *s, const struct instance *i)
+{
+	(void)s;
+	return i->role == INSTANCE_BACKUP && instance_is_serving(i);
+}
+
+/* Not on trial: its agent starts it again when it dies, on the same sockets. */
+bool service_is_steady(const struct service *s, const struct instance *i)
+{
+	return i->steady && is_well(s, i);
+}
+
+size_t service_count(const struct service *s, service_filter *wanted)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			n += wanted(s, s->generations[k]->instances.list[j]);
+	return n;
+}
+
+/* What is unhealthy is left out, unless there is nothing else. */
+service_filter *service_in_service(const struct service *s)
+{
+	return service_count(s, is_well) > 0 ? is_well : service_is_in;
+}
+
+bool service_can_serve(const struct service *s)
+{
+	return service_count(s, service_is_in) > 0;
+}
+
+size_t service_named(const struct service *s)
+{
+	return service_count(s, service_in_service(s));
+}
+
+/* By the table that is published, not by what the next one is going to be made of. */
+struct generation *service_named_generation(const struct service *s)
+{
+	for (size_t k = s->n_generations; k > 0; k--) {
+		struct generation *g = s->generations[k - 1];
+
+		for (size_t j = 0; j < g->instances.n; j++)
+			if (g->instances.list[j]->aimed > 0)
+				return g;
+	}
+	return NULL;
+}
+
+int service_steered_to(const struct service *s, const struct instance *i, uint64_t *ret)
+{
+	*ret = 0;
+	if (!steer_can(s->wiring.tier, STEER_CAN_COUNT))
+		return -ENODATA;
+	for (size_t k = 0; k < i->sockets.n; k++) {
+		const struct instance_socket *socket = &i->sockets.list[k];
+		struct steer_slot_stats stats;
+		int r = steer_slot_stats(s->wiring.endpoints[socket->endpoint], socket->slot,
+					 &stats);
+
+		if (r < 0)
+			return r;
+		if (socket->endpoint == 0)
+			*ret += stats.primary + stats.backup;
+	}
+	return 0;
+}

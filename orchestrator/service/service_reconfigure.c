@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+
+#include "common/log.h"
+#include "common/vector.h"
+#include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/state.h"
+
+static bool same_group(const struct service_config *a, const struct service_config *b)
+{
+	if (a->n_listen != b->n_listen || a->uid != b->uid)
+		return false;
+	for (size_t k = 0; k < a->n_listen; k++)
+		if (!address_equal(&a->listen[k], &b->listen[k]))
+			return false;
+	return true;
+}
+
+/*
+ * Would a restart with @config run something else? Also where the file says the same, but not what
+ * it leads to: an edited environment file, another target of a symlink. Of a taken-over generation
+ * only the release is known, not what was configured when it started.
+ */
+static bool differs_from_running(struct service *s, const struct generation *g,
+				 const struct service_config *config)
+{
+	cleanup(release_free) struct release *release = NULL;
+	bool same_file = service_config_same_release(s->config, config), back;
+	struct error err;
+	int r;
+
+	/* What a rollback has brought is not what the file says, and is to stay nevertheless. */
+	back = same_file && s->history.rolled_back && g == s->current &&
+	       s->history.previous_config &&
+	       service_config_same_release(s->history.previous_config, config);
+	if (!back && !service_config_same_release(g->config, config))
+		return true;
+	/* One that is still on trial brings what an upgrade has given it. */
+	if (same_file && g == s->current)
+		r = release_resolve(config, s->history.command, s->history.environment, &release,
+				    &err);
+	else if (same_file)
+		r = release_resolve(config, g->release->command, g->added, &release, &err);
+	else
+		r = release_resolve(config, NULL, NULL, &release, &err);
+	/* What cannot be started must not replace what runs; where that is news it will be said. */
+	if (r < 0)
+		return !same_file;
+	if (same_file && s->history.rolled_back && s->history.previous_release &&
+	    release_identical(s->history.previous_release, release))
+		return false;
+	return g->taken_over ? !release_equal(release, g->release)
+			     : !release_identical(g->release, release);
+}
+
+/* What is steered by one tier cannot be by another from one moment to the next. */
+static bool same_steering(const struct service *s, const struct service_config *config)
+{
+	char reason[TIERS_REASON_MAX];
+	enum steer_tier tier;
+
+	return config->sticky == s->config->sticky &&
+	       tiers_choose(&s->context->tiers, config->steering, &tier, reason, NULL) >= 0 &&
+	       tier == s->wiring.tier;
+}
+
+/* How what runs now will go, and be looked after, when its time has come. */
+static void apply_policies(struct service *s)
+{
+	const struct run *run = service_undecided_run(s);
+	struct generation *coming = run && !run->partial ? run->new : NULL;
+	struct generation *list[] = {s->current, coming};
+
+	for (size_t k = 0; k < 2; k++)
+		if (list[k]) {
+			list[k]->config->drain = s->config->drain;
+			list[k]->config->rollout = s->config->rollout;
+		}
+	if (s->endpoints.open && (s->current || service_undecided_run(s))) {
+		service_begin_hold(s);
+		service_end_hold(s);
+	}
+}
+
+int service_reconfigure(struct service *s, struct service_config *config,
+			enum service_order_type *ret_order, struct error *err)
+{
+	bool scaled = config->instances != s->config->instances, rewatch;
+	enum service_order_type order = _SERVICE_ORDER_COUNT; /* none */
+	const struct run *run = service_undecided_run(s);
+	/* What will serve, where that is yet to be seen. */
+	const struct generation *g = run && run->new && !run->partial ? run->new : s->current;
+
+	if (s->endpoints.open && (!same_group(s->config, config) || !same_steering(s, config))) {
+		service_config_free(config);
+		return error_text(err, -EBUSY,
+				  "\"listen\", \"user\", \"steering\" and \"sticky\" can only be "
+				  "changed while it is stopped (baton stop %s)",
+				  s->config->name);
+	}
+	if (g && differs_from_running(s, g, config))
+		order = SERVICE_ORDER_RESTART;
+	else if (g && scaled && config->instances != s->instances)
+		order = SERVICE_ORDER_SCALE;
+	/* What could be rolled back to had other endpoints: it cannot come back. */
+	if (!same_group(s->config, config))
+		service_forget_previous(s);
+	/* A new command in the file wins over the one of an earlier upgrade. */
+	if (!service_config_same_release(s->config, config)) {
+		service_forget_overrides(s);
+	}
+	if (scaled) {
+		/* Whatever becomes of a scaling that is under way. */
+		for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+			s->runs[k].scale_undone = true;
+		s->instances = config->instances;
+		if (state_set_instances(s->context->state, config->name, 0, err) < 0)
+			log_warning("%s: %s", config->name, err->text);
+	}
+	rewatch = !vector_equal(s->config->watch, config->watch);
+	service_config_free(s->config);
+	s->config = config;
+	s->host.name = config->name;
+	apply_policies(s);
+	/* One that is as it was may be waiting for a change to come to rest. */
+	if (rewatch)
+		service_watch_paths(s);
+	if (order == _SERVICE_ORDER_COUNT)
+		return 0;
+	*ret_order = order;
+	return 1;
+}

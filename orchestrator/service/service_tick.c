@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a service has to look at now and then, because nothing tells it: whether its program is
+ * still on its groups, and whether backups have taken over.
+ */
+#include "common/clock.h"
+#include "orchestrator/service/service_internal.h"
+
+#define TICK_MS 500
+
+/*
+ * Looking at the program walks the kernel's table of sockets (inspect.h): if that takes long it is
+ * done more seldom, so that it never takes more than a tenth of the daemon's time.
+ */
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct service *s = userdata;
+	uint64_t began_ms = clock_monotonic_ms(), took_ms, carried;
+	bool was_active;
+
+	(void)source;
+	(void)usec;
+	for (size_t k = 0; k < s->config->n_listen; k++)
+		steer_tend(s->wiring.endpoints[k]);
+	if (s->n_generations > 0)
+		service_look_drift(s);
+	was_active = s->failover.active;
+	carried = s->failover.carried;
+	service_look_failover(s);
+	if (was_active && s->failover.carried == carried)
+		service_end_failover(s);
+	/* A SYN that raced a publish may have been held although there was somebody by then. */
+	if (!s->hold.paused && service_can_serve(s))
+		service_unhold(s);
+	took_ms = clock_monotonic_ms() - began_ms;
+	service_arm(s, &s->tick, on_tick, 9 * took_ms > TICK_MS ? 9 * took_ms : TICK_MS);
+	return 0;
+}
+
+void service_on_program(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
+			const char *comm)
+{
+	struct service *s = userdata;
+
+	service_note_culprit(s, generation, instance, pid, comm);
+	service_arm(s, &s->tick, on_tick, 0);
+}
+
+void service_start_tick(struct service *s)
+{
+	service_forget_hold(s);
+	service_forget_drift(s);
+	service_arm(s, &s->tick, on_tick, TICK_MS);
+}
+
+void service_stop_tick(struct service *s)
+{
+	timer_done(&s->tick);
+	service_forget_hold(s);
+}

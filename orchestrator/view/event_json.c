@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/view/event_json.h"
+
+static json_t *number_or_null(uint32_t number)
+{
+	return number ? json_integer(number) : json_null();
+}
+
+static json_t *of_rollout(const struct event *e)
+{
+	return json_pack("{s:I, s:s, s:o, s:o, s:I}", "rollout", (json_int_t)e->rollout, "order",
+			 e->order, "generation", number_or_null(e->generation), "replaces",
+			 number_or_null(e->replaces), "elapsed_ms", (json_int_t)e->elapsed_ms);
+}
+
+static json_t *of_step(const struct event *e)
+{
+	json_t *json = of_rollout(e);
+
+	json_object_set_new(json, "ok", json_boolean(e->ok));
+	if (e->aborted)
+		json_object_set_new(json, "aborted", json_true());
+	json_object_set_new(json, "took_ms", json_integer((json_int_t)e->took_ms));
+	return json;
+}
+
+static json_t *of_result(const struct event *e)
+{
+	return json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "rollout",
+			 (json_int_t)e->rollout, "order", e->order, "result", event_name(e->kind),
+			 "exit", e->exit, "generation", number_or_null(e->generation), "replaces",
+			 number_or_null(e->replaces), "cut", (json_int_t)e->cut, "took_ms",
+			 (json_int_t)e->took_ms);
+}
+
+static json_t *of_note(const struct event *e)
+{
+	json_t *json = json_object();
+
+	if (e->rollout)
+		json_object_set_new(json, "rollout", json_integer(e->rollout));
+	if (e->has_instance)
+		json_object_update_new(json, json_pack("{s:I, s:I}", "generation",
+						       (json_int_t)e->generation, "instance",
+						       (json_int_t)e->instance));
+	if (e->instances)
+		json_object_set_new(json, "instances", json_integer(e->instances));
+	if (e->hook)
+		json_object_update_new(json,
+				       json_pack("{s:s, s:b}", "hook", e->hook, "ok", e->ok));
+	return json;
+}
+
+json_t *event_json(const struct event *e)
+{
+	static json_t *(*const by_form[])(const struct event *) = {
+		[EVENT_FORM_STEP] = of_step,
+		[EVENT_FORM_WAITING] = of_rollout,
+		[EVENT_FORM_RESULT] = of_result,
+		[EVENT_FORM_NOTE] = of_note,
+	};
+	const struct {
+		const char *key, *text;
+	} texts[] = {
+		{"message", e->message}, {"step", e->step}, {"reason", e->reason},
+		{"probe", e->probe},     {"tail", e->tail}, {"listen", e->listen},
+		{"path", e->path},
+	};
+	json_t *json = by_form[event_form(e->kind)](e);
+
+	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
+		if (texts[k].text)
+			json_object_set_new(json, texts[k].key, json_string(texts[k].text));
+	return json;
+}
