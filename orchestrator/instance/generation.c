@@ -6,8 +6,9 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
-#include "orchestrator/host/cgroup.h"
 #include "common/vector.h"
+#include "orchestrator/host/cgroup.h"
+#include "orchestrator/instance/takeover.h"
 
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
 		   struct release *release, const struct wiring *wiring,

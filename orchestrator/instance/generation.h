@@ -17,7 +17,7 @@
 #include "common/error.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/instance/context.h"
-#include "orchestrator/instance/instances.h"
+#include "orchestrator/instance/instance_set.h"
 #include "orchestrator/release/release.h"
 
 struct generation {
@@ -44,6 +44,7 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 		   const struct instance_callbacks *callbacks, void *userdata,
 		   struct generation **ret, struct error *err);
 
+struct takeover_agent;
 /*
  * The generation of @n agents of an earlier daemon (all of one service and generation), whose links
  * are taken over. It has a copy of @config for everything that the agents do not know: checks,

@@ -47,7 +47,7 @@ int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
 	struct connections_of of;
 
 	*ret = 0;
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	instance_connections_of(i, &of);
 	if (!of.cgroup_id && !of.processes)
@@ -60,7 +60,7 @@ int instance_kinds(const struct instance *i, struct connections_kinds *ret)
 	struct connections_of of;
 
 	*ret = (struct connections_kinds){};
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	instance_connections_of(i, &of);
 	if (!of.cgroup_id && !of.processes)
@@ -73,7 +73,7 @@ int instance_cut(const struct instance *i, uint64_t *ret, struct error *err)
 	struct connections_of of;
 
 	*ret = 0;
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	instance_connections_of(i, &of);
 	if (!of.cgroup_id && !of.processes)

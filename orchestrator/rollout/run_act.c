@@ -24,8 +24,8 @@ static struct generation *generation_of(const struct run *run, enum rollout_side
 static bool goes_first(const struct instance *a, const struct instance *b)
 {
 	bool a_out = a->role == INSTANCE_OUT, b_out = b->role == INSTANCE_OUT;
-	bool a_bad = a->failed || instance_is_unhealthy(a);
-	bool b_bad = b->failed || instance_is_unhealthy(b);
+	bool a_bad = instance_has_failed(a) || instance_is_unhealthy(a);
+	bool b_bad = instance_has_failed(b) || instance_is_unhealthy(b);
 
 	if (a_out != b_out)
 		return a_out;
@@ -347,7 +347,7 @@ static void act_timer(struct run *run, uint64_t at_ms)
 static void act_kill(struct run *run)
 {
 	for (size_t k = 0; k < run->victims.n; k++)
-		if (!run->victims.list[k]->stopped)
+		if (!instance_has_stopped(run->victims.list[k]))
 			log_warning("%s: instance %u of generation %u did not stop; killed",
 				    run->service->config->name, run->victims.list[k]->index,
 				    run->victims.list[k]->generation);

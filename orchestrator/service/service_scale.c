@@ -36,8 +36,9 @@ static void choose_surplus(const struct instances *staying, size_t n, struct ins
 
 		for (size_t k = 0; k < staying->n; k++) {
 			struct instance *i = staying->list[k];
-			bool bad = i->failed || instance_is_unhealthy(i);
-			bool best_bad = best && (best->failed || instance_is_unhealthy(best));
+			bool bad = instance_has_failed(i) || instance_is_unhealthy(i);
+			bool best_bad =
+				best && (instance_has_failed(best) || instance_is_unhealthy(best));
 
 			if (instances_have(ret, i))
 				continue;

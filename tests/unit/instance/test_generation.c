@@ -185,7 +185,7 @@ static void test_generation_add_that_fails_has_a_failed_instance(void **state)
 	assert_int_equal(generation_add(g, &i, &err), -ENOENT);
 	assert_string_equal(err.text, "agent: No such file or directory");
 	assert_non_null(i);
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 	assert_ptr_equal(instances_failed(&g->instances), i);
 	generation_remove(g, i);
 	assert_int_equal(g->instances.n, 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "orchestrator/instance/instances.h"
+#include "orchestrator/instance/instance_set.h"
 
 #include <errno.h>
 #include <string.h>
@@ -88,7 +88,7 @@ void instances_name(const struct instances *set, enum instance_role role)
 bool instances_are_listening(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (!i->joined || i->pid == 0 || i->failed)
+		if (!instance_has_joined(i) || i->pid == 0 || instance_has_failed(i))
 			return false;
 	return true;
 }
@@ -104,7 +104,7 @@ bool instances_are_healthy(const struct instances *set)
 bool instances_have_left(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (!i->left)
+		if (!instance_has_left(i))
 			return false;
 	return true;
 }
@@ -112,7 +112,7 @@ bool instances_have_left(const struct instances *set)
 bool instances_have_stopped(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (!i->stopped)
+		if (!instance_has_stopped(i))
 			return false;
 	return true;
 }
@@ -133,7 +133,7 @@ bool instances_have_exited(const struct instances *set)
 struct instance *instances_failed(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (i->failed || instance_is_unhealthy(i))
+		if (instance_has_failed(i) || instance_is_unhealthy(i))
 			return i;
 	return NULL;
 }
