@@ -13,14 +13,14 @@
 #include "common/log.h"
 #include "orchestrator/instance/takeover.h"
 
-/* How far the delay grows before a crashed server is started again (see agent/lifecycle.h). */
+/* The delay before a restart grows up to so many times the first one (agent/lifecycle.h). */
 #define RESTART_DELAY_GROWTH 50
 
 #define KILL_WAIT_MS 2000
 
 /*
- * Where a socket gets connections as soon as it listens, a server that leaves listen(2) to its
- * parent has this long to get ready.
+ * On a tier that cannot shift connections, a socket gets them as soon as it listens. A server that
+ * leaves listen(2) to its parent has this long to get ready before.
  */
 #define LISTEN_DELAY_MS 1000
 
@@ -71,8 +71,8 @@ static void on_started(struct instance *i, const struct report *report)
 }
 
 /*
- * The agent says in the report's text that the server could not bind its address: what can be done
- * about that depends on what this daemon can do.
+ * The report's text, @what, says that the server could not bind its address. Add advice, which
+ * depends on the daemon's privileges and the service's mode.
  */
 static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
 			   size_t size)
@@ -129,7 +129,7 @@ static void on_notify(struct instance *i, const struct report *report)
 	i->ready = report->ready;
 }
 
-/* It is out of the group, usually because it was told to leave: the daemon before may have been. */
+/* An agent may also leave unasked: an earlier daemon has told it to just before it ended. */
 static void on_left(struct instance *i, const struct report *report)
 {
 	i->agent_said = AGENT_LEFT;
@@ -166,7 +166,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 
 	if (report->tail[0])
 		memcpy(i->tail, report->tail, sizeof(i->tail));
-	/* What was on its way when the daemon killed it. */
+	/* The report was on its way when the daemon killed the agent. */
 	if (instance_has_stopped(i))
 		return;
 	switch (report->type) {
@@ -235,7 +235,7 @@ void instance_reopen(struct instance *i)
 	instance_order(i, &(struct order){.type = ORDER_REOPEN});
 }
 
-/* Is it asked to drain? A server that cannot is not: its sockets are shut down at once. */
+/* A server that cannot drain is not asked to: its sockets are shut down at once. */
 static bool is_asked_to_drain(const struct instance *i)
 {
 	return i->config->drain.wait != DRAIN_WAIT_CONNECTIONS;
@@ -296,13 +296,13 @@ static void kill_all(struct instance *i)
 {
 	if (i->cgroup[0]) {
 		cgroup_kill(i->cgroup);
-		/* What SIGKILL leaves to do is the kernel's, and short: it can be removed then. */
+		/* Only an empty cgroup can be removed. The kernel needs a moment for it. */
 		if (cgroup_wait_empty(i->cgroup, KILL_WAIT_MS) < 0)
 			log_warning("%s: processes in %s survive SIGKILL", i->config->name,
 				    i->cgroup);
 		return;
 	}
-	/* Before the agent, whose descendants they are found as. */
+	/* Before the agent: they are found as its descendants. */
 	if (i->processes)
 		processes_kill(i->processes);
 	else if (i->pid > 0)
@@ -335,7 +335,7 @@ static void fill_spec(const struct instance *i, const struct release *release,
 {
 	const struct service_config *c = i->config;
 
-	/* Everything is borrowed for the time of the call. */
+	/* All of it is borrowed: it is used during the call only. */
 	*ret = (struct launch_spec){
 		.service = c->name,
 		.generation = i->generation,
@@ -367,7 +367,7 @@ static void fill_spec(const struct instance *i, const struct release *release,
 	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
 }
 
-/* Nothing runs in the cgroup yet. */
+/* Attach the programs for counting and sharing, before anything runs in the cgroup. */
 static int hook(struct instance *i, struct error *err)
 {
 	enum socket_mode mode = i->config->mode;
@@ -386,7 +386,7 @@ static int hook(struct instance *i, struct error *err)
 	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
 		return r;
 	log_warning("%s: %s", i->config->name, err->text);
-	/* What is not needed for sure must not keep the instance from starting. */
+	/* In mode "auto" the server may not need to share: start it without. */
 	if (share && tap_attach(tap, i->cgroup, i->generation, i->index, false, err) < 0)
 		log_warning("%s: its connections are not counted: %s", i->config->name, err->text);
 	return 0;
@@ -414,7 +414,7 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 	return r < 0 ? r : hook(i, err);
 }
 
-/* Where the tier must know their order, the daemon itself makes the sockets that are passed. */
+/* If the tier must know the sockets' order, the daemon makes those that are passed itself. */
 static int make_sockets(struct instance *i, int fds[static CONFIG_LISTEN_MAX], size_t *ret_n,
 			struct error *err)
 {
@@ -453,7 +453,7 @@ static int start_agent(struct instance *i, const struct release *release, struct
 	return r;
 }
 
-/* Who its processes are: those in its cgroup, or below its agent. */
+/* Its processes are those in its cgroup; without a cgroup those below its agent. */
 static int know_processes(struct instance *i, pid_t agent, struct error *err)
 {
 	int r = processes_new(i->cgroup[0] ? i->cgroup : NULL, agent, &i->processes);
@@ -476,7 +476,7 @@ static int start(struct instance *i, const struct release *release, struct error
 	if (r < 0)
 		return r;
 	r = know_processes(i, agentlink_pid(i->link), err);
-	/* It would go on by itself. */
+	/* The agent would go on by itself. */
 	if (r < 0)
 		kill(agentlink_pid(i->link), SIGTERM);
 	return r;
@@ -484,8 +484,11 @@ static int start(struct instance *i, const struct release *release, struct error
 
 int instance_start(struct instance *i, const struct release *release, struct error *err)
 {
-	int r = start(i, release, err);
+	int r;
 
+	assert(i->phase == INSTANCE_STARTING && !i->link);
+	assert(i->config->n_listen <= CONFIG_LISTEN_MAX);
+	r = start(i, release, err);
 	if (r < 0) {
 		instance_fail(i, err->text);
 		instance_enter(i, INSTANCE_STOPPED);
@@ -494,8 +497,8 @@ int instance_start(struct instance *i, const struct release *release, struct err
 }
 
 /*
- * Through each phase that it was in under the earlier daemon. One that was steady has joined, even
- * if it has lost one of its sockets since.
+ * Enter each phase that it has been in. An instance that was steady has joined, even if it has lost
+ * one of its sockets since.
  */
 static void take_over_phase(struct instance *i, const struct report *hello)
 {
@@ -520,6 +523,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	struct error err;
 	struct stat st;
 
+	assert(i->phase == INSTANCE_STARTING && !i->link);
+	assert(agent->link);
 	i->index = agent->spec.instance;
 	memcpy(i->socket_path, agent->socket_path, sizeof(i->socket_path));
 	snprintf(i->cgroup, sizeof(i->cgroup), "%s", agent->spec.cgroup ? agent->spec.cgroup : "");
@@ -551,7 +556,7 @@ void instance_done(struct instance *i)
 		tap_forget(i->wiring->tap, i->generation, i->index);
 	processes_free(TAKE_PTR(i->processes));
 	agentlink_free(TAKE_PTR(i->link));
-	/* The agent does so as well, but a daemon that ends now would find it there. */
+	/* The agent does so, too, but perhaps only after a next daemon has looked for agents. */
 	if (instance_has_stopped(i) && i->socket_path[0])
 		unlink(i->socket_path);
 	if (i->cgroup[0]) {

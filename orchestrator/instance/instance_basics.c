@@ -31,6 +31,7 @@ void instance_uncheck(struct instance *i)
 
 void instance_fail(struct instance *i, const char *reason)
 {
+	assert(reason);
 	if (i->phase < INSTANCE_FAILED)
 		instance_enter(i, INSTANCE_FAILED);
 	instance_uncheck(i);

@@ -30,7 +30,7 @@ int instance_count(struct instance *i, struct tap_count *ret)
 
 void instance_connections_of(const struct instance *i, struct connections_of *ret)
 {
-	/* Sockets that the daemon has made are of its own cgroup, and so is what they accept. */
+	/* A socket that the daemon has made is of the daemon's cgroup; so are its connections. */
 	bool ours = steer_can(i->wiring->tier, STEER_MAKES_SOCKETS);
 
 	*ret = (struct connections_of){

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -7,12 +8,12 @@
 #include "common/log.h"
 #include "orchestrator/instance/instance_internal.h"
 
-#define LOST_POLL_MS      20 /* while it is expected to go */
+#define LOST_POLL_MS      20 /* after it was told to leave or to stop */
 #define LOST_IDLE_POLL_MS 500
 
 /*
- * Without a cgroup and without an agent nobody knows what the server has forked: its main process
- * stands for all of them.
+ * Without a cgroup and without an agent the processes that the server has forked cannot be found.
+ * Then its main process stands for all of them.
  */
 int instance_populated(const struct instance *i)
 {
@@ -23,7 +24,7 @@ int instance_populated(const struct instance *i)
 	return i->pid > 0 && (kill(i->pid, 0) == 0 || errno == EPERM);
 }
 
-/* If the kernel cannot tell, it does: a deadline ends the waiting. */
+/* If the kernel cannot tell, the answer is yes: a deadline ends the waiting. */
 static bool still_listens(struct instance *i, const struct instance_socket *s)
 {
 	struct diag_listener listener;
@@ -48,7 +49,7 @@ static void check_left(struct instance *i)
 						  s->cookie, NULL) == 0)
 			i->forced = true;
 	}
-	/* Past the deadline everything that can be done has been done. */
+	/* After the deadline there is nothing more to try. */
 	if (!open || late)
 		instance_enter(i, INSTANCE_LEFT);
 }
@@ -90,7 +91,7 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 
 void instance_watch_lost(struct instance *i)
 {
-	/* They were known as its descendants; its pid may be somebody else's by now. */
+	/* They were found below the agent, whose pid may be another process's by now. */
 	if (!i->cgroup[0])
 		processes_free(TAKE_PTR(i->processes));
 	if (sd_event_add_time_relative(i->context->event, &i->lost_timer, CLOCK_MONOTONIC, 0, 1000,
@@ -100,12 +101,14 @@ void instance_watch_lost(struct instance *i)
 
 void instance_signal_lost(struct instance *i, int signal)
 {
+	/* The pid may be another process's by now, unless the kernel says that some are left. */
 	if (signal != 0 && i->pid > 0 && instance_populated(i) > 0)
 		kill(i->pid, signal);
 }
 
 void instance_hurry_lost(struct instance *i, uint64_t deadline_ms)
 {
+	assert(i->lost);
 	sd_event_source_set_time_relative(i->lost_timer, 0);
 	i->lost_deadline_ms = deadline_ms;
 }

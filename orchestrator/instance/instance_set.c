@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/instance/instance_set.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 int instances_add(struct instances *set, struct instance *instance)
 {
+	assert(instance && set->n <= INSTANCES_MAX);
 	if (instances_have(set, instance))
 		return 0;
 	if (set->n == INSTANCES_MAX)
@@ -51,7 +53,7 @@ void instances_uncheck(const struct instances *set)
 		instance_uncheck(i);
 }
 
-/* Told only where it is news. */
+/* Only those are told for which it is news. */
 void instances_steady(const struct instances *set, bool on)
 {
 	for_each_instance (i, set)
@@ -224,7 +226,7 @@ int instances_count(const struct instances *set, struct tap_count *ret)
 	return 0;
 }
 
-/* All of them, also where one cannot be: what is left has its process killed anyway. */
+/* Goes on after an error: connections that are left end when their process is killed. */
 int instances_cut(const struct instances *set, uint64_t *ret, struct error *err)
 {
 	int first = 0;

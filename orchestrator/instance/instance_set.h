@@ -13,7 +13,7 @@
 
 #include "orchestrator/instance/instance.h"
 
-/* Of one generation at a time: all of a service, and as many that replace them. */
+/* A generation may have all instances of its service, and as many that replace them. */
 #define INSTANCES_MAX (2 * CONFIG_INSTANCES_MAX)
 
 struct instances {
@@ -26,7 +26,7 @@ int instances_add(struct instances *set, struct instance *instance);
 void instances_remove(struct instances *set, const struct instance *instance);
 bool instances_have(const struct instances *set, const struct instance *instance);
 
-/* Orders to each (see instance.h). */
+/* Orders to each (instance.h). */
 void instances_check(const struct instances *set);
 void instances_uncheck(const struct instances *set);
 void instances_steady(const struct instances *set, bool on);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,6 +70,7 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 	const struct instance_socket *known = find_known(i, socket->cookie);
 	int r = 0;
 
+	assert(set->n < PROTOCOL_SOCKETS_MAX);
 	if (find(set, socket->cookie))
 		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
 				  socket->address);
@@ -81,7 +83,7 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 	return r;
 }
 
-/* A set that is told again may be of sockets that have stopped listening and begun again. */
+/* If the agent tells the same set again, sockets may have stopped listening and begun again. */
 static void rejoin_known(struct instance *i, const struct report *report, const int *fds)
 {
 	for (size_t k = 0; k < report->n_sockets; k++) {
@@ -95,7 +97,7 @@ static void rejoin_known(struct instance *i, const struct report *report, const 
 	}
 }
 
-/* The set that @report names, with slots for what is new; on failure these are free again. */
+/* The set that @report names. New sockets get slots; on failure these are free again. */
 static int join_new(struct instance *i, const struct report *report, const int *fds,
 		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
 {
@@ -112,7 +114,10 @@ static int join_new(struct instance *i, const struct report *report, const int *
 	return r;
 }
 
-/* What was there and is not in @next becomes unused, and the other way round. */
+/*
+ * Sockets that are missing in @next become unused; unused ones that are in @next are used again.
+ * Returns whether any is missing.
+ */
 static bool retire_missing(struct instance *i, const struct instance_sockets *next)
 {
 	size_t kept = 0;
@@ -129,8 +134,8 @@ static bool retire_missing(struct instance *i, const struct instance_sockets *ne
 		if (i->unused.n < PROTOCOL_SOCKETS_MAX)
 			i->unused.list[i->unused.n++] = i->sockets.list[k];
 		else
-			release(i, &i->sockets.list[k]); /* a named slot that is empty: a backup
-							    takes over */
+			/* A table may still name the slot. Then its backup gets the connections. */
+			release(i, &i->sockets.list[k]);
 	}
 	return any;
 }
@@ -214,7 +219,7 @@ void instance_release_unused(struct instance *i)
 			release(i, &i->unused.list[k]);
 	}
 	i->unused.n = kept;
-	/* A newer set may be on its way; what that leaves out is not meant. */
+	/* The serial says which set this is about: the agent may have sent a newer one. */
 	if (before > 0 && kept == 0)
 		instance_order(i,
 			       &(struct order){.type = ORDER_RELEASE, .serial = i->sockets_serial});
