@@ -32,14 +32,17 @@ struct instance_callbacks {
 /*
  * The life of an instance. It may skip phases, but never goes back to an earlier one.
  *
- *	STARTING ---> JOINED ----+-> LEAVING ---> LEFT ---> STOPPING ---> STOPPED
- *	    |           |        ^
- *	    v           v        |
- *	    +------> FAILED -----+
+ *	     every endpoint   told to leave   the agent    told to stop   no process
+ *	     has a socket                     says LEFT                   is left
+ *	STARTING ----> JOINED ----> LEAVING ----> LEFT ----> STOPPING ----> STOPPED
+ *	    |            |             ^
+ *	    |            v             |
+ *	    +--------> FAILED ---------+
  *
- * Skipped are: JOINED and FAILED by an instance that is told to go before; LEAVING by one whose
- * agent leaves unasked, since the daemon before told it to; LEFT by one that does not leave in
- *time; everything by one whose processes end, or are killed, early.
+ * An instance that is told to go early skips JOINED and FAILED. An instance that does not leave by
+ * its deadline skips LEFT. If an agent leaves unasked, because an earlier daemon told it to, its
+ * instance skips LEAVING. If processes end by themselves or are killed, any phase gives way to
+ * STOPPED.
  */
 enum instance_phase {
 	INSTANCE_STARTING, /* some endpoint has never had a socket in a slot */
@@ -90,8 +93,7 @@ struct instance {
 	struct processes *processes;  /* who belongs to it */
 	struct agentlink *link;
 	struct instance_sockets sockets;
-	/* Not in .sockets any more; tables may still name their slots: instance_release_unused().
-	 */
+	/* Gone from .sockets; tables may still name their slots: instance_release_unused(). */
 	struct instance_sockets unused;
 	uint32_t sockets_version; /* counts the changes of .sockets */
 	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
@@ -108,14 +110,19 @@ struct instance {
 	enum instance_phase phase; /* read it; only instance_enter() changes it */
 	bool had_joined;           /* in a later phase: it came there by way of JOINED */
 
-	/* The rest does not follow from the phase: each can be so in several of them. */
-	enum agent_state agent_said; /* in its last report, for people */
-	pid_t pid;                   /* of the server; 0: none, or not yet known */
-	bool ready;                  /* the server has said READY=1 */
+	/*
+	 * These do not follow from the phase. A server exits and is started again while its
+	 * instance stays JOINED, and may exit before it is told to stop. READY=1 comes and goes.
+	 * An agent can be lost in every phase; its server goes on, and is told to leave and stop by
+	 * the daemon itself. The agent names its own state, of which status tells people.
+	 */
+	enum agent_state agent_said;
+	pid_t pid;   /* of the server; 0: none, or not yet known */
+	bool ready;  /* the server has said READY=1 */
 	bool steady; /* the agent has been told to start the server again when it exits */
-	bool lost;   /* the agent is gone; the server may go on without it */
+	bool lost;   /* the agent is gone */
 
-	/* How it came to each of its ends. */
+	/* How it came to its end: facts for people, which stay true in later phases. */
 	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
 	bool forced;                           /* a socket had to be shut down for it to leave */
 	bool killed;                           /* SIGKILL was needed for it to stop */
