@@ -78,7 +78,7 @@ static int control_pair(const char *path, int *ret_listen_fd, int *ret_fd, struc
 	return 0;
 }
 
-/* What the agent is started with; descriptors are close-on-exec here, and not in the child. */
+/* The agent's program and descriptors, which are close-on-exec here, and not in the child. */
 struct start {
 	const char *program;
 	int spec_fd;
@@ -87,7 +87,7 @@ struct start {
 	size_t n_socket_fds;
 };
 
-/* In the child: only what is async-signal-safe. */
+/* Runs in the child, so it calls only async-signal-safe functions. */
 static void __attribute__((noreturn)) exec_agent(const struct start *start, char *const *argv)
 {
 	sigset_t none;
@@ -150,7 +150,7 @@ static void lose(struct agentlink *link)
 	link->callbacks->on_lost(link->userdata);
 }
 
-/* Returns 1 where there may be more, 0 where there is nothing now, negative at the end. */
+/* Returns 1: there may be more; 0: there is nothing now; a negative errno: the link has ended. */
 static int receive_one(struct agentlink *link)
 {
 	int fds[PROTOCOL_FDS_MAX];
@@ -187,17 +187,18 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *u
 	(void)source;
 	(void)fd;
 	(void)events;
-	/* One message a turn: the loop is level-triggered and others want their turn too. */
+	/* One message a turn, so that others have theirs: the loop will call again for the rest. */
 	if (receive_one(link) < 0)
 		lose(link);
 	return 0;
 }
 
-/* Agents are reaped as they end; what that means is told by the connection's end. */
+/* Reaps an agent that has ended. on_lost is called when its connection ends. */
 static int on_agent_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
 	(void)userdata;
-	/* It belongs to the loop alone: taking that back frees it, and its pidfd. */
+	/* Only the loop owns the source: if it no longer does, the source and its pidfd are freed.
+	 */
 	sd_event_source_set_floating(source, false);
 	if (info->si_code != CLD_EXITED || info->si_status != 0)
 		log_warning("agent %d ended with %s %d", (int)info->si_pid,
@@ -240,7 +241,7 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 		unlink(socket_path);
 		return error_prefix(err, r, "agent");
 	}
-	/* Floating: it belongs to the loop and goes when the child is reaped. */
+	/* Without a pointer to the source the loop owns it, until on_agent_exit() (floating). */
 	r = sd_event_add_child(event, NULL, link->pid, WEXITED, on_agent_exit, NULL);
 	if (r < 0)
 		log_warning("agent %d cannot be watched: %s", (int)link->pid, strerror(-r));

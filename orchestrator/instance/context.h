@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * context: what every part of the daemon shares. main.c fills it before the first service starts
- * and takes it down after the last one has ended; nobody else owns anything in it.
+ * context: what every part of the daemon shares. main.c fills it before the first service starts,
+ * and empties it after the last one has ended. Nobody else owns anything in it.
  */
 #pragma once
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/instance/generation.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
-#include "orchestrator/host/cgroup.h"
 #include "common/vector.h"
+#include "orchestrator/host/cgroup.h"
+#include "orchestrator/instance/takeover.h"
 
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
 		   struct release *release, const struct wiring *wiring,
@@ -34,7 +36,7 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 	return 0;
 }
 
-/* Not started, and not of any index yet. */
+/* It has not been started and has no index yet. NULL: there is no memory or no room. */
 static struct instance *make_instance(struct generation *g)
 {
 	struct instance *i;
@@ -61,7 +63,10 @@ static bool has_index(const struct generation *g, uint32_t index)
 	return false;
 }
 
-/* Also by what an instance has left that lost its agent, and drains by itself. */
+/*
+ * A server that has lost its agent drains by itself, when its instance is gone already: its cgroup
+ * must not get another server. If the kernel cannot tell, there is such a server.
+ */
 static bool is_taken(const struct generation *g, uint32_t index)
 {
 	char path[CGROUP_PATH_MAX + PROTOCOL_NAME_MAX + 32];
@@ -72,7 +77,7 @@ static bool is_taken(const struct generation *g, uint32_t index)
 		return false;
 	snprintf(path, sizeof(path), "%s/%s.%u.%u", g->context->cgroup_base, g->config->name,
 		 g->number, index);
-	return cgroup_populated(path) == 1;
+	return cgroup_populated(path) != 0;
 }
 
 int generation_add(struct generation *g, struct instance **ret, struct error *err)
@@ -92,12 +97,13 @@ int generation_add(struct generation *g, struct instance **ret, struct error *er
 
 void generation_remove(struct generation *g, struct instance *i)
 {
+	assert(instances_have(&g->instances, i));
 	instances_remove(&g->instances, i);
 	instance_done(i);
 	free(i);
 }
 
-/* What its processes were given, which may be something else than the file now says. */
+/* The settings that its processes were given; the file may say something else by now. */
 static int take_process(struct service_config *config, const struct launch_spec *spec)
 {
 	process_settings_done(&config->process);
@@ -114,6 +120,7 @@ int generation_take_over(struct context *context, const struct service_config *c
 	struct generation *g;
 	int r;
 
+	assert(n > 0);
 	if (!copy || !release || n > INSTANCES_MAX) {
 		service_config_free(copy);
 		release_free(release);
@@ -137,6 +144,7 @@ int generation_take_over(struct context *context, const struct service_config *c
 			generation_free(g);
 			return error_set(err, -ENOMEM, "take over");
 		}
+		assert(agents[k]->hello.generation == g->number);
 		instances_add(&g->instances, i);
 		instance_take_over(i, agents[k]);
 	}

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * generation: one release started once, as some instances. Numbered per service, never reused.
+ * generation: one release that was started once, as some instances. Each service numbers its
+ * generations, and uses no number twice.
  *
- * It owns a copy of the configuration it was started with and the release that was resolved then,
- * so that a reload changes nothing about what already runs, and a rollback starts exactly what ran.
- * Its instances come and go: a rolling rollout starts them in batches, scaling adds and takes away,
- * one that fails is replaced by another. An instance's index is the lowest that no living instance
- * of the generation has.
+ * A generation owns a copy of the configuration that it was started with, and the release that was
+ * resolved then. So a reload changes nothing about the instances that run, and a rollback starts
+ * exactly the release that ran. Instances come and go: a rolling rollout starts them in batches,
+ * scaling adds some or takes some away, and a failed one is replaced. An instance's index is the
+ * lowest that no living instance of the generation has.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 #include "common/error.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/instance/context.h"
-#include "orchestrator/instance/instances.h"
+#include "orchestrator/instance/instance_set.h"
 #include "orchestrator/release/release.h"
 
 struct generation {
@@ -31,7 +32,7 @@ struct generation {
 	void *userdata;
 	uint64_t started_ms; /* monotonic */
 	uint64_t started_realtime_ms;
-	bool taken_over; /* started by an earlier daemon; its configuration is not known */
+	bool taken_over; /* an earlier daemon has started it, with a configuration not known here */
 	struct instances instances; /* owned */
 };
 
@@ -44,10 +45,11 @@ int generation_new(struct context *context, uint32_t number, struct service_conf
 		   const struct instance_callbacks *callbacks, void *userdata,
 		   struct generation **ret, struct error *err);
 
+struct takeover_agent;
 /*
- * The generation of @n agents of an earlier daemon (all of one service and generation), whose links
- * are taken over. It has a copy of @config for everything that the agents do not know: checks,
- * rollout, drain.
+ * Make a generation of @n agents (at least one) that an earlier daemon has started, all of one
+ * service and generation, and take over their links. It gets a copy of @config for everything that
+ * the agents do not know: checks, rollout, drain.
  */
 int generation_take_over(struct context *context, const struct service_config *config,
 			 struct takeover_agent *const *agents, size_t n,
@@ -59,14 +61,13 @@ void generation_free(struct generation *generation);
 DEFINE_CLEANUP(struct generation *, generation_free);
 
 /*
- * Start one more instance. Where that fails it is there all the same (*ret), has failed, and has to
- * be removed like any other; without it only for want of memory, or room (-E2BIG): then *ret is
- * NULL.
+ * Start one more instance. If that fails, *ret is an instance all the same; it has failed, and has
+ * to be removed like any other. Only if there is no memory or no room (-E2BIG), *ret is NULL.
  */
 int generation_add(struct generation *generation, struct instance **ret, struct error *err);
 
-/* Forget one whose processes are gone: it must be in no other set any more. */
+/* Forget an instance whose processes are gone. It must be in no other set any more. */
 void generation_remove(struct generation *generation, struct instance *instance);
 
-/* How its instances come by their sockets, as far as is known; NULL: not at all yet. */
+/* How its instances come by their sockets, as far as that is known; NULL: they have none yet. */
 const char *generation_mode(const struct generation *generation);

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,41 +11,18 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "orchestrator/instance/takeover.h"
 
-/* How far the delay grows before a crashed server is started again (see agent/lifecycle.h). */
+/* The delay before a restart grows up to so many times the first one (agent/lifecycle.h). */
 #define RESTART_DELAY_GROWTH 50
 
 #define KILL_WAIT_MS 2000
 
 /*
- * Where a socket gets connections as soon as it listens, a server that leaves listen(2) to its
- * parent has this long to get ready.
+ * On a tier that cannot shift connections, a socket gets them as soon as it listens. A server that
+ * leaves listen(2) to its parent has this long to get ready before.
  */
 #define LISTEN_DELAY_MS 1000
-
-void instance_changed(struct instance *i)
-{
-	i->callbacks->on_change(i->userdata);
-}
-
-void instance_note(struct instance *i, enum event_kind kind, const char *format, ...)
-{
-	char message[512];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(message, sizeof(message), format, ap);
-	va_end(ap);
-	i->callbacks->on_note(i->userdata, kind, message);
-}
-
-void instance_fail(struct instance *i, const char *reason)
-{
-	i->failed = true;
-	instance_uncheck(i);
-	if (!i->failure[0])
-		snprintf(i->failure, sizeof(i->failure), "%s", reason);
-}
 
 void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 {
@@ -58,20 +34,26 @@ void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 
 bool instance_is_serving(const struct instance *i)
 {
-	if (i->failed || i->left || i->stopped || !i->joined || i->sockets.n == 0)
+	bool goes_on = i->phase == INSTANCE_JOINED ||
+		       (i->phase == INSTANCE_LEAVING && !instance_has_failed(i));
+
+	if (!goes_on || !instance_has_joined(i) || i->sockets.n == 0)
 		return false;
-	/* Without its agent a server goes on, but nobody starts it again. */
-	return !i->lost || instance_populated(i) > 0;
+	/*
+	 * Without its agent a server goes on, but nobody starts it again. If the kernel cannot tell
+	 * whether it is there, it is: when a named socket is gone, the tables have a backup.
+	 */
+	return !i->lost || instance_populated(i) != 0;
 }
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
-	i->state = report->state;
+	i->agent_said = report->state;
 	i->pid = report->pid;
 	i->ready = report->ready;
-	/* Where the server could not be started, the report that says why comes next. */
+	/* If the server could not be started, the report that says why comes next. */
 	if (report->state < AGENT_FAILED)
 		instance_take_sockets(i, report, fds, n_fds);
 }
@@ -81,7 +63,7 @@ static void on_started(struct instance *i, const struct report *report)
 	bool again = i->restarts > 0;
 
 	i->pid = report->pid;
-	i->state = AGENT_RUNNING;
+	i->agent_said = AGENT_RUNNING;
 	if (again)
 		instance_note(i, EVENT_RESTARTED, "instance %u runs again, pid %d", i->index,
 			      (int)i->pid);
@@ -89,8 +71,8 @@ static void on_started(struct instance *i, const struct report *report)
 }
 
 /*
- * The agent says in the report's text that the server could not bind its address: what can be done
- * about that depends on what this daemon can do.
+ * The report's text, @what, says that the server could not bind its address. Add advice, which
+ * depends on the daemon's privileges and the service's mode.
  */
 static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
 			   size_t size)
@@ -126,15 +108,15 @@ static void on_exited(struct instance *i, const struct report *report)
 	i->checkers[0].health = (struct health){};
 	instance_describe_exit(i, how, sizeof(how));
 	if (report->restarting) {
-		i->state = AGENT_DELAYING;
+		i->agent_said = AGENT_DELAYING;
 		i->restarts++;
 		instance_note(i, EVENT_EXITED, "instance %u %s; started again in %u ms", i->index,
 			      how, report->restart_ms);
 		return;
 	}
-	if (i->leaving || i->stopping)
+	if (instance_is_leaving(i))
 		return;
-	i->state = AGENT_FAILED;
+	i->agent_said = AGENT_FAILED;
 	instance_note(i, EVENT_EXITED, "instance %u %s", i->index, how);
 	advise_sharing(i, how, report->text, why, sizeof(why));
 	instance_fail(i, report->text[0] ? why : how);
@@ -147,12 +129,46 @@ static void on_notify(struct instance *i, const struct report *report)
 	i->ready = report->ready;
 }
 
+/* An agent may also leave unasked: an earlier daemon has told it to just before it ended. */
+static void on_left(struct instance *i, const struct report *report)
+{
+	i->agent_said = AGENT_LEFT;
+	i->forced = report->forced;
+	/* It may have been told to stop before it had left. */
+	if (i->phase >= INSTANCE_LEFT)
+		return;
+	instance_uncheck(i);
+	instance_enter(i, INSTANCE_LEFT);
+}
+
+static void on_stopped(struct instance *i, const struct report *report)
+{
+	i->agent_said = AGENT_STOPPED;
+	i->killed = report->killed;
+	i->exit_code = report->exit_code;
+	i->exit_signal = report->exit_signal;
+	i->pid = 0;
+	instance_uncheck(i);
+	instance_enter(i, INSTANCE_STOPPED);
+}
+
+static void on_failed(struct instance *i, const struct report *report)
+{
+	i->agent_said = AGENT_FAILED;
+	i->pid = 0;
+	if (!instance_is_leaving(i))
+		instance_fail(i, report->text);
+}
+
 static void on_report(void *userdata, const struct report *report, int *fds, size_t n_fds)
 {
 	struct instance *i = userdata;
 
 	if (report->tail[0])
 		memcpy(i->tail, report->tail, sizeof(i->tail));
+	/* The report was on its way when the daemon killed the agent. */
+	if (instance_has_stopped(i))
+		return;
 	switch (report->type) {
 	case REPORT_HELLO:
 		on_hello(i, report, fds, n_fds);
@@ -167,23 +183,13 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 		on_exited(i, report);
 		break;
 	case REPORT_FAILED:
-		i->state = AGENT_FAILED;
-		i->pid = 0;
-		if (!i->leaving && !i->stopping)
-			instance_fail(i, report->text);
+		on_failed(i, report);
 		break;
 	case REPORT_LEFT:
-		i->left = true;
-		i->forced = report->forced;
-		i->state = AGENT_LEFT;
+		on_left(i, report);
 		break;
 	case REPORT_STOPPED:
-		i->left = i->stopped = true;
-		i->killed = report->killed;
-		i->exit_code = report->exit_code;
-		i->exit_signal = report->exit_signal;
-		i->state = AGENT_STOPPED;
-		i->pid = 0;
+		on_stopped(i, report);
 		break;
 	case REPORT_SOCKETS:
 		instance_take_sockets(i, report, fds, n_fds);
@@ -198,16 +204,15 @@ static void on_lost(void *userdata)
 {
 	struct instance *i = userdata;
 
+	assert(!i->lost);
 	i->lost = true;
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return;
 	instance_note(i, EVENT_AGENT_LOST, "instance %u has lost its agent (pid %d)", i->index,
 		      (int)agentlink_pid(i->link));
-	/* A generation that has yet to prove itself must not begin without somebody to restart it.
-	 */
-	if (!i->steady && !i->leaving && !i->stopping)
+	/* A new generation must not begin to serve without an agent that can restart its server. */
+	if (!i->steady && !instance_is_leaving(i))
 		instance_fail(i, "its agent ended");
-	/* From here on only looking tells when the server's processes are gone. */
 	instance_watch_lost(i);
 	instance_changed(i);
 }
@@ -218,18 +223,6 @@ static const struct agentlink_callbacks link_callbacks = {
 };
 
 /* ---- orders ---------------------------------------------------------------------------------- */
-
-void instance_order(struct instance *i, const struct order *what)
-{
-	int r;
-
-	if (i->lost || i->stopped)
-		return;
-	r = agentlink_order(i->link, what);
-	if (r < 0)
-		log_warning("%s: order %s to the agent of instance %u.%u: %s", i->config->name,
-			    order_type_name(what->type), i->generation, i->index, strerror(-r));
-}
 
 void instance_steady(struct instance *i, bool on)
 {
@@ -242,18 +235,22 @@ void instance_reopen(struct instance *i)
 	instance_order(i, &(struct order){.type = ORDER_REOPEN});
 }
 
+/* A server that cannot drain is not asked to: its sockets are shut down at once. */
+static bool is_asked_to_drain(const struct instance *i)
+{
+	return i->config->drain.wait != DRAIN_WAIT_CONNECTIONS;
+}
+
 void instance_leave(struct instance *i)
 {
 	const struct drain_config *drain = &i->config->drain;
-	/* A server that cannot drain is not asked to: its sockets are shut down at once. */
-	bool asked = drain->wait != DRAIN_WAIT_CONNECTIONS;
-	uint64_t timeout_ms = asked ? drain->leave_timeout_ms : 0;
-	int sig = asked ? drain->signal : 0;
+	uint64_t timeout_ms = is_asked_to_drain(i) ? drain->leave_timeout_ms : 0;
+	int sig = is_asked_to_drain(i) ? drain->signal : 0;
 
-	if (i->leaving || i->stopped)
+	if (i->phase >= INSTANCE_LEAVING)
 		return;
-	i->leaving = true;
 	instance_uncheck(i);
+	instance_enter(i, INSTANCE_LEAVING);
 	if (i->lost) {
 		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
 		instance_signal_lost(i, sig);
@@ -264,41 +261,48 @@ void instance_leave(struct instance *i)
 					  .timeout_ms = (uint32_t)timeout_ms});
 }
 
+/* The drain signal was sent when the instance was told to leave. */
+static bool has_had_sigterm(const struct instance *i)
+{
+	bool told = i->phase == INSTANCE_LEAVING || i->phase == INSTANCE_LEFT;
+
+	return told && is_asked_to_drain(i) && i->config->drain.signal == SIGTERM;
+}
+
 /*
- * The stop signal is SIGTERM. A server that has been told to drain by SIGTERM already is not told
- * twice: for many a second one means "at once", while it may still be writing its last answers.
+ * The stop signal is SIGTERM. A server that was told to drain by SIGTERM does not get a second one:
+ * for many servers that means "at once", while they may still be writing their last answers.
  */
 void instance_stop(struct instance *i)
 {
-	const struct drain_config *drain = &i->config->drain;
-	bool told = i->leaving && drain->wait != DRAIN_WAIT_CONNECTIONS && drain->signal == SIGTERM;
-	int sig = told ? 0 : SIGTERM;
+	uint64_t timeout_ms = i->config->drain.kill_timeout_ms;
+	int sig = has_had_sigterm(i) ? 0 : SIGTERM;
 
-	if (i->stopping || i->stopped)
+	if (i->phase >= INSTANCE_STOPPING)
 		return;
-	i->stopping = true;
 	instance_uncheck(i);
+	instance_enter(i, INSTANCE_STOPPING);
 	if (i->lost) {
-		instance_hurry_lost(i, clock_monotonic_ms() + drain->kill_timeout_ms);
+		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
 		instance_signal_lost(i, sig);
 		return;
 	}
 	instance_order(i, &(struct order){.type = ORDER_STOP,
 					  .signal = sig,
-					  .timeout_ms = (uint32_t)drain->kill_timeout_ms});
+					  .timeout_ms = (uint32_t)timeout_ms});
 }
 
 static void kill_all(struct instance *i)
 {
 	if (i->cgroup[0]) {
 		cgroup_kill(i->cgroup);
-		/* What SIGKILL leaves to do is the kernel's, and short: it can be removed then. */
+		/* Only an empty cgroup can be removed. The kernel needs a moment for it. */
 		if (cgroup_wait_empty(i->cgroup, KILL_WAIT_MS) < 0)
 			log_warning("%s: processes in %s survive SIGKILL", i->config->name,
 				    i->cgroup);
 		return;
 	}
-	/* Before the agent, whose descendants they are found as. */
+	/* Before the agent: they are found as its descendants. */
 	if (i->processes)
 		processes_kill(i->processes);
 	else if (i->pid > 0)
@@ -307,7 +311,7 @@ static void kill_all(struct instance *i)
 
 void instance_kill(struct instance *i)
 {
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return;
 	instance_uncheck(i);
 	i->killed = true;
@@ -318,10 +322,10 @@ void instance_kill(struct instance *i)
 	if (i->cgroup[0])
 		kill_all(i);
 	unlink(i->socket_path);
-	i->stopped = i->left = true;
 	i->exit_code = 0;
 	i->exit_signal = SIGKILL;
 	i->pid = 0;
+	instance_enter(i, INSTANCE_STOPPED);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -331,7 +335,7 @@ static void fill_spec(const struct instance *i, const struct release *release,
 {
 	const struct service_config *c = i->config;
 
-	/* Everything is borrowed for the time of the call. */
+	/* All of it is borrowed: it is used during the call only. */
 	*ret = (struct launch_spec){
 		.service = c->name,
 		.generation = i->generation,
@@ -363,7 +367,7 @@ static void fill_spec(const struct instance *i, const struct release *release,
 	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
 }
 
-/* Nothing runs in the cgroup yet. */
+/* Attach the programs for counting and sharing, before anything runs in the cgroup. */
 static int hook(struct instance *i, struct error *err)
 {
 	enum socket_mode mode = i->config->mode;
@@ -382,7 +386,7 @@ static int hook(struct instance *i, struct error *err)
 	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
 		return r;
 	log_warning("%s: %s", i->config->name, err->text);
-	/* What is not needed for sure must not keep the instance from starting. */
+	/* In mode "auto" the server may not need to share: start it without. */
 	if (share && tap_attach(tap, i->cgroup, i->generation, i->index, false, err) < 0)
 		log_warning("%s: its connections are not counted: %s", i->config->name, err->text);
 	return 0;
@@ -410,7 +414,7 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 	return r < 0 ? r : hook(i, err);
 }
 
-/* Where the tier must know their order, the daemon itself makes the sockets that are passed. */
+/* If the tier must know the sockets' order, the daemon makes those that are passed itself. */
 static int make_sockets(struct instance *i, int fds[static CONFIG_LISTEN_MAX], size_t *ret_n,
 			struct error *err)
 {
@@ -439,7 +443,6 @@ static int start_agent(struct instance *i, const struct release *release, struct
 	int r;
 
 	fill_spec(i, release, &spec);
-	i->state = AGENT_STARTING;
 	r = make_sockets(i, fds, &n, err);
 	spec.sockets_given = n > 0;
 	if (r >= 0)
@@ -450,7 +453,7 @@ static int start_agent(struct instance *i, const struct release *release, struct
 	return r;
 }
 
-/* Who its processes are: those in its cgroup, or below its agent. */
+/* Its processes are those in its cgroup; without a cgroup those below its agent. */
 static int know_processes(struct instance *i, pid_t agent, struct error *err)
 {
 	int r = processes_new(i->cgroup[0] ? i->cgroup : NULL, agent, &i->processes);
@@ -473,7 +476,7 @@ static int start(struct instance *i, const struct release *release, struct error
 	if (r < 0)
 		return r;
 	r = know_processes(i, agentlink_pid(i->link), err);
-	/* It would go on by itself. */
+	/* The agent would go on by itself. */
 	if (r < 0)
 		kill(agentlink_pid(i->link), SIGTERM);
 	return r;
@@ -481,23 +484,38 @@ static int start(struct instance *i, const struct release *release, struct error
 
 int instance_start(struct instance *i, const struct release *release, struct error *err)
 {
-	int r = start(i, release, err);
+	int r;
 
+	assert(i->phase == INSTANCE_STARTING && !i->link);
+	assert(i->config->n_listen <= CONFIG_LISTEN_MAX);
+	r = start(i, release, err);
 	if (r < 0) {
 		instance_fail(i, err->text);
-		i->left = i->stopped = true;
+		instance_enter(i, INSTANCE_STOPPED);
 	}
 	return r;
 }
 
-/* How far on its way out a taken-over instance is. */
-static void take_over_state(struct instance *i, enum agent_state state)
+/*
+ * Enter each phase that it has been in. An instance that was steady has joined, even if it has lost
+ * one of its sockets since.
+ */
+static void take_over_phase(struct instance *i, const struct report *hello)
 {
-	i->failed = state == AGENT_FAILED;
-	i->leaving = state >= AGENT_LEAVING;
-	i->left = state >= AGENT_LEFT;
-	i->stopping = state >= AGENT_STOPPING;
-	i->stopped = state == AGENT_STOPPED;
+	enum agent_state state = hello->state;
+
+	if (hello->steady)
+		instance_enter(i, INSTANCE_JOINED);
+	if (state == AGENT_FAILED)
+		instance_enter(i, INSTANCE_FAILED);
+	if (state >= AGENT_LEAVING)
+		instance_enter(i, INSTANCE_LEAVING);
+	if (state >= AGENT_LEFT)
+		instance_enter(i, INSTANCE_LEFT);
+	if (state >= AGENT_STOPPING)
+		instance_enter(i, INSTANCE_STOPPING);
+	if (state == AGENT_STOPPED)
+		instance_enter(i, INSTANCE_STOPPED);
 }
 
 void instance_take_over(struct instance *i, struct takeover_agent *agent)
@@ -505,6 +523,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	struct error err;
 	struct stat st;
 
+	assert(i->phase == INSTANCE_STARTING && !i->link);
+	assert(agent->link);
 	i->index = agent->spec.instance;
 	memcpy(i->socket_path, agent->socket_path, sizeof(i->socket_path));
 	snprintf(i->cgroup, sizeof(i->cgroup), "%s", agent->spec.cgroup ? agent->spec.cgroup : "");
@@ -513,13 +533,11 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	i->link = TAKE_PTR(agent->link);
 	if (know_processes(i, agent->hello.agent_pid, &err) < 0)
 		log_warning("%s: %s", i->config->name, err.text);
-	take_over_state(i, agent->hello.state);
+	take_over_phase(i, &agent->hello);
 	i->steady = agent->hello.steady;
-	/* It has served, also where it has lost one of its sockets since. */
-	i->joined = agent->hello.steady;
 	memcpy(i->tail, agent->hello.tail, sizeof(i->tail));
-	if (i->leaving || i->failed) {
-		i->state = agent->hello.state;
+	if (i->phase >= INSTANCE_FAILED) {
+		i->agent_said = agent->hello.state;
 		i->pid = agent->hello.pid;
 	} else {
 		on_hello(i, &agent->hello, agent->fds, agent->n_fds);
@@ -532,14 +550,14 @@ void instance_done(struct instance *i)
 	int r;
 
 	instance_uncheck(i);
-	i->leave_timer = sd_event_source_disable_unref(i->leave_timer);
+	i->lost_timer = sd_event_source_disable_unref(i->lost_timer);
 	instance_release_all(i);
 	if (i->wiring->tap)
 		tap_forget(i->wiring->tap, i->generation, i->index);
 	processes_free(TAKE_PTR(i->processes));
 	agentlink_free(TAKE_PTR(i->link));
-	/* The agent does so as well, but a daemon that ends now would find it there. */
-	if (i->stopped && i->socket_path[0])
+	/* The agent does so, too, but perhaps only after a next daemon has looked for agents. */
+	if (instance_has_stopped(i) && i->socket_path[0])
 		unlink(i->socket_path);
 	if (i->cgroup[0]) {
 		r = cgroup_remove(i->cgroup);
@@ -550,7 +568,7 @@ void instance_done(struct instance *i)
 
 bool instance_has_exited(const struct instance *i)
 {
-	if (i->stopped || (!i->cgroup[0] && !i->link))
+	if (instance_has_stopped(i) || (!i->cgroup[0] && !i->link))
 		return true;
 	return instance_populated(i) == 0;
 }

@@ -3,9 +3,9 @@
  * instance: one process of a generation, as the daemon sees it: its agent, its cgroup, its
  * sockets in their slots, its health checks.
  *
- * Nothing here decides: an instance records what has become true (listening, healthy, failed,
- * left, stopped) and calls on_change; who asks reads the fields. on_change may be called from
- * any callback of the loop, so it should only take note.
+ * An instance decides nothing. It records what has become true (it has joined, is healthy, has
+ * failed, has left, has stopped) and calls on_change; the service then asks the questions below.
+ * on_change may be called from any callback of the loop, so it should only take note.
  */
 #pragma once
 
@@ -15,7 +15,6 @@
 
 #include "common/error.h"
 #include "common/protocol.h"
-#include "orchestrator/instance/takeover.h"
 #include "orchestrator/instance/agentlink.h"
 #include "orchestrator/health/checker.h"
 #include "orchestrator/config/config.h"
@@ -26,16 +25,45 @@
 
 struct instance_callbacks {
 	void (*on_change)(void *userdata);
-	/* Something worth an event that is not a step of a rollout. */
+	/* Something that is no step of a rollout, but worth an event. */
 	void (*on_note)(void *userdata, enum event_kind kind, const char *message);
 };
 
-/* What the tables do with an instance's sockets; for its rollout to set, and its service to obey.
+/*
+ * The life of an instance. It may skip phases, but never goes back to an earlier one.
+ *
+ *	     every endpoint   told to leave   the agent    told to stop   no process
+ *	     has a socket                     says LEFT                   is left
+ *	STARTING ----> JOINED ----> LEAVING ----> LEFT ----> STOPPING ----> STOPPED
+ *	    |            |             ^
+ *	    |            v             |
+ *	    +--------> FAILED ---------+
+ *
+ * An instance that is told to go early skips JOINED and FAILED. An instance that does not leave by
+ * its deadline skips LEFT. If an agent leaves unasked, because an earlier daemon told it to, its
+ * instance skips LEAVING. If processes end by themselves or are killed, any phase gives way to
+ * STOPPED.
  */
+enum instance_phase {
+	INSTANCE_STARTING, /* some endpoint has never had a socket in a slot */
+	/*
+	 * Every endpoint has had one. The server may exit: then .pid is 0 until its agent starts it
+	 * again, and sockets that the agent holds for it keep what comes meanwhile.
+	 */
+	INSTANCE_JOINED,
+	INSTANCE_FAILED,   /* nobody starts its server again */
+	INSTANCE_LEAVING,  /* told to leave the group and to drain */
+	INSTANCE_LEFT,     /* it is out of the group; its server finishes what it has */
+	INSTANCE_STOPPING, /* told to stop */
+	INSTANCE_STOPPED,  /* no process of it is left, or its agent could never be started */
+	_INSTANCE_PHASE_COUNT,
+};
+
+/* What the tables do with an instance's sockets. Its rollout sets it, its service obeys. */
 enum instance_role {
 	INSTANCE_OUT,    /* nothing */
 	INSTANCE_IN,     /* they get new connections */
-	INSTANCE_BACKUP, /* those that the ones which are in cannot take */
+	INSTANCE_BACKUP, /* they get connections that no instance which is in can take */
 };
 
 /* A listening socket in its slot. */
@@ -65,140 +93,185 @@ struct instance {
 	struct processes *processes;  /* who belongs to it */
 	struct agentlink *link;
 	struct instance_sockets sockets;
-	/* Out of .sockets, but their slots may still be in a table (instance_release_unused()). */
+	/* Gone from .sockets; tables may still name their slots: instance_release_unused(). */
 	struct instance_sockets unused;
 	uint32_t sockets_version; /* counts the changes of .sockets */
-	uint32_t sockets_serial;  /* the agent's, of the report that .sockets is of */
+	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
+	/* Addresses that it listens on and its service does not declare. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
 
 	enum instance_role role;
-	bool out_sick;  /* is in, but not in the table, because it is unhealthy */
+	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
 	uint32_t aimed; /* its share of new connections on the first endpoint, of 1,024 */
-	uint32_t restarts_counted; /* of .restarts, by its service */
+	uint32_t restarts_counted; /* so many of .restarts has its service counted */
 	uint64_t shifted; /* connections that its slots had had when the table was last changed */
 
-	pid_t pid;              /* of the server; 0: none */
-	enum agent_state state; /* as last heard from the agent */
-	bool joined;            /* every endpoint has had a socket in a slot */
-	bool ready;             /* sd_notify READY=1 */
-	bool failed;            /* it does not run and will not be started again */
-	bool lost;              /* its agent is gone */
-	bool steady;            /* its agent has been told to start it again when it exits */
-	bool leaving;           /* told to leave */
-	bool left;              /* out of the group */
-	bool forced;            /* ... and a listening socket had to be shut down */
-	bool stopping;          /* told to stop */
-	bool stopped;           /* no process is left */
-	bool killed;            /* ... and it took SIGKILL */
-	int exit_code, exit_signal;
-	uint32_t restarts;
-	char failure[PROTOCOL_TEXT_MAX + 256]; /* why, for people */
-	char tail[PROTOCOL_TAIL_MAX];          /* end of what the server wrote to stderr */
+	enum instance_phase phase; /* read it; only instance_enter() changes it */
+	bool had_joined;           /* in a later phase: it came there by way of JOINED */
 
 	/*
-	 * The configured check is of the first endpoint. The others are only asked, until they do
-	 * so once, to accept a connection: a server that forgot one of its sockets would leave its
-	 * clients hanging, since the socket listens whether it is accepted from or not. None for
-	 * HEALTH_KIND_NOTIFY.
+	 * These do not follow from the phase. A server exits and is started again while its
+	 * instance stays JOINED, and may exit before it is told to stop. READY=1 comes and goes.
+	 * An agent can be lost in every phase; its server goes on, and is told to leave and stop by
+	 * the daemon itself. The agent names its own state, of which status tells people.
+	 */
+	enum agent_state agent_said;
+	pid_t pid;   /* of the server; 0: none, or not yet known */
+	bool ready;  /* the server has said READY=1 */
+	bool steady; /* the agent has been told to start the server again when it exits */
+	bool lost;   /* the agent is gone */
+
+	/* How it came to its end: facts for people, which stay true in later phases. */
+	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
+	bool forced;                           /* a socket had to be shut down for it to leave */
+	bool killed;                           /* SIGKILL was needed for it to stop */
+	int exit_code, exit_signal;            /* of the server's last exit */
+	uint32_t restarts;                     /* by its agent */
+	char tail[PROTOCOL_TAIL_MAX];          /* the last that the server wrote to stderr */
+
+	/*
+	 * The configured check asks at the first endpoint. Each other endpoint is asked only to
+	 * accept one connection: its socket listens even if the server forgets to accept from it,
+	 * which would leave clients hanging. HEALTH_KIND_NOTIFY needs none.
 	 */
 	struct checker checkers[CONFIG_LISTEN_MAX];
-	uint64_t carried_seen; /* as a backup, when the service looked last */
 	struct health_config accept_check;
-	sd_event_source *leave_timer;
-	uint64_t leave_deadline_ms;
+	uint64_t carried_seen; /* as a backup, when its service looked last */
+
+	/* While .lost: when it is looked at next, and until when it may leave or stop. */
+	sd_event_source *lost_timer;
+	uint64_t lost_deadline_ms;
 };
 
 /*
- * Make the cgroup and start the agent. The caller's struct is filled and must stay where it is
- * until instance_done(). On failure nothing is left behind, .failure says why.
+ * Make the cgroup and start the agent. The caller's struct has .context to .userdata, .generation
+ * and .index set, the rest 0, and must stay where it is until instance_done(). On failure nothing
+ * is left behind, the instance has failed and stopped, and .failure says why.
  */
 int instance_start(struct instance *instance, const struct release *release, struct error *err);
 
+struct takeover_agent;
 /*
  * The same for an instance that an earlier daemon has started: takes the link over from @agent.
- * What the agent says about itself is where the instance stands.
+ * The agent's hello says which phase the instance is in.
  */
 void instance_take_over(struct instance *instance, struct takeover_agent *agent);
 
 /* Free what the struct holds: slots, agent link, cgroup (which must be empty). Kills nothing. */
 void instance_done(struct instance *instance);
 
-/* Run health checks from now on, at the configured interval, until told to leave or stop. */
-void instance_check(struct instance *instance);
+/* ---- orders: the agent carries them out; if it is lost, the daemon does what it can ---------- */
 
-/* Has it passed its checks (and still does)? */
-bool instance_is_healthy(const struct instance *instance);
+/* The agent is to start the server again when it exits, or no longer. */
+void instance_steady(struct instance *instance, bool on);
+
+/*
+ * Leave the group and drain. Does nothing if it was told so before, or to stop. The deadline is the
+ * configuration's; after it the listening sockets are shut down.
+ */
+void instance_leave(struct instance *instance);
+
+/* Stop, with SIGKILL after the configured time. Does nothing if it was told so before. */
+void instance_stop(struct instance *instance);
+
+/* SIGKILL the whole cgroup and the agent, and be done with it: it has stopped. */
+void instance_kill(struct instance *instance);
+
+/* Open the files anew that its output goes to. */
+void instance_reopen(struct instance *instance);
+
+/* ---- questions -------------------------------------------------------------------------------
+ *
+ * If the kernel cannot answer, neither "it is gone" nor "it has none" is said.
+ */
+
+/* Every endpoint has had a socket in a slot. Stays true in later phases. */
+bool instance_has_joined(const struct instance *instance);
+
+/* Nobody starts its server again, and nobody wanted that. Stays true in later phases. */
+bool instance_has_failed(const struct instance *instance);
+
+/* It is on its way out: it was told to leave or to stop, and has not stopped. */
+bool instance_is_leaving(const struct instance *instance);
+
+/* It is out of the group, or past that: told to stop, or stopped. */
+bool instance_has_left(const struct instance *instance);
+
+/* No process of it is left. */
+bool instance_has_stopped(const struct instance *instance);
+
+/* No process of it is left but its agent. Asks the kernel. */
+bool instance_has_exited(const struct instance *instance);
 
 /* Can its listening sockets be expected to be accepted from, now or after a restart? */
 bool instance_is_serving(const struct instance *instance);
 
-/* Orders. They are carried out by the agent; where it is lost, as well as can be without it. */
-void instance_steady(struct instance *instance, bool on);
-void instance_leave(struct instance *instance);
-void instance_stop(struct instance *instance);
-/* SIGKILL the whole cgroup and be done with it. */
-void instance_kill(struct instance *instance);
+/* Has it passed its checks, and does it still? */
+bool instance_is_healthy(const struct instance *instance);
 
-/*
- * End its checks. Also for sockets that are in no table any more, so that checks are not taken for
- * connections that it has to finish.
- */
-void instance_uncheck(struct instance *instance);
+/* It was healthy and has failed its check since. */
+bool instance_is_unhealthy(const struct instance *instance);
 
-/* Free the slots of sockets that it no longer has, where no table names them any more. */
-void instance_release_unused(struct instance *instance);
-
-/*
- * After a takeover, when the table is published: let the agent let go of what an earlier daemon has
- * not told it to.
- */
-void instance_release_leftovers(struct instance *instance);
+/* The latest answer of the check that keeps it from being healthy; NULL: none yet. */
+const struct probe_result *instance_last_answer(const struct instance *instance);
 
 /* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
 const char *instance_mode(const struct instance *instance);
 
+/* "exited with status 3", "was killed by SIGKILL" */
+void instance_describe_exit(const struct instance *instance, char *ret, size_t size);
+
+/* ---- health checks --------------------------------------------------------------------------- */
+
+/* Run them from now on, at the configured interval, until it fails or is told to leave or stop. */
+void instance_check(struct instance *instance);
+
 /*
- * Connections waiting in its listening sockets' queues (none where they no longer listen).
- * Negative where the kernel could not be asked: that is not "none".
+ * End them. Also for an instance that no table names any more: its checks must not be taken for
+ * connections that it has to finish.
  */
+void instance_uncheck(struct instance *instance);
+
+/* ---- sockets --------------------------------------------------------------------------------- */
+
+/* Free the slots of sockets that it no longer has, unless a table still names them. */
+void instance_release_unused(struct instance *instance);
+
+/*
+ * To be called after a takeover, when the table is published: the agent may let go of sockets that
+ * the earlier daemon has not told it to let go of.
+ */
+void instance_release_leftovers(struct instance *instance);
+
+/* ---- connections -----------------------------------------------------------------------------
+ *
+ * Each returns a negative errno if the kernel could not be asked. That is not "none".
+ */
+
+/* Connections in the queues of its listening sockets; a socket that no longer listens has none. */
 int instance_queued(struct instance *instance, uint32_t *ret);
 
 /* The kernel's counters of its connections. -ENODATA on tiers without them. */
 int instance_count(struct instance *instance, struct tap_count *ret);
 
 /*
- * Connections that its processes have: by the counters where there are any, which costs nothing,
- * else by instance_busy(). Negative where the kernel could not be asked.
+ * Connections that its processes have: from the counters if there are any, which costs nothing,
+ * else from instance_busy().
  */
 int instance_live(struct instance *instance, uint64_t *ret);
 
 /*
  * The same, by looking at each of them, without those that have been idle for @idle_ms or longer
- * (0: with them). Takes long where there are many.
+ * (0: with them). Takes long if there are many.
  */
 int instance_busy(struct instance *instance, uint64_t idle_ms, uint64_t *ret);
 
 /* The same, by what they are doing (connections.h). */
 int instance_kinds(const struct instance *instance, struct connections_kinds *ret);
 
-/* Close what is left by a reset; *ret is how many. */
+/* Close all that is left by a reset; *ret is how many were closed. */
 int instance_cut(const struct instance *instance, uint64_t *ret, struct error *err);
-
-/* Open the files anew that its output goes to. */
-void instance_reopen(struct instance *instance);
 
 /* For connections_each(). */
 void instance_connections_of(const struct instance *instance, struct connections_of *ret);
-
-/* No process of it is left but its agent. */
-bool instance_has_exited(const struct instance *instance);
-
-/* A healthy instance that has turned unhealthy. */
-bool instance_is_unhealthy(const struct instance *instance);
-
-/* The latest answer of the check that is to blame while it is not healthy; NULL: none yet. */
-const struct probe_result *instance_last_answer(const struct instance *instance);
-
-/* "exited with status 3", "was killed by SIGKILL" */
-void instance_describe_exit(const struct instance *instance, char *ret, size_t size);

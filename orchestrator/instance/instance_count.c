@@ -30,7 +30,7 @@ int instance_count(struct instance *i, struct tap_count *ret)
 
 void instance_connections_of(const struct instance *i, struct connections_of *ret)
 {
-	/* Sockets that the daemon has made are of its own cgroup, and so is what they accept. */
+	/* A socket that the daemon has made is of the daemon's cgroup; so are its connections. */
 	bool ours = steer_can(i->wiring->tier, STEER_MAKES_SOCKETS);
 
 	*ret = (struct connections_of){
@@ -47,7 +47,7 @@ int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
 	struct connections_of of;
 
 	*ret = 0;
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	instance_connections_of(i, &of);
 	if (!of.cgroup_id && !of.processes)
@@ -60,7 +60,7 @@ int instance_kinds(const struct instance *i, struct connections_kinds *ret)
 	struct connections_of of;
 
 	*ret = (struct connections_kinds){};
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	instance_connections_of(i, &of);
 	if (!of.cgroup_id && !of.processes)
@@ -73,7 +73,7 @@ int instance_cut(const struct instance *i, uint64_t *ret, struct error *err)
 	struct connections_of of;
 
 	*ret = 0;
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	instance_connections_of(i, &of);
 	if (!of.cgroup_id && !of.processes)

@@ -1,30 +1,55 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * instance_internal: what the parts of an instance share. They are one module: instance.c (reports,
- * orders, life), instance_sockets.c (slots and checks), instance_lost.c (what can be done without
- * its agent), instance_count.c (its queues and connections). Nobody else includes this.
+ * instance_internal: what the parts of an instance share. They are one module, and nobody else
+ * includes this. Each part uses only parts that stand above it in this list:
+ *
+ *	instance_phase.c    the phase, and the questions that it answers
+ *	instance_basics.c   telling the service, failing, sending orders
+ *	instance_checks.c   health checks
+ *	instance_sockets.c  sockets in their slots
+ *	instance_lost.c     what can be done after the agent was lost
+ *	instance_count.c    queues and connections (uses none of the others)
+ *	instance.c          reports, orders, the beginning and the end
  */
 #pragma once
 
 #include "orchestrator/instance/instance.h"
 
+/* ---- instance_phase.c ------------------------------------------------------------------------ */
+
+/* Nothing else changes the phase. Asserts that @phase is later than the one it is in. */
+void instance_enter(struct instance *instance, enum instance_phase phase);
+
+/* ---- instance_basics.c ----------------------------------------------------------------------- */
+
+/* Something has become true: tell the service to look. */
 void instance_changed(struct instance *instance);
 void instance_note(struct instance *instance, enum event_kind kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* It does not run and will not be started again; the first reason is kept. */
+/*
+ * Keeps the reason, unless there is an earlier one, and ends the checks. The instance enters
+ * INSTANCE_FAILED, unless it is in that phase or a later one already.
+ */
 void instance_fail(struct instance *instance, const char *reason);
 
 struct order;
-/* To its agent; does nothing where that is gone. */
+/* To its agent. Does nothing after the agent is lost or the instance has stopped. */
 void instance_order(struct instance *instance, const struct order *what);
 
-/* ---- instance_sockets.c -----------------------------------------------------------------------
- */
+/* ---- instance_checks.c ----------------------------------------------------------------------- */
+
+/* The instance has other sockets than before: the checks go on with these. */
+void instance_retarget_checks(struct instance *instance);
+
+/* The server is another process now: answers of the last one do not count any more. */
+void instance_restart_checks(struct instance *instance);
+
+/* ---- instance_sockets.c ---------------------------------------------------------------------- */
 
 /*
- * The agent's whole set of sockets, with a descriptor for each: those that are new join their
- * endpoints, those that are gone become unused.
+ * The agent's whole set of sockets, with a descriptor for each. New ones join their endpoints;
+ * those that are gone become unused.
  */
 void instance_take_sockets(struct instance *instance, const struct report *report, const int *fds,
 			   size_t n_fds);
@@ -32,20 +57,16 @@ void instance_take_sockets(struct instance *instance, const struct report *repor
 /* Free every slot. */
 void instance_release_all(struct instance *instance);
 
-/* The server is another process now: what the last one answered counts no more. */
-void instance_restart_checks(struct instance *instance);
+/* ---- instance_lost.c ------------------------------------------------------------------------- */
 
-/* ---- instance_lost.c --------------------------------------------------------------------------
- */
-
-/* 1 where a process of it is left, 0 where none is, negative where nobody can say. */
+/* 1: a process of it is left; 0: none is; negative errno: the kernel could not be asked. */
 int instance_populated(const struct instance *instance);
 
-/* Its agent has gone: from now on only looking tells when the server's processes are, too. */
+/* Its agent is gone. From now on it is looked at regularly, to see when its processes are gone. */
 void instance_watch_lost(struct instance *instance);
 
-/* To its server, since there is no agent that could send it. */
+/* Send @signal to its server, which the agent would have done. 0: none. */
 void instance_signal_lost(struct instance *instance, int signal);
 
-/* What leaving and stopping have to wait for ends at @deadline_ms; look now. */
+/* The deadline of leaving or stopping is @deadline_ms (monotonic). Look at once, then often. */
 void instance_hurry_lost(struct instance *instance, uint64_t deadline_ms);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -7,12 +8,12 @@
 #include "common/log.h"
 #include "orchestrator/instance/instance_internal.h"
 
-#define LOST_POLL_MS      20 /* while it is expected to go */
+#define LOST_POLL_MS      20 /* after it was told to leave or to stop */
 #define LOST_IDLE_POLL_MS 500
 
 /*
- * Without a cgroup and without an agent nobody knows what the server has forked: its main process
- * stands for all of them.
+ * Without a cgroup and without an agent the processes that the server has forked cannot be found.
+ * Then its main process stands for all of them.
  */
 int instance_populated(const struct instance *i)
 {
@@ -23,17 +24,18 @@ int instance_populated(const struct instance *i)
 	return i->pid > 0 && (kill(i->pid, 0) == 0 || errno == EPERM);
 }
 
+/* If the kernel cannot tell, the answer is yes: a deadline ends the waiting. */
 static bool still_listens(struct instance *i, const struct instance_socket *s)
 {
 	struct diag_listener listener;
 
 	return diag_listener(i->context->diag, address_port(&i->config->listen[s->endpoint]),
-			     s->cookie, &listener, NULL) == 0;
+			     s->cookie, &listener, NULL) != -ENOENT;
 }
 
 static void check_left(struct instance *i)
 {
-	bool late = clock_monotonic_ms() >= i->leave_deadline_ms;
+	bool late = clock_monotonic_ms() >= i->lost_deadline_ms;
 	bool open = false;
 
 	for (size_t k = 0; k < i->sockets.n; k++) {
@@ -47,9 +49,9 @@ static void check_left(struct instance *i)
 						  s->cookie, NULL) == 0)
 			i->forced = true;
 	}
-	/* Past the deadline everything that can be done has been done. */
+	/* After the deadline there is nothing more to try. */
 	if (!open || late)
-		i->left = true;
+		instance_enter(i, INSTANCE_LEFT);
 }
 
 static void kill_populated(struct instance *i)
@@ -66,42 +68,47 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 	struct instance *i = userdata;
 
 	(void)usec;
-	if (i->leaving && !i->left)
+	if (instance_has_stopped(i)) /* the daemon has killed it meanwhile */
+		return 0;
+	if (i->phase == INSTANCE_LEAVING)
 		check_left(i);
-	if (instance_populated(i) <= 0) {
+	/* If the kernel cannot tell whether any is left, one may be: look again. */
+	if (instance_populated(i) == 0) {
 		i->pid = 0;
-		i->left = i->stopped = true;
 		instance_fail(i, "its processes are gone");
-	} else if (i->stopping && clock_monotonic_ms() >= i->leave_deadline_ms) {
+		instance_enter(i, INSTANCE_STOPPED);
+	} else if (i->phase == INSTANCE_STOPPING && clock_monotonic_ms() >= i->lost_deadline_ms) {
 		kill_populated(i);
 	}
 	instance_changed(i);
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return 0;
 	sd_event_source_set_time_relative(
-		source, (i->leaving || i->stopping ? LOST_POLL_MS : LOST_IDLE_POLL_MS) * 1000);
+		source, (instance_is_leaving(i) ? LOST_POLL_MS : LOST_IDLE_POLL_MS) * 1000);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
 }
 
 void instance_watch_lost(struct instance *i)
 {
-	/* They were known as its descendants; its pid may be somebody else's by now. */
+	/* They were found below the agent, whose pid may be another process's by now. */
 	if (!i->cgroup[0])
 		processes_free(TAKE_PTR(i->processes));
-	if (sd_event_add_time_relative(i->context->event, &i->leave_timer, CLOCK_MONOTONIC, 0, 1000,
+	if (sd_event_add_time_relative(i->context->event, &i->lost_timer, CLOCK_MONOTONIC, 0, 1000,
 				       poll_lost, i) < 0)
 		log_error("%s: cannot watch an instance without agent", i->config->name);
 }
 
 void instance_signal_lost(struct instance *i, int signal)
 {
+	/* The pid may be another process's by now, unless the kernel says that some are left. */
 	if (signal != 0 && i->pid > 0 && instance_populated(i) > 0)
 		kill(i->pid, signal);
 }
 
 void instance_hurry_lost(struct instance *i, uint64_t deadline_ms)
 {
-	sd_event_source_set_time_relative(i->leave_timer, 0);
-	i->leave_deadline_ms = deadline_ms;
+	assert(i->lost);
+	sd_event_source_set_time_relative(i->lost_timer, 0);
+	i->lost_deadline_ms = deadline_ms;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,132 +25,6 @@ static const struct instance_socket *find(const struct instance_sockets *sockets
 			return &sockets->list[k];
 	return NULL;
 }
-
-/* ---- health checks -------------------------------------------------------------------------- */
-
-static void on_answer(void *userdata, const struct probe_result *result, bool new_verdict)
-{
-	struct instance *i = userdata;
-	const struct health *health = &i->checkers[0].health;
-
-	if (!result->ok && health->state == HEALTH_UNKNOWN)
-		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
-	if (!new_verdict)
-		return;
-	/* That one has turned unhealthy is its service's to tell: it knows what follows. */
-	if (health->state == HEALTH_HEALTHY)
-		instance_note(i, EVENT_HEALTHY, "%s (instance %u, %u in a row)", result->text,
-			      i->index, health->successes);
-	instance_changed(i);
-}
-
-/* Of the other endpoints: once accepted from is enough. */
-static void on_accept_answer(void *userdata, const struct probe_result *result, bool new_verdict)
-{
-	struct instance *i = userdata;
-
-	if (!result->ok)
-		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
-	for (size_t k = 1; k < i->config->n_listen; k++)
-		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
-			checker_stop(&i->checkers[k]);
-	if (new_verdict)
-		instance_changed(i);
-}
-
-static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
-				  struct checker_socket ret[static PROTOCOL_SOCKETS_MAX])
-{
-	size_t n = 0;
-
-	for (size_t k = 0; k < i->sockets.n; k++)
-		if (i->sockets.list[k].endpoint == endpoint)
-			ret[n++] = (struct checker_socket){.slot = i->sockets.list[k].slot,
-							   .cookie = i->sockets.list[k].cookie};
-	return n;
-}
-
-static void check_endpoint(struct instance *i, size_t k)
-{
-	struct checker_target target = {
-		.event = i->context->event,
-		.prober = i->context->prober,
-		.diag = i->context->diag,
-		.service = i->config->name,
-		.health = k == 0 ? &i->config->health : &i->accept_check,
-		.address = &i->config->listen[k],
-		.steer = i->wiring->endpoints[k],
-	};
-
-	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);
-	checker_start(&i->checkers[k], &target, k == 0 ? on_answer : on_accept_answer, i);
-}
-
-void instance_check(struct instance *i)
-{
-	if (i->checkers[0].running || i->leaving || i->stopping || i->failed)
-		return;
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
-		return;
-	i->accept_check = (struct health_config){
-		.kind = HEALTH_KIND_CONNECT,
-		.interval_ms = i->config->health.interval_ms,
-		.timeout_ms = i->config->health.timeout_ms,
-		.healthy = 1,
-		.unhealthy = 1,
-	};
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		check_endpoint(i, k);
-}
-
-static void retarget_checks(struct instance *i)
-{
-	for (size_t k = 0; k < i->config->n_listen; k++) {
-		struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
-		size_t n = sockets_of_endpoint(i, k, sockets);
-
-		checker_retarget(&i->checkers[k], sockets, n);
-	}
-}
-
-void instance_uncheck(struct instance *i)
-{
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		checker_stop(&i->checkers[k]);
-}
-
-void instance_restart_checks(struct instance *i)
-{
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		checker_restart(&i->checkers[k]);
-}
-
-bool instance_is_healthy(const struct instance *i)
-{
-	if (i->failed || i->pid == 0)
-		return false;
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
-		return i->ready;
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].health.state != HEALTH_HEALTHY)
-			return false;
-	return true;
-}
-
-bool instance_is_unhealthy(const struct instance *i)
-{
-	return i->checkers[0].health.state == HEALTH_UNHEALTHY;
-}
-
-const struct probe_result *instance_last_answer(const struct instance *i)
-{
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
-			return &i->checkers[k].last;
-	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
-}
-
-/* ---- slots ---------------------------------------------------------------------------------- */
 
 static int join(struct instance *i, const struct report_socket *socket, int fd,
 		struct instance_socket *ret, struct error *err)
@@ -196,6 +71,7 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 	const struct instance_socket *known = find_known(i, socket->cookie);
 	int r = 0;
 
+	assert(set->n < PROTOCOL_SOCKETS_MAX);
 	if (find(set, socket->cookie))
 		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
 				  socket->address);
@@ -208,7 +84,7 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 	return r;
 }
 
-/* A set that is told again may be of sockets that have stopped listening and begun again. */
+/* If the agent tells the same set again, sockets may have stopped listening and begun again. */
 static void rejoin_known(struct instance *i, const struct report *report, const int *fds)
 {
 	for (size_t k = 0; k < report->n_sockets; k++) {
@@ -222,7 +98,7 @@ static void rejoin_known(struct instance *i, const struct report *report, const 
 	}
 }
 
-/* The set that @report names, with slots for what is new; on failure these are free again. */
+/* The set that @report names. New sockets get slots; on failure these are free again. */
 static int join_new(struct instance *i, const struct report *report, const int *fds,
 		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
 {
@@ -239,7 +115,10 @@ static int join_new(struct instance *i, const struct report *report, const int *
 	return r;
 }
 
-/* What was there and is not in @next becomes unused, and the other way round. */
+/*
+ * Sockets that are missing in @next become unused; unused ones that are in @next are used again.
+ * Returns whether any is missing.
+ */
 static bool retire_missing(struct instance *i, const struct instance_sockets *next)
 {
 	size_t kept = 0;
@@ -256,8 +135,8 @@ static bool retire_missing(struct instance *i, const struct instance_sockets *ne
 		if (i->unused.n < PROTOCOL_SOCKETS_MAX)
 			i->unused.list[i->unused.n++] = i->sockets.list[k];
 		else
-			release(i, &i->sockets.list[k]); /* a named slot that is empty: a backup
-							    takes over */
+			/* A table may still name the slot. Then its backup gets the connections. */
+			release(i, &i->sockets.list[k]);
 	}
 	return any;
 }
@@ -301,14 +180,14 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	int r;
 
 	take_strangers(i, report);
-	if (i->failed || i->stopping || i->leaving)
+	if (i->phase > INSTANCE_JOINED)
 		return;
 	if (n_fds < report->n_sockets)
 		r = error_text(&err, -EBADMSG, "the agent sent %zu descriptors for %zu sockets",
 			       n_fds, report->n_sockets);
 	else
 		r = join_new(i, report, fds, &next, &changed, &err);
-	if (r < 0 && !i->joined) {
+	if (r < 0 && i->phase == INSTANCE_STARTING) {
 		instance_fail(i, err.text);
 		return;
 	}
@@ -325,8 +204,9 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 		return;
 	}
 	i->sockets_version++;
-	i->joined |= every_endpoint_has_one(i);
-	retarget_checks(i);
+	if (i->phase == INSTANCE_STARTING && every_endpoint_has_one(i))
+		instance_enter(i, INSTANCE_JOINED);
+	instance_retarget_checks(i);
 }
 
 void instance_release_unused(struct instance *i)
@@ -340,7 +220,7 @@ void instance_release_unused(struct instance *i)
 			release(i, &i->unused.list[k]);
 	}
 	i->unused.n = kept;
-	/* A newer set may be on its way; what that leaves out is not meant. */
+	/* The serial says which set this is about: the agent may have sent a newer one. */
 	if (before > 0 && kept == 0)
 		instance_order(i,
 			       &(struct order){.type = ORDER_RELEASE, .serial = i->sockets_serial});
@@ -348,7 +228,7 @@ void instance_release_unused(struct instance *i)
 
 void instance_release_leftovers(struct instance *i)
 {
-	if (!i->leaving && !i->stopping)
+	if (!instance_is_leaving(i))
 		instance_order(i,
 			       &(struct order){.type = ORDER_RELEASE, .serial = i->sockets_serial});
 }
@@ -366,7 +246,7 @@ const char *instance_mode(const struct instance *i)
 {
 	bool own = false, forced = false;
 
-	if (!i->joined || i->sockets.n == 0)
+	if (!instance_has_joined(i) || i->sockets.n == 0)
 		return NULL;
 	for (size_t k = 0; k < i->sockets.n; k++) {
 		own |= i->sockets.list[k].own;

@@ -1,61 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * instances: a set of instances, and what is said to or asked of all of them at once.
+ * instances: the servers of a service. Other folders include this header only.
  *
- * A set borrows: who owns its instances (a generation) takes them out of every set before they go.
- * Questions that begin with "are" or "have" are true of the empty set.
+ * An instance (instance.h) is one process of a server, with an agent of its own that starts it,
+ * watches it and holds duplicates of its listening sockets. A generation (generation.h) is one
+ * release that was started once, as some instances with the same configuration. A set
+ * (instance_set.h) names some instances, of one generation or of several: those that a rollout has
+ * started, those that are to go.
+ *
+ * From start to end: generation_add() makes an instance and starts its agent (agentlink.h). The
+ * agent reports the listening sockets; each joins its endpoint in a slot, and the instance has
+ * joined. instance_check() asks it through its slots until it is healthy. Now its service may name
+ * its slots in a table (that is not done here), and instance_steady() tells the agent to start the
+ * server again whenever it exits. When a newer generation serves, instance_leave() takes the
+ * instance out of the group and lets it drain. The owner looks at instance_live() until nothing is
+ * left, then instance_stop() ends the processes and generation_remove() forgets the instance.
+ *
+ * Agents and servers outlive the daemon. The next one finds them (takeover.h) and makes generations
+ * of them: generation_take_over().
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
+#include "orchestrator/instance/context.h"
+#include "orchestrator/instance/generation.h"
 #include "orchestrator/instance/instance.h"
-
-/* Of one generation at a time: all of a service, and as many that replace them. */
-#define INSTANCES_MAX (2 * CONFIG_INSTANCES_MAX)
-
-struct instances {
-	struct instance *list[INSTANCES_MAX];
-	size_t n;
-};
-
-/* Each is in a set once. -E2BIG where it is full. */
-int instances_add(struct instances *set, struct instance *instance);
-void instances_remove(struct instances *set, const struct instance *instance);
-bool instances_have(const struct instances *set, const struct instance *instance);
-
-/* Orders to each (see instance.h). */
-void instances_check(const struct instances *set);
-void instances_uncheck(const struct instances *set);
-void instances_steady(const struct instances *set, bool on);
-void instances_leave(const struct instances *set);
-void instances_stop(const struct instances *set);
-void instances_kill(const struct instances *set);
-void instances_name(const struct instances *set, enum instance_role role);
-
-/* Every one runs, with its sockets in slots. */
-bool instances_are_listening(const struct instances *set);
-bool instances_are_healthy(const struct instances *set);
-bool instances_have_left(const struct instances *set);
-bool instances_have_stopped(const struct instances *set);
-/* None can accept, now or after a restart. */
-bool instances_are_dead(const struct instances *set);
-/* No process of them is left but agents. */
-bool instances_have_exited(const struct instances *set);
-
-/* The first that has failed or turned unhealthy; NULL: none. */
-struct instance *instances_failed(const struct instances *set);
-/* How many are serving. */
-size_t instances_serving(const struct instances *set);
-
-/* Sums; negative where the kernel could not be asked. */
-int instances_queued(const struct instances *set, uint32_t *ret);
-int instances_live(const struct instances *set, uint64_t *ret);
-int instances_busy(const struct instances *set, uint64_t idle_ms, uint64_t *ret);
-int instances_kinds(const struct instances *set, struct connections_kinds *ret);
-int instances_count(const struct instances *set, struct tap_count *ret);
-
-/* Close every connection that is left by a reset; how many. */
-int instances_cut(const struct instances *set, uint64_t *ret, struct error *err);
+#include "orchestrator/instance/instance_set.h"
+#include "orchestrator/instance/takeover.h"
+#include "orchestrator/instance/wiring.h"

@@ -61,7 +61,7 @@ static int read_spec(int fd, struct launch_spec *ret, struct error *err)
 	return launch_spec_decode(text, (size_t)st.st_size, ret, err);
 }
 
-/* The sockets come first, the launch specification last. */
+/* Among the descriptors the sockets come first, the launch specification last. */
 static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fds,
 		       struct error *err)
 {
@@ -112,6 +112,13 @@ static int ask(struct context *context, const char *path, struct takeover_agent 
 	return 0;
 }
 
+/* readdir(3); at the end errno is 0, and after an error it is not. */
+static struct dirent *next_entry(DIR *dir)
+{
+	errno = 0;
+	return readdir(dir);
+}
+
 /* Is "SERVICE.GENERATION.INSTANCE.sock" the control socket of an agent of @service? */
 static bool is_agent_of(const char *file, const char *service)
 {
@@ -123,10 +130,13 @@ static bool is_agent_of(const char *file, const char *service)
 
 int takeover_check_gone(struct context *context, const char *service, struct error *err)
 {
-	cleanup(close_dir) DIR *dir = opendir(context->paths.agents_dir);
+	const char *folder = context->paths.agents_dir;
+	cleanup(close_dir) DIR *dir = opendir(folder);
 	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir))) {
+	if (!dir)
+		return errno == ENOENT ? 0 : error_set(err, -errno, "%s", folder);
+	while ((entry = next_entry(dir))) {
 		struct takeover_agent *agent = NULL;
 		char path[PATHS_MAX];
 		struct error why;
@@ -134,7 +144,7 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 
 		if (!is_agent_of(entry->d_name, service))
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", context->paths.agents_dir, entry->d_name);
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
 		r = ask(context, path, &agent, &why);
 		if (r == -ECONNREFUSED || r == -ENOENT)
 			continue;
@@ -147,7 +157,7 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 			"its agent, then start the service",
 			path, r);
 	}
-	return 0;
+	return errno ? error_set(err, -errno, "%s", folder) : 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -163,6 +173,29 @@ static int compare(const void *a, const void *b)
 	return x->instance < y->instance ? -1 : x->instance > y->instance;
 }
 
+static void find_one(struct context *context, const char *file, struct takeover_list *list)
+{
+	size_t length = strlen(file);
+	char path[PATHS_MAX];
+	struct error why;
+	int r;
+
+	if (length < 5 || strcmp(file + length - 5, ".sock") != 0)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", context->paths.agents_dir, file);
+	if (list->n == TAKEOVER_AGENTS_MAX)
+		r = error_text(&why, -E2BIG, "there are more than %d agents", TAKEOVER_AGENTS_MAX);
+	else
+		r = ask(context, path, &list->agents[list->n], &why);
+	if (r == -ECONNREFUSED)
+		unlink(path);
+	else if (r < 0)
+		log_warning("the agent at %s cannot be taken over and is left alone: %s", path,
+			    why.text);
+	else
+		list->n++;
+}
+
 int takeover_find(struct context *context, struct takeover_list *ret, struct error *err)
 {
 	const char *folder = context->paths.agents_dir;
@@ -175,29 +208,20 @@ int takeover_find(struct context *context, struct takeover_list *ret, struct err
 	ret->agents = calloc(TAKEOVER_AGENTS_MAX, sizeof(*ret->agents));
 	if (!ret->agents)
 		return error_set(err, -ENOMEM, "agents");
-	while (ret->n < TAKEOVER_AGENTS_MAX && (entry = readdir(dir))) {
-		size_t length = strlen(entry->d_name);
-		struct error why;
-		char path[PATHS_MAX];
-		int r;
+	while ((entry = next_entry(dir)))
+		find_one(context, entry->d_name, ret);
+	/* Better none than some: what is missing in the list would look as if it had ended. */
+	if (errno) {
+		int r = error_set(err, -errno, "%s", folder);
 
-		if (length < 5 || strcmp(entry->d_name + length - 5, ".sock") != 0)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		r = ask(context, path, &ret->agents[ret->n], &why);
-		if (r == -ECONNREFUSED)
-			unlink(path);
-		else if (r < 0)
-			log_warning("the agent at %s cannot be taken over and is left alone: %s",
-				    path, why.text);
-		else
-			ret->n++;
+		takeover_list_done(ret);
+		return r;
 	}
 	qsort(ret->agents, ret->n, sizeof(*ret->agents), compare);
 	return 0;
 }
 
-/* ---- what it runs --------------------------------------------------------------------------- */
+/* ---- what an agent runs --------------------------------------------------------------------- */
 
 struct release *takeover_release(const struct takeover_agent *agent)
 {
@@ -211,7 +235,7 @@ struct release *takeover_release(const struct takeover_agent *agent)
 	release->directory = strdup(agent->spec.directory);
 	if (!release->executable || !release->directory)
 		return NULL;
-	/* Of the file that runs, also where another one has its name by now. */
+	/* Of the file that runs, even if another one has its name by now. */
 	if (agent->hello.pid > 0) {
 		char path[32];
 
@@ -227,7 +251,7 @@ struct release *takeover_release(const struct takeover_agent *agent)
 	return TAKE_PTR(release);
 }
 
-/* "SERVICE.GENERATION.INDEX" of this service; its agent is not among @found. */
+/* Is @leaf "SERVICE.GENERATION.INDEX" of this service, of which no agent is among @found? */
 static bool is_orphan(const char *leaf, const char *service, const struct takeover_list *found)
 {
 	size_t n = strlen(service);
@@ -248,14 +272,16 @@ static bool is_orphan(const char *leaf, const char *service, const struct takeov
 	return true;
 }
 
-/* An agent that does not answer is alive all the same: takeover_find() removes the sockets of the
- * others. */
+/*
+ * Is there an agent? takeover_find() has removed the sockets of dead ones, so that an agent that
+ * did not answer is alive all the same.
+ */
 static bool has_socket(const struct context *context, const char *leaf)
 {
 	char path[PATHS_MAX + 256];
 
 	snprintf(path, sizeof(path), "%s/%s.sock", context->paths.agents_dir, leaf);
-	return access(path, F_OK) == 0;
+	return access(path, F_OK) == 0 || errno != ENOENT;
 }
 
 static unsigned signal_all(const char *cgroup, int signal)
@@ -289,7 +315,7 @@ unsigned takeover_drain_orphans(struct context *context, const struct service_co
 		    has_socket(context, entry->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
-		if (cgroup_populated(path) != 1 || signal_all(path, service->drain.signal) == 0)
+		if (signal_all(path, service->drain.signal) == 0)
 			continue;
 		log_warning("%s: %s has lost its agent; it is told to drain", service->name,
 			    entry->d_name);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * takeover: finds the agents that an earlier daemon of the same name has left behind, alive.
+ * takeover: finds the agents that an earlier daemon of the same name has left alive.
  *
- * An agent outlives its daemon, and says all there is to know about itself to whoever connects to
- * its control socket: who it is, how its server does, duplicates of its listening sockets, and the
- * launch specification it was started with (protocol.h). What to make of it is service.c's to
- * decide.
+ * An agent outlives its daemon. To whoever connects to its control socket it says who it is and how
+ * its server does, and hands over duplicates of its listening sockets and the launch specification
+ * that it was started with (protocol.h). The service decides what to do with it;
+ * generation_take_over() makes a generation of agents.
  */
 #pragma once
 
@@ -19,7 +19,7 @@
 #include "orchestrator/instance/context.h"
 #include "orchestrator/release/release.h"
 
-#define TAKEOVER_AGENTS_MAX 1024
+#define TAKEOVER_AGENTS_MAX 1024 /* of all services */
 
 struct takeover_agent {
 	struct agentlink *link; /* NULL once taken */
@@ -36,32 +36,33 @@ struct takeover_list {
 };
 
 /*
- * Ask every control socket in the context's agents_dir, each for at most TAKEOVER_TIMEOUT_MS.
- * Sockets nobody answers on are removed; an agent that answers wrongly is logged and left alone.
+ * Ask at every control socket in the context's agents_dir, at each for at most TAKEOVER_TIMEOUT_MS.
+ * A socket that nobody listens on is removed. An agent that does not answer, or wrongly, is logged
+ * and left alone; so are those beyond TAKEOVER_AGENTS_MAX.
  */
 #define TAKEOVER_TIMEOUT_MS 2000
 int takeover_find(struct context *context, struct takeover_list *ret, struct error *err);
 
 /*
- * 0 where no agent of an earlier daemon is alive for @service, which the context's agents_dir
- * would show; else -EBUSY with the socket named. Not for services that have agents of their own: an
- * agent takes the newest connection for its daemon's.
+ * 0 if the context's agents_dir shows that no agent of @service is alive. Else -EBUSY, and @err
+ * names the socket; another negative errno if the folder cannot be read. Not for a service that has
+ * agents: each would take this connection for that of a new daemon.
  */
 int takeover_check_gone(struct context *context, const char *service, struct error *err);
 
 /*
- * Servers of @service whose agents have died with the daemon: nobody can take them over, and nobody
- * would ever end them. They are told to drain, and left to it; their listening sockets are in no
- * table. Returns how many instances that are.
+ * Send the drain signal to each server of @service whose agent has died with the daemon. Nobody can
+ * take such a server over, and nobody would ever end it; its listening sockets are in no table.
+ * Afterwards it is left alone. Returns how many instances these were.
  */
 unsigned takeover_drain_orphans(struct context *context, const struct service_config *service,
 				const struct takeover_list *found);
 
-/* Frees what is in the list; agents whose link was not taken go on by themselves. */
+/* Frees the list's contents. Agents whose link was not taken go on by themselves. */
 void takeover_list_done(struct takeover_list *list);
 
-/* What the agent runs, as a release (see release.h); NULL without memory. */
+/* The release that the agent runs (release.h); NULL: there was no memory. */
 struct release *takeover_release(const struct takeover_agent *agent);
 
-/* Is it listening for exactly these addresses, as this user? */
+/* Does its server listen on exactly the addresses of @config, as its user? */
 bool takeover_fits(const struct takeover_agent *agent, const struct service_config *config);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * wiring: what all instances of one service share of the kernel. The service owns it; generations
- * and instances only look. Endpoints are in the order of the configuration's "listen".
+ * wiring: the tables and programs in the kernel that all instances of one service share. The
+ * service owns them; generations and instances only use them. Endpoints are in the order of the
+ * configuration's "listen".
  */
 #pragma once
 
@@ -12,5 +13,5 @@
 struct wiring {
 	enum steer_tier tier;                       /* of every endpoint */
 	struct steer *endpoints[CONFIG_LISTEN_MAX]; /* NULL while the service is closed */
-	struct tap *tap;                            /* NULL: none on this tier */
+	struct tap *tap;                            /* NULL: this tier has none */
 };

@@ -34,7 +34,8 @@ static void choose_victims(struct run *run)
 		list[k] = (struct choose_candidate){
 			.index = from->list[k]->index,
 			.unserved = from->list[k]->role == INSTANCE_OUT,
-			.bad = from->list[k]->failed || instance_is_unhealthy(from->list[k]),
+			.bad = instance_has_failed(from->list[k]) ||
+			       instance_is_unhealthy(from->list[k]),
 			.taken = instances_have(&run->victims, from->list[k]),
 		};
 	wanted -= unmade < wanted ? unmade : wanted;
@@ -93,8 +94,7 @@ static void act_prepare(struct run *run)
 	r = host->ops->command(host->userdata, run, HOOK_BEFORE_START, &spec, &run->environment,
 			       &err);
 	if (r >= 0)
-		r = command_start(host->event, &spec, on_prepared, run,
-				  &run->prepare, &err);
+		r = command_start(host->event, &spec, on_prepared, run, &run->prepare, &err);
 	if (r >= 0)
 		return;
 	run->answer = ROLLOUT_PREPARE_FAILED;
@@ -154,8 +154,7 @@ static void act_start(struct run *run, enum rollout_side to, uint32_t n)
 
 		/* A failure is seen by the next look(): the instance says so itself. */
 		if (generation_add(g, &i, &err) < 0)
-			log_error("%s: generation %u: %s", run->host->name, g->number,
-				  err.text);
+			log_error("%s: generation %u: %s", run->host->name, g->number, err.text);
 		if (!i) {
 			run->unmade[to]++;
 			continue;
@@ -284,8 +283,7 @@ static void act_unname(struct run *run)
 
 	instances_name(&run->victims, INSTANCE_OUT);
 	/* A generation that is being retired is in no table already. */
-	if (!run->machine.retire &&
-	    run->host->ops->publish(run->host->userdata, NULL, &err) < 0)
+	if (!run->machine.retire && run->host->ops->publish(run->host->userdata, NULL, &err) < 0)
 		log_error("%s: %s", run->host->name, err.text);
 	instances_uncheck(&run->victims);
 	if (instances_live(&run->victims, &run->drain_began_with) < 0)
@@ -313,11 +311,11 @@ static void cut_connections(struct run *run)
 	if (run->cut_now == 0 || run->victims.n == 0 || !run->victims.list[0]->config->drain.force)
 		return;
 	if (instances_cut(&run->victims, &n, &err) < 0)
-		log_warning("%s: connections that are left cannot be closed: %s",
-			    run->host->name, err.text);
+		log_warning("%s: connections that are left cannot be closed: %s", run->host->name,
+			    err.text);
 	else
-		log_info("%s: %llu connections were closed at the deadline",
-			 run->host->name, (unsigned long long)n);
+		log_info("%s: %llu connections were closed at the deadline", run->host->name,
+			 (unsigned long long)n);
 }
 
 static void act_stop(struct run *run)
@@ -333,13 +331,13 @@ static void act_timer(struct run *run, uint64_t at_ms)
 	bool late = run->drain_end_ms > 0 && at_ms > run->drain_end_ms;
 
 	run_set_deadline(run, run->machine.state == ROLLOUT_DRAINING && late ? run->drain_end_ms
-									      : at_ms);
+									     : at_ms);
 }
 
 static void act_kill(struct run *run)
 {
 	for (size_t k = 0; k < run->victims.n; k++)
-		if (!run->victims.list[k]->stopped)
+		if (!instance_has_stopped(run->victims.list[k]))
 			log_warning("%s: instance %u of generation %u did not stop; killed",
 				    run->host->name, run->victims.list[k]->index,
 				    run->victims.list[k]->generation);
@@ -396,7 +394,7 @@ int run_act(struct run *run, const struct rollout_action *action)
 		break;
 	case ROLLOUT_DO_UNDONE:
 		act_hook(run, run->machine.outcome == ROLLOUT_ROLLED_BACK ? HOOK_ON_ROLLBACK
-									   : HOOK_ON_FAILURE);
+									  : HOOK_ON_FAILURE);
 		break;
 	case ROLLOUT_DO_START:
 		act_start(run, action->to, action->n);

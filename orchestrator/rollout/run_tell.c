@@ -315,7 +315,7 @@ static void note_instance(struct run *run)
 		return;
 	}
 	answer = instance_last_answer(i);
-	if (i->failed)
+	if (instance_has_failed(i))
 		run_set_reason(run, "generation %u: instance %u %s", run->new_number, i->index,
 			       i->failure);
 	else

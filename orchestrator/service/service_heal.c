@@ -81,7 +81,7 @@ struct ailing {
  */
 static bool is_dead(const struct instance *i)
 {
-	return i->failed || i->stopped || i->lost;
+	return instance_has_failed(i) || instance_has_stopped(i) || i->lost;
 }
 
 static void find_ailing(struct service *s, struct ailing *ret)

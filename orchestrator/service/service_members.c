@@ -22,10 +22,11 @@ void service_staying(const struct service *s, struct instances *ret)
 	for (size_t k = 0; s->current && k < s->current->instances.n; k++) {
 		struct instance *i = s->current->instances.list[k];
 
-		if (!i->leaving && !i->stopping && !is_victim(s, i))
+		if (!instance_is_leaving(i) && !is_victim(s, i))
 			instances_add(ret, i);
 	}
 }
+
 /* ---- who serves ----------------------------------------------------------------------------- */
 
 bool service_is_in(const struct service *s, const struct instance *i)

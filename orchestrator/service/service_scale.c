@@ -22,7 +22,7 @@ static void choose_surplus(const struct instances *staying, size_t n, struct ins
 
 		list[k] = (struct choose_candidate){
 			.index = i->index,
-			.bad = i->failed || instance_is_unhealthy(i),
+			.bad = instance_has_failed(i) || instance_is_unhealthy(i),
 		};
 	}
 	n_chosen = choose(list, staying->n, CHOOSE_HIGHEST, n, chosen);

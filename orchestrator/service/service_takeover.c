@@ -11,7 +11,7 @@
 /* What its agent has been told to look after, or could be; not what is on its way out. */
 static bool stays(const struct instance *i)
 {
-	return !i->leaving && !i->stopping && instance_is_serving(i);
+	return !instance_is_leaving(i) && instance_is_serving(i);
 }
 
 static bool can_serve(const struct generation *g)

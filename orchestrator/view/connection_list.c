@@ -69,7 +69,7 @@ static int add_instance(struct list *list, struct instance *i, struct error *err
 	struct connections_of of;
 
 	instance_connections_of(i, &of);
-	if (i->stopped || (!of.cgroup_id && !of.processes))
+	if (instance_has_stopped(i) || (!of.cgroup_id && !of.processes))
 		return 0;
 	list->instance = i;
 	return connections_each(&of, &handler, err);

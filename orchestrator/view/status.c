@@ -141,11 +141,11 @@ static json_t *health_json(const struct instance *i)
 
 static const char *instance_state(const struct instance *i)
 {
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return "stopped";
 	if (i->lost)
 		return "agent-lost";
-	return agent_state_name(i->state);
+	return agent_state_name(i->agent_said);
 }
 
 static json_t *instance_json(struct instance *i, const struct steered *steered)

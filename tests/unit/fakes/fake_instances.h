@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fake_instances: instances whose state is what the test says it is, by generation and index.
+ * fake_instances: instances that are as the test says, by generation and index.
  *
  * An instance does as it is told at once: it listens and is healthy from the start, has left when
  * told to leave, has stopped when told to stop, and has no connections. A test changes that in
- * fake(GENERATION, INDEX), before it is started or while it runs; what is simply a field of struct
- * instance it changes there (fake(2, 0)->instance->forced = true). When an instance is done with,
- * what was said of it is forgotten, but for the counts and unless it is .sticky: another one may
- * get its index.
+ * fake(GENERATION, INDEX), before the instance is started or while it runs. Plain fields of struct
+ * instance it sets there (fake_there(2, 0)->lost = true), and the phase by fake_fail(),
+ * fake_left(), fake_stopped() and fake_phase(). The phases are the real ones (instance_phase.c).
+ *
+ * When an instance is done with, everything that was said of it is forgotten, since another one may
+ * get its index. Only the counts stay, and all of it if it is .sticky.
  *
  * Nothing here calls on_change: a test pokes the service itself.
  */
@@ -18,7 +20,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "orchestrator/instance/instance.h"
+#include "orchestrator/instance/instance_internal.h"
+#include "orchestrator/instance/takeover.h"
 #include "tests/unit/fakes/fake_calls.h"
 
 #define FAKE_GENERATIONS_MAX 64
@@ -142,7 +145,8 @@ static inline void fake_add_sockets(struct instance *i, size_t n)
 		};
 	}
 	i->sockets_version++;
-	i->joined = true;
+	if (i->phase == INSTANCE_STARTING)
+		instance_enter(i, INSTANCE_JOINED);
 }
 
 /* ---- what tests say of an instance that is there --------------------------------------------- */
@@ -158,7 +162,7 @@ static inline void fake_listen(uint32_t generation, uint32_t index)
 	struct instance *i = fake_there(generation, index);
 
 	i->pid = fake_pid(generation, index);
-	i->state = AGENT_RUNNING;
+	i->agent_said = AGENT_RUNNING;
 	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
 		i->ready = !fake_of(i)->not_healthy;
 	else
@@ -172,8 +176,9 @@ static inline void fake_fail(uint32_t generation, uint32_t index, const char *wh
 {
 	struct instance *i = fake_there(generation, index);
 
-	i->failed = true;
-	i->state = AGENT_FAILED;
+	if (i->phase < INSTANCE_FAILED)
+		instance_enter(i, INSTANCE_FAILED);
+	i->agent_said = AGENT_FAILED;
 	i->pid = 0;
 	snprintf(i->failure, sizeof(i->failure), "%s", why);
 }
@@ -182,20 +187,28 @@ static inline void fake_left(uint32_t generation, uint32_t index)
 {
 	struct instance *i = fake_there(generation, index);
 
-	i->left = true;
+	if (i->phase < INSTANCE_LEFT)
+		instance_enter(i, INSTANCE_LEFT);
 	i->forced = fake_of(i)->forced;
-	i->state = AGENT_LEFT;
+	i->agent_said = AGENT_LEFT;
 }
 
 static inline void fake_stopped(uint32_t generation, uint32_t index)
 {
 	struct instance *i = fake_there(generation, index);
 
-	i->left = i->stopped = true;
+	if (!instance_has_stopped(i))
+		instance_enter(i, INSTANCE_STOPPED);
 	i->exit_code = fake_of(i)->exit_code;
 	i->exit_signal = fake_of(i)->exit_signal;
-	i->state = AGENT_STOPPED;
+	i->agent_said = AGENT_STOPPED;
 	i->pid = 0;
+}
+
+/* It is in this phase, however that came about. */
+static inline void fake_phase(uint32_t generation, uint32_t index, enum instance_phase phase)
+{
+	fake_there(generation, index)->phase = phase;
 }
 
 /* ---- instance.h: life ------------------------------------------------------------------------ */
@@ -227,10 +240,9 @@ int instance_start(struct instance *i, const struct release *release, struct err
 	if (r < 0) {
 		error_set(err, r, "agent");
 		fake_fail(i->generation, i->index, err->text);
-		i->left = i->stopped = true;
+		instance_enter(i, INSTANCE_STOPPED);
 		return r;
 	}
-	i->state = AGENT_STARTING;
 	if (!f->not_listening)
 		fake_listen(i->generation, i->index);
 	return 0;
@@ -238,22 +250,25 @@ int instance_start(struct instance *i, const struct release *release, struct err
 
 void instance_take_over(struct instance *i, struct takeover_agent *agent)
 {
+	static const enum instance_phase phases[_AGENT_STATE_COUNT] = {
+		[AGENT_FAILED] = INSTANCE_FAILED,    [AGENT_LEAVING] = INSTANCE_LEAVING,
+		[AGENT_LEFT] = INSTANCE_LEFT,        [AGENT_STOPPING] = INSTANCE_STOPPING,
+		[AGENT_KILLING] = INSTANCE_STOPPING, [AGENT_STOPPED] = INSTANCE_STOPPED,
+	};
 	enum agent_state state = agent->hello.state;
 
 	i->index = agent->spec.instance;
 	called("take over %u.%u", i->generation, i->index);
 	fake_begin(i);
-	i->state = state;
+	i->agent_said = state;
 	i->pid = agent->hello.pid;
-	i->failed = state == AGENT_FAILED;
-	i->leaving = state >= AGENT_LEAVING;
-	i->left = state >= AGENT_LEFT;
-	i->stopping = state >= AGENT_STOPPING;
-	i->stopped = state == AGENT_STOPPED;
 	i->steady = agent->hello.steady;
+	if (i->steady)
+		instance_enter(i, INSTANCE_JOINED);
+	if (state >= AGENT_FAILED)
+		instance_enter(i, phases[state]);
 	if (state < AGENT_FAILED && agent->hello.n_sockets > 0)
 		fake_add_sockets(i, agent->hello.n_sockets);
-	i->joined |= i->steady;
 	i->checkers[0].last_ms = i->config->health.kind != HEALTH_KIND_NOTIFY;
 }
 
@@ -301,24 +316,25 @@ void instance_steady(struct instance *i, bool on)
 void instance_leave(struct instance *i)
 {
 	called("leave %u.%u", i->generation, i->index);
-	i->leaving = true;
+	if (i->phase < INSTANCE_LEAVING)
+		instance_enter(i, INSTANCE_LEAVING);
 	if (!fake_of(i)->cannot_leave)
 		fake_left(i->generation, i->index);
 }
 
 void instance_stop(struct instance *i)
 {
-	if (i->stopping || i->stopped)
+	if (i->phase >= INSTANCE_STOPPING)
 		return;
 	called("stop %u.%u", i->generation, i->index);
-	i->stopping = true;
+	instance_enter(i, INSTANCE_STOPPING);
 	if (!fake_of(i)->cannot_stop)
 		fake_stopped(i->generation, i->index);
 }
 
 void instance_kill(struct instance *i)
 {
-	if (i->stopped)
+	if (instance_has_stopped(i))
 		return;
 	called("kill %u.%u", i->generation, i->index);
 	fake_stopped(i->generation, i->index);
@@ -349,7 +365,7 @@ bool instance_is_healthy(const struct instance *i)
 {
 	const struct fake_instance *f = fake_of(i);
 
-	return !f->not_healthy && !f->unhealthy && !i->failed;
+	return !f->not_healthy && !f->unhealthy && !instance_has_failed(i);
 }
 
 bool instance_is_unhealthy(const struct instance *i)
@@ -359,13 +375,15 @@ bool instance_is_unhealthy(const struct instance *i)
 
 bool instance_is_serving(const struct instance *i)
 {
-	return i->joined && i->sockets.n > 0 && !i->failed && !i->left && !i->stopped &&
-	       !fake_of(i)->dead;
+	bool goes_on = i->phase == INSTANCE_JOINED ||
+		       (i->phase == INSTANCE_LEAVING && !instance_has_failed(i));
+
+	return goes_on && instance_has_joined(i) && i->sockets.n > 0 && !fake_of(i)->dead;
 }
 
 bool instance_has_exited(const struct instance *i)
 {
-	return i->stopped || fake_of(i)->exited;
+	return instance_has_stopped(i) || fake_of(i)->exited;
 }
 
 const struct probe_result *instance_last_answer(const struct instance *i)

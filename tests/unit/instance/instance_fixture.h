@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "orchestrator/steer/anchor.h"
 #include "orchestrator/instance/instance.h"
+#include "orchestrator/instance/takeover.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_host.h"
 #include "tests/unit/fakes/fake_steer.h"

@@ -128,7 +128,7 @@ static void test_generation_add_takes_the_lowest_index_that_is_free(void **state
 	assert_int_equal(add()->index, 3);
 }
 
-/* A folder that says what a cgroup says; @populated: 0 or 1. */
+/* A folder that says what a cgroup says; @populated: 0, 1, or -1 for no answer. */
 static void make_cgroup(const char *leaf, int populated)
 {
 	char path[CGROUP_PATH_MAX + 64];
@@ -139,7 +139,9 @@ static void make_cgroup(const char *leaf, int populated)
 	snprintf(path, sizeof(path), "%s/%s/cgroup.events", context.cgroup_base, leaf);
 	file = fopen(path, "we");
 	assert_non_null(file);
-	fprintf(file, "populated %d\nfrozen 0\n", populated);
+	if (populated >= 0)
+		fprintf(file, "populated %d\n", populated);
+	fprintf(file, "frozen 0\n");
 	assert_int_equal(fclose(file), 0);
 }
 
@@ -175,6 +177,18 @@ static void test_generation_add_leaves_alone_what_has_lost_its_agent(void **stat
 	context.cgroup_base[0] = '\0';
 }
 
+static void test_generation_add_leaves_alone_what_cannot_be_looked_at(void **state)
+{
+	(void)state;
+	strcpy(context.cgroup_base, "/tmp/test_generation.XXXXXX");
+	assert_non_null(mkdtemp(context.cgroup_base));
+	make_cgroup("web.7.0", -1);
+	assert_int_equal(add()->index, 1);
+	remove_cgroup("web.7.0");
+	assert_int_equal(remove(context.cgroup_base), 0);
+	context.cgroup_base[0] = '\0';
+}
+
 /* It is there, to be looked at and removed like any other. */
 static void test_generation_add_that_fails_has_a_failed_instance(void **state)
 {
@@ -185,7 +199,7 @@ static void test_generation_add_that_fails_has_a_failed_instance(void **state)
 	assert_int_equal(generation_add(g, &i, &err), -ENOENT);
 	assert_string_equal(err.text, "agent: No such file or directory");
 	assert_non_null(i);
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 	assert_ptr_equal(instances_failed(&g->instances), i);
 	generation_remove(g, i);
 	assert_int_equal(g->instances.n, 0);
@@ -215,55 +229,55 @@ static void test_generation_take_over_has_as_many_instances_as_agents(void **sta
 	struct takeover_agent agents[2] = {};
 	struct takeover_agent *const found[] = {&agents[0], &agents[1]};
 	struct service_config *config = make_config();
-	struct generation *adopted = NULL;
+	struct generation *taken = NULL;
 	struct instance *i;
 
 	(void)state;
 	for (uint32_t k = 0; k < 2; k++) {
 		agents[k].hello.generation = 12;
 		agents[k].spec.instance = 2 * k + 1; /* others are gone */
-		agents[k].spec.executable = (char *)"/bin/adopted";
+		agents[k].spec.executable = (char *)"/bin/taken";
 		agents[k].spec.directory = (char *)"/srv";
 		agents[k].spec.argv = argv;
 	}
 	assert_int_equal(generation_take_over(&context, config, found, 2, &wiring, &callbacks, &err,
-					      &adopted, &err),
+					      &taken, &err),
 			 0);
 	assert_calls("take over 12.1; take over 12.3");
-	assert_int_equal(adopted->number, 12);
-	assert_true(adopted->taken_over);
-	assert_int_equal(adopted->instances.n, 2);
-	assert_int_equal(adopted->instances.list[1]->index, 3);
-	assert_int_equal(adopted->instances.list[1]->generation, 12);
-	assert_ptr_not_equal(adopted->config, config);
-	assert_string_equal(adopted->release->executable, "/bin/adopted");
-	assert_string_equal(adopted->release->directory, "/srv");
-	assert_true(vector_equal(adopted->release->command, argv));
+	assert_int_equal(taken->number, 12);
+	assert_true(taken->taken_over);
+	assert_int_equal(taken->instances.n, 2);
+	assert_int_equal(taken->instances.list[1]->index, 3);
+	assert_int_equal(taken->instances.list[1]->generation, 12);
+	assert_ptr_not_equal(taken->config, config);
+	assert_string_equal(taken->release->executable, "/bin/taken");
+	assert_string_equal(taken->release->directory, "/srv");
+	assert_true(vector_equal(taken->release->command, argv));
 	/* One more takes the lowest index that none of them has. */
-	assert_int_equal(generation_add(adopted, &i, &err), 0);
+	assert_int_equal(generation_add(taken, &i, &err), 0);
 	assert_int_equal(i->index, 0);
-	generation_free(adopted);
+	generation_free(taken);
 	service_config_free(config);
 }
 
 /* The file may say something else by now, which those processes have never heard of. */
 static void test_generation_take_over_knows_what_its_processes_were_given(void **state)
 {
-	struct takeover_agent agent = {.spec = {.executable = (char *)"/bin/adopted",
+	struct takeover_agent agent = {.spec = {.executable = (char *)"/bin/taken",
 						.directory = (char *)"/srv",
 						.process = {.umask = 027}}};
 	struct takeover_agent *const found[] = {&agent};
 	struct service_config *config = make_config();
-	struct generation *adopted = NULL;
+	struct generation *taken = NULL;
 
 	(void)state;
 	agent.hello.generation = 12;
 	assert_int_equal(generation_take_over(&context, config, found, 1, &wiring, &callbacks, &err,
-					      &adopted, &err),
+					      &taken, &err),
 			 0);
-	assert_true(process_settings_equal(&adopted->config->process, &agent.spec.process));
-	assert_false(process_settings_equal(&adopted->config->process, &config->process));
-	generation_free(adopted);
+	assert_true(process_settings_equal(&taken->config->process, &agent.spec.process));
+	assert_false(process_settings_equal(&taken->config->process, &config->process));
+	generation_free(taken);
 	service_config_free(config);
 }
 
@@ -273,15 +287,15 @@ static void test_generation_take_over_of_too_many_is_refused(void **state)
 				       .spec.directory = (char *)"/"};
 	struct takeover_agent *found[INSTANCES_MAX + 1];
 	struct service_config *config = make_config();
-	struct generation *adopted = NULL;
+	struct generation *taken = NULL;
 
 	(void)state;
 	for (size_t k = 0; k < INSTANCES_MAX + 1; k++)
 		found[k] = &agent;
 	assert_int_equal(generation_take_over(&context, config, found, INSTANCES_MAX + 1, &wiring,
-					      &callbacks, &err, &adopted, &err),
+					      &callbacks, &err, &taken, &err),
 			 -E2BIG);
-	assert_null(adopted);
+	assert_null(taken);
 	assert_calls("");
 	service_config_free(config);
 }
@@ -310,6 +324,7 @@ int main(void)
 		TEST(test_generation_add_starts_one),
 		TEST(test_generation_add_takes_the_lowest_index_that_is_free),
 		TEST(test_generation_add_leaves_alone_what_has_lost_its_agent),
+		TEST(test_generation_add_leaves_alone_what_cannot_be_looked_at),
 		TEST(test_generation_add_that_fails_has_a_failed_instance),
 		TEST(test_generation_add_without_room_is_refused),
 		TEST(test_generation_take_over_has_as_many_instances_as_agents),

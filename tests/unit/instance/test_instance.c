@@ -19,7 +19,7 @@ static void test_instance_started_runs(void **state)
 	report.pid = 600;
 	hear(REPORT_STARTED, 0);
 	assert_int_equal(i->pid, 600);
-	assert_int_equal(i->state, AGENT_RUNNING);
+	assert_int_equal(i->agent_said, AGENT_RUNNING);
 	assert_calls("checker_restart 0; checker_restart 1");
 	assert_notes("");
 	assert_int_equal(n_changes, 2);
@@ -36,9 +36,9 @@ static void test_instance_exited_restarting_is_not_failed(void **state)
 	report.restart_ms = 200;
 	strcpy(report.tail, "assertion failed\n");
 	hear(REPORT_EXITED, 0);
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 	assert_int_equal(i->pid, 0);
-	assert_int_equal(i->state, AGENT_DELAYING);
+	assert_int_equal(i->agent_said, AGENT_DELAYING);
 	assert_int_equal(i->restarts, 1);
 	assert_int_equal(i->exit_signal, SIGSEGV);
 	assert_false(i->ready);
@@ -65,9 +65,9 @@ static void test_instance_exited_for_good_is_failed(void **state)
 	forget_calls();
 	report.exit_code = 3;
 	hear(REPORT_EXITED, 0);
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 	assert_int_equal(i->pid, 0);
-	assert_int_equal(i->state, AGENT_FAILED);
+	assert_int_equal(i->agent_said, AGENT_FAILED);
 	assert_string_equal(i->failure, "exited with status 3");
 	assert_notes("exited: instance 0 exited with status 3");
 	assert_calls("checker_stop 0; checker_stop 1");
@@ -125,12 +125,12 @@ static void test_instance_exited_as_told_is_not_failed(void **state)
 	run_instance();
 	instance_leave(i);
 	hear(REPORT_EXITED, 0);
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 	assert_int_equal(i->pid, 0);
 	assert_string_equal(i->failure, "");
 	assert_notes("");
 	hear(REPORT_FAILED, 0);
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 }
 
 static void test_instance_exited_while_stopping_is_not_failed(void **state)
@@ -140,7 +140,7 @@ static void test_instance_exited_while_stopping_is_not_failed(void **state)
 	instance_stop(i);
 	report.exit_code = 1;
 	hear(REPORT_EXITED, 0);
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 	assert_int_equal(i->exit_code, 1);
 	assert_notes("");
 }
@@ -173,11 +173,11 @@ static void test_instance_left_is_out_of_the_group(void **state)
 	assert_true(instance_is_serving(i));
 	report.forced = true;
 	hear(REPORT_LEFT, 0);
-	assert_true(i->left);
+	assert_true(instance_has_left(i));
 	assert_true(i->forced);
-	assert_int_equal(i->state, AGENT_LEFT);
+	assert_int_equal(i->agent_said, AGENT_LEFT);
 	assert_false(instance_is_serving(i));
-	assert_false(i->stopped);
+	assert_false(instance_has_stopped(i));
 	assert_int_equal(i->pid, 600);
 	assert_int_equal(n_changes, 1);
 }
@@ -192,11 +192,11 @@ static void test_instance_stopped_is_gone(void **state)
 	report.exit_signal = SIGKILL;
 	strcpy(report.tail, "bye\n");
 	hear(REPORT_STOPPED, 0);
-	assert_true(i->stopped);
-	assert_true(i->left);
+	assert_true(instance_has_stopped(i));
+	assert_true(instance_has_left(i));
 	assert_true(i->killed);
 	assert_int_equal(i->exit_signal, SIGKILL);
-	assert_int_equal(i->state, AGENT_STOPPED);
+	assert_int_equal(i->agent_said, AGENT_STOPPED);
 	assert_int_equal(i->pid, 0);
 	assert_string_equal(i->tail, "bye\n");
 	/* Nothing is left to be ordered. The agent's end is no surprise. */
@@ -207,7 +207,84 @@ static void test_instance_stopped_is_gone(void **state)
 	assert_calls("");
 	lose_agent();
 	assert_notes("");
-	assert_null(i->leave_timer);
+	assert_null(i->lost_timer);
+}
+
+/* It was on its way when the daemon killed the agent. */
+static void test_instance_report_after_a_kill_changes_nothing(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_kill(i);
+	report.pid = 601;
+	hear(REPORT_STARTED, 0);
+	report.exit_code = 1;
+	hear(REPORT_EXITED, 0);
+	hear(REPORT_LEFT, 0);
+	hear(REPORT_STOPPED, 0);
+	assert_int_equal(i->pid, 0);
+	assert_true(i->killed);
+	assert_int_equal(i->exit_signal, SIGKILL);
+	assert_false(instance_has_failed(i));
+	assert_notes("");
+	assert_int_equal(n_changes, 0);
+}
+
+/* An earlier daemon has told it to, or somebody has sent SIGTERM to its agent. */
+static void test_instance_leaves_and_stops_unasked(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_check(i);
+	forget_calls();
+	hear(REPORT_LEFT, 0);
+	assert_calls("checker_stop 0; checker_stop 1");
+	assert_true(instance_has_left(i));
+	assert_true(instance_is_leaving(i));
+	assert_false(instance_is_serving(i));
+	instance_leave(i);
+	assert_calls("");
+	hear(REPORT_STOPPED, 0);
+	assert_true(instance_has_stopped(i));
+	assert_false(instance_has_failed(i));
+}
+
+/* After a deadline one is told to stop that has not left: it does so later. */
+static void test_instance_left_while_stopping_stays_stopping(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_leave(i);
+	instance_stop(i);
+	assert_false(instance_is_serving(i));
+	instance_leave(i);
+	report.forced = true;
+	hear(REPORT_LEFT, 0);
+	assert_int_equal(i->phase, INSTANCE_STOPPING);
+	assert_true(i->forced);
+	hear(REPORT_STOPPED, 0);
+	assert_int_equal(i->phase, INSTANCE_STOPPED);
+}
+
+/* Its agent is told to leave and to stop like that of any other. */
+static void test_instance_failed_leaves_and_stops(void **state)
+{
+	(void)state;
+	run_instance();
+	report.exit_code = 3;
+	hear(REPORT_EXITED, 0);
+	forget_calls();
+	instance_leave(i);
+	assert_calls("order leave signal 15 timeout 1000");
+	assert_true(instance_has_failed(i));
+	assert_false(instance_is_serving(i));
+	hear(REPORT_LEFT, 0);
+	assert_int_equal(i->phase, INSTANCE_LEFT);
+	instance_stop(i);
+	assert_calls("order stop signal 0 timeout 5000");
+	hear(REPORT_STOPPED, 0);
+	assert_int_equal(i->phase, INSTANCE_STOPPED);
+	assert_true(instance_has_failed(i));
 }
 
 static void test_instance_describe_exit_has_status_or_signal(void **state)
@@ -271,16 +348,12 @@ static void test_instance_check_has_nothing_to_ask_of_some(void **state)
 	config.health.kind = HEALTH_KIND_NOTIFY;
 	instance_check(i);
 	config.health.kind = HEALTH_KIND_CONNECT;
-	i->leaving = true;
-	instance_check(i);
-	i->leaving = false;
-	i->stopping = true;
-	instance_check(i);
-	i->stopping = false;
-	i->failed = true;
-	instance_check(i);
+	for (int phase = INSTANCE_FAILED; phase < _INSTANCE_PHASE_COUNT; phase++) {
+		i->phase = (enum instance_phase)phase;
+		instance_check(i);
+	}
 	assert_calls("");
-	i->failed = false;
+	i->phase = INSTANCE_JOINED;
 	instance_check(i);
 	assert_calls("checker_start 0; checker_start 1");
 }
@@ -379,7 +452,7 @@ static void test_instance_healthy_needs_a_server_and_every_endpoint(void **state
 	i->pid = 0;
 	assert_false(instance_is_healthy(i));
 	i->pid = 600;
-	i->failed = true;
+	i->phase = INSTANCE_FAILED;
 	assert_false(instance_is_healthy(i));
 }
 
@@ -396,10 +469,10 @@ static void test_instance_orders_carry_signal_and_timeout(void **state)
 	instance_steady(i, false);
 	assert_calls("order steady on; order steady off");
 	instance_leave(i);
-	assert_true(i->leaving);
+	assert_true(instance_is_leaving(i));
 	assert_calls("checker_stop 0; checker_stop 1; order leave signal 3 timeout 1000");
 	instance_stop(i);
-	assert_true(i->stopping);
+	assert_true(instance_is_leaving(i));
 	/* It was told to drain, but not to stop. */
 	assert_calls("order stop signal 15 timeout 5000");
 	instance_leave(i);
@@ -458,7 +531,7 @@ static void test_instance_uncheck_only_ends_the_checks(void **state)
 	instance_uncheck(i);
 	assert_calls("checker_stop 0; checker_stop 1");
 	assert_true(instance_is_serving(i));
-	assert_false(i->leaving);
+	assert_false(instance_is_leaving(i));
 }
 
 static void test_instance_order_that_cannot_be_sent_is_survived(void **state)
@@ -467,8 +540,8 @@ static void test_instance_order_that_cannot_be_sent_is_survived(void **state)
 	run_instance();
 	fake_agent.order_error = -EAGAIN;
 	instance_leave(i);
-	assert_true(i->leaving);
-	assert_false(i->left);
+	assert_true(instance_is_leaving(i));
+	assert_false(instance_has_left(i));
 }
 
 static void test_instance_kill_ends_agent_and_cgroup(void **state)
@@ -487,8 +560,8 @@ static void test_instance_kill_ends_agent_and_cgroup(void **state)
 	assert_calls("checker_stop 0; checker_stop 1; kill 500 9; cgroup_kill " CGROUP
 		     "; cgroup_wait_empty " CGROUP);
 	assert_true(i->killed);
-	assert_true(i->stopped);
-	assert_true(i->left);
+	assert_true(instance_has_stopped(i));
+	assert_true(instance_has_left(i));
 	assert_int_equal(i->pid, 0);
 	assert_int_equal(access(i->socket_path, F_OK), -1);
 	instance_kill(i);
@@ -510,7 +583,7 @@ static void test_instance_done_removes_the_socket_of_a_stopped_one_only(void **s
 	instance_done(i);
 	assert_int_equal(access(path, F_OK), 0);
 	reset_instance();
-	i->stopped = true;
+	i->phase = INSTANCE_STOPPED;
 	strcpy(i->socket_path, path);
 	instance_done(i);
 	assert_int_equal(access(path, F_OK), -1);
@@ -529,6 +602,10 @@ int main(void)
 		TEST(test_instance_notify_is_told_once),
 		TEST(test_instance_left_is_out_of_the_group),
 		TEST(test_instance_stopped_is_gone),
+		TEST(test_instance_report_after_a_kill_changes_nothing),
+		TEST(test_instance_leaves_and_stops_unasked),
+		TEST(test_instance_left_while_stopping_stays_stopping),
+		TEST(test_instance_failed_leaves_and_stops),
 		TEST(test_instance_describe_exit_has_status_or_signal),
 		TEST(test_instance_check_asks_its_own_slot_as_configured),
 		TEST(test_instance_check_asks_other_endpoints_to_accept),

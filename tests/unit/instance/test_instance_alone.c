@@ -30,21 +30,21 @@ static void test_instance_lost_goes_on_serving_while_processes_live(void **state
 	forget_calls();
 	lose_agent();
 	assert_true(i->lost);
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 	assert_notes("agent-lost: instance 0 has lost its agent (pid 500)");
 	assert_int_equal(n_changes, 1);
 	drive_until(n_changes >= 4); /* it looks again and again */
 	assert_true(instance_is_serving(i));
-	assert_false(i->stopped);
+	assert_false(instance_has_stopped(i));
 	assert_int_equal(i->pid, 600);
 	/* Nobody is there to be given orders. */
 	instance_steady(i, false);
 	assert_calls("");
 	fake_cgroup.populated = 0;
 	assert_false(instance_is_serving(i));
-	drive_until(i->stopped);
-	assert_true(i->left);
-	assert_true(i->failed);
+	drive_until(instance_has_stopped(i));
+	assert_true(instance_has_left(i));
+	assert_true(instance_has_failed(i));
 	assert_int_equal(i->pid, 0);
 	assert_string_equal(i->failure, "its processes are gone");
 }
@@ -55,7 +55,7 @@ static void test_instance_lost_before_it_joined_has_failed(void **state)
 	assert_started();
 	fake_cgroup.populated = 1;
 	lose_agent();
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 	assert_string_equal(i->failure, "its agent ended");
 }
 
@@ -70,7 +70,7 @@ static void test_instance_lost_before_it_is_steady_has_failed(void **state)
 	instance_steady(i, false);
 	forget_calls();
 	lose_agent();
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 	assert_false(instance_is_serving(i));
 	assert_calls("checker_stop 0; checker_stop 1");
 }
@@ -82,18 +82,64 @@ static void test_instance_lost_on_its_way_out_has_not_failed(void **state)
 	listen_on_both();
 	instance_leave(i);
 	lose_agent();
-	assert_false(i->failed);
-	assert_false(i->left);
+	assert_false(instance_has_failed(i));
+	assert_false(instance_has_left(i));
 }
 
-static void test_instance_lost_with_unreadable_cgroup_counts_as_gone(void **state)
+/* Not being able to look is not seeing none. */
+static void test_instance_lost_with_unreadable_cgroup_is_not_gone(void **state)
+{
+	(void)state;
+	config.drain.kill_timeout_ms = 40;
+	run_instance();
+	fake_cgroup.populated = -EIO;
+	instance_steady(i, true);
+	forget_calls();
+	lose_agent();
+	drive_until(n_changes >= 3);
+	assert_false(instance_has_stopped(i));
+	assert_false(instance_has_exited(i));
+	assert_true(instance_is_serving(i));
+	/* Its pid may be somebody else's: no signal before SIGKILL, which is for its cgroup. */
+	instance_stop(i);
+	assert_calls("");
+	drive_until(i->killed);
+	assert_memory_equal(calls, "cgroup_kill " CGROUP, strlen("cgroup_kill " CGROUP));
+	assert_false(instance_has_stopped(i));
+	fake_cgroup.populated = 0;
+	drive_until(instance_has_stopped(i));
+	assert_true(instance_has_failed(i));
+}
+
+/* A listener that cannot be asked about may be open: its deadline ends the waiting. */
+static void test_instance_lost_with_unreadable_listeners_leaves_at_the_deadline(void **state)
+{
+	(void)state;
+	config.drain.leave_timeout_ms = 60000;
+	run_instance();
+	listen_on_both();
+	fake_listeners[0].error = fake_listeners[1].error = -ENOBUFS;
+	lose_agent();
+	instance_leave(i);
+	n_changes = 0;
+	drive_until(n_changes >= 3);
+	assert_false(instance_has_left(i));
+	i->lost_deadline_ms = clock_monotonic_ms();
+	drive_until(instance_has_left(i));
+}
+
+/* Its timer may come once more. */
+static void test_instance_lost_and_killed_stays_stopped(void **state)
 {
 	(void)state;
 	run_instance();
-	fake_cgroup.populated = -EIO;
+	listen_on_both();
 	lose_agent();
-	drive_until(i->stopped);
-	assert_true(i->failed);
+	instance_kill(i);
+	n_changes = 0;
+	assert_true(sd_event_run(context.event, 60 * 1000) >= 0);
+	assert_int_equal(n_changes, 0);
+	assert_int_equal(i->phase, INSTANCE_STOPPED);
 }
 
 static void test_instance_lost_is_told_to_leave_by_signal(void **state)
@@ -109,11 +155,11 @@ static void test_instance_lost_is_told_to_leave_by_signal(void **state)
 	fake_listeners[0].cookie = 0; /* closes one of the two */
 	n_changes = 0;
 	drive_until(n_changes >= 3);
-	assert_false(i->left);
+	assert_false(instance_has_left(i));
 	fake_listeners[1].cookie = 0;
-	drive_until(i->left);
+	drive_until(instance_has_left(i));
 	assert_false(i->forced);
-	assert_false(i->stopped);
+	assert_false(instance_has_stopped(i));
 	assert_calls("");
 }
 
@@ -128,15 +174,15 @@ static void test_instance_lost_is_looked_at_as_soon_as_it_is_told(void **state)
 	instance_steady(i, true);
 	lose_agent();
 	drive_until(n_changes >= 2);
-	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_int_equal(sd_event_source_get_time(i->lost_timer, &next), 0);
 	assert_true(next > clock_monotonic_ms() * 1000 + 100 * 1000);
 	instance_leave(i);
-	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_int_equal(sd_event_source_get_time(i->lost_timer, &next), 0);
 	assert_true(next <= (clock_monotonic_ms() + 1) * 1000);
 	n_changes = 0;
 	drive_until(n_changes >= 1);
 	instance_stop(i);
-	assert_int_equal(sd_event_source_get_time(i->leave_timer, &next), 0);
+	assert_int_equal(sd_event_source_get_time(i->lost_timer, &next), 0);
 	assert_true(next <= (clock_monotonic_ms() + 1) * 1000);
 }
 
@@ -150,11 +196,11 @@ static void test_instance_lost_that_does_not_leave_is_shut_down(void **state)
 	lose_agent();
 	instance_leave(i);
 	assert_calls("kill 600 15");
-	drive_until(i->left);
-	assert_true(clock_monotonic_ms() >= i->leave_deadline_ms);
+	drive_until(instance_has_left(i));
+	assert_true(clock_monotonic_ms() >= i->lost_deadline_ms);
 	assert_calls("destroy 80 101");
 	assert_true(i->forced);
-	assert_false(i->stopped);
+	assert_false(instance_has_stopped(i));
 }
 
 /* A deadline is a deadline. */
@@ -168,7 +214,7 @@ static void test_instance_lost_that_cannot_be_shut_down_has_left(void **state)
 	lose_agent();
 	instance_leave(i);
 	forget_calls();
-	drive_until(i->left);
+	drive_until(instance_has_left(i));
 	assert_calls("destroy 80 101; destroy 81 102");
 	assert_false(i->forced);
 }
@@ -183,7 +229,7 @@ static void test_instance_lost_without_processes_gets_no_signal(void **state)
 	instance_leave(i);
 	instance_stop(i);
 	assert_calls("");
-	drive_until(i->stopped);
+	drive_until(instance_has_stopped(i));
 	assert_false(i->killed);
 }
 
@@ -197,12 +243,12 @@ static void test_instance_lost_is_stopped_then_killed(void **state)
 	instance_stop(i);
 	assert_calls("kill 600 15");
 	drive_until(i->killed);
-	assert_true(clock_monotonic_ms() >= i->leave_deadline_ms);
-	assert_false(i->stopped);
+	assert_true(clock_monotonic_ms() >= i->lost_deadline_ms);
+	assert_false(instance_has_stopped(i));
 	assert_non_null(strstr(calls, "cgroup_kill " CGROUP));
 	fake_cgroup.populated = 0;
-	drive_until(i->stopped);
-	assert_true(i->left);
+	drive_until(instance_has_stopped(i));
+	assert_true(instance_has_left(i));
 }
 
 static void test_instance_lost_gets_sigterm_once(void **state)
@@ -224,7 +270,7 @@ static void test_instance_lost_is_killed_without_agent(void **state)
 	lose_agent();
 	instance_kill(i);
 	assert_calls("cgroup_kill " CGROUP "; cgroup_wait_empty " CGROUP);
-	assert_true(i->stopped);
+	assert_true(instance_has_stopped(i));
 }
 
 static void test_instance_done_ends_the_watch(void **state)
@@ -276,7 +322,7 @@ static void test_instance_without_cgroup_is_killed_before_its_agent(void **state
 	instance_kill(i);
 	/* Then nothing would be the agent's descendant any more. */
 	assert_calls("processes_kill below 500; kill 500 9");
-	assert_true(i->stopped);
+	assert_true(instance_has_stopped(i));
 }
 
 /* Nobody knows what it has forked: the main process stands for all of them. */
@@ -291,10 +337,10 @@ static void test_instance_lost_without_cgroup_is_its_main_process(void **state)
 	assert_false(instance_has_exited(i));
 	n_changes = 0;
 	drive_until(n_changes >= 2);
-	assert_false(i->stopped);
+	assert_false(instance_has_stopped(i));
 	fake_gone_pid = 600;
-	drive_until(i->stopped);
-	assert_true(i->failed);
+	drive_until(instance_has_stopped(i));
+	assert_true(instance_has_failed(i));
 	assert_false(instance_is_serving(i));
 }
 
@@ -320,7 +366,7 @@ static void test_instance_lost_without_cgroup_is_killed_by_pid(void **state)
 	lose_agent();
 	instance_kill(i);
 	assert_calls("kill 600 9");
-	assert_true(i->stopped);
+	assert_true(instance_has_stopped(i));
 }
 
 static void test_instance_lost_without_cgroup_is_stopped_then_killed(void **state)
@@ -334,14 +380,14 @@ static void test_instance_lost_without_cgroup_is_stopped_then_killed(void **stat
 	drive_until(i->killed);
 	assert_memory_equal(calls, "kill 600 9", 10);
 	fake_gone_pid = 600;
-	drive_until(i->stopped);
+	drive_until(instance_has_stopped(i));
 }
 
 /* ---- of an earlier daemon ------------------------------------------------------------------- */
 
 static struct takeover_agent agent;
 
-static void adopt(enum agent_state agent_state)
+static void take_over(enum agent_state agent_state)
 {
 	agent = (struct takeover_agent){
 		.link = fake_agent_link(501),
@@ -366,7 +412,7 @@ static void test_instance_take_over_takes_over_a_running_one(void **state)
 	struct stat st;
 
 	(void)state;
-	adopt(AGENT_RUNNING);
+	take_over(AGENT_RUNNING);
 	assert_null(agent.link);
 	assert_non_null(i->link);
 	assert_calls("join " ADDRESS_0 " fd 1 slot 4; join " ADDRESS_1 " fd 2 slot 6; listen");
@@ -376,10 +422,10 @@ static void test_instance_take_over_takes_over_a_running_one(void **state)
 	assert_string_equal(i->cgroup, folder);
 	assert_int_equal(stat(folder, &st), 0);
 	assert_int_equal(i->cgroup_id, st.st_ino);
-	assert_int_equal(i->state, AGENT_RUNNING);
+	assert_int_equal(i->agent_said, AGENT_RUNNING);
 	assert_int_equal(i->pid, 600);
 	assert_true(i->ready);
-	assert_true(i->joined);
+	assert_true(instance_has_joined(i));
 	assert_string_equal(i->tail, "said before\n");
 	assert_true(instance_is_serving(i));
 	assert_int_equal(n_changes, 0);          /* its service asks anyway */
@@ -387,7 +433,7 @@ static void test_instance_take_over_takes_over_a_running_one(void **state)
 	/* From now on it is heard. */
 	report.exit_code = 1;
 	hear(REPORT_EXITED, 0);
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 }
 
 /* It has served, also where it has lost a socket since. */
@@ -409,7 +455,7 @@ static void test_instance_take_over_of_a_steady_one_has_joined(void **state)
 	};
 	instance_take_over(i, &agent);
 	assert_true(i->steady);
-	assert_true(i->joined);
+	assert_true(instance_has_joined(i));
 	assert_int_equal(i->sockets.n, 1);
 	assert_true(instance_is_serving(i));
 }
@@ -419,33 +465,27 @@ static void test_instance_take_over_states(void **state)
 {
 	static const struct {
 		enum agent_state state;
-		bool failed, leaving, left, stopping, stopped, joined;
+		enum instance_phase phase;
 	} cases[] = {
-		{AGENT_STARTING, .joined = true},
-		{AGENT_RUNNING, .joined = true},
-		{AGENT_DELAYING, .joined = true},
-		{AGENT_FAILED, .failed = true},
-		{AGENT_LEAVING, .leaving = true},
-		{AGENT_LEFT, .leaving = true, .left = true},
-		{AGENT_STOPPING, .leaving = true, .left = true, .stopping = true},
-		{AGENT_KILLING, .leaving = true, .left = true, .stopping = true},
-		{AGENT_STOPPED, .leaving = true, .left = true, .stopping = true, .stopped = true},
+		{AGENT_STARTING, INSTANCE_JOINED},   {AGENT_RUNNING, INSTANCE_JOINED},
+		{AGENT_DELAYING, INSTANCE_JOINED},   {AGENT_FAILED, INSTANCE_FAILED},
+		{AGENT_LEAVING, INSTANCE_LEAVING},   {AGENT_LEFT, INSTANCE_LEFT},
+		{AGENT_STOPPING, INSTANCE_STOPPING}, {AGENT_KILLING, INSTANCE_STOPPING},
+		{AGENT_STOPPED, INSTANCE_STOPPED},
 	};
 
 	(void)state;
 	assert_int_equal(sizeof(cases) / sizeof(cases[0]), _AGENT_STATE_COUNT);
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
-		adopt(cases[k].state);
-		assert_int_equal(i->state, cases[k].state);
-		assert_int_equal(i->failed, cases[k].failed);
-		assert_int_equal(i->leaving, cases[k].leaving);
-		assert_int_equal(i->left, cases[k].left);
-		assert_int_equal(i->stopping, cases[k].stopping);
-		assert_int_equal(i->stopped, cases[k].stopped);
-		assert_int_equal(i->joined, cases[k].joined);
+		bool joins = cases[k].phase == INSTANCE_JOINED;
+
+		take_over(cases[k].state);
+		assert_int_equal(i->agent_said, cases[k].state);
+		assert_int_equal(i->phase, cases[k].phase);
+		assert_int_equal(instance_has_joined(i), joins);
 		assert_int_equal(i->pid, 600);
-		/* Its sockets are in nobody's way where they are about to close. */
-		assert_int_equal(strstr(calls, "join") != NULL, cases[k].joined);
+		/* Sockets that are about to close join nothing. */
+		assert_int_equal(strstr(calls, "join") != NULL, joins);
 		instance_done(i);
 		forget_calls();
 		reset_instance();
@@ -456,12 +496,12 @@ static void test_instance_take_over_states(void **state)
 static void test_instance_take_over_leaving_one_goes_on_with_stop(void **state)
 {
 	(void)state;
-	adopt(AGENT_LEAVING);
+	take_over(AGENT_LEAVING);
 	forget_calls();
 	instance_leave(i);
 	assert_calls("");
 	hear(REPORT_LEFT, 0);
-	assert_true(i->left);
+	assert_true(instance_has_left(i));
 	instance_stop(i);
 	assert_calls("order stop signal 0 timeout 5000");
 	instance_check(i);
@@ -476,8 +516,8 @@ static void test_instance_take_over_with_foreign_sockets_has_failed(void **state
 	agent.hello.sockets[1].cookie = 7;
 	agent.hello.state = AGENT_RUNNING;
 	instance_take_over(i, &agent);
-	assert_true(i->failed);
-	assert_false(i->joined);
+	assert_true(instance_has_failed(i));
+	assert_false(instance_has_joined(i));
 	assert_string_equal(i->failure,
 			    "the agent's socket for " ADDRESS_1 " is not the one it names");
 	assert_calls("join " ADDRESS_0 " fd 1 slot 4; release " ADDRESS_0 " slot 4; listen");
@@ -501,7 +541,7 @@ static void test_instance_take_over_without_cgroup_follows_the_agents_descendant
 static void test_instance_take_over_takes_the_sets_serial(void **state)
 {
 	(void)state;
-	adopt(AGENT_RUNNING);
+	take_over(AGENT_RUNNING);
 	assert_int_equal(i->sockets_serial, 0);
 	add_socket(0, 104);
 	add_socket(1, 102);
@@ -539,7 +579,9 @@ int main(void)
 		TEST(test_instance_lost_before_it_joined_has_failed),
 		TEST(test_instance_lost_before_it_is_steady_has_failed),
 		TEST(test_instance_lost_on_its_way_out_has_not_failed),
-		TEST(test_instance_lost_with_unreadable_cgroup_counts_as_gone),
+		TEST(test_instance_lost_with_unreadable_cgroup_is_not_gone),
+		TEST(test_instance_lost_with_unreadable_listeners_leaves_at_the_deadline),
+		TEST(test_instance_lost_and_killed_stays_stopped),
 		TEST(test_instance_lost_is_told_to_leave_by_signal),
 		TEST(test_instance_lost_is_looked_at_as_soon_as_it_is_told),
 		TEST(test_instance_lost_that_does_not_leave_is_shut_down),

@@ -70,7 +70,7 @@ static void test_instance_has_exited_when_its_cgroup_is_empty(void **state)
 	fake_cgroup.populated = 0;
 	assert_true(instance_has_exited(i));
 	fake_cgroup.populated = 1;
-	i->stopped = true;
+	i->phase = INSTANCE_STOPPED;
 	assert_true(instance_has_exited(i));
 }
 
@@ -222,7 +222,7 @@ static void test_instance_busy_of_a_stopped_one_is_none(void **state)
 {
 	(void)state;
 	run_instance();
-	i->stopped = true;
+	i->phase = INSTANCE_STOPPED;
 	assert_int_equal(busy_of(i, 0), 0);
 }
 
@@ -254,7 +254,7 @@ static void test_instance_kinds_are_by_what_they_do(void **state)
 	assert_int_equal(kinds.idle, 3);
 	fake_connections[1].port = fake_connections[2].port = 0;
 	assert_true(instance_kinds(i, &kinds) < 0);
-	i->stopped = true;
+	i->phase = INSTANCE_STOPPED;
 	assert_int_equal(instance_kinds(i, &kinds), 0);
 	assert_int_equal(kinds.busy + kinds.active + kinds.idle, 0);
 }
@@ -314,7 +314,7 @@ static void test_instance_cut_of_nobody_closes_nothing(void **state)
 	assert_int_equal(instance_cut(i, &n, &err), -ENODATA);
 	assert_string_equal(err.text, "its connections cannot be told from others");
 	assert_int_equal(n, 0);
-	i->stopped = true;
+	i->phase = INSTANCE_STOPPED;
 	assert_int_equal(instance_cut(i, &n, &err), 0);
 	assert_int_equal(n, 0);
 }

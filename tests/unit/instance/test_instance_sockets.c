@@ -154,17 +154,17 @@ static void test_instance_sockets_have_joined_once_each_endpoint_has_one(void **
 	(void)state;
 	assert_started();
 	hear(REPORT_HELLO, 1); /* none is passed in mode "native" */
-	assert_false(i->joined);
-	assert_false(i->failed);
+	assert_false(instance_has_joined(i));
+	assert_false(instance_has_failed(i));
 	assert_null(instance_mode(i));
 	add_socket(1, 104);
 	hear_set(2);
-	assert_false(i->joined);
+	assert_false(instance_has_joined(i));
 	assert_false(instance_is_serving(i));
 	add_socket(1, 104);
 	add_socket(0, 103);
 	hear_set(3);
-	assert_true(i->joined);
+	assert_true(instance_has_joined(i));
 	assert_true(instance_is_serving(i));
 	/* It exits, and its sockets with it; the next one makes others. */
 	report.restarting = true;
@@ -172,7 +172,7 @@ static void test_instance_sockets_have_joined_once_each_endpoint_has_one(void **
 	hear_set(4);
 	assert_int_equal(i->sockets.n, 0);
 	assert_int_equal(i->sockets_version, 3);
-	assert_true(i->joined);
+	assert_true(instance_has_joined(i));
 	assert_false(instance_is_serving(i));
 	assert_null(instance_mode(i));
 	add_socket(0, 105);
@@ -245,10 +245,8 @@ static void test_instance_sockets_of_one_that_goes_are_ignored(void **state)
 {
 	(void)state;
 	run_instance();
-	for (int k = 0; k < 3; k++) {
-		i->leaving = k == 0;
-		i->stopping = k == 1;
-		i->failed = k == 2;
+	for (int phase = INSTANCE_FAILED; phase < INSTANCE_STOPPED; phase++) {
+		i->phase = (enum instance_phase)phase;
 		hear_own(2);
 		assert_calls("");
 		assert_int_equal(i->sockets.n, 2);
@@ -426,7 +424,7 @@ static void test_instance_lies_about_a_running_one_change_nothing(void **state)
 		assert_nothing_kept();
 		assert_set_unchanged();
 		assert_int_equal(i->sockets_serial, 0);
-		assert_false(i->failed);
+		assert_false(instance_has_failed(i));
 	}
 	add_sockets(&report);
 	hear(REPORT_SOCKETS, 1);
@@ -455,7 +453,7 @@ static void test_instance_same_set_again_joins_anew(void **state)
 	hear_set(3);
 	assert_calls("rejoin " ADDRESS_0 " 4");
 	assert_notes("sockets: instance 0: steer_rejoin " ADDRESS_1 ": Input/output error");
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 }
 
 static void test_instance_lies_at_first_are_its_end(void **state)
@@ -465,7 +463,7 @@ static void test_instance_lies_at_first_are_its_end(void **state)
 		assert_started();
 		lies[k].add();
 		hear(REPORT_HELLO, report.n_sockets);
-		assert_true(i->failed);
+		assert_true(instance_has_failed(i));
 		assert_string_equal(i->failure, lies[k].reason);
 		assert_nothing_kept();
 		assert_int_equal(i->sockets.n, 0);

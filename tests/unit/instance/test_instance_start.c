@@ -22,7 +22,7 @@ static void test_instance_start_tells_the_agent_everything(void **state)
 	assert_int_equal(instance_start(i, &release, &err), 0);
 	assert_string_equal(i->cgroup, "/cgroup/base/web.2.3");
 	assert_int_equal(i->cgroup_id, 77);
-	assert_int_equal(i->state, AGENT_STARTING);
+	assert_int_equal(i->agent_said, AGENT_STARTING);
 	assert_string_equal(spec->service, "web");
 	assert_int_equal(spec->generation, 2);
 	assert_int_equal(spec->instance, 3);
@@ -47,15 +47,15 @@ static void test_instance_start_tells_the_agent_everything(void **state)
 	assert_int_equal(spec->restart_window_ms, 30000);
 	assert_int_equal(spec->restart_delay_ms, 200);
 	assert_int_equal(spec->restart_delay_max_ms, 10000);
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 }
 
 static void assert_start_failed(const char *why)
 {
 	assert_string_equal(err.text, why);
-	assert_true(i->failed);
-	assert_true(i->stopped);
-	assert_true(i->left);
+	assert_true(instance_has_failed(i));
+	assert_true(instance_has_stopped(i));
+	assert_true(instance_has_left(i));
 	assert_string_equal(i->failure, why);
 	assert_null(i->link);
 }
@@ -150,7 +150,7 @@ static void test_instance_start_without_hooks_fails_only_where_they_are_needed(v
 	config.mode = SOCKETS_AUTO;
 	assert_int_equal(instance_start(i, &release, &err), 0);
 	assert_non_null(strstr(calls, "agent /baton-agent"));
-	assert_false(i->failed);
+	assert_false(instance_has_failed(i));
 	instance_done(i);
 	reset_instance();
 	forget_calls();
@@ -327,7 +327,7 @@ static void test_instance_hello_joins_each_socket(void **state)
 	report.ready = true;
 	hear_hello();
 	assert_calls("join " ADDRESS_0 " fd 1 slot 4; join " ADDRESS_1 " fd 2 slot 6");
-	assert_true(i->joined);
+	assert_true(instance_has_joined(i));
 	assert_int_equal(i->sockets.n, 2);
 	assert_int_equal(i->sockets.list[0].slot, 4);
 	assert_int_equal(i->sockets.list[1].slot, 6);
@@ -336,7 +336,7 @@ static void test_instance_hello_joins_each_socket(void **state)
 	/* Each is joined as this instance's. */
 	assert_true(endpoint_1.last_owner == ((tap_owner)2 << 32 | 0));
 	assert_int_equal(i->pid, 600);
-	assert_int_equal(i->state, AGENT_RUNNING);
+	assert_int_equal(i->agent_said, AGENT_RUNNING);
 	assert_true(i->ready);
 	assert_true(instance_is_serving(i));
 	assert_int_equal(n_changes, 1);
@@ -352,8 +352,8 @@ static void test_instance_hello_joins_each_socket(void **state)
 
 static void assert_hello_refused(const char *why)
 {
-	assert_true(i->failed);
-	assert_false(i->joined);
+	assert_true(instance_has_failed(i));
+	assert_false(instance_has_joined(i));
 	assert_string_equal(i->failure, why);
 	assert_false(instance_is_serving(i));
 	assert_int_equal(n_changes, 1);
@@ -408,13 +408,13 @@ static void test_instance_hello_of_a_failed_agent_waits_for_the_reason(void **st
 	assert_started();
 	report.state = AGENT_FAILED;
 	hear(REPORT_HELLO, 0);
-	assert_false(i->failed);
-	assert_false(i->joined);
+	assert_false(instance_has_failed(i));
+	assert_false(instance_has_joined(i));
 	strcpy(report.text, "exec /bin/web: Permission denied");
 	hear(REPORT_FAILED, 0);
-	assert_true(i->failed);
+	assert_true(instance_has_failed(i));
 	assert_string_equal(i->failure, "exec /bin/web: Permission denied");
-	assert_int_equal(i->state, AGENT_FAILED);
+	assert_int_equal(i->agent_said, AGENT_FAILED);
 }
 
 static void test_instance_hello_finds_drift_put_right(void **state)
@@ -423,7 +423,7 @@ static void test_instance_hello_finds_drift_put_right(void **state)
 	fake_steer_join.drift = true;
 	assert_started();
 	hear_hello();
-	assert_true(i->joined);
+	assert_true(instance_has_joined(i));
 	assert_notes("drift: the program of " ADDRESS_0 "'s group had been replaced; put right\n"
 		     "drift: the program of " ADDRESS_1 "'s group had been replaced; put right");
 }

@@ -351,6 +351,45 @@ static void test_takeover_find_missing_folder_is_an_error_that_names_it(void **s
 	takeover_list_done(&list);
 }
 
+/* ---- is one alive? -------------------------------------------------------------------------- */
+
+static void test_takeover_check_gone_names_an_agent_that_is_alive(void **state)
+{
+	size_t k = make_good_agent("web", 3, 1);
+
+	(void)state;
+	answer(k);
+	assert_int_equal(takeover_check_gone(&context, "web", &err), -EBUSY);
+	fake_agent_join(&agents[k].fake);
+	assert_non_null(strstr(err.text, agents[k].fake.path));
+	assert_non_null(strstr(err.text, "pid 4711"));
+	/* It is nobody else's. */
+	assert_int_equal(takeover_check_gone(&context, "we", &err), 0);
+}
+
+static void test_takeover_check_gone_of_dead_agents_is_true(void **state)
+{
+	size_t k = make_agent("web", 1, 0);
+	struct context elsewhere = context;
+
+	(void)state;
+	fake_agent_close(&agents[k].fake);
+	assert_int_equal(takeover_check_gone(&context, "web", &err), 0);
+	strcat(elsewhere.paths.agents_dir, "/none");
+	assert_int_equal(takeover_check_gone(&elsewhere, "web", &err), 0);
+}
+
+/* Not being able to look is not seeing none. */
+static void test_takeover_check_gone_in_an_unreadable_folder_is_an_error(void **state)
+{
+	struct context elsewhere = context;
+
+	(void)state;
+	strcpy(elsewhere.paths.agents_dir, "/dev/null");
+	assert_int_equal(takeover_check_gone(&elsewhere, "web", &err), -ENOTDIR);
+	assert_non_null(strstr(err.text, "/dev/null"));
+}
+
 /* ---- wrong answers -------------------------------------------------------------------------- */
 
 static void no_specification(size_t k)
@@ -758,6 +797,26 @@ static void test_takeover_orphans_are_told_to_drain_others_are_not(void **state)
 	remove_base();
 }
 
+/* It may have an agent: nobody can tell. */
+static void test_takeover_orphans_in_an_unreadable_folder_are_none(void **state)
+{
+	struct service_config config = {.name = (char *)"web", .drain.signal = SIGUSR1};
+	const struct takeover_list found = {};
+	struct context elsewhere;
+	pid_t pid = make_server();
+
+	(void)state;
+	make_base();
+	make_cgroup("web.3.0", pid);
+	elsewhere = context;
+	strcpy(elsewhere.paths.agents_dir, "/dev/null");
+	assert_int_equal(takeover_drain_orphans(&elsewhere, &config, &found), 0);
+	assert_int_equal(takeover_drain_orphans(&context, &config, &found), 1);
+	assert_int_equal(end_of(pid, true), SIGUSR1);
+	remove_cgroup("web.3.0");
+	remove_base();
+}
+
 static void test_takeover_orphans_that_are_gone_are_none(void **state)
 {
 	struct service_config config = {.name = (char *)"web", .drain.signal = SIGUSR1};
@@ -789,6 +848,9 @@ int main(void)
 		TEST(find_other_files_are_not_touched),
 		TEST(find_empty_folder_is_an_empty_list),
 		TEST(find_missing_folder_is_an_error_that_names_it),
+		TEST(check_gone_names_an_agent_that_is_alive),
+		TEST(check_gone_of_dead_agents_is_true),
+		TEST(check_gone_in_an_unreadable_folder_is_an_error),
 		TEST(find_wrong_answer_is_left_alone_and_leaks_nothing),
 		TEST(find_agent_that_closes_is_left_alone),
 		TEST(find_silent_agent_is_waited_for_and_left_alone),
@@ -799,6 +861,7 @@ int main(void)
 		TEST(fits_same_addresses_and_user_only),
 		TEST(fits_user_is_the_one_it_became_else_the_daemons),
 		TEST(orphans_are_told_to_drain_others_are_not),
+		TEST(orphans_in_an_unreadable_folder_are_none),
 		TEST(orphans_that_are_gone_are_none),
 	};
 

@@ -233,7 +233,7 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	assert_step("leave", true, "generation 2 is out of the group");
 	assert_step("drain", true, "4 connections ended");
 	assert_step("stop", true, "generation 2 exited with status 0");
-	assert_false(fake_there(1, 0)->left);
+	assert_false(instance_has_left(fake_there(1, 0)));
 }
 
 static void test_run_new_turns_unhealthy_while_baking_flips_back(void **state)
@@ -419,7 +419,7 @@ static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void *
 	change(fake(2, 0)->live = 0);
 	drive_to_end();
 	assert_int_not_equal(result.exit, 0);
-	assert_false(fake_there(1, 0)->left);
+	assert_false(instance_has_left(fake_there(1, 0)));
 	assert_ptr_equal(current, old);
 }
 

@@ -69,9 +69,9 @@ static void let_go(uint32_t n)
 			fake(g, k)->queued = 0;
 			fake(g, k)->live = 0;
 			fake(g, k)->cannot_leave = fake(g, k)->cannot_stop = false;
-			if (i->leaving)
+			if (instance_is_leaving(i))
 				fake_left(g, k);
-			if (i->stopping)
+			if (i->phase == INSTANCE_STOPPING)
 				fake_stopped(g, k);
 		}
 	changed();

@@ -513,7 +513,7 @@ static void test_service_does_not_heal_what_is_being_stopped(void **state)
 	fake(1, 0)->live = 1;
 	order("stop", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	fake_there(1, 1)->failed = true;
+	fake_phase(1, 1, INSTANCE_FAILED);
 	look();
 	assert_int_equal(service->healing.at_ms, 0);
 	fake(1, 0)->live = 0;

@@ -1224,7 +1224,8 @@ static void test_service_stop_of_what_goes_already_is_refused(void **state)
 	(void)state;
 	service->instances = 2;
 	carry_out("start", NULL);
-	fake_there(1, 0)->stopping = fake_there(1, 1)->leaving = true;
+	fake_phase(1, 0, INSTANCE_STOPPING);
+	fake_phase(1, 1, INSTANCE_LEAVING);
 	refused("stop", NULL);
 	assert_refused(409, 1, "Not running", "all of it is on its way out already");
 }

@@ -57,8 +57,8 @@ static inline struct instance *add_instance(struct generation *g)
 			    .n = 2},
 		.role = INSTANCE_IN,
 		.pid = 600 + (pid_t)g->number,
-		.state = AGENT_RUNNING,
-		.joined = true,
+		.agent_said = AGENT_RUNNING,
+		.phase = INSTANCE_JOINED,
 	};
 	instances_add(&g->instances, i);
 	return i;

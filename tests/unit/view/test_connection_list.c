@@ -135,7 +135,7 @@ static void test_connection_list_leaves_out_what_cannot_be_told_apart(void **sta
 	give_connections(0, 1, 2, 0);
 	list(10);
 	assert_counts(2, 2);
-	instances[0][0].stopped = true;
+	instances[0][0].phase = INSTANCE_STOPPED;
 	list(10);
 	assert_counts(0, 0);
 }

@@ -147,7 +147,7 @@ static void test_status_stop_is_stopping_while_it_drains(void **state)
 	(void)state;
 	service.current = add_generation(1);
 	add_run(0, "stop", NULL, service.current, ROLLOUT_DRAINING);
-	instances[0][0].leaving = instances[0][0].left = true;
+	instances[0][0].phase = INSTANCE_LEFT;
 	assert_state("stopping");
 }
 
@@ -171,9 +171,9 @@ static void test_status_current_one_dead_is_failed_and_says_why(void **state)
 	(void)state;
 	service.current = add_generation(1);
 	i = service.current->instances.list[0];
-	i->failed = true;
+	i->phase = INSTANCE_FAILED;
 	i->pid = 0;
-	i->state = AGENT_FAILED;
+	i->agent_said = AGENT_FAILED;
 	strcpy(i->failure, "exited with status 3");
 	assert_state("failed");
 	assert_text("reason", "instance 0: exited with status 3");
@@ -206,12 +206,12 @@ static void test_status_with_one_of_several_dead_is_degraded(void **state)
 	(void)state;
 	service.current = add_generation(1);
 	add_instance(service.current);
-	instances[0][1].failed = true;
+	instances[0][1].phase = INSTANCE_FAILED;
 	strcpy(instances[0][1].failure, "exited with status 3");
 	assert_state("degraded");
 	assert_text("reason", "instance 1: exited with status 3");
 	assert_text("generations.0.state", "current");
-	instances[0][0].failed = true;
+	instances[0][0].phase = INSTANCE_FAILED;
 	assert_state("failed");
 }
 

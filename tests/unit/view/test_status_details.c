@@ -77,7 +77,7 @@ static void test_status_instance_has_what_is_known_of_it(void **state)
 	i->pid = 777;
 	i->ready = true;
 	i->restarts = 3;
-	i->state = AGENT_DELAYING;
+	i->agent_said = AGENT_DELAYING;
 	look();
 	assert_number("generations.0.instances.0.instance", 0);
 	assert_text("generations.0.instances.0.state", "running");
@@ -104,7 +104,7 @@ static void test_status_instance_without_agent_or_process_says_so(void **state)
 	look();
 	assert_text("generations.0.instances.0.state", "agent-lost");
 	assert_number("generations.0.instances.0.agent_pid", 0);
-	i->stopped = true;
+	i->phase = INSTANCE_STOPPED;
 	look();
 	assert_text("generations.0.instances.0.state", "stopped");
 }
@@ -236,12 +236,12 @@ static void test_status_mode_is_what_was_asked_for_and_what_was_found(void **sta
 	config.mode = SOCKETS_TRANSPARENT;
 	service.current = add_generation(1);
 	i = service.current->instances.list[0];
-	i->joined = false;
+	i->phase = INSTANCE_STARTING;
 	look();
 	assert_text("mode", "transparent");
 	assert_text("tier", "ebpf");
 	assert_true(json_is_null(at("generations.0.mode")));
-	i->joined = true;
+	i->phase = INSTANCE_JOINED;
 	look();
 	assert_text("generations.0.mode", "inherit");
 	i->sockets.list[1].own = true;

@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "orchestrator/instance/instances.h"
+#include "orchestrator/instance/instance_set.h"
 #include "tests/unit/fakes/fake_instances.h"
 
 #define N 3
@@ -143,13 +143,13 @@ static void test_instances_listen_when_each_runs_in_its_slots(void **state)
 {
 	(void)state;
 	assert_true(instances_are_listening(&set));
-	list[2].joined = false;
+	fake_phase(1, 2, INSTANCE_STARTING);
 	assert_false(instances_are_listening(&set));
-	list[2].joined = true;
+	fake_phase(1, 2, INSTANCE_JOINED);
 	list[0].pid = 0;
 	assert_false(instances_are_listening(&set));
 	list[0].pid = 7;
-	list[1].failed = true;
+	fake_phase(1, 1, INSTANCE_FAILED);
 	assert_false(instances_are_listening(&set));
 }
 
@@ -318,5 +318,5 @@ int main(void)
 	};
 #undef TEST
 
-	return cmocka_run_group_tests_name("instances", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("instance set", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "orchestrator/instance/instances.h"
+#include "orchestrator/instance/instance_set.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 int instances_add(struct instances *set, struct instance *instance)
 {
+	assert(instance && set->n <= INSTANCES_MAX);
 	if (instances_have(set, instance))
 		return 0;
 	if (set->n == INSTANCES_MAX)
@@ -51,7 +53,7 @@ void instances_uncheck(const struct instances *set)
 		instance_uncheck(i);
 }
 
-/* Told only where it is news. */
+/* Only those are told for which it is news. */
 void instances_steady(const struct instances *set, bool on)
 {
 	for_each_instance (i, set)
@@ -88,7 +90,7 @@ void instances_name(const struct instances *set, enum instance_role role)
 bool instances_are_listening(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (!i->joined || i->pid == 0 || i->failed)
+		if (!instance_has_joined(i) || i->pid == 0 || instance_has_failed(i))
 			return false;
 	return true;
 }
@@ -104,7 +106,7 @@ bool instances_are_healthy(const struct instances *set)
 bool instances_have_left(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (!i->left)
+		if (!instance_has_left(i))
 			return false;
 	return true;
 }
@@ -112,7 +114,7 @@ bool instances_have_left(const struct instances *set)
 bool instances_have_stopped(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (!i->stopped)
+		if (!instance_has_stopped(i))
 			return false;
 	return true;
 }
@@ -133,7 +135,7 @@ bool instances_have_exited(const struct instances *set)
 struct instance *instances_failed(const struct instances *set)
 {
 	for_each_instance (i, set)
-		if (i->failed || instance_is_unhealthy(i))
+		if (instance_has_failed(i) || instance_is_unhealthy(i))
 			return i;
 	return NULL;
 }
@@ -224,7 +226,7 @@ int instances_count(const struct instances *set, struct tap_count *ret)
 	return 0;
 }
 
-/* All of them, also where one cannot be: what is left has its process killed anyway. */
+/* Goes on after an error: connections that are left end when their process is killed. */
 int instances_cut(const struct instances *set, uint64_t *ret, struct error *err)
 {
 	int first = 0;

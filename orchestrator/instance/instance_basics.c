@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "orchestrator/instance/instance_internal.h"
+
+void instance_changed(struct instance *i)
+{
+	i->callbacks->on_change(i->userdata);
+}
+
+void instance_note(struct instance *i, enum event_kind kind, const char *format, ...)
+{
+	char message[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	i->callbacks->on_note(i->userdata, kind, message);
+}
+
+void instance_uncheck(struct instance *i)
+{
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		checker_stop(&i->checkers[k]);
+}
+
+void instance_fail(struct instance *i, const char *reason)
+{
+	assert(reason);
+	if (i->phase < INSTANCE_FAILED)
+		instance_enter(i, INSTANCE_FAILED);
+	instance_uncheck(i);
+	if (!i->failure[0])
+		snprintf(i->failure, sizeof(i->failure), "%s", reason);
+}
+
+void instance_order(struct instance *i, const struct order *what)
+{
+	int r;
+
+	if (i->lost || instance_has_stopped(i))
+		return;
+	assert(i->link);
+	r = agentlink_order(i->link, what);
+	if (r < 0)
+		log_warning("%s: order %s to the agent of instance %u.%u: %s", i->config->name,
+			    order_type_name(what->type), i->generation, i->index, strerror(-r));
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "orchestrator/instance/instance_internal.h"
+
+static void on_answer(void *userdata, const struct probe_result *result, bool new_verdict)
+{
+	struct instance *i = userdata;
+	const struct health *health = &i->checkers[0].health;
+
+	if (!result->ok && health->state == HEALTH_UNKNOWN)
+		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
+	if (!new_verdict)
+		return;
+	/* The service itself tells that an instance has turned unhealthy: it knows what follows. */
+	if (health->state == HEALTH_HEALTHY)
+		instance_note(i, EVENT_HEALTHY, "%s (instance %u, %u in a row)", result->text,
+			      i->index, health->successes);
+	instance_changed(i);
+}
+
+/* The server needs to accept from each of the other endpoints only once. */
+static void on_accept_answer(void *userdata, const struct probe_result *result, bool new_verdict)
+{
+	struct instance *i = userdata;
+
+	if (!result->ok)
+		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
+	for (size_t k = 1; k < i->config->n_listen; k++)
+		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
+			checker_stop(&i->checkers[k]);
+	if (new_verdict)
+		instance_changed(i);
+}
+
+static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
+				  struct checker_socket ret[static PROTOCOL_SOCKETS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < i->sockets.n; k++)
+		if (i->sockets.list[k].endpoint == endpoint)
+			ret[n++] = (struct checker_socket){.slot = i->sockets.list[k].slot,
+							   .cookie = i->sockets.list[k].cookie};
+	return n;
+}
+
+static void check_endpoint(struct instance *i, size_t k)
+{
+	struct checker_target target = {
+		.event = i->context->event,
+		.prober = i->context->prober,
+		.diag = i->context->diag,
+		.service = i->config->name,
+		.health = k == 0 ? &i->config->health : &i->accept_check,
+		.address = &i->config->listen[k],
+		.steer = i->wiring->endpoints[k],
+	};
+
+	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);
+	checker_start(&i->checkers[k], &target, k == 0 ? on_answer : on_accept_answer, i);
+}
+
+void instance_check(struct instance *i)
+{
+	if (i->checkers[0].running || i->phase > INSTANCE_JOINED)
+		return;
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+		return;
+	i->accept_check = (struct health_config){
+		.kind = HEALTH_KIND_CONNECT,
+		.interval_ms = i->config->health.interval_ms,
+		.timeout_ms = i->config->health.timeout_ms,
+		.healthy = 1,
+		.unhealthy = 1,
+	};
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		check_endpoint(i, k);
+}
+
+void instance_retarget_checks(struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
+		size_t n = sockets_of_endpoint(i, k, sockets);
+
+		checker_retarget(&i->checkers[k], sockets, n);
+	}
+}
+
+void instance_restart_checks(struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		checker_restart(&i->checkers[k]);
+}
+
+bool instance_is_healthy(const struct instance *i)
+{
+	if (instance_has_failed(i) || i->pid == 0)
+		return false;
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+		return i->ready;
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].health.state != HEALTH_HEALTHY)
+			return false;
+	return true;
+}
+
+bool instance_is_unhealthy(const struct instance *i)
+{
+	return i->checkers[0].health.state == HEALTH_UNHEALTHY;
+}
+
+const struct probe_result *instance_last_answer(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
+			return &i->checkers[k].last;
+	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
+}
