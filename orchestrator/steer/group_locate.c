@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "orchestrator/steer/group_internal.h"
+#include "orchestrator/steer/group_locate.h"
+#include "orchestrator/steer/key.h"
 
 /* A listener with a full queue does not answer at all. */
 #define ANSWER_MS   500
@@ -38,7 +39,6 @@ static int open_client(const struct address *local, int *ret_fd, struct steer_pi
 	cleanup_close int fd = -1;
 	socklen_t length = source.length;
 
-	*ret_source = (struct steer_pin_key){};
 	fd = socket(local->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "socket");
@@ -48,13 +48,7 @@ static int open_client(const struct address *local, int *ret_fd, struct steer_pi
 	source.in.sin_port = 0; /* in the same place for both families */
 	if (bind(fd, &source.sa, source.length) < 0 || getsockname(fd, &source.sa, &length) < 0)
 		return error_set(err, -errno, "bind a source port");
-	ret_source->port = source.in.sin_port;
-	if (source.sa.sa_family == AF_INET) {
-		ret_source->address[10] = ret_source->address[11] = 0xff;
-		memcpy(ret_source->address + 12, &source.in.sin_addr, 4);
-	} else {
-		memcpy(ret_source->address, &source.in6.sin6_addr, 16);
-	}
+	(void)key_of(&source.sa, ret_source); /* one of the two families */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
