@@ -18,8 +18,8 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/steer/steer.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/steer/steer.h"
 
 #define PATIENCE_MS   1000
 #define PROC_FILE_MAX (8 * 1024 * 1024)

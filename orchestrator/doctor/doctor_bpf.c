@@ -216,8 +216,8 @@ static int migrate(struct doctor_bpf *skeleton, struct doctor_group *group, int 
 		return epoll;
 	skeleton->bss->choice = 2;
 	/*
-	 * Nobody accepts until close(2) has returned: where the new listener can be used after it
-	 * was freed (CVE-2026-46015) it cannot happen here.
+	 * Nobody accepts until close(2) has returned: so the new listener cannot be used after it
+	 * was freed, even on a kernel with CVE-2026-46015.
 	 */
 	doctor_close_all(group->fds, 1);
 	*ret_woken = epoll_wait(epoll, &event, 1, WAKE_MS) == 1;

@@ -15,8 +15,8 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/steer/steer.h"
 #include "common/diag.h"
+#include "orchestrator/steer/steer.h"
 
 #define PATIENCE_MS 1000
 
@@ -200,7 +200,7 @@ static int try_getfd(bool other_user, struct error *err)
 	int r;
 
 	r = doctor_server_start(&options, &server, err);
-	/* Where there are no other users there is nothing to take from them. */
+	/* If there are no other users there is nothing to take from them. */
 	if (r < 0)
 		return other_user ? 0 : r;
 	r = take_duplicate(&server, err);

@@ -33,8 +33,8 @@ static int make_socket(int family)
 }
 
 /*
- * A socket is of the cgroup that its maker is in at socket(2). So a child makes it that is born
- * there (Linux 5.7) and shares this process's descriptors: it puts the socket where @fd is.
+ * A socket is of the cgroup that its maker is in at socket(2). So a child makes it, which is born
+ * there (Linux 5.7) and shares this process's descriptors: it puts the socket in the place of @fd.
  */
 static int make_socket_in(int family, int cgroup_fd)
 {

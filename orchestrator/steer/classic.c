@@ -56,8 +56,8 @@ static size_t emit(struct builder *b, uint16_t code, uint32_t k)
 }
 
 /*
- * A conditional jump reaches 255 instructions, an unconditional one the whole program. So "unless
- * A is @k, go to ..." are two instructions, the second of which is returned: land() says where to.
+ * A conditional jump reaches 255 instructions, an unconditional one the whole program. So "unless A
+ * is @k, go to ..." takes two instructions. The second one is returned: land() sets its target.
  */
 static size_t emit_unless_equal(struct builder *b, uint32_t k)
 {

@@ -171,9 +171,9 @@ static int take_census(struct group *g, struct error *err)
 /* ---- putting the decoys right --------------------------------------------------------------- */
 
 /*
- * Close the decoy that the model has where @cookie is. Which of ours stands there is measured,
- * since sockets that died in another order than we heard of have mixed the decoys up. -ESTALE: none
- * does.
+ * Close the decoy that stands at the position which the model has for @cookie. Which decoy that is
+ * is measured: sockets that died in another order than we heard of have mixed the decoys up.
+ * -ESTALE: none stands there.
  */
 static int close_decoy_at(struct group *g, uint64_t cookie, struct error *err)
 {
@@ -199,8 +199,8 @@ static bool last_is_lost(const struct group *g)
 }
 
 /*
- * Do the steps that are left. @patient: not while the last one is lost, whose turn to be found is
- * still to come; a decoy behind it would keep it there for ever.
+ * Do the steps that are left. @patient: not while the last socket is lost, which is still to be
+ * found: a decoy behind it would keep it there for ever.
  */
 static int settle(struct group *g, bool patient, bool *ret_moved, struct error *err)
 {
@@ -236,8 +236,8 @@ static struct position *find_member(struct group *g, uint64_t cookie)
 }
 
 /*
- * Find the socket, and move it to where it should stand; look whether it is there, since others may
- * have come or gone meanwhile.
+ * Find the socket, move it to the position that it should have, and look whether it is there:
+ * others may have come or gone meanwhile.
  */
 static int place(struct group *g, int fd, uint64_t cookie, struct error *err)
 {
@@ -355,7 +355,7 @@ int group_listen(struct group *g, int backlog, bool nonblocking, int *ret_fd, st
 	r = anchor_bind(&g->address, g->options.uid, &fd, err);
 	if (r < 0)
 		return r;
-	/* Those that are to come before this one are known then. */
+	/* Then those that stand before this one are known. */
 	r = take_census(g, err);
 	if (r < 0)
 		return r;
@@ -419,7 +419,7 @@ int group_find(const struct group *g, uint64_t cookie)
 
 uint16_t group_nowhere(const struct group *g)
 {
-	/* The lowest stays where it is until it is closed; which one that will be is known. */
+	/* The lowest does not move before it is closed; which decoy is being closed is known. */
 	for (size_t i = 0; i < g->positions.n; i++)
 		if (g->positions.list[i].decoy && (int)i != g->closing)
 			return (uint16_t)i;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who stands where in a group, by asking (see group.h). */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -21,7 +20,7 @@
 
 /*
  * The MSS of a socket that is searched. The first one is above what networks have, and harms
- * nobody; it does not show where the loopback device has a small MTU, or the socket a small buffer:
+ * nobody. It does not show if the loopback device has a small MTU, or the socket a small buffer:
  * the client keeps to half of the window (tcp_output.c: tcp_bound_to_half_wnd()). The second one
  * shows.
  */
@@ -141,8 +140,8 @@ int group_ask_all(struct group *g, struct error *err)
 /* ---- searching ------------------------------------------------------------------------------ */
 
 /*
- * Where to look next: where it is thought to be; where others are that are searched too; where the
- * model has decoys, from the end; where it has others. -1: everywhere has been looked.
+ * The position to ask next: that of the socket in the model; those of others that are lost; those
+ * of decoys, from the end; the rest. -1: all have been asked.
  */
 static int next_place(const struct group *g, uint64_t cookie, const bool *asked)
 {

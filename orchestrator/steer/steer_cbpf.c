@@ -3,11 +3,11 @@
  * The cbpf tier: a classic BPF program on the group, built anew for each change (classic.h), that
  * returns the position of a socket in the group; group.h knows the positions. Works for anybody.
  *
- * What it cannot do: a program returns one position and has no second choice. Where a socket has
- * died the table sends connections to the decoy that took its place, until the next change or
- * steer_tend() notices and uses the backups. The kernel never asks it where the connections of a
- * closing listener should go (with net.ipv4.tcp_migrate_req they go by hash, some of them to
- * decoys): so steer away, and let the old one accept what it has, before it leaves.
+ * What it cannot do: a program returns one position and has no second choice. If a socket has died
+ * the table sends connections to the decoy that took its place, until the next change or
+ * steer_tend() notices and uses the backups. The kernel never asks it about the connections of a
+ * closing listener (with net.ipv4.tcp_migrate_req they go by hash, some of them to decoys): so
+ * steer away, and let the old listener accept what it has, before it leaves.
  *
  * The next daemon cannot see the program, and finds the positions of its predecessor's sockets when
  * they are joined (group.h also says what became of them when that died). With the first of them

@@ -10,9 +10,9 @@
  *	cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
  * One of each is loaded per instance, with the instance's number in it, and attached to its cgroup
- * (bpf_prog_attach with BPF_F_ALLOW_MULTI, no link). There they stay until the cgroup goes:
- *counting goes on while no daemon runs. The maps are pinned in @pin_dir, where the next daemon
- *finds them: the counts of what it takes over go on, too.
+ * (bpf_prog_attach with BPF_F_ALLOW_MULTI, no link). There they stay until the cgroup goes, and go
+ * on counting while no daemon runs. The maps are pinned in @pin_dir for the next daemon: the counts
+ * of what it takes over go on, too.
  *
  * A connection belongs for ever to the cgroup of the listener it was established on, even if it
  * migrates to another instance before accept(2). So the steering program notes each such move

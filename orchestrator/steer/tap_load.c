@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/host/cgroup.h"
+#include "orchestrator/steer/bpffs.h"
 
 #define ATTACHED_MAX 64 /* programs of one kind on a cgroup: BPF_CGROUP_MAX_PROGS of the kernel */
 

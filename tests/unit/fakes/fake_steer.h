@@ -32,7 +32,7 @@ struct steer {
 	uint32_t half_open; /* wait, too, but are not counted */
 	bool nobody_takes;  /* what waits: no socket of the table listens */
 	enum steer_program program;
-	const char *foreign; /* who the program is of, where it is FOREIGN; NULL: nobody knows */
+	const char *foreign; /* whose the program is, if it is FOREIGN; NULL: nobody knows */
 };
 
 static unsigned fake_steers_open;

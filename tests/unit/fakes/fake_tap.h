@@ -51,7 +51,7 @@ static inline void fake_tap_reset(void)
 	fake_tap_forced = 0;
 }
 
-/* NULL where it is not attached (any more). */
+/* NULL: it is not attached (any more). */
 static inline struct fake_tapped *fake_tap_find(struct tap *tap, uint32_t generation,
 						uint32_t instance)
 {
@@ -72,7 +72,7 @@ static inline void fake_tap_set(struct tap *tap, uint32_t generation, uint32_t i
 	tapped->count = count;
 }
 
-/* The last connection ends: on_zero, where that is watched. */
+/* The last connection ends: on_zero, if that is watched. */
 static inline void fake_tap_end_all(struct tap *tap, uint32_t generation, uint32_t instance)
 {
 	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
@@ -165,7 +165,7 @@ int tap_count(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 	return 0;
 }
 
-/* Says nothing by itself: fake_tap_end_all() does, also where none is left already. */
+/* Says nothing by itself: fake_tap_end_all() does, even if none is left already. */
 int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 {
 	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
