@@ -139,7 +139,7 @@ static void begin(struct steer *steer, struct server *server)
 	if (steer_can(steer_tier(steer), STEER_MAKES_SOCKETS))
 		r = steer_listen(steer, 4096, true, &server->fd, &err);
 	else
-		r = anchor_open(&address, geteuid(), &server->fd, &err);
+		r = anchor_open(&address, geteuid(), -1, &server->fd, NULL, &err);
 	if (r >= 0)
 		r = steer_join(steer, server->fd, 0, &server->slot, &drift, &err);
 	if (r < 0) {

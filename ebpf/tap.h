@@ -29,7 +29,7 @@ struct tap_counts {
 	__u64 moved_out;
 };
 
-/* A declared endpoint, for the bind hook. IPv4 addresses are IPv4-mapped. */
+/* A declared endpoint, for the programs at bind(2). IPv4 addresses are IPv4-mapped. */
 struct tap_endpoint {
 	__u8 address[16];
 	__u16 port;   /* network byte order */

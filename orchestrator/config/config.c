@@ -50,8 +50,7 @@ static int read_text(struct config_reading *reading, const char *text, size_t le
 
 	errno = 0;
 	root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	/* jansson calls a lack of memory a syntax error at some places; malloc(3) tells the truth.
-	 */
+	/* jansson calls a lack of memory a syntax error in some places; malloc(3) does not. */
 	if (!root && errno == ENOMEM)
 		return -ENOMEM;
 	if (!root) {

@@ -5,13 +5,15 @@
  * Every mistake of a file is found and reported in one go, each with the file and the JSON path
  * ("/etc/baton/baton.json: services.web.health.interval: \"1x\" is not a duration"). A
  * configuration is either whole or refused: nothing is half applied. Unknown keys are mistakes,
- * with the nearest known key suggested where one is close.
+ * with the nearest known key suggested if one is close.
  *
  * A top-level key "source" says what messages call the file, for programs that write one on the
  * fly: "baton run" passes its arguments in a memfd, whose mistakes are of the "command line".
  *
  * Loading looks at the host: the command must be an executable file (searched in the PATH that the
- * service will have), the user and group must exist, the directory and environment file be there.
+ * service will have), and the user, the group, the directory and the environment file must exist.
+ * This is the one header of the folder that others include; policy.h (how a rollout is to go, for
+ * pure modules) and lookup.h (where a configuration leads on this host) are parts of its manual.
  */
 #pragma once
 
@@ -25,6 +27,7 @@
 #include "common/error.h"
 #include "common/process_settings.h"
 #include "common/protocol.h"
+#include "orchestrator/config/lookup.h"
 #include "orchestrator/config/policy.h"
 #include "orchestrator/host/cgroup.h"
 
@@ -62,13 +65,13 @@ struct health_config {
 	uint64_t start_timeout_ms; /* "60s": a new generation healthy within, or rolled back */
 };
 
-/* "rollout"; the meaning of most of it is in rollout.h */
+/* "rollout"; rollout.h says what most of it means. */
 struct rollout_config {
 	enum rollout_strategy strategy;      /* "blue-green" */
 	uint32_t max_surge, max_unavailable; /* rolling: 1, 0 */
 	struct rollout_weight
 		steps[ROLLOUT_STEPS_MAX]; /* canary: [{"weight": 10, "hold": "1m"}, ...] */
-	size_t n_steps;                   /* a last one of 100 is added where missing */
+	size_t n_steps;                   /* a last one of 100 is added if it is missing */
 	uint64_t promote_timeout_ms;      /* "24h": then what waits is rolled back */
 	uint64_t bake_ms;                 /* "0" */
 	uint64_t settle_timeout_ms; /* "2s": how long the old one may take to empty its queue */
@@ -84,15 +87,15 @@ struct gate_config {
 	size_t n_statuses;
 	uint64_t timeout_ms; /* "30s": then it counts as refused */
 	/*
-	 * "min_connections", 1: fewer connections to the new generation than that since it was
-	 * shifted to are inconclusive ("step" and "leave").
+	 * "min_connections", 1: at "step" and "leave" the gate is unsure, and not asked, if the new
+	 * generation has had fewer connections since it was shifted to.
 	 */
 	uint32_t min_connections;
 };
 
 /* Commands of the operator's, run on the way (command.h). */
 enum hook_point {
-	HOOK_BEFORE_START, /* where it fails, nothing is started */
+	HOOK_BEFORE_START, /* if it fails nothing is started */
 	HOOK_AFTER_SHIFT,
 	HOOK_AFTER_DRAIN,
 	HOOK_ON_ROLLBACK,
@@ -110,18 +113,17 @@ struct hooks_config {
 struct restart_config {
 	uint32_t max;       /* 5 in */
 	uint64_t window_ms; /* "1m" */
-	uint64_t delay_ms; /* "100ms" before the first, doubled for each further one, up to 50 times
-			    */
+	uint64_t delay_ms;  /* "100ms" before the first; doubles with each, up to 50 times that */
 };
 
 enum drain_wait {
 	/*
-	 * "exit", the default: the instance leaves the group and is told to drain by the signal; it
-	 * is over when it has no connections or has exited.
+	 * "exit", the default: the instance leaves the group and is told to drain by the signal.
+	 * The drain is over when it has no connections or has exited.
 	 */
 	DRAIN_WAIT_EXIT,
 	/*
-	 * "connections", for servers that cannot drain: new connections are steered away, nothing
+	 * "connections", for servers that cannot drain: new connections are steered away. Nothing
 	 * is sent and nothing closed until its connections have ended; then it is stopped.
 	 */
 	DRAIN_WAIT_CONNECTIONS,
@@ -134,8 +136,7 @@ struct drain_config {
 	int signal;                   /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
 	uint64_t timeout_ms;          /* "30s": of a generation that is replaced */
 	uint64_t shutdown_timeout_ms; /* of one that is stopped; default: timeout */
-	bool force; /* false; true: at the deadline what is left is closed by a reset (SOCK_DESTROY)
-		     */
+	bool force; /* false; true: what is left at the deadline is reset (SOCK_DESTROY) */
 	uint32_t generations_max;  /* 4: generations alive at once, the one that serves included */
 	uint64_t kill_timeout_ms;  /* "5s" */
 	uint64_t leave_timeout_ms; /* "1s": then listening sockets are shut down */
@@ -149,7 +150,7 @@ enum steering_choice {
 	STEERING_HASH,
 };
 
-/* What to do where something in the group replaces baton's program. */
+/* What to do if something in the group replaces baton's program. */
 enum drift_choice {
 	DRIFT_REPAIR, /* attach ours again, and say so */
 	DRIFT_REPORT, /* only say so */
@@ -193,8 +194,7 @@ struct service_config {
 	size_t n_gates;
 	struct hooks_config hooks;
 	struct restart_config restart;
-	char **watch; /* paths whose change begins a rollout (watch.h); NULL-terminated; NULL: none
-		       */
+	char **watch; /* paths whose change begins a rollout (watch.h), NULL-terminated; or NULL */
 	struct drain_config drain;
 };
 
@@ -214,11 +214,10 @@ struct config_mistakes {
 };
 
 /*
- * Read @file, and where @dropins is not NULL each *.json file of that folder in the order of
- * their names (a service may be defined once only; a folder that does not exist has no files).
- * Anything that can be read will do for @file (a memfd in /proc/self/fd, a pipe). Returns -EINVAL
- * with @ret_mistakes filled; files that cannot be read are mistakes too. *ret is NULL then, and at
- * -ENOMEM.
+ * Read @file, then each *.json file of the folder @dropins (may be NULL) in the order of their
+ * names. A service may be defined once only; a folder that does not exist has no files. Anything
+ * that can be read will do for @file (a memfd in /proc/self/fd, a pipe). -EINVAL: @ret_mistakes has
+ * what is wrong; files that cannot be read are mistakes too. *ret is NULL then, and at -ENOMEM.
  */
 int config_load(const char *file, const char *dropins, struct config **ret,
 		struct config_mistakes *ret_mistakes);
@@ -226,7 +225,7 @@ int config_load(const char *file, const char *dropins, struct config **ret,
 void config_free(struct config *config);
 DEFINE_CLEANUP(struct config *, config_free);
 
-/* NULL where there is none of that name. */
+/* NULL: there is none of that name. */
 const struct service_config *config_find(const struct config *config, const char *name);
 
 /* A deep copy, or NULL without memory; free with service_config_free(). */
@@ -236,20 +235,26 @@ DEFINE_CLEANUP(struct service_config *, service_config_free);
 
 /*
  * Give @config the policies of @from by which it is to come and go: rollout, gates, hooks and
- * drain. Not health: which answers are good is the release's. -ENOMEM, and @config is as it was.
+ * drain. Not health: which answers are good depends on the release. On -ENOMEM @config is as it
+ * was.
  */
 int service_config_take_policies(struct service_config *config, const struct service_config *from);
 
 /*
  * Would no rollout be needed to go from @a to @b? What is compared is what a generation is made of:
  * name, command, listen, mode, backlog, nonblocking, user, group, directory, process, resources and
- * the environment with its file. Not compared are policies, which count as soon as they are known:
- * health, rollout, gates, hooks, restart, watch, drain, hold, drift. Nor are instances, which are
- * scaled. Nor are steering and sticky: they belong to the open
- * endpoints, and no rollout changes those; who reloads must look at them by itself.
+ * the environment with its file.
+ *
+ * Policies are not compared: rollout, restart, watch, drain, hold and drift count as soon as they
+ * are known; health, gates and hooks from the next rollout on (a generation keeps the checks it was
+ * started with). Instances are not compared, either: they are scaled. Nor are steering and sticky:
+ * they belong to the open endpoints, and no rollout changes those. Whoever reloads must look at
+ * them.
  */
 bool service_config_same_release(const struct service_config *a, const struct service_config *b);
 
-/* "SIGTERM" or "TERM" -> SIGTERM; 0 where there is no such signal. And back: "SIGTERM", "none". */
+/* "SIGTERM" or "TERM" -> SIGTERM; 0: there is no such signal. */
 int config_signal_parse(const char *text);
+
+/* And back: "SIGTERM"; "none". */
 const char *config_signal_name(int signal);

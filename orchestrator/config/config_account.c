@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "orchestrator/host/account.h"
 #include "common/vector.h"
+#include "orchestrator/host/account.h"
 
 static int lookup_mistake(struct config_reading *reading, const char *path, const char *what,
 			  const char *name, int code)

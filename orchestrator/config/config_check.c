@@ -7,11 +7,6 @@ _Static_assert(CONFIG_LISTEN_MAX <= UINT8_MAX, "config_draft.listen_index");
 
 /* ---- sockets and steering ------------------------------------------------------------------- */
 
-bool config_passes_sockets(const struct service_config *service)
-{
-	return service->mode != SOCKETS_NATIVE && service->mode != SOCKETS_TRANSPARENT;
-}
-
 static void check_sockets(struct config_reading *reading, const char *path,
 			  const struct service_config *service)
 {

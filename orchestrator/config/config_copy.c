@@ -8,8 +8,8 @@
 #include "common/vector.h"
 
 /*
- * Each string and each list of strings of a service, so that none can be forgotten where they are
- * copied and freed. What belongs to .process is process_settings.h's.
+ * Each string and each list of strings of a service, so that none can be forgotten when they are
+ * copied and freed. What .process has is copied and freed by process_settings.h.
  */
 static const size_t texts[] = {
 	offsetof(struct service_config, name),

@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/host/environment.h"
-#include "orchestrator/config/lookup.h"
 #include "common/vector.h"
+#include "orchestrator/host/environment.h"
 
 /* "{fds:", 15 bytes, "}" (agent/expand.h), with the NUL. */
 #define PLACEHOLDER_MAX    22
@@ -17,8 +16,7 @@
 /* ---- placeholders --------------------------------------------------------------------------- */
 
 /*
- * The first {fd} or {fds:SEP} of @text, as agent/expand.h takes them, in @ret; NULL where there is
- * none.
+ * The first {fd} or {fds:SEP} of @text, as agent/expand.h takes them, in @ret; NULL: there is none.
  */
 static const char *find_placeholder(const char *text, char ret[static PLACEHOLDER_MAX])
 {
@@ -76,7 +74,7 @@ static void check_variable(struct config_reading *reading, const char *path,
 	}
 }
 
-/* @environment is the whole one, NULL where it is not known. */
+/* @environment is the whole one; NULL: it is not known. */
 static void check_placeholders(struct config_reading *reading, const char *path,
 			       const struct config_draft *draft, char *const *environment)
 {
@@ -106,8 +104,8 @@ struct places {
 };
 
 /*
- * Where in the PATH the program @name is. Not its real path, as it may be a symlink that will be
- * moved, or one program of many names that looks at which one it was called by.
+ * Where in the PATH the program @name is. Not its real path: it may be a symlink that will be
+ * moved, or a program of many names that looks at the name it was called by.
  */
 static int find_in_path(const char *name, const struct places *places, char **ret)
 {
@@ -212,7 +210,7 @@ static int check_command(struct config_reading *reading, const char *path,
 	struct error err;
 	int r;
 
-	/* Where would it be looked for? Without an answer to that, no second mistake. */
+	/* If it is not known where to look, that was a mistake already. */
 	if (draft->command_bad || !program[0])
 		return 0;
 	if (program[0] != '/' && !places->directory)

@@ -16,8 +16,8 @@
  *	config_check.c		what needs more than one key
  *	config_signal.c		names of signals
  *
- * Whoever finds a mistake calls config_mistake() and goes on. The functions return 0 also then; a
- * negative errno stands for something that ends the reading (-ENOMEM).
+ * A function that finds a mistake calls config_mistake(), goes on, and returns 0. A negative errno
+ * stands for something that ends the reading (-ENOMEM).
  */
 #pragma once
 
@@ -88,7 +88,7 @@ struct config_table {
 		.keys = (keys_), .n = sizeof(keys_) / sizeof((keys_)[0])                           \
 	}
 
-/* The path of the member @name of @path; a copy in @ret, cut where it is too long. */
+/* The path of the member @name of @path, in @ret; cut if it is too long. */
 void config_path(const char *path, const char *name, char ret[static CONFIG_JSON_PATH_MAX]);
 void config_path_index(const char *path, size_t index, char ret[static CONFIG_JSON_PATH_MAX]);
 
@@ -107,9 +107,11 @@ config_reader config_read_duration;     /* uint64_t in ms within min and max */
 config_reader config_read_word;         /* an enum: one of .words */
 config_reader config_read_command;      /* char **: program and arguments; NULL after a mistake */
 
-/* What @text is among @words; NULL, and a mistake, where it is none of them. And back: NULL. */
+/* What @text is among @words; NULL, and a mistake: it is none of them. */
 const struct config_word *config_find_word(struct config_reading *reading, const char *path,
 					   const char *text, const struct config_word *words);
+
+/* And back; NULL: no word has that value. */
 const char *config_word_of(const struct config_word *words, unsigned value);
 
 /* Called for each string of a list, which is not empty. */
@@ -158,7 +160,7 @@ config_reader config_read_watch, config_read_supplementary_groups, config_read_u
 void config_read_statuses(struct config_reading *reading, const char *path, json_t *value,
 			  struct status_range ranges[static CONFIG_STATUSES_MAX], size_t *n);
 
-/* 200 to 299, where there are none. */
+/* 200 to 299, if there are none. */
 void config_default_statuses(struct status_range ranges[static CONFIG_STATUSES_MAX], size_t *n);
 
 /* "canary" */
@@ -167,7 +169,6 @@ const char *config_strategy_name(enum rollout_strategy strategy);
 /* Read one file's content into the drafts. */
 int config_read_root(struct config_reading *reading, json_t *root);
 
-struct config_draft *config_draft_new(const char *name, const char *source);
 void config_draft_free(struct config_draft *draft);
 DEFINE_CLEANUP(struct config_draft *, config_draft_free);
 
@@ -183,7 +184,10 @@ int config_check_files(struct config_reading *reading, const char *path,
 		       struct config_draft *draft);
 
 /* Are sockets made for it, and passed? */
-bool config_passes_sockets(const struct service_config *service);
+static inline bool config_passes_sockets(const struct service_config *service)
+{
+	return service->mode != SOCKETS_NATIVE && service->mode != SOCKETS_TRANSPARENT;
+}
 
 /*
  * Look the service up on the host (user, directory, environment file, program), fill in what is
@@ -194,7 +198,7 @@ int config_check_service(struct config_reading *reading, const char *path,
 
 /* ---- config_signal.c ------------------------------------------------------------------------ */
 
-/* Why @signal cannot ask a server to drain; NULL where it can. */
+/* Why @signal cannot ask a server to drain; NULL: it can. */
 const char *config_signal_unfit(int signal);
 
 /* ---- config_copy.c -------------------------------------------------------------------------- */

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "common/paths.h"
+#include "common/vector.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/host/environment.h"
-#include "common/vector.h"
 
 #define HOLD_MAX_MS (10 * CONFIG_MINUTE_MS)
 
@@ -221,7 +221,7 @@ _Static_assert(sizeof(enum drift_choice) == sizeof(unsigned), "drift");
 _Static_assert(sizeof(enum rollout_strategy) == sizeof(unsigned), "rollout.strategy");
 _Static_assert(sizeof(enum drain_wait) == sizeof(unsigned), "drain.wait");
 
-struct config_draft *config_draft_new(const char *name, const char *source)
+static struct config_draft *draft_new(const char *name, const char *source)
 {
 	cleanup(config_draft_free) struct config_draft *draft = calloc(1, sizeof(*draft));
 
@@ -302,7 +302,7 @@ static int read_services(struct config_reading *reading, const char *path, json_
 			break;
 		}
 		check_name(reading, item_path, name);
-		draft = config_draft_new(name, reading->source);
+		draft = draft_new(name, reading->source);
 		if (!draft)
 			return -ENOMEM;
 		r = config_read_object(reading, item_path, item, &service_table, draft);

@@ -30,7 +30,7 @@ const char *config_strategy_name(enum rollout_strategy strategy)
 	return config_word_of(strategies, strategy);
 }
 
-/* A step is compared with the one before where both were understood; 0: there is none. */
+/* @weight_before is that of the step before; 0: there is none, or it was not understood. */
 static int read_step(struct config_reading *reading, const char *path, json_t *value,
 		     uint32_t weight_before, struct rollout_weight *step)
 {

@@ -13,15 +13,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "orchestrator/host/file.h"
 #include "common/vector.h"
+#include "orchestrator/host/file.h"
 
 #define UNLIMITED        "unlimited"
 #define LIMIT_TEXT_MAX   24
 #define UMASK_MAX        0777
 #define CAPABILITIES_MAX 64
 
-/* A whole number of a file of /proc; @otherwise where there is none. */
+/* The whole number in a file of /proc; @otherwise if there is none. */
 static long long number_of(const char *file, long long otherwise)
 {
 	cleanup_free char *text = NULL;
@@ -176,7 +176,7 @@ int config_read_umask(struct config_reading *reading, const char *path, json_t *
 	return 0;
 }
 
-/* False, and a mistake, where @value is none from @min to @max. */
+/* False, and a mistake: @value is no number from @min to @max. */
 static bool read_signed(struct config_reading *reading, const char *path, const json_t *value,
 			int min, int max, int *ret)
 {

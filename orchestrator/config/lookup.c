@@ -11,11 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/vector.h"
+#include "orchestrator/config/config.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/host/environment.h"
-#include "common/vector.h"
 
-/* What a service gets where nobody said otherwise; the same as systemd.exec(5) gives. */
+/* What a service gets by default; the same as systemd.exec(5) gives. */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* ---- directory ------------------------------------------------------------------------------ */
@@ -41,7 +42,10 @@ int lookup_directory(const struct service_config *service, char **ret, struct er
 
 /* ---- environment ---------------------------------------------------------------------------- */
 
-/* Said to the daemon by whoever started it; a service that obeyed would act in its name. */
+/*
+ * Whoever started the daemon has said this to the daemon: a service that obeyed would act in its
+ * name.
+ */
 static const char *const of_the_daemon[] = {
 	"FDSTORE",       "INVOCATION_ID",  "JOURNAL_STREAM",        "LISTEN_FDNAMES",
 	"LISTEN_FDS",    "LISTEN_PID",     "LISTEN_PIDFDID",        "MAINPID",
@@ -183,8 +187,8 @@ static int found_at(const char *name, const char *directory, char **ret, struct 
 }
 
 /*
- * Like execvp(3), a file that may not be executed does not end the search, but is named where
- * nothing better comes.
+ * As in execvp(3), a file that may not be executed does not end the search; it is named if nothing
+ * better comes.
  */
 static int search_path(const char *name, const char *directory, const char *search, char **ret,
 		       struct error *err)

@@ -7,11 +7,12 @@
 #pragma once
 
 #include "common/error.h"
-#include "orchestrator/config/config.h"
+
+struct service_config;
 
 /*
- * The real path of the service's directory: the configured one, else the daemon's current one where
- * environment_inherit is set, else "/". -ENOENT, -ENOTDIR, -EACCES.
+ * The real path of the service's directory: the configured one; else the daemon's current one if
+ * environment_inherit is set; else "/". -ENOENT, -ENOTDIR, -EACCES.
  */
 int lookup_directory(const struct service_config *service, char **ret, struct error *err);
 
@@ -19,11 +20,10 @@ int lookup_directory(const struct service_config *service, char **ret, struct er
 int lookup_environment(const struct service_config *service, char ***ret, struct error *err);
 
 /*
- * The real path of the program @name. With a "/" in it, it is relative to @directory unless it
- * starts with one; without, it is searched in the PATH of @environment (empty and relative entries
- * count from @directory). It must be a regular file that the daemon may execute: whether the
- * service's user may, only the kernel can say when the time comes. -ENOENT, -EACCES, and what
- * stat(2) says, with what was looked at in @err.
+ * The real path of the program @name. A name without "/" is searched in the PATH of @environment;
+ * empty and relative entries of PATH count from @directory, and so does a relative path. It must be
+ * a regular file that the daemon may execute; whether the service's user may, only the kernel can
+ * say when the time comes. -ENOENT, -EACCES, or what stat(2) says; @err says what was looked at.
  */
-int lookup_executable(const char *name, const char *directory, char *const *environment,
-		       char **ret, struct error *err);
+int lookup_executable(const char *name, const char *directory, char *const *environment, char **ret,
+		      struct error *err);

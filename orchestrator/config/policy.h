@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * policy: how a rollout is to go, in the words of the configuration. The types are here, below both
- * who reads them from a file (config.c) and who obeys them (rollout.c).
+ * policy: how a rollout is to go, in the words of the configuration. Its types are apart from
+ * config.h so that the pure rollout (rollout.h) needs nothing else of it.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ enum rollout_strategy {
 	ROLLOUT_CANARY,
 };
 
-/* Where gates can be asked; a bit each. */
+/* The points at which gates can be asked; a bit each. */
 enum rollout_gate {
 	ROLLOUT_GATE_SHIFT = 1, /* before a batch is named for the first time */
 	ROLLOUT_GATE_STEP = 2,  /* canary: before each further step */
@@ -24,7 +24,7 @@ enum rollout_gate {
 };
 
 struct rollout_weight {
-	uint32_t weight; /* percent of the new connections, 1 to 100 */
-	bool manual;     /* wait for PROMOTE instead */
-	uint64_t dwell_ms; /* how long the step lasts */
+	uint32_t weight;   /* percent of the new connections, 1 to 100 */
+	bool manual;       /* the step lasts until it is promoted */
+	uint64_t dwell_ms; /* else how long it lasts */
 };

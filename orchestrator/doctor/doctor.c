@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "orchestrator/host/account.h"
 #include "orchestrator/doctor/doctor_internal.h"
+#include "orchestrator/host/account.h"
 
 #define EBPF        (1u << DOCTOR_TIER_EBPF)
 #define CBPF        (1u << DOCTOR_TIER_CBPF)

@@ -3,9 +3,9 @@
  * doctor: what of the kernel's features baton can use here, by trying each ("baton doctor").
  *
  * doctor_checks is the table: a name, what the feature is for, what is not to be had without it,
- * and the function that tries it. Each function runs in a process of its own, where permitted in a
- * network namespace of its own, with a deadline: one that crashes or hangs is a result like any
- * other, its descriptors go with it, and what it made in cgroups or bpffs bears doctor_run()'s name
+ * and the function that tries it. Each function runs in a process of its own with a deadline, if
+ * permitted in a network namespace of its own. One that crashes or hangs is a result like any
+ * other: its descriptors go with it, and what it made in cgroups or bpffs bears doctor_run()'s name
  * and is removed in any case. It touches no socket, cgroup or pin but its own.
  *
  * Rendering and verdicts are pure: they know the table and the results.
@@ -41,8 +41,8 @@ enum doctor_severity {
 /* What a check is given, and what it may say besides how it went. */
 struct doctor_trial {
 	const char *name; /* for what it makes in cgroups and bpffs */
-	char note[128];   /* where it works: what was found ("4096") */
-	char how[256];    /* where it does not: how to get it, if the table knows less */
+	char note[128];   /* if it works: what was found ("4096") */
+	char how[256];    /* if it does not: how to get it, if the table knows less */
 };
 
 /*
@@ -58,11 +58,11 @@ struct doctor_check {
 	enum doctor_severity severity;
 	unsigned needed_for; /* 1 << feature: not to be had without it */
 	unsigned improves;   /* 1 << feature: worse without it */
-	bool own_network;    /* run it in a network namespace of its own, where that is permitted */
+	bool own_network;    /* run it in a network namespace of its own, if that is permitted */
 	unsigned timeout_ms; /* 0: DOCTOR_TIMEOUT_MS */
 	doctor_function *function;
 	const char *cost;      /* of being without it */
-	const char *privilege; /* how to get it where it is refused (EPERM, EACCES); may be NULL */
+	const char *privilege; /* how to get it if it is refused (EPERM, EACCES); may be NULL */
 	const char *how;       /* how to get it otherwise */
 };
 
@@ -71,8 +71,8 @@ extern const size_t doctor_checks_count;
 
 struct doctor_result {
 	bool works;
-	int error;      /* errno; 0 where it works, or does something else than it should */
-	char text[512]; /* where it works: the note, or ""; else why it does not */
+	int error;      /* errno; 0: it works, or does something else than it should */
+	char text[512]; /* if it works: the note, or ""; else why it does not */
 	char how[256];  /* "": as the table says */
 };
 
@@ -91,14 +91,14 @@ struct doctor_report {
 size_t doctor_count(const struct doctor_report *report, enum doctor_severity severity);
 
 enum doctor_verdict {
-	DOCTOR_NO,
-	DOCTOR_YES,
-	DOCTOR_YES_BUT, /* what improves it does not all work */
+	DOCTOR_VERDICT_NO,
+	DOCTOR_VERDICT_YES,
+	DOCTOR_VERDICT_YES_BUT, /* what improves it does not all work */
 };
 
 /*
  * Is @feature to be had? @ret_names are the titles of the checks that speak against it (or, for
- * DOCTOR_YES_BUT, whose feature it has to do without), separated by commas; cut at @size.
+ * DOCTOR_VERDICT_YES_BUT, whose feature it has to do without), separated by commas; cut at @size.
  */
 enum doctor_verdict doctor_verdict(const struct doctor_report *report, enum doctor_feature feature,
 				   char *ret_names, size_t size);
@@ -110,6 +110,5 @@ const char *doctor_how(const struct doctor_check *check, const struct doctor_res
 void doctor_print(FILE *out, const struct doctor_report *report);
 json_t *doctor_json(const struct doctor_report *report);
 
-/* Run all checks and print to stdout: the exit status (0, or 1 where something needed is missing).
- */
+/* Run all checks and print to stdout. Returns the exit status: 1 if something needed is missing. */
 int doctor_main(bool json);

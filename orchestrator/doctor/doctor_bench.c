@@ -18,9 +18,8 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/steer/steer.h"
 
 #define PATIENCE_MS   1000
 #define PROC_FILE_MAX (8 * 1024 * 1024)
@@ -306,7 +305,7 @@ static int prepare(const struct doctor_server_options *options, struct answer *r
 		r = listen_on(options->family, options->port, false, &ret->fd, &ret->port,
 			      &ret->err);
 	if (r == 0)
-		ret->cookie = anchor_cookie(ret->fd);
+		ret->cookie = steer_cookie(ret->fd);
 	return r;
 }
 

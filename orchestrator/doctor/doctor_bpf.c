@@ -6,7 +6,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
@@ -22,9 +21,7 @@
 #include "ebpf/doctor.skel.h"
 #include "ebpf/steer.h"
 #include "ebpf/steer.skel.h"
-#include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/bpffs.h"
-#include "orchestrator/steer/inspect.h"
+#include "orchestrator/steer/steer.h"
 
 #define PATIENCE_MS 1000
 #define WAKE_MS     200 /* close(2) wakes before it returns, or never */
@@ -109,7 +106,7 @@ static int try_sockarray(int map, struct doctor_group *group, struct error *err)
 		return error_set(err, -errno, "put a socket into the array");
 	if (bpf_map_lookup_elem(map, &key, &cookie) < 0)
 		return error_set(err, -errno, "read the array");
-	if (cookie != anchor_cookie(group->fds[0]))
+	if (cookie != steer_cookie(group->fds[0]))
 		return error_text(err, -EPROTO, "the array has another socket's cookie");
 	doctor_close_all(group->fds, 1);
 	if (bpf_map_lookup_elem(map, &key, &cookie) == 0)
@@ -219,8 +216,8 @@ static int migrate(struct doctor_bpf *skeleton, struct doctor_group *group, int 
 		return epoll;
 	skeleton->bss->choice = 2;
 	/*
-	 * Nobody accepts until close(2) has returned: where the new listener can be used after it
-	 * was freed (CVE-2026-46015) it cannot happen here.
+	 * Nobody accepts until close(2) has returned: so the new listener cannot be used after it
+	 * was freed, even on a kernel with CVE-2026-46015.
 	 */
 	doctor_close_all(group->fds, 1);
 	*ret_woken = epoll_wait(epoll, &event, 1, WAKE_MS) == 1;
@@ -297,7 +294,7 @@ int doctor_check_iterator(struct doctor_trial *trial, struct error *err)
 	r = doctor_group_open(2, &group, err);
 	if (r < 0)
 		return r;
-	r = inspect_listener(inspect, anchor_cookie(group.fds[1]), &id, &members, err);
+	r = inspect_listener(inspect, steer_cookie(group.fds[1]), &id, &members, err);
 	if (r == -ENOENT || (r == 0 && (id != 0 || members != 2)))
 		r = error_text(err, -EPROTO, "the iterator does not see a group as it is");
 	doctor_group_done(&group);
@@ -305,19 +302,6 @@ int doctor_check_iterator(struct doctor_trial *trial, struct error *err)
 }
 
 /* ---- bpffs ---------------------------------------------------------------------------------- */
-
-static bool bpffs_is_mounted(void)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	const struct mntent *entry;
-	bool found = false;
-
-	while (mounts && !found && (entry = getmntent(mounts)))
-		found = strcmp(entry->mnt_type, "bpf") == 0;
-	if (mounts)
-		endmntent(mounts);
-	return found;
-}
 
 /* From now on what this process mounts is seen by nobody else. */
 static int leave_mounts(struct error *err)
@@ -352,7 +336,8 @@ int doctor_check_bpffs(struct doctor_trial *trial, struct error *err)
 	char folder[BPFFS_PATH_MAX];
 	int r;
 
-	if (!bpffs_is_mounted()) {
+	/* If that cannot be told, bpffs_make() says why. */
+	if (bpffs_is_mounted() == 0) {
 		r = leave_mounts(err);
 		if (r < 0)
 			return r;

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "orchestrator/host/kernel.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/host/kernel.h"
 
 #define SMALL_FILE_MAX (64 * 1024)
 #define FILES_WANTED   1024
@@ -79,7 +79,7 @@ int doctor_check_kernel(struct doctor_trial *trial, struct error *err)
 	r = running_version(&v, err);
 	if (r < 0)
 		return r;
-	/* Distributions fix what they keep the version number of: look, where that is permitted. */
+	/* Distributions fix a kernel and keep its version number: look, if that is permitted. */
 	if (kernel_migration(&v, &fixed) == KERNEL_AFFECTED &&
 	    doctor_try_migration(&woken, NULL) < 0)
 		woken = false;

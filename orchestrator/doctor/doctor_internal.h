@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "orchestrator/host/cgroup.h"
 #include "orchestrator/doctor/doctor.h"
+#include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/kernel.h"
 
 /* ---- the checks ----------------------------------------------------------------------------- */
@@ -36,7 +36,7 @@ doctor_function doctor_check_sockarray, doctor_check_select, doctor_check_migrat
  */
 int doctor_try_migration(bool *ret_woken, struct error *err);
 
-/* The part of doctor_check_kernel() that is pure. @woken: as above, false where it is unknown. */
+/* The part of doctor_check_kernel() that is pure. @woken: as above; false: unknown. */
 int doctor_judge_kernel(const struct kernel_version *version, bool woken,
 			struct doctor_trial *trial, struct error *err);
 
@@ -70,12 +70,12 @@ void doctor_close_all(int *fds, size_t n);
 
 /*
  * Accept (and reset) what comes at each member, until @expected have come or a second is over.
- * Members whose descriptor is -1 are left out. -ETIMEDOUT where fewer came.
+ * Members whose descriptor is -1 are left out. -ETIMEDOUT: fewer came.
  */
 int doctor_collect(const struct doctor_group *group, size_t expected,
 		   size_t ret_counts[static DOCTOR_GROUP_MAX], struct error *err);
 
-/* Connect DOCTOR_CONNECTIONS times: do all come out at member @k? -EPROTO where not. */
+/* Connect DOCTOR_CONNECTIONS times: do all come out at member @k? -EPROTO: no. */
 int doctor_expect_all_at(const struct doctor_group *group, size_t k, struct error *err);
 
 /* A cgroup leaf of one's own. */
@@ -113,7 +113,7 @@ struct doctor_server {
 /* Start it and wait until it listens; what failed in it fails here, by name. */
 int doctor_server_start(const struct doctor_server_options *options, struct doctor_server *ret,
 			struct error *err);
-/* End it. Returns its wait(2) status, -1 where it was not running (any more). */
+/* End it. Returns its wait(2) status; -1: it was not running (any more). */
 int doctor_server_stop(struct doctor_server *server);
 
 /* A user other than the own one, and not root. */

@@ -37,7 +37,7 @@ static void append(char *text, size_t size, const char *name)
 enum doctor_verdict doctor_verdict(const struct doctor_report *report, enum doctor_feature feature,
 				   char *ret_names, size_t size)
 {
-	enum doctor_verdict verdict = DOCTOR_YES;
+	enum doctor_verdict verdict = DOCTOR_VERDICT_YES;
 
 	ret_names[0] = '\0';
 	for (size_t i = 0; i < report->n; i++) {
@@ -47,12 +47,12 @@ enum doctor_verdict doctor_verdict(const struct doctor_report *report, enum doct
 			continue;
 		if (check->needed_for & (1u << feature)) {
 			/* Reasons for "no" alone from here on. */
-			if (verdict != DOCTOR_NO)
+			if (verdict != DOCTOR_VERDICT_NO)
 				ret_names[0] = '\0';
-			verdict = DOCTOR_NO;
+			verdict = DOCTOR_VERDICT_NO;
 			append(ret_names, size, check->title);
-		} else if (verdict != DOCTOR_NO && (check->improves & (1u << feature))) {
-			verdict = DOCTOR_YES_BUT;
+		} else if (verdict != DOCTOR_VERDICT_NO && (check->improves & (1u << feature))) {
+			verdict = DOCTOR_VERDICT_YES_BUT;
 			append(ret_names, size, check->title);
 		}
 	}
@@ -105,9 +105,9 @@ static void print_check(FILE *out, const struct doctor_check *check,
 static void print_verdict(FILE *out, const struct doctor_report *report, enum doctor_feature f)
 {
 	static const char *const words[] = {
-		[DOCTOR_NO] = "no: ",
-		[DOCTOR_YES] = "yes",
-		[DOCTOR_YES_BUT] = "yes, but: ",
+		[DOCTOR_VERDICT_NO] = "no: ",
+		[DOCTOR_VERDICT_YES] = "yes",
+		[DOCTOR_VERDICT_YES_BUT] = "yes, but: ",
 	};
 	char names[512];
 	enum doctor_verdict verdict = doctor_verdict(report, f, names, sizeof(names));
@@ -171,9 +171,9 @@ static json_t *check_json(const struct doctor_check *check, const struct doctor_
 static json_t *verdicts_json(const struct doctor_report *report, const char *kind)
 {
 	static const char *const words[] = {
-		[DOCTOR_NO] = "no",
-		[DOCTOR_YES] = "yes",
-		[DOCTOR_YES_BUT] = "limited",
+		[DOCTOR_VERDICT_NO] = "no",
+		[DOCTOR_VERDICT_YES] = "yes",
+		[DOCTOR_VERDICT_YES_BUT] = "limited",
 	};
 	json_t *object = json_object();
 

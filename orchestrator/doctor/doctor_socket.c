@@ -15,8 +15,8 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/steer/anchor.h"
 #include "common/diag.h"
+#include "orchestrator/steer/steer.h"
 
 #define PATIENCE_MS 1000
 
@@ -184,7 +184,7 @@ static int take_duplicate(const struct doctor_server *server, struct error *err)
 	fd = (int)syscall(SYS_pidfd_getfd, pidfd, server->fd, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "pidfd_getfd");
-	if (anchor_cookie(fd) != server->cookie)
+	if (steer_cookie(fd) != server->cookie)
 		return error_text(err, -EPROTO, "pidfd_getfd gave another socket");
 	return 0;
 }
@@ -200,7 +200,7 @@ static int try_getfd(bool other_user, struct error *err)
 	int r;
 
 	r = doctor_server_start(&options, &server, err);
-	/* Where there are no other users there is nothing to take from them. */
+	/* If there are no other users there is nothing to take from them. */
 	if (r < 0)
 		return other_user ? 0 : r;
 	r = take_duplicate(&server, err);
@@ -237,9 +237,9 @@ int doctor_check_diag_port(struct doctor_trial *trial, struct error *err)
 	if (r == 0)
 		r = doctor_group_open(1, &other, err);
 	if (r == 0)
-		r = diag_listener(diag, one.port, anchor_cookie(one.fds[0]), &listener, err);
+		r = diag_listener(diag, one.port, steer_cookie(one.fds[0]), &listener, err);
 	if (r == 0 &&
-	    diag_listener(diag, one.port, anchor_cookie(other.fds[0]), &listener, NULL) != -ENOENT)
+	    diag_listener(diag, one.port, steer_cookie(other.fds[0]), &listener, NULL) != -ENOENT)
 		r = error_text(err, -EPROTO, "the kernel does not filter by port");
 	doctor_group_done(&one);
 	doctor_group_done(&other);
@@ -308,7 +308,7 @@ int doctor_check_destroy(struct doctor_trial *trial, struct error *err)
 	r = doctor_group_open(1, &group, err);
 	if (r < 0)
 		return r;
-	r = diag_destroy_listener(diag, group.port, anchor_cookie(group.fds[0]), err);
+	r = diag_destroy_listener(diag, group.port, steer_cookie(group.fds[0]), err);
 	if (r == 0 && (accept4(group.fds[0], NULL, NULL, SOCK_CLOEXEC) >= 0 || errno != EINVAL))
 		r = error_text(err, -EPROTO, "the socket listens on after SOCK_DESTROY");
 	doctor_group_done(&group);

@@ -22,8 +22,8 @@ size_t answer_printable(const char *data, size_t length, char *buffer, size_t si
 }
 
 /*
- * RFC 9112 section 4: HTTP-version SP 3DIGIT SP [reason-phrase]. The last SP is left out by many
- * servers where there is no reason.
+ * RFC 9112 section 4: HTTP-version SP 3DIGIT SP [reason-phrase]. Many servers leave the last SP out
+ * if there is no reason.
  */
 void answer_header(struct answer *answer, const char *line, size_t length)
 {

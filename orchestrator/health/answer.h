@@ -26,8 +26,8 @@ struct answer {
 };
 
 /*
- * One header line as it came, with or without its line end. A status line begins the answer anew,
- * since interim answers (1xx) may come before the final one. Other lines are ignored.
+ * One header line as it came, with or without its line end. A status line begins the answer anew:
+ * interim answers (1xx) may come before the final one. Other lines are ignored.
  */
 void answer_header(struct answer *answer, const char *line, size_t length);
 

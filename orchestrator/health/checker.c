@@ -1,31 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/health/checker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/log.h"
+#include "orchestrator/steer/steer.h"
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 
 static void schedule(struct checker *c, uint64_t delay_ms)
 {
-	uint64_t at = (clock_monotonic_ms() + delay_ms) * 1000;
-	int r;
-
-	if (!c->timer) {
-		r = sd_event_add_time(c->target.event, &c->timer, CLOCK_MONOTONIC, at, 1000,
-				      on_timer, c);
-	} else {
-		r = sd_event_source_set_time(c->timer, at);
-		if (r >= 0)
-			r = sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
-	}
-	if (r < 0)
-		log_error("%s: cannot schedule a health check: %s", c->target.service,
-			  strerror(-r));
+	timer_set(&c->timer, c->target.event, clock_monotonic_ms() + delay_ms, on_timer, c);
 }
 
 static void take_answer(struct checker *c, const struct probe_result *result)
@@ -44,7 +32,7 @@ static int on_bind(void *userdata, const struct sockaddr *source)
 {
 	struct checker *c = userdata;
 
-	/* Where connections cannot be pinned whoever gets it answers: see steer.h. */
+	/* If connections cannot be pinned, whoever gets it answers: see steer.h. */
 	if (!steer_can(steer_tier(c->target.steer), STEER_CAN_PIN))
 		return 0;
 	return steer_pin(c->target.steer, source, c->asked.slot);
@@ -119,6 +107,8 @@ void checker_start(struct checker *c, const struct checker_target *target,
 				     bool changed),
 		   void *userdata)
 {
+	assert(target->n_sockets <= PROTOCOL_SOCKETS_MAX && on_answer);
+	assert(!c->running && !c->probe);
 	c->target = *target;
 	c->on_answer = on_answer;
 	c->userdata = userdata;
@@ -130,6 +120,7 @@ void checker_retarget(struct checker *c, const struct checker_socket *sockets, s
 {
 	bool found = false;
 
+	assert(n <= PROTOCOL_SOCKETS_MAX);
 	if (!c->running)
 		return;
 	if (n > 0)
@@ -156,5 +147,5 @@ void checker_stop(struct checker *c)
 {
 	c->running = false;
 	probe_cancel(TAKE_PTR(c->probe));
-	c->timer = sd_event_source_disable_unref(c->timer);
+	timer_done(&c->timer);
 }

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * checker: the health checks of one instance: a probe at every interval, through a pin, and the
- * verdict that follows from the answers.
+ * checker: the checks of one instance on one address: a probe at every interval, through a pin, and
+ * the verdict that follows from the answers. This is the one header of the folder that others
+ * include; the manual has these parts:
+ *
+ *	checker.h	one check, again and again
+ *	probe.h		one asking of it; also of a URL of the operator's (a gate)
+ *	health.h	from single answers to a verdict
+ *
+ * checker_start() asks at once; on_answer is called after each answer. The instance's sockets may
+ * change meanwhile (checker_retarget()), and so may its server (checker_restart()).
  *
  * Serves HEALTH_KIND_HTTP and HEALTH_KIND_CONNECT; HEALTH_KIND_NOTIFY needs no probes.
  */
@@ -14,10 +22,12 @@
 #include "common/address.h"
 #include "common/diag.h"
 #include "common/protocol.h"
+#include "common/timer.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/health/health.h"
 #include "orchestrator/health/probe.h"
-#include "orchestrator/steer/steer.h"
+
+struct steer;
 
 struct checker_socket {
 	uint16_t slot;
@@ -50,7 +60,7 @@ struct checker {
 	struct probe_result last; /* the latest answer */
 	uint64_t last_ms;         /* when, CLOCK_MONOTONIC; 0: there has been none */
 	struct probe *probe;
-	sd_event_source *timer;
+	struct timer timer;
 };
 
 /*
@@ -63,13 +73,13 @@ void checker_start(struct checker *checker, const struct checker_target *target,
 		   void *userdata);
 
 /*
- * The sockets are others now. A probe under way to one that is no longer there is given up and made
- * again at once; the verdict stays. Does nothing if stopped.
+ * The sockets are others now. A probe that is under way to a socket which is not among them is
+ * given up and made again at once; the verdict stays. Does nothing if stopped.
  */
 void checker_retarget(struct checker *checker, const struct checker_socket *sockets, size_t n);
 
 /* The server is another one now: forget the verdict and probe at once. Does nothing if stopped. */
 void checker_restart(struct checker *checker);
 
-/* End; on_answer is not called any more. Does nothing where it was never started. */
+/* End; on_answer is not called any more. Does nothing if it was never started. */
 void checker_stop(struct checker *checker);

@@ -141,7 +141,9 @@ int curl_loop_new(sd_event *event, void (*on_done)(void *userdata, CURL *easy, C
 	struct curl_loop *loop;
 	int r;
 
-	/* No TLS, so none of it is set up. Calls are counted: curl_loop_free() takes this one back.
+	/*
+	 * TLS sets itself up when it is first used (curl_global_init(3)). Calls are counted:
+	 * curl_loop_free() takes this one back.
 	 */
 	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
 		return -ENOMEM;

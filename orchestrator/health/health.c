@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/health/health.h"
 
+#include <assert.h>
+
 bool health_note(struct health *health, bool ok, uint32_t healthy, uint32_t unhealthy)
 {
 	enum health_state before = health->state;
 
+	assert(healthy > 0 && unhealthy > 0);
 	if (ok) {
 		health->failures = 0;
 		if (health->successes < UINT32_MAX)

@@ -52,7 +52,7 @@ struct probe {
 	bool url;                    /* of probe_url(): no source is bound, no .target */
 	struct address target;
 	char what[PATH_SHOWN_MAX + 8];     /* "GET /healthz" */
-	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: "; "" where it is an instance */
+	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: "; "": an instance */
 	uint64_t started_ms;
 
 	CURL *easy;
@@ -588,8 +588,8 @@ int probe_start(struct prober *prober, const struct health_config *health,
 }
 
 /*
- * What of the URL is shown: neither password nor query, in which keys are sent. -EINVAL where it is
- * not one that can be asked.
+ * What of the URL is shown: neither password nor query, in which keys are sent. -EINVAL: it is not
+ * one that can be asked.
  */
 static int show_url(const char *url, char *buffer, size_t size)
 {

@@ -62,8 +62,7 @@ struct probe_callbacks {
 	/*
 	 * HEALTH_KIND_CONNECT only, connected: has the instance accepted everything that was
 	 * queued? 1 yes, 0 not yet (asked again every 20 ms until the timeout), negative errno:
-	 * give up
-	 * (-ENOENT: its listening socket is gone).
+	 * give up (-ENOENT: its listening socket is gone).
 	 */
 	int (*on_connected)(void *userdata);
 	/* Called exactly once, unless the probe is cancelled. The probe is freed afterwards. */
@@ -71,6 +70,7 @@ struct probe_callbacks {
 };
 
 int prober_new(sd_event *event, struct prober **ret, struct error *err);
+
 /* Probes still under way are cancelled, but should not be. Takes NULL. */
 void prober_free(struct prober *prober);
 DEFINE_CLEANUP(struct prober *, prober_free);
@@ -86,11 +86,10 @@ int probe_start(struct prober *prober, const struct health_config *health,
 
 /*
  * GET @url (http or https, at most PROBE_URL_MAX bytes; a password in it is used, and shown
- * nowhere); the answer is good where its status is in @statuses, which is only read during the
- * call. A redirect is an answer like any other. Names are looked up beside the loop, in a thread of
- * curl's; that is part of @timeout_ms. Texts begin with the question: "GET http://a/b: connect:
- * Connection refused". -EINVAL where the URL is none of that kind, or @n_statuses is over
- * CONFIG_STATUSES_MAX.
+ * nowhere). The answer is good if its status is in @statuses, which is only read during the call. A
+ * redirect is an answer like any other. Names are looked up beside the loop, in a thread of curl's;
+ * that is part of @timeout_ms. Texts begin with the question: "GET http://a/b: connect: Connection
+ * refused". -EINVAL: the URL is none of that kind, or @n_statuses is over CONFIG_STATUSES_MAX.
  */
 int probe_url(struct prober *prober, const char *url, const struct status_range *statuses,
 	      size_t n_statuses, uint64_t timeout_ms,
@@ -98,7 +97,7 @@ int probe_url(struct prober *prober, const char *url, const struct status_range 
 	      struct probe **ret, struct error *err);
 
 /*
- * End without on_done. Where a source was bound, on_close is called before this returns; nothing
+ * End without on_done. If a source was bound, on_close is called before this returns; nothing
  * is called afterwards. Takes NULL.
  */
 void probe_cancel(struct probe *probe);

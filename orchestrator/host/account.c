@@ -54,7 +54,7 @@ static int copy_entry(const struct passwd *entry, struct account **ret)
 	return 0;
 }
 
-/* By @name, or by @uid where it is NULL. */
+/* By @name, or by @uid if that is NULL. */
 static int find_user(const char *name, uid_t uid, struct account **ret)
 {
 	for (size_t size = BUFFER_FIRST; size <= BUFFER_MAX; size *= 2) {

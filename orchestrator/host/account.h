@@ -2,8 +2,8 @@
 /*
  * account: users and groups of the host (getpwnam_r(3) and relatives, so NSS decides).
  *
- * -ENOENT where there is none of that name or number; other errors are those of the lookup, which
- * may say nothing about whether the user exists.
+ * -ENOENT: there is none of that name or number. Other errors are those of the lookup: the user may
+ * exist all the same.
  */
 #pragma once
 
@@ -17,7 +17,7 @@ struct account {
 	uid_t uid;
 	gid_t gid;
 	char *home;
-	char *shell; /* "/bin/sh" where the entry has none */
+	char *shell; /* "/bin/sh" if the entry has none */
 };
 
 int account_by_name(const char *name, struct account **ret);
@@ -28,5 +28,5 @@ DEFINE_CLEANUP(struct account *, account_free);
 /* The number of the group @name. */
 int account_group(const char *name, gid_t *ret);
 
-/* All groups of the user @name, @gid among them. -E2BIG where they are more than @max. */
+/* All groups of the user @name, @gid among them. -E2BIG: they are more than @max. */
 int account_groups(const char *name, gid_t gid, gid_t *ret, size_t max, size_t *ret_n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/host/cgroup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -44,7 +45,7 @@ static void unescape(char *text)
 	*to = '\0';
 }
 
-/* What of the own cgroup is below a mount of @root; NULL where it is not. */
+/* What of the own cgroup is below a mount of @root; NULL: it is not below it. */
 static const char *below(const char *own, const char *root)
 {
 	size_t n = strlen(root);
@@ -128,8 +129,7 @@ int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[stati
 	r = own_cgroup(cgroup, own);
 	if (r < 0)
 		return error_set(err, r, "cgroup: the own one in /proc/self/cgroup");
-	/* A namespace that this process's cgroup is outside of shows it so (cgroup_namespaces(7)).
-	 */
+	/* Outside of the cgroup namespace it is shown so (cgroup_namespaces(7)). */
 	if (strncmp(own, "/..", 3) == 0)
 		return error_set(err, -ENOENT, "cgroup: %s is outside the cgroup namespace", own);
 	while ((line = strsep(&rest, "\n"))) {
@@ -190,6 +190,7 @@ int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROU
 	struct stat st;
 	int r;
 
+	assert(leaf[0] && !strchr(leaf, '/'));
 	r = join(base, leaf, ret_path, err);
 	if (r < 0)
 		return r;
@@ -229,11 +230,14 @@ int cgroup_wait_empty(const char *path, int timeout_ms)
 	uint64_t deadline_ms = clock_monotonic_ms() + (uint64_t)timeout_ms;
 	char full[CGROUP_PATH_MAX];
 	cleanup_close int fd = -1;
+	int r;
 
 	if (join(path, "cgroup.events", full, NULL) < 0)
 		return -ENAMETOOLONG;
 	fd = open(full, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && cgroup_populated(path) > 0) {
+	if (fd < 0)
+		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
+	while ((r = cgroup_populated(path)) > 0) {
 		/* A change of cgroup.events raises POLLPRI (cgroup-v2.rst). */
 		struct pollfd changed = {.fd = fd, .events = POLLPRI};
 		uint64_t now_ms = clock_monotonic_ms();
@@ -245,7 +249,7 @@ int cgroup_wait_empty(const char *path, int timeout_ms)
 		if (pread(fd, &byte, 1, 0) >= 0 && cgroup_populated(path) > 0)
 			poll(&changed, 1, (int)(deadline_ms - now_ms));
 	}
-	return 0;
+	return r;
 }
 
 static int kill_members(const char *path)
@@ -262,8 +266,7 @@ static int kill_members(const char *path)
 
 		if (end == at)
 			return -EBADMSG;
-		/* 0 is a process of another pid namespace: never ours to kill, least of all as 0.
-		 */
+		/* 0 is a process of another pid namespace; to kill(2) it is our own group. */
 		if (pid > 0 && kill((pid_t)pid, SIGKILL) < 0 && errno != ESRCH)
 			return -errno;
 		at = end + strspn(end, "\n");

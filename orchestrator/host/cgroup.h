@@ -17,8 +17,8 @@
 
 /*
  * The pure part of cgroup_base(): from the texts of /proc/self/mountinfo and /proc/self/cgroup, the
- * path of the process's own cgroup v2 folder. -ENOENT where cgroup v2 is not mounted or the own
- * cgroup is outside what is mounted (a container that was given another part of the tree).
+ * path of the process's own cgroup v2 folder. -ENOENT: cgroup v2 is not mounted, or the own cgroup
+ * is outside what is mounted (a container that was given another part of the tree).
  */
 int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[static CGROUP_PATH_MAX],
 		  struct error *err);
@@ -31,45 +31,45 @@ int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct 
 
 /*
  * Make the leaf @leaf below @base; an empty one that is already there is taken over. Its path and
- * id are returned. -EBUSY where a process is in it.
+ * id are returned. -EBUSY: a process is in it.
  */
 int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROUP_PATH_MAX],
 		  uint64_t *ret_id, struct error *err);
 
 /*
- * 1 where a process is in the cgroup at @path or below it, 0 where none is or it does not exist;
- * negative errno where that cannot be read.
+ * 1: a process is in the cgroup at @path or below it; 0: none is, or there is no such cgroup;
+ * negative errno: that cannot be read.
  */
 int cgroup_populated(const char *path);
 
 /*
  * SIGKILL everything in it and in what is below it (cgroup.kill, Linux 5.14; else process by
- * process). Does not wait for the end of what it killed: ask cgroup_populated(). 0 also where there
+ * process). Does not wait for the end of what it killed: ask cgroup_populated(). 0, too, if there
  * is no such cgroup.
  */
 int cgroup_kill(const char *path);
 
 /*
- * Wait until no process is in it: 0, or -ETIMEDOUT after @timeout_ms. Blocks; for the moment after
- * a cgroup_kill(), which takes the kernel some milliseconds to carry out.
+ * Wait until no process is in it. -ETIMEDOUT after @timeout_ms; another negative errno if it cannot
+ * be told. Blocks: for the moment after a cgroup_kill(), which takes the kernel some milliseconds.
  */
 int cgroup_wait_empty(const char *path, int timeout_ms);
 
 /*
- * Remove the leaf with what the instance made below it; -EBUSY while a process is in it, 0 when it
- * does not exist, -EINVAL where @path is no cgroup.
+ * Remove the leaf with what the instance made below it. 0, too, if it does not exist; -EBUSY while
+ * a process is in it; -EINVAL: @path is no cgroup.
  */
 int cgroup_remove(const char *path);
 
 /*
  * cgroup v2 switches controllers on only below a cgroup without processes of its own. So that
- * cgroup_limit() can do so this process, and what it will start, goes into a leaf "batond" beside
- * @base. And back, before @base is removed: 0, or a negative errno where the kernel does not allow
- * it any more; then whoever has made the cgroup above (a service manager) must remove it all.
+ * cgroup_limit() can do so, this process goes into a leaf "batond" beside @base, with all that it
+ * will start. And back, before @base is removed: 0, or a negative errno if the kernel does not
+ * allow it any more; then whoever has made the cgroup above (a service manager) must remove it all.
  *
  * cgroup_locate() and cgroup_base() take a last part "batond" of the own cgroup for that leaf: with
- * DelegateSubgroup=batond systemd puts the daemon there from the beginning, which it must where
- * agents outlive the daemon: it could not put the next one above them.
+ * DelegateSubgroup=batond systemd puts the daemon there from the beginning. It must do so if agents
+ * outlive the daemon: it could not put the next daemon above them.
  */
 int cgroup_step_aside(const char *base, struct error *err);
 int cgroup_step_back(const char *base);
@@ -82,10 +82,9 @@ struct cgroup_limits {
 };
 
 /*
- * Write @limits to the leaf at @path, switching on the controllers that
- * are needed in the folders from the mount down to its parent. -EOPNOTSUPP where cgroup v2 does not
- * have a controller (a hybrid layout gives them to v1), with it and the key of the configuration
- * named; -EBUSY where a folder above has processes of its own, which cgroup v2 does not allow, with
- * a way out.
+ * Write @limits to the leaf at @path, after switching on the controllers that they need in the
+ * folders from the mount down to its parent. -EOPNOTSUPP: cgroup v2 does not have a controller (a
+ * hybrid layout gives it to v1); the text names it and the key of the configuration. -EBUSY: a
+ * folder above has processes of its own, which cgroup v2 does not allow; the text has a way out.
  */
 int cgroup_limit(const char *path, const struct cgroup_limits *limits, struct error *err);

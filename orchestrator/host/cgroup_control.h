@@ -4,8 +4,8 @@
  */
 #pragma once
 
-/* Read the whole of @file. 1, or 0 where there is none or its cgroup is gone; negative errno. */
+/* Read the whole of @file. 1; 0: there is none, or its cgroup is gone; negative errno. */
 int cgroup_control_read(const char *path, const char *file, char **ret);
 
-/* Write @text in one go. -ENOENT where there is no such file (or no such cgroup). */
+/* Write @text in one go. -ENOENT: there is no such file (or no such cgroup). */
 int cgroup_control_write(const char *path, const char *file, const char *text);

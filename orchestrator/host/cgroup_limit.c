@@ -69,7 +69,7 @@ static const char *folder_at(const struct way *way, size_t length, char ret[stat
 	return ret;
 }
 
-/* The folder above the one at @length; 0 where there is none. */
+/* The folder above the one at @length; 0: there is none. */
 static size_t above(const struct way *way, size_t length)
 {
 	while (length > 0 && way->path[length - 1] != '/')

@@ -5,6 +5,7 @@
  */
 #include "orchestrator/host/command.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -83,7 +84,7 @@ static int place_descriptors(int null, int output, int *report)
 {
 	int *from[] = {&null, &output, report};
 
-	/* They may lie where another one must go. */
+	/* They may have the numbers that others must get. */
 	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
 		int fd = fcntl(*from[i], F_DUPFD_CLOEXEC, 4);
 
@@ -218,7 +219,7 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
 
 	(void)fd;
 	(void)revents;
-	/* Once a turn: others want theirs too. */
+	/* Once in a turn of the loop: others want theirs, too. */
 	n = read_some(c);
 	if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR))
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
@@ -267,7 +268,7 @@ static void finish_text(char *text, bool cut)
 	fields_make_utf8(text);
 }
 
-/* Append ": " and the last line that says anything; where there is none, nothing. */
+/* Append ": " and the last line that says anything, if there is one. */
 static void append_last_line(const struct command *c, char *text, size_t size)
 {
 	char line[COMMAND_TEXT_MAX];
@@ -310,7 +311,7 @@ static int say_failure(const struct command *c, const struct failure *failure, s
 	case STEP_EXEC:
 		break;
 	}
-	/* execve(2): ENOENT also where the interpreter of a script or program is missing. */
+	/* execve(2): ENOENT, too, if the interpreter of a script or program is missing. */
 	if (r == -ENOENT && c->program[0] == '/' && access(c->program, F_OK) == 0)
 		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
 				  c->program);
@@ -346,7 +347,7 @@ static void describe_signal(int number, char *text, size_t size)
 		snprintf(text, size, "was killed by signal %d", number);
 }
 
-/* @info is NULL where it has not even ended by SIGKILL. */
+/* @info is NULL if it has not even ended by SIGKILL. */
 static void describe(struct command *c, const siginfo_t *info, struct command_result *ret)
 {
 	bool exited = info && info->si_code == CLD_EXITED;
@@ -478,7 +479,10 @@ static int open_pipe(const struct command_spec *spec, int *ret_reader, int *ret_
 	*ret_writer = fds[1];
 	if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
-	/* Who opens /dev/stderr anew needs the right to. Who must not give it cannot set ids. */
+	/*
+	 * A program that opens /dev/stderr anew needs the right to. (A daemon that may not give it
+	 * cannot set ids, either.)
+	 */
 	if (spec->set_ids && fchown(fds[1], spec->uid, spec->gid) < 0 && errno != EPERM)
 		return -errno;
 	return 0;
@@ -568,6 +572,7 @@ int command_start(sd_event *event, const struct command_spec *spec,
 	cleanup_close int null = -1, output = -1, report = -1;
 	int r;
 
+	assert(strchr(spec->argv[0], '/') && on_done);
 	if (!c)
 		return error_set(err, -ENOMEM, "start %s", spec->argv[0]);
 	c->on_done = on_done;

@@ -2,10 +2,10 @@
 /*
  * command: one short-lived program of the operator's (a hook, a gate), run beside the event loop.
  *
- * It runs in a session of its own, with stdin from /dev/null, its output (stdout and stderr
- * together) kept up to COMMAND_OUTPUT_MAX bytes, as the service's user and in the release's folder.
- * At its deadline everything in its process group is killed; should the daemon die, the program
- * itself is. Nothing here blocks.
+ * It runs in a session of its own, as the service's user, in the release's folder, with stdin from
+ * /dev/null. The last COMMAND_OUTPUT_MAX bytes of its output (stdout and stderr together) are kept.
+ * At its deadline everything in its process group is killed; if the daemon dies, the program itself
+ * is. Nothing here blocks but the exec, for a second at most.
  */
 #pragma once
 
@@ -34,7 +34,7 @@ struct command_spec {
 
 struct command_result {
 	bool timed_out;
-	int exit_code; /* of the exit, where exit_signal is 0 */
+	int exit_code; /* if exit_signal is 0 */
 	int exit_signal;
 	/* For people: "exited with status 2: the last line that it wrote". */
 	char text[COMMAND_TEXT_MAX];
@@ -43,8 +43,8 @@ struct command_result {
 struct command;
 
 /*
- * Start it. @on_done is called once, from the loop, unless it was cancelled; by then the command
- * has been freed. What cannot be started fails here, with the step named ("exec /x/y: No such file
+ * Start it. @on_done is called once, from the loop, unless the command is cancelled; by then it has
+ * been freed. What cannot be started fails here, with the step named ("exec /x/y: No such file
  * ...").
  */
 int command_start(sd_event *event, const struct command_spec *spec,

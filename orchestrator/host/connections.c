@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/host/connections.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -48,14 +49,17 @@ static int add_sockets_of(struct inodes *inodes, pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
+	/* Only one that has ended has none: what others hold may not be counted as nothing. */
 	if (!dir)
-		return 0; /* it has ended */
-	while (r == 0 && (entry = readdir(dir))) {
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	while (r == 0 && (errno = 0, entry = readdir(dir))) {
 		uint64_t inode = processes_socket(pid, entry->d_name);
 
 		if (inode != 0)
 			r = add_inode(inodes, inode);
 	}
+	if (r == 0 && errno != 0 && errno != ENOENT && errno != ESRCH)
+		r = -errno;
 	closedir(dir);
 	return r;
 }
@@ -121,6 +125,7 @@ int connections_search(const struct connections_of *of, bool held,
 	struct search search = {.handler = handler};
 	int r = 0;
 
+	assert(!held || of->processes);
 	if (held) {
 		search.inodes = &inodes;
 		r = read_inodes(of->processes, &inodes);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * connections: those of one instance, found by asking the kernel for all of its ports (diag.h) and
- * sorting out whose they are.
+ * connections: those of one instance. The kernel is asked for all connections of its ports
+ * (diag.h), and it is sorted out whose they are.
  *
  * With a cgroup the kernel does the sorting. Without one (a daemon without privileges) a connection
  * belongs to the instance if one of its processes holds it: /proc is searched for that, and what
- * waits for accept(2) is nobody's yet. Both cost as much as there are connections: for counting,
- * prefer tap.h where there is one.
+ * waits for accept(2) is nobody's yet. Both cost as much as there are connections: for counting
+ * prefer a tap (steer/tap.h), if there is one.
  */
 #pragma once
 
@@ -40,7 +40,7 @@ int connections_each(const struct connections_of *of, const struct connections_h
 
 /*
  * How many are live (diag.h), not counting those that have been idle for @idle_ms or longer (0: all
- * count). Negative where the kernel could not be asked.
+ * count). A negative errno if that cannot be told: then nobody may take it for 0.
  */
 int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret);
 
@@ -62,8 +62,8 @@ int connections_kinds(const struct connections_of *of, struct connections_kinds 
 
 /*
  * Close all of them by a reset (SOCK_DESTROY). With a cgroup and processes: those that one of the
- * processes holds, since a connection that has migrated to another instance before accept(2) is of
- * the cgroup that it came to first still. *ret is how many, also after a failure. -EOPNOTSUPP where
- * the kernel is built without CONFIG_INET_DIAG_DESTROY, -EPERM without CAP_NET_ADMIN.
+ * processes holds, since a connection that has migrated to another instance before accept(2) still
+ * belongs to the cgroup it came to first. *ret is how many, after a failure, too. -EOPNOTSUPP: the
+ * kernel is built without CONFIG_INET_DIAG_DESTROY; -EPERM: no CAP_NET_ADMIN.
  */
 int connections_destroy(const struct connections_of *of, uint64_t *ret, struct error *err);

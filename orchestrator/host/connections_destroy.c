@@ -39,9 +39,9 @@ static void on_forget(void *userdata)
 }
 
 /*
- * A connection keeps the cgroup of the listener it came by, also where it has migrated to another
- * instance since: only what the instance's own processes hold is destroyed, wherever they are
- * known. What they have not accepted ends with their listener, or moves on.
+ * A connection keeps the cgroup of the listener it came by, even if it has migrated to another
+ * instance since. So only what the instance's own processes hold is destroyed, if they are known.
+ * What they have not accepted ends with their listener, or moves on.
  */
 static int destroy_pass(const struct connections_of *of, struct destroyer *destroyer)
 {

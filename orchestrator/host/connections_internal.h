@@ -13,7 +13,7 @@
 #include "orchestrator/host/connections.h"
 
 /*
- * connections_each(); @held: only those that a process of the instance holds, also where there is a
+ * connections_each(). @held: only those that a process of the instance holds, even if there is a
  * cgroup.
  */
 int connections_search(const struct connections_of *of, bool held,

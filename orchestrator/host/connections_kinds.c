@@ -13,9 +13,9 @@ static bool has_finished(uint8_t state)
 
 /*
  * Was the last word the client's? The kernel's clock ticks every 1 to 10 ms, and a request that is
- * answered within one tick looks like an answer that is followed by the next request within one.
- * The former is much more common where there was an answer at all; where there was none, the
- * request came within a tick of the connection's beginning.
+ * answered within one tick looks like an answer that is followed by the next request within one. If
+ * there was an answer at all, the former is much more common. If there was none, the request came
+ * within a tick of the connection's beginning.
  */
 static bool awaits_answer(const struct diag_connection *connection)
 {

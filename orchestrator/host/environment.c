@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/host/environment.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -44,6 +45,8 @@ int environment_set(char ***environment, const char *name, const char *value)
 {
 	char **old = find(*environment, name);
 	char *text;
+
+	assert(name[0] && !strchr(name, '='));
 
 	if (asprintf(&text, "%s=%s", name, value) < 0)
 		return -ENOMEM;

@@ -13,9 +13,8 @@
  *
  * Names are [A-Za-z_][A-Za-z0-9_]*. A quote must enclose the whole value, and then the value may
  * span lines. Inside double quotes a backslash escapes \ " $ ` and the end of the line; without
- * quotes it escapes any character. Blanks around an unquoted value are dropped. Nothing is
- *expanded:
- * "$" stands for itself. Anything else is refused with file and line.
+ * quotes it escapes any character. Blanks around an unquoted value are dropped. "$" stands for
+ * itself: nothing is expanded. Anything else is refused with file and line.
  */
 #pragma once
 
@@ -27,23 +26,22 @@
 #define ENVIRONMENT_FILE_MAX (256 * 1024)
 
 /*
- * May a service be given the variable @name? -EINVAL where it is empty, has "=" or a control
- * character in it, or is one that the agent sets (LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES,
- * NOTIFY_SOCKET).
+ * May a service be given the variable @name? -EINVAL: it is empty, has "=" or a control character
+ * in it, or the agent sets it (LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES, NOTIFY_SOCKET).
  */
 int environment_check_name(const char *name, struct error *err);
 
 /* Set @name, in place of an older value. -ENOMEM. */
 int environment_set(char ***environment, const char *name, const char *value);
 
-/* The value of @name, NULL where it is not set. */
+/* The value of @name; NULL: it is not set. */
 const char *environment_get(char *const *environment, const char *name);
 
 /* Sort by name. */
 void environment_sort(char **environment);
 
 /*
- * Add all of the file at @path. Where that fails @environment may hold part of it. -EINVAL for a
+ * Add all of the file at @path. If that fails @environment may hold part of it. -EINVAL for a
  * mistake in it ("/etc/web.env:3: ..."), else what reading it says; -EFBIG over
  * ENVIRONMENT_FILE_MAX.
  */

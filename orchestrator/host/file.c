@@ -81,7 +81,7 @@ static int write_new(const char *path, const char *text, size_t length, mode_t m
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* The folder part of @path; "." where it has none. */
+/* The folder part of @path; "." if it has none. */
 static int folder_of(const char *path, char ret[static PATH_MAX])
 {
 	const char *slash = strrchr(path, '/');

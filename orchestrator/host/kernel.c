@@ -8,7 +8,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* One number of at most six digits; what follows it, or NULL where there is none. */
+/* One number of at most six digits. Returns what follows it; NULL: there is none. */
 static const char *number(const char *text, unsigned *ret)
 {
 	size_t digits = strspn(text, "0123456789");
@@ -74,7 +74,7 @@ enum kernel_migration kernel_migration(const struct kernel_version *version,
 				       struct kernel_version *ret_fixed)
 {
 	static const struct kernel_version first = {5, 14, 0};
-	/* The kernel's own CVE record of 2026-08-05; the last one is where the fix was made. */
+	/* The kernel's own CVE record of 2026-08-05; the fix was made for the last one. */
 	static const struct kernel_version fixed[] = {
 		{5, 15, 209}, {6, 1, 175}, {6, 6, 140}, {6, 12, 86},
 		{6, 18, 27},  {7, 0, 4},   {7, 1, 0},

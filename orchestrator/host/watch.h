@@ -6,9 +6,9 @@
  * A path may be a file, a folder or a symlink to one, and need not exist. What counts is what it
  * leads to: real path, inode, and for a file size and time of modification; not what happens inside
  * a folder. A change is told when nothing has moved for WATCH_QUIET_MS, once, however many steps it
- * had; one that is taken back meanwhile is not told. While what is there is unfinished it is waited
- * for: the path leads nowhere, or the file is still open for writing, or nobody may execute it
- * where somebody could execute the former one (it is copied first, and made executable then).
+ * had; one that is taken back meanwhile is not told. A change that is unfinished is waited for: the
+ * path leads nowhere, or the file is still open for writing, or nobody may execute it although
+ * somebody could execute the former file (it is copied first, and made executable then).
  *
  * inotify(7) wakes it, on the folders along the path; a slow look every WATCH_POLL_MS covers what
  * inotify does not see (file systems of other hosts, symlinks further up).

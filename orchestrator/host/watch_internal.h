@@ -17,8 +17,8 @@
 #define WATCH_LINKS_MAX 16
 
 /*
- * How long a path that is finished waits for others that have changed too and are not: they may be
- * parts of one deployment. Then it is told alone.
+ * How long a path that is finished waits for others that have changed and are not finished: they
+ * may be parts of one deployment. Then it is told alone.
  */
 #define WATCH_OTHERS_MS 30000
 
@@ -39,10 +39,9 @@ struct watch_look {
 };
 
 /*
- * See what @path leads to. For each name that had to be looked up, also of those that are not
- * there,
- * @on_step is called before the lookup with the real path of the folder: whoever watches these
- * folders for these names learns of every change.
+ * See what @path leads to. Before each name is looked up, even if it is not there, @on_step is
+ * called with it and the real path of its folder: whoever watches these folders for these names
+ * learns of every change.
  */
 void watch_look(const char *path,
 		void (*on_step)(void *userdata, const char *folder, const char *name),
@@ -56,6 +55,6 @@ bool watch_look_moved(const struct watch_look *before, const struct watch_look *
 
 /*
  * Does @now look as if more were to come? It leads nowhere, is a file that somebody has open for
- * writing, or one that nobody may execute where somebody could execute @before.
+ * writing, or one that nobody may execute although somebody could execute @before.
  */
 bool watch_look_unfinished(const struct watch_look *before, const struct watch_look *now);

@@ -7,8 +7,7 @@
 
 #include "orchestrator/host/watch_internal.h"
 
-/* ---- the way ----------------------------------------------------------------------------------
- */
+/* ---- the way -------------------------------------------------------------------------------- */
 
 struct walk {
 	char real[PATH_MAX]; /* so far, without a "/" at its end: "" is the root */
@@ -18,7 +17,7 @@ struct walk {
 	void *userdata;
 };
 
-/* Take the first name off the rest. 1; 0 where there is none; -ENAMETOOLONG. */
+/* Take the first name off the rest. 1; 0: there is none; -ENAMETOOLONG. */
 static int take_name(struct walk *walk, char name[static NAME_MAX + 1])
 {
 	const char *start = walk->rest + strspn(walk->rest, "/");
@@ -145,9 +144,9 @@ bool watch_look_moved(const struct watch_look *before, const struct watch_look *
 
 /*
  * A read lease is refused while somebody has the file open for writing (fcntl(2)). It is given back
- * at once, by closing the file; who opens the file in between waits that long, and the kernel's
- * signal to us, which would end the process if it were SIGIO, is one that nobody hears. Where there
- * are no leases (a file of another user's, other file systems), it is not known.
+ * at once, by closing the file. Whoever opens the file in between waits that long, and the kernel
+ * signals us: with SIGURG, which nobody hears, since SIGIO would end the process. If there are no
+ * leases (a file of another user's, other file systems) it is not known, and taken for no.
  */
 static bool is_being_written(const struct watch_look *look)
 {
@@ -155,8 +154,10 @@ static bool is_being_written(const struct watch_look *look)
 		open(look->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
 	struct stat st;
 
+	/* Somebody has a lease on it himself; or we cannot look just now. */
 	if (fd < 0)
-		return errno == EWOULDBLOCK; /* somebody has a lease on it himself */
+		return errno == EWOULDBLOCK || errno == EMFILE || errno == ENFILE ||
+		       errno == ENOMEM;
 	/* Another one by now: the next look will tell. */
 	if (fstat(fd, &st) < 0 || st.st_ino != look->st.st_ino || st.st_dev != look->st.st_dev)
 		return true;

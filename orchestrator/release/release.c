@@ -8,9 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "orchestrator/config/lookup.h"
-#include "orchestrator/host/environment.h"
 #include "common/vector.h"
+#include "orchestrator/host/environment.h"
 
 static uint64_t mtime_ms(const struct stat *st)
 {
@@ -28,8 +27,8 @@ static bool is_known(const struct release *release, const char *path)
 }
 
 /*
- * Add what @name names, where that is a regular file. Anything else is no mistake: most arguments
- * name nothing. 1 where it is one, 0, or -ENOMEM.
+ * Add what @name names, if that is a regular file. Anything else is no mistake: most arguments name
+ * nothing. 1: it is a file; 0: it is not; -ENOMEM.
  */
 static int add_file(struct release *release, const char *name)
 {

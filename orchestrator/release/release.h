@@ -6,14 +6,14 @@
  * the call, so that a moved "current" link or an edited file counts from the next rollout on. What
  * was found is kept with the generation, for status.
  *
- * The environment is built from, later entries winning: PATH, HOME, USER, LOGNAME and SHELL of
- * the service's user (or the daemon's whole environment, less what is addressed to the daemon
- * itself, where environment_inherit is set); the environment file; "environment".
- * LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES and NOTIFY_SOCKET are left to the agent. What may be in an
- * environment file is said in environment.h.
+ * The environment is built from three sources, of which later ones win: PATH, HOME, USER, LOGNAME
+ * and SHELL of the service's user (if environment_inherit is set: the daemon's whole environment,
+ * less what is addressed to the daemon itself); the environment file (environment.h says what may
+ * be in it); "environment". LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES and NOTIFY_SOCKET are left to
+ * the agent.
  *
- * The parts of release_resolve() can be called one by one, so that reading the configuration makes
- * the very same checks and can say which key a mistake belongs to.
+ * Reading the configuration makes the same lookups one by one (config/lookup.h), so that it can say
+ * which key a mistake belongs to.
  */
 #pragma once
 
@@ -28,8 +28,7 @@
 #define RELEASE_DIGEST_MAX 80 /* "sha256:" and 64 digits */
 #define RELEASE_FILES_MAX  16
 
-/* A regular file that an argument of the command names: what an interpreter runs, a configuration.
- */
+/* A regular file that an argument names: what an interpreter runs, a configuration. */
 struct release_file {
 	char *path; /* real */
 	uint64_t inode, mtime_ms, size;
@@ -50,28 +49,28 @@ struct release {
 };
 
 /*
- * @command replaces the configured one where not NULL ("baton upgrade SERVICE -- COMMAND..."),
- * @environment is added to the configured one, and wins (NULL: nothing is).
- * -ENOENT, -EACCES, -EINVAL with a reason that names the path or the line.
+ * @command replaces the configured one if it is not NULL ("baton upgrade SERVICE -- COMMAND...").
+ * @environment is added to the configured one, and wins; NULL: nothing is added. -ENOENT, -EACCES,
+ * -EINVAL with a reason that names the path or the line.
  */
 int release_resolve(const struct service_config *service, char *const *command,
 		    char *const *environment, struct release **ret, struct error *err);
 
 /*
  * What the file at @path is, whatever it is called. @release gets
- *   digest  "build-id:..." (the GNU build id of an ELF file that has nothing behind it), else the
- *           hash;
- *   hash    "sha256:..." of all that is in it.
- * Both are "" where the file cannot be read; above RELEASE_HASH_MAX the hash is. For what already
- * runs give it /proc/PID/exe. Blocks while it reads; what was hashed lately and has not changed
- * since (by device, inode, size and times) is not read again.
+ *	hash	"sha256:..." of all that is in it; "" above RELEASE_HASH_MAX;
+ *	digest	"build-id:..." (the GNU build id of an ELF file with nothing behind it), else hash.
+ *
+ * Both are "" if the file cannot be read. Give it /proc/PID/exe for what already runs. Blocks while
+ * it reads. A file that was hashed lately and has not changed since (by device, inode, size and
+ * times) is not read again.
  */
 #define RELEASE_HASH_MAX (64 * 1024 * 1024)
 void release_identify(const char *path, struct release *release);
 
 /*
- * Would starting @b instead of @a make no difference: release_equal(), and the same contents of the
- * executable (by hash; where one of them has none, by inode, size and time) and the same files?
+ * Would starting @b instead of @a make no difference? That is release_equal(), the same contents of
+ * the executable (by hash; by inode, size and time if one of them has none) and the same files.
  * Equal build ids say nothing: a build id is that of what was linked, not of what was put into the
  * file afterwards.
  */

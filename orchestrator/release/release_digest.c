@@ -24,7 +24,7 @@
  */
 #define SETTLED_SECONDS 2
 
-/* "LABEL" and @bytes in hexadecimal; false where that does not fit. */
+/* "LABEL" and @bytes in hexadecimal; false: that does not fit. */
 static bool print_digest(const char *label, const unsigned char *bytes, size_t n,
 			 char ret[static RELEASE_DIGEST_MAX])
 {
@@ -107,7 +107,7 @@ static void extend(uint64_t *end, uint64_t offset, uint64_t size)
 		*end = to;
 }
 
-/* Where the last of what the ELF headers tell of ends; 0 where there are too many to look at. */
+/* Where the last of what the ELF headers tell of ends; 0: there are too many to look at. */
 static uint64_t end_of(Elf *elf)
 {
 	Elf_Scn *section = NULL;

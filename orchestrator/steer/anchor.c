@@ -33,8 +33,8 @@ static int make_socket(int family)
 }
 
 /*
- * A socket is of the cgroup that its maker is in at socket(2). So a child makes it that is born
- * there (Linux 5.7) and shares this process's descriptors: it puts the socket where @fd is.
+ * A socket is of the cgroup that its maker is in at socket(2). So a child makes it, which is born
+ * there (Linux 5.7) and shares this process's descriptors: it puts the socket in the place of @fd.
  */
 static int make_socket_in(int family, int cgroup_fd)
 {
@@ -66,13 +66,6 @@ static int make_socket_in(int family, int cgroup_fd)
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
 	return TAKE_FD(fd);
-}
-
-int anchor_open(const struct address *address, uid_t uid, int *ret_fd, struct error *err)
-{
-	bool inside;
-
-	return anchor_open_in(address, uid, -1, ret_fd, &inside, err);
 }
 
 static int bind_socket(int fd, const struct address *address, uid_t uid, struct error *err)
@@ -118,15 +111,16 @@ int anchor_bind(const struct address *address, uid_t uid, int *ret_fd, struct er
 	return 0;
 }
 
-int anchor_open_in(const struct address *address, uid_t uid, int cgroup_fd, int *ret_fd,
-		   bool *ret_inside, struct error *err)
+int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *ret_fd,
+		bool *ret_inside, struct error *err)
 {
 	cleanup_close int fd = -1;
 	int r;
 
 	if (cgroup_fd >= 0)
 		fd = make_socket_in(address->sa.sa_family, cgroup_fd);
-	*ret_inside = fd >= 0;
+	if (ret_inside)
+		*ret_inside = fd >= 0;
 	if (fd < 0)
 		fd = make_socket(address->sa.sa_family);
 	if (fd < 0)
@@ -176,14 +170,4 @@ unsigned anchor_reset(int fd, unsigned n)
 unsigned anchor_sweep(int fd)
 {
 	return anchor_reset(fd, SWEEP_MAX);
-}
-
-uint64_t anchor_cookie(int fd)
-{
-	uint64_t cookie = 0;
-	socklen_t length = sizeof(cookie);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0)
-		return 0;
-	return cookie;
 }

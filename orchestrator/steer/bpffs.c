@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/steer/bpffs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ftw.h>
 #include <mntent.h>
@@ -16,23 +17,31 @@
 #define LEVELS    3 /* NAME, SERVICE, ENDPOINT */
 #define DEPTH_MAX 8 /* open folders of nftw(3) */
 
+/* 1: there is one; 0: none; negative errno: that cannot be told. */
 static int find_mount(char ret[static BPFFS_PATH_MAX])
 {
 	struct mntent *entry;
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	int r = -ENOENT;
+	int r = 0;
 
 	if (!mounts)
 		return -errno;
-	while (r == -ENOENT && (entry = getmntent(mounts))) {
+	while (r == 0 && (entry = getmntent(mounts))) {
 		if (strcmp(entry->mnt_type, "bpf") != 0)
 			continue;
 		r = snprintf(ret, BPFFS_PATH_MAX, "%s", entry->mnt_dir) < BPFFS_PATH_MAX
-			    ? 0
+			    ? 1
 			    : -ENAMETOOLONG;
 	}
 	endmntent(mounts);
 	return r;
+}
+
+int bpffs_is_mounted(void)
+{
+	char path[BPFFS_PATH_MAX];
+
+	return find_mount(path);
 }
 
 int bpffs_make(const char *name, const char *service, const char *key,
@@ -42,16 +51,18 @@ int bpffs_make(const char *name, const char *service, const char *key,
 	int r = find_mount(ret);
 	size_t n;
 
-	if (r == -ENOENT) {
+	/* Mounted once more, one that is there already would be hidden with its pins. */
+	if (r < 0)
+		return error_set(err, r, "find the bpffs mount");
+	if (r == 0) {
 		if (mount("bpf", BPFFS, "bpf", 0, "mode=0700") < 0)
 			return error_set(err, -errno, "mount bpffs on " BPFFS);
 		log_info("mounted bpffs on " BPFFS);
 		strcpy(ret, BPFFS);
-	} else if (r < 0) {
-		return error_set(err, r, "find the bpffs mount");
 	}
 	n = strlen(ret);
 	for (int k = 0; k < LEVELS; k++) {
+		assert(parts[k][0] && !strchr(parts[k], '/'));
 		n += (size_t)snprintf(ret + n, BPFFS_PATH_MAX - n, "/%s", parts[k]);
 		if (n >= BPFFS_PATH_MAX)
 			return error_text(err, -ENAMETOOLONG, "bpffs path of %s/%s is too long",
@@ -91,7 +102,7 @@ void bpffs_sweep(const char *name)
 	char path[BPFFS_PATH_MAX];
 	size_t n;
 
-	if (find_mount(path) < 0)
+	if (find_mount(path) <= 0)
 		return;
 	n = strlen(path);
 	if ((size_t)snprintf(path + n, sizeof(path) - n, "/%s", name) < sizeof(path) - n)

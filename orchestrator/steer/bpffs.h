@@ -14,11 +14,14 @@
 
 /*
  * Make the folder for the pins of daemon @name, service @service, endpoint @key on the bpffs that
- * is mounted; where there is none it is mounted on /sys/fs/bpf. None of the three may have a dot in
- * it (bpf_lookup() in kernel/bpf/inode.c refuses such names).
+ * is mounted; if there is none it is mounted on /sys/fs/bpf. None of the three may have a dot in it
+ * (bpf_lookup() in kernel/bpf/inode.c refuses such names).
  */
 int bpffs_make(const char *name, const char *service, const char *key,
 	       char ret[static BPFFS_PATH_MAX], struct error *err);
+
+/* 1: a bpffs is mounted; 0: none; negative errno: that cannot be told. */
+int bpffs_is_mounted(void);
 
 /* Remove the folder @path and those above it, up to NAME's, that have become empty. */
 void bpffs_remove(const char *path);

@@ -56,8 +56,8 @@ static size_t emit(struct builder *b, uint16_t code, uint32_t k)
 }
 
 /*
- * A conditional jump reaches 255 instructions, an unconditional one the whole program. So "unless
- * A is @k, go to ..." are two instructions, the second of which is returned: land() says where to.
+ * A conditional jump reaches 255 instructions, an unconditional one the whole program. So "unless A
+ * is @k, go to ..." takes two instructions. The second one is returned: land() sets its target.
  */
 static size_t emit_unless_equal(struct builder *b, uint32_t k)
 {
@@ -165,28 +165,6 @@ static void emit_pins(struct builder *b)
 
 /* ---- the bucket ----------------------------------------------------------------------------- */
 
-static uint32_t mix(uint32_t hash, uint32_t word)
-{
-	hash = (hash ^ word) * MIX_WORD;
-	return hash ^ hash >> 15;
-}
-
-static uint32_t mix_final(uint32_t hash)
-{
-	hash *= MIX_FINAL;
-	return hash ^ hash >> 16;
-}
-
-uint16_t classic_bucket(const struct steer_pin_key *source, bool sticky)
-{
-	uint32_t words[5], hash = 0;
-
-	source_words(source, words);
-	for (size_t word = 0; word < (sticky ? 4 : 5); word++)
-		hash = mix(hash, words[word]);
-	return mix_final(hash) % STEER_BUCKETS;
-}
-
 /* A ^= A >> @bits. */
 static void emit_fold(struct builder *b, uint32_t bits)
 {
@@ -195,7 +173,10 @@ static void emit_fold(struct builder *b, uint32_t bits)
 	emit(b, BPF_ALU | BPF_XOR | BPF_X, 0);
 }
 
-/* The same as classic_bucket(), in the program's words. */
+/*
+ * Mix the words of the address, and the port unless sticky, into a hash. No secret goes into it, so
+ * that a client keeps its bucket when another daemon takes over.
+ */
 static void emit_bucket(struct builder *b)
 {
 	emit(b, BPF_LD | BPF_IMM, 0);

@@ -5,8 +5,8 @@
  * The program gets the packet that opens a connection, and returns the position in the group of the
  * socket that shall have it:
  *
- *	1. pins: where source address and source port are those of a pin, its position;
- *	2. else the bucket of the source, 0 to 1,023, and the position that the table has for that.
+ *	1. if source address and source port are those of a pin, the pin's position;
+ *	2. else the position that the table has for the bucket of the source, 0 to 1,023.
  *
  * A classic program has no maps: pins are comparisons, and the table is a tree of comparisons with
  * a few bits of each bucket in its leaves. The table is kept exactly, not merely the shares in it:
@@ -42,15 +42,9 @@ struct classic {
 };
 
 /*
- * Write the program to @ret. -ENOSPC where it has more pins or targets than it may, or more than
- * @max instructions (256 pins fit where they have a few source addresses in common, as health
- * checks do).
+ * Write the program to @ret. -ENOSPC: it has more pins or targets than it may, or more than @max
+ * instructions. (256 pins fit if they have a few source addresses in common, as those of health
+ * checks do.)
  */
 int classic_build(const struct classic *classic, struct sock_filter *ret, size_t max,
 		  size_t *ret_n);
-
-/*
- * The bucket of a source, as the program computes it. Without a secret in it, so that a client
- * keeps its bucket when another daemon takes over.
- */
-uint16_t classic_bucket(const struct steer_pin_key *source, bool sticky);

@@ -11,7 +11,9 @@
 
 #include "common/diag.h"
 #include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/group_internal.h"
+#include "orchestrator/steer/group_locate.h"
+#include "orchestrator/steer/socket.h"
+#include "orchestrator/steer/steer.h"
 
 #define DECOY_BACKLOG 128
 
@@ -38,7 +40,7 @@ static int open_decoy(struct group *g, struct error *err)
 		return error_set(err, -errno, "TCP_MAXSEG");
 	if (listen(fd, DECOY_BACKLOG) < 0)
 		return error_set(err, -errno, "listen");
-	g->decoys[k] = (struct decoy){.cookie = anchor_cookie(fd), .fd = fd};
+	g->decoys[k] = (struct decoy){.cookie = steer_cookie(fd), .fd = fd};
 	positions_opened(&g->positions, g->decoys[k].cookie);
 	TAKE_FD(fd);
 	return 0;
@@ -113,22 +115,11 @@ static void reset_census(void *userdata)
 	census->n = 0;
 }
 
-static bool is_member(const struct address *a, const struct diag_listening *l)
-{
-	if (l->local.sa.sa_family != a->sa.sa_family)
-		return false;
-	if (a->sa.sa_family == AF_INET)
-		return l->local.in.sin_port == a->in.sin_port &&
-		       l->local.in.sin_addr.s_addr == a->in.sin_addr.s_addr;
-	return l->local.in6.sin6_port == a->in6.sin6_port && l->v6only == !a->dual_stack &&
-	       IN6_ARE_ADDR_EQUAL(&l->local.in6.sin6_addr, &a->in6.sin6_addr);
-}
-
 static void count_listener(void *userdata, const struct diag_listening *listening)
 {
 	struct census *census = userdata;
 
-	if (!is_member(census->address, listening))
+	if (!socket_is_of_group(census->address, &listening->local.sa, listening->v6only))
 		return;
 	if (census->n < POSITIONS_MAX)
 		census->cookies[census->n] = listening->cookie;
@@ -180,9 +171,9 @@ static int take_census(struct group *g, struct error *err)
 /* ---- putting the decoys right --------------------------------------------------------------- */
 
 /*
- * Close the decoy that the model has where @cookie is. Which of ours stands there is measured,
- * since sockets that died in another order than we heard of have mixed the decoys up. -ESTALE: none
- * does.
+ * Close the decoy that stands at the position which the model has for @cookie. Which decoy that is
+ * is measured: sockets that died in another order than we heard of have mixed the decoys up.
+ * -ESTALE: none stands there.
  */
 static int close_decoy_at(struct group *g, uint64_t cookie, struct error *err)
 {
@@ -208,8 +199,8 @@ static bool last_is_lost(const struct group *g)
 }
 
 /*
- * Do the steps that are left. @patient: not while the last one is lost, whose turn to be found is
- * still to come; a decoy behind it would keep it there for ever.
+ * Do the steps that are left. @patient: not while the last socket is lost, which is still to be
+ * found: a decoy behind it would keep it there for ever.
  */
 static int settle(struct group *g, bool patient, bool *ret_moved, struct error *err)
 {
@@ -245,8 +236,8 @@ static struct position *find_member(struct group *g, uint64_t cookie)
 }
 
 /*
- * Find the socket, and move it to where it should stand; look whether it is there, since others may
- * have come or gone meanwhile.
+ * Find the socket, move it to the position that it should have, and look whether it is there:
+ * others may have come or gone meanwhile.
  */
 static int place(struct group *g, int fd, uint64_t cookie, struct error *err)
 {
@@ -334,7 +325,7 @@ int group_enter(struct group *g, int member_fd, struct error *err)
 				  "others listen there already: is another batond, or a `baton "
 				  "run`, serving it?");
 	if (member_fd >= 0) {
-		if (!find_member(g, anchor_cookie(member_fd)))
+		if (!find_member(g, steer_cookie(member_fd)))
 			return error_text(err, -EINVAL, "the socket does not listen there");
 		g->member_fd = member_fd;
 		r = g->options.program(g->options.userdata, NULL, err);
@@ -364,13 +355,13 @@ int group_listen(struct group *g, int backlog, bool nonblocking, int *ret_fd, st
 	r = anchor_bind(&g->address, g->options.uid, &fd, err);
 	if (r < 0)
 		return r;
-	/* Those that are to come before this one are known then. */
+	/* Then those that stand before this one are known. */
 	r = take_census(g, err);
 	if (r < 0)
 		return r;
 	if (listen(fd, backlog) < 0)
 		return error_set(err, -errno, "listen");
-	r = place(g, fd, anchor_cookie(fd), err);
+	r = place(g, fd, steer_cookie(fd), err);
 	if (r < 0)
 		return r;
 	/* Our own connections: nothing else can have come here. */
@@ -428,7 +419,7 @@ int group_find(const struct group *g, uint64_t cookie)
 
 uint16_t group_nowhere(const struct group *g)
 {
-	/* The lowest stays where it is until it is closed; which one that will be is known. */
+	/* The lowest does not move before it is closed; which decoy is being closed is known. */
 	for (size_t i = 0; i < g->positions.n; i++)
 		if (g->positions.list[i].decoy && (int)i != g->closing)
 			return (uint16_t)i;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * group: a reuseport group whose members are chosen by their positions: knows where each stands,
- * and keeps the decoys that hold them there (positions.h has the rule). For the cbpf tier.
+ * group: a reuseport group whose members are chosen by their positions. It knows the position of
+ * each, and keeps the decoys that hold them there (positions.h has the rule). For the cbpf tier.
  *
  * The positions of sockets that are made here are known from how they were made. Others are found
  * by measuring. The SYN-ACK carries the listener's MSS, and TCP_MAXSEG on a listener lowers that
@@ -16,12 +16,12 @@
  * (kernel-facts, rule 18). So sock_diag says who is there, before each change.
  *
  * Decoys listen, so the kernel completes connections to them when nothing else is named, and they
- * are reset at the next group_sweep(). A client sees a reset there, where it would see a refusal if
- * nobody listened: a program of this kind cannot say "nobody".
+ * are reset at the next group_sweep(). A client sees a reset then, not a refusal: a program of this
+ * kind cannot say "nobody".
  *
- * Where the daemon dies its decoys close, in the order of their descriptors, and each one lets the
- * last member move. Those at the end go without moving a real socket; a hole in front is filled by
- * a decoy as long as there is one at the end, by the last real socket when there is not. So in the
+ * When the daemon dies its decoys close, in the order of their descriptors, and each lets the last
+ * member move. Those at the end go without moving a real socket; a hole in front is filled by a
+ * decoy as long as there is one at the end, by the last real socket when there is not. So in the
  * end the real sockets have the positions from 0 on; those that had no hole below have not moved at
  * all. The program stays, with the positions of before: one that no longer exists makes the kernel
  * fall back to its hash over what is left, which in the steady state is the serving generation and
@@ -63,8 +63,8 @@ struct group_options {
  */
 
 /*
- * Where nobody listens at @address yet the group is made, with its decoys. Where somebody does it
- * is left alone until group_enter(), and only tried whether that will be possible (-EADDRINUSE).
+ * If nobody listens at @address yet the group is made, with its decoys. Else it is left alone until
+ * group_enter(), and only tried whether that will be possible (-EADDRINUSE).
  */
 int group_open(const struct address *address, const struct group_options *options,
 	       struct group **ret, struct error *err);
@@ -87,7 +87,7 @@ int group_listen(struct group *group, int backlog, bool nonblocking, int *ret_fd
 		 struct error *err);
 
 /*
- * Learn where the listening socket @fd with @cookie stands, however it came into the group.
+ * Learn the position of the listening socket @fd with @cookie, however it came into the group.
  * -EINVAL: it listens elsewhere, or not at all.
  */
 int group_join(struct group *group, int fd, uint64_t cookie, struct error *err);
@@ -95,12 +95,15 @@ int group_join(struct group *group, int fd, uint64_t cookie, struct error *err);
 /* The same for one that is known, but may have gone and come back: to the end. */
 int group_rejoin(struct group *group, int fd, uint64_t cookie, struct error *err);
 
-/* Has a member come or gone since the last change? Only looks. */
+/*
+ * Has a member come or gone since the last change? Only looks; "no" if that cannot be told just
+ * now: without knowing more the program need not be replaced.
+ */
 bool group_has_changed(struct group *group);
 
 /*
- * Who has come, who has gone? Then put the decoys right. @patient: leave it at that where somebody
- * at the end is still to be joined, who could not move to a better place any more afterwards.
+ * Who has come, who has gone? Then put the decoys right. @patient: leave the decoys if a socket at
+ * the end is still to be joined, which could not move to a better place any more afterwards.
  */
 int group_update(struct group *group, bool patient, struct error *err);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who stands where in a group, by asking (see group.h). */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "orchestrator/steer/group_internal.h"
+#include "orchestrator/steer/group_locate.h"
+#include "orchestrator/steer/key.h"
 
 /* A listener with a full queue does not answer at all. */
 #define ANSWER_MS   500
@@ -20,7 +20,7 @@
 
 /*
  * The MSS of a socket that is searched. The first one is above what networks have, and harms
- * nobody; it does not show where the loopback device has a small MTU, or the socket a small buffer:
+ * nobody. It does not show if the loopback device has a small MTU, or the socket a small buffer:
  * the client keeps to half of the window (tcp_output.c: tcp_bound_to_half_wnd()). The second one
  * shows.
  */
@@ -38,7 +38,6 @@ static int open_client(const struct address *local, int *ret_fd, struct steer_pi
 	cleanup_close int fd = -1;
 	socklen_t length = source.length;
 
-	*ret_source = (struct steer_pin_key){};
 	fd = socket(local->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "socket");
@@ -48,13 +47,7 @@ static int open_client(const struct address *local, int *ret_fd, struct steer_pi
 	source.in.sin_port = 0; /* in the same place for both families */
 	if (bind(fd, &source.sa, source.length) < 0 || getsockname(fd, &source.sa, &length) < 0)
 		return error_set(err, -errno, "bind a source port");
-	ret_source->port = source.in.sin_port;
-	if (source.sa.sa_family == AF_INET) {
-		ret_source->address[10] = ret_source->address[11] = 0xff;
-		memcpy(ret_source->address + 12, &source.in.sin_addr, 4);
-	} else {
-		memcpy(ret_source->address, &source.in6.sin6_addr, 16);
-	}
+	(void)key_of(&source.sa, ret_source); /* one of the two families */
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -147,8 +140,8 @@ int group_ask_all(struct group *g, struct error *err)
 /* ---- searching ------------------------------------------------------------------------------ */
 
 /*
- * Where to look next: where it is thought to be; where others are that are searched too; where the
- * model has decoys, from the end; where it has others. -1: everywhere has been looked.
+ * The position to ask next: that of the socket in the model; those of others that are lost; those
+ * of decoys, from the end; the rest. -1: all have been asked.
  */
 static int next_place(const struct group *g, uint64_t cookie, const bool *asked)
 {

@@ -3,8 +3,8 @@
  * inspect: which reuseport program stands on a listening socket (ebpf/inspect.bpf.c).
  *
  * The only way to see it: the kernel offers no getsockopt for a group's program. Needs a kernel
- * with BTF (CONFIG_DEBUG_INFO_BTF) and CAP_BPF + CAP_PERFMON; where that is missing,
- * inspect_open() says why and the caller goes on without the check.
+ * with BTF (CONFIG_DEBUG_INFO_BTF) and CAP_BPF + CAP_PERFMON; if that is missing inspect_open()
+ * says why, and the caller goes on without the check.
  */
 #pragma once
 
@@ -20,11 +20,10 @@ void inspect_free(struct inspect *inspect);
 DEFINE_CLEANUP(struct inspect *, inspect_free);
 
 /*
- * The program on the group of the listening socket with @cookie (SO_COOKIE) in the caller's
- * network namespace: its id, 0 where the group has none, INSPECT_CLASSIC (ebpf/inspect.h) where it
- * is a classic one, and how many sockets the group has.
- * -ENOENT where no such socket is listening in a group. Listeners come first in the kernel's
- * walk, which ends with them: connections are not looked at.
+ * Of the group of the listening socket with @cookie (SO_COOKIE) in the caller's network namespace:
+ * the id of its program (0: it has none; INSPECT_CLASSIC of ebpf/inspect.h: a classic one), and how
+ * many sockets it has. -ENOENT, without a text: no such socket listens in a group. Listeners come
+ * first in the kernel's walk, which ends with them: connections are not looked at.
  */
 int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id,
 		     uint32_t *ret_members, struct error *err);

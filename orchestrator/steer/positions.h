@@ -18,8 +18,8 @@
  *	positions_removed()	a real socket has gone; the last decoy stands where it was.
  *	positions_next()	what is left to do, until POSITIONS_DONE.
  *
- * The group has then at most 2 x N + 4 members, where N is the largest number of real sockets that
- * there ever were at one time.
+ * The group has then at most 2 x N + 4 members, if there were never more than N real sockets at one
+ * time.
  *
  * Real sockets die without telling, and two that did may be removed here in another order than in
  * the kernel. That moves no real socket to a place which the model does not know, but it can swap
@@ -52,23 +52,23 @@ enum positions_step {
 	POSITIONS_CLOSE, /* close the decoy *ret_cookie, then call positions_closed() with it */
 };
 
-/* -ENOSPC where the group would be too large with its decoys. */
+/* -ENOSPC: the group would be too large with its decoys. */
 int positions_added(struct positions *positions, uint64_t cookie);
 void positions_removed(struct positions *positions, uint64_t cookie);
 
 /*
- * A lost socket is not moved, as it need not be the last one. Neither does a step leave the group
- * without a decoy, where it has one.
+ * A lost socket is not moved, as it need not be the last one. No step takes the last decoy from a
+ * group.
  */
 enum positions_step positions_next(const struct positions *positions, uint64_t *ret_cookie);
 void positions_opened(struct positions *positions, uint64_t cookie);
 void positions_closed(struct positions *positions, uint64_t cookie);
 
 /*
- * Measured: @cookie stands at @position. What was thought to be there changes places with it. Where
+ * Measured: @cookie stands at @position. What was thought to be there changes places with it; if
  * that was a real socket, it is lost.
  */
 void positions_found(struct positions *positions, uint64_t cookie, size_t position);
 
-/* Where @cookie stands, or -ENOENT. */
+/* The position of @cookie, or -ENOENT. */
 int positions_find(const struct positions *positions, uint64_t cookie);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/steer/steer.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <string.h>
 
 #include "orchestrator/steer/steer_internal.h"
 
@@ -60,7 +59,10 @@ int steer_open(const struct address *address, const struct steer_options *option
 	       struct steer **ret, struct error *err)
 {
 	struct steer *steer;
-	int r = tiers[options->tier]->open(address, options, &steer, err);
+	int r;
+
+	assert(options->tier < _STEER_TIER_COUNT);
+	r = tiers[options->tier]->open(address, options, &steer, err);
 
 	if (r < 0)
 		return r;
@@ -103,11 +105,6 @@ enum steer_tier steer_tier(const struct steer *steer)
 	return steer->tier;
 }
 
-const struct address *steer_address(const struct steer *steer)
-{
-	return &steer->address;
-}
-
 /* ---- sockets and tables --------------------------------------------------------------------- */
 
 int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd, struct error *err)
@@ -121,17 +118,23 @@ int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd
 int steer_join(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *ret_slot,
 	       bool *ret_drift, struct error *err)
 {
+	int r;
+
 	*ret_drift = false;
-	return steer->ops->join(steer, listen_fd, owner, ret_slot, ret_drift, err);
+	r = steer->ops->join(steer, listen_fd, owner, ret_slot, ret_drift, err);
+	assert(r < 0 || *ret_slot < STEER_SLOTS);
+	return r;
 }
 
 int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
 {
+	assert(slot < STEER_SLOTS);
 	return steer->ops->rejoin ? steer->ops->rejoin(steer, slot, listen_fd, err) : 0;
 }
 
 void steer_release(struct steer *steer, uint16_t slot)
 {
+	assert(slot < STEER_SLOTS);
 	steer->ops->release(steer, slot);
 }
 
@@ -141,8 +144,16 @@ void steer_release_unclaimed(struct steer *steer)
 		steer->ops->release_unclaimed(steer);
 }
 
+static bool is_slot_or_none(uint16_t slot)
+{
+	return slot < STEER_SLOTS || slot == STEER_NO_SLOT;
+}
+
 int steer_publish(struct steer *steer, const struct steer_table *table, struct error *err)
 {
+	for (size_t k = 0; k < STEER_BUCKETS; k++)
+		assert(is_slot_or_none(table->buckets[k].primary) &&
+		       is_slot_or_none(table->buckets[k].backup));
 	return steer->ops->publish(steer, table, err);
 }
 
@@ -155,37 +166,18 @@ bool steer_names(struct steer *steer, uint16_t slot)
 {
 	struct steer_table table;
 
+	assert(slot < STEER_SLOTS);
 	if (steer->ops->table(steer, &table) < 0)
-		return false;
+		return true;
 	for (size_t k = 0; k < STEER_BUCKETS; k++)
 		if (table.buckets[k].primary == slot || table.buckets[k].backup == slot)
 			return true;
 	return false;
 }
 
-int steer_source_key(const struct sockaddr *source, struct steer_pin_key *ret)
-{
-	*ret = (struct steer_pin_key){};
-	if (source->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)source;
-
-		ret->address[10] = ret->address[11] = 0xff;
-		memcpy(ret->address + 12, &in->sin_addr, 4);
-		ret->port = in->sin_port;
-		return 0;
-	}
-	if (source->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)source;
-
-		memcpy(ret->address, &in6->sin6_addr, 16);
-		ret->port = in6->sin6_port;
-		return 0;
-	}
-	return -EAFNOSUPPORT;
-}
-
 int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 {
+	assert(slot < STEER_SLOTS);
 	return steer->ops->pin ? steer->ops->pin(steer, source, slot) : -EOPNOTSUPP;
 }
 
@@ -267,6 +259,7 @@ uint32_t steer_program_id(const struct steer *steer)
 
 int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret)
 {
+	assert(slot < STEER_SLOTS);
 	*ret = (struct steer_slot_stats){};
 	return steer->ops->slot_stats ? steer->ops->slot_stats(steer, slot, ret) : 0;
 }

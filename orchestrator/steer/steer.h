@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * steer: sends the new connections of one endpoint where they should go.
+ * steer: sends the new connections of one endpoint where they should go. This is the one header of
+ * the folder that others include; the manual has these parts:
  *
- * A struct steer is one endpoint: its reuseport group, its slots, its table, its pins. The life of
- * a listening socket here: steer_join() gives it a slot, where it gets nothing but what is pinned
- * to it; steer_publish() with a table that names the slot sends it connections; a table without it
- * ends that; steer_release() frees the slot, once the socket has left the group.
+ *	steer.h		one endpoint: its group, its slots, its table, its pins
+ *	table.h		which slot gets which share of the connections, as a table
+ *	tiers.h		which of the three ways to steer work here
+ *	tap.h		the programs on the cgroups of instances: counters, shared ports
+ *	inspect.h	which program is on a group
+ *	bpffs.h		the folders of the pins
  *
- * There are three tiers; callers see the same slots and tables on each, and ask steer_can() where
- * something is not possible on all:
+ * A struct steer is one endpoint. The life of a listening socket here: steer_join() gives it a
+ * slot, where it gets nothing but what is pinned to it; steer_publish() with a table that names the
+ * slot sends it connections; a table without the slot ends that; steer_release() frees the slot,
+ * once the socket has left the group.
+ *
+ * There are three tiers. Callers see the same slots and tables on each, and ask steer_can() what is
+ * not possible on all:
  *
  *	ebpf	a BPF program (ebpf/steer.bpf.c) with a table of 1,024 buckets: pins, backups that
  *		take over inside the kernel, migration, hold, counters. CAP_BPF and CAP_NET_ADMIN.
@@ -32,12 +40,13 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "ebpf/steer.h"
-#include "orchestrator/steer/tap.h"
+#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/inspect.h"
+#include "orchestrator/steer/table.h"
+#include "orchestrator/steer/tap.h"
+#include "orchestrator/steer/tiers.h"
 
 struct steer;
-
-enum steer_tier { STEER_EBPF, STEER_CBPF, STEER_HASH, _STEER_TIER_COUNT };
 
 const char *steer_tier_name(enum steer_tier tier); /* "ebpf" */
 
@@ -66,19 +75,22 @@ struct steer_options {
 };
 
 /*
- * Who waits at the anchor was established there, and belongs to its cgroup for ever. For
- * connections that were held to be counted where they went (tap.h) the anchor needs a cgroup of
- * its own, with tap on it: tap_attach(tap, anchor_cgroup, STEER_ANCHOR_GENERATION, 0, false),
- * before steer_open(). Otherwise they are counted nowhere.
+ * A connection that waits at the anchor was established there, and belongs to the anchor's cgroup
+ * for ever. If held connections are to be counted where they went (tap.h), the anchor needs a
+ * cgroup of its own, with a tap on it: tap_attach(tap, anchor_cgroup, STEER_ANCHOR_GENERATION, 0,
+ * false), before steer_open(). Otherwise they are counted nowhere.
  */
 #define STEER_ANCHOR_GENERATION UINT32_MAX
 
 /*
- * Open the endpoint. On the ebpf tier maps that are pinned in pin_dir are taken over as an
- * earlier daemon has left them, slots, table and counters (but for its pins, whose health checks
- * died with it); where they do not fit this version they are replaced. The program is not on the
- * group yet: steer_attach() puts it there. In between, sockets can be joined and a table published,
- * while the earlier program goes on undisturbed. What the options point to must outlive the object.
+ * Open the endpoint. On the ebpf tier it takes over maps that are pinned in pin_dir as an earlier
+ * daemon has left them: slots, table and counters. Pins are dropped: their health checks died with
+ * that daemon. Maps that do not fit this version are replaced. What is there but cannot be read is
+ * an error, and stays as it is.
+ *
+ * The program is not on the group yet: steer_attach() puts it there. In between, sockets can be
+ * joined and a table published, while the earlier program goes on undisturbed. What the options
+ * point to must outlive the object.
  */
 int steer_open(const struct address *address, const struct steer_options *options,
 	       struct steer **ret, struct error *err);
@@ -94,10 +106,10 @@ int steer_reset(struct steer *steer, struct error *err);
 bool steer_is_taken_over(const struct steer *steer);
 
 /*
- * Put the program on the group, in place of an earlier daemon's (the one that was pinned in
- * pin_dir). Where somebody else's program steers the group already, another batond's for instance,
- * it is left alone: -EADDRINUSE. Connections that reached the anchor before, when there was no
- * program to refuse them, are held where hold is on, and reset where it is off.
+ * Put the program on the group, in place of an earlier daemon's (which was pinned in pin_dir). If
+ * somebody else's program steers the group already, another batond's for instance, it is left
+ * alone: -EADDRINUSE. Connections may have reached the anchor before, when there was no program to
+ * refuse them: they are held if hold is on, and reset if it is off.
  */
 int steer_attach(struct steer *steer, struct error *err);
 
@@ -114,12 +126,14 @@ int steer_listen(struct steer *steer, int backlog, bool nonblocking, int *ret_fd
 		 struct error *err);
 
 /*
- * Give a listening socket of this endpoint a free slot, or, where it was taken over with one,
- * find that. On the ebpf tier, once attached, the group's program is
- * then checked; a foreign one is replaced by ours and *ret_drift is set (a later member of the
- * group can replace the program silently: kernel-facts, rule 11 of the group). @owner: whose it is
+ * Give a listening socket of this endpoint a free slot, or find the slot with which it was taken
+ * over. The descriptor stays the caller's; a map keeps no reference to it. @owner: whose it is
  * (ebpf/tap.h), 0: nobody's. -ENOSPC: no slot is free. -EINVAL: not listening, or not in the
- * anchor's group. The descriptor stays the caller's; a map keeps no reference to it.
+ * anchor's group.
+ *
+ * On the ebpf tier, once attached, the group's program is then checked: a later member of the group
+ * can replace the program silently (kernel-facts, rule 11 of the group). A foreign program is
+ * replaced by ours, and *ret_drift is set.
  */
 int steer_join(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *ret_slot,
 	       bool *ret_drift, struct error *err);
@@ -136,7 +150,10 @@ void steer_release(struct steer *steer, uint16_t slot);
 /* Free the slots that were taken over and that no steer_join() has asked for since. */
 void steer_release_unclaimed(struct steer *steer);
 
-/* Does the current table name @slot, as primary or as backup? */
+/*
+ * Does the current table name @slot, as primary or as backup? True, too, if the table cannot be
+ * read: a slot is freed only when it is known that no table names it.
+ */
 bool steer_names(struct steer *steer, uint16_t slot);
 
 /* Make @table the current one, by one store (ebpf) or one system call (cbpf). */
@@ -149,14 +166,14 @@ int steer_table(struct steer *steer, struct steer_table *ret);
 int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot);
 void steer_unpin(struct steer *steer, const struct sockaddr *source);
 
-/* ---- hold: STEER_CAN_HOLD; elsewhere nothing is ever held, and these are -EOPNOTSUPP ----------
- */
+/* ---- hold: STEER_CAN_HOLD; elsewhere nothing is ever held, and these are -EOPNOTSUPP --------- */
 
 /*
- * From now on connections that no slot can take wait in the anchor's queue; off: are refused. What
- * waits already stays until steer_unhold() or steer_expire(). What an earlier daemon has set stands
- * until this or steer_attach() is called; then it is off, unless it was switched on. What waits
- * does not outlive the daemon. Off is 0 on every tier.
+ * On: from now on connections that no slot can take wait in the anchor's queue. Off: they are
+ * refused; what waits already stays until steer_unhold() or steer_expire().
+ *
+ * What an earlier daemon has set stands until this or steer_attach() is called; then it is off,
+ * unless it was switched on. What waits does not outlive the daemon. Off is 0 on every tier.
  */
 int steer_hold(struct steer *steer, bool on);
 
@@ -165,8 +182,8 @@ int steer_held(struct steer *steer, uint32_t *ret);
 
 /*
  * Send what waits to where the current table says: another anchor takes this one's place, and the
- * kernel migrates the queue of the one that closes. What can still go nowhere waits on, with hold
- * off it is reset. Nothing happens where nothing was held, or where the table names no socket that
+ * kernel migrates the queue of the anchor that closes. What can still go nowhere waits on; with
+ * hold off it is reset. Nothing happens if nothing was held, or if the table names no socket that
  * listens. On failure everything waits on. Returns how many there were.
  */
 int steer_unhold(struct steer *steer, struct error *err);
@@ -174,8 +191,7 @@ int steer_unhold(struct steer *steer, struct error *err);
 /* Reset the @n that wait longest. Returns how many that were. */
 unsigned steer_expire(struct steer *steer, unsigned n);
 
-/* ---- looking ----------------------------------------------------------------------------------
- */
+/* ---- looking -------------------------------------------------------------------------------- */
 
 enum steer_program {
 	STEER_PROGRAM_ATTACHED, /* ours is on the group */
@@ -186,7 +202,7 @@ enum steer_program {
 };
 
 /*
- * Look at the group's program now. Where it is FOREIGN, @ret_who (may be NULL, with @size 0) says
+ * Look at the group's program now. If it is FOREIGN, @ret_who (may be NULL, with @size 0) says
  * which: "program 123 \"other_prog\" (loaded by uid 0)", or "a classic BPF program".
  */
 enum steer_program steer_check(struct steer *steer, char *ret_who, size_t size);
@@ -202,8 +218,8 @@ void steer_tend(struct steer *steer);
 int steer_repair(struct steer *steer, struct error *err);
 
 /*
- * Where another program is to be left on the group: take the anchor out of it, because that
- * program, or the kernel's hash, would send connections there, where nobody accepts.
+ * Another program is to be left on the group: take the anchor out of the group, because that
+ * program, or the kernel's hash, would send connections to it, and nobody accepts there.
  * steer_repair() and the next steer_join() bring it back.
  */
 void steer_withdraw(struct steer *steer);
@@ -212,12 +228,16 @@ void steer_withdraw(struct steer *steer);
 uint32_t steer_program_id(const struct steer *steer);
 
 enum steer_tier steer_tier(const struct steer *steer);
-const struct address *steer_address(const struct steer *steer);
 
-/* Sums over all CPUs, since the slot was joined (or the endpoint opened). Zeros where the tier
- * cannot count. */
+/*
+ * Sums over all CPUs, since the slot was joined (or the endpoint opened). Zeros if the tier cannot
+ * count.
+ */
 int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
 int steer_stats(struct steer *steer, struct steer_stats *ret);
+
+/* SO_COOKIE of a socket: its name in socket arrays and sock_diag. 0 on failure. */
+uint64_t steer_cookie(int fd);
 
 /* Send libbpf's messages to the log: warnings always, the rest at debug level. Call once. */
 void steer_log_init(void);

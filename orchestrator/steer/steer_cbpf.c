@@ -3,11 +3,11 @@
  * The cbpf tier: a classic BPF program on the group, built anew for each change (classic.h), that
  * returns the position of a socket in the group; group.h knows the positions. Works for anybody.
  *
- * What it cannot do: a program returns one position and has no second choice. Where a socket has
- * died the table sends connections to the decoy that took its place, until the next change or
- * steer_tend() notices and uses the backups. The kernel never asks it where the connections of a
- * closing listener should go (with net.ipv4.tcp_migrate_req they go by hash, some of them to
- * decoys): so steer away, and let the old one accept what it has, before it leaves.
+ * What it cannot do: a program returns one position and has no second choice. If a socket has died
+ * the table sends connections to the decoy that took its place, until the next change or
+ * steer_tend() notices and uses the backups. The kernel never asks it about the connections of a
+ * closing listener (with net.ipv4.tcp_migrate_req they go by hash, some of them to decoys): so
+ * steer away, and let the old listener accept what it has, before it leaves.
  *
  * The next daemon cannot see the program, and finds the positions of its predecessor's sockets when
  * they are joined (group.h also says what became of them when that died). With the first of them
@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "orchestrator/steer/anchor.h"
 #include "orchestrator/steer/group.h"
+#include "orchestrator/steer/key.h"
 #include "orchestrator/steer/steer_internal.h"
 #include "orchestrator/steer/table.h"
 
@@ -228,15 +228,6 @@ static int cbpf_attach(struct steer *base, struct error *err)
 
 /* ---- slots ---------------------------------------------------------------------------------- */
 
-static uint16_t find_slot(const struct cbpf *c, uint64_t cookie)
-{
-	uint16_t slot = 0;
-
-	while (slot < STEER_SLOTS && c->cookies[slot] != cookie)
-		slot++;
-	return slot;
-}
-
 static int cbpf_listen(struct steer *base, int backlog, bool nonblocking, int *ret_fd,
 		       struct error *err)
 {
@@ -259,20 +250,18 @@ static int cbpf_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 		     bool *ret_drift, struct error *err)
 {
 	struct cbpf *c = to_cbpf(base);
-	uint64_t cookie = anchor_cookie(listen_fd);
+	uint64_t cookie = steer_cookie(listen_fd);
 	const char *text = c->steer.address.text;
 	uint16_t slot;
-	int r = 0;
+	int r;
 
 	(void)owner;
 	*ret_drift = false;
 	if (cookie == 0)
 		return error_text(err, -EINVAL, "%s: not a socket", text);
-	slot = find_slot(c, cookie);
-	if (slot == STEER_SLOTS)
-		slot = find_slot(c, 0);
-	if (slot == STEER_SLOTS)
-		return error_text(err, -ENOSPC, "%s: all %d slots are taken", text, STEER_SLOTS);
+	r = steer_choose_slot(c->cookies, cookie, &slot, err);
+	if (r < 0)
+		return error_prefix(err, r, "%s", text);
 	if (!group_is_entered(c->group))
 		r = group_enter(c->group, listen_fd, err);
 	if (r >= 0)
@@ -290,7 +279,7 @@ static int cbpf_rejoin(struct steer *base, uint16_t slot, int listen_fd, struct 
 	struct cbpf *c = to_cbpf(base);
 	int r;
 
-	if (slot >= STEER_SLOTS || !c->cookies[slot])
+	if (!c->cookies[slot])
 		return error_text(err, -EINVAL, "%s: slot %u is free", c->steer.address.text, slot);
 	r = group_rejoin(c->group, listen_fd, c->cookies[slot], err);
 	r = refresh_after(c, r, err);
@@ -302,7 +291,7 @@ static void cbpf_release(struct steer *base, uint16_t slot)
 	struct cbpf *c = to_cbpf(base);
 	struct error err = {};
 
-	if (slot >= STEER_SLOTS || !c->cookies[slot])
+	if (!c->cookies[slot])
 		return;
 	c->cookies[slot] = 0;
 	if (!group_is_entered(c->group))
@@ -367,7 +356,7 @@ static int cbpf_pin(struct steer *base, const struct sockaddr *source, uint16_t 
 {
 	struct cbpf *c = to_cbpf(base);
 	struct steer_pin_key key;
-	int r = steer_source_key(source, &key);
+	int r = key_of(source, &key);
 
 	if (r < 0)
 		return r;
@@ -392,7 +381,7 @@ static void cbpf_unpin(struct steer *base, const struct sockaddr *source)
 	struct error err = {};
 	size_t k;
 
-	if (steer_source_key(source, &key) < 0)
+	if (key_of(source, &key) < 0)
 		return;
 	k = find_pin(c, &key);
 	if (k == c->n_pins)

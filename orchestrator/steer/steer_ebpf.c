@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The ebpf tier of steer.h: an endpoint's life, its slots, tables and pins. */
+/* The ebpf tier of steer.h: an endpoint's life, who joins and who leaves. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,144 +9,61 @@
 
 #include "common/log.h"
 #include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/steer_ebpf_internal.h"
-
-/* How long a socket may be in the socket array of a program that is being freed: 1 s. */
-#define BUSY_TRIES   200
-#define BUSY_WAIT_US 5000
-
-/* ---- tables --------------------------------------------------------------------------------- */
-
-static int ebpf_table(struct steer *steer, struct steer_table *ret)
-{
-	struct ebpf *ebpf = to_ebpf(steer);
-	uint32_t current = ebpf_control(ebpf)->table & 1;
-
-	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.tables), &current, ret) < 0)
-		return -errno;
-	return 0;
-}
-
-static int ebpf_publish(struct steer *steer, const struct steer_table *table, struct error *err)
-{
-	struct ebpf *ebpf = to_ebpf(steer);
-	volatile struct steer_control *control = ebpf_control(ebpf);
-	uint32_t idle = !(control->table & 1);
-
-	if (bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.tables), &idle, table, BPF_ANY))
-		return error_set(err, -errno, "%s: write table %u", steer->address.text, idle);
-	__atomic_store_n(&control->table, idle, __ATOMIC_RELEASE);
-	return 0;
-}
+#include "orchestrator/steer/steer_ebpf.h"
+#include "orchestrator/steer/table.h"
 
 /* ---- slots ---------------------------------------------------------------------------------- */
 
-static void reset_slot_stats(struct ebpf *ebpf, uint32_t slot)
+/* The slot that @cookie has already, or a free one with the socket in it. */
+static int take_slot(struct ebpf *ebpf, int listen_fd, uint64_t cookie, uint16_t *ret_slot,
+		     struct error *err)
 {
-	struct steer_slot_stats *zero = calloc((size_t)ebpf->n_cpus, sizeof(*zero));
+	int r = steer_choose_slot(ebpf->cookies, cookie, ret_slot, err);
 
-	if (!zero)
-		return;
-	bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &slot, zero, BPF_ANY);
-	free(zero);
-}
-
-void ebpf_set_owner(struct ebpf *ebpf, uint32_t slot, uint64_t cookie, tap_owner owner)
-{
-	int listeners = bpf_map__fd(ebpf->skeleton->maps.listener_owner);
-
-	bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slot_owner), &slot, &owner, BPF_ANY);
-	if (owner)
-		bpf_map_update_elem(listeners, &cookie, &owner, BPF_ANY);
-	else
-		ebpf_forget_owner(ebpf, cookie);
-}
-
-void ebpf_forget_owner(struct ebpf *ebpf, uint64_t cookie)
-{
-	bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.listener_owner), &cookie);
-}
-
-static uint32_t find_slot(const struct ebpf *ebpf, uint64_t cookie)
-{
-	uint32_t slot = 0;
-
-	while (slot < STEER_SLOTS && ebpf->cookies[slot] != cookie)
-		slot++;
-	return slot;
-}
-
-int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err)
-{
-	uint64_t value = (uint64_t)fd;
-
-	for (int n = 0; n < BUSY_TRIES; n++) {
-		if (bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &slot, &value,
-					BPF_ANY) == 0)
-			return 0;
-		/* Still in the map of a program that has just been replaced: it is freed soon. */
-		if (errno != EBUSY)
-			break;
-		usleep(BUSY_WAIT_US);
-	}
-	return error_set(err, -errno, "put the socket into slot %u", slot);
-}
-
-static int fill_slot(struct ebpf *ebpf, int listen_fd, uint32_t *ret_slot, struct error *err)
-{
-	uint32_t slot = find_slot(ebpf, 0);
-	int r;
-
-	if (slot == STEER_SLOTS)
-		return error_text(err, -ENOSPC, "all %d slots are taken", STEER_SLOTS);
-	reset_slot_stats(ebpf, slot);
-	r = ebpf_put(ebpf, slot, listen_fd, err);
-	if (r < 0)
+	if (r < 0 || ebpf->cookies[*ret_slot])
 		return r;
-	*ret_slot = slot;
-	return 0;
+	ebpf_reset_slot_stats(ebpf, *ret_slot);
+	return ebpf_put(ebpf, *ret_slot, listen_fd, err);
 }
 
 static int ebpf_join(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *ret_slot,
 		     bool *ret_drift, struct error *err)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
-	uint64_t cookie = anchor_cookie(listen_fd);
-	uint32_t slot;
-	int r = 0;
+	uint64_t cookie = steer_cookie(listen_fd);
+	uint16_t slot;
+	int r;
 
 	if (cookie == 0)
 		return error_text(err, -EINVAL, "%s: not a socket", steer->address.text);
-	slot = find_slot(ebpf, cookie);
-	if (slot == STEER_SLOTS)
-		r = fill_slot(ebpf, listen_fd, &slot, err);
+	r = take_slot(ebpf, listen_fd, cookie, &slot, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", steer->address.text);
 	r = ebpf_check_group(ebpf, cookie, ret_drift, err);
 	if (r < 0) {
-		bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &slot);
+		/* A slot that was taken over serves, whatever could not be seen just now. */
+		if (!ebpf->cookies[slot])
+			ebpf_empty_slot(ebpf, slot);
 		return error_prefix(err, r, "%s", steer->address.text);
 	}
 	ebpf_set_owner(ebpf, slot, cookie, owner);
 	ebpf->cookies[slot] = cookie;
 	ebpf->claimed[slot] = true;
-	*ret_slot = (uint16_t)slot;
+	*ret_slot = slot;
 	return 0;
 }
 
 static int ebpf_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
-	uint32_t key = slot;
 	uint64_t cookie = 0;
 	bool drift;
 
-	if (slot >= STEER_SLOTS || !ebpf->cookies[slot])
+	if (!ebpf->cookies[slot])
 		return error_text(err, -EINVAL, "%s: slot %u is free", steer->address.text, slot);
-	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &key, &cookie) == 0 &&
-	    cookie == ebpf->cookies[slot])
+	if (ebpf_read_slot(ebpf, slot, &cookie) == 0 && cookie == ebpf->cookies[slot])
 		return 0;
-	if (ebpf_put(ebpf, key, listen_fd, err) < 0)
+	if (ebpf_put(ebpf, slot, listen_fd, err) < 0)
 		return error_prefix(err, -EINVAL, "%s", steer->address.text);
 	return ebpf_check_group(ebpf, ebpf->cookies[slot], &drift, err);
 }
@@ -154,12 +71,10 @@ static int ebpf_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct
 static void ebpf_release(struct steer *steer, uint16_t slot)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
-	uint32_t key = slot;
 
-	if (slot >= STEER_SLOTS || !ebpf->cookies[slot])
+	if (!ebpf->cookies[slot])
 		return;
-	/* ENOENT is the normal case: the kernel has emptied it when the socket closed. */
-	bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &key);
+	ebpf_empty_slot(ebpf, slot);
 	ebpf_set_owner(ebpf, slot, ebpf->cookies[slot], 0);
 	ebpf->cookies[slot] = 0;
 	ebpf->claimed[slot] = false;
@@ -174,65 +89,13 @@ static void ebpf_release_unclaimed(struct steer *steer)
 			ebpf_release(steer, slot);
 }
 
-/* Whose sockets are in the slots: the map tells user space their cookies. */
-static void read_slots(struct ebpf *ebpf)
-{
-	int map = bpf_map__fd(ebpf->skeleton->maps.slots);
-
-	for (uint32_t slot = 0; slot < STEER_SLOTS; slot++)
-		if (bpf_map_lookup_elem(map, &slot, &ebpf->cookies[slot]) < 0)
-			ebpf->cookies[slot] = 0;
-}
-
-/* ---- pins ----------------------------------------------------------------------------------- */
-
-static int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
-{
-	struct ebpf *ebpf = to_ebpf(steer);
-	int map = bpf_map__fd(ebpf->skeleton->maps.pins);
-	struct steer_pin_key key;
-	uint32_t value = slot;
-	int r = steer_source_key(source, &key);
-
-	if (r < 0)
-		return r;
-	if (bpf_map_update_elem(map, &key, &value, BPF_NOEXIST) < 0)
-		return -errno;
-	/* Added after the entry and taken away before it: the program never skips a pin. */
-	__atomic_add_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
-	return 0;
-}
-
-static void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
-{
-	struct ebpf *ebpf = to_ebpf(steer);
-	struct steer_pin_key key;
-
-	if (steer_source_key(source, &key) < 0)
-		return;
-	if (bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.pins), &key) < 0)
-		return;
-	__atomic_sub_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
-}
-
-/* Health checks of an earlier daemon: their source ports may be anybody's by now. */
-static void clear_pins(struct ebpf *ebpf)
-{
-	int map = bpf_map__fd(ebpf->skeleton->maps.pins);
-	struct steer_pin_key key;
-
-	for (int n = 0; n < STEER_PINS && bpf_map_get_next_key(map, NULL, &key) == 0; n++)
-		bpf_map_delete_elem(map, &key);
-	__atomic_store_n(&ebpf_control(ebpf)->pins, 0, __ATOMIC_RELEASE);
-}
-
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static void ebpf_free(struct steer *steer)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
 
-	ebpf_close_anchor(&ebpf->anchor);
+	ebpf_close_anchor(ebpf, &ebpf->anchor);
 	if (ebpf->cgroup_fd >= 0)
 		close(ebpf->cgroup_fd);
 	steer_bpf__destroy(ebpf->skeleton);
@@ -290,8 +153,10 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 	if (r < 0)
 		return error_prefix(err, r, "%s", address->text);
 	__atomic_store_n(&ebpf_control(ebpf)->sticky, options->sticky, __ATOMIC_RELEASE);
-	read_slots(ebpf);
-	clear_pins(ebpf);
+	r = ebpf_read_slots(ebpf, err);
+	if (r < 0)
+		return error_prefix(err, r, "steer: %s", address->text);
+	ebpf_clear_pins(ebpf);
 	*ret = &TAKE_PTR(ebpf)->steer;
 	return 0;
 }
@@ -299,20 +164,16 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 static int ebpf_reset(struct steer *steer, struct error *err)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
-	struct steer_stats *zero = calloc((size_t)ebpf->n_cpus, sizeof(*zero));
 	struct steer_table empty;
-	uint32_t key = 0;
-	int r;
+	int r = ebpf_reset_stats(ebpf);
 
-	if (!zero)
-		return error_set(err, -ENOMEM, "steer");
-	bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.stats), &key, zero, BPF_ANY);
-	free(zero);
+	if (r < 0)
+		return error_set(err, r, "%s: reset the counters", steer->address.text);
 	ebpf_hold(steer, false);
 	for (uint16_t slot = 0; slot < STEER_SLOTS; slot++)
 		ebpf_release(steer, slot);
-	/* A fresh table is all zeros, and slot 0 is a real slot: name none instead. */
-	memset(&empty, 0xff, sizeof(empty));
+	/* Both tables: a fresh one is all zeros, and slot 0 is a real slot. */
+	table_clear(&empty);
 	r = ebpf_publish(steer, &empty, err);
 	return r < 0 ? r : ebpf_publish(steer, &empty, err);
 }
@@ -320,24 +181,6 @@ static int ebpf_reset(struct steer *steer, struct error *err)
 static bool ebpf_is_taken_over(const struct steer *steer)
 {
 	return to_ebpf(steer)->taken_over;
-}
-
-/* Is the group free, or ours already (the program of an earlier daemon that we succeed)? */
-static int check_owner(struct ebpf *ebpf, struct error *err)
-{
-	uint32_t id = 0, members;
-	char who[128];
-
-	if (!ebpf->inspect ||
-	    inspect_listener(ebpf->inspect, ebpf->anchor.cookie, &id, &members, NULL) < 0)
-		return 0;
-	if (id == 0 || id == ebpf->program_id || id == ebpf->earlier_id)
-		return 0;
-	ebpf_describe(id, who, sizeof(who));
-	return error_text(err, -EADDRINUSE,
-			  "%s: is steered already, by %s: is another batond, or a `baton run`, "
-			  "serving it?",
-			  ebpf->steer.address.text, who);
 }
 
 /* Half-open connections would reach the anchor later: so a new one, of which nobody knows. */
@@ -361,10 +204,14 @@ static int ebpf_attach(struct steer *steer, struct error *err)
 	struct ebpf *ebpf = to_ebpf(steer);
 	int r;
 
-	r = check_owner(ebpf, err);
+	r = ebpf_check_succession(ebpf, err);
 	if (r < 0)
-		return r;
-	r = ebpf_attach_program(ebpf, err);
+		return error_prefix(err, r, "%s", steer->address.text);
+	r = ebpf_pin_program(ebpf, err);
+	if (r >= 0)
+		r = ebpf_attach_program(ebpf, err);
+	if (r >= 0)
+		r = ebpf_replace_program_pin(ebpf, err);
 	if (r < 0)
 		return error_prefix(err, r, "steer: %s", steer->address.text);
 	ebpf->attached = true;

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The ebpf tier: the anchor, and the connections that wait there until a server can take them. */
+/* The ebpf tier: the connections that wait at the anchor until a server can take them. */
 #include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/steer_ebpf_internal.h"
+#include "orchestrator/steer/steer_ebpf.h"
 
 int ebpf_hold(struct steer *steer, bool on)
 {
@@ -34,51 +32,12 @@ unsigned ebpf_expire(struct steer *steer, unsigned n)
 	return anchor_reset(to_ebpf(steer)->anchor.fd, n < waiting ? n : waiting);
 }
 
-/* ---- the anchor ----------------------------------------------------------------------------- */
-
-int ebpf_open_anchor(struct ebpf *ebpf, struct ebpf_anchor *ret, struct error *err)
-{
-	bool inside;
-	int r;
-
-	*ret = (struct ebpf_anchor){.fd = -1, .held_before = UINT64_MAX};
-	r = anchor_open_in(&ebpf->steer.address, ebpf->uid, ebpf->cgroup_fd, &ret->fd, &inside,
-			   err);
-	if (r < 0)
-		return r;
-	ret->cookie = anchor_cookie(ret->fd);
-	if (inside)
-		ret->owner = (tap_owner)STEER_ANCHOR_GENERATION << 32;
-	return 0;
-}
-
-int ebpf_put_anchor(struct ebpf *ebpf, const struct ebpf_anchor *anchor, struct error *err)
-{
-	ebpf_set_owner(ebpf, STEER_ANCHOR_SLOT, anchor->cookie, anchor->owner);
-	return ebpf_put(ebpf, STEER_ANCHOR_SLOT, anchor->fd, err);
-}
-
-void ebpf_close_anchor(struct ebpf_anchor *anchor)
-{
-	if (anchor->fd < 0)
-		return;
-	/* Closing is not enough where a child between fork(2) and exec(2) still has it. */
-	shutdown(anchor->fd, SHUT_RD);
-	close(TAKE_FD(anchor->fd));
-}
-
-void ebpf_withdraw(struct steer *steer)
-{
-	struct ebpf *ebpf = to_ebpf(steer);
-
-	ebpf_close_anchor(&ebpf->anchor);
-	ebpf_forget_owner(ebpf, ebpf->anchor.cookie);
-}
+/* ---- another anchor ------------------------------------------------------------------------- */
 
 /*
- * Taking the one anchor out of the group and putting it back would be less: but while it is out
- * the group may be empty, and loses its program, and half-open connections would go on at the same
- * socket when it listens again. So the new one joins first.
+ * The new anchor joins before the old one leaves. One anchor that left and came back would not do:
+ * meanwhile the group may be empty and lose its program, and half-open connections would go on at
+ * the same socket when it listens again.
  */
 static int replace_anchor(struct ebpf *ebpf, struct ebpf_anchor *new, struct error *err)
 {
@@ -96,8 +55,7 @@ static int replace_anchor(struct ebpf *ebpf, struct ebpf_anchor *new, struct err
 		r = ebpf_put_anchor(ebpf, new, err);
 	if (r < 0)
 		return r;
-	ebpf_close_anchor(&ebpf->anchor);
-	ebpf_forget_owner(ebpf, ebpf->anchor.cookie);
+	ebpf_close_anchor(ebpf, &ebpf->anchor);
 	ebpf->anchor = *new;
 	return 0;
 }
@@ -111,9 +69,7 @@ int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err)
 	if (r >= 0)
 		r = replace_anchor(ebpf, &new, err);
 	if (r < 0) {
-		if (new.fd >= 0)
-			ebpf_forget_owner(ebpf, new.cookie);
-		ebpf_close_anchor(&new);
+		ebpf_close_anchor(ebpf, &new);
 		return error_prefix(err, r, "another anchor");
 	}
 	return 0;
@@ -130,15 +86,15 @@ static bool was_used(struct ebpf *ebpf, uint32_t waiting)
 	       stats.held != ebpf->anchor.held_before;
 }
 
-/* Does the current table name a socket that listens? */
-static bool someone_takes(struct ebpf *ebpf)
+/* 1: the current table names a socket that listens; 0: none; negative errno. */
+static int someone_takes(struct ebpf *ebpf)
 {
-	int map = bpf_map__fd(ebpf->skeleton->maps.slots);
 	bool seen[STEER_SLOTS] = {};
 	struct steer_table table;
+	int r = ebpf_table(&ebpf->steer, &table);
 
-	if (steer_table(&ebpf->steer, &table) < 0)
-		return false;
+	if (r < 0)
+		return r;
 	for (size_t k = 0; k < 2 * STEER_BUCKETS; k++) {
 		const struct steer_bucket *bucket = &table.buckets[k / 2];
 		uint32_t slot = k % 2 ? bucket->backup : bucket->primary;
@@ -147,10 +103,11 @@ static bool someone_takes(struct ebpf *ebpf)
 		if (slot >= STEER_SLOTS || seen[slot])
 			continue;
 		seen[slot] = true;
-		if (bpf_map_lookup_elem(map, &slot, &cookie) == 0)
-			return true;
+		r = ebpf_read_slot(ebpf, slot, &cookie);
+		if (r != -ENOENT)
+			return r < 0 ? r : 1;
 	}
-	return false;
+	return 0;
 }
 
 int ebpf_unhold(struct steer *steer, struct error *err)
@@ -164,7 +121,12 @@ int ebpf_unhold(struct steer *steer, struct error *err)
 	r = ebpf_held(steer, &waiting);
 	if (r < 0)
 		return error_set(err, r, "%s: look at the anchor", steer->address.text);
-	if (!was_used(ebpf, waiting) || !someone_takes(ebpf))
+	if (!was_used(ebpf, waiting))
+		return 0;
+	r = someone_takes(ebpf);
+	if (r < 0)
+		return error_set(err, r, "%s: read the current table", steer->address.text);
+	if (r == 0)
 		return 0;
 	r = ebpf_renew_anchor(ebpf, err);
 	if (r < 0)

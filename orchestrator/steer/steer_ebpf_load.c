@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The ebpf tier's program: loading it, its maps, its pins in bpffs, putting it on a group. */
+/* The ebpf tier: the program: loading it with its maps, its pins in bpffs, trying it. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,9 +9,34 @@
 
 #include "common/log.h"
 #include "orchestrator/host/kernel.h"
-#include "orchestrator/steer/steer_ebpf_internal.h"
+#include "orchestrator/steer/steer_ebpf.h"
+
+/* ---- libbpf's messages ---------------------------------------------------------------------- */
+
+static int on_libbpf_message(enum libbpf_print_level level, const char *format, va_list ap)
+{
+	char text[1024];
+	int n = vsnprintf(text, sizeof(text), format, ap);
+
+	log_line(level == LIBBPF_WARN ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "%s", text);
+	return n;
+}
+
+/* What fails while trying is an answer, nothing to warn of. */
+static int on_message_while_trying(enum libbpf_print_level level, const char *format, va_list ap)
+{
+	return on_libbpf_message(level == LIBBPF_WARN ? LIBBPF_INFO : level, format, ap);
+}
+
+void steer_log_init(void)
+{
+	libbpf_set_print(on_libbpf_message);
+}
 
 /* ---- pins in bpffs -------------------------------------------------------------------------- */
+
+#define PROGRAM      "program"      /* the last that a daemon of ours has attached */
+#define NEXT_PROGRAM "program_next" /* about to be attached */
 
 static void pin_path(const struct ebpf *ebpf, const char *name, char ret[static BPFFS_PATH_MAX])
 {
@@ -20,8 +45,8 @@ static void pin_path(const struct ebpf *ebpf, const char *name, char ret[static 
 
 static void remove_pins(const struct ebpf *ebpf)
 {
-	static const char *const names[] = {"program",    "slots", "tables", "pins",
-					    "slot_stats", "stats", "control"};
+	static const char *const names[] = {PROGRAM, NEXT_PROGRAM, "slots", "tables",
+					    "pins",  "slot_stats", "stats", "control"};
 	char path[BPFFS_PATH_MAX];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -68,37 +93,55 @@ static int name_map_pins(struct ebpf *ebpf)
 	return 0;
 }
 
-/* The id of the program that an earlier daemon has pinned; 0 where there is none. */
-static uint32_t pinned_program_id(const struct ebpf *ebpf)
+/* The id of the program that an earlier daemon has pinned; 0: there is none. */
+static int read_earlier_id(const struct ebpf *ebpf, uint32_t *ret, struct error *err)
 {
 	struct bpf_prog_info info = {};
 	uint32_t length = sizeof(info);
 	char path[BPFFS_PATH_MAX];
 	cleanup_close int fd = -1;
 
+	*ret = 0;
 	if (!ebpf->pin_dir[0])
 		return 0;
-	pin_path(ebpf, "program", path);
+	pin_path(ebpf, PROGRAM, path);
 	fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
+	if (fd < 0 && errno == ENOENT)
 		return 0;
-	return info.id;
+	/* Taken for none, what the earlier daemon steers would be cleared. */
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
+		return error_set(err, -errno, "%s", path);
+	*ret = info.id;
+	return 0;
 }
 
-static int pin_program(struct ebpf *ebpf, struct error *err)
+int ebpf_pin_program(struct ebpf *ebpf, struct error *err)
 {
 	char path[BPFFS_PATH_MAX];
 
-	pin_path(ebpf, "program", path);
+	if (!ebpf->pin_dir[0])
+		return 0;
+	pin_path(ebpf, NEXT_PROGRAM, path);
 	unlink(path);
 	if (bpf_obj_pin(bpf_program__fd(ebpf->skeleton->progs.steer), path) < 0)
 		return error_set(err, -errno, "pin %s", path);
 	return 0;
 }
 
+int ebpf_replace_program_pin(struct ebpf *ebpf, struct error *err)
+{
+	char path[BPFFS_PATH_MAX], next[BPFFS_PATH_MAX];
+
+	if (!ebpf->pin_dir[0])
+		return 0;
+	pin_path(ebpf, PROGRAM, path);
+	pin_path(ebpf, NEXT_PROGRAM, next);
+	return rename(next, path) < 0 ? error_set(err, -errno, "rename %s", next) : 0;
+}
+
 /* ---- loading -------------------------------------------------------------------------------- */
 
-/* Where nobody counts the connections of instances, moves have nowhere to be noted. */
+/* If nobody counts the connections of instances, moves have nowhere to be noted. */
 static int share_counters(struct steer_bpf *skeleton, const struct tap *tap)
 {
 	int r;
@@ -109,6 +152,23 @@ static int share_counters(struct steer_bpf *skeleton, const struct tap *tap)
 	}
 	r = bpf_map__set_max_entries(skeleton->maps.counts, 1);
 	return r < 0 ? r : bpf_map__set_max_entries(skeleton->maps.moved, 1);
+}
+
+/* With maps of its own that are pinned nowhere: does the program load at all? */
+static int try_load(const struct tap *tap, struct steer_bpf **ret)
+{
+	libbpf_print_fn_t print = libbpf_set_print(on_message_while_trying);
+	struct steer_bpf *skeleton = steer_bpf__open();
+	int r = skeleton ? share_counters(skeleton, tap) : -errno;
+
+	if (r == 0)
+		r = steer_bpf__load(skeleton);
+	libbpf_set_print(print);
+	if (r < 0)
+		steer_bpf__destroy(skeleton);
+	else
+		*ret = skeleton;
+	return r;
 }
 
 static int load_once(struct ebpf *ebpf, const struct tap *tap)
@@ -144,17 +204,29 @@ static int explain_load(int r, struct error *err)
 	return error_set(err, r, "load steer.bpf.o");
 }
 
+/* libbpf's word for pinned maps of another shape is -EINVAL, but not for these alone. */
+static bool maps_do_not_fit(const struct ebpf *ebpf, const struct tap *tap, int code)
+{
+	struct steer_bpf *skeleton;
+
+	if (code != -EINVAL || !ebpf->pin_dir[0] || try_load(tap, &skeleton) < 0)
+		return false;
+	steer_bpf__destroy(skeleton);
+	return true;
+}
+
 int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err)
 {
 	struct bpf_prog_info info = {};
 	uint32_t length = sizeof(info);
-	int r;
+	int r = read_earlier_id(ebpf, &ebpf->earlier_id, err);
 
-	ebpf->earlier_id = pinned_program_id(ebpf);
+	if (r < 0)
+		return r;
 	ebpf->taken_over = ebpf->earlier_id != 0;
 	r = load_once(ebpf, options->tap);
-	if (r == -EINVAL && ebpf->pin_dir[0]) {
-		/* libbpf's word for maps of another shape: another version of baton made them. */
+	if (maps_do_not_fit(ebpf, options->tap, r)) {
+		/* Another version of baton made them. */
 		remove_pins(ebpf);
 		ebpf->taken_over = false;
 		r = load_once(ebpf, options->tap);
@@ -164,12 +236,12 @@ int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct err
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(ebpf->skeleton->progs.steer), &info, &length))
 		return error_set(err, -errno, "read the program's id");
 	ebpf->program_id = info.id;
-	return ebpf->pin_dir[0] ? pin_program(ebpf, err) : 0;
+	return 0;
 }
 
 /* ---- attaching ------------------------------------------------------------------------------ */
 
-static int attach(int fd, const struct steer_bpf *skeleton, struct error *err)
+int ebpf_attach_to(int fd, const struct steer_bpf *skeleton, struct error *err)
 {
 	int program = bpf_program__fd(skeleton->progs.steer);
 
@@ -178,58 +250,7 @@ static int attach(int fd, const struct steer_bpf *skeleton, struct error *err)
 	return 0;
 }
 
-int ebpf_attach_program(struct ebpf *ebpf, struct error *err)
-{
-	bool withdrawn = ebpf->anchor.fd < 0;
-	int r = withdrawn ? ebpf_open_anchor(ebpf, &ebpf->anchor, err) : 0;
-
-	if (r < 0)
-		return r;
-	r = attach(ebpf->anchor.fd, ebpf->skeleton, err);
-	if (r >= 0 && withdrawn)
-		r = ebpf_put_anchor(ebpf, &ebpf->anchor, err);
-	return r;
-}
-
-/* ---- libbpf's messages ---------------------------------------------------------------------- */
-
-static int on_libbpf_message(enum libbpf_print_level level, const char *format, va_list ap)
-{
-	char text[1024];
-	int n = vsnprintf(text, sizeof(text), format, ap);
-
-	log_line(level == LIBBPF_WARN ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "%s", text);
-	return n;
-}
-
-/* What fails while trying is an answer, nothing to warn of. */
-static int on_message_while_trying(enum libbpf_print_level level, const char *format, va_list ap)
-{
-	return on_libbpf_message(level == LIBBPF_WARN ? LIBBPF_INFO : level, format, ap);
-}
-
-void steer_log_init(void)
-{
-	libbpf_set_print(on_libbpf_message);
-}
-
 /* ---- trying --------------------------------------------------------------------------------- */
-
-static int try_load(struct steer_bpf **ret)
-{
-	libbpf_print_fn_t print = libbpf_set_print(on_message_while_trying);
-	struct steer_bpf *skeleton = steer_bpf__open();
-	int r = skeleton ? share_counters(skeleton, NULL) : -errno;
-
-	if (r == 0)
-		r = steer_bpf__load(skeleton);
-	libbpf_set_print(print);
-	if (r < 0)
-		steer_bpf__destroy(skeleton);
-	else
-		*ret = skeleton;
-	return r;
-}
 
 int ebpf_try(struct error *err)
 {
@@ -237,7 +258,7 @@ int ebpf_try(struct error *err)
 	cleanup_close int fd = -1;
 	int on = 1, r;
 
-	r = try_load(&skeleton);
+	r = try_load(NULL, &skeleton);
 	if (r < 0)
 		return explain_load(r, err);
 	/* A socket that shares its port makes its group at the first program: no port is needed. */
@@ -245,7 +266,7 @@ int ebpf_try(struct error *err)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
 		r = error_set(err, -errno, "socket");
 	else
-		r = attach(fd, skeleton, err);
+		r = ebpf_attach_to(fd, skeleton, err);
 	steer_bpf__destroy(skeleton);
 	return r;
 }

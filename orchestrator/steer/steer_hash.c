@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "orchestrator/steer/anchor.h"
+#include "orchestrator/steer/socket.h"
 #include "orchestrator/steer/steer_internal.h"
 #include "orchestrator/steer/table.h"
 
@@ -57,26 +57,21 @@ static int hash_reset(struct steer *base, struct error *err)
 	return 0;
 }
 
-static bool is_bound_to(int fd, const struct address *a)
+static bool is_bound_to(int fd, const struct address *address)
 {
 	union {
 		struct sockaddr sa;
-		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
 	} bound = {};
 	socklen_t length = sizeof(bound), int_length = sizeof(int);
 	int v6only = 0;
 
-	if (getsockname(fd, &bound.sa, &length) < 0 || bound.sa.sa_family != a->sa.sa_family)
+	if (getsockname(fd, &bound.sa, &length) < 0)
 		return false;
-	if (a->sa.sa_family == AF_INET)
-		return bound.in.sin_port == a->in.sin_port &&
-		       bound.in.sin_addr.s_addr == a->in.sin_addr.s_addr;
-	if (getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &int_length) < 0)
+	if (bound.sa.sa_family == AF_INET6 &&
+	    getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &int_length) < 0)
 		return false;
-	/* Between one that takes IPv4 too and one that does not nothing is shared. */
-	return bound.in6.sin6_port == a->in6.sin6_port && v6only == !a->dual_stack &&
-	       IN6_ARE_ADDR_EQUAL(&bound.in6.sin6_addr, &a->in6.sin6_addr);
+	return socket_is_of_group(address, &bound.sa, v6only);
 }
 
 static int check_listener(int fd, const struct address *address, struct error *err)
@@ -96,20 +91,11 @@ static int check_listener(int fd, const struct address *address, struct error *e
 	return 0;
 }
 
-static uint16_t find_slot(const struct hash *h, uint64_t cookie)
-{
-	uint16_t slot = 0;
-
-	while (slot < STEER_SLOTS && h->cookies[slot] != cookie)
-		slot++;
-	return slot;
-}
-
 static int hash_join(struct steer *base, int listen_fd, tap_owner owner, uint16_t *ret_slot,
 		     bool *ret_drift, struct error *err)
 {
 	struct hash *h = to_hash(base);
-	uint64_t cookie;
+	uint64_t cookie = steer_cookie(listen_fd);
 	uint16_t slot;
 	int r;
 
@@ -118,13 +104,9 @@ static int hash_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 	r = check_listener(listen_fd, &base->address, err);
 	if (r < 0)
 		return r;
-	cookie = anchor_cookie(listen_fd);
-	slot = find_slot(h, cookie);
-	if (slot == STEER_SLOTS)
-		slot = find_slot(h, 0);
-	if (slot == STEER_SLOTS)
-		return error_text(err, -ENOSPC, "%s: all %d slots are taken", base->address.text,
-				  STEER_SLOTS);
+	r = steer_choose_slot(h->cookies, cookie, &slot, err);
+	if (r < 0)
+		return error_prefix(err, r, "%s", base->address.text);
 	h->cookies[slot] = cookie;
 	*ret_slot = slot;
 	return 0;
@@ -132,8 +114,7 @@ static int hash_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 
 static void hash_release(struct steer *base, uint16_t slot)
 {
-	if (slot < STEER_SLOTS)
-		to_hash(base)->cookies[slot] = 0;
+	to_hash(base)->cookies[slot] = 0;
 }
 
 static int hash_publish(struct steer *base, const struct steer_table *table, struct error *err)

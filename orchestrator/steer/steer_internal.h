@@ -3,23 +3,26 @@
  * steer_internal: what steer.c and the tiers share. Nobody else includes this.
  *
  * steer.c chooses the tier and hands each call on; steer_ebpf.c, steer_cbpf.c and steer_hash.c each
- * fill one table of functions. A tier's own struct begins with struct steer.
+ * fill one table of functions. A tier's own struct begins with struct steer. Slots and tables that
+ * are handed on are within range: steer.c asserts it.
  */
 #pragma once
+
+#include <errno.h>
 
 #include "orchestrator/steer/steer.h"
 
 struct steer_ops {
 	/*
-	 * Allocate with calloc() and fill everything but .ops, .tier and .address, which steer.c
-	 * sets afterwards; on failure free all. Required.
+	 * Allocate, and fill everything but .ops, .tier and .address, which steer.c sets
+	 * afterwards. Required.
 	 */
 	int (*open)(const struct address *address, const struct steer_options *options,
 		    struct steer **ret, struct error *err);
 	void (*free)(struct steer *steer); /* required */
 	int (*try)(struct error *err);     /* required */
 
-	/* See steer.h. NULL: does nothing, or what steer.h says of tiers that cannot. */
+	/* As in steer.h. NULL: does nothing, or what steer.h says of tiers that cannot. */
 	int (*reset)(struct steer *steer, struct error *err);
 	bool (*is_taken_over)(const struct steer *steer);
 	int (*attach)(struct steer *steer, struct error *err);
@@ -57,5 +60,26 @@ struct steer {
 
 extern const struct steer_ops steer_ebpf_ops, steer_cbpf_ops, steer_hash_ops;
 
-/* The client's end of a connection, as a pin names it. -EAFNOSUPPORT. */
-int steer_source_key(const struct sockaddr *source, struct steer_pin_key *ret);
+/*
+ * The slot that the socket with @cookie has in @cookies already (whose socket each slot is for; 0:
+ * it is free), else a free one. -ENOSPC.
+ */
+static inline int steer_choose_slot(const uint64_t cookies[static STEER_SLOTS], uint64_t cookie,
+				    uint16_t *ret, struct error *err)
+{
+	int free = -1;
+
+	*ret = STEER_NO_SLOT;
+	for (int slot = 0; slot < STEER_SLOTS; slot++) {
+		if (cookies[slot] == cookie) {
+			*ret = (uint16_t)slot;
+			return 0;
+		}
+		if (!cookies[slot] && free < 0)
+			free = slot;
+	}
+	if (free < 0)
+		return error_text(err, -ENOSPC, "all %d slots are taken", STEER_SLOTS);
+	*ret = (uint16_t)free;
+	return 0;
+}

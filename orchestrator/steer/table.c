@@ -73,9 +73,9 @@ static void plan_init(struct plan *plan, const struct table_share *primary, size
 }
 
 /*
- * Largest remainders: everybody gets the whole buckets of his share, and those with the largest
- * fractions one more, until none is left. Of equal fractions those go first that have that bucket
- * now, so that nothing moves which need not.
+ * Largest remainders: each slot gets the whole buckets of its share, and those with the largest
+ * fractions one more, until none is left. Of equal fractions slots that have that bucket now go
+ * first, so that nothing moves needlessly.
  */
 static void share_buckets(struct plan *plan)
 {
@@ -173,8 +173,9 @@ static uint16_t deal_one(struct deal *deal, uint16_t slot)
 }
 
 /*
- * Primary by primary, so that the buckets of each go to all backups in turn; and on from where the
- * one before ended, so that primaries with few buckets do not all have the same backups.
+ * Primary by primary, so that the buckets of each go to all backups in turn. Each goes on after the
+ * backup at which the one before ended, so that primaries with few buckets do not all have the same
+ * backups.
  */
 static void fill(const struct plan *plan, const uint16_t *backup, size_t n_backup,
 		 struct steer_table *ret)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "orchestrator/steer/tap_internal.h"
+#include "orchestrator/steer/tap.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,8 @@
 #include <unistd.h>
 
 #include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/key.h"
+#include "orchestrator/steer/tap_load.h"
 
 #define BATCH        64 /* events taken from the ring at one time */
 #define PIN_NAME_MAX 16 /* of a map, in the folder of the pins */
@@ -25,8 +26,8 @@ struct tap {
 	struct tap_bpf *maps;
 	struct ring_buffer *ring;
 	sd_event_source *events_source;
-	sd_event_source *due_source;      /* for tap_watch() where none is left already: */
-	tap_owner due[TAP_INSTANCES_MAX]; /* of these */
+	sd_event_source *due_source;      /* to look whether these have any connection left */
+	tap_owner due[TAP_INSTANCES_MAX]; /* since tap_watch() */
 	size_t n_due;
 	bool without_births, without_program; /* this kernel refuses them */
 	bool share_works;
@@ -232,15 +233,11 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 static struct tap_endpoint to_endpoint(const struct address *address)
 {
 	struct tap_endpoint ret = {.family = address->sa.sa_family};
+	struct steer_pin_key key;
 
-	if (ret.family == AF_INET) {
-		ret.address[10] = ret.address[11] = 0xff;
-		memcpy(ret.address + 12, &address->in.sin_addr, 4);
-		ret.port = address->in.sin_port;
-	} else {
-		memcpy(ret.address, &address->in6.sin6_addr, 16);
-		ret.port = address->in6.sin6_port;
-	}
+	(void)key_of(&address->sa, &key); /* one of the two families */
+	memcpy(ret.address, key.address, sizeof(ret.address));
+	ret.port = key.port;
 	return ret;
 }
 
@@ -294,12 +291,12 @@ void tap_unpin_all(struct tap *tap)
 
 /* ---- instances ------------------------------------------------------------------------------ */
 
-/* Once: that the programs load does not say that they can do it. */
+/* Asked once. That the programs load does not say that they work. */
 static int check_share(struct tap *tap, struct error *err)
 {
 	if (!tap->share_works && tap_try_share(err) == -EOPNOTSUPP)
 		return -EOPNOTSUPP;
-	/* Where it cannot be told the attempt itself will. */
+	/* If it cannot be told the attempt itself will tell. */
 	tap->share_works = true;
 	return 0;
 }

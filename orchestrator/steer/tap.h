@@ -2,21 +2,21 @@
 /*
  * tap: the BPF programs on the cgroups of one service's instances (ebpf/tap.bpf.c).
  *
- *	sockops          counts the connections of each instance, so that reading how many there
- *	                 are costs the same for ten as for a million, and says when a draining one
- *	                 has none left
+ *	sockops          counts the connections of each instance. Reading how many there are costs
+ *	                 the same for ten as for a million, and a draining instance that has none
+ *	                 left is told of.
  *	cgroup/bind4, 6  make a server that never asked for it share its port (SO_REUSEPORT), on the
  *	                 declared addresses of this service only (Linux 6.0)
  *	cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
  * One of each is loaded per instance, with the instance's number in it, and attached to its cgroup
- * (bpf_prog_attach with BPF_F_ALLOW_MULTI, no link), where they stay until the cgroup goes:
- * counting goes on while no daemon runs. The maps are pinned in @pin_dir, where the next daemon
- * finds them: counts of what it takes over go on, too.
+ * (bpf_prog_attach with BPF_F_ALLOW_MULTI, no link). There they stay until the cgroup goes, and go
+ * on counting while no daemon runs. The maps are pinned in @pin_dir for the next daemon: the counts
+ * of what it takes over go on, too.
  *
- * A connection belongs for ever to the cgroup of the listener it was established on, also where it
+ * A connection belongs for ever to the cgroup of the listener it was established on, even if it
  * migrates to another instance before accept(2). So the steering program notes each such move
- * (hooks_owners()), and the counters follow.
+ * (tap_moved_fd()), and the counters follow.
  */
 #pragma once
 
@@ -37,7 +37,7 @@ struct tap_callbacks {
 	void (*on_zero)(void *userdata, uint32_t generation, uint32_t instance);
 	/*
 	 * A process of an instance changes the program of some reuseport group, or has tried to:
-	 * the hook is asked before it is done. @pid is that of the initial PID namespace.
+	 * the tap is asked before it is done. @pid is that of the initial PID namespace.
 	 */
 	void (*on_program)(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			   const char *comm);
@@ -59,10 +59,10 @@ DEFINE_CLEANUP(struct tap *, tap_free);
 void tap_unpin_all(struct tap *tap);
 
 /*
- * Hook the cgroup at @cgroup_path for an instance, before anything runs in it. @share: also the
- * bind tap. Its counters begin at 0. Hooks that an earlier attempt has left there are replaced.
- * Where the kernel cannot do it with @share, but could without, the text says so; nothing is
- * attached then either. -E2BIG: there are TAP_INSTANCES_MAX already.
+ * Tap the cgroup at @cgroup_path for an instance, before anything runs in it. @share: also the
+ * programs at bind(2). Its counters begin at 0. Programs that an earlier attempt has left there are
+ * replaced. If the kernel cannot share ports the text says so, and nothing is attached. -E2BIG:
+ * there are TAP_INSTANCES_MAX already.
  */
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err);
@@ -77,17 +77,17 @@ struct tap_count {
 	uint64_t reset; /* of closed */
 };
 
-/* -ENOENT where the instance was never attached. */
+/* -ENOENT: the instance was never attached. */
 int tap_count(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_count *ret);
 
 /*
- * From now on call on_zero when the last connection ends; at once (but by the loop) where there is
- * none. Where the last one does not end but migrates away, or the ring of events is full, nothing
- * is said: whoever waits must look at tap_count() from time to time. -ENOENT as above.
+ * From now on call on_zero when the last connection ends; at once (but by the loop) if there is
+ * none. Nothing is said if the last one migrates away instead of ending, or if the ring of events
+ * is full: whoever waits must look at tap_count() from time to time. -ENOENT as above.
  */
 int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance);
 
-/* Was the listening socket with this cookie made to share its port by the bind hook? */
+/* Was the listening socket with this cookie made to share its port by the tap? */
 bool tap_forced(struct tap *tap, uint64_t cookie);
 
 /*
@@ -98,14 +98,7 @@ int tap_counts_fd(const struct tap *tap);
 int tap_moved_fd(const struct tap *tap);
 
 /*
- * For diag_set_births(): the time when each connection was established. -1 where the kernel refuses
- * it, which is known after the first tap_attach().
+ * For diag_set_births(): the time when each connection was established. -1 if the kernel refuses
+ * that, which is known after the first tap_attach().
  */
 int tap_births_fd(const struct tap *tap);
-
-/*
- * Does every program of this module load here, and can the bind tap do what they are for? For
- * choosing and for `baton doctor`. -EOPNOTSUPP: connections can be counted, but something else does
- * not work; the text says what.
- */
-int tap_try(struct error *err);

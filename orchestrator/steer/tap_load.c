@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Maps and programs of the tap: into the kernel, onto cgroups, and whether that works here. */
-#include "orchestrator/steer/tap_internal.h"
+#include "orchestrator/steer/tap_load.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -14,8 +13,8 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/host/cgroup.h"
+#include "orchestrator/steer/bpffs.h"
 
 #define ATTACHED_MAX 64 /* programs of one kind on a cgroup: BPF_CGROUP_MAX_PROGS of the kernel */
 
@@ -23,7 +22,7 @@ static const struct {
 	const char *name;
 	enum bpf_attach_type type;
 	const char *what;
-} parts[_HOOKS_PART_COUNT] = {
+} parts[_TAP_PART_COUNT] = {
 	[TAP_PART_COUNT] = {"tap_sockops", BPF_CGROUP_SOCK_OPS, "count connections (sockops)"},
 	[TAP_PART_BIND4] = {"tap_bind4", BPF_CGROUP_INET4_BIND, "share ports (cgroup/bind4)"},
 	[TAP_PART_BIND6] = {"tap_bind6", BPF_CGROUP_INET6_BIND, "share ports (cgroup/bind6)"},
@@ -160,7 +159,7 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 
 	if (!skeleton)
 		return -errno;
-	for (unsigned k = 0; k < _HOOKS_PART_COUNT; k++)
+	for (unsigned k = 0; k < _TAP_PART_COUNT; k++)
 		bpf_program__set_autoload(find_program(skeleton, k), set->parts & TAP_PART_MASK(k));
 	bpf_map__set_autocreate(skeleton->maps.births, set->births);
 	skeleton->rodata->owner = set->owner;
@@ -224,7 +223,7 @@ int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *e
 	if (r == 0)
 		return 0;
 	/* libbpf does not say which it was. */
-	for (unsigned k = 0; k < _HOOKS_PART_COUNT; k++) {
+	for (unsigned k = 0; k < _TAP_PART_COUNT; k++) {
 		if (!(set->parts & TAP_PART_MASK(k)))
 			continue;
 		r = load_alone(set, k);
@@ -264,14 +263,14 @@ static void take_off(enum tap_part part, int cgroup_fd)
 
 static void take_all_off(int cgroup_fd)
 {
-	for (unsigned k = 0; k < _HOOKS_PART_COUNT; k++)
+	for (unsigned k = 0; k < _TAP_PART_COUNT; k++)
 		take_off(k, cgroup_fd);
 }
 
 int tap_put(const struct tap_bpf *programs, unsigned mask, int cgroup_fd, struct error *err)
 {
 	take_all_off(cgroup_fd);
-	for (unsigned k = 0; k < _HOOKS_PART_COUNT; k++) {
+	for (unsigned k = 0; k < _TAP_PART_COUNT; k++) {
 		int r;
 
 		if (!(mask & TAP_PART_MASK(k)))
@@ -350,22 +349,4 @@ int tap_try_share(struct error *err)
 	r = bind_and_look(&address, err);
 	bpf_link__destroy(link);
 	return r;
-}
-
-int tap_try(struct error *err)
-{
-	struct tap_set set = {.births = true};
-	int r;
-
-	for (unsigned k = 0; k < _HOOKS_PART_COUNT; k++) {
-		r = load_alone(&set, k);
-		if (r < 0 && k == TAP_PART_COUNT) {
-			set.births = false;
-			r = load_alone(&set, k);
-		}
-		if (r < 0)
-			return refused(err, k == TAP_PART_COUNT ? r : -EOPNOTSUPP, parts[k].what);
-	}
-	r = tap_try_share(err);
-	return r < 0 ? -EOPNOTSUPP : 0;
 }

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "orchestrator/steer/steer.h"
+
 void tiers_try(struct tiers *ret)
 {
 	for (size_t k = 0; k < _STEER_TIER_COUNT; k++) {

@@ -5,9 +5,13 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/error.h"
 #include "orchestrator/config/config.h"
-#include "orchestrator/steer/steer.h"
+
+/* From the best one down. */
+enum steer_tier { STEER_EBPF, STEER_CBPF, STEER_HASH, _STEER_TIER_COUNT };
 
 struct tiers {
 	struct {
@@ -22,8 +26,8 @@ void tiers_try(struct tiers *ret);
 
 /*
  * The tier for a service. With STEERING_AUTO the highest one that works; @ret_reason then says why
- * not a higher one ("ebpf: Operation not permitted ..."), "" where there is none. -EOPNOTSUPP with
- * the reason where the one that is asked for does not work.
+ * not a higher one ("ebpf: Operation not permitted ..."), "" if there is none. -EOPNOTSUPP with the
+ * reason if the tier that is asked for does not work.
  */
 int tiers_choose(const struct tiers *tiers, enum steering_choice choice, enum steer_tier *ret,
 		 char ret_reason[static TIERS_REASON_MAX], struct error *err);

@@ -13,49 +13,7 @@
 #include <unistd.h>
 
 #include "orchestrator/config/config.h"
-
-/* ---- a folder for the files of each test ---------------------------------------------------- */
-
-static char folder[64];
-
-static inline int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/baton-test-config-XXXXXX");
-	return mkdtemp(folder) && chmod(folder, 0755) == 0 ? 0 : -1;
-}
-
-static inline int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
-/* The path of @name in the folder; overwritten by the eighth next call. */
-static inline const char *in_folder(const char *name)
-{
-	static char paths[8][256];
-	static size_t next;
-	char *path = paths[next++ % 8];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-	return path;
-}
-
-static inline const char *write_file(const char *name, const char *text, mode_t mode)
-{
-	const char *path = in_folder(name);
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fputs(text, f) >= 0 ? 0 : -1, 0);
-	assert_int_equal(fclose(f), 0);
-	assert_int_equal(chmod(path, mode), 0);
-	return path;
-}
+#include "tests/unit/fakes/folder.h"
 
 static struct config_mistakes mistakes; /* too large for a stack with sanitizers */
 
@@ -91,8 +49,27 @@ static inline void expect_mistake(size_t i, const char *text)
 	assert_string_equal(mistakes.list[i].text, expected);
 }
 
+/* A configuration with one mistake in its service "web". */
+struct single_mistake {
+	const char *json, *mistake;
+};
+
+static inline void expect_single_mistakes(const struct single_mistake *list, size_t n)
+{
+	char expected[1200];
+
+	for (size_t i = 0; i < n; i++) {
+		load_bad(list[i].json);
+		snprintf(expected, sizeof(expected), "services.web.%s", list[i].mistake);
+		expect_mistake(0, expected);
+		if (mistakes.total != 1)
+			fail_msg("%zu mistakes instead of one: %s ... %s", mistakes.total,
+				 mistakes.list[0].text, mistakes.list[1].text);
+	}
+}
+
 #define SERVICE(rest_)                                                                             \
 	"{\"services\":{\"web\":{\"command\":[\"/bin/true\"],\"listen\":\"127.0.0.1:8080\"" rest_  \
 	"}}}"
 
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, folder_set_up, folder_tear_down)

@@ -369,10 +369,7 @@ static void test_config_unknown_supplementary_group_is_refused(void **state)
 
 /* ---- mistakes ------------------------------------------------------------------------------- */
 
-static const struct {
-	const char *json;
-	const char *mistake; /* after "FILE: services.web." */
-} single[] = {
+static const struct single_mistake single[] = {
 	{SERVICE(",\"limits\":[]"), "limits: expected an object, not an array"},
 	{SERVICE(",\"limits\":{\"nofiles\":1}"),
 	 "limits.nofiles: unknown key (did you mean \"nofile\"?)"},
@@ -439,17 +436,8 @@ static const struct {
 
 static void test_config_each_process_mistake_is_named_with_its_path(void **state)
 {
-	char expected[1200];
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
-		load_bad(single[i].json);
-		snprintf(expected, sizeof(expected), "services.web.%s", single[i].mistake);
-		expect_mistake(0, expected);
-		if (mistakes.total != 1)
-			fail_msg("%zu mistakes instead of one: %s ... %s", mistakes.total,
-				 mistakes.list[0].text, mistakes.list[1].text);
-	}
+	expect_single_mistakes(single, sizeof(single) / sizeof(single[0]));
 }
 
 /* @key with each of @values (strings of JSON), which are all refused as @what. */

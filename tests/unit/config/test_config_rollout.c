@@ -262,10 +262,7 @@ static void test_config_programs_are_found_in_the_directory(void **state)
 
 /* ---- mistakes ------------------------------------------------------------------------------- */
 
-static const struct {
-	const char *json;
-	const char *mistake; /* after "FILE: services.web." */
-} single[] = {
+static const struct single_mistake single[] = {
 	/* rollout */
 	{SERVICE(",\"rollout\":\"canary\""), "rollout: expected an object, not a string"},
 	{ROLLOUT("\"strategy\":true"), "rollout.strategy: expected a string, not true"},
@@ -443,17 +440,8 @@ static const struct {
 
 static void test_config_each_policy_mistake_is_named_with_its_path(void **state)
 {
-	char expected[1200];
-
 	(void)state;
-	for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
-		load_bad(single[i].json);
-		snprintf(expected, sizeof(expected), "services.web.%s", single[i].mistake);
-		expect_mistake(0, expected);
-		if (mistakes.total != 1)
-			fail_msg("%zu mistakes instead of one: %s ... %s", mistakes.total,
-				 mistakes.list[0].text, mistakes.list[1].text);
-	}
+	expect_single_mistakes(single, sizeof(single) / sizeof(single[0]));
 }
 
 static void test_config_long_texts_are_refused(void **state)

@@ -215,7 +215,7 @@ static void test_doctor_verdict_names_are_cut_at_the_buffer(void **state)
 
 	(void)state;
 	assert_int_equal(doctor_verdict(&report, DOCTOR_TIER_EBPF, names, sizeof(names)),
-			 DOCTOR_NO);
+			 DOCTOR_VERDICT_NO);
 	assert_string_equal(names, "first");
 }
 
@@ -228,10 +228,10 @@ static void test_doctor_verdict_no_has_no_reasons_of_a_yes_but(void **state)
 
 	(void)state;
 	assert_int_equal(doctor_verdict(&report, DOCTOR_TIER_CBPF, names, sizeof(names)),
-			 DOCTOR_NO);
+			 DOCTOR_VERDICT_NO);
 	assert_string_equal(names, "2nd");
 	assert_int_equal(doctor_verdict(&report, DOCTOR_TIER_EBPF, names, sizeof(names)),
-			 DOCTOR_YES_BUT);
+			 DOCTOR_VERDICT_YES_BUT);
 	assert_string_equal(names, "2nd, third");
 }
 

@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "orchestrator/host/cgroup.h"
 #include "orchestrator/config/config.h"
+#include "orchestrator/host/cgroup.h"
 #include "tests/unit/fakes/fake_calls.h"
 
 #define FAKE_CGROUP_ID 77
@@ -57,7 +57,7 @@ int cgroup_remove(const char *path)
 	return fake_cgroup.remove_result;
 }
 
-/* Noted only where there is something to limit. */
+/* Noted only if there is something to limit. */
 int cgroup_limit(const char *path, const struct cgroup_limits *resources, struct error *err)
 {
 	if (fake_cgroup.limit_error)

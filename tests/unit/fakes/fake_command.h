@@ -6,9 +6,9 @@
 
 #include <stdlib.h>
 
+#include "common/vector.h"
 #include "orchestrator/host/command.h"
 #include "orchestrator/host/environment.h"
-#include "common/vector.h"
 #include "tests/unit/fakes/fake_calls.h"
 
 #define FAKE_COMMANDS_MAX 32

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/steer.h"
 #include "tests/unit/fakes/fake_calls.h"
 
@@ -33,7 +32,7 @@ struct steer {
 	uint32_t half_open; /* wait, too, but are not counted */
 	bool nobody_takes;  /* what waits: no socket of the table listens */
 	enum steer_program program;
-	const char *foreign; /* who the program is of, where it is FOREIGN; NULL: nobody knows */
+	const char *foreign; /* whose the program is, if it is FOREIGN; NULL: nobody knows */
 };
 
 static unsigned fake_steers_open;
@@ -243,6 +242,8 @@ void steer_release_unclaimed(struct steer *steer)
 
 bool steer_names(struct steer *steer, uint16_t slot)
 {
+	if (fake_steer_fails("steer_table", steer->address.text, NULL))
+		return true;
 	for (size_t k = 0; k < STEER_BUCKETS; k++)
 		if (steer->table.buckets[k].primary == slot ||
 		    steer->table.buckets[k].backup == slot)
@@ -366,11 +367,6 @@ enum steer_tier steer_tier(const struct steer *steer)
 uint32_t steer_program_id(const struct steer *steer)
 {
 	return address_port(&steer->address) + 1u;
-}
-
-const struct address *steer_address(const struct steer *steer)
-{
-	return &steer->address;
 }
 
 int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret)

@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "orchestrator/steer/tap.h"
+#include "orchestrator/steer/steer.h"
 #include "tests/unit/fakes/fake_calls.h"
 
-#define FAKE_HOOKS_MAX 32
+#define FAKE_TAPPED_MAX 32
 
-struct fake_hooked {
+struct fake_tapped {
 	uint32_t generation, instance;
 	bool share, watched;
 	struct tap_count count;
@@ -22,7 +22,7 @@ struct fake_hooked {
 struct tap {
 	const struct tap_callbacks *callbacks;
 	void *userdata;
-	struct fake_hooked attached[FAKE_HOOKS_MAX];
+	struct fake_tapped attached[FAKE_TAPPED_MAX];
 	size_t n;
 };
 
@@ -51,8 +51,8 @@ static inline void fake_tap_reset(void)
 	fake_tap_forced = 0;
 }
 
-/* NULL where it is not attached (any more). */
-static inline struct fake_hooked *fake_tap_find(struct tap *tap, uint32_t generation,
+/* NULL: it is not attached (any more). */
+static inline struct fake_tapped *fake_tap_find(struct tap *tap, uint32_t generation,
 						uint32_t instance)
 {
 	for (size_t k = 0; k < tap->n; k++)
@@ -66,21 +66,21 @@ static inline struct fake_hooked *fake_tap_find(struct tap *tap, uint32_t genera
 static inline void fake_tap_set(struct tap *tap, uint32_t generation, uint32_t instance,
 				struct tap_count count)
 {
-	struct fake_hooked *hooked = fake_tap_find(tap, generation, instance);
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
 
-	assert_non_null(hooked);
-	hooked->count = count;
+	assert_non_null(tapped);
+	tapped->count = count;
 }
 
-/* The last connection ends: on_zero, where that is watched. */
+/* The last connection ends: on_zero, if that is watched. */
 static inline void fake_tap_end_all(struct tap *tap, uint32_t generation, uint32_t instance)
 {
-	struct fake_hooked *hooked = fake_tap_find(tap, generation, instance);
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
 
-	assert_non_null(hooked);
-	hooked->count.closed += hooked->count.live;
-	hooked->count.live = 0;
-	if (hooked->watched)
+	assert_non_null(tapped);
+	tapped->count.closed += tapped->count.live;
+	tapped->count.live = 0;
+	if (tapped->watched)
 		tap->callbacks->on_zero(tap->userdata, generation, instance);
 }
 
@@ -129,53 +129,53 @@ void tap_unpin_all(struct tap *tap)
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err)
 {
-	struct fake_hooked *hooked = fake_tap_find(tap, generation, instance);
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
 
 	(void)cgroup_path;
 	if (fake_tap_fails("tap_attach", err))
 		return fake_tap_failure.code;
-	if (!hooked) {
-		assert_true(tap->n < FAKE_HOOKS_MAX);
-		hooked = &tap->attached[tap->n++];
+	if (!tapped) {
+		assert_true(tap->n < FAKE_TAPPED_MAX);
+		tapped = &tap->attached[tap->n++];
 	}
-	*hooked = (struct fake_hooked){generation, instance, .share = share};
+	*tapped = (struct fake_tapped){generation, instance, .share = share};
 	called("tap attach %u.%u%s", generation, instance, share ? " share" : "");
 	return 0;
 }
 
 void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance)
 {
-	struct fake_hooked *hooked = fake_tap_find(tap, generation, instance);
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
 
 	called("tap forget %u.%u", generation, instance);
-	if (hooked)
-		*hooked = tap->attached[--tap->n];
+	if (tapped)
+		*tapped = tap->attached[--tap->n];
 }
 
 int tap_count(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_count *ret)
 {
-	struct fake_hooked *hooked = fake_tap_find(tap, generation, instance);
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
 
 	*ret = (struct tap_count){};
 	if (fake_tap_fails("tap_count", NULL))
 		return fake_tap_failure.code;
-	if (!hooked)
+	if (!tapped)
 		return -ENOENT;
-	*ret = hooked->count;
+	*ret = tapped->count;
 	return 0;
 }
 
-/* Says nothing by itself: fake_tap_end_all() does, also where none is left already. */
+/* Says nothing by itself: fake_tap_end_all() does, even if none is left already. */
 int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 {
-	struct fake_hooked *hooked = fake_tap_find(tap, generation, instance);
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
 
 	called("tap watch %u.%u", generation, instance);
 	if (fake_tap_fails("tap_watch", NULL))
 		return fake_tap_failure.code;
-	if (!hooked)
+	if (!tapped)
 		return -ENOENT;
-	hooked->watched = true;
+	tapped->watched = true;
 	return 0;
 }
 
@@ -201,9 +201,4 @@ int tap_births_fd(const struct tap *tap)
 {
 	(void)tap;
 	return -1;
-}
-
-int tap_try(struct error *err)
-{
-	return fake_tap_fails("tap_try", err) ? fake_tap_failure.code : 0;
 }

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "orchestrator/health/checker.h"
+#include "orchestrator/steer/steer.h"
 
 #define DEADLINE_MS 10000
 #define HOUR_MS     (60 * 60 * 1000)
@@ -227,14 +228,20 @@ static inline void finish(bool ok)
 	fake.probe.callbacks->on_done(fake.probe.userdata, &result);
 }
 
+/* The next probe need not wait for its time. */
+static inline void make_due(void)
+{
+	assert_non_null(checker.timer.source);
+	assert_true(sd_event_source_set_time(checker.timer.source, 0) >= 0);
+}
+
 /* The next probe, without waiting for its time, answered with @ok. */
 static inline void next_answer(bool ok)
 {
 	int n = fake.starts;
 
 	if (!fake.under_way) {
-		assert_non_null(checker.timer);
-		assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+		make_due();
 		run_until_started(n + 1);
 	}
 	finish(ok);
@@ -246,9 +253,9 @@ static inline void check_next(uint64_t from, uint64_t to)
 	uint64_t usec;
 	int enabled;
 
-	assert_non_null(checker.timer);
-	assert_true(sd_event_source_get_enabled(checker.timer, &enabled) >= 0);
+	assert_non_null(checker.timer.source);
+	assert_true(sd_event_source_get_enabled(checker.timer.source, &enabled) >= 0);
 	assert_int_equal(enabled, SD_EVENT_ONESHOT);
-	assert_true(sd_event_source_get_time(checker.timer, &usec) >= 0);
+	assert_true(sd_event_source_get_time(checker.timer.source, &usec) >= 0);
 	assert_in_range(usec / 1000, from + health.interval_ms, to + health.interval_ms);
 }

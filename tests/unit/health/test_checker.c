@@ -129,7 +129,7 @@ static void test_checker_probe_that_cannot_start_is_a_failed_answer(void **state
 	memset(long_text, 'x', sizeof(long_text));
 	long_text[sizeof(long_text) - 1] = '\0';
 	fake.error = long_text;
-	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	make_due();
 	run_until_started(2);
 	assert_int_equal(told.answers, 2);
 	assert_int_equal(strlen(told.last.text), PROBE_TEXT_MAX - 1);
@@ -151,7 +151,7 @@ static void test_checker_probes_that_cannot_start_make_it_unhealthy(void **state
 	fake.error = "no";
 	for (int k = 0; k < 3; k++) {
 		assert_int_equal(checker.health.state, HEALTH_HEALTHY);
-		assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+		make_due();
 		run_until_started(3 + k);
 	}
 	assert_int_equal(checker.health.state, HEALTH_UNHEALTHY);
@@ -185,7 +185,7 @@ static void test_checker_restart_cancels_the_probe_under_way(void **state)
 	start();
 	run_until_started(1);
 	next_answer(true);
-	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	make_due();
 	run_until_started(2);
 	/* Whatever it will say is about the server that is gone. */
 	checker_restart(&checker);
@@ -212,7 +212,7 @@ static void test_checker_restart_from_within_on_answer_probes_at_once(void **sta
 	fake.result = -EMFILE;
 	fake.error = "no";
 	told.restart = true;
-	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	make_due();
 	run_until_started(3);
 	assert_int_equal(told.answers, 3);
 	fake.result = 0;
@@ -223,13 +223,13 @@ static void test_checker_restart_of_a_stopped_one_does_nothing(void **state)
 {
 	(void)state;
 	checker_restart(&checker); /* never started */
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	start();
 	run_until_started(1);
 	next_answer(true);
 	checker_stop(&checker);
 	checker_restart(&checker);
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	run_for(20);
 	assert_int_equal(fake.starts, 1);
 }
@@ -245,7 +245,7 @@ static void test_checker_stop_cancels_and_asks_no_more(void **state)
 	checker_stop(&checker);
 	assert_int_equal(fake.cancels, 1);
 	assert_null(checker.probe);
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	assert_false(checker.running);
 	run_for(20);
 	assert_int_equal(fake.starts, 1);
@@ -285,7 +285,7 @@ static void test_checker_stop_from_within_on_answer_ends_it(void **state)
 	run_until_started(1);
 	told.stop = true;
 	finish(true);
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	run_for(20);
 	assert_int_equal(fake.starts, 1);
 	/* The same where the answer was that no probe could be started: in the timer itself. */
@@ -294,7 +294,7 @@ static void test_checker_stop_from_within_on_answer_ends_it(void **state)
 	told.stop = true;
 	start();
 	run_until_started(2);
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	run_for(20);
 	assert_int_equal(fake.starts, 2);
 	assert_int_equal(told.answers, 2);

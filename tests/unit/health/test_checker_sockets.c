@@ -27,7 +27,7 @@ static void ask_next(void)
 {
 	int n = fake.starts;
 
-	assert_true(sd_event_source_set_time(checker.timer, 0) >= 0);
+	make_due();
 	run_until_started(n + 1);
 }
 
@@ -71,11 +71,11 @@ static void test_checker_retarget_asks_the_new_sockets_and_keeps_the_verdict(voi
 	next_answer(true);
 	next_answer(true);
 	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
-	assert_true(sd_event_source_get_time(checker.timer, &before) >= 0);
+	assert_true(sd_event_source_get_time(checker.timer.source, &before) >= 0);
 	checker_retarget(&checker, others, 2);
 	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
 	/* In its time: the server is the same. */
-	assert_true(sd_event_source_get_time(checker.timer, &after) >= 0);
+	assert_true(sd_event_source_get_time(checker.timer.source, &after) >= 0);
 	assert_int_equal(before, after);
 	for (int k = 0; k < 2; k++) {
 		ask_next();
@@ -147,12 +147,12 @@ static void test_checker_retarget_of_a_stopped_one_does_nothing(void **state)
 {
 	(void)state;
 	checker_retarget(&checker, others, 2); /* never started */
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	start();
 	run_until_started(1);
 	checker_stop(&checker);
 	checker_retarget(&checker, others, 2);
-	assert_null(checker.timer);
+	assert_null(checker.timer.source);
 	run_for(20);
 	assert_int_equal(fake.starts, 1);
 }

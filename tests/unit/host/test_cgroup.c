@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -219,6 +220,31 @@ static void test_cgroup_leaf_is_made_filled_killed_and_removed(void **state)
 	assert_int_equal(cgroup_populated(path), 0);
 }
 
+static void test_cgroup_that_cannot_be_looked_at_is_not_empty(void **state)
+{
+	struct rlimit before, none;
+	char path[CGROUP_PATH_MAX];
+	uint64_t id;
+	pid_t pid;
+
+	(void)state;
+	need_cgroup();
+	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, NULL), 0);
+	pid = sleeper();
+	put_into(path, pid);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(cgroup_populated(path), -EMFILE);
+	assert_int_equal(cgroup_wait_empty(path, 20), -EMFILE);
+	assert_int_equal(cgroup_remove(path), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(cgroup_kill(path), 0);
+	expect_killed(pid);
+	assert_int_equal(cgroup_wait_empty(path, 5000), 0);
+	assert_int_equal(cgroup_remove(path), 0);
+}
+
 static void test_cgroup_nested_ones_are_killed_and_removed_too(void **state)
 {
 	char path[CGROUP_PATH_MAX], inner[CGROUP_PATH_MAX], innermost[CGROUP_PATH_MAX];
@@ -406,6 +432,7 @@ int main(void)
 		cmocka_unit_test(test_cgroup_locate_without_a_way_is_enoent),
 		cmocka_unit_test(test_cgroup_locate_path_that_is_too_long_is_refused),
 		TEST(test_cgroup_leaf_is_made_filled_killed_and_removed),
+		TEST(test_cgroup_that_cannot_be_looked_at_is_not_empty),
 		TEST(test_cgroup_nested_ones_are_killed_and_removed_too),
 		TEST(test_cgroup_base_can_be_found_again),
 		TEST(test_cgroup_steps_aside_and_back),

@@ -15,42 +15,7 @@
 #include "common/cleanup.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/cgroup_control.h"
-#include "orchestrator/config/config.h"
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/baton-test-cgroup-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-	static char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return path;
-}
-
-static void put(const char *name, const char *text)
-{
-	FILE *f = fopen(in_folder(name), "w");
-
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
+#include "tests/unit/fakes/folder.h"
 
 static void expect_text(const char *name, const char *expected)
 {
@@ -63,7 +28,7 @@ static void expect_text(const char *name, const char *expected)
 static void test_cgroup_control_file_is_read_and_written(void **state)
 {
 	(void)state;
-	put("pids.max", "");
+	write_file("pids.max", "", 0644);
 	assert_int_equal(cgroup_control_write(folder, "pids.max", "64"), 0);
 	expect_text("pids.max", "64");
 }
@@ -97,13 +62,13 @@ static void test_cgroup_control_files_carry_the_limits(void **state)
 	(void)state;
 	assert_int_equal(mkdir(in_folder("base"), 0700), 0);
 	assert_int_equal(mkdir(in_folder("base/leaf"), 0700), 0);
-	put("cgroup.controllers", "cpu io memory pids\n");
-	put("cgroup.subtree_control", "");
-	put("base/cgroup.controllers", "cpu memory\n");
-	put("base/cgroup.subtree_control", "cpu memory\n");
-	put("base/leaf/memory.max", "");
-	put("base/leaf/cpu.max", "");
-	put("base/leaf/pids.max", "");
+	write_file("cgroup.controllers", "cpu io memory pids\n", 0644);
+	write_file("cgroup.subtree_control", "", 0644);
+	write_file("base/cgroup.controllers", "cpu memory\n", 0644);
+	write_file("base/cgroup.subtree_control", "cpu memory\n", 0644);
+	write_file("base/leaf/memory.max", "", 0644);
+	write_file("base/leaf/cpu.max", "", 0644);
+	write_file("base/leaf/pids.max", "", 0644);
 	if (cgroup_limit(in_folder("base/leaf"), &resources, &err) != 0)
 		fail_msg("%s", err.text);
 	expect_text("cgroup.subtree_control", "+memory +cpu");
@@ -113,7 +78,7 @@ static void test_cgroup_control_files_carry_the_limits(void **state)
 	expect_text("base/leaf/pids.max", "");
 }
 
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, folder_set_up, folder_tear_down)
 
 int main(void)
 {

@@ -2,6 +2,8 @@
 /* Whose the kernel's connections are: real sockets, held by real children of this process. */
 #include "tests/unit/host/connections_fixture.h"
 
+#define NOBODY 65534
+
 static uint64_t count(uint64_t idle_ms)
 {
 	uint64_t live = UINT64_MAX;
@@ -39,6 +41,38 @@ static void test_connections_of_all_descendants_are_counted_once(void **state)
 	assert_int_equal(count(0), 2);
 	start_holder(held + 1, 2, false);
 	assert_int_equal(count(0), 3);
+}
+
+/* Taken for none, they would be cut off when their server is ended. */
+static void test_connections_of_a_process_that_cannot_be_seen_are_not_none(void **state)
+{
+	int listener = make_listener(AF_INET, PORT, 16);
+	int held = connect_one(listener, PORT, NULL), status;
+	struct processes *own = NULL;
+	uint64_t live;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int r;
+
+		/* Whoever has changed its user is not dumpable, and neither are its children. */
+		if (setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+		    setresuid(NOBODY, NOBODY, NOBODY) < 0 ||
+		    processes_new(NULL, getpid(), &own) < 0)
+			_exit(1);
+		of.processes = own;
+		start_holder(&held, 1, false);
+		r = connections_count(&of, 0, &live);
+		end_holders();
+		_exit(r == -EACCES ? 0 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 /* A listening socket is none, and what waits in its queue is nobody's yet. */
@@ -291,6 +325,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_connections_are_whose_process_holds_them),
 		TEST(test_connections_of_all_descendants_are_counted_once),
+		TEST(test_connections_of_a_process_that_cannot_be_seen_are_not_none),
 		TEST(test_connections_not_accepted_yet_are_nobodys),
 		TEST(test_connections_that_end_count_while_the_server_has_them),
 		TEST(test_connections_of_every_port_are_counted_and_of_no_other),

@@ -14,26 +14,16 @@
 
 #include "common/cleanup.h"
 #include "orchestrator/host/file.h"
+#include "tests/unit/fakes/folder.h"
 
-static char folder[64], path[256];
+static char path[256];
 
 static int set_up(void **state)
 {
-	(void)state;
-	strcpy(folder, "/tmp/baton-test-file-XXXXXX");
-	if (!mkdtemp(folder))
-		return -1;
-	snprintf(path, sizeof(path), "%s/file", folder);
-	return 0;
-}
+	int r = folder_set_up(state);
 
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
+	snprintf(path, sizeof(path), "%s", in_folder("file"));
+	return r;
 }
 
 static void test_file_read_returns_what_was_written(void **state)
@@ -146,7 +136,7 @@ static void test_file_make_folder_makes_all_above(void **state)
 	assert_int_equal(file_make_folder(deep, 0700), -ENOTDIR);
 }
 
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, folder_tear_down)
 
 int main(void)
 {

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -456,6 +457,22 @@ static void test_watch_asking_hurts_nobody(void **state)
 	assert_true(answers[0] > 0 && answers[1] > 0);
 }
 
+static void test_watch_file_that_cannot_be_asked_now_is_unfinished(void **state)
+{
+	struct watch_look look;
+	struct rlimit before, none;
+
+	(void)state;
+	write_file("file", "1");
+	watch_look(in_folder("file"), NULL, NULL, &look);
+	assert_false(watch_look_unfinished(&look, &look));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_true(watch_look_unfinished(&look, &look));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void test_watch_without_leases_standing_still_will_do(void **state)
 {
 	unsigned steps = 0;
@@ -838,6 +855,7 @@ int main(void)
 		TEST(test_watch_file_rewritten_in_steps_is_told_once_when_closed),
 		TEST(test_watch_file_open_for_writing_is_waited_for),
 		TEST(test_watch_asking_hurts_nobody),
+		TEST(test_watch_file_that_cannot_be_asked_now_is_unfinished),
 		TEST(test_watch_without_leases_standing_still_will_do),
 		TEST(test_watch_file_deleted_and_made_anew_is_told_once),
 		TEST(test_watch_program_is_waited_for_until_it_is_executable),

@@ -10,51 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char folder[64];
+#include "tests/unit/fakes/folder.h"
 
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/baton-test-release-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-	return system(command);
-}
-
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
-
-/* A few paths in the folder at a time. */
-static inline char *in_folder(const char *name)
-{
-	static char paths[32][256];
-	static size_t next;
-	char *path = paths[next++ % 32];
-
-	snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-	return path;
-}
-
-static inline void write_bytes(const char *name, const void *bytes, size_t n, mode_t mode)
-{
-	FILE *f = fopen(in_folder(name), "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(bytes, 1, n, f), n);
-	assert_int_equal(fclose(f), 0);
-	assert_int_equal(chmod(in_folder(name), mode), 0);
-}
-
-static inline void write_file(const char *name, const char *text, mode_t mode)
-{
-	write_bytes(name, text, strlen(text), mode);
-}
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, folder_set_up, folder_tear_down)
 
 /* ---- the smallest ELF file: headers, notes, a payload that a segment covers ----------------- */
 

@@ -20,7 +20,7 @@ static struct service_config service;
 /* A service of two releases on disk, "current" is the first. Both have the same program. */
 static int set_up_service(void **state)
 {
-	if (set_up(state) < 0)
+	if (folder_set_up(state) < 0)
 		return -1;
 	service = (struct service_config){
 		.name = "web", .command = program, .directory = folder, .uid = geteuid()};
@@ -32,7 +32,7 @@ static int set_up_service(void **state)
 	return 0;
 }
 
-#define SERVICE_TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up_service, tear_down)
+#define SERVICE_TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up_service, folder_tear_down)
 
 static struct release *resolve(char *const *command, char *const *environment)
 {

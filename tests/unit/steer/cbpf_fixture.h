@@ -113,7 +113,7 @@ static inline int foreign(void)
 	int fd;
 	struct error err = {};
 
-	if (anchor_open(&endpoint, geteuid(), &fd, &err) < 0)
+	if (anchor_open(&endpoint, geteuid(), -1, &fd, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	return fd;
 }

@@ -110,7 +110,7 @@ static inline int listener(const struct address *a)
 {
 	int fd;
 
-	if (anchor_open(a, geteuid(), &fd, &err) < 0)
+	if (anchor_open(a, geteuid(), -1, &fd, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	return fd;
 }
@@ -140,6 +140,29 @@ static inline void publish(struct steer *steer, int primary, int backup)
 
 	table_compute(&share, primary >= 0, &b, backup >= 0, NULL, &table);
 	assert_int_equal(steer_publish(steer, &table, &err), 0);
+}
+
+/* ---- pins, and the next daemon --------------------------------------------------------------- */
+
+/* Where the maps are pinned; empty: nowhere. */
+static char dir[BPFFS_PATH_MAX];
+
+static inline void use_pins(const char *service)
+{
+	if (missing)
+		skip();
+	if (bpffs_make(pins_name(), service, "tcp", dir, &err) < 0)
+		fail_msg("%s", err.text);
+	options.pin_dir = dir;
+}
+
+static inline struct steer *open_successor(void)
+{
+	struct steer *steer = NULL;
+
+	if (steer_open(&address, &options, &steer, &err) < 0)
+		fail_msg("%s", err.text);
+	return steer;
 }
 
 /* ---- connections ---------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * hooks_fixture: tap on real cgroups, below the own one, in a network namespace of its own.
+ * tap_fixture: tap on real cgroups, below the own one, in a network namespace of its own.
  *
  * A socket belongs to the cgroup that its maker is in at socket(2), so a test that only needs the
  * sockets of an instance moves into its cgroup for that moment.
@@ -136,7 +136,7 @@ static inline int teardown(void **state)
 /* ---- tap ---------------------------------------------------------------------------------- */
 
 /* For the addresses @texts, separated by blanks. */
-static inline struct tap *open_hooks(const char *pin_dir, const char *texts)
+static inline struct tap *open_tap(const char *pin_dir, const char *texts)
 {
 	struct address addresses[TAP_LISTEN_MAX];
 	struct tap *tap = NULL;

@@ -49,7 +49,7 @@ static int open_anchor(const char *text, uid_t uid)
 
 	if (missing)
 		skip();
-	if (anchor_open(&address, uid, &fd, &err) < 0)
+	if (anchor_open(&address, uid, -1, &fd, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_true(fd >= 0);
 	return fd;
@@ -61,7 +61,7 @@ static void expect_refused(const char *text, uid_t uid, int error, const char *w
 	int fd = -1, lowest = dup(0);
 
 	close(lowest);
-	assert_int_equal(anchor_open(&address, uid, &fd, &err), error);
+	assert_int_equal(anchor_open(&address, uid, -1, &fd, NULL, &err), error);
 	assert_int_equal(fd, -1);
 	if (!strstr(err.text, why))
 		fail_msg("\"%s\" is not in: %s", why, err.text);
@@ -212,7 +212,7 @@ static void test_anchor_open_belongs_to_the_services_user(void **state)
 	close(fd);
 }
 
-/* Where it can, test_steer_hooks.c sees. */
+/* Where it can, test_steer_tap.c sees. */
 static void test_anchor_open_in_what_is_no_cgroup_is_an_ordinary_one(void **state)
 {
 	struct address address = parse("127.0.0.1:8080");
@@ -226,14 +226,14 @@ static void test_anchor_open_in_what_is_no_cgroup_is_an_ordinary_one(void **stat
 	assert_true(folder >= 0);
 	lowest = dup(folder);
 	close(lowest);
-	assert_int_equal(anchor_open_in(&address, geteuid(), folder, &fd, &inside, &err), 0);
+	assert_int_equal(anchor_open(&address, geteuid(), folder, &fd, &inside, &err), 0);
 	assert_false(inside);
 	assert_int_equal(option(fd, SOL_SOCKET, SO_ACCEPTCONN), 1);
 	close(fd);
 	fd = dup(folder);
 	assert_int_equal(fd, lowest);
 	close(fd);
-	assert_int_equal(anchor_open_in(&address, geteuid(), -1, &fd, &inside, &err), 0);
+	assert_int_equal(anchor_open(&address, geteuid(), -1, &fd, &inside, &err), 0);
 	assert_false(inside);
 	close(fd);
 	close(folder);
@@ -293,7 +293,7 @@ static int privileged_port(void)
 
 	if (address_parse("127.0.0.1:80", &address, &err) < 0)
 		return 102;
-	if (anchor_open(&address, geteuid(), &fd, &err) != -EACCES || fd != -1)
+	if (anchor_open(&address, geteuid(), -1, &fd, NULL, &err) != -EACCES || fd != -1)
 		return 103;
 	return strstr(err.text, "bind: Permission denied") ? 0 : 104;
 }
@@ -305,7 +305,7 @@ static int user_of_somebody_else(void)
 
 	if (address_parse("127.0.0.1:8080", &address, &err) < 0)
 		return 102;
-	if (anchor_open(&address, 0, &fd, &err) != -EPERM || fd != -1)
+	if (anchor_open(&address, 0, -1, &fd, NULL, &err) != -EPERM || fd != -1)
 		return 103;
 	return strstr(err.text, "fchown to uid 0: ") ? 0 : 104;
 }
@@ -317,7 +317,7 @@ static int user_of_ones_own(void)
 
 	if (address_parse("127.0.0.1:8080", &address, &err) < 0)
 		return 102;
-	return anchor_open(&address, geteuid(), &fd, &err) == 0 ? 0 : 103;
+	return anchor_open(&address, geteuid(), -1, &fd, NULL, &err) == 0 ? 0 : 103;
 }
 
 static void test_anchor_open_privileged_port_is_denied(void **state)
@@ -462,38 +462,6 @@ static void test_anchor_sweep_socket_that_does_not_listen_has_none(void **state)
 	assert_int_equal(anchor_sweep(-1), 0);
 }
 
-/* ---- cookies -------------------------------------------------------------------------------- */
-
-static void test_anchor_cookie_is_the_sockets_own_and_stays(void **state)
-{
-	int a = open_anchor("127.0.0.1:8080", geteuid());
-	int b = open_anchor("127.0.0.1:8080", geteuid()), duplicate = dup(a);
-	uint64_t cookie = anchor_cookie(a), expected = 0;
-	socklen_t length = sizeof(expected);
-
-	(void)state;
-	assert_int_equal(getsockopt(a, SOL_SOCKET, SO_COOKIE, &expected, &length), 0);
-	assert_true(cookie != 0);
-	assert_int_equal(cookie, expected);
-	assert_int_equal(anchor_cookie(duplicate), cookie);
-	assert_int_not_equal(anchor_cookie(b), cookie);
-	close(duplicate);
-	close(a);
-	close(b);
-}
-
-static void test_anchor_cookie_of_what_is_no_socket_is_0(void **state)
-{
-	int ends[2];
-
-	(void)state;
-	assert_int_equal(anchor_cookie(-1), 0);
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	assert_int_equal(anchor_cookie(ends[0]), 0);
-	close(ends[0]);
-	close(ends[1]);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -515,8 +483,6 @@ int main(void)
 		TEST(reset_takes_the_oldest),
 		TEST(sweep_resets_what_is_queued),
 		TEST(sweep_socket_that_does_not_listen_has_none),
-		TEST(cookie_is_the_sockets_own_and_stays),
-		TEST(cookie_of_what_is_no_socket_is_0),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@
 
 #include "ebpf/inspect.h"
 #include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/inspect.h"
+#include "orchestrator/steer/steer.h"
 #include "tests/unit/fakes/netns.h"
 
 /* More than one read(2) of the iterator takes (128 records). */
@@ -67,7 +67,7 @@ static int listener(const struct address *a)
 
 	if (missing)
 		skip();
-	if (anchor_open(a, geteuid(), &fd, &err) < 0)
+	if (anchor_open(a, geteuid(), -1, &fd, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	return fd;
 }
@@ -76,7 +76,7 @@ static void expect(int fd, uint32_t program_id, uint32_t members)
 {
 	uint32_t id = UINT32_MAX, n = UINT32_MAX;
 
-	if (inspect_listener(inspect, anchor_cookie(fd), &id, &n, &err) < 0)
+	if (inspect_listener(inspect, steer_cookie(fd), &id, &n, &err) < 0)
 		fail_msg("not found: %s", err.text);
 	assert_int_equal(id, program_id);
 	assert_int_equal(n, members);
@@ -240,7 +240,7 @@ static void test_inspect_one_of_many_listeners_is_found(void **state)
 static void test_inspect_socket_that_does_not_listen_is_not_found(void **state)
 {
 	int a = listener(&address), b = listener(&address);
-	uint64_t cookie = anchor_cookie(a);
+	uint64_t cookie = steer_cookie(a);
 
 	(void)state;
 	expect(a, 0, 2);
@@ -267,7 +267,7 @@ static void test_inspect_listener_outside_a_group_is_not_found(void **state)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	assert_int_equal(bind(fd, &address.sa, address.length), 0);
 	assert_int_equal(listen(fd, 1), 0);
-	expect_none(anchor_cookie(fd));
+	expect_none(steer_cookie(fd));
 	close(fd);
 }
 
@@ -280,8 +280,8 @@ static void test_inspect_connections_are_not_found(void **state)
 	assert_int_equal(connect(client, &address.sa, address.length), 0);
 	server = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(server >= 0);
-	expect_none(anchor_cookie(client));
-	expect_none(anchor_cookie(server));
+	expect_none(steer_cookie(client));
+	expect_none(steer_cookie(server));
 	close(client);
 	close(server);
 	close(fd);
@@ -297,11 +297,11 @@ static void test_inspect_listener_of_another_namespace_is_not_found(void **state
 	expect(fd, 0, 1);
 	assert_null(netns_enter());
 	other = listener(&address);
-	expect_none(anchor_cookie(fd));
+	expect_none(steer_cookie(fd));
 	/* It was opened at home, but looks where the caller is. */
 	expect(other, 0, 1);
 	assert_int_equal(setns(home, CLONE_NEWNET), 0);
-	expect_none(anchor_cookie(other));
+	expect_none(steer_cookie(other));
 	expect(fd, 0, 1);
 	close(home);
 	close(other);
@@ -314,7 +314,7 @@ static void test_inspect_no_call_leaves_a_descriptor_open(void **state)
 {
 	int fd = listener(&address);
 	struct inspect *second = NULL;
-	uint64_t cookie = anchor_cookie(fd);
+	uint64_t cookie = steer_cookie(fd);
 	size_t n = count_fds();
 	uint32_t id, members;
 
@@ -342,7 +342,7 @@ static void test_inspect_out_of_descriptors_is_an_error_with_its_reason(void **s
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = (struct rlimit){(rlim_t)lowest, before.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	r_listener = inspect_listener(inspect, anchor_cookie(fd), &id, &members, &err_listener);
+	r_listener = inspect_listener(inspect, steer_cookie(fd), &id, &members, &err_listener);
 	r_open = inspect_open(&second, &err_open);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(r_listener, -EMFILE);

@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <sys/syscall.h>
 
+#include "orchestrator/steer/steer_internal.h"
 #include "tests/unit/steer/steer_fixture.h"
 
 /* ---- tables and backups --------------------------------------------------------------------- */
@@ -346,7 +347,8 @@ static void test_steer_table_cannot_name_the_anchor(void **state)
 	(void)state;
 	for (size_t k = 0; k < STEER_BUCKETS; k++)
 		table.buckets[k] = (struct steer_bucket){STEER_ANCHOR_SLOT, STEER_ANCHOR_SLOT};
-	assert_int_equal(steer_publish(steer, &table, &err), 0);
+	/* Not by steer_publish(), which asserts that nobody asks for this. */
+	assert_int_equal(steer->ops->publish(steer, &table, &err), 0);
 	assert_int_equal(try_connect(), -ECONNREFUSED);
 	assert_int_equal(steer_held(steer, &held), 0);
 	assert_int_equal(held, 0);

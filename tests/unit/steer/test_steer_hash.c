@@ -48,7 +48,7 @@ static int listener(const char *text)
 	int fd;
 
 	assert_int_equal(address_parse(text, &a, NULL), 0);
-	if (anchor_open(&a, geteuid(), &fd, &err) < 0)
+	if (anchor_open(&a, geteuid(), -1, &fd, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	return fd;
 }
@@ -139,7 +139,6 @@ static void test_steer_hash_slots_run_out_and_come_back(void **state)
 	assert_non_null(strstr(err.text, "256"));
 	steer_release(steer, 5);
 	steer_release(steer, 5);
-	steer_release(steer, STEER_NO_SLOT);
 	assert_int_equal(join(steer, fds[STEER_SLOTS]), 5);
 	for (int k = 0; k <= STEER_SLOTS; k++)
 		close(fds[k]);

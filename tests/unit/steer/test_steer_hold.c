@@ -166,7 +166,7 @@ static void test_steer_unhold_without_anything_that_listens_changes_nothing(void
 	struct steer *steer = open_holding();
 	int gone = listener(&address), fd = listener(&address), clients[20];
 	uint16_t slot_gone = join(steer, gone), slot = join(steer, fd);
-	uint64_t cookie = anchor_cookie(fd);
+	uint64_t cookie = steer_cookie(fd);
 
 	(void)state;
 	connect_many(clients, 20);
@@ -183,7 +183,7 @@ static void test_steer_unhold_without_anything_that_listens_changes_nothing(void
 	publish(steer, slot_gone, slot);
 	assert_int_equal(steer_unhold(steer, &err), 20);
 	assert_int_equal(accept_all(fd), 20);
-	assert_int_equal(anchor_cookie(fd), cookie);
+	assert_int_equal(steer_cookie(fd), cookie);
 	close_many(clients, 20);
 	close(fd);
 	steer_free(steer);
@@ -283,18 +283,18 @@ static void test_steer_unhold_where_nothing_was_held_keeps_the_anchor(void **sta
 	int fd;
 
 	(void)state;
-	cookie = anchor_cookie(anchor_of_this_process());
+	cookie = steer_cookie(anchor_of_this_process());
 	fd = listener(&address);
 	publish(steer, join(steer, fd), -1);
 	/* The first one may find what came before the program. */
 	assert_true(steer_unhold(steer, &err) >= 0);
 	close(fd);
-	cookie = anchor_cookie(anchor_of_this_process());
+	cookie = steer_cookie(anchor_of_this_process());
 	fd = listener(&address);
 	publish(steer, join(steer, fd), -1);
 	assert_int_equal(steer_unhold(steer, &err), 0);
 	close(fd);
-	assert_int_equal(anchor_cookie(anchor_of_this_process()), cookie);
+	assert_int_equal(steer_cookie(anchor_of_this_process()), cookie);
 	steer_free(steer);
 }
 
@@ -427,18 +427,12 @@ static void die_holding(void)
 
 static struct steer *succeed(const char *service, int *ret_fd)
 {
-	static char dir[BPFFS_PATH_MAX];
-	struct steer *steer = NULL;
+	struct steer *steer;
 
-	if (missing)
-		skip();
-	if (bpffs_make(pins_name(), service, "tcp", dir, &err) < 0)
-		fail_msg("%s", err.text);
-	options.pin_dir = dir;
+	use_pins(service);
 	*ret_fd = listener(&address);
 	die_holding();
-	if (steer_open(&address, &options, &steer, &err) < 0)
-		fail_msg("%s", err.text);
+	steer = open_successor();
 	assert_true(steer_is_taken_over(steer));
 	return steer;
 }

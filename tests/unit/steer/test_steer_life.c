@@ -10,26 +10,6 @@
 
 #include "tests/unit/steer/steer_fixture.h"
 
-static char dir[BPFFS_PATH_MAX];
-
-static void use_pins(const char *service)
-{
-	if (missing)
-		skip();
-	if (bpffs_make(pins_name(), service, "tcp", dir, &err) < 0)
-		fail_msg("%s", err.text);
-	options.pin_dir = dir;
-}
-
-static struct steer *open_successor(void)
-{
-	struct steer *steer = NULL;
-
-	if (steer_open(&address, &options, &steer, &err) < 0)
-		fail_msg("%s", err.text);
-	return steer;
-}
-
 /* ---- another daemon ------------------------------------------------------------------------- */
 
 /* A daemon that opens the endpoint, sends everything to @fd, and is killed. */
@@ -192,7 +172,10 @@ static void test_steer_pins_and_unpins_its_objects(void **state)
 	steer = open_successor();
 	snprintf(path, sizeof(path), "%s/slots", dir);
 	assert_int_equal(access(path, F_OK), 0);
+	/* The pin says which program is on the group. */
 	snprintf(path, sizeof(path), "%s/program", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(steer_attach(steer, &err), 0);
 	assert_int_equal(access(path, F_OK), 0);
 	steer_unpin_all(steer);
 	steer_free(steer);

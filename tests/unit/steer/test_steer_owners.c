@@ -78,7 +78,7 @@ static void expect_moved(size_t n, tap_owner owner)
 static uint64_t cookie_of_accepted(int listener_fd)
 {
 	int fd = accept4(listener_fd, NULL, NULL, SOCK_CLOEXEC);
-	uint64_t cookie = anchor_cookie(fd);
+	uint64_t cookie = steer_cookie(fd);
 
 	assert_true(fd >= 0);
 	close(fd);
@@ -327,7 +327,7 @@ static void test_steer_owners_released_listener_is_nobodys(void **state)
 	close_counting(steer);
 }
 
-static void test_steer_owners_without_hooks_connections_migrate_all_the_same(void **state)
+static void test_steer_owners_without_tap_connections_migrate_all_the_same(void **state)
 {
 	struct steer *steer = open_steer();
 	int a = listener(&address), b = listener(&address), clients[N];
@@ -359,7 +359,7 @@ int main(void)
 		TEST(established_at_the_anchor_are_nobodys),
 		TEST(without_counters_of_its_own_is_not_counted),
 		TEST(released_listener_is_nobodys),
-		TEST(without_hooks_connections_migrate_all_the_same),
+		TEST(without_tap_connections_migrate_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

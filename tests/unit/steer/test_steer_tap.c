@@ -16,15 +16,15 @@
 static struct tap *tap;
 static char anchor_leaf[CGROUP_PATH_MAX];
 
-/* Both leaves are hooked, and so is the anchor's where one is wanted. */
-static struct steer *open_hooked(bool anchor)
+/* Both leaves have a tap, and so is the anchor's where one is wanted. */
+static struct steer *open_tapped(bool anchor)
 {
 	struct steer_options options = {.tier = STEER_EBPF, .uid = geteuid()};
 	struct address address = parse(LISTEN);
 	struct steer *steer = NULL;
 	uint64_t id;
 
-	tap = open_hooks(NULL, LISTEN);
+	tap = open_tap(NULL, LISTEN);
 	attach(tap, 0, false);
 	attach(tap, 1, false);
 	options.tap = tap;
@@ -40,7 +40,7 @@ static struct steer *open_hooked(bool anchor)
 	return steer;
 }
 
-static void close_hooked(struct steer *steer)
+static void close_tapped(struct steer *steer)
 {
 	steer_free(steer);
 	tap_free(tap);
@@ -92,9 +92,9 @@ static uint64_t live_at_anchor(void)
 	return count.live;
 }
 
-static void test_steer_hooks_queue_that_migrates_ends_where_it_went(void **state)
+static void test_steer_tap_queue_that_migrates_ends_where_it_went(void **state)
 {
-	struct steer *steer = open_hooked(false);
+	struct steer *steer = open_tapped(false);
 	uint16_t slot_a, slot_b;
 	int a = listen_as(steer, 0, &slot_a), b = listen_as(steer, 1, &slot_b), clients[N];
 
@@ -111,12 +111,12 @@ static void test_steer_hooks_queue_that_migrates_ends_where_it_went(void **state
 	assert_count(tap, 0, 0, 0, 0, 0);
 	assert_count(tap, 1, N, 0, N, 0);
 	close(b);
-	close_hooked(steer);
+	close_tapped(steer);
 }
 
-static void test_steer_hooks_held_connections_count_where_they_go(void **state)
+static void test_steer_tap_held_connections_count_where_they_go(void **state)
 {
-	struct steer *steer = open_hooked(true);
+	struct steer *steer = open_tapped(true);
 	int clients[N], b;
 	uint16_t slot_b;
 
@@ -139,12 +139,12 @@ static void test_steer_hooks_held_connections_count_where_they_go(void **state)
 	wait_for(live_at_anchor() == 0);
 	for (size_t k = 0; k < N; k++)
 		close(clients[k]);
-	close_hooked(steer);
+	close_tapped(steer);
 }
 
-static void test_steer_hooks_connections_that_pass_the_anchor_end_at_the_last(void **state)
+static void test_steer_tap_connections_that_pass_the_anchor_end_at_the_last(void **state)
 {
-	struct steer *steer = open_hooked(true);
+	struct steer *steer = open_tapped(true);
 	uint16_t slot_a, slot_b;
 	int a = listen_as(steer, 0, &slot_a), clients[N], b;
 
@@ -163,12 +163,12 @@ static void test_steer_hooks_connections_that_pass_the_anchor_end_at_the_last(vo
 	assert_count(tap, 0, 0, 0, 0, 0);
 	assert_count(tap, 1, N, 0, N, 0);
 	close(b);
-	close_hooked(steer);
+	close_tapped(steer);
 }
 
-static void test_steer_hooks_anchor_that_nobody_counts_upsets_no_counter(void **state)
+static void test_steer_tap_anchor_that_nobody_counts_upsets_no_counter(void **state)
 {
-	struct steer *steer = open_hooked(false);
+	struct steer *steer = open_tapped(false);
 	uint16_t slot_a, slot_b;
 	int a = listen_as(steer, 0, &slot_a), clients[2 * N], b;
 
@@ -188,12 +188,12 @@ static void test_steer_hooks_anchor_that_nobody_counts_upsets_no_counter(void **
 	wait_for(count_of(tap, 1).live == 0);
 	assert_count(tap, 1, N, 0, N, 0);
 	close(b);
-	close_hooked(steer);
+	close_tapped(steer);
 }
 
-static void test_steer_hooks_client_that_gives_up_while_it_waits_ends_there(void **state)
+static void test_steer_tap_client_that_gives_up_while_it_waits_ends_there(void **state)
 {
-	struct steer *steer = open_hooked(true);
+	struct steer *steer = open_tapped(true);
 	uint16_t slot_b;
 	int clients[N], b;
 
@@ -210,10 +210,10 @@ static void test_steer_hooks_client_that_gives_up_while_it_waits_ends_there(void
 	for (size_t k = 10; k < N; k++)
 		close(clients[k]);
 	close(b);
-	close_hooked(steer);
+	close_tapped(steer);
 }
 
-static void test_steer_hooks_anchors_cgroup_that_is_not_there_is_an_error(void **state)
+static void test_steer_tap_anchors_cgroup_that_is_not_there_is_an_error(void **state)
 {
 	struct steer_options options = {.tier = STEER_EBPF, .anchor_cgroup = "/nowhere"};
 	struct address address = parse(LISTEN);
@@ -226,7 +226,7 @@ static void test_steer_hooks_anchors_cgroup_that_is_not_there_is_an_error(void *
 	assert_non_null(strstr(err.text, LISTEN ": /nowhere: "));
 }
 
-static void test_steer_hooks_anchor_falls_back_to_the_own_cgroup(void **state)
+static void test_steer_tap_anchor_falls_back_to_the_own_cgroup(void **state)
 {
 	/* A folder, but no cgroup. */
 	struct steer_options options = {.tier = STEER_EBPF, .anchor_cgroup = "/tmp"};
@@ -251,7 +251,7 @@ static void test_steer_hooks_anchor_falls_back_to_the_own_cgroup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(test_steer_hooks_##name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(test_steer_tap_##name, setup, teardown)
 		TEST(queue_that_migrates_ends_where_it_went),
 		TEST(held_connections_count_where_they_go),
 		TEST(connections_that_pass_the_anchor_end_at_the_last),

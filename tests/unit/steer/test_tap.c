@@ -68,7 +68,7 @@ static void stop_server(const struct server *server)
 
 static void test_tap_connections_are_counted_and_the_last_one_is_told(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct server server;
 	int clients[MANY];
 
@@ -101,7 +101,7 @@ static void test_tap_connections_are_counted_and_the_last_one_is_told(void **sta
 
 static void test_tap_queued_connections_are_alive_until_their_listener_closes(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	int listener, clients[3];
 
 	(void)state;
@@ -121,7 +121,7 @@ static void test_tap_queued_connections_are_alive_until_their_listener_closes(vo
 
 static void test_tap_instances_are_counted_apart(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE " [::1]:8081 :8082");
+	struct tap *tap = open_tap(NULL, HERE " [::1]:8081 :8082");
 	int first, second, dual, clients[4], four;
 
 	(void)state;
@@ -152,7 +152,7 @@ static void test_tap_instances_are_counted_apart(void **state)
 
 static void test_tap_undeclared_ports_and_own_clients_are_not_counted(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct address here = parse(HERE);
 	int other, outside, client, server, own;
 
@@ -254,7 +254,7 @@ static void client_resets_a_closing_server(const struct pair *pair)
 
 static void expect_end(void (*end)(const struct pair *pair), uint64_t reset)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct pair pair;
 	int listener;
 
@@ -293,7 +293,7 @@ static void test_tap_resets_are_counted(void **state)
 /* Taken apart by connect(2) to AF_UNSPEC, and then a client, from the declared port even. */
 static void test_tap_socket_that_is_used_again_ends_once(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct sockaddr unspec = {.sa_family = AF_UNSPEC};
 	struct address here = parse(HERE), elsewhere = parse("127.0.0.1:8099");
 	struct pair pair;
@@ -333,7 +333,7 @@ static void add_to_counts(struct tap *tap, uint64_t owner, uint64_t in, uint64_t
 static void test_tap_moved_connection_ends_where_it_went(void **state)
 {
 	const uint64_t from = 1ull << 32, to = from | 1;
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	uint64_t cookie, value;
 	struct pair pair;
 	int listener;
@@ -364,7 +364,7 @@ static void test_tap_moved_connection_ends_where_it_went(void **state)
 
 static void test_tap_count_is_never_negative(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 
 	(void)state;
 	attach(tap, 0, false);
@@ -377,7 +377,7 @@ static void test_tap_count_is_never_negative(void **state)
 
 static void test_tap_watch_of_nothing_is_told_at_once_by_the_loop(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 
 	(void)state;
 	attach(tap, 0, false);
@@ -405,7 +405,7 @@ static void test_tap_watch_of_nothing_is_told_at_once_by_the_loop(void **state)
 
 static void test_tap_without_a_watch_nothing_is_told(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct pair pair;
 	int listener;
 
@@ -423,7 +423,7 @@ static void test_tap_without_a_watch_nothing_is_told(void **state)
 
 static void test_tap_forgotten_instance_is_unknown_and_stays_so(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct tap_count count;
 	struct pair pair;
 	int listener;
@@ -447,7 +447,7 @@ static void test_tap_forgotten_instance_is_unknown_and_stays_so(void **state)
 
 static void test_tap_can_be_freed_by_its_callback(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct pair pair;
 	int listener;
 
@@ -458,7 +458,7 @@ static void test_tap_can_be_freed_by_its_callback(void **state)
 	wait_for(seen.zeros == 1);
 
 	seen.free_in_zero = NULL;
-	tap = open_hooks(NULL, HERE);
+	tap = open_tap(NULL, HERE);
 	attach(tap, 0, false);
 	listener = listener_in(leaves[0], HERE);
 	pair = connect_pair(listener);
@@ -472,7 +472,7 @@ static void test_tap_can_be_freed_by_its_callback(void **state)
 
 static void test_tap_birth_is_noted(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	uint64_t before, born = 0, after;
 	struct timespec now;
 	struct pair pair;

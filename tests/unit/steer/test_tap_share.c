@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The bind hook, and who changes the program of a group. */
+/* Shared ports, and who changes the program of a group. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <sys/prctl.h>
 
+#include "orchestrator/steer/tap_load.h"
 #include "tests/unit/steer/tap_fixture.h"
 
 #define HERE "127.0.0.1:8080"
@@ -43,8 +44,8 @@ static void test_tap_server_that_knows_nothing_shares_a_declared_address(void **
 {
 	static const char *const texts[] = {"127.0.0.1:8080", "0.0.0.0:8081", "[::1]:8082",
 					    "[::]:8083",      ":8084",        "127.0.0.1:8085"};
-	struct tap *tap = open_hooks(NULL, "127.0.0.1:8080 0.0.0.0:8081 [::1]:8082 [::]:8083 :8084 "
-					   "127.0.0.1:8085");
+	struct tap *tap = open_tap(NULL, "127.0.0.1:8080 0.0.0.0:8081 [::1]:8082 [::]:8083 :8084 "
+					 "127.0.0.1:8085");
 
 	(void)state;
 	attach(tap, 0, true);
@@ -62,7 +63,7 @@ static void test_tap_server_that_knows_nothing_shares_a_declared_address(void **
 	tap_free(tap);
 }
 
-/* In the cgroup, but not declared: as if there were no hook. */
+/* In the cgroup, but not declared: as if there were no tap. */
 static void expect_untouched(struct tap *tap, const char *text)
 {
 	struct address address = parse(text);
@@ -78,7 +79,7 @@ static void expect_untouched(struct tap *tap, const char *text)
 
 static void test_tap_other_addresses_are_not_touched(void **state)
 {
-	struct tap *tap = open_hooks(NULL, "127.0.0.1:8080 [::1]:8082 0.0.0.0:8084 [::]:8085");
+	struct tap *tap = open_tap(NULL, "127.0.0.1:8080 [::1]:8082 0.0.0.0:8084 [::]:8085");
 
 	(void)state;
 	attach(tap, 0, true);
@@ -95,7 +96,7 @@ static void test_tap_other_addresses_are_not_touched(void **state)
 
 static void test_tap_mapped_address_is_not_the_ipv4_one(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct address dual = parse(":8080");
 	int other = sharing_listener(HERE), fd;
 
@@ -114,7 +115,7 @@ static void test_tap_mapped_address_is_not_the_ipv4_one(void **state)
 
 static void test_tap_server_that_shares_by_itself_is_not_forced(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct address here = parse(HERE);
 	int other = sharing_listener(HERE), fd = socket_in(leaves[0], &here);
 
@@ -132,7 +133,7 @@ static void test_tap_server_that_shares_by_itself_is_not_forced(void **state)
 
 static void test_tap_share_is_only_where_it_was_asked_for(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	int other = sharing_listener(HERE), fd;
 
 	(void)state;
@@ -150,7 +151,7 @@ static void test_tap_share_is_only_where_it_was_asked_for(void **state)
 
 static void test_tap_datagrams_are_not_touched(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct address here = parse(HERE);
 	int fd;
 
@@ -188,7 +189,7 @@ static void bind_as_a_grandchild(const char *cgroup)
 
 static void test_tap_what_the_server_starts_is_followed(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	int other = sharing_listener(HERE), fd, client;
 	char inner[CGROUP_PATH_MAX];
 	uint64_t id;
@@ -216,7 +217,7 @@ static void test_tap_try_share_says_that_it_works(void **state)
 	(void)state;
 	if (missing)
 		skip();
-	if (tap_try(&reason) < 0)
+	if (tap_try_share(&reason) < 0)
 		fail_msg("%s", reason.text);
 	assert_int_equal(count_fds(), n);
 }
@@ -254,7 +255,7 @@ static pid_t change_program(const char *cgroup, const char *name)
 
 static void test_tap_process_that_changes_a_program_is_named(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	pid_t pid;
 
 	(void)state;
@@ -283,7 +284,7 @@ static void test_tap_process_that_changes_a_program_is_named(void **state)
 /* More than are taken out of the ring at one time, and more than fit into it. */
 static void test_tap_flood_of_events_is_survived(void **state)
 {
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct address here = parse(HERE);
 	int fd = socket_in(leaves[0], &here);
 
@@ -306,7 +307,7 @@ static void test_tap_flood_of_events_is_survived(void **state)
 static void test_tap_options_of_any_length_get_through(void **state)
 {
 	static const char congestion[] = "reno";
-	struct tap *tap = open_hooks(NULL, HERE);
+	struct tap *tap = open_tap(NULL, HERE);
 	struct address here = parse(HERE);
 	struct {
 		int value;
@@ -350,5 +351,5 @@ int main(void)
 		TEST(options_of_any_length_get_through),
 	};
 
-	return cmocka_run_group_tests_name("hooks_share", tests, fixture_open, fixture_close);
+	return cmocka_run_group_tests_name("tap_share", tests, fixture_open, fixture_close);
 }

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * hooks_internal: what tap.c (the object, its counters, its events) and hooks_load.c (maps and
- * programs into the kernel) share. Nobody else includes this.
+ * tap_load: maps and programs of the tap: into the kernel, onto cgroups, and whether that works
+ * here. For tap.c alone, which has the object, its counters and its events.
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/cleanup.h"
+#include "common/error.h"
+#include "ebpf/tap.h"
 #include "ebpf/tap.skel.h"
-#include "orchestrator/steer/tap.h"
 
 DEFINE_CLEANUP(struct tap_bpf *, tap_bpf__destroy);
 
 /* The programs of ebpf/tap.bpf.c. */
-enum tap_part {
-	TAP_PART_COUNT,
-	TAP_PART_BIND4,
-	TAP_PART_BIND6,
-	TAP_PART_PROGRAM,
-	_HOOKS_PART_COUNT
-};
+enum tap_part { TAP_PART_COUNT, TAP_PART_BIND4, TAP_PART_BIND6, TAP_PART_PROGRAM, _TAP_PART_COUNT };
 
 #define TAP_PART_MASK(part) (1u << (part))
 #define TAP_PART_SHARE      (TAP_PART_MASK(TAP_PART_BIND4) | TAP_PART_MASK(TAP_PART_BIND6))
@@ -32,13 +31,12 @@ struct tap_set {
 	const struct tap_bpf *maps; /* use these; NULL: maps of its own */
 };
 
-/* A service's maps, without programs; pinned in @pin_dir, or taken over from there ("": neither).
- */
+/* A service's maps without programs, pinned in @pin_dir or taken over from there ("": neither). */
 int tap_load_maps(const char *pin_dir, struct tap_bpf **ret, struct error *err);
 void tap_remove_pins(const char *pin_dir);
 
 /*
- * Load the programs of @set. What this kernel refuses and is not needed is taken out of @set and
+ * Load the programs of @set. What this kernel refuses, and is not needed, is taken out of @set and
  * logged: births, TAP_PART_PROGRAM.
  */
 int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err);
@@ -46,5 +44,8 @@ int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *e
 /* Put the programs @parts on the cgroup, in place of any of the same kind there. All or none. */
 int tap_put(const struct tap_bpf *programs, unsigned parts, int cgroup_fd, struct error *err);
 
-/* Can a bind hook set SO_REUSEPORT? -EOPNOTSUPP where it cannot; else why that cannot be told. */
+/*
+ * Can the programs at bind(2) set SO_REUSEPORT? -EOPNOTSUPP: they cannot; another error: why that
+ * cannot be told.
+ */
 int tap_try_share(struct error *err);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What group.c and group_locate.c share. Nobody else includes this. */
+/*
+ * group_locate: who stands where in a group, found out by asking (group.h says how). With the
+ * struct that group.c and group_locate.c share; nobody else includes this.
+ */
 #pragma once
 
 #include "common/diag.h"

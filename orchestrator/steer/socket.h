@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * socket: what the tiers ask of a socket that somebody else has made. (steer_cookie() is defined
+ * here, too, and declared in steer.h.)
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "common/address.h"
+
+/*
+ * Is a socket that is bound to @local in the group of @address, if it shares its port? @v6only is
+ * its IPV6_V6ONLY: the kernel puts no socket that takes IPv4 too into one group with one that does
+ * not, whatever they are bound to (inet_hashtables.c: inet_reuseport_add_sock()).
+ */
+bool socket_is_of_group(const struct address *address, const struct sockaddr *local, bool v6only);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steer_ebpf: what the files of the ebpf tier share. Nobody else includes this. Each file uses
+ * those above it in this list:
+ *
+ *	steer_ebpf_maps.c	what is in the program's maps
+ *	steer_ebpf_load.c	the program: loading, pins in bpffs, trying
+ *	steer_ebpf_group.c	the anchor, and which program is on its group
+ *	steer_ebpf_hold.c	the connections that wait at the anchor
+ *	steer_ebpf.c		the endpoint's life, who joins and leaves
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "ebpf/steer.skel.h"
+#include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/steer_internal.h"
+
+struct ebpf_anchor {
+	int fd; /* -1: not open */
+	uint64_t cookie;
+	tap_owner owner;      /* of its cgroup's counters; 0: nobody's */
+	uint64_t held_before; /* steer_stats.held when it took its place */
+};
+
+struct ebpf {
+	struct steer steer;
+	uid_t uid;
+	struct ebpf_anchor anchor;
+	int cgroup_fd; /* of the anchor; -1: the own one */
+	struct steer_bpf *skeleton;
+	struct inspect *inspect;
+	uint32_t program_id;
+	uint32_t earlier_id; /* of the program that was pinned here before; 0: none */
+	bool taken_over;     /* the maps are an earlier daemon's */
+	bool attached;
+	bool hold;
+	int n_cpus;
+	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
+	bool claimed[STEER_SLOTS];     /* by steer_join() */
+	char pin_dir[BPFFS_PATH_MAX];  /* "": not pinned */
+};
+
+static inline struct ebpf *to_ebpf(const struct steer *steer)
+{
+	return (struct ebpf *)((char *)steer - offsetof(struct ebpf, steer));
+}
+
+/* The words that user space and the program share. */
+static inline volatile struct steer_control *ebpf_control(const struct ebpf *ebpf)
+{
+	return &ebpf->skeleton->data_control->control;
+}
+
+/* ---- steer_ebpf_maps.c ---------------------------------------------------------------------- */
+
+int ebpf_table(struct steer *steer, struct steer_table *ret);
+int ebpf_publish(struct steer *steer, const struct steer_table *table, struct error *err);
+
+/* Put a socket that listens in the anchor's group into a slot, also into one that is taken. */
+int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err);
+void ebpf_empty_slot(struct ebpf *ebpf, uint32_t slot);
+
+/* The cookie of the socket in a slot. -ENOENT: it is empty. */
+int ebpf_read_slot(const struct ebpf *ebpf, uint32_t slot, uint64_t *ret_cookie);
+
+/* Fill .cookies with those of the sockets that an earlier daemon has put into the slots. */
+int ebpf_read_slots(struct ebpf *ebpf, struct error *err);
+
+/* Whose the socket in a slot is; 0: nobody's. The program counts what moves between owners. */
+void ebpf_set_owner(struct ebpf *ebpf, uint32_t slot, uint64_t cookie, tap_owner owner);
+void ebpf_forget_owner(struct ebpf *ebpf, uint64_t cookie);
+
+int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot);
+void ebpf_unpin(struct steer *steer, const struct sockaddr *source);
+void ebpf_clear_pins(struct ebpf *ebpf);
+
+int ebpf_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
+int ebpf_stats(struct steer *steer, struct steer_stats *ret);
+void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot);
+int ebpf_reset_stats(struct ebpf *ebpf);
+
+/* ---- steer_ebpf_load.c ---------------------------------------------------------------------- */
+
+/* Load the program, with the maps that are pinned already if they fit, and pin the other maps. */
+int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err);
+
+/*
+ * By the pin of its program the next daemon knows which program on a group is its predecessor's. So
+ * ours is pinned beside the earlier one before it is attached, and replaces that pin afterwards.
+ */
+int ebpf_pin_program(struct ebpf *ebpf, struct error *err);
+int ebpf_replace_program_pin(struct ebpf *ebpf, struct error *err);
+
+/* Put the program on the group of the listening socket @fd. */
+int ebpf_attach_to(int fd, const struct steer_bpf *skeleton, struct error *err);
+
+int ebpf_try(struct error *err);
+void ebpf_unpin_all(struct steer *steer);
+
+/* ---- steer_ebpf_group.c --------------------------------------------------------------------- */
+
+/* A socket in the group, not in its slot yet. */
+int ebpf_open_anchor(struct ebpf *ebpf, struct ebpf_anchor *ret, struct error *err);
+int ebpf_put_anchor(struct ebpf *ebpf, const struct ebpf_anchor *anchor, struct error *err);
+void ebpf_close_anchor(struct ebpf *ebpf, struct ebpf_anchor *anchor);
+
+/* Put our program on the group, and the anchor back into it if it was withdrawn. */
+int ebpf_attach_program(struct ebpf *ebpf, struct error *err);
+
+/*
+ * Is the group without a program, or is its program ours or that of the earlier daemon which we
+ * succeed? Else -EADDRINUSE; another negative errno if that cannot be told. 0 without inspection.
+ */
+int ebpf_check_succession(struct ebpf *ebpf, struct error *err);
+
+/*
+ * Is our program on the group of the listening socket with @cookie? If not put it there, and say so
+ * in @ret_drift. Does nothing before steer_attach(), or without inspection.
+ */
+int ebpf_check_group(struct ebpf *ebpf, uint64_t cookie, bool *ret_drift, struct error *err);
+
+enum steer_program ebpf_check(struct steer *steer, char *ret_who, size_t size);
+int ebpf_repair(struct steer *steer, struct error *err);
+void ebpf_withdraw(struct steer *steer);
+uint32_t ebpf_program_id(const struct steer *steer);
+
+/* ---- steer_ebpf_hold.c ---------------------------------------------------------------------- */
+
+/*
+ * Put a new anchor in the place of the one there is, and close that: the kernel migrates what is
+ * queued or half open at it to where the program sends it, the new anchor among other places.
+ */
+int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err);
+
+int ebpf_hold(struct steer *steer, bool on);
+int ebpf_held(struct steer *steer, uint32_t *ret);
+int ebpf_unhold(struct steer *steer, struct error *err);
+unsigned ebpf_expire(struct steer *steer, unsigned n);

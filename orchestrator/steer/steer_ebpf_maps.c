@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The ebpf tier: what is in the program's maps: tables, slots and their owners, pins, counters. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "orchestrator/steer/key.h"
+#include "orchestrator/steer/steer_ebpf.h"
+
+/* How long a socket may be in the socket array of a program that is being freed: 1 s. */
+#define BUSY_TRIES   200
+#define BUSY_WAIT_US 5000
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+int ebpf_table(struct steer *steer, struct steer_table *ret)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	uint32_t current = ebpf_control(ebpf)->table & 1;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.tables), &current, ret) < 0)
+		return -errno;
+	return 0;
+}
+
+int ebpf_publish(struct steer *steer, const struct steer_table *table, struct error *err)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	volatile struct steer_control *control = ebpf_control(ebpf);
+	uint32_t idle = !(control->table & 1);
+
+	if (bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.tables), &idle, table, BPF_ANY))
+		return error_set(err, -errno, "%s: write table %u", steer->address.text, idle);
+	__atomic_store_n(&control->table, idle, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* ---- slots ---------------------------------------------------------------------------------- */
+
+int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err)
+{
+	uint64_t value = (uint64_t)fd;
+
+	for (int n = 0; n < BUSY_TRIES; n++) {
+		if (bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &slot, &value,
+					BPF_ANY) == 0)
+			return 0;
+		/* Still in the map of a program that has just been replaced: it is freed soon. */
+		if (errno != EBUSY)
+			break;
+		usleep(BUSY_WAIT_US);
+	}
+	return error_set(err, -errno, "put the socket into slot %u", slot);
+}
+
+/* The map tells user space the cookies of its sockets. */
+int ebpf_read_slots(struct ebpf *ebpf, struct error *err)
+{
+	int map = bpf_map__fd(ebpf->skeleton->maps.slots);
+
+	for (uint32_t slot = 0; slot < STEER_SLOTS; slot++) {
+		if (bpf_map_lookup_elem(map, &slot, &ebpf->cookies[slot]) == 0)
+			continue;
+		/* Taken for a free one, the slot of a server that serves would be given away. */
+		if (errno != ENOENT)
+			return error_set(err, -errno, "read slot %u", slot);
+		ebpf->cookies[slot] = 0;
+	}
+	return 0;
+}
+
+int ebpf_read_slot(const struct ebpf *ebpf, uint32_t slot, uint64_t *ret_cookie)
+{
+	int map = bpf_map__fd(ebpf->skeleton->maps.slots);
+
+	return bpf_map_lookup_elem(map, &slot, ret_cookie) < 0 ? -errno : 0;
+}
+
+void ebpf_empty_slot(struct ebpf *ebpf, uint32_t slot)
+{
+	/* ENOENT is the normal case: the kernel has emptied it when the socket closed. */
+	bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.slots), &slot);
+}
+
+/* ---- owners --------------------------------------------------------------------------------- */
+
+void ebpf_set_owner(struct ebpf *ebpf, uint32_t slot, uint64_t cookie, tap_owner owner)
+{
+	int listeners = bpf_map__fd(ebpf->skeleton->maps.listener_owner);
+
+	bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slot_owner), &slot, &owner, BPF_ANY);
+	if (owner)
+		bpf_map_update_elem(listeners, &cookie, &owner, BPF_ANY);
+	else
+		ebpf_forget_owner(ebpf, cookie);
+}
+
+void ebpf_forget_owner(struct ebpf *ebpf, uint64_t cookie)
+{
+	bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.listener_owner), &cookie);
+}
+
+/* ---- pins ----------------------------------------------------------------------------------- */
+
+int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	int map = bpf_map__fd(ebpf->skeleton->maps.pins);
+	struct steer_pin_key key;
+	uint32_t value = slot;
+	int r = key_of(source, &key);
+
+	if (r < 0)
+		return r;
+	if (bpf_map_update_elem(map, &key, &value, BPF_NOEXIST) < 0)
+		return -errno;
+	/* Added after the entry and taken away before it: the program never skips a pin. */
+	__atomic_add_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	struct steer_pin_key key;
+
+	if (key_of(source, &key) < 0)
+		return;
+	if (bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.pins), &key) < 0)
+		return;
+	__atomic_sub_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
+}
+
+/* Health checks of an earlier daemon: their source ports may be anybody's by now. */
+void ebpf_clear_pins(struct ebpf *ebpf)
+{
+	int map = bpf_map__fd(ebpf->skeleton->maps.pins);
+	struct steer_pin_key key;
+
+	for (int n = 0; n < STEER_PINS && bpf_map_get_next_key(map, NULL, &key) == 0; n++)
+		bpf_map_delete_elem(map, &key);
+	__atomic_store_n(&ebpf_control(ebpf)->pins, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- counters ------------------------------------------------------------------------------- */
+
+int ebpf_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	struct steer_slot_stats *values = calloc((size_t)ebpf->n_cpus, sizeof(*values));
+	uint32_t key = slot;
+	int r = 0;
+
+	*ret = (struct steer_slot_stats){};
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &key, values) < 0)
+		r = -errno;
+	for (int i = 0; r == 0 && i < ebpf->n_cpus; i++) {
+		ret->primary += values[i].primary;
+		ret->backup += values[i].backup;
+		ret->pinned += values[i].pinned;
+		ret->migrated += values[i].migrated;
+	}
+	free(values);
+	return r;
+}
+
+int ebpf_stats(struct steer *steer, struct steer_stats *ret)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	struct steer_stats *values = calloc((size_t)ebpf->n_cpus, sizeof(*values));
+	uint32_t key = 0;
+	int r = 0;
+
+	*ret = (struct steer_stats){};
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.stats), &key, values) < 0)
+		r = -errno;
+	for (int i = 0; r == 0 && i < ebpf->n_cpus; i++) {
+		ret->refused += values[i].refused;
+		ret->pinned_failed += values[i].pinned_failed;
+		ret->held += values[i].held;
+	}
+	free(values);
+	return r;
+}
+
+void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot)
+{
+	struct steer_slot_stats *zero = calloc((size_t)ebpf->n_cpus, sizeof(*zero));
+
+	if (!zero)
+		return;
+	bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &slot, zero, BPF_ANY);
+	free(zero);
+}
+
+int ebpf_reset_stats(struct ebpf *ebpf)
+{
+	struct steer_stats *zero = calloc((size_t)ebpf->n_cpus, sizeof(*zero));
+	uint32_t key = 0;
+	int r = 0;
+
+	if (!zero)
+		return -ENOMEM;
+	if (bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.stats), &key, zero, BPF_ANY) < 0)
+		r = -errno;
+	free(zero);
+	return r;
+}
