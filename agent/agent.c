@@ -51,7 +51,7 @@ struct agent {
 	sd_event_source *notify_source;
 	sd_event_source *term_source;
 	struct timer deadline; /* of the lifecycle */
-	struct timer kill;     /* for EMPTY */
+	struct timer kill;     /* when to look next whether all processes are gone */
 	bool killed;           /* the present kill found something */
 
 	struct record record;
@@ -212,8 +212,6 @@ static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (!agent->kill.active)
-		return 0;
 	r = processes_any(agent->processes);
 	if (r != 0) {
 		if (r < 0)

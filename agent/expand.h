@@ -36,6 +36,3 @@ int expand_vector(char *const *texts, const struct expand_values *values, char *
 
 /* Does {fd} or {fds:SEP} stand in one of them? */
 bool expand_uses_fds(char *const *texts);
-
-/* Free a vector and its strings; takes NULL. */
-void expand_vector_free(char **texts);

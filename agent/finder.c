@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/holders.h"
+#include "common/backoff.h"
 #include "common/diag.h"
 #include "common/log.h"
 
@@ -18,7 +19,8 @@
 /* Looks after which a socket that is found in no process of the instance is somebody else's. */
 #define TRIES_MAX 8
 
-/* Until one that is certainly the instance's is looked for again, at most. */
+/* Delays before a socket that was not found is looked for again: the first, and the longest. */
+#define LOOK_AGAIN_MS     10
 #define LOOK_AGAIN_MAX_MS 1000
 
 enum verdict {
@@ -290,7 +292,7 @@ static void postpone(struct finder *finder, bool ours, struct sighting *sighting
 		     uint64_t now_ms)
 {
 	bool blind = endpoint_of(finder, sighting) >= 0 && is_refused(error);
-	uint64_t delay_ms = 10ULL << (sighting->tries < 7 ? sighting->tries : 7);
+	uint64_t delay_ms = backoff_delay_ms(LOOK_AGAIN_MS, LOOK_AGAIN_MAX_MS, sighting->tries);
 
 	if (++sighting->tries >= TRIES_MAX && blind) {
 		say_blind(finder, sighting);
@@ -298,7 +300,7 @@ static void postpone(struct finder *finder, bool ours, struct sighting *sighting
 		sighting->verdict = VERDICT_FOREIGN;
 		return;
 	}
-	sighting->look_ms = now_ms + (delay_ms < LOOK_AGAIN_MAX_MS ? delay_ms : LOOK_AGAIN_MAX_MS);
+	sighting->look_ms = now_ms + delay_ms;
 	if (sighting->tries < TRIES_MAX || blind || finder->unfetched_said)
 		return;
 	finder->unfetched_said = true;

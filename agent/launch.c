@@ -21,6 +21,7 @@
 #include "agent/expand.h"
 #include "common/clock.h"
 #include "common/signals.h"
+#include "common/vector.h"
 
 /* In their order. */
 enum step {
@@ -180,7 +181,7 @@ static int make_environment(const struct launch *launch, const struct expand_val
 	vector[n] = NULL;
 	grown = reallocarray(vector, n + 6, sizeof(*vector));
 	if (!grown) {
-		expand_vector_free(vector);
+		vector_free(vector);
 		return -ENOMEM;
 	}
 	vector = grown;
@@ -190,7 +191,7 @@ static int make_environment(const struct launch *launch, const struct expand_val
 	if (r == 0)
 		r = add_variables(launch, vector, n, ret_pid);
 	if (r < 0) {
-		expand_vector_free(vector);
+		vector_free(vector);
 		return r;
 	}
 	*ret = vector;
@@ -548,7 +549,7 @@ int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
 	r = expand_all(launch, &child, err);
 	if (r == 0)
 		r = run(launch, &child, ret_pid, err);
-	expand_vector_free(child.argv);
-	expand_vector_free(child.environment);
+	vector_free(child.argv);
+	vector_free(child.environment);
 	return r;
 }

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/backoff.h"
+
 /* What a handler works on: the machine, what happened, when, and where the actions go. */
 struct step {
 	struct lifecycle *lifecycle;
@@ -69,16 +71,6 @@ static uint32_t restarts_in_window(const struct lifecycle *lifecycle, uint64_t n
 	return count;
 }
 
-static uint32_t restart_delay(const struct lifecycle_policy *policy, uint32_t restarts)
-{
-	uint64_t delay = policy->restart_delay_ms;
-
-	for (uint32_t i = 0; i < restarts && delay < policy->restart_delay_max_ms; i++)
-		delay *= 2;
-	return delay < policy->restart_delay_max_ms ? (uint32_t)delay
-						    : policy->restart_delay_max_ms;
-}
-
 /* May the server be started again? Then the restart is counted and its delay returned. */
 static bool take_restart(struct lifecycle *lifecycle, uint64_t now_ms, uint32_t *ret_delay_ms)
 {
@@ -87,7 +79,9 @@ static bool take_restart(struct lifecycle *lifecycle, uint64_t now_ms, uint32_t 
 	if (!lifecycle->steady || restarts >= lifecycle->policy.restart_max)
 		return false;
 	lifecycle->restarts_at_ms[lifecycle->n_restarts++ % LIFECYCLE_RESTARTS_MAX] = now_ms;
-	*ret_delay_ms = restart_delay(&lifecycle->policy, restarts);
+	*ret_delay_ms =
+		(uint32_t)backoff_delay_ms(lifecycle->policy.restart_delay_ms,
+					   lifecycle->policy.restart_delay_max_ms, restarts);
 	return true;
 }
 

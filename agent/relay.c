@@ -132,7 +132,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata);
 static void note_trouble(struct stream *stream, int error)
 {
 	stream->stuck = error;
-	if ((error || stream->told) && !stream->retry.active)
+	if ((error || stream->told) && !timer_is_set(&stream->retry))
 		timer_set(&stream->retry, stream->relay->event,
 			  clock_monotonic_ms() + RELAY_RETRY_MS, on_retry, stream);
 }
@@ -196,7 +196,6 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	stream->retry.active = false;
 	if (relay->on_stuck && (error || stream->told))
 		relay->on_stuck(stream->which, error, relay->userdata);
 	stream->told = error != 0;

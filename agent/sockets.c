@@ -55,7 +55,8 @@ struct sockets {
 	uint64_t look_ms; /* when to look next, and not only to glance */
 	struct timer look;
 	struct timer listen; /* of spec->listen_delay_ms */
-	struct timer watch;  /* until they are gone */
+	struct timer watch;  /* when to look next whether they are gone */
+	bool watching;       /* on_gone has been asked for and not been called */
 };
 
 static bool passes(const struct launch_spec *spec)
@@ -497,14 +498,14 @@ void sockets_check_gone(struct sockets *sockets)
 {
 	int n;
 
-	if (!sockets->watch.active)
+	if (!sockets->watching)
 		return;
 	n = holders_count(sockets->processes, &sockets->listeners);
 	if (n < 0)
 		log_warning("look for listeners: %s", strerror(-n));
 	if (n != 0)
 		return;
-	timer_stop(&sockets->watch);
+	sockets_watch_stop(sockets);
 	sockets->handlers->on_gone(sockets->userdata);
 }
 
@@ -515,19 +516,21 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	sockets_check_gone(sockets);
-	if (sockets->watch.active)
+	if (sockets->watching)
 		timer_again(&sockets->watch, sockets->event, on_watch, sockets);
 	return 0;
 }
 
 void sockets_watch_gone(struct sockets *sockets)
 {
+	sockets->watching = true;
 	timer_begin(&sockets->watch);
 	timer_again(&sockets->watch, sockets->event, on_watch, sockets);
 }
 
 void sockets_watch_stop(struct sockets *sockets)
 {
+	sockets->watching = false;
 	timer_stop(&sockets->watch);
 }
 
@@ -535,7 +538,7 @@ void sockets_shut(struct sockets *sockets)
 {
 	struct error err;
 
-	timer_stop(&sockets->watch);
+	sockets_watch_stop(sockets);
 	if (holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
 		log_error("%s", err.text);
 }

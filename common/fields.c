@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
+#include "common/vector.h"
 
 /* ---- UTF-8 ---------------------------------------------------------------------------------- */
 
@@ -84,7 +84,7 @@ static json_t *hex_encode(const char *bytes)
 	return json_pack("{s:s%}", "hex", hex, 2 * length);
 }
 
-json_t *fields_bytes(const char *bytes)
+static json_t *bytes_encode(const char *bytes)
 {
 	return is_utf8(bytes) ? json_string(bytes) : hex_encode(bytes);
 }
@@ -139,7 +139,7 @@ static json_t *list_encode(char *const *list)
 	if (!array)
 		return NULL;
 	for (; *list; list++)
-		if (json_array_append_new(array, fields_bytes(*list)) < 0)
+		if (json_array_append_new(array, bytes_encode(*list)) < 0)
 			return NULL;
 	return TAKE_PTR(array);
 }
@@ -158,19 +158,10 @@ static int list_decode(const json_t *value, char ***ret)
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = bytes_decode(json_array_get(value, i), &list[i]);
 	if (r < 0)
-		fields_list_free(list);
+		vector_free(list);
 	else
 		*ret = list;
 	return r;
-}
-
-void fields_list_free(char **list)
-{
-	if (!list)
-		return;
-	for (char **item = list; *item; item++)
-		free(*item);
-	free(list);
 }
 
 static json_t *text_encode(const char *text, size_t size)
@@ -207,9 +198,9 @@ static json_t *encode_one(const struct field *field, const void *member)
 	case FIELD_KIND_TEXT:
 		return text_encode(member, field->size);
 	case FIELD_KIND_BYTES:
-		return fields_bytes(*(char *const *)member);
+		return bytes_encode(*(char *const *)member);
 	case FIELD_KIND_BYTES_OR_NULL:
-		return *(char *const *)member ? fields_bytes(*(char *const *)member) : json_null();
+		return *(char *const *)member ? bytes_encode(*(char *const *)member) : json_null();
 	case FIELD_KIND_BYTES_LIST:
 		return list_encode(*(char **const *)member);
 	}

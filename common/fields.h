@@ -100,9 +100,6 @@ int fields_get_array(const json_t *object, const char *name, size_t max, const j
 int fields_get_type(const json_t *object, const char *const *names, unsigned count, unsigned *ret,
 		    struct error *err);
 
-/* One string; a new reference, NULL without memory. */
-json_t *fields_bytes(const char *bytes);
-
 /* As compact text, malloc'ed and NUL-terminated; -EMSGSIZE where longer than @max, -ENOMEM. */
 int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length);
 
@@ -111,6 +108,3 @@ int fields_load(const char *text, size_t length, size_t max, json_t **ret, struc
 
 /* Replace each byte that is not part of valid UTF-8 (RFC 3629) by "?"; the length stays. */
 void fields_make_utf8(char *text);
-
-/* Free a NULL-terminated list and its strings; takes NULL. */
-void fields_list_free(char **list);

@@ -11,6 +11,7 @@
 
 #include "common/fields.h"
 #include "common/paths.h"
+#include "common/vector.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BIT(type)    (1U << (type))
@@ -339,8 +340,8 @@ void launch_spec_done(struct launch_spec *spec)
 	free(spec->service);
 	free(spec->listen);
 	free(spec->executable);
-	fields_list_free(spec->argv);
-	fields_list_free(spec->environment);
+	vector_free(spec->argv);
+	vector_free(spec->environment);
 	free(spec->directory);
 	process_settings_done(&spec->process);
 	free(spec->cgroup);
