@@ -12,8 +12,8 @@
 /* ---- UTF-8 ---------------------------------------------------------------------------------- */
 
 /*
- * How long the sequence at @s is; 0 where it is none (RFC 3629, section 4: no overlong forms, no
- * surrogates, nothing above U+10FFFF). Never reads beyond a NUL.
+ * The length of the UTF-8 sequence at @s; 0 if there is none (RFC 3629, section 4: no overlong
+ * forms, no surrogates, nothing above U+10FFFF). Never reads beyond a NUL.
  */
 static size_t sequence_length(const unsigned char *s)
 {
@@ -109,7 +109,7 @@ static int hex_decode(const char *hex, char **ret)
 	for (size_t i = 0; i < length / 2; i++) {
 		high = hex_value(hex[2 * i]);
 		low = hex_value(hex[2 * i + 1]);
-		/* A NUL inside would cut the string: not what was sent. */
+		/* A NUL inside would cut the string. */
 		if (high < 0 || low < 0 || (high == 0 && low == 0))
 			return -EBADMSG;
 		bytes[i] = (char)(high << 4 | low);
@@ -119,7 +119,7 @@ static int hex_decode(const char *hex, char **ret)
 	return 0;
 }
 
-/* The parser refuses \u0000 and raw NULs, so that every string ends where C thinks it does. */
+/* jansson refuses \u0000 and raw NULs: a string from it has no NUL inside. */
 static int bytes_decode(const json_t *value, char **ret)
 {
 	const json_t *hex = json_object_get(value, "hex");
@@ -184,13 +184,14 @@ static uint32_t load_u32(const void *member)
 	return value;
 }
 
-static json_t *encode_one(const struct field *field, const void *member)
+static json_t *encode_field(const struct field *field, const void *member)
 {
 	switch (field->kind) {
 	case FIELD_KIND_BOOLEAN:
 		return json_boolean(*(const bool *)member);
 	case FIELD_KIND_INTEGER:
 		assert(field->size == sizeof(uint32_t));
+		assert(load_u32(member) <= field->max);
 		return json_integer(load_u32(member));
 	case FIELD_KIND_NAME:
 		assert(load_u32(member) < field->max);
@@ -212,12 +213,14 @@ int fields_encode(json_t *object, const struct field *fields, size_t n_fields, u
 {
 	const struct field *field;
 
+	assert(type < 32);
 	for (size_t i = 0; i < n_fields; i++) {
 		field = &fields[i];
 		if (!(field->types & 1U << type))
 			continue;
 		if (json_object_set_new(object, field->name,
-					encode_one(field, (const char *)base + field->offset)) < 0)
+					encode_field(field, (const char *)base + field->offset)) <
+		    0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -288,8 +291,8 @@ static int decode_bytes(const struct field *field, const json_t *value, void *me
 	return r < 0 ? error_set(err, r, "\"%s\"", field->name) : 0;
 }
 
-static int decode_one(const struct field *field, const json_t *value, void *member,
-		      struct error *err)
+static int decode_field(const struct field *field, const json_t *value, void *member,
+			struct error *err)
 {
 	if (field->kind == FIELD_KIND_BYTES_OR_NULL && (!value || json_is_null(value)))
 		return 0;
@@ -322,12 +325,13 @@ int fields_decode(const json_t *object, const struct field *fields, size_t n_fie
 	const struct field *field;
 	int r;
 
+	assert(type < 32);
 	for (size_t i = 0; i < n_fields; i++) {
 		field = &fields[i];
 		if (!(field->types & 1U << type))
 			continue;
-		r = decode_one(field, json_object_get(object, field->name),
-			       (char *)base + field->offset, err);
+		r = decode_field(field, json_object_get(object, field->name),
+				 (char *)base + field->offset, err);
 		if (r < 0)
 			return r;
 	}
@@ -365,8 +369,8 @@ int fields_get_type(const json_t *object, const char *const *names, unsigned cou
 /* ---- whole objects -------------------------------------------------------------------------- */
 
 /*
- * The size is asked for first and the text then written into memory of our own: json_dumps() would
- * return memory of jansson's allocator.
+ * json_dumps() would return memory of jansson's allocator, which callers must not free(3). So ask
+ * for the size first, and have the text written into memory of our own.
  */
 int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length)
 {
@@ -396,7 +400,7 @@ int fields_load(const char *text, size_t length, size_t max, json_t **ret, struc
 	if (length > max)
 		return error_text(err, -EBADMSG, "%zu bytes, more than %zu", length, max);
 	object = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	/* Without memory jansson mostly says nothing at all. */
+	/* Without memory jansson mostly leaves the error empty. */
 	if (!object && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
 		return error_set(err, -ENOMEM, "JSON");
 	if (!object)

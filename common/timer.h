@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * timer: a one-shot timer on an sd-event loop, embedded in the struct that it belongs to.
+ * timer: a one-shot timer on an sd-event loop, a member of the struct that it belongs to.
  *
- *	struct thing { struct timer deadline; ... };	all zero: not set
+ *	struct timer deadline;		in struct thing; all zero is a timer that is not set
  *
- *	timer_set(&thing->deadline, event, at_ms, on_deadline, thing);	once, or again for another
- *time timer_stop(&thing->deadline);					not now
- *	timer_done(&thing->deadline);					before the struct is freed
+ *	timer_set(&thing->deadline, event, at_ms, on_deadline, thing);
+ *	timer_stop(&thing->deadline);
+ *	timer_done(&thing->deadline);	before thing is freed
  *
  * A timer that fires is no longer set when its handler is called. The handler may set it again, or
- * end it and free the struct that it is in. The struct must not move while the timer is set. Time
- *is CLOCK_MONOTONIC in milliseconds (common/clock.h); a timer fires at most 1 ms late, sd-event's
- * default would be 250 ms.
+ * end it and free the struct that it is in. The struct must not move while the timer is set.
+ *
+ * Times are CLOCK_MONOTONIC in milliseconds (clock.h). A timer fires at most 1 ms late; sd-event's
+ * default is 250 ms.
  */
 #pragma once
 
