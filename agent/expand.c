@@ -8,11 +8,11 @@
 
 #include "common/vector.h"
 
-/* execve(2): no string may be longer than this, with its NUL (32 pages of 4 KiB). */
+/* The longest string that execve(2) takes, with its NUL: 32 pages of 4 KiB. */
 #define ARGUMENT_MAX  (128 * 1024)
 #define SEPARATOR_MAX 15
 
-/* Expansion runs twice: with text NULL it only measures. */
+/* Expansion runs twice: at first .text is NULL, and it only measures. */
 struct output {
 	char *text;
 	size_t n;
@@ -47,8 +47,8 @@ static int put_fds(struct output *out, const struct expand_values *values, const
 }
 
 /*
- * @text begins with "{". Returns the number of bytes that the placeholder takes, 0 where it is
- * none, negative where it cannot be replaced.
+ * @text begins with "{". Returns the length of the placeholder there; 0 if there is none; -EINVAL
+ * if it cannot be replaced.
  */
 static int put_placeholder(struct output *out, const struct expand_values *values, const char *text)
 {
