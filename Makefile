@@ -50,7 +50,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 
 # What decides and computes: no system call, clock or log, and of the libraries none. Their tests
 # need neither clang nor bpftool.
-PURE := $(addprefix common/,address clean duration error fields message vector) \
+PURE := $(addprefix common/,address backoff clean duration error fields message vector) \
 	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic \
 		service/hold service/restarts health/health health/answer) \
 	$(addprefix agent/,lifecycle expand)
@@ -73,7 +73,7 @@ LIBBATON_SONAME  := libbaton.so.0
 LIBBATON_SO      := $(BUILD)/libbaton.so.$(LIBBATON_VERSION)
 LIBBATON := $(BUILD)/libbaton.a $(LIBBATON_SO) $(BUILD)/libbaton.header
 LIBBATON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/libbaton/%.o,$(wildcard agent/libbaton/*.c) \
-		    common/address.c common/error.c)
+		    common/address.c common/clock.c common/error.c)
 
 all: $(PROGRAMS) $(LIBBATON) $(EXTRAS)
 
@@ -120,7 +120,7 @@ $(LIB_CLI): $(call library_of,cli)
 $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.o,$(call library_of,bench))
 
 # The machines themselves, without what is around them.
-$(LIB_SIM): $(call library_of,tests/sim) $(BUILD)/obj/orchestrator/rollout/rollout.o $(BUILD)/obj/agent/lifecycle.o
+$(LIB_SIM): $(call library_of,tests/sim) $(BUILD)/obj/orchestrator/rollout/rollout.o $(BUILD)/obj/agent/lifecycle.o $(BUILD)/obj/common/backoff.o
 
 # Thin: an archive only names its objects, and the linker says which of them it took.
 $(BUILD)/lib%.a:

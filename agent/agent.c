@@ -18,18 +18,18 @@
 #include "agent/relay.h"
 #include "agent/server.h"
 #include "agent/sockets.h"
-#include "common/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/processes.h"
+#include "common/timer.h"
 
-#define LAUNCH_TIMEOUT_MS  5000         /* fork to exec; the event loop waits for it */
-#define TERM_TIMEOUT_MS    5000         /* SIGTERM to the agent */
-#define FLUSH_TIMEOUT_MS   500          /* at the end, for whoever reads our stdout */
-#define NOTIFY_INTERVAL_US (100 * 1000) /* a server that floods us with status texts ... */
-#define NOTIFY_BURST       20           /* ... is read this often in that time */
+#define LAUNCH_TIMEOUT_MS  5000         /* from fork to exec; the event loop waits for it */
+#define TERM_TIMEOUT_MS    5000         /* SIGTERM to the agent stops the server within this */
+#define FLUSH_TIMEOUT_MS   500          /* at the end, for readers of our stdout and stderr */
+#define NOTIFY_INTERVAL_US (100 * 1000) /* in so much time ... */
+#define NOTIFY_BURST       20           /* ... at most so many messages of the server are read */
 #define EVENTS_MAX         16
-#define DAEMONISE_MS       10000 /* a server that puts itself into the background does so by then */
+#define DAEMONISE_MS       10000 /* a server goes into the background within this, or never */
 
 struct agent {
 	const struct launch_spec *spec;
@@ -51,18 +51,18 @@ struct agent {
 	sd_event_source *notify_source;
 	sd_event_source *term_source;
 	struct timer deadline; /* of the lifecycle */
-	struct timer kill;     /* for EMPTY */
-	bool killed;           /* the present kill found something */
+	struct timer kill;     /* when to look next whether all processes have ended */
+	bool killed;           /* the present DO_KILL has found a process */
 
 	struct record record;
-	uint64_t started_ms; /* the server, the last time */
-	bool started_said;   /* REPORT_STARTED of the running server has reached somebody */
-	bool daemonises;     /* it has put itself into the background before */
+	uint64_t started_ms; /* when the server was started last */
+	bool started_said;   /* a daemon has got REPORT_STARTED of the running server */
+	bool daemonises;     /* the server has put itself into the background before */
 };
 
 static void agent_event(struct agent *agent, const struct lifecycle_event *event);
 
-static void simple_event(struct agent *agent, enum lifecycle_event_type type)
+static void plain_event(struct agent *agent, enum lifecycle_event_type type)
 {
 	agent_event(agent, &(struct lifecycle_event){.type = type});
 }
@@ -125,7 +125,7 @@ static void report_sockets(void *userdata)
 	struct agent *agent = userdata;
 	int fds[PROTOCOL_SOCKETS_MAX];
 
-	/* Else the hello will say it. */
+	/* If nobody is connected, the next hello will say it. */
 	if (!control_connected(agent->control))
 		return;
 	sockets_report(agent->sockets, &report, fds);
@@ -181,13 +181,13 @@ static void do_spawn(struct agent *agent)
 	if (start_server(agent, &err) < 0) {
 		log_error("%s", err.text);
 		record_start_failed(&agent->record, err.text);
-		simple_event(agent, LIFECYCLE_SPAWN_FAILED);
+		plain_event(agent, LIFECYCLE_SPAWN_FAILED);
 		return;
 	}
 	agent->started_ms = clock_monotonic_ms();
 	report_started(agent);
 	sockets_started(agent->sockets);
-	simple_event(agent, LIFECYCLE_SPAWNED);
+	plain_event(agent, LIFECYCLE_SPAWNED);
 }
 
 static void do_signal(struct agent *agent, int signal)
@@ -201,7 +201,7 @@ static void do_signal(struct agent *agent, int signal)
 
 static void on_gone(void *userdata)
 {
-	simple_event(userdata, LIFECYCLE_LISTENERS_GONE);
+	plain_event(userdata, LIFECYCLE_LISTENERS_GONE);
 }
 
 static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
@@ -212,8 +212,6 @@ static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (!agent->kill.active)
-		return 0;
 	r = processes_any(agent->processes);
 	if (r != 0) {
 		if (r < 0)
@@ -226,7 +224,7 @@ static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
 		return 0;
 	}
 	timer_stop(&agent->kill);
-	/* A zombie is in no cgroup any more, but its exit status must come first. */
+	/* Zombies do not count as processes, but the exit status must come before EMPTY. */
 	server_reap(agent->server);
 	event.killed = agent->killed;
 	agent_event(agent, &event);
@@ -246,10 +244,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	/* They may have gone since they were looked for last: not by force, then. */
+	/* The sockets may have gone since the last look: then they need not be shut down. */
 	if (agent->lifecycle.state == AGENT_LEAVING)
 		sockets_check_gone(agent->sockets);
-	simple_event(agent, LIFECYCLE_TIMER);
+	plain_event(agent, LIFECYCLE_TIMER);
 	return 0;
 }
 
@@ -292,7 +290,7 @@ static void carry_out(struct agent *agent, const struct lifecycle_action *action
 	}
 }
 
-/* Actions may give rise to further events: those wait until all actions have been carried out. */
+/* An action may cause another event: that waits until all actions have been carried out. */
 static void agent_event(struct agent *agent, const struct lifecycle_event *event)
 {
 	struct lifecycle_actions actions;
@@ -314,11 +312,12 @@ static void agent_event(struct agent *agent, const struct lifecycle_event *event
 	agent->stepping = false;
 }
 
-/* ---- what happens --------------------------------------------------------------------------- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 /*
- * May what is left be the server? Where it has served already, a child that it has left behind is
- * a helper (a pipe for its log): then only one that holds a socket of the server's own can go on.
+ * The main process has ended: may a process that it left behind be the server? If the server has
+ * served already, such a process is a helper, for example one that writes its log. Only if it holds
+ * a socket that the server has bound can it be the server.
  */
 static bool may_be_daemon(struct agent *agent)
 {
@@ -327,7 +326,7 @@ static bool may_be_daemon(struct agent *agent)
 	return !served || agent->daemonises || sockets_hold_own(agent->sockets);
 }
 
-/* A server that daemonises: its main process is done soon, and content. */
+/* Has the server daemonised? Its main process then ends early and with status 0. Follow it. */
 static bool follow_daemon(struct agent *agent, int exit_code, int exit_signal)
 {
 	bool followed;
@@ -339,7 +338,7 @@ static bool follow_daemon(struct agent *agent, int exit_code, int exit_signal)
 	return followed;
 }
 
-/* Why it ended, where its own words can be explained to people who have not read its code. */
+/* Explain the exit in the report if the server's stderr says what people may not understand. */
 static void explain_exit(struct agent *agent)
 {
 	bool binds = agent->spec->mode != SOCKETS_INHERIT;
@@ -364,7 +363,7 @@ static void on_exited(int exit_code, int exit_signal, void *userdata)
 	record_exit(&agent->record, exit_code, exit_signal);
 	explain_exit(agent);
 	sockets_stopped(agent->sockets);
-	simple_event(agent, LIFECYCLE_EXITED);
+	plain_event(agent, LIFECYCLE_EXITED);
 }
 
 static void on_order(const struct order *order, void *userdata)
@@ -382,7 +381,7 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
-	/* No matters of the server's life. */
+	/* These two do not concern the lifecycle. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
 		return;
@@ -416,7 +415,7 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 	*ret_n = ret->n_sockets + 1;
 }
 
-/* What happened before the first daemon had connected, and why it is as the hello says. */
+/* Report what happened while no daemon was connected, and is not in the hello. */
 static void on_connected(void *userdata)
 {
 	struct agent *agent = userdata;
@@ -442,8 +441,8 @@ static int on_term(sd_event_source *source, const struct signalfd_siginfo *info,
 }
 
 /*
- * Is the sender one of ours? A process that has ended since (systemd-notify(1), a shell's child)
- * cannot be looked up any more: then its uid must do.
+ * Is the sender a process of the instance? If it has ended meanwhile (systemd-notify(1) does),
+ * nobody can tell any more. Then its uid must do.
  */
 static bool is_trusted(const struct agent *agent, pid_t pid, uid_t uid)
 {
@@ -502,7 +501,7 @@ static int open_notify(struct agent *agent, struct error *err)
 		return r;
 	r = sd_event_add_io(agent->event, &agent->notify_source, agent->notify_fd, EPOLLIN,
 			    on_notify, agent);
-	/* Ahead of exits: what a server said last it said before it ended. */
+	/* Ahead of exits: the server said it before it ended. */
 	if (r >= 0)
 		r = sd_event_source_set_priority(agent->notify_source,
 						 SD_EVENT_PRIORITY_NORMAL - 5);
@@ -603,11 +602,13 @@ int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const
 	struct agent agent = {.spec = spec, .spec_fd = spec_fd, .notify_fd = -1};
 	int r;
 
+	assert(spec && spec_fd >= 0 && control_fd >= 0 &&
+	       spec->sockets_given == (socket_fds != NULL));
 	lifecycle_init(&agent.lifecycle, &policy);
 	r = agent_open(&agent, control_fd, socket_fds, err);
 	if (r == 0) {
-		/* Before the first connection is accepted: its hello finds the sockets open. */
-		simple_event(&agent, LIFECYCLE_BEGIN);
+		/* Before the first connection is accepted: so its hello finds the sockets open. */
+		plain_event(&agent, LIFECYCLE_BEGIN);
 		r = sd_event_loop(agent.event);
 		if (r < 0)
 			error_set(err, r, "event loop");

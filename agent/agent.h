@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * agent: the shell around the lifecycle machine. What happens (orders, exits, notifications,
- * deadlines) becomes an event for lifecycle_step(), and the actions it returns are carried out
- * with the other modules. No decision is made here.
+ * agent: the shell around the lifecycle machine (lifecycle.h). It turns orders, exits,
+ * notifications and deadlines into events for lifecycle_step(), and carries out the actions that
+ * this returns with the help of the other modules. It does not decide what happens to the server.
  *
- * A server may put itself into the background: when its main process exits with status 0 within ten
- * seconds of its start and leaves another process of the instance behind, whose parent the agent
- * is by that (it is a child subreaper), the oldest such is the main process from then on
- * (REPORT_STARTED with its pid). Later, or with another status, it is an exit. Servers that say
- * MAINPID= (sd_notify(3)) are taken at their word at any time.
+ * A server may put itself into the background: its main process exits with status 0 within ten
+ * seconds of its start, and leaves another process behind. The agent, a child subreaper, becomes
+ * the parent of that process. From then on the oldest such process is the main process, and
+ * REPORT_STARTED tells its pid. An exit that is later, or has another status, is an exit. A server
+ * that says MAINPID= (sd_notify(3)) is believed at any time.
  */
 #pragma once
 
@@ -16,12 +16,14 @@
 #include "common/protocol.h"
 
 /*
- * Start the server of @spec and look after it until a STOP has been carried out; then the control
- * socket's path is removed and 0 returned. @spec_fd is the file that @spec was read from, handed to
- * every daemon that connects; it stays the caller's. @control_fd is taken over, and so are
- * @socket_fds: the listening sockets, one for each spec->listen, where spec->sockets_given says
- * that batond has made them; else NULL. The caller has made the process a child subreaper and
- * ignores SIGPIPE.
+ * Start the server of @spec and look after it until ORDER_STOP has been carried out. Then remove
+ * the path of the control socket and return 0. Returns a negative errno if the agent itself cannot
+ * run; a server that cannot be started is reported to batond instead.
+ *
+ * @spec_fd is the file that @spec was read from. Every daemon that connects gets a duplicate; it
+ * stays the caller's. @control_fd is taken over. So are @socket_fds, the listening sockets that
+ * batond has made, one for each spec->listen if spec->sockets_given, else NULL. The process must be
+ * a child subreaper and ignore SIGPIPE.
  */
 int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const int *socket_fds,
 	      struct error *err);

@@ -19,7 +19,7 @@ static uint64_t bit(int capability)
 
 /* ---- limits and priority -------------------------------------------------------------------- */
 
-/* snprintf(3) is not async-signal-safe. */
+/* Returns the length; no NUL is added. snprintf(3) is not async-signal-safe. */
 static size_t format_number(int number, char ret[static 12])
 {
 	unsigned rest = number < 0 ? -(unsigned)number : (unsigned)number;
@@ -121,7 +121,7 @@ int apply_bounding_set(const struct process_settings *settings, int *ret_capabil
 		return 0;
 	for (int i = 0; i < CAPABILITIES_MAX; i++) {
 		bool kept = settings->capabilities & bit(i);
-		/* -EINVAL: the kernel does not know it. */
+		/* -1: the kernel does not know the capability. */
 		bool there = prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1;
 
 		*ret_capability = i;
@@ -152,6 +152,7 @@ static int raise_ambient(uint64_t capabilities, int *ret_capability)
 	return 0;
 }
 
+/* @capabilities is not 0. */
 static int lowest(uint64_t capabilities)
 {
 	int i = 0;
@@ -168,7 +169,7 @@ int apply_capabilities(const struct process_settings *settings, bool root, int *
 	int r;
 
 	*ret_capability = -1;
-	/* EINVAL: a kernel or sandbox that has no ambient ones. */
+	/* EINVAL: this kernel or sandbox has no ambient capabilities. */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return -errno;
 	if (!settings->capabilities_set)
@@ -177,7 +178,7 @@ int apply_capabilities(const struct process_settings *settings, bool root, int *
 	if (r < 0)
 		return r;
 	if (root) {
-		/* What is inheritable passes the bounding set by. */
+		/* The bounding set does not limit inheritable capabilities. */
 		sets.inheritable &= kept;
 		return set_sets(&sets);
 	}

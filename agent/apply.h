@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * apply: put process settings into force, for the calling process: the server's, between fork and
- * exec. Everything here is async-signal-safe.
+ * apply: gives the calling process its settings (common/process_settings.h). The caller is the
+ * child between fork and exec that becomes the server; everything here is async-signal-safe.
  *
- * The order matters, and is the caller's (launch.c):
+ * launch.c calls the functions in this order, which matters:
  *
- *	apply_oom_score	    while root, and before a limit of open files could be in the way
- *	apply_limits	    while root: CAP_SYS_RESOURCE; before nice, which one of them allows
- *	apply_nice	    while root: CAP_SYS_NICE
- *	apply_bounding_set  while root: CAP_SETPCAP. What the process can do now stays as it is
- *	apply_keep	    what comes next is the change of the user id
- *	apply_capabilities  as the user
+ *	apply_oom_score		as root; before a limit of open files could be in the way
+ *	apply_limits		as root (CAP_SYS_RESOURCE); before nice, which a limit can allow
+ *	apply_nice		as root (CAP_SYS_NICE)
+ *	apply_bounding_set	as root (CAP_SETPCAP); the process can still do what it could
+ *	apply_keep		right before the change of the user id
+ *	apply_capabilities	as the user
  *	apply_no_new_privileges
  *
- * All return 0 or a negative errno. What is not set is left as it is; but ambient capabilities,
- *which whoever started baton may have given it, are baton's own and are never passed on as they
- *are.
+ * All return 0 or a negative errno. A setting that is not set leaves the process as it is, with one
+ * exception: ambient capabilities are always cleared. They may have been given to baton, and are
+ * not the server's.
  *
- * An inherited limit is left alone as well: nothing in the agent changes its own, so what it was
- * started with is what the server gets.
+ * The server inherits the limits that the agent was started with: the agent never changes its own.
  */
 #pragma once
 
@@ -26,28 +25,35 @@
 
 #include "common/process_settings.h"
 
+/* How readily the kernel kills it for lack of memory (proc(5): oom_score_adj). */
 int apply_oom_score(const struct process_settings *settings);
 
-/* @ret_limit: which one could not be set. */
+/* Set the resource limits. After an error *ret_limit is the one that could not be set. */
 int apply_limits(const struct process_settings *settings, int *ret_limit);
 
+/* Set the nice value. */
 int apply_nice(const struct process_settings *settings);
 
 /*
- * Drop all that is not kept. Capabilities that are to be kept must be there: -EPERM where one is
- * not. @ret_capability: which one it is about.
+ * Drop all capabilities from the bounding set but those of the settings. -EPERM if one of these is
+ * not in it. After an error *ret_capability is the capability that it is about.
  */
 int apply_bounding_set(const struct process_settings *settings, int *ret_capability);
 
-/* The permitted capabilities are to survive the change to another user. */
+/* Let the permitted capabilities survive the change to another user. */
 int apply_keep(const struct process_settings *settings);
 
 /*
- * @root: the user is root, and has by exec(2) what the bounding set allows: nothing else is
- * inherited. Otherwise the capabilities that are kept become permitted, effective, inheritable and
- * ambient (capabilities(7)), and none else: -EPERM where the process does not have one, named in
- * @ret_capability, which is -1 where it is about all of them.
+ * Clear the ambient capabilities. Then, if the settings name capabilities:
+ *
+ *	@root is true	The user is root, who gets by exec(2) what the bounding set allows. No other
+ *			capability stays inheritable.
+ *	@root is false	Exactly those of the settings become permitted, effective, inheritable and
+ *			ambient (capabilities(7)). -EPERM if the process lacks one of them.
+ *
+ * After an error *ret_capability is the capability that it is about, -1 if it is about all of them.
  */
 int apply_capabilities(const struct process_settings *settings, bool root, int *ret_capability);
 
+/* Let no program that is executed later gain privileges (prctl(2): PR_SET_NO_NEW_PRIVS). */
 int apply_no_new_privileges(const struct process_settings *settings);

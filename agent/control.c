@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/control.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,20 +17,20 @@ struct control {
 	void *userdata;
 	sd_event *event;
 	int listen_fd;
-	int fd; /* the connection, or -1 */
+	int fd; /* the connection; -1: none */
 	sd_event_source *listen_source;
 	sd_event_source *source;
 };
 
-/* What was ordered before the server ended counts (sd_event_source_set_priority(3)). */
+/* Orders are handled before exits: an order that came before the server ended still counts. */
 #define PRIORITY (SD_EVENT_PRIORITY_NORMAL - 1)
 
-/* Enough to empty the queue of a peer that goes on sending, and no more. */
+/* Empties the queue of a peer that has stopped sending; one that goes on must not keep us. */
 #define DISCARD_MAX 256
 
 /*
- * What lies unread when a unix socket closes makes the peer's next read fail with ECONNRESET, ahead
- * of the reports that are still queued for it (unix_release_sock()).
+ * If a unix socket is closed with data unread, the peer's next read fails with ECONNRESET, before
+ * it gets the reports that are still queued for it (unix_release_sock()). So read everything first.
  */
 static void discard_unread(int fd)
 {
@@ -61,7 +62,7 @@ static void send_report(struct control *control, const struct report *report, co
 		r = message_send(control->fd, text, length, fds, n_fds);
 	if (r == 0)
 		return;
-	/* Whoever connects next is told everything by the hello. */
+	/* Nothing is lost: the next hello tells everything. */
 	if (r != -EPIPE && r != -ECONNRESET)
 		log_warning("control: cannot send a report (%s): %s",
 			    report_type_name(report->type), strerror(-r));
@@ -131,6 +132,7 @@ static void greet(struct control *control)
 	size_t n_fds = 0;
 
 	control->handlers.on_hello(&hello, fds, &n_fds, control->userdata);
+	assert(n_fds <= PROTOCOL_FDS_MAX);
 	send_report(control, &hello, fds, n_fds);
 	if (control->fd >= 0 && control->handlers.on_connected)
 		control->handlers.on_connected(control->userdata);
@@ -167,6 +169,7 @@ int control_new(sd_event *event, int fd, const struct control_handlers *handlers
 	cleanup(control_free) struct control *control = calloc(1, sizeof(*control));
 	int r;
 
+	assert(fd >= 0 && handlers->on_hello && handlers->on_order);
 	if (!control) {
 		close(fd);
 		return error_set(err, -ENOMEM, "control");
@@ -176,7 +179,7 @@ int control_new(sd_event *event, int fd, const struct control_handlers *handlers
 	control->event = sd_event_ref(event);
 	control->listen_fd = fd;
 	control->fd = -1;
-	/* accept4() must not wait for a client that has gone between poll and accept. */
+	/* accept4() must not wait if the client has gone meanwhile. */
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		return error_set(err, -errno, "control socket");
 	r = sd_event_add_io(event, &control->listen_source, fd, EPOLLIN, on_connect, control);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * control: the agent's side of its control socket.
+ * control: the agent's end of the connection to batond (common/protocol.h).
  *
- * One connection at a time; a newer one replaces the older, whose daemon is gone or about to be.
- * Only root and the agent's own user are let in. Each connection is greeted with a hello; a bad
- * order is logged and ignored. Reports are not queued while nobody is connected, since the next
- * hello says how things stand; a peer that does not read loses the connection for the same reason.
+ * There is one connection at a time. A newer one replaces the older, whose daemon has ended or is
+ * about to. Only root and the agent's own user may connect. Each connection is greeted with a
+ * hello. A bad order is logged and ignored.
+ *
+ * Reports are not queued: if nobody is connected, a report is dropped, because the next hello tells
+ * the whole state. For the same reason a peer that does not read loses its connection.
  */
 #pragma once
 
@@ -19,30 +21,35 @@
 struct control;
 
 struct control_handlers {
-	/* Fill in the hello and the descriptors to go with it (they stay the handler's). */
+	/* Fill in the hello, and *ret_n descriptors to send with it; they stay the handler's. */
 	void (*on_hello)(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_t *ret_n,
 			 void *userdata);
-	/* The hello has been sent. May be NULL. */
+	/* The hello has been sent: now other reports may follow. May be NULL. */
 	void (*on_connected)(void *userdata);
+	/* A good order came. */
 	void (*on_order)(const struct order *order, void *userdata);
 };
 
-/* @fd: a listening AF_UNIX SOCK_SEQPACKET socket; taken over, also on failure. */
+/*
+ * @fd is a listening AF_UNIX SOCK_SEQPACKET socket, and taken over, also on failure. The handlers
+ * are copied and called with @userdata from the event loop. Returns 0 or a negative errno.
+ */
 int control_new(sd_event *event, int fd, const struct control_handlers *handlers, void *userdata,
 		struct control **ret, struct error *err);
 
-/* Closes the connection and the socket; control_unlink() is called before where it is the end. */
+/* Close the connection and the socket. The socket's path stays: see control_unlink(). */
 void control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
 
-/* Send it if somebody is connected. Trouble with that ends the connection, and nothing else. */
+/* Send the report if somebody is connected. If that fails, the connection is closed. */
 void control_send(struct control *control, const struct report *report);
 
-/* The same with descriptors, which stay the caller's. */
+/* The same, with @n_fds descriptors, which stay the caller's. */
 void control_send_with(struct control *control, const struct report *report, const int *fds,
 		       size_t n_fds);
 
+/* Is a daemon connected? */
 bool control_connected(const struct control *control);
 
-/* Remove the socket's path, where it has one. */
+/* Remove the path of the socket, if it has one: the agent is about to end. */
 void control_unlink(struct control *control);

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* execve(2): no string may be longer than this, with its NUL (32 pages of 4 KiB). */
+#include "common/vector.h"
+
+/* The longest string that execve(2) takes, with its NUL: 32 pages of 4 KiB. */
 #define ARGUMENT_MAX  (128 * 1024)
 #define SEPARATOR_MAX 15
 
-/* Expansion runs twice: with text NULL it only measures. */
+/* Expansion runs twice: at first .text is NULL, and it only measures. */
 struct output {
 	char *text;
 	size_t n;
@@ -45,8 +47,8 @@ static int put_fds(struct output *out, const struct expand_values *values, const
 }
 
 /*
- * @text begins with "{". Returns the number of bytes that the placeholder takes, 0 where it is
- * none, negative where it cannot be replaced.
+ * @text begins with "{". Returns the length of the placeholder there; 0 if there is none; -EINVAL
+ * if it cannot be replaced.
  */
 static int put_placeholder(struct output *out, const struct expand_values *values, const char *text)
 {
@@ -120,23 +122,18 @@ int expand(const char *text, const struct expand_values *values, char **ret)
 
 int expand_vector(char *const *texts, const struct expand_values *values, char ***ret)
 {
-	char **vector;
-	size_t n = 0;
+	size_t n = vector_length(texts);
+	cleanup(vector_free) char **vector = calloc(n + 1, sizeof(*vector));
 	int r;
 
-	while (texts[n])
-		n++;
-	vector = calloc(n + 1, sizeof(*vector));
 	if (!vector)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		r = expand(texts[i], values, &vector[i]);
-		if (r < 0) {
-			expand_vector_free(vector);
+		if (r < 0)
 			return r;
-		}
 	}
-	*ret = vector;
+	*ret = TAKE_PTR(vector);
 	return 0;
 }
 
@@ -151,13 +148,4 @@ bool expand_uses_fds(char *const *texts)
 			return true;
 	}
 	return false;
-}
-
-void expand_vector_free(char **texts)
-{
-	if (!texts)
-		return;
-	for (size_t i = 0; texts[i]; i++)
-		free(texts[i]);
-	free(texts);
 }

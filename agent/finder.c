@@ -9,40 +9,42 @@
 #include <unistd.h>
 
 #include "agent/holders.h"
+#include "common/backoff.h"
 #include "common/diag.h"
 #include "common/log.h"
 
-/* Listening sockets that are kept in mind; a host has a few hundred. */
+/* So many listening sockets are remembered; a host has a few hundred. */
 #define SIGHTINGS_MAX 4096
 
-/* Looks after which a socket that is found in no process of the instance is somebody else's. */
+/* A socket that so many looks found in no process of the instance is foreign. */
 #define TRIES_MAX 8
 
-/* Until one that is certainly the instance's is looked for again, at most. */
+/* Delays before a socket that was not found is looked for again: the first, and the longest. */
+#define LOOK_AGAIN_MS     10
 #define LOOK_AGAIN_MAX_MS 1000
 
 enum verdict {
-	VERDICT_NEW,      /* to be looked for */
-	VERDICT_KNOWN,    /* among the listeners */
-	VERDICT_STRANGER, /* the instance's, on an address that is not declared */
-	VERDICT_FOREIGN,  /* none of the instance's */
+	VERDICT_NEW,      /* not decided yet */
+	VERDICT_KNOWN,    /* it is among the listeners */
+	VERDICT_STRANGER, /* it is the instance's, on an undeclared address */
+	VERDICT_FOREIGN,  /* it is not the instance's, or cannot be steered */
 };
 
-/* A listening socket of which the kernel has told. */
+/* A listening socket that the kernel has told of. */
 struct sighting {
 	uint64_t cookie;
 	uint64_t inode;
 	struct address address;
 	enum verdict verdict;
 	unsigned tries;
-	uint64_t look_ms; /* NEW: not to be looked for before */
+	uint64_t look_ms; /* NEW: do not look for its holder before this time */
 };
 
 struct sightings {
 	struct sighting *list;
 	size_t n;
 	size_t size;
-	int error; /* no memory for more */
+	int error; /* -ENOMEM: not all of them are there */
 };
 
 struct finder {
@@ -120,7 +122,7 @@ static int compare_cookies(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* What was found out about them before. */
+/* Copy what earlier looks have found out. */
 static void remember(struct sightings *now, const struct sightings *before)
 {
 	for (size_t i = 0; i < now->n && before->n > 0; i++) {
@@ -136,9 +138,9 @@ static void remember(struct sightings *now, const struct sightings *before)
 }
 
 /*
- * The cgroup whose sockets are the instance's, or 0. The kernel compares the socket's own cgroup
- * only, not those above it: where the server has made some below (a directory has a link for each)
- * the filter would hide theirs.
+ * The id of the cgroup to filter by; 0: do not filter. The kernel compares the socket's own cgroup,
+ * but not those above it. So the filter would hide the sockets of cgroups that the server has made
+ * below. Each of these adds a link to the directory.
  */
 static uint64_t cgroup_filter(const struct finder *finder)
 {
@@ -149,7 +151,7 @@ static uint64_t cgroup_filter(const struct finder *finder)
 	return st.st_ino;
 }
 
-static int look_around(struct finder *finder, uint64_t cgroup_id, struct error *err)
+static int ask_kernel(struct finder *finder, uint64_t cgroup_id, struct error *err)
 {
 	struct sightings now = {0};
 	int r;
@@ -171,7 +173,7 @@ static int look_around(struct finder *finder, uint64_t cgroup_id, struct error *
 
 /* ---- whose they are ------------------------------------------------------------------------- */
 
-/* The endpoint that it is for, or -1. */
+/* The endpoint with its address, or -1. */
 static int endpoint_of(const struct finder *finder, const struct sighting *sighting)
 {
 	for (size_t i = 0; i < finder->spec->n_listen; i++)
@@ -180,18 +182,18 @@ static int endpoint_of(const struct finder *finder, const struct sighting *sight
 	return -1;
 }
 
-/* How many of them the next report has to name. */
+/* How many of them the next report may have to name. */
 static size_t count_present(const struct listeners *listeners)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < listeners->n; i++)
-		n += !listeners->list[i].left &&
+		n += !listeners->list[i].earlier &&
 		     (listeners->list[i].counts || listeners->list[i].out_serial == 0);
 	return n;
 }
 
-/* @n: how many there would be without it. */
+/* Does a report have no room for another socket? @n: how many it has to name already. */
 static bool is_crowded(struct finder *finder, size_t n)
 {
 	if (n < PROTOCOL_SOCKETS_MAX)
@@ -203,7 +205,7 @@ static bool is_crowded(struct finder *finder, size_t n)
 	return true;
 }
 
-/* What is known without looking at any process. */
+/* Decide what can be decided without looking at processes. @ours: its cgroup is the instance's. */
 static void judge(const struct finder *finder, struct sighting *sighting, bool ours,
 		  struct listeners *listeners)
 {
@@ -213,9 +215,9 @@ static void judge(const struct finder *finder, struct sighting *sighting, bool o
 		sighting->verdict = VERDICT_STRANGER;
 }
 
-/* Those that have to be looked for in the instance's processes; what does not fit has to wait. */
-static void choose(struct finder *finder, bool ours, struct listeners *listeners, uint64_t now_ms,
-		   struct listeners *ret)
+/* *ret: those whose holder must be looked for now. Those that do not fit wait for the next look. */
+static void choose_candidates(struct finder *finder, bool ours, struct listeners *listeners,
+			      uint64_t now_ms, struct listeners *ret)
 {
 	size_t n = count_present(listeners);
 
@@ -249,7 +251,9 @@ static struct sighting *sighting_of(struct finder *finder, const struct listener
 		       compare_cookies);
 }
 
-/* Takes the descriptor of one that is the service's. */
+/*
+ * The instance holds it: add it to the listeners, with its descriptor, if its address is declared.
+ */
 static enum verdict take(struct listeners *listeners, struct listener *candidate)
 {
 	if (candidate->endpoint == UINT32_MAX)
@@ -265,8 +269,8 @@ static bool is_refused(int error)
 	return error == -EACCES || error == -EPERM;
 }
 
-/* It may be the server's or not: nobody will be sent to it, and that must not stay a riddle. */
-static void say_blind(struct finder *finder, const struct sighting *sighting)
+/* If it is the server's, it gets no connections. People must be able to find out why. */
+static void warn_blind(struct finder *finder, const struct sighting *sighting)
 {
 	if (!finder->blind_said)
 		log_warning("%s: cannot take what listens there: may not look into pid %d: is it a "
@@ -275,7 +279,7 @@ static void say_blind(struct finder *finder, const struct sighting *sighting)
 	finder->blind_said = true;
 }
 
-/* No trying again: it stays what it is. */
+/* It cannot change: do not look for it again. */
 static void refuse_mptcp(struct finder *finder, struct sighting *sighting)
 {
 	if (!finder->mptcp_said)
@@ -286,19 +290,20 @@ static void refuse_mptcp(struct finder *finder, struct sighting *sighting)
 	sighting->verdict = VERDICT_FOREIGN;
 }
 
+/* It was not found, or could not be fetched (@error): look again later, or give it up. */
 static void postpone(struct finder *finder, bool ours, struct sighting *sighting, int error,
 		     uint64_t now_ms)
 {
 	bool blind = endpoint_of(finder, sighting) >= 0 && is_refused(error);
-	uint64_t delay_ms = 10ULL << (sighting->tries < 7 ? sighting->tries : 7);
+	uint64_t delay_ms = backoff_delay_ms(LOOK_AGAIN_MS, LOOK_AGAIN_MAX_MS, sighting->tries);
 
 	if (++sighting->tries >= TRIES_MAX && blind) {
-		say_blind(finder, sighting);
+		warn_blind(finder, sighting);
 	} else if (sighting->tries >= TRIES_MAX && !ours) {
 		sighting->verdict = VERDICT_FOREIGN;
 		return;
 	}
-	sighting->look_ms = now_ms + (delay_ms < LOOK_AGAIN_MAX_MS ? delay_ms : LOOK_AGAIN_MAX_MS);
+	sighting->look_ms = now_ms + delay_ms;
 	if (sighting->tries < TRIES_MAX || blind || finder->unfetched_said)
 		return;
 	finder->unfetched_said = true;
@@ -314,10 +319,10 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 	struct listeners candidates = {0};
 	int r, error;
 
-	r = look_around(finder, cgroup_id, err);
+	r = ask_kernel(finder, cgroup_id, err);
 	if (r < 0)
 		return r;
-	choose(finder, cgroup_id != 0, listeners, now_ms, &candidates);
+	choose_candidates(finder, cgroup_id != 0, listeners, now_ms, &candidates);
 	if (candidates.n == 0)
 		return 0;
 	error = holders_fetch(finder->processes, &candidates);

@@ -2,16 +2,22 @@
 /*
  * finder: finds the listening TCP sockets that the instance's processes have bound themselves.
  *
- * The kernel is asked for all listening sockets of the instance's cgroup (sock_diag; where there is
- * no cgroup, or the server has made others below it, of all). That is cheap, and can be done every
- * second for ever. What has not been seen before is looked for in /proc/PID/fd of the instance's
- * processes (holders.h): once where the cgroup says that it is the instance's and its address is
- * nothing to the service, else until it is found, a few times at least, since a socket may be on
- * its way from one process to another.
+ * A look first asks the kernel for the listening sockets of the instance's cgroup (common/diag.h).
+ * If there is no cgroup, or the server has made cgroups below it, it asks for all sockets of the
+ * host. That is cheap, and can be done every second for ever.
  *
- * A socket on a declared address (for the IPv6 wildcard the family counts: ":80" and "[::]:80" are
- * two) is taken a duplicate of and added to the listeners. Others are strangers: their addresses
- * are named, and they are never touched.
+ * Then it judges each socket that it has not seen before:
+ *
+ *	stranger	It is the instance's, on an address that the service does not declare. Its
+ *			address is reported; the socket itself is never touched.
+ *	foreign		No process of the instance holds it. As a socket may be on its way from one
+ *			process to another, that is found out by several looks. A socket of the
+ *			instance's cgroup is never given up: it is looked for again and again.
+ *	known		The instance holds it, and its address is declared. A duplicate is taken and
+ *			added to the listeners.
+ *
+ * Who holds a socket is found out in /proc/PID/fd of the instance's processes (holders.h), unless
+ * the cgroup and the address say enough. ":80" and "[::]:80" are two different addresses.
  */
 #pragma once
 
@@ -25,19 +31,20 @@
 
 struct finder;
 
-/* @spec and @processes must outlive it. */
+/* @spec and @processes are borrowed and must outlive it. Returns 0 or a negative errno. */
 int finder_new(const struct launch_spec *spec, const struct processes *processes,
 	       struct finder **ret, struct error *err);
 void finder_free(struct finder *finder);
 DEFINE_CLEANUP(struct finder *, finder_free);
 
 /*
- * Look once, and append to @listeners what is new on a declared address. What does not fit into a
- * report any more (PROTOCOL_SOCKETS_MAX) is left alone.
+ * Look once, and append each new socket on a declared address to @listeners. Sockets that would not
+ * fit into a report any more (PROTOCOL_SOCKETS_MAX) are left alone. Returns 0, or a negative errno
+ * if the kernel could not be asked. @now_ms is CLOCK_MONOTONIC.
  */
 int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
 		struct error *err);
 
-/* The addresses of the strangers of the last look, sorted, each once; returns how many. */
+/* Fill in the addresses of the last look's strangers, sorted, each once. Returns how many. */
 size_t finder_strangers(const struct finder *finder,
 			char ret[static PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX]);

@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Taken at a time; others wait for the next round of the event loop. */
+/* Handled at a time; others wait for the next turn of the event loop. */
 #define EVENTS_MAX 64
 
 struct hangups {
@@ -62,7 +62,7 @@ void hangups_free(struct hangups *hangups)
 
 int hangups_add(struct hangups *hangups, int fd, uint64_t cookie)
 {
-	/* EPOLLHUP is always reported; edge-triggered, since it stays until listen(2). */
+	/* EPOLLHUP is always reported. Edge-triggered, because it lasts until listen(2). */
 	struct epoll_event event = {.events = EPOLLET, .data.u64 = cookie};
 
 	if (epoll_ctl(hangups->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EEXIST)

@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* How often all the processes are looked through again because a holder went away meanwhile. */
+/* How often all processes are searched again because a socket moved to another one meanwhile. */
 #define ROUNDS_MAX 4
 
-/* How long to wait before a socket that was not found is looked for again, at most. */
+/* The longest delay before a lost socket is looked for again. */
 #define LOOK_AGAIN_MAX_MS 1000
 
 static bool listens(int fd)
@@ -44,8 +44,11 @@ static bool has_cookie(int fd, uint64_t cookie)
 }
 
 /*
- * Fetch a duplicate of the listener. -ENOENT where that descriptor is something else by now,
- * -ESHUTDOWN where the socket does not listen any more, whoever holds it.
+ * Fetch a duplicate of @listener from descriptor @fd of @pid. Returns 0 or
+ *	-ENOENT			that descriptor is something else by now
+ *	-ESHUTDOWN		the socket no longer listens, whoever holds it
+ *	-EPROTONOSUPPORT	it is an MPTCP socket
+ *	another negative errno
  */
 static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd)
 {
@@ -67,7 +70,7 @@ static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd
 	return 0;
 }
 
-/* Is it still where it was seen last, as far as that can be told without fetching it? */
+/* Is it still where it was seen last? (By its inode: it is not fetched.) */
 static bool is_where_seen(const struct listener *listener)
 {
 	char name[16];
@@ -78,7 +81,7 @@ static bool is_where_seen(const struct listener *listener)
 	return processes_socket(listener->seen_pid, name) == listener->inode;
 }
 
-/* 0 and a duplicate, or why there is none. */
+/* Fetch it from where it was seen last. Errors are those of fetch(). */
 static int fetch_seen(const struct listener *listener, int *ret_fd)
 {
 	if (!is_where_seen(listener))
@@ -86,9 +89,9 @@ static int fetch_seen(const struct listener *listener, int *ret_fd)
 	return fetch(listener->seen_pid, listener->seen_fd, listener, ret_fd);
 }
 
-/* Note what @pid holds of those in @wanted. -EACCES where it may not be looked into. */
-static int look_into(pid_t pid, struct listeners *listeners,
-		     const bool wanted[static LISTENERS_MAX])
+/* Note which of the @wanted listeners @pid holds. -EACCES if we may not look. */
+static int search_process(pid_t pid, struct listeners *listeners,
+			  const bool wanted[static LISTENERS_MAX])
 {
 	struct dirent *entry;
 	char path[64];
@@ -112,9 +115,9 @@ static int look_into(pid_t pid, struct listeners *listeners,
 	return 0;
 }
 
-/* @ret_blind: there is a process that may not be looked into. */
-static int look_for(const struct processes *processes, struct listeners *listeners,
-		    const bool wanted[static LISTENERS_MAX], bool *ret_blind)
+/* Search all processes for the @wanted listeners. *ret_blind: we may not look into one of them. */
+static int search_all(const struct processes *processes, struct listeners *listeners,
+		      const bool wanted[static LISTENERS_MAX], bool *ret_blind)
 {
 	cleanup_free pid_t *pids = NULL;
 	size_t n;
@@ -128,17 +131,19 @@ static int look_for(const struct processes *processes, struct listeners *listene
 		if (wanted[i])
 			listeners->list[i].seen_pid = 0;
 	for (size_t i = 0; i < n; i++)
-		if (look_into(pids[i], listeners, wanted) < 0)
+		if (search_process(pids[i], listeners, wanted) < 0)
 			*ret_blind = true;
 	return 0;
 }
 
-/* @fd: a duplicate, or why there is none. Taken by setting it to -1, else closed. */
+/* *fd is a duplicate, or the negative errno why there is none. Set it to -1 to keep it. */
 typedef void (*held_handler)(struct listener *listener, int *fd, void *data);
 
 /*
- * Examine those in @wanted where they were seen last, and take from it what is settled. @last: an
- * answer is needed, and what fled from one process to another meanwhile counts as there.
+ * Fetch the @wanted listeners from where they were seen last, call @found for those that are held,
+ * and clear @wanted of all that are decided. @blind: an unseen one may be in a process that we may
+ * not look into. @last: decide all; a socket that has moved to another process meanwhile counts as
+ * held.
  */
 static void examine(struct listeners *listeners, bool blind, bool last,
 		    bool wanted[static LISTENERS_MAX], held_handler found, void *data)
@@ -175,8 +180,8 @@ static bool any_wanted(const bool wanted[static LISTENERS_MAX])
 }
 
 /*
- * Call @found for each socket that is held and listens, with a duplicate, or with the error that
- * prevents one. All processes are looked through only for those that are not where they were.
+ * Call @found for each listener that a process holds and that listens, with a duplicate, or with
+ * the reason why there is none. All processes are searched only for those that have moved.
  */
 static int for_each_held(const struct processes *processes, struct listeners *listeners,
 			 held_handler found, void *data)
@@ -192,7 +197,7 @@ static int for_each_held(const struct processes *processes, struct listeners *li
 	for (size_t i = 0; i < listeners->n; i++)
 		wanted[i] |= known[i];
 	for (int round = 1; any_wanted(wanted) && round <= ROUNDS_MAX; round++) {
-		r = look_for(processes, listeners, wanted, &blind);
+		r = search_all(processes, listeners, wanted, &blind);
 		if (r < 0)
 			return r;
 		examine(listeners, blind, round == ROUNDS_MAX, wanted, found, data);
@@ -215,6 +220,7 @@ int holders_count(const struct processes *processes, struct listeners *listeners
 	return r < 0 ? r : n;
 }
 
+/* What shut_held() has done so far. */
 struct shutting {
 	int n;
 	int error;
@@ -315,7 +321,7 @@ int holders_look(const struct processes *processes, struct listeners *listeners,
 	for (size_t i = 0; i < listeners->n; i++) {
 		struct listener *listener = &listeners->list[i];
 
-		if (listener->left)
+		if (listener->earlier)
 			continue;
 		if (is_where_seen(listener))
 			note_found(listener);
@@ -324,7 +330,7 @@ int holders_look(const struct processes *processes, struct listeners *listeners,
 	}
 	if (!any_wanted(wanted))
 		return 0;
-	r = look_for(processes, listeners, wanted, &blind);
+	r = search_all(processes, listeners, wanted, &blind);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < listeners->n; i++) {
@@ -343,7 +349,7 @@ bool holders_have_stayed(const struct listeners *listeners)
 	for (size_t i = 0; i < listeners->n; i++) {
 		const struct listener *listener = &listeners->list[i];
 
-		if (listener->own && !listener->left && listener->seen_pid != 0 &&
+		if (listener->own && !listener->earlier && listener->seen_pid != 0 &&
 		    !is_where_seen(listener))
 			return false;
 	}

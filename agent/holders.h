@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * holders: which processes of the instance hold its listening sockets; how to come by duplicates of
- * what they hold; and the way to take sockets out of their groups without the holders' help.
+ * holders: finds out which processes of the instance hold its listening sockets, fetches
+ * duplicates, and takes sockets out of their groups without the holders' help.
  *
- * A listening socket lives until its last duplicate closes, in whichever process that is. They are
- * looked for by inode in /proc/PID/fd, and fetched by pidfd_getfd(2) (the agent is an ancestor of
- * all of them, so ptrace access rules allow it where its uid does). SO_COOKIE says whether it is
- * that socket, SO_ACCEPTCONN whether it listens. shutdown(SHUT_RD) on a duplicate takes a listener
- * out of its group, and what was queued migrates.
+ * A listening socket lives until its last duplicate is closed, in whichever process that is. This
+ * module looks for its inode in /proc/PID/fd and fetches a duplicate by pidfd_getfd(2). ptrace's
+ * access rules allow that, as far as the agent's uid does, because the agent is an ancestor of all
+ * the instance's processes. SO_COOKIE then tells whether it is the right socket, SO_ACCEPTCONN
+ * whether it listens. shutdown(SHUT_RD) on a duplicate takes a listener out of its group, and its
+ * queue migrates.
  *
- * A server may have a million descriptors, so where a socket was seen last is noted in it
- * (listener.seen_pid, seen_fd): as long as it still is there, only that place is looked at.
+ * A server may have a million descriptors. So each listener remembers where it was seen last
+ * (.seen_pid, .seen_fd), and no other place is looked at while it is still there.
  */
 #pragma once
 
@@ -22,39 +23,39 @@
 #include "common/processes.h"
 
 /*
- * How many of @listeners are open in a process of the instance and still listen. A socket that was
- * shut down counts as gone; one that cannot be examined counts as there. Negative errno where the
- * processes cannot be listed.
+ * Count those of @listeners that a process of the instance holds and that still listen. A socket
+ * that cannot be examined counts, too. Returns a negative errno if the processes cannot be listed.
  */
 int holders_count(const struct processes *processes, struct listeners *listeners);
 
 /*
- * Shut down those that still listen. Returns how many were; where one could not be, the error of
- * the first such (the others are shut down nevertheless).
+ * Shut down those that a process of the instance holds and that still listen. Returns how many were
+ * shut down. If one could not be, the others are nevertheless, and the first error is returned.
  */
 int holders_shut(const struct processes *processes, struct listeners *listeners, struct error *err);
 
 /*
- * Fill in .fd (which must be -1) of those that a process of the instance holds and that listen.
- * Returns 0, or why the first of those that are held, or may be, could not be fetched. Those of
- * MPTCP, which are other sockets than the one that the kernel tells of, are marked (.mptcp).
+ * Fetch duplicates: fill in .fd, which must be -1 before, of those that a process of the instance
+ * holds and that listen. Sets .mptcp of those that turn out to be MPTCP sockets: the socket that
+ * sock_diag tells of is then only a part of the one that the process holds. Returns 0, or the
+ * reason why a socket that is held, or may be held, could not be fetched: that of the first one.
  */
 int holders_fetch(const struct processes *processes, struct listeners *listeners);
 
-/* The first process that may not be looked into; 0: there is none, or that cannot be known. */
+/* The first process whose descriptors we may not look at; 0: there is none, or nobody can tell. */
 pid_t holders_blind(const struct processes *processes);
 
 /*
- * Set .lost_ms of those that some process of the instance could hold, i.e. not of those that are
- * .left: 0 where one does (or where that cannot be known), else since when none does. A socket may
- * be on its way from one process to another (SCM_RIGHTS), held by none: so those that are lost are
- * looked for again, after delays that double up to a second. Negative errno where the processes
- * cannot be listed.
+ * Set .lost_ms of all listeners that are not .earlier: 0 if a process of the instance holds it, or
+ * if nobody can tell; else since when (CLOCK_MONOTONIC) none does. A socket that is on its way from
+ * one process to another (SCM_RIGHTS) is held by none. So lost ones are looked for again, after
+ * delays that double up to a second. Returns 0, or a negative errno if the processes cannot be
+ * listed.
  */
 int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms);
 
 /*
- * Are those that the server has bound itself, and that were found in one of its processes, there
- * still? Cheap: no other place is looked at.
+ * Is each socket that the server has bound itself still where it was seen last? Sockets that were
+ * not seen do not count. Cheap: no other place is looked at.
  */
 bool holders_have_stayed(const struct listeners *listeners);

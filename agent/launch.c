@@ -21,8 +21,9 @@
 #include "agent/expand.h"
 #include "common/clock.h"
 #include "common/signals.h"
+#include "common/vector.h"
 
-/* In their order. */
+/* The steps of the child, in their order. */
 enum step {
 	STEP_CGROUP,
 	STEP_SESSION,
@@ -41,21 +42,21 @@ enum step {
 	STEP_EXEC,
 };
 
-/* What the child says before it ends, when a step failed. */
+/* What the child tells the parent if a step fails. */
 struct failure {
 	enum step step;
-	int which; /* STEP_LIMITS: the limit; of capabilities: which one, or -1 */
+	int which; /* which limit or capability; -1: none in particular */
 	int error;
 };
 
-/* Everything the child needs, made before the fork: it must not allocate. */
+/* Everything that the child needs. It is made before the fork: the child must not allocate. */
 struct child {
 	const struct launch_spec *spec;
 	char **argv;
 	char **environment;
-	char *listen_pid; /* within environment: "LISTEN_PID=" and room for digits; or NULL */
-	int from[3 + PROTOCOL_SOCKETS_MAX]; /* what becomes 0, 1, 2, 3 ... */
-	int n;
+	char *listen_pid; /* in environment: "LISTEN_PID=" and room for digits; NULL: no sockets */
+	int from[3 + PROTOCOL_SOCKETS_MAX]; /* the descriptors that become 0, 1, 2, 3 ... */
+	int n;                              /* of them */
 	int cgroup_fd;
 	int report_fd;
 };
@@ -71,6 +72,7 @@ static bool names_variable(const char *entry, const char *name)
 	return strncmp(entry, name, n) == 0 && entry[n] == '=';
 }
 
+/* Is it a variable that baton sets itself? */
 static bool is_ours(const char *entry)
 {
 	static const char *const names[] = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
@@ -103,8 +105,9 @@ static char *listen_names(const struct launch *launch)
 }
 
 /*
- * Go (since 1.24) listens with MPTCP, whose sockets no BPF program can choose among; @present is
- * its own switch for that as it is specified, or NULL. Returns what it is to be.
+ * Go (since 1.24) listens with MPTCP, and no BPF program can choose among MPTCP sockets. GODEBUG
+ * turns that off. @present is the variable as it is specified ("GODEBUG=..."), or NULL. Returns the
+ * variable as it is to be, malloc'ed; NULL without memory.
  */
 static char *without_mptcp(const char *present)
 {
@@ -117,7 +120,7 @@ static char *without_mptcp(const char *present)
 	return asprintf(&text, "%s,multipathtcp=0", present) < 0 ? NULL : text;
 }
 
-/* Replace or append GODEBUG; @vector has room for one more and the NULL. */
+/* Replace GODEBUG, or append it: @vector has room for one more and the NULL. */
 static int add_go_switch(char **vector, size_t *n)
 {
 	size_t i = 0;
@@ -135,7 +138,10 @@ static int add_go_switch(char **vector, size_t *n)
 	return 0;
 }
 
-/* Append what baton adds; @vector has room for four more and the NULL. */
+/*
+ * Append the variables that baton adds: @vector has room for four more and the NULL. *ret_pid is
+ * LISTEN_PID, whose value only the child knows.
+ */
 static int add_variables(const struct launch *launch, char **vector, size_t n, char **ret_pid)
 {
 	if (launch->listeners->n > 0) {
@@ -180,7 +186,7 @@ static int make_environment(const struct launch *launch, const struct expand_val
 	vector[n] = NULL;
 	grown = reallocarray(vector, n + 6, sizeof(*vector));
 	if (!grown) {
-		expand_vector_free(vector);
+		vector_free(vector);
 		return -ENOMEM;
 	}
 	vector = grown;
@@ -190,7 +196,7 @@ static int make_environment(const struct launch *launch, const struct expand_val
 	if (r == 0)
 		r = add_variables(launch, vector, n, ret_pid);
 	if (r < 0) {
-		expand_vector_free(vector);
+		vector_free(vector);
 		return r;
 	}
 	*ret = vector;
@@ -214,8 +220,8 @@ static void write_pid(char *variable)
 }
 
 /*
- * Put everything in its place and close the rest. What is to be moved may lie where something else
- * must go, so all of it is first duplicated out of the way.
+ * Move all descriptors to their places, and close the others. One may lie in the place of another,
+ * so first duplicate all of them to higher numbers.
  */
 static int place_descriptors(struct child *child)
 {
@@ -272,7 +278,7 @@ static int set_user(struct child *child)
 	return spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0 ? -errno : 0;
 }
 
-/* As the user: root may not be able to go where the user can (NFS, FUSE). */
+/* As the user, who may go to folders that root cannot enter (NFS, FUSE). */
 static int enter_directory(struct child *child)
 {
 	const char *directory = child->spec->directory;
@@ -331,7 +337,7 @@ static void __attribute__((noreturn)) run_child(struct child *child)
 {
 	struct failure failure = {.step = STEP_CGROUP, .which = -1};
 
-	/* The last one does not come back where it succeeds. */
+	/* The last step returns only if it has failed. */
 	while ((failure.error = -take_step(child, failure.step, &failure.which)) == 0)
 		failure.step++;
 	if (write(child->report_fd, &failure, sizeof(failure)) < 0)
@@ -349,8 +355,8 @@ static void limit_text(uint64_t value, char ret[static 24])
 		snprintf(ret, 24, "%" PRIu64, value);
 }
 
-static int say_limit(const struct launch_spec *spec, const struct failure *failure,
-		     struct error *err)
+static int describe_limit(const struct launch_spec *spec, const struct failure *failure,
+			  struct error *err)
 {
 	const struct process_limit *limit;
 	char soft[24], hard[24];
@@ -364,7 +370,7 @@ static int say_limit(const struct launch_spec *spec, const struct failure *failu
 			 soft, hard);
 }
 
-static int say_capability(const struct failure *failure, const char *what, struct error *err)
+static int describe_capability(const struct failure *failure, const char *what, struct error *err)
 {
 	const char *name = process_capability_name(failure->which);
 
@@ -381,9 +387,8 @@ static bool is_kept(const struct launch_spec *spec, int capability)
 	return capability >= 0 && capability < 64 && (spec->process.capabilities >> capability & 1);
 }
 
-/* execve(2): what is missing need not be the file, and what there is too much of need not be
- * memory. */
-static int say_exec(const struct launch_spec *spec, int r, struct error *err)
+/* Say it better than strerror(3): ENOENT need not be about the file, EAGAIN not about memory. */
+static int describe_exec(const struct launch_spec *spec, int r, struct error *err)
 {
 	if (r == -ENOENT && access(spec->executable, F_OK) == 0)
 		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
@@ -395,8 +400,8 @@ static int say_exec(const struct launch_spec *spec, int r, struct error *err)
 	return error_set(err, r, "exec %s", spec->executable);
 }
 
-static int say_failure(const struct launch_spec *spec, const struct failure *failure,
-		       struct error *err)
+static int describe_failure(const struct launch_spec *spec, const struct failure *failure,
+			    struct error *err)
 {
 	int r = -failure->error;
 
@@ -410,7 +415,7 @@ static int say_failure(const struct launch_spec *spec, const struct failure *fai
 	case STEP_OOM_SCORE:
 		return error_set(err, r, "oom_score_adjust %d", spec->process.oom_score_adjust);
 	case STEP_LIMITS:
-		return say_limit(spec, failure, err);
+		return describe_limit(spec, failure, err);
 	case STEP_NICE:
 		return error_set(err, r, "nice %d", spec->process.nice);
 	case STEP_GROUPS:
@@ -418,14 +423,14 @@ static int say_failure(const struct launch_spec *spec, const struct failure *fai
 	case STEP_GROUP:
 		return error_set(err, r, "set gid %u", spec->gid);
 	case STEP_BOUNDING_SET:
-		return say_capability(failure, is_kept(spec, failure->which) ? "keep" : "drop",
-				      err);
+		return describe_capability(failure, is_kept(spec, failure->which) ? "keep" : "drop",
+					   err);
 	case STEP_USER:
 		return error_set(err, r, "set uid %u", spec->uid);
 	case STEP_KEEP:
 		return error_set(err, r, "keep capabilities");
 	case STEP_CAPABILITIES:
-		return say_capability(failure, "keep", err);
+		return describe_capability(failure, "keep", err);
 	case STEP_DIRECTORY:
 		return error_set(err, r, "chdir %s", spec->directory);
 	case STEP_NO_NEW_PRIVILEGES:
@@ -433,10 +438,10 @@ static int say_failure(const struct launch_spec *spec, const struct failure *fai
 	case STEP_EXEC:
 		break;
 	}
-	return say_exec(spec, r, err);
+	return describe_exec(spec, r, err);
 }
 
-/* Wait for the pipe's end (exec closed it) or the failure in it. */
+/* Wait for the end of the pipe, which exec has closed, or for a failure in it. */
 static int await_exec(const struct launch *launch, int fd, struct error *err)
 {
 	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + launch->timeout_ms;
@@ -459,10 +464,10 @@ static int await_exec(const struct launch *launch, int fd, struct error *err)
 		return 0;
 	if (n != (ssize_t)sizeof(failure))
 		return error_text(err, -EIO, "exec %s: no answer", launch->spec->executable);
-	return say_failure(launch->spec, &failure, err);
+	return describe_failure(launch->spec, &failure, err);
 }
 
-/* A child in uninterruptible sleep is left to whoever reaps the agent's children. */
+/* Kill and reap the child. If it is in uninterruptible sleep, server.c reaps it later. */
 static void discard_child(pid_t pid)
 {
 	kill(pid, SIGKILL);
@@ -532,6 +537,8 @@ int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
 	cleanup_close int null = -1, cgroup = -1;
 	int r;
 
+	assert(launch->spec && launch->processes && launch->stdout_fd >= 0 &&
+	       launch->stderr_fd >= 0);
 	assert(launch->listeners->n <= PROTOCOL_SOCKETS_MAX);
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0)
@@ -548,7 +555,7 @@ int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
 	r = expand_all(launch, &child, err);
 	if (r == 0)
 		r = run(launch, &child, ret_pid, err);
-	expand_vector_free(child.argv);
-	expand_vector_free(child.environment);
+	vector_free(child.argv);
+	vector_free(child.environment);
 	return r;
 }

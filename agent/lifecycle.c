@@ -4,7 +4,9 @@
 #include <assert.h>
 #include <string.h>
 
-/* What a handler works on: the machine, what happened, when, and where the actions go. */
+#include "common/backoff.h"
+
+/* What a handler gets: the machine, the event, the time, and where the actions go. */
 struct step {
 	struct lifecycle *lifecycle;
 	const struct lifecycle_event *event;
@@ -69,25 +71,23 @@ static uint32_t restarts_in_window(const struct lifecycle *lifecycle, uint64_t n
 	return count;
 }
 
-static uint32_t restart_delay(const struct lifecycle_policy *policy, uint32_t restarts)
+static uint64_t last_restart_ms(const struct lifecycle *lifecycle)
 {
-	uint64_t delay = policy->restart_delay_ms;
-
-	for (uint32_t i = 0; i < restarts && delay < policy->restart_delay_max_ms; i++)
-		delay *= 2;
-	return delay < policy->restart_delay_max_ms ? (uint32_t)delay
-						    : policy->restart_delay_max_ms;
+	return lifecycle->restarts_at_ms[(lifecycle->n_restarts - 1) % LIFECYCLE_RESTARTS_MAX];
 }
 
-/* May the server be started again? Then the restart is counted and its delay returned. */
+/* May the server be started again? If so, count the restart and return its delay. */
 static bool take_restart(struct lifecycle *lifecycle, uint64_t now_ms, uint32_t *ret_delay_ms)
 {
 	uint32_t restarts = restarts_in_window(lifecycle, now_ms);
 
+	assert(!lifecycle->n_restarts || now_ms >= last_restart_ms(lifecycle));
 	if (!lifecycle->steady || restarts >= lifecycle->policy.restart_max)
 		return false;
 	lifecycle->restarts_at_ms[lifecycle->n_restarts++ % LIFECYCLE_RESTARTS_MAX] = now_ms;
-	*ret_delay_ms = restart_delay(&lifecycle->policy, restarts);
+	*ret_delay_ms =
+		(uint32_t)backoff_delay_ms(lifecycle->policy.restart_delay_ms,
+					   lifecycle->policy.restart_delay_max_ms, restarts);
 	return true;
 }
 
@@ -110,7 +110,7 @@ static void on_spawned(struct step *step)
 	step->lifecycle->state = AGENT_RUNNING;
 }
 
-/* It was being started when it was told to leave. */
+/* LEAVE came while the server was being started: now it gets the signal. */
 static void on_spawned_while_leaving(struct step *step)
 {
 	if (!step->lifecycle->spawning)
@@ -120,6 +120,7 @@ static void on_spawned_while_leaving(struct step *step)
 	act_signal(step, step->lifecycle->signal);
 }
 
+/* Nobody needs the server any more. */
 static void on_spawned_too_late(struct step *step)
 {
 	if (!step->lifecycle->spawning)
@@ -135,7 +136,7 @@ static void on_spawn_failed_late(struct step *step)
 	step->lifecycle->spawning = false;
 }
 
-/* The emptiness that was seen while it was being started did not count. */
+/* An EMPTY that came while it was being started was ignored: ask again. */
 static void on_spawn_failed_while_killing(struct step *step)
 {
 	if (!step->lifecycle->spawning)
@@ -144,6 +145,7 @@ static void on_spawn_failed_while_killing(struct step *step)
 	act(step, LIFECYCLE_DO_KILL);
 }
 
+/* Wait before the restart, and report that. */
 static void delay(struct step *step, uint32_t delay_ms)
 {
 	struct lifecycle_action *action = act(step, LIFECYCLE_DO_REPORT_EXITED);
@@ -182,7 +184,7 @@ static void on_exited(struct step *step)
 		return;
 	}
 	lifecycle->state = AGENT_FAILED;
-	/* First of all: what is queued migrates to somebody who answers. */
+	/* Before anything else: connections in the queues migrate to a server that answers. */
 	act_close(step);
 	act(step, LIFECYCLE_DO_KILL);
 	act(step, LIFECYCLE_DO_REPORT_EXITED);
@@ -210,7 +212,7 @@ static void on_steady(struct step *step)
 	step->lifecycle->steady = step->event->on;
 }
 
-/* A restart was announced; when it is called off, that must be said too. */
+/* A restart was announced. If it is called off, that must be reported, too. */
 static void on_steady_while_delaying(struct step *step)
 {
 	step->lifecycle->steady = step->event->on;
@@ -228,7 +230,7 @@ static void on_leave(struct step *step)
 	lifecycle->leaving = true;
 	lifecycle->signal = step->event->signal;
 	lifecycle->state = AGENT_LEAVING;
-	/* A duplicate outliving the server's own close would swallow connections. */
+	/* If a duplicate outlived the server's own close, it would swallow connections. */
 	act_close(step);
 	act_signal(step, lifecycle->signal);
 	act(step, LIFECYCLE_DO_WATCH_LISTENERS);
@@ -250,7 +252,7 @@ static void on_leave_dead(struct step *step)
 	act_report_left(step);
 }
 
-/* Everything is ending anyway: reported when the listeners are gone, at the latest at the end. */
+/* The instance ends anyway. REPORT_LEFT follows when the listeners are gone, or at the end. */
 static void on_leave_late(struct step *step)
 {
 	step->lifecycle->leaving = true;
@@ -339,14 +341,14 @@ static void stopped(struct step *step)
 
 static void on_empty(struct step *step)
 {
-	/* Nothing there yet, but it is coming. */
+	/* There is no process yet, but one is being started. */
 	if (step->lifecycle->spawning)
 		return;
 	step->lifecycle->killed |= step->event->killed;
 	stopped(step);
 }
 
-/* Something does not die, not even of SIGKILL: no reason to wait for it for ever. */
+/* A process does not even die of SIGKILL. Do not wait for ever. */
 static void on_kill_timeout(struct step *step)
 {
 	step->lifecycle->killed = true;
@@ -355,7 +357,7 @@ static void on_kill_timeout(struct step *step)
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-/* What is not in the table is ignored. */
+/* An event that is not in the table is ignored. */
 static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 	[AGENT_STARTING] =
 		{
@@ -427,6 +429,17 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 	[AGENT_STOPPED] = {0},
 };
 
+/* What holds between any two steps. */
+static void check(const struct lifecycle *lifecycle)
+{
+	assert(lifecycle->state < _AGENT_STATE_COUNT);
+	assert(!(lifecycle->spawning && lifecycle->alive));
+	assert(lifecycle->state != AGENT_RUNNING || lifecycle->alive);
+	/* From AGENT_FAILED on nobody accepts from the agent's duplicates. */
+	assert(lifecycle->state < AGENT_FAILED || lifecycle->closed);
+	assert(!lifecycle->left || lifecycle->leaving);
+}
+
 void lifecycle_init(struct lifecycle *lifecycle, const struct lifecycle_policy *policy)
 {
 	*lifecycle = (struct lifecycle){.policy = *policy, .state = AGENT_STARTING};
@@ -445,9 +458,11 @@ void lifecycle_step(struct lifecycle *lifecycle, const struct lifecycle_event *e
 	};
 	handler handle;
 
-	assert(lifecycle->state < _AGENT_STATE_COUNT && event->type < _LIFECYCLE_EVENT_COUNT);
+	check(lifecycle);
+	assert(event->type < _LIFECYCLE_EVENT_COUNT);
 	ret->n = 0;
 	handle = handlers[lifecycle->state][event->type];
 	if (handle)
 		handle(&step);
+	check(lifecycle);
 }

@@ -2,31 +2,33 @@
 /*
  * lifecycle: what an agent does with its server, as a pure state machine.
  *
- * The shell (agent/main.c) turns what happens into an event, calls lifecycle_step() and carries out
- * the actions in the order in which they were returned. The machine makes no system call, reads no
- * clock, allocates nothing and logs nothing.
+ * The shell (agent.c) turns whatever happens into an event, calls lifecycle_step() and carries out
+ * the actions in the order in which they were returned. If an action causes an event, the shell
+ * queues it until all actions of the step have been carried out. The machine makes no system call,
+ * reads no clock, allocates nothing and logs nothing.
  *
  *	STARTING -> RUNNING -> LEAVING -> LEFT -> STOPPING -> KILLING -> STOPPED
  *	              |  ^
  *	              v  | (steady only; bounded tries, growing delays)
  *	            DELAYING -> FAILED
  *
- * LEAVE leads to LEFT from everywhere before STOPPING, at once where no server runs; STOP leads to
- * STOPPING from everywhere before it, or straight to KILLING where no server runs. When the main
- * process ends outside LEAVING and LEFT, what is left of the instance's processes is killed: before
- * the server is started again, because a worker of the old one would share its sockets, and where
- * it is not, because a forgotten child that inherited a listening socket would keep it in the group
- * with nobody accepting. While LEAVING and LEFT the children are left to drain until STOP.
+ * LEAVE leads to LEFT from every state before STOPPING, at once if no server runs. STOP leads to
+ * STOPPING from every state before it, and straight to KILLING if no server runs.
  *
- * Invariants (asserted by the tests over random event sequences):
- *	- after ORDER_STOP the machine reaches STOPPED within its timeout plus LIFECYCLE_KILL_MS,
- *	  whatever happens;
- *	- a server is started only in STARTING and DELAYING, and never after ORDER_LEAVE or
- *ORDER_STOP;
- *	- the agent's duplicates are closed before the drain signal is sent, and whenever nothing
- *	  will accept from them again (FAILED, LEAVING and later);
- *	- exactly one REPORT_LEFT follows each first ORDER_LEAVE, exactly one REPORT_STOPPED each
- *	  first ORDER_STOP.
+ * If the main process ends in any state but LEAVING and LEFT, the other processes of the instance
+ * are killed. If the server is started again, they are killed before that: a worker of the old one
+ * would share its sockets. If it is not, a forgotten child with a listening socket would keep it in
+ * the group, and nobody would accept. In LEAVING and LEFT the children may drain until STOP.
+ *
+ * Invariants (the tests assert them over random event sequences):
+ *	- After ORDER_STOP the machine reaches STOPPED within the order's timeout plus
+ *	  LIFECYCLE_KILL_MS, whatever happens.
+ *	- A server is started only in STARTING and DELAYING, and never after ORDER_LEAVE or
+ *	  ORDER_STOP.
+ *	- The agent's duplicates are closed before the drain signal is sent, and in every state in
+ *	  which nobody will accept from them again (FAILED, LEAVING and later).
+ *	- Exactly one REPORT_LEFT follows a first ORDER_LEAVE, and exactly one REPORT_STOPPED
+ *	  follows a first ORDER_STOP.
  */
 #pragma once
 
@@ -37,16 +39,16 @@
 #include "common/protocol.h"
 
 enum lifecycle_event_type {
-	LIFECYCLE_BEGIN,          /* once, first */
+	LIFECYCLE_BEGIN,          /* the first event, and only once */
 	LIFECYCLE_SPAWNED,        /* the server's exec succeeded */
 	LIFECYCLE_SPAWN_FAILED,   /* it could not be started; counts as an exit */
 	LIFECYCLE_EXITED,         /* the server's main process ended */
 	LIFECYCLE_STEADY,         /* ORDER_STEADY; on */
-	LIFECYCLE_LEAVE,          /* ORDER_LEAVE; signal, timeout_ms; only the first one counts */
+	LIFECYCLE_LEAVE,          /* ORDER_LEAVE; signal, timeout_ms; later ones are ignored */
 	LIFECYCLE_STOP,           /* ORDER_STOP; signal, timeout_ms; later ones can only hurry it */
 	LIFECYCLE_LISTENERS_GONE, /* no process of the instance holds a listening socket any more */
 	LIFECYCLE_EMPTY,          /* after DO_KILL: no process of the instance is left; killed */
-	LIFECYCLE_TIMER,          /* the deadline set by the last ACTION_TIMER has passed */
+	LIFECYCLE_TIMER,          /* the deadline that the last DO_TIMER has set has passed */
 	_LIFECYCLE_EVENT_COUNT,
 };
 
@@ -59,17 +61,17 @@ struct lifecycle_event {
 };
 
 enum lifecycle_action_type {
-	LIFECYCLE_DO_SPAWN,           /* start the server, and forget an earlier DO_KILL */
+	LIFECYCLE_DO_SPAWN,           /* start the server; an earlier DO_KILL is over */
 	LIFECYCLE_DO_CLOSE,           /* close the agent's duplicates of the sockets */
 	LIFECYCLE_DO_SIGNAL,          /* send .signal to the server's main process */
-	LIFECYCLE_DO_WATCH_LISTENERS, /* from now on say when the listening sockets are gone */
-	LIFECYCLE_DO_SHUT_LISTENERS,  /* fetch what still listens and shut it down */
-	LIFECYCLE_DO_KILL,            /* SIGKILL every process of the instance, say when empty */
-	LIFECYCLE_DO_TIMER,           /* call with LIFECYCLE_TIMER at .at_ms; replaces the last */
-	LIFECYCLE_DO_REPORT_EXITED,   /* .restarting, .restart_ms; not once STOP was ordered */
+	LIFECYCLE_DO_WATCH_LISTENERS, /* send LISTENERS_GONE once the listening sockets are gone */
+	LIFECYCLE_DO_SHUT_LISTENERS,  /* fetch the sockets that still listen, shut them down */
+	LIFECYCLE_DO_KILL,            /* SIGKILL every process of the instance, then send EMPTY */
+	LIFECYCLE_DO_TIMER,           /* send TIMER at .at_ms; replaces an earlier DO_TIMER */
+	LIFECYCLE_DO_REPORT_EXITED,   /* .restarting, .restart_ms; never after STOP */
 	LIFECYCLE_DO_REPORT_FAILED,
 	LIFECYCLE_DO_REPORT_LEFT,    /* .forced */
-	LIFECYCLE_DO_REPORT_STOPPED, /* .killed; then the agent ends */
+	LIFECYCLE_DO_REPORT_STOPPED, /* .killed; the agent ends */
 };
 
 struct lifecycle_action {
@@ -91,39 +93,40 @@ struct lifecycle_actions {
 
 #define LIFECYCLE_RESTARTS_MAX 64
 
-/* How long KILLING waits for processes that do not die (uninterruptible sleep), at most. */
+/* For so long KILLING waits for processes that do not die (uninterruptible sleep). */
 #define LIFECYCLE_KILL_MS 5000
 
 struct lifecycle_policy {
-	uint32_t restart_max;       /* more than LIFECYCLE_RESTARTS_MAX counts as that */
+	uint32_t restart_max;       /* a higher one than LIFECYCLE_RESTARTS_MAX counts as that */
 	uint32_t restart_window_ms; /* 0: for ever */
 	uint32_t restart_delay_ms;
 	uint32_t restart_delay_max_ms;
 };
 
-/* Plain data; initialise with lifecycle_init(). Read .state freely, change nothing. */
+/* Plain data. Initialise it with lifecycle_init(); read its members, and change none. */
 struct lifecycle {
 	struct lifecycle_policy policy;
 	enum agent_state state;
 	bool steady;
-	bool spawning; /* DO_SPAWN has not been answered yet */
-	bool alive;    /* the server's main process exists */
-	bool closed;   /* the duplicates are closed */
-	bool leaving;  /* LEAVE was ordered */
-	bool left;     /* REPORT_LEFT has been sent */
-	bool forced;   /* a listening socket had to be shut down */
-	bool killed;
-	int signal;                                      /* of the LEAVE that is under way */
-	uint64_t stop_at_ms;                             /* STOPPING: when the killing begins */
+	bool spawning;       /* DO_SPAWN has not been answered by SPAWNED or SPAWN_FAILED yet */
+	bool alive;          /* the server's main process exists */
+	bool closed;         /* the duplicates are closed */
+	bool leaving;        /* LEAVE was ordered */
+	bool left;           /* REPORT_LEFT has been sent */
+	bool forced;         /* a listening socket had to be shut down */
+	bool killed;         /* SIGKILL was needed after STOP */
+	int signal;          /* of LEAVE */
+	uint64_t stop_at_ms; /* STOPPING: when the killing begins */
 	uint64_t restarts_at_ms[LIFECYCLE_RESTARTS_MAX]; /* ring of the last restarts */
 	size_t n_restarts;                               /* ever */
 };
 
+/* In STARTING; nothing happens before LIFECYCLE_BEGIN. @policy is copied. */
 void lifecycle_init(struct lifecycle *lifecycle, const struct lifecycle_policy *policy);
 
 /*
- * Actions are written to @ret, in order; at most LIFECYCLE_ACTIONS_MAX. @now_ms must not decrease
- * from call to call. A TIMER that comes where none is awaited is ignored.
+ * Tell the machine of @event. *ret are the actions to carry out, in order. @now_ms must not
+ * decrease from call to call. An event that means nothing in the present state is ignored.
  */
 void lifecycle_step(struct lifecycle *lifecycle, const struct lifecycle_event *event,
 		    uint64_t now_ms, struct lifecycle_actions *ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/listener.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -33,8 +34,8 @@ static int set_options(int fd, const struct address *address)
 	return r;
 }
 
-/* Both bind(2) and listen(2) may find that the address is taken: say what that means. */
-static int failed(const struct address *address, const char *what, int r, struct error *err)
+/* Both bind(2) and listen(2) may find that the address is in use: say what that means. */
+static int explain(const struct address *address, const char *what, int r, struct error *err)
 {
 	if (r == -EADDRINUSE)
 		return error_text(err, r,
@@ -56,7 +57,7 @@ static int identify(int fd, struct listener *listener)
 	return 0;
 }
 
-/* @fd is taken over where that succeeds. */
+/* Append the socket. @fd is taken over on success only. */
 static int add_passed(struct listeners *listeners, const struct launch_spec *spec, size_t endpoint,
 		      int fd, struct error *err)
 {
@@ -71,11 +72,11 @@ static int add_passed(struct listeners *listeners, const struct launch_spec *spe
 	r = identify(fd, &listener);
 	if (r == 0)
 		r = listeners_add(listeners, &listener);
-	return r < 0 ? failed(&listener.address, "identify", r, err) : 0;
+	return r < 0 ? explain(&listener.address, "identify", r, err) : 0;
 }
 
-static int open_one(const struct launch_spec *spec, size_t endpoint, struct listeners *listeners,
-		    struct error *err)
+static int open_socket(const struct launch_spec *spec, size_t endpoint, struct listeners *listeners,
+		       struct error *err)
 {
 	const struct address *address = &spec->listen[endpoint];
 	cleanup_close int fd = -1;
@@ -84,18 +85,18 @@ static int open_one(const struct launch_spec *spec, size_t endpoint, struct list
 	fd = socket(address->sa.sa_family,
 		    SOCK_STREAM | SOCK_CLOEXEC | (spec->nonblocking ? SOCK_NONBLOCK : 0), 0);
 	if (fd < 0)
-		return failed(address, "socket", -errno, err);
+		return explain(address, "socket", -errno, err);
 	r = set_options(fd, address);
 	if (r < 0)
-		return failed(address, "set options", r, err);
-	/* inet_csk_get_port() compares the uid of the socket's inode, not the process'. */
+		return explain(address, "set options", r, err);
+	/* inet_csk_get_port() compares the uids of the sockets' inodes, not of the processes. */
 	if (spec->set_ids && fchown(fd, spec->uid, (gid_t)-1) < 0)
 		return error_set(err, -errno, "listen %s: fchown to uid %u", address->text,
 				 spec->uid);
 	if (bind(fd, &address->sa, address->length) < 0)
-		return failed(address, "bind", -errno, err);
+		return explain(address, "bind", -errno, err);
 	if (!spec->listen_later && listen(fd, spec->backlog) < 0)
-		return failed(address, "listen", -errno, err);
+		return explain(address, "listen", -errno, err);
 	r = add_passed(listeners, spec, endpoint, fd, err);
 	if (r == 0)
 		(void)TAKE_FD(fd);
@@ -126,13 +127,13 @@ static int open_missing(const struct launch_spec *spec, const bool *skip,
 
 	for (size_t i = 0; i < spec->n_listen && r == 0; i++)
 		if (!(skip && skip[i]) && is_missing(listeners, i))
-			r = open_one(spec, i, listeners, err);
+			r = open_socket(spec, i, listeners, err);
 	return r;
 }
 
-int listeners_open_missing(const struct launch_spec *spec, struct processes *processes,
-			   const bool skip[PROTOCOL_LISTEN_MAX], struct listeners *listeners,
-			   struct error *err)
+int listeners_open(const struct launch_spec *spec, struct processes *processes,
+		   const bool skip[PROTOCOL_LISTEN_MAX], struct listeners *listeners,
+		   struct error *err)
 {
 	size_t n = listeners->n;
 	int r, back;
@@ -140,7 +141,7 @@ int listeners_open_missing(const struct launch_spec *spec, struct processes *pro
 	r = processes_enter(processes, err);
 	if (r == 0)
 		r = open_missing(spec, skip, listeners, err);
-	/* The reason for the first failure is the one to be told. */
+	/* If both fail, the first reason is told. */
 	back = processes_return(processes, r < 0 ? NULL : err);
 	if (r == 0)
 		r = back;
@@ -149,14 +150,7 @@ int listeners_open_missing(const struct launch_spec *spec, struct processes *pro
 	return r;
 }
 
-int listeners_open(const struct launch_spec *spec, struct processes *processes,
-		   struct listeners *ret, struct error *err)
-{
-	ret->n = 0;
-	return listeners_open_missing(spec, processes, NULL, ret, err);
-}
-
-/* ---- given ---------------------------------------------------------------------------------- */
+/* ---- sockets that batond has created -------------------------------------------------------- */
 
 static int check_given(const struct launch_spec *spec, size_t endpoint, int fd, struct error *err)
 {
@@ -168,7 +162,7 @@ static int check_given(const struct launch_spec *spec, size_t endpoint, int fd, 
 	int v6only = 0;
 
 	if (getsockname(fd, sa, &size) < 0)
-		return failed(expected, "the socket that was given", -errno, err);
+		return explain(expected, "the socket that was given", -errno, err);
 	if (sa->sa_family == AF_INET6)
 		v6only = get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	if (address_from(sa, v6only > 0, &address) < 0)
@@ -186,7 +180,7 @@ static int check_given(const struct launch_spec *spec, size_t endpoint, int fd, 
 	return 0;
 }
 
-/* O_NONBLOCK is of the open file description, and so of batond's copy too: it does not mind. */
+/* O_NONBLOCK belongs to the open file description: batond's copy gets it, too, and may have it. */
 static int prepare_given(const struct launch_spec *spec, int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -197,8 +191,8 @@ static int prepare_given(const struct launch_spec *spec, int fd)
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
 }
 
-static int take_one(const struct launch_spec *spec, size_t endpoint, int fd, struct listeners *ret,
-		    struct error *err)
+static int take_socket(const struct launch_spec *spec, size_t endpoint, int fd,
+		       struct listeners *ret, struct error *err)
 {
 	int r;
 
@@ -207,7 +201,7 @@ static int take_one(const struct launch_spec *spec, size_t endpoint, int fd, str
 		return r;
 	r = prepare_given(spec, fd);
 	if (r < 0)
-		return failed(&spec->listen[endpoint], "the socket that was given", r, err);
+		return explain(&spec->listen[endpoint], "the socket that was given", r, err);
 	return add_passed(ret, spec, endpoint, fd, err);
 }
 
@@ -218,7 +212,7 @@ int listeners_take(const struct launch_spec *spec, const int *fds, struct listen
 
 	ret->n = 0;
 	for (size_t i = 0; i < spec->n_listen && r == 0; i++)
-		r = take_one(spec, i, fds[i], ret, err);
+		r = take_socket(spec, i, fds[i], ret, err);
 	if (r == 0)
 		return 0;
 	ret->n = 0;
@@ -247,8 +241,9 @@ void listeners_select_passed(const struct listeners *listeners, struct listeners
 
 int listener_listen(struct listener *listener, int backlog, struct error *err)
 {
+	assert(listener->fd >= 0);
 	if (listen(listener->fd, backlog) < 0)
-		return failed(&listener->address, "listen", -errno, err);
+		return explain(&listener->address, "listen", -errno, err);
 	listener->listens = true;
 	return 0;
 }
@@ -285,6 +280,7 @@ void listeners_release(struct listeners *listeners, size_t index)
 {
 	struct listener *listener = &listeners->list[index];
 
+	assert(index < listeners->n);
 	if (listener->fd >= 0) {
 		(void)shutdown(listener->fd, SHUT_RD);
 		close(listener->fd);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * listener: the listening sockets of an instance, of which the agent keeps duplicates until it
- * leaves, so that a server which crashes can be started again while their queues hold the
- * connections.
+ * listener: the listening sockets of an instance, as a list. The agent keeps a duplicate of each
+ * until the instance leaves. So a server that crashes can be started again while the sockets'
+ * queues hold the connections.
  *
- * Some are passed to the server: the agent has created them, or batond has. Others the server has
- * bound itself (own; see finder.h). All are in one list, which grows and shrinks; which of them
- * count at a time is roster.h's business.
+ * Some sockets are passed to the server: the agent or batond has created them. Others the server
+ * has bound itself (.own; finder.h finds them). roster.h decides which of them count.
  */
 #pragma once
 
@@ -20,7 +19,9 @@
 #include "common/processes.h"
 #include "common/protocol.h"
 
-/* Those of an earlier run of the server, those of this one, and those that are to be let go of. */
+/*
+ * Those of an earlier run of the server, those of this run, and those that wait for their release.
+ */
 #define LISTENERS_MAX (3 * PROTOCOL_SOCKETS_MAX)
 
 struct listener {
@@ -31,23 +32,23 @@ struct listener {
 	bool own;          /* the server has bound it */
 	struct address address;
 
-	/* Where a process of the instance has it; pid 0: nowhere that is known (see holders.h). */
+	/* holders.h: which process of the instance has it, as what descriptor. pid 0: not known. */
 	pid_t seen_pid;
 	int seen_fd;
-	uint64_t lost_ms; /* since when none has it; 0: one does */
-	uint64_t look_ms; /* not to be searched for before */
+	uint64_t lost_ms; /* no process has it since then; 0: one does */
+	uint64_t look_ms; /* do not look for it before this time */
+	bool mptcp;       /* holders_fetch() has found an MPTCP socket */
 
-	/* See roster.h. */
-	bool listens; /* SO_ACCEPTCONN */
-	bool mptcp;   /* found to be one by holders_fetch() */
-	bool away;    /* counts, but did not listen since it was reported, or may not have */
-	bool left;    /* an earlier run of the server had it, and this one was not given it */
-	bool counts;
-	bool told;           /* a daemon has heard of it */
-	uint32_t out_serial; /* of the set in which it no longer counted; 0: it always has */
+	/* roster.h: */
+	bool listens;        /* SO_ACCEPTCONN */
+	bool away;           /* it counts, but may have stopped listening since it was reported */
+	bool earlier;        /* an earlier run of the server had it, and this run did not get it */
+	bool counts;         /* a table may name it */
+	bool told;           /* a daemon has been told of it */
+	uint32_t out_serial; /* the set in which it counted no longer; 0: it has never gone out */
 };
 
-/* All zero at first. */
+/* All zero at first. Whoever has the list owns its descriptors. */
 struct listeners {
 	struct listener list[LISTENERS_MAX];
 	size_t n;
@@ -61,51 +62,58 @@ struct listeners {
  * expect), but for spec->nonblocking. All or nothing; -EADDRINUSE where somebody else has the
  * address.
  */
-int listeners_open(const struct launch_spec *spec, struct processes *processes,
-		   struct listeners *ret, struct error *err);
-
 /*
- * The same for those addresses only for which there is none that could be passed, and but for those
- * that @skip (may be NULL) is true for.
+ * Make sure that there is a socket to pass for each address of @spec, but for those endpoints for
+ * which @skip (may be NULL) is true: create and bind what is missing, and append it to @listeners.
+ *
+ * A new socket has SO_REUSEADDR and SO_REUSEPORT. It is created inside the instance's cgroup, in
+ * which the agent is meanwhile. If spec->set_ids, it belongs to spec->uid: the kernel takes only
+ * sockets of one uid into a group. It listens, unless spec->listen_later. It is blocking, as
+ * servers that use LISTEN_FDS expect, unless spec->nonblocking.
+ *
+ * Returns 0 or a negative errno, after which no socket has been added; -EADDRINUSE if somebody else
+ * has an address.
  */
-int listeners_open_missing(const struct launch_spec *spec, struct processes *processes,
-			   const bool skip[PROTOCOL_LISTEN_MAX], struct listeners *listeners,
-			   struct error *err);
+int listeners_open(const struct launch_spec *spec, struct processes *processes,
+		   const bool skip[PROTOCOL_LISTEN_MAX], struct listeners *listeners,
+		   struct error *err);
 
 /*
- * Instead of creating them: @fds are the sockets, one for each address of @spec. Each must be bound
- * to its address and listen (but for spec->listen_later): -EINVAL. They are taken over, also on
- * failure.
+ * Take sockets that batond has created: @fds has one for each address of @spec. They are taken
+ * over, also on failure. Returns 0 or a negative errno, after which *ret is empty; -EINVAL if a
+ * socket is not bound to its address, or does not listen (unless spec->listen_later).
  */
 int listeners_take(const struct launch_spec *spec, const int *fds, struct listeners *ret,
 		   struct error *err);
 
-/* Can it be passed to a server that is started now? */
+/*
+ * Can it be passed to a server that is started now? (It is not the server's own, open, and counts.)
+ */
 bool listener_is_passed(const struct listener *listener);
 
-/* Copies of those that can be, in the order of their endpoints; the descriptors stay shared. */
+/* Copy those that can be passed, in the order of their endpoints. The descriptors are borrowed. */
 void listeners_select_passed(const struct listeners *listeners, struct listeners *ret);
 
-/* listen(2), where spec->listen_later had it put off. */
+/* listen(2), for a socket that does not listen (yet). Returns 0 or a negative errno. */
 int listener_listen(struct listener *listener, int backlog, struct error *err);
 
-/* Has it SO_REUSEPORT? */
+/* Does it have SO_REUSEPORT set? */
 bool listener_is_shared(const struct listener *listener);
 
-/* Set .listens of all whose duplicates are open. */
+/* Ask the kernel which of them listen: set .listens and .away of all that are open. */
 void listeners_refresh(struct listeners *listeners);
 
-/* Append a copy; its descriptor now belongs to the list. -ENOSPC where there is no room. */
+/* Append a copy. Returns 0: the list now owns its descriptor; or -ENOSPC: it does not. */
 int listeners_add(struct listeners *listeners, const struct listener *listener);
 
 /*
- * Let go of the one at @index: shut it down, whoever else has it, so that what is queued in it
- * migrates, close it and take it from the list.
+ * Take the socket at @index from the list, shut it down and close it. Shutting down affects all its
+ * holders, so that its queue migrates.
  */
 void listeners_release(struct listeners *listeners, size_t index);
 
-/* Close the agent's duplicates; all else stays. Again is harmless. */
+/* Close all duplicates (.fd becomes -1); the list stays. To call it again does no harm. */
 void listeners_close(struct listeners *listeners);
 
-/* The one with this cookie, or NULL. */
+/* The listener with this cookie, or NULL. Borrowed until the list changes. */
 struct listener *listeners_find(struct listeners *listeners, uint64_t cookie);

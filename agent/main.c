@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * baton-agent: one instance's parent. See agent/agent.h; batond starts it (orchestrator/).
+ * baton-agent: the parent of one instance's server. batond starts it; agent.h says what it does.
+ * Here are the command line, and what makes the process independent of batond.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,7 @@ static int parse_only_fd(const char *text)
 	return fd >= 0 && *end != '\0' ? -EINVAL : fd;
 }
 
-/* Separated by commas, each once. */
+/* Numbers separated by commas; none may come twice. */
 static int parse_fds(const char *text, struct arguments *ret)
 {
 	for (ret->n_socket_fds = 0; ret->n_socket_fds < PROTOCOL_LISTEN_MAX; text++) {
@@ -79,7 +80,7 @@ static int parse_fds(const char *text, struct arguments *ret)
 	return -E2BIG;
 }
 
-/* Is @fd among the sockets? */
+/* Is @fd one of the sockets? */
 static bool is_socket_fd(const struct arguments *arguments, int fd)
 {
 	for (size_t i = 0; i < arguments->n_socket_fds; i++)
@@ -96,7 +97,7 @@ static bool are_good(const struct arguments *arguments)
 	       !is_socket_fd(arguments, arguments->control_fd);
 }
 
-/* Returns 0 to go on, else 1 + exit status. */
+/* Returns 0 to go on, or 1 + the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *ret)
 {
 	static const struct option options[] = {
@@ -147,7 +148,7 @@ static int compare_fds(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The agent outlives batond: it must not keep anything of batond's open by accident. */
+/* Close all other descriptors: the agent outlives batond, and must not keep its files open. */
 static void close_others(const struct arguments *arguments)
 {
 	unsigned keep[2 + PROTOCOL_LISTEN_MAX] = {(unsigned)arguments->spec_fd,
@@ -166,6 +167,7 @@ static void close_others(const struct arguments *arguments)
 	close_range(next, UINT_MAX, 0);
 }
 
+/* Make sure that descriptors 0, 1 and 2 are open: no other file may get their numbers. */
 static int open_stdio(void)
 {
 	int fd;
@@ -222,10 +224,10 @@ static int run(const struct arguments *arguments, struct error *err)
 
 static void become_independent(void)
 {
-	/* SIGXFSZ: a file that may not grow is the relay's business (EFBIG). */
+	/* SIGXFSZ: instead the relay gets EFBIG for a file that may not grow. */
 	static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGXFSZ};
 
-	/* Fails where it leads a process group already, for instance under a debugger. */
+	/* It fails if the agent leads a process group already, for example under a debugger. */
 	(void)setsid();
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);

@@ -11,11 +11,9 @@
 #include <unistd.h>
 
 #include "common/clean.h"
+#include "common/message.h"
 
-/* SCM_MAX_FD of the kernel: no message carries more descriptors. */
-#define FDS_MAX 253
-
-/* A value, not NUL-terminated. */
+/* The value of an assignment; it is not NUL-terminated. */
 struct value {
 	const char *text;
 	size_t length;
@@ -120,10 +118,10 @@ int notify_open(int *ret_fd, char ret_name[static NOTIFY_NAME_MAX], struct error
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "notify socket");
-	/* Before bind: nobody can have sent without his credentials being noted. */
+	/* Before bind(2): so no message can come without credentials. */
 	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return error_set(err, -errno, "notify socket: SO_PASSCRED");
-	/* unix(7): an abstract name begins with a NUL, and has none at its end. */
+	/* An abstract name begins with a NUL, and has none at its end (unix(7)). */
 	memcpy(address.sun_path + 1, ret_name + 1, (size_t)n - 1);
 	if (bind(fd, (struct sockaddr *)&address,
 		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n)) < 0)
@@ -147,7 +145,8 @@ int notify_receive(int fd, struct notify_message *ret, pid_t *ret_pid, uid_t *re
 {
 	union {
 		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(FDS_MAX * sizeof(int))];
+		char bytes[CMSG_SPACE(sizeof(struct ucred)) +
+			   CMSG_SPACE(MESSAGE_FDS_MAX * sizeof(int))];
 	} control;
 	char text[NOTIFY_MESSAGE_MAX];
 	struct iovec iov = {.iov_base = text, .iov_len = sizeof(text)};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/output.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -19,7 +20,7 @@ struct output {
 	struct relay *relay;
 	const char *service;
 	const struct process_settings *settings;
-	int fds[_RELAY_STREAM_COUNT]; /* -1: not open, or the agent's own */
+	int fds[_RELAY_STREAM_COUNT]; /* -1: not open (yet), or the agent's own is used */
 	bool trouble_said[_RELAY_STREAM_COUNT];
 };
 
@@ -30,10 +31,7 @@ static const char *const stream_names[] = {
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-/*
- * O_NONBLOCK is for what is no regular file: a FIFO that nobody reads must not stop the agent
- * (open(2) fails with ENXIO then).
- */
+/* O_NONBLOCK: a FIFO that nobody reads must not stop the agent. open(2) then fails with ENXIO. */
 static int open_file(const char *path, int *ret_fd, struct error *err)
 {
 	cleanup_close int fd = -1;
@@ -63,8 +61,9 @@ static int open_journal(const char *service, enum relay_stream which, int *ret_f
 static int open_sink(const struct output *output, enum relay_stream which, int *ret_fd,
 		     struct error *err)
 {
-	int r = -EINVAL;
+	int r;
 
+	assert(output->settings->output[which] != OUTPUT_THROUGH);
 	if (output->settings->output[which] == OUTPUT_FILE)
 		r = open_file(output->settings->output_path[which], ret_fd, err);
 	else
@@ -72,7 +71,7 @@ static int open_sink(const struct output *output, enum relay_stream which, int *
 	return r < 0 ? error_prefix(err, r, "%s", stream_names[which]) : 0;
 }
 
-/* The new one first: where it cannot be had, the old one stays. */
+/* Open the new sink first: if that fails, the old one stays. */
 static int replace_sink(struct output *output, enum relay_stream which, struct error *err)
 {
 	cleanup_close int fd = -1;
@@ -107,7 +106,7 @@ void output_reopen(struct output *output)
 {
 	struct error err;
 
-	/* What is in the pipes was written before: whole lines, where they were written whole. */
+	/* The output that is in the pipes was written before, so the old files get it. */
 	relay_drain(output->relay);
 	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
 		if (output->settings->output[k] != OUTPUT_FILE || output->fds[k] < 0)
@@ -131,7 +130,7 @@ static const char *sink_name(const struct output *output, enum relay_stream whic
 	}
 }
 
-/* It does not come back by itself: a journal's socket, a FIFO, a file of a file server. */
+/* A sink that is not merely full does not recover by itself: a journal's socket, for example. */
 static bool is_broken(int error)
 {
 	return error != 0 && error != ENOSPC && error != EDQUOT && error != EFBIG;

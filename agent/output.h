@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * output: where the server's stdout and stderr go in the end, as its process settings say.
+ * output: the files or the journal that the server's stdout and stderr go to, as its process
+ * settings say. The server always writes to the relay's pipes (relay.h); this module gives the
+ * relay the descriptors to pass the output on to.
  *
- * The server always writes to the relay's pipes; this is what the relay passes them on to. Files
- * are opened by the agent, as batond's user and in the agent's own namespace: the user that the
- * server becomes needs no permission, and must have none on the folder either, or he chooses what
- * baton appends to.
+ * The agent opens the files, as batond's user and in its own namespace. The server's user needs no
+ * permission. He must not have any on the folder either, or he could choose the file that baton
+ * appends to.
  *
- * Trouble later on (a full disk, a journal that is started anew) is waited for by the relay and
- * logged once, as is its end; what is not merely full is opened again. The one thing that cannot be
- * helped is a file system that hangs: a regular file is written to until the kernel has taken it.
+ * If a file or the journal takes nothing later (the disk is full, the journal restarts), the relay
+ * waits, and the trouble and its end are logged once each. Unless it is merely full, it is opened
+ * again. Nothing helps against a file system that hangs: a write to a regular file waits for it.
  */
 #pragma once
 
@@ -21,9 +22,8 @@
 struct output;
 
 /*
- * Nothing is opened yet: both streams go where @relay passes them on to. @service is the identifier
- * in the journal. All three are borrowed. The relay goes first in the end: it writes to what is
- * open here.
+ * Opens nothing yet. @service is the identifier in the journal. @relay, @service and @settings are
+ * borrowed. Free the relay before the output: it writes to this module's descriptors.
  */
 int output_new(struct relay *relay, const char *service, const struct process_settings *settings,
 	       struct output **ret, struct error *err);
@@ -31,16 +31,17 @@ void output_free(struct output *output);
 DEFINE_CLEANUP(struct output *, output_free);
 
 /*
- * Open what is not open yet, and have the relay pass on to it: before each start of the server. A
- * file is made where there is none, with mode 0640, and appended to. Errors name the path, or say
- * that there is no journal.
+ * Open what the settings say and is not open yet, and have the relay pass the output on to it. To
+ * be called before each start of the server. A file is appended to; if it does not exist, it is
+ * made with mode 0640. Returns 0 or a negative errno; @err names the path, or says that there is no
+ * journal.
  */
 int output_open(struct output *output, struct error *err);
 
 /*
- * The files have been moved away: open them anew, which makes new ones. What the server has written
- * before goes to the old one, what it writes from now on to the new one; more than 1 MiB that waits
- * in the pipe may be divided in the midst of a line. Where a file cannot be opened the old one
- * stays in use, and that is logged. Does nothing for what is not a file.
+ * The files have been moved away: open them anew, which makes new ones. What the server wrote
+ * before goes to the old file, what it writes later to the new one. If more than 1 MiB waits in the
+ * pipe, the cut may be inside a line. If a file cannot be opened, that is logged and the old one
+ * stays in use. The journal is not affected.
  */
 void output_reopen(struct output *output);

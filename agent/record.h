@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * record: what is known about the server apart from its lifecycle: what it said last, how it ended
- * last, why it could not be started. Pure.
+ * record: remembers what the server said last, how it ended last, and why it could not be started.
+ * The agent needs that for its reports; its decisions depend on lifecycle.h alone. Pure.
  */
 #pragma once
 
@@ -14,35 +14,36 @@
 
 /* Plain data; all zero at first. */
 struct record {
-	bool ready;
+	bool ready;                     /* it has said READY=1 since its start */
 	char status[PROTOCOL_TEXT_MAX]; /* "": none */
 
-	bool exited; /* exit_code and exit_signal mean something */
+	bool exited; /* exit_code and exit_signal are set */
 	int exit_code;
 	int exit_signal;
-	char failure[PROTOCOL_TEXT_MAX]; /* why it could not be started, or ended; "": not known */
+	char failure[PROTOCOL_TEXT_MAX]; /* why it ended or could not be started; "": not known */
 };
 
-/* It is being started (again): what the last one said does not count any more. */
+/* The server is being started (again): forget what the last one said. */
 void record_start(struct record *record);
 
-/* It could not be started; counts as an exit with 127, as a shell has it. */
+/* The server could not be started. This counts as an exit with status 127, as in a shell. */
 void record_start_failed(struct record *record, const char *reason);
 
 /*
- * Does the end of a server's stderr say that an address was taken? (strerror(EADDRINUSE), or its
- * name, in any case.)
+ * Does the end of a server's stderr say that an address was in use? It does if it has the text or
+ * the name of EADDRINUSE, in any case of letters.
  */
 bool record_says_in_use(const char *tail);
 
-/* It ended because an address was taken which it binds itself: why, for EXITED and FAILED. */
+/* The server ended because the address that it binds itself was in use: explain that in reports. */
 void record_explain_in_use(struct record *record);
 
+/* The server has ended; one of the two is 0, or both. */
 void record_exit(struct record *record, int exit_code, int exit_signal);
 
-/* Returns whether there is something to report. */
+/* The server has said something. Returns whether batond should be told. */
 bool record_notify(struct record *record, const struct notify_message *message);
 
-/* For REPORT_FAILED: why it does not run, and is not started again. */
+/* The text for REPORT_FAILED: why the server does not run, and is not started again. */
 void record_describe_failure(const struct record *record, const struct lifecycle *lifecycle,
 			     char ret[static PROTOCOL_TEXT_MAX]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/relay.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,16 +14,16 @@
 #include <unistd.h>
 
 #include "agent/tail.h"
-#include "common/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/timer.h"
 
 #define READ_SIZE (RELAY_PENDING_MAX - RELAY_LINE_MAX)
 #define DRAIN_MAX (1024 * 1024)
-/* Orders and exits come first (sd_event_source_set_priority(3)). */
+/* Orders and exits come first. */
 #define PRIORITY (SD_EVENT_PRIORITY_NORMAL + 10)
 
-/* relay_flush() asks again after this, where there is nothing that could be polled. */
+/* relay_flush() tries again after this if a sink is in trouble, which poll(2) does not tell. */
 #define FLUSH_STEP_MS 20
 
 struct stream {
@@ -33,16 +34,16 @@ struct stream {
 	int sink;
 	bool is_file;    /* a regular one: it gets whole lines */
 	bool redirected; /* the sink is not the agent's own */
-	int stuck;       /* errno: the sink takes nothing, and that may change */
-	bool told;       /* of that trouble, and not of its end */
+	int stuck;       /* the errno for which the sink takes nothing, for now; 0: none */
+	bool told;       /* on_stuck was called for trouble, and not for its end yet */
 	struct timer retry;
 	struct tail *tail; /* NULL for stdout */
 	char pending[RELAY_PENDING_MAX];
 	size_t n_pending;
-	size_t n_due; /* so many of them need not wait for a newline */
-	size_t dropped;
+	size_t n_due;   /* so many of them go now; the rest waits for its newline */
+	size_t dropped; /* bytes, since the last mark */
 	sd_event_source *readable;
-	sd_event_source *writable; /* NULL where the sink cannot be polled: it never blocks then */
+	sd_event_source *writable; /* NULL: the sink cannot be polled, and never blocks */
 };
 
 DEFINE_CLEANUP(sd_event_source *, sd_event_source_disable_unref);
@@ -65,9 +66,9 @@ static bool is_regular(int fd)
 }
 
 /*
- * Write without blocking, even where the description could not be made to. POLLOUT on a pipe means
- * that PIPE_BUF bytes fit (pipe(7)); a socket takes MSG_DONTWAIT. A regular file never has to be
- * waited for, and gets all in one write(2): others who append to it write before or after that.
+ * Write without blocking, even if the sink's open file description blocks: POLLOUT on a pipe means
+ * that PIPE_BUF bytes fit (pipe(7)), and for a socket there is MSG_DONTWAIT. A regular file never
+ * blocks. It gets everything in one write(2), so that other writers append before or after it.
  */
 static ssize_t write_sink(const struct stream *stream, const char *data, size_t n)
 {
@@ -96,7 +97,7 @@ static void watch_sink(struct stream *stream, bool on)
 						  on ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
-/* Mark the gap, once there is room again. */
+/* If output was dropped and there is room again, mark the gap. */
 static void mark_gap(struct stream *stream)
 {
 	int n;
@@ -111,10 +112,11 @@ static void mark_gap(struct stream *stream)
 }
 
 /*
- * What a file gets now: up to the last newline (add() has seen to that), and what comes after it
- * where it would leave no room to read on, or where the rest of its line has been dropped.
+ * Everything is due now, and not only the whole lines that add() has marked: if the sink is no
+ * file; if the last line is so long that there would be no room to read on; or if its end was
+ * dropped.
  */
-static void find_due(struct stream *stream)
+static void mark_due(struct stream *stream)
 {
 	if (!stream->is_file || stream->dropped > 0 ||
 	    stream->n_pending - stream->n_due > RELAY_LINE_MAX)
@@ -128,16 +130,16 @@ static bool may_change(const struct stream *stream, int error)
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* @error: of the last write, 0 where it worked or has only to wait for a reader. */
+/* @error: of the last write; 0: it worked, or must only wait for a reader. */
 static void note_trouble(struct stream *stream, int error)
 {
 	stream->stuck = error;
-	if ((error || stream->told) && !stream->retry.active)
+	if ((error || stream->told) && !timer_is_set(&stream->retry))
 		timer_set(&stream->retry, stream->relay->event,
 			  clock_monotonic_ms() + RELAY_RETRY_MS, on_retry, stream);
 }
 
-/* Returns how much is gone, and in @ret_error why not all of it is; 0: it has to wait. */
+/* Returns how much was written. *ret_error: why not all; 0: it must only wait for a reader. */
 static size_t write_pending(struct stream *stream, int *ret_error)
 {
 	size_t at = 0;
@@ -158,12 +160,12 @@ static void push(struct stream *stream)
 	size_t gone;
 	int error;
 
-	/* Once more for the mark of a gap that there was no room for before. */
+	/* A second time if there was no room for the mark of a gap before. */
 	do {
 		mark_gap(stream);
-		find_due(stream);
+		mark_due(stream);
 		gone = write_pending(stream, &error);
-		/* Nobody will ever read it (EPIPE, EIO): it is not worth keeping. */
+		/* For example EPIPE: nobody will ever read it, so drop it. */
 		if (error && !may_change(stream, error)) {
 			gone = stream->n_due = stream->n_pending;
 			error = 0;
@@ -173,21 +175,18 @@ static void push(struct stream *stream)
 		memmove(stream->pending, stream->pending + gone, stream->n_pending);
 	} while (stream->dropped > 0 && stream->n_pending == 0);
 	note_trouble(stream, error);
-	/* A sink in trouble may be writable for ever: the timer is for it. */
+	/* A sink in trouble may be writable all the time: the timer tries it again. */
 	watch_sink(stream, stream->n_due > 0 && !error);
 }
 
-/* Also what has no newline yet. */
+/* Pass on everything, also what has no newline yet. */
 static void push_all(struct stream *stream)
 {
 	stream->n_due = stream->n_pending;
 	push(stream);
 }
 
-/*
- * Said here, not where a write failed: the handler may redirect, and that in the midst of a write
- * would be one too many.
- */
+/* Tell the handler here, not where the write failed: it may redirect, but not during a write. */
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct stream *stream = userdata;
@@ -196,7 +195,6 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	stream->retry.active = false;
 	if (relay->on_stuck && (error || stream->told))
 		relay->on_stuck(stream->which, error, relay->userdata);
 	stream->told = error != 0;
@@ -204,11 +202,12 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* There is room for it. */
+/* Append to the pending output, which has room for it. */
 static void add(struct stream *stream, const char *data, size_t n)
 {
 	const char *newline = memrchr(data, '\n', n);
 
+	assert(n <= RELAY_PENDING_MAX - stream->n_pending);
 	memcpy(stream->pending + stream->n_pending, data, n);
 	if (newline)
 		stream->n_due = stream->n_pending + (size_t)(newline - data) + 1;
@@ -267,7 +266,7 @@ void relay_detach_stdio(void)
 		struct stat st;
 		char path[32];
 
-		/* A regular file opened anew would be written from its beginning. */
+		/* A regular file that is opened anew would be overwritten from its beginning. */
 		if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || isatty(fd)))
 			continue;
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -277,7 +276,7 @@ void relay_detach_stdio(void)
 	}
 }
 
-/* *ret_source is NULL where the sink cannot be polled. */
+/* *ret_source is NULL if the sink cannot be polled. */
 static int watch_writable(struct stream *stream, int sink, sd_event_source **ret_source)
 {
 	cleanup(sd_event_source_disable_unref) sd_event_source *source = NULL;
@@ -317,7 +316,7 @@ static int stream_open(struct stream *stream, int sink, uid_t owner)
 
 static void stream_close(struct stream *stream)
 {
-	/* Nothing but its newline was waited for. */
+	/* It only waits for its newline. */
 	if (stream->is_file && stream->n_pending > 0)
 		push_all(stream);
 	timer_done(&stream->retry);
@@ -376,6 +375,7 @@ int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct 
 	sd_event_source *writable;
 	int r;
 
+	assert(which < _RELAY_STREAM_COUNT && fd >= 0);
 	r = watch_writable(stream, fd, &writable);
 	if (r < 0)
 		return error_set(err, r, "relay %s", which == RELAY_STDOUT ? "stdout" : "stderr");
@@ -405,7 +405,7 @@ void relay_read(struct relay *relay)
 		size_t total = 0;
 		ssize_t n;
 
-		/* A child of the server may go on writing: not for ever. */
+		/* Not for ever: a child of the server may go on writing. */
 		while (total < DRAIN_MAX && (n = read_once(&relay->streams[k])) > 0)
 			total += (size_t)n;
 	}

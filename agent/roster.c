@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/roster.h"
 
+/* Does a process hold it, or may it be on its way between two of them? */
 static bool is_held(const struct listener *listener, uint64_t now_ms)
 {
 	return listener->lost_ms == 0 || now_ms < listener->lost_ms + ROSTER_LOST_MS;
@@ -9,10 +10,10 @@ static bool is_held(const struct listener *listener, uint64_t now_ms)
 /* Will the server that runs accept from it? */
 static bool is_live(const struct listener *listener, const struct roster_view *view)
 {
-	return listener->listens && !listener->left && is_held(listener, view->now_ms);
+	return listener->listens && !listener->earlier && is_held(listener, view->now_ms);
 }
 
-/* Is there one for @endpoint that the server has, and (where asked for) has bound itself? */
+/* Does the server have one for @endpoint? @own: one that it has bound itself. */
 static bool has_live(const struct listeners *listeners, uint32_t endpoint, bool own,
 		     const struct roster_view *view)
 {
@@ -29,7 +30,7 @@ static bool has_live(const struct listeners *listeners, uint32_t endpoint, bool 
 static bool should_count(const struct listeners *listeners, const struct listener *listener,
 			 const struct roster_view *view)
 {
-	/* A server may shut it down and listen on it again (haproxy: disable frontend). */
+	/* A server may shut down a socket and listen on it again (haproxy: disable frontend). */
 	if (!listener->listens &&
 	    (!listener->counts || has_live(listeners, listener->endpoint, false, view)))
 		return false;
@@ -37,7 +38,7 @@ static bool should_count(const struct listeners *listeners, const struct listene
 		return true;
 	if (!view->alive)
 		return listener->counts;
-	if (listener->left)
+	if (listener->earlier)
 		return listener->listens && listener->counts && view->patient &&
 		       !has_live(listeners, listener->endpoint, false, view);
 	if (!is_held(listener, view->now_ms))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,10 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Children reaped at a time; others wait as zombies for the next SIGCHLD. */
+/* Children reaped at a time; the others stay zombies until the next SIGCHLD. */
 #define REAP_MAX 4096
 
-/* Processes that may come and go while one is looked for that stays. */
+/* So often server_follow() tries again because a process has ended meanwhile. */
 #define FOLLOW_TRIES 8
 
 struct server {
@@ -33,6 +34,7 @@ static void forget(struct server *server)
 	server->pid = 0;
 }
 
+/* The main process has ended. */
 static void ended(struct server *server, const siginfo_t *info)
 {
 	forget(server);
@@ -72,7 +74,7 @@ static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *user
 	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
 		if (errno != ECHILD)
 			return 0;
-		/* Somebody else's child: it has ended, and how is not known. */
+		/* It is not our child: it has ended, but nobody tells us how. */
 		info.si_code = CLD_EXITED;
 		info.si_status = 0;
 	} else if (info.si_pid == 0) {
@@ -120,6 +122,7 @@ int server_watch(struct server *server, pid_t pid, struct error *err)
 {
 	int pidfd, r;
 
+	assert(pid > 0);
 	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0)
 		return error_set(err, -errno, "watch pid %d", (int)pid);
@@ -132,7 +135,7 @@ int server_watch(struct server *server, pid_t pid, struct error *err)
 	return 0;
 }
 
-/* Is there a child that has ended and has not been reaped? */
+/* Is there a child that has ended and was not reaped? */
 static bool has_unreaped(void)
 {
 	siginfo_t info = {0};
@@ -141,8 +144,9 @@ static bool has_unreaped(void)
 }
 
 /*
- * Processes are looked at one after the other: one may fork, unseen because its child's turn is
- * over, and have ended when its own turn comes. It is a zombie then, since only we reap it.
+ * processes_oldest_child() looks at one process after the other. So it can miss a process: its
+ * parent forks after the child's turn is over, and has ended when its own turn comes. The parent is
+ * then a zombie, because only the agent reaps it: if there is one, look again.
  */
 bool server_follow(struct server *server, const struct processes *processes)
 {

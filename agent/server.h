@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * server: the server's main process and the reaping of everything else.
+ * server: watches the server's main process, and reaps all other children.
  *
- * The agent is a child subreaper, so that it reaps whatever the server leaves behind. The main
- * process is watched through a pidfd: with MAINPID= a server may name one that is not a child of
- * the agent (yet), whose exit status then stays unknown. A server that daemonises is followed:
- * server_follow() watches what it has left behind.
+ * The agent is a child subreaper: it becomes the parent of whatever the server leaves behind, and
+ * must reap it. It watches the main process through a pidfd, because with MAINPID= a server may
+ * name one that is not a child of the agent (yet). The exit status of such a process stays unknown,
+ * and counts as 0. server_follow() finds the main process of a server that has daemonised.
  */
 #pragma once
 
@@ -20,33 +20,33 @@
 struct server;
 
 /*
- * Called from the event loop, or from server_reap(), when the main process has ended. It may call
- * server_watch() or server_follow().
+ * The main process has ended: by exit_code, or by exit_signal if that is not 0. Called from the
+ * event loop or from server_reap(). The handler may call server_watch() or server_follow().
  */
 typedef void (*server_handler)(int exit_code, int exit_signal, void *userdata);
 
-/* Blocks SIGCHLD for the thread. There may be one server only: it reaps all children. */
+/* Blocks SIGCHLD. There must be only one such object in a process: it reaps all children. */
 int server_new(sd_event *event, server_handler on_exited, void *userdata, struct server **ret,
 	       struct error *err);
 void server_free(struct server *server);
 DEFINE_CLEANUP(struct server *, server_free);
 
-/* @pid is the main process from now on, instead of another one. -ESRCH where there is none. */
+/* Watch @pid as the main process, instead of an earlier one. -ESRCH if it has ended. */
 int server_watch(struct server *server, pid_t pid, struct error *err);
 
 /*
- * The main process has ended: where it has left others of the instance behind, whose parent the
- * agent is by that, the oldest of them is the main process from now on. A daemon forks twice, so
- * that one may be on its way out as well; then the handler will be told of its end in turn.
- * Returns whether there is one.
+ * The main process has ended. If it has left processes of the instance behind, whose parent the
+ * agent is now, watch the oldest of them as the main process. Returns whether there is one.
+ *
+ * A daemon forks twice, so that process may be about to exit, too. Then its end is told in turn.
  */
 bool server_follow(struct server *server, const struct processes *processes);
 
-/* 0: none. */
+/* The main process; 0: there is none. */
 pid_t server_pid(const struct server *server);
 
-/* -ESRCH where it has ended. */
+/* Send @signal to the main process. Returns 0, -ESRCH if there is none, or another errno. */
 int server_signal(const struct server *server, int signal);
 
-/* Reap what has ended, now. */
+/* Reap all children that have ended by now. */
 void server_reap(struct server *server);

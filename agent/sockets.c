@@ -12,18 +12,18 @@
 #include "agent/hangups.h"
 #include "agent/holders.h"
 #include "agent/roster.h"
-#include "common/timer.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/timer.h"
 
 #define LOOK_FAST_MS 20
 #define LOOK_SLOW_MS 1000
-#define GLANCE_MS    50   /* between two slow looks: is everything where it was? */
-#define SETTLED_MS   2000 /* without a change: then looking slowly is enough */
+#define GLANCE_MS    50   /* in between: is each socket still where it was? */
+#define SETTLED_MS   2000 /* after so long without a change slow looks are enough */
 
 /*
- * A server that was started again has so long to bind its sockets, while the old ones hold the
- * connections; and one that never does is looked at closely for so long.
+ * A server that was started again has so much time to bind its sockets, while the old ones hold the
+ * connections. A server that never binds them is looked at often for so long.
  */
 #define PATIENCE_MS 60000
 
@@ -39,26 +39,27 @@ struct sockets {
 	struct listeners listeners;
 	struct listeners passed;
 	int given[PROTOCOL_LISTEN_MAX];
-	size_t n_given; /* not taken yet */
+	size_t n_given; /* of them that were not taken yet */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
 	uint32_t serial;
 
-	bool own_seen[PROTOCOL_LISTEN_MAX]; /* the server has bound one for that endpoint */
+	bool own_seen[PROTOCOL_LISTEN_MAX]; /* the server has bound one for this endpoint */
 	bool named;                         /* see struct roster_view */
-	bool made;                          /* the sockets that are passed have been */
+	bool made;                          /* the sockets that are passed have been made */
 	bool alive;
 	bool closed;
 	bool trouble_said;
 	uint64_t started_ms;
 	uint64_t changed_ms;
-	uint64_t look_ms; /* when to look next, and not only to glance */
+	uint64_t look_ms; /* when to look next; before that only glance */
 	struct timer look;
 	struct timer listen; /* of spec->listen_delay_ms */
-	struct timer watch;  /* until they are gone */
+	struct timer watch;  /* when to look next whether they are gone */
+	bool watching;       /* on_gone has been asked for and not been called */
 };
 
-static bool passes(const struct launch_spec *spec)
+static bool passes_sockets(const struct launch_spec *spec)
 {
 	return spec->mode == SOCKETS_AUTO || spec->mode == SOCKETS_INHERIT;
 }
@@ -71,7 +72,7 @@ static void release(struct sockets *sockets, size_t index)
 	listeners_release(&sockets->listeners, index);
 }
 
-/* Nobody can have been sent to what no daemon has heard of. */
+/* No table can name a socket that no daemon was told of: close those that count no longer. */
 static void release_untold(struct sockets *sockets)
 {
 	for (size_t i = sockets->listeners.n; i-- > 0;)
@@ -101,8 +102,8 @@ static bool update_strangers(struct sockets *sockets)
 }
 
 /*
- * Where one was shut down and listens again the kernel has taken it out of its group meanwhile:
- * batond has to be told although the set is the same.
+ * Has a socket that was shut down listened again? The kernel has taken it out of its group
+ * meanwhile, so batond must be told, although the set is the same.
  */
 static bool note_returned(struct sockets *sockets)
 {
@@ -119,7 +120,14 @@ static bool note_returned(struct sockets *sockets)
 	return returned;
 }
 
-/* From what was noted about the sockets; returns whether there is something to tell. */
+/* The number of the set, never 0. */
+static void next_serial(struct sockets *sockets)
+{
+	if (++sockets->serial == 0)
+		sockets->serial = 1;
+}
+
+/* Decide anew which sockets count. Returns whether there is something to tell. */
 static bool update(struct sockets *sockets, uint64_t now_ms)
 {
 	const struct roster_view view = {
@@ -133,8 +141,8 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 
 	changed = roster_update(&sockets->listeners, &view, &sockets->serial);
 	returned = note_returned(sockets);
-	if (returned && !changed && ++sockets->serial == 0)
-		sockets->serial = 1;
+	if (returned && !changed)
+		next_serial(sockets);
 	changed |= returned;
 	if (changed) {
 		sockets->changed_ms = now_ms;
@@ -145,8 +153,8 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 }
 
 /*
- * A daemon that never says what it is done with would fill the list, and what the server binds
- * could not be used any more.
+ * If a daemon never sends ORDER_RELEASE, the list fills up, and there is no room for what the
+ * server binds. Then release without it.
  */
 static void make_room(struct sockets *sockets)
 {
@@ -168,7 +176,7 @@ static void watch_hangups(struct sockets *sockets)
 					  sockets->listeners.list[i].cookie);
 }
 
-static void trouble(struct sockets *sockets, const char *text)
+static void warn_once(struct sockets *sockets, const char *text)
 {
 	if (!sockets->trouble_said)
 		log_warning("look for the server's sockets: %s", text);
@@ -186,10 +194,10 @@ void sockets_look(struct sockets *sockets)
 	if (sockets->finder) {
 		make_room(sockets);
 		if (finder_look(sockets->finder, &sockets->listeners, now_ms, &err) < 0)
-			trouble(sockets, err.text);
+			warn_once(sockets, err.text);
 		r = holders_look(sockets->processes, &sockets->listeners, now_ms);
 		if (r < 0)
-			trouble(sockets, strerror(-r));
+			warn_once(sockets, strerror(-r));
 	}
 	listeners_refresh(&sockets->listeners);
 	watch_hangups(sockets);
@@ -199,7 +207,7 @@ void sockets_look(struct sockets *sockets)
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* Those that are to listen later, and those that may listen again. */
+/* Do all listen that should? Some are to listen later, some may listen again. */
 static bool all_listen(const struct listeners *listeners)
 {
 	for (size_t i = 0; i < listeners->n; i++)
@@ -228,7 +236,7 @@ static void look_again(struct sockets *sockets)
 	    (!(complete && listen) && now_ms - sockets->changed_ms < PATIENCE_MS) ||
 	    roster_is_unsure(&sockets->listeners, now_ms))
 		delay_ms = LOOK_FAST_MS;
-	/* In SOCKETS_INHERIT there is nothing to see but whether they listen. */
+	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen. */
 	if (!sockets->finder && listen)
 		delay_ms = LOOK_SLOW_MS;
 	sockets->look_ms = now_ms + delay_ms;
@@ -273,7 +281,7 @@ static void on_hangup(uint64_t cookie, void *userdata)
 
 /* ---- listening later ------------------------------------------------------------------------ */
 
-/* Does the server have one of its own for the same endpoint? */
+/* Has the server bound a socket for the same endpoint? */
 static bool is_replaced(const struct sockets *sockets, const struct listener *passed)
 {
 	for (size_t i = 0; i < sockets->listeners.n && !sockets->named; i++)
@@ -304,7 +312,7 @@ void sockets_ready(struct sockets *sockets)
 
 	if (!sockets->alive || sockets->closed)
 		return;
-	/* What is passed and the server does without nobody would accept from. */
+	/* If the server has bound its own socket, it will not accept from the passed one. */
 	sockets_look(sockets);
 	changed = update(sockets, clock_monotonic_ms());
 	if (sockets->spec->listen_later) {
@@ -323,7 +331,7 @@ bool sockets_hold_own(struct sockets *sockets)
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		const struct listener *listener = &sockets->listeners.list[i];
 
-		if (listener->own && !listener->left && listener->listens &&
+		if (listener->own && !listener->earlier && listener->listens &&
 		    listener->seen_pid != 0 && listener->lost_ms == 0)
 			return true;
 	}
@@ -348,7 +356,7 @@ static int take_given(struct sockets *sockets, struct error *err)
 	return listeners_take(sockets->spec, sockets->given, &sockets->listeners, err);
 }
 
-/* What the last run has shut down: the next one expects that it listens. */
+/* The last run may have shut sockets down. The next one expects that they listen. */
 static void listen_again(struct sockets *sockets)
 {
 	struct error err;
@@ -368,13 +376,13 @@ static int make_passed(struct sockets *sockets, struct error *err)
 	const struct launch_spec *spec = sockets->spec;
 	int r;
 
-	/* One that was passed may have gone: closed by a server that was on its way out. */
+	/* Later one may be missing: a server that was ending closed it, so it was released. */
 	if (!sockets->made && spec->sockets_given)
 		r = take_given(sockets, err);
 	else
-		r = listeners_open_missing(spec, sockets->processes,
-					   sockets->named ? NULL : sockets->own_seen,
-					   &sockets->listeners, err);
+		r = listeners_open(spec, sockets->processes,
+				   sockets->named ? NULL : sockets->own_seen, &sockets->listeners,
+				   err);
 	sockets->made |= r == 0;
 	if (r == 0 && !spec->listen_later)
 		listen_again(sockets);
@@ -385,7 +393,7 @@ int sockets_prepare(struct sockets *sockets, const struct listeners **ret_passed
 {
 	int r;
 
-	if (passes(sockets->spec)) {
+	if (passes_sockets(sockets->spec)) {
 		r = make_passed(sockets, err);
 		if (r < 0)
 			return r;
@@ -402,7 +410,7 @@ void sockets_started(struct sockets *sockets)
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
 
-		listener->left = !listeners_find(&sockets->passed, listener->cookie);
+		listener->earlier = !listeners_find(&sockets->passed, listener->cookie);
 		listener->seen_pid = 0;
 		listener->lost_ms = listener->look_ms = 0;
 	}
@@ -413,14 +421,14 @@ void sockets_started(struct sockets *sockets)
 	if (update(sockets, now_ms))
 		sockets->handlers->on_change(sockets->userdata);
 	look_again(sockets);
-	if (sockets->spec->listen_later && passes(sockets->spec))
+	if (sockets->spec->listen_later && passes_sockets(sockets->spec))
 		timer_set(&sockets->listen, sockets->event, now_ms + sockets->spec->listen_delay_ms,
 			  on_listen_delay, sockets);
 }
 
 /*
- * What the server has bound without SO_REUSEPORT would be in the way of the next one that does the
- * same: its queue cannot be kept.
+ * A socket that the server has bound without SO_REUSEPORT would be in the way when the next run
+ * binds the same address. So it cannot be kept, nor can its queue.
  */
 static bool release_unshared(struct sockets *sockets)
 {
@@ -445,7 +453,7 @@ void sockets_stopped(struct sockets *sockets)
 	stop_looking(sockets);
 	if (sockets->closed || !release_unshared(sockets))
 		return;
-	sockets->serial++;
+	next_serial(sockets);
 	sockets->handlers->on_change(sockets->userdata);
 }
 
@@ -497,14 +505,14 @@ void sockets_check_gone(struct sockets *sockets)
 {
 	int n;
 
-	if (!sockets->watch.active)
+	if (!sockets->watching)
 		return;
 	n = holders_count(sockets->processes, &sockets->listeners);
 	if (n < 0)
 		log_warning("look for listeners: %s", strerror(-n));
 	if (n != 0)
 		return;
-	timer_stop(&sockets->watch);
+	sockets_watch_stop(sockets);
 	sockets->handlers->on_gone(sockets->userdata);
 }
 
@@ -515,19 +523,22 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	sockets_check_gone(sockets);
-	if (sockets->watch.active)
+	if (sockets->watching)
 		timer_again(&sockets->watch, sockets->event, on_watch, sockets);
 	return 0;
 }
 
 void sockets_watch_gone(struct sockets *sockets)
 {
+	assert(sockets->closed);
+	sockets->watching = true;
 	timer_begin(&sockets->watch);
 	timer_again(&sockets->watch, sockets->event, on_watch, sockets);
 }
 
 void sockets_watch_stop(struct sockets *sockets)
 {
+	sockets->watching = false;
 	timer_stop(&sockets->watch);
 }
 
@@ -535,7 +546,7 @@ void sockets_shut(struct sockets *sockets)
 {
 	struct error err;
 
-	timer_stop(&sockets->watch);
+	sockets_watch_stop(sockets);
 	if (holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
 		log_error("%s", err.text);
 }
@@ -561,6 +572,8 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	cleanup(sockets_free) struct sockets *sockets = calloc(1, sizeof(*sockets));
 	int r;
 
+	assert(event && processes && handlers->on_change && handlers->on_gone);
+	assert(spec->n_listen <= PROTOCOL_LISTEN_MAX);
 	for (size_t i = 0; given && i < spec->n_listen; i++)
 		if (!sockets)
 			close(given[i]);
@@ -575,7 +588,7 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	sockets->userdata = userdata;
 	sockets->named = names_descriptors(spec);
 	sockets->serial = 1;
-	if (!passes(spec))
+	if (!passes_sockets(spec))
 		close_given(sockets);
 	r = hangups_new(event, on_hangup, sockets, &sockets->hangups, err);
 	if (r < 0)

@@ -6,7 +6,7 @@
 
 int timers_init(struct timers *timers, size_t owners)
 {
-	*timers = (struct timers){.owners = owners};
+	*timers = (struct timers){0};
 	if (owners == 0)
 		return 0;
 	timers->when = malloc(owners * sizeof(*timers->when));

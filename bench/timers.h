@@ -17,7 +17,6 @@ struct timers {
 	uint32_t *place; /* by owner: index into heap */
 	uint32_t *heap;  /* owners */
 	size_t n;        /* in the heap */
-	size_t owners;
 };
 
 /* 0 or -ENOMEM. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cli/client.h"
 
+#include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <pwd.h>
@@ -19,10 +20,10 @@ struct cli_client {
 	char name[NAME_MAX_SIZE];
 	char socket_path[PATHS_MAX];
 	char curl_error[CURL_ERROR_SIZE];
-	json_t *problem; /* the last request was refused with; NULL */
+	json_t *problem; /* the document with which the last request was refused; NULL: none */
 };
 
-/* What one answer is collected in: a body as a whole, or line by line. */
+/* Collects one answer: the whole body, or one line after the other. */
 struct receiver {
 	CURL *curl;
 	char *data;
@@ -31,9 +32,9 @@ struct receiver {
 	bool too_large;
 	bool no_memory;
 	bool malformed;
-	bool stopped; /* on_event said so */
+	bool stopped; /* on_event has returned false */
 
-	bool (*on_event)(void *userdata, const json_t *event); /* NULL: no stream */
+	bool (*on_event)(void *userdata, const json_t *event); /* NULL: collect the whole body */
 	void *userdata;
 };
 
@@ -66,7 +67,7 @@ static bool receiver_append(struct receiver *receiver, const char *data, size_t 
 	return true;
 }
 
-/* One whole line is in the buffer. Returns false where no more is wanted. */
+/* A whole line is in the buffer. Returns false if no more is wanted. */
 static bool receiver_line(struct receiver *receiver)
 {
 	json_t *event;
@@ -125,7 +126,7 @@ static size_t on_data(char *data, size_t unit, size_t n, void *userdata)
 
 /* ---- saying what went wrong ----------------------------------------------------------------- */
 
-/* Who owns the socket, or the first folder above it that can be looked at. */
+/* The owner of the socket, or of the first folder above it that we can look at; NULL: not known. */
 static const char *owner_of(const char *socket_path, char *ret, size_t size)
 {
 	char path[PATHS_MAX];
@@ -191,9 +192,11 @@ static enum cli_exit transfer_failed(const struct cli_client *client, CURLcode c
 			  why);
 }
 
-/* An answer with an error status, where possible a problem document (RFC 9457). */
-static enum cli_exit problem(struct cli_client *client, const struct receiver *receiver,
-			     long status, struct error *err)
+/*
+ * The answer has an error status: take the reason from it, if it is a problem document (RFC 9457).
+ */
+static enum cli_exit take_problem(struct cli_client *client, const struct receiver *receiver,
+				  long status, struct error *err)
 {
 	json_t *document = NULL;
 	const char *text;
@@ -207,7 +210,7 @@ static enum cli_exit problem(struct cli_client *client, const struct receiver *r
 	if (json_is_integer(json_object_get(document, "code")))
 		code = cli_exit_from(json_integer_value(json_object_get(document, "code")));
 	if (code == CLI_DONE)
-		code = CLI_ERROR; /* an error never passes for success */
+		code = CLI_ERROR; /* whatever the document says, this is an error */
 	if (text && *text)
 		error_text(err, 0, "%s", text);
 	else
@@ -251,9 +254,8 @@ enum cli_exit cli_client_find(const char *name, struct cli_client **ret, struct 
 	if (paths_init(name, &paths, err) < 0)
 		return CLI_USAGE;
 	/*
-	 * Members of the API's group may read without being root, so "not mine" is no reason to
-	 * stop looking. A folder closed to this user counts as there: the answer then says who
-	 * owns it.
+	 * Members of the API's group may read root's daemon, so look for that, too. If its folder
+	 * is closed to this user, assume that it is there: the error then says who owns it.
 	 */
 	if (stat(paths.api_socket, &st) < 0 && errno == ENOENT) {
 		snprintf(of_root, sizeof(of_root), "/run/%s/api.sock", paths.name);
@@ -283,8 +285,8 @@ const json_t *cli_client_problem(const struct cli_client *client)
 }
 
 /*
- * One request. On CLI_DONE the answer is complete in @receiver (or was handed to on_event). The
- * caller frees receiver->data in every case.
+ * Send one request and receive its answer. After CLI_DONE @receiver has all of it, or on_event has
+ * got it. The caller frees receiver->data in any case.
  */
 static enum cli_exit perform(struct cli_client *client, const char *path, const char *body,
 			     struct receiver *receiver, struct error *err)
@@ -295,6 +297,7 @@ static enum cli_exit perform(struct cli_client *client, const char *path, const 
 	long status = 0;
 	CURL *curl = client->curl;
 
+	assert(path[0] == '/');
 	json_decref(client->problem);
 	client->problem = NULL;
 	if ((size_t)snprintf(url, sizeof(url), "http://localhost%s", path) >= sizeof(url))
@@ -326,7 +329,7 @@ static enum cli_exit perform(struct cli_client *client, const char *path, const 
 	if (code != CURLE_OK && !receiver->stopped)
 		return transfer_failed(client, code, receiver, err);
 	if (status < 200 || status > 299)
-		return problem(client, receiver, status, err);
+		return take_problem(client, receiver, status, err);
 	return CLI_DONE;
 }
 

@@ -22,7 +22,7 @@ static bool on_event(void *userdata, const json_t *event)
 	} else {
 		print_event(&stream->to, event);
 	}
-	/* A reader that went away (head, less) is the end, and no error. */
+	/* If the reader has gone (head, less), stop; that is no error. */
 	return fflush(stdout) == 0;
 }
 
@@ -45,7 +45,9 @@ enum cli_exit cmd_events(const struct cli_options *options, struct error *err)
 			return r;
 		snprintf(filter, sizeof(filter), "&service=%s", name);
 	}
-	/* Without -f all that is kept; with it, as with tail -f, what comes. */
+	/*
+	 * Without -f all events that the daemon keeps; with it, as with tail -f, those that come.
+	 */
 	if (options->has_since || !options->follow)
 		snprintf(since, sizeof(since), "&since=%" PRIu64, options->since);
 	snprintf(path, sizeof(path), "/v1/events?follow=%d%s%s", options->follow, since, filter);

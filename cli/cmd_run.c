@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * "baton run ... -- COMMAND...": a configuration made of the command line, and batond in the
- * foreground in this process's place. Signals, terminal and pid are batond's from then on.
+ * "baton run ... -- COMMAND...": turns the command line into a configuration, and becomes batond
+ * with that in the foreground.
  */
+#include "cli/batond.h"
 #include "cli/commands.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,7 +15,9 @@
 
 #include "common/paths.h"
 
-/* A memfd that nobody changes any more, and that survives exec. */
+/*
+ * Write @config into a sealed memfd that survives exec. Returns the descriptor or a negative errno.
+ */
 static int config_to_memfd(const json_t *config, struct error *err)
 {
 	cleanup_close int fd = -1;
@@ -42,21 +44,14 @@ static int config_to_memfd(const json_t *config, struct error *err)
 	return TAKE_FD(fd);
 }
 
-/* Only returns where exec failed. */
-static int exec_batond(const char *name, int fd, struct error *err)
+/* Become batond, which reads its configuration from @fd. */
+static void run_batond(const char *name, int fd, struct error *err)
 {
-	char program[PATH_MAX];
 	char file[32];
 	const char *argv[] = {"batond", "--run", "-n", name, "-c", file, NULL};
-	int r;
 
-	r = paths_program("batond", program, sizeof(program), err);
-	if (r < 0)
-		return r;
 	snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
-	fflush(stdout);
-	execv(program, (char *const *)argv);
-	return error_set(err, -errno, "%s", program);
+	cli_exec_batond(argv, err);
 }
 
 enum cli_exit cmd_run(const struct cli_options *options, struct error *err)
@@ -84,6 +79,6 @@ enum cli_exit cmd_run(const struct cli_options *options, struct error *err)
 	fd = config_to_memfd(config, err);
 	json_decref(config);
 	if (fd >= 0)
-		exec_batond(paths.name, fd, err);
+		run_batond(paths.name, fd, err);
 	return CLI_ERROR;
 }

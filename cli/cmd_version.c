@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* "baton version": one's own, and the daemon's where there is one. */
+/* "baton version": this program's version, and the daemon's if one answers. */
 #include "cli/commands.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ enum cli_exit cmd_version(const struct cli_options *options, struct error *err)
 	r = cli_client_find(options->name, &client, err);
 	if (r != CLI_DONE)
 		return r;
-	/* Asking for a version succeeds with no daemon at all. */
+	/* The command succeeds without a daemon, too. */
 	r = cli_client_get(client, "/v1/version", &daemon, &ignored);
 	if (options->json) {
 		both = json_pack("{s:s, s:O?}", "baton", BATON_VERSION, "batond", daemon);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * baton: the command line. The table below is the program.
+ * baton: the command line. The table of commands below is the program.
  */
 #include <stdio.h>
 #include <string.h>
@@ -240,7 +240,9 @@ int main(int argc, char **argv)
 	if (err.text[0] && status != CLI_DONE) {
 		struct print to = {.out = stderr};
 
-		/* Line by line: its own example lines stay lines, nothing else gets through. */
+		/*
+		 * By lines: a reason may have lines with examples. Control characters are escaped.
+		 */
 		fputs("baton: ", stderr);
 		print_lines(&to, "", err.text);
 	}

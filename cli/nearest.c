@@ -44,7 +44,8 @@ const char *cli_nearest(const char *word, const char *const *known, size_t n_kno
 		if (length > WORD_MAX)
 			continue;
 		d = distance(word, n, known[i], length);
-		/* "x" is two edits away from "run", and yet nobody meant that. */
+		/* Most of the word must be right: "xn" is two edits away from "run", but nobody
+		 * meant that. */
 		if (d < best && d < length - d) {
 			best = d;
 			nearest = known[i];

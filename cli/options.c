@@ -27,7 +27,7 @@ enum {
 	OPTION_SUPERSEDE,
 };
 
-/* "+": stop at the first word that is no option; ":": say when an argument is missing. */
+/* "+": stop at the first word that is no option; ":": tell missing values from unknown options. */
 static const char short_options[] = "+:hqn:fe:";
 
 static const struct option long_options[] = {
@@ -132,8 +132,8 @@ static int take_number(int option, const char *value, struct cli_options *option
 	return 0;
 }
 
-static int take_one_of_many(const char **list, size_t *n, size_t max, const char *name,
-			    const char *value, struct error *err)
+static int append_value(const char **list, size_t *n, size_t max, const char *name,
+			const char *value, struct error *err)
 {
 	if (*n >= max)
 		return error_text(err, -EINVAL, "--%s: more than %zu of them", name, max);
@@ -146,11 +146,11 @@ static int take_run_option(int option, const char *value, struct cli_run_options
 {
 	switch (option) {
 	case OPTION_LISTEN:
-		return take_one_of_many(run->listen, &run->n_listen, CLI_RUN_LISTEN_MAX, "listen",
-					value, err);
+		return append_value(run->listen, &run->n_listen, CLI_RUN_LISTEN_MAX, "listen",
+				    value, err);
 	case 'e':
-		return take_one_of_many(run->environment, &run->n_environment,
-					CLI_RUN_ENVIRONMENT_MAX, "env", value, err);
+		return append_value(run->environment, &run->n_environment, CLI_RUN_ENVIRONMENT_MAX,
+				    "env", value, err);
 	case OPTION_NOTIFY:
 		run->notify = true;
 		break;
@@ -222,7 +222,7 @@ static int take_option(int option, const char *value, struct cli_options *option
 	}
 }
 
-/* getopt_long returned ':' or '?'; @text is the argument it looked at. */
+/* getopt_long() has returned ':' or '?' for the argument @text: say what is wrong with it. */
 static int refuse(int result, const char *text, struct error *err)
 {
 	if (result == ':' && strncmp(text, "--", 2) != 0)
@@ -247,7 +247,7 @@ static int take_word(const char *word, struct cli_options *options, struct error
 	return 0;
 }
 
-/* getopt keeps the place inside a cluster ("-qn") to itself; only optind = 0 makes it forget. */
+/* getopt remembers where it is inside a cluster ("-qn"). Only optind = 0 makes it forget. */
 static void reset_getopt(void)
 {
 	char program[] = "baton";

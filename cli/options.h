@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * options: the command line, taken apart.
+ * options: takes the command line apart.
  *
  *	baton [OPTIONS] WORD [OPTIONS] [ARGUMENTS] [-- COMMAND...]
  *
- * Options may stand before and after the word; everything after "--" is a command and left
- * untouched. Which words there are is the caller's business, so options that only some of them
- * take are recorded by group for it to check.
+ * Options may stand before and after the word. Everything after "--" is a command and stays
+ * untouched. The caller knows the words, and which options each of them takes. So the options that
+ * were used are recorded by group, and the caller checks the groups.
  */
 #pragma once
 
@@ -18,10 +18,10 @@
 #include "common/error.h"
 
 #define CLI_ARGUMENTS_MAX 8
-#define CLI_LIMIT_MAX     100000 /* what the daemon tells at once */
+#define CLI_LIMIT_MAX     100000 /* so many connections the daemon tells at once */
 
 enum cli_option_group {
-	CLI_OPTIONS_GENERAL, /* good for every command */
+	CLI_OPTIONS_GENERAL, /* every command takes them */
 	CLI_OPTIONS_RUN,
 	CLI_OPTIONS_EVENTS,
 	CLI_OPTIONS_CONNECTIONS,
@@ -45,21 +45,22 @@ struct cli_options {
 	uint64_t limit; /* at most CLI_LIMIT_MAX */
 	bool force;
 	bool supersede;
-	struct cli_run_options run; /* of other commands: .environment alone */
+	struct cli_run_options run; /* of "run"; .environment is also of other commands */
 
-	const char *used[_CLI_OPTIONS_GROUP_COUNT]; /* one that was used: "--listen", or NULL */
+	const char *used[_CLI_OPTIONS_GROUP_COUNT]; /* one that was used ("--listen"); NULL: none */
 
 	const char *word; /* NULL: none */
 	const char *arguments[CLI_ARGUMENTS_MAX];
 	size_t n_arguments;
-	char **command; /* what follows "--", NULL-terminated; NULL where there is no "--" */
+	char **command; /* what follows "--", NULL-terminated; NULL: there is no "--" */
 };
 
-/* Decimal digits and nothing else: -EINVAL; at most @max: -ERANGE. */
+/* Parse a number. -EINVAL if there is anything but decimal digits, -ERANGE if it is above @max. */
 int cli_options_number(const char *text, uint64_t max, uint64_t *ret);
 
 /*
- * Texts stay those of @argv. -EINVAL with a reason. Uses getopt_long(3) and so its variables: not
- * for two threads at a time.
+ * Parse the command line. The texts in *ret are borrowed from @argv. Returns 0, or -EINVAL with a
+ * reason for the user. It uses getopt_long(3) with its global variables: not for two threads at a
+ * time.
  */
 int cli_options_parse(int argc, char **argv, struct cli_options *ret, struct error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cli/print.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ double print_percent(const json_t *object, const char *key)
 
 #define PIECE_MAX 8
 
-/* How many bytes the UTF-8 character at @text has; never beyond its end. */
+/* The length of the UTF-8 character at @text, at least 1; never beyond the end of @text. */
 static size_t character_length(const char *text)
 {
 	size_t n = 1;
@@ -52,7 +53,7 @@ static size_t character_length(const char *text)
 	return n;
 }
 
-/* Take one character off *text, made harmless. Returns its width. */
+/* Take one character off *text and write it to @ret, made harmless. Returns its width. */
 static size_t take_piece(const char **text, char ret[static PIECE_MAX])
 {
 	const unsigned char *byte = (const unsigned char *)*text;
@@ -100,6 +101,7 @@ char *print_clean(const char *text, char *buffer, size_t size)
 	char piece[PIECE_MAX];
 	size_t length = 0, room = 0; /* room: the length at which "..." still fits */
 
+	assert(size >= sizeof(cut));
 	while (*text) {
 		take_piece(&text, piece);
 		if (length + strlen(piece) >= size) {
@@ -213,6 +215,11 @@ enum print_colour print_state_colour(const char *state)
 
 /* ---- numbers -------------------------------------------------------------------------------- */
 
+const char *print_plural(long long n)
+{
+	return n == 1 ? "" : "s";
+}
+
 char *print_took(long long ms, char buffer[static PRINT_TOOK_MAX])
 {
 	long long s = ms / 1000, m = s / 60, h = m / 60;
@@ -250,7 +257,7 @@ void print_time(const struct print *to, const char *time)
 	fputs(" UTC", to->out);
 }
 
-/* "2026-01-01T00:00:00.000Z" in milliseconds since 1970; 0 where it is no such time. */
+/* "2026-01-01T00:00:00.000Z" in milliseconds since 1970; 0 if it is no such time. */
 static uint64_t parse_time(const char *time)
 {
 	struct tm tm = {0};
@@ -318,6 +325,7 @@ struct print_cell *print_table_row(struct print_table *table)
 	size_t n = table->n_columns;
 	struct print_cell *cells, *row;
 
+	assert(n > 0 && n <= PRINT_COLUMNS_MAX);
 	cells = reallocarray(table->cells, (table->n_rows + 1) * n, sizeof(*cells));
 	if (!cells)
 		return NULL;
@@ -340,6 +348,16 @@ void print_cell(struct print_cell *cell, enum print_colour colour, const char *f
 	cell->colour = colour;
 }
 
+void print_number_cell(struct print_cell *cell, const json_t *object, const char *key)
+{
+	long long n = print_number(object, key);
+
+	if (n < 0)
+		print_cell(cell, PRINT_PLAIN, "-");
+	else
+		print_cell(cell, PRINT_PLAIN, "%lld", n);
+}
+
 static void print_padded(const struct print *to, const struct print_cell *cell, size_t width,
 			 bool right, bool last)
 {
@@ -358,7 +376,7 @@ static void print_row(const struct print *to, const char *indent, const struct p
 {
 	size_t last = 0;
 
-	/* Nothing follows the last cell with content, not even spaces. */
+	/* No spaces follow the last cell that has a text. */
 	for (size_t i = 0; i < table->n_columns; i++)
 		if (cells[i].text[0])
 			last = i;
@@ -379,6 +397,7 @@ void print_table(const struct print *to, const char *indent, struct print_table 
 	size_t widths[PRINT_COLUMNS_MAX] = {0};
 	size_t n = table->n_columns;
 
+	assert(n <= PRINT_COLUMNS_MAX);
 	for (size_t i = 0; i < table->n_rows * n; i++) {
 		size_t width = print_width(table->cells[i].text);
 

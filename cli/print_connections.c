@@ -34,16 +34,6 @@ static const struct print_column columns[_COLUMN_COUNT] = {
 
 _Static_assert(_COLUMN_COUNT <= PRINT_COLUMNS_MAX, "as many as a table can have");
 
-static void number_cell(struct print_cell *cell, const json_t *object, const char *key)
-{
-	long long n = print_number(object, key);
-
-	if (n < 0)
-		print_cell(cell, PRINT_PLAIN, "-");
-	else
-		print_cell(cell, PRINT_PLAIN, "%lld", n);
-}
-
 static void text_cell(struct print_cell *cell, const json_t *object, const char *key)
 {
 	const char *text = print_member(object, key);
@@ -65,7 +55,8 @@ static void bytes_cell(struct print_cell *cell, const json_t *object, const char
 	print_cell(cell, PRINT_PLAIN, "%s", print_bytes(print_number(object, key), bytes));
 }
 
-/* What the kernel calls ESTABLISHED may still wait for the server, or no longer concern it. */
+/* A connection that is ESTABLISHED may still wait for accept(2), or be closed by the server
+ * already. */
 static void state_cell(struct print_cell *cell, const json_t *connection)
 {
 	const char *state = print_member(connection, "state");
@@ -78,7 +69,7 @@ static void state_cell(struct print_cell *cell, const json_t *connection)
 		print_cell(cell, PRINT_PLAIN, "%s", *state ? state : "-");
 }
 
-/* Its own address is worth a column only where that is not always the same. */
+/* The local address is worth a column only if it is not always the same. */
 static bool have_several_locals(const json_t *connections)
 {
 	const char *first = print_member(json_array_get(connections, 0), "local");
@@ -94,8 +85,8 @@ static bool have_several_locals(const json_t *connections)
 
 static void connection_cells(struct print_cell *row, const json_t *connection, bool local)
 {
-	number_cell(&row[COLUMN_GENERATION], connection, "generation");
-	number_cell(&row[COLUMN_INSTANCE], connection, "instance");
+	print_number_cell(&row[COLUMN_GENERATION], connection, "generation");
+	print_number_cell(&row[COLUMN_INSTANCE], connection, "instance");
 	text_cell(&row[COLUMN_PEER], connection, "peer");
 	if (local)
 		text_cell(&row[COLUMN_LOCAL], connection, "local");

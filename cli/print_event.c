@@ -30,7 +30,7 @@ static bool is_scale(const json_t *answer)
 	return strcmp(print_member(answer, "order"), "scale") == 0;
 }
 
-/* The answer to an order that supersedes another could not know it yet, the event does. */
+/* From the event if it has the number. The answer to an order that supersedes another does not. */
 static long long number_of(const json_t *answer, const json_t *event, const char *key)
 {
 	long long number = print_number(event, key);
@@ -38,14 +38,16 @@ static long long number_of(const json_t *answer, const json_t *event, const char
 	return number >= 0 ? number : print_number(answer, key);
 }
 
-/* A hook that failed has not ended the step that it was run in. */
+/* A hook that failed has not made the step fail in which it was run. */
 static bool is_hook(const json_t *event)
 {
 	return strcmp(print_member(event, "event"), "hook") == 0;
 }
 
-/* The event's message; a hook's with its name in front, where it is not there already. */
-static void print_event_message(const json_t *event, char *buffer, size_t size)
+/*
+ * The event's message, cleaned. That of a hook begins with its name, unless it contains it already.
+ */
+static void format_message(const json_t *event, char *buffer, size_t size)
 {
 	const char *message = print_member(event, "message");
 	const char *hook = print_member(event, "hook");
@@ -85,7 +87,7 @@ void print_progress_begin(const struct print *to, const json_t *answer)
 	fputc('\n', to->out);
 }
 
-/* What somebody should look at stands out in a stream of events. */
+/* Events that somebody should look at stand out. */
 static enum print_colour event_colour(const json_t *event)
 {
 	static const char *const warnings[] = {"agent-lost", "degraded",  "drift",     "exited",
@@ -116,7 +118,7 @@ void print_progress_superseded(const struct print *to, const json_t *event)
 	fputc('\n', to->out);
 }
 
-/* The same failed probe is shown once. */
+/* Is it the same failed probe as the last one? */
 static bool is_repeated(struct print_progress *progress, const json_t *event, const char *message)
 {
 	char probe[PRINT_CELL_MAX];
@@ -140,12 +142,12 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 	char took[PRINT_TOOK_MAX];
 	size_t width;
 
-	/* The reason is kept for the end; what comes after this step only undoes it. */
+	/* Keep the first step that failed: the steps after it only undo the rollout. */
 	if (failed && !progress->failed_step[0])
 		print_clean(name, progress->failed_step, sizeof(progress->failed_step));
 	if (progress->quiet)
 		return;
-	print_event_message(event, message, sizeof(message));
+	format_message(event, message, sizeof(message));
 	if (failed)
 		strcpy(message, json_is_true(json_object_get(event, "aborted")) ? "ended by request"
 										: "failed");
@@ -261,7 +263,7 @@ void print_event(const struct print *to, const json_t *event)
 		fputs("  ", to->out);
 	}
 	print_coloured(to, event_colour(event), name);
-	print_event_message(event, text, sizeof(text));
+	format_message(event, text, sizeof(text));
 	if (*text)
 		fprintf(to->out, ": %s", text);
 	if (took_ms >= 0)

@@ -49,26 +49,16 @@ _Static_assert(_COLUMN_COUNT <= PRINT_COLUMNS_MAX, "as many as a table can have"
 /* Which columns are worth their room. */
 struct layout {
 	bool numbered; /* some generation has several instances */
-	bool modes;    /* not all have come by their sockets in the same way */
+	bool modes;    /* the generations have come by their sockets in different modes */
 	bool sockets;  /* some instance has several of them */
 	/*
-	 * Several share the new connections. The line is long enough then: ACCEPTED (nearly what
-	 * STEERED is) stays away, and QUEUED where it is 0.
+	 * Several instances share the new connections. Then lines are long enough: ACCEPTED, which
+	 * is nearly STEERED, is left out, and QUEUED if it is 0.
 	 */
 	bool shares;
 };
 
-static void count_cell(struct print_cell *cell, const json_t *counts, const char *key)
-{
-	long long n = print_number(counts, key);
-
-	if (n < 0)
-		print_cell(cell, PRINT_PLAIN, "-");
-	else
-		print_cell(cell, PRINT_PLAIN, "%lld", n);
-}
-
-/* One that is remarkable where it is not 0, and not worth a column where it always is. */
+/* A number that is worth being shown only if it is not 0. */
 static void rare_cell(struct print_cell *cell, enum print_colour colour, const json_t *counts,
 		      const char *key)
 {
@@ -78,7 +68,7 @@ static void rare_cell(struct print_cell *cell, enum print_colour colour, const j
 		print_cell(cell, colour, "%lld", n);
 }
 
-/* "share": {"aimed", "seen"}: what the table gives, and what became of it. */
+/* "share": {"aimed": what the table gives it, "seen": what it got}. */
 static void share_cells(struct print_cell *row, const json_t *object)
 {
 	const json_t *share = json_object_get(object, "share");
@@ -92,14 +82,14 @@ static void share_cells(struct print_cell *row, const json_t *object)
 
 static void counts_cells(struct print_cell *row, const json_t *counts, const struct layout *layout)
 {
-	count_cell(&row[COLUMN_LIVE], counts, "live");
+	print_number_cell(&row[COLUMN_LIVE], counts, "live");
 	if (!layout->shares)
-		count_cell(&row[COLUMN_QUEUED], counts, "queued");
+		print_number_cell(&row[COLUMN_QUEUED], counts, "queued");
 	else
 		rare_cell(&row[COLUMN_QUEUED], PRINT_PLAIN, counts, "queued");
-	count_cell(&row[COLUMN_STEERED], counts, "steered");
+	print_number_cell(&row[COLUMN_STEERED], counts, "steered");
 	if (print_number(counts, "accepted") >= 0 && !layout->shares)
-		count_cell(&row[COLUMN_ACCEPTED], counts, "accepted");
+		print_number_cell(&row[COLUMN_ACCEPTED], counts, "accepted");
 	rare_cell(&row[COLUMN_RESET], PRINT_YELLOW, counts, "reset");
 	rare_cell(&row[COLUMN_BACKUP], PRINT_YELLOW, counts, "backup");
 	rare_cell(&row[COLUMN_MIGRATED], PRINT_PLAIN, counts, "migrated");
@@ -157,7 +147,7 @@ static bool serves(const json_t *generation)
 	return false;
 }
 
-/* @serving: its generation. One that is not named then has been taken out. */
+/* @serving: its generation serves; an instance that is not named has then been taken out. */
 static void instance_cells(struct print_cell *row, const json_t *instance, bool serving,
 			   const struct layout *layout)
 {
@@ -165,15 +155,15 @@ static void instance_cells(struct print_cell *row, const json_t *instance, bool 
 	const char *state = print_member(instance, "state");
 
 	if (layout->numbered)
-		count_cell(&row[COLUMN_INSTANCE], instance, "instance");
-	count_cell(&row[COLUMN_PID], instance, "pid");
+		print_number_cell(&row[COLUMN_INSTANCE], instance, "instance");
+	print_number_cell(&row[COLUMN_PID], instance, "pid");
 	if (restarts > 0)
 		print_cell(&row[COLUMN_STATE], PRINT_YELLOW, "%s (%lld restart%s)", state, restarts,
 			   restarts == 1 ? "" : "s");
 	else
 		print_cell(&row[COLUMN_STATE], PRINT_PLAIN, "%s", *state ? state : "-");
 	if (layout->sockets)
-		count_cell(&row[COLUMN_SOCKETS], instance, "sockets");
+		print_number_cell(&row[COLUMN_SOCKETS], instance, "sockets");
 	if (layout->shares)
 		share_cells(row, instance);
 	counts_cells(row, json_object_get(instance, "connections"), layout);

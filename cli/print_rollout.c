@@ -17,12 +17,7 @@ bool print_rollout_is_stuck(const json_t *rollout)
 	return strcmp(waiting, "gate") == 0 || strcmp(waiting, "promote") == 0;
 }
 
-static const char *plural(long long n)
-{
-	return n == 1 ? "" : "s";
-}
-
-/* "generation 4 replaces 3", as far as the two are there. */
+/* "generation 4 replaces 3", or one generation only. */
 static void print_pair(const struct print *to, const json_t *rollout, const char *verb)
 {
 	long long generation = print_number(rollout, "generation");
@@ -36,7 +31,7 @@ static void print_pair(const struct print *to, const json_t *rollout, const char
 		fputs("no generation", to->out);
 }
 
-/* "weight 25.0%, instances: 1 new, 3 old": of one each nobody needs to be told. */
+/* "weight 25.0%, instances: 1 new, 3 old". One old and one new instance are not worth a line. */
 static void print_sides(const struct print *to, const json_t *rollout)
 {
 	const json_t *instances = json_object_get(rollout, "instances");
@@ -55,7 +50,7 @@ static void print_sides(const struct print *to, const json_t *rollout)
 	fputc('\n', to->out);
 }
 
-/* What a rollout waits for, and how it is made to go on. */
+/* What the rollout waits for, and what to type to make it go on. */
 static void print_waiting(const struct print *to, const json_t *service, const json_t *rollout)
 {
 	static const struct {
@@ -97,7 +92,7 @@ void print_rollout(const struct print *to, const json_t *service)
 		return;
 	print_label(to, "rollout");
 	fprintf(to->out, "%lld, ", print_number(rollout, "rollout"));
-	/* What the service does now may not be what this one was begun with. */
+	/* The service may have got another strategy since this rollout began. */
 	if (print_strategy_is_special(strategy) &&
 	    strcmp(strategy, print_member(service, "strategy")) != 0) {
 		print_text(to, strategy);
@@ -137,7 +132,7 @@ void print_last_rollout(const struct print *to, const json_t *service)
 	if (print_number(last, "took_ms") >= 0)
 		fprintf(to->out, " in %s", print_took(print_number(last, "took_ms"), took));
 	if (cut > 0)
-		fprintf(to->out, ", %lld connection%s cut", cut, plural(cut));
+		fprintf(to->out, ", %lld connection%s cut", cut, print_plural(cut));
 	if (*print_member(last, "time")) {
 		fputs(", ", to->out);
 		print_time(to, print_member(last, "time"));

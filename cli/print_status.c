@@ -9,11 +9,6 @@
 
 #define DIGEST_DIGITS 12
 
-static const char *plural(long long n)
-{
-	return n == 1 ? "" : "s";
-}
-
 void print_failure(const struct print *to, const char *indent, const json_t *object)
 {
 	const char *probe = print_member(object, "probe");
@@ -34,7 +29,7 @@ void print_failure(const struct print *to, const char *indent, const json_t *obj
 
 /* ---- parts of a status ---------------------------------------------------------------------- */
 
-/* How the sockets of the generation that serves were found; "" where that is not known (yet). */
+/* In which mode the current generation has come by its sockets; "" if that is not known (yet). */
 static const char *found_mode(const json_t *generations)
 {
 	const char *newest = "";
@@ -86,7 +81,7 @@ static void print_ways(const struct print *to, const json_t *service)
 	fputc('\n', to->out);
 }
 
-/* Name, state, and what is to be seen at a glance; the reason of a bad state goes first. */
+/* Name, state and modes. The reason of a bad state comes right behind the state. */
 static void print_head(const struct print *to, const json_t *service)
 {
 	const char *state = print_member(service, "state");
@@ -127,7 +122,7 @@ static void print_tier_reason(const struct print *to, const json_t *service)
 	fputs(")\n", to->out);
 }
 
-/* What new connections do while nothing takes them; of those that do, print_endpoint() tells. */
+/* How long new connections may wait. print_endpoint() tells how many do. */
 static void print_hold(const struct print *to, const json_t *service)
 {
 	bool paused = json_is_true(json_object_get(service, "paused"));
@@ -153,7 +148,8 @@ static void print_failover(const struct print *to, const json_t *service)
 		return;
 	print_label(to, "failover");
 	if (carried >= 0)
-		fprintf(to->out, "backups carried %lld connection%s", carried, plural(carried));
+		fprintf(to->out, "backups carried %lld connection%s", carried,
+			print_plural(carried));
 	else
 		fputs("backups took over", to->out);
 	if (count > 1)
@@ -238,8 +234,8 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 }
 
 /*
- * "sha256:" and the like stay, of the digits behind it as many as tell releases apart. Returns ""
- * where there are none.
+ * Cut a digest to "sha256:" (or the like) and as many digits as tell releases apart. Returns "" if
+ * there are no digits.
  */
 static const char *short_digest(const char *digest, char buffer[static PRINT_CELL_MAX])
 {
@@ -253,8 +249,8 @@ static const char *short_digest(const char *digest, char buffer[static PRINT_CEL
 }
 
 /*
- * Where a command leads to (a "current" link) is worth a line, that it leads to itself is not; with
- * @details its digest is.
+ * Print what each generation executes, if a link ("current") leads to another path than the command
+ * has. With @details, if there is a digest, in any case.
  */
 static void print_releases(const struct print *to, const json_t *service, bool details)
 {
@@ -291,7 +287,7 @@ static void print_releases(const struct print *to, const json_t *service, bool d
 	}
 }
 
-/* How many restarts are left before the service is given up. */
+/* How many of the restarts are used up, if any. */
 static void print_restarts(const struct print *to, const json_t *service)
 {
 	const json_t *restarts = json_object_get(service, "restarts");
@@ -309,7 +305,7 @@ static void print_restarts(const struct print *to, const json_t *service)
 	fputc('\n', to->out);
 }
 
-/* What a generation that leaves still has to do, and how long it may. */
+/* How many connections a generation that leaves still has, and how much time. */
 static void print_drains(const struct print *to, const json_t *generations)
 {
 	static const char *const kinds[] = {"busy", "active", "idle"};
@@ -344,7 +340,7 @@ static void print_drains(const struct print *to, const json_t *generations)
 	}
 }
 
-/* Did an earlier instance of @instances name @address too? */
+/* Does one of the first @before instances have the undeclared @address, too? */
 static bool is_named_before(const json_t *instances, size_t before, const json_t *address)
 {
 	json_t *other;
@@ -361,7 +357,7 @@ static bool is_named_before(const json_t *instances, size_t before, const json_t
 	return false;
 }
 
-/* Addresses that servers listen on and baton leaves alone: one line per generation. */
+/* The undeclared addresses of one generation, on one line. *label: NULL but for the first line. */
 static void print_undeclared(const struct print *to, const json_t *generation, const char **label)
 {
 	const json_t *instances = json_object_get(generation, "instances");

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "cli/run_config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#include "common/cleanup.h"
-
-DEFINE_CLEANUP(json_t *, json_decref);
+#include "common/fields.h"
 
 char *cli_run_service_name(const char *command, char buffer[static CLI_SERVICE_MAX])
 {
@@ -59,7 +58,7 @@ static int put_texts(json_t *object, const char *key, const char *const *values,
 	return 0;
 }
 
-/* An object of its own at @key; borrowed, NULL without memory. */
+/* Set @key of @object to a new object, and return that, borrowed; NULL without memory. */
 static json_t *put_object(json_t *object, const char *key)
 {
 	json_t *inner = json_object();
@@ -67,7 +66,7 @@ static json_t *put_object(json_t *object, const char *key)
 	return json_object_set_new(object, key, inner) < 0 ? NULL : inner;
 }
 
-/* Whatever else a name must not be is known to batond. */
+/* batond checks names more strictly; here it suffices that they can be printed. */
 static bool is_variable(const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
@@ -141,7 +140,7 @@ static int put_drain(json_t *service, const struct cli_run_options *options, str
 	return r;
 }
 
-/* Options that are a key of the service each. */
+/* The options that are each a key of the service with a text. */
 static int put_words(json_t *service, const struct cli_run_options *options, struct error *err)
 {
 	const struct {
@@ -199,6 +198,7 @@ int cli_run_config(const struct cli_run_options *options, const char *directory,
 	json_t *services, *service;
 	int r;
 
+	assert(command && command[0]);
 	*ret = NULL;
 	if (!options->n_listen)
 		return error_text(err, -EINVAL,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * run_config: "baton run ..." as a configuration. Pure.
+ * run_config: turns the options of "baton run" into a configuration. Pure.
  *
- * Only what a configuration could not say is checked here (text that is no UTF-8, NAME=value
- * without "="): addresses, durations and the rest are refused by batond in the same words as those
- * of a file.
+ * It checks only what a configuration could not express: text that is not UTF-8, or NAME=value
+ * without "=". batond refuses wrong addresses, durations and everything else, in the same words as
+ * those of a file.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #define CLI_RUN_ENVIRONMENT_MAX 256
 #define CLI_SERVICE_MAX         64
 
-/* Texts are borrowed; NULL or 0: not given. */
+/* Texts are borrowed. An option that is not given is NULL, 0 or false. */
 struct cli_run_options {
 	const char *listen[CLI_RUN_LISTEN_MAX];
 	size_t n_listen;
@@ -38,21 +38,23 @@ struct cli_run_options {
 };
 
 /*
- * The service's name where none is given: the last component of @command with everything but
- * [A-Za-z0-9_] as single "-" ("/srv/my.server" -> "my-server"); "service" where nothing is left.
+ * The service's name if none is given: the last part of the path @command, in which a "-" replaces
+ * all but [A-Za-z0-9_]: "/srv/my.server" gives "my-server". "service" if nothing is left. Returns
+ * @buffer.
  */
 char *cli_run_service_name(const char *command, char buffer[static CLI_SERVICE_MAX]);
 
 /*
- * Put the @options' environment into @object as its member "environment", {"NAME": "value"}, where
- * there is any; of a NAME given twice the last value counts. -EINVAL with a reason where one is not
- * NAME=VALUE (VALUE may be empty; NAME is not, and has no control characters in it).
+ * Add the member "environment", {"NAME": "value"}, to @object if the options have any. If a NAME is
+ * given twice, the last value counts. Returns 0 or a negative errno; -EINVAL with a reason if one
+ * is not NAME=VALUE. VALUE may be empty; NAME may not, and has no control characters.
  */
 int cli_run_environment(const struct cli_run_options *options, json_t *object, struct error *err);
 
 /*
- * The configuration, as a new reference. @directory is where the user is; @command is
- * NULL-terminated and not empty. -EINVAL with a reason for the user.
+ * Make the configuration; *ret is a new reference. @directory is the user's working directory.
+ * @command is NULL-terminated and not empty. Returns 0 or a negative errno, with a reason for the
+ * user.
  */
 int cli_run_config(const struct cli_run_options *options, const char *directory,
 		   char *const *command, json_t **ret, struct error *err);

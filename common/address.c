@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is quoted of a bad address: enough to find it, however long it is. */
+/* Quotes a bad address in a message. However long it is, its beginning suffices to find it. */
 #define QUOTED "\"%.100s\""
 
 static int parse_port(const char *whole, const char *text, uint16_t *ret, struct error *err)
@@ -16,7 +16,7 @@ static int parse_port(const char *whole, const char *text, uint16_t *ret, struct
 
 	if (length == 0)
 		return error_text(err, -EINVAL, QUOTED ": no port after the colon", whole);
-	/* A leading zero means octal to some and nothing to others. */
+	/* A leading zero means octal to some programs and nothing to others. */
 	if (length > 5 || strspn(text, "0123456789") != length || text[0] == '0')
 		return error_text(err, -EINVAL,
 				  QUOTED ": the port must be a number from 1 to 65535", whole);
@@ -29,7 +29,7 @@ static int parse_port(const char *whole, const char *text, uint16_t *ret, struct
 	return 0;
 }
 
-/* Sets all but the address itself and the text. */
+/* Set everything but the host and the text. */
 static void set_family(struct address *address, sa_family_t family, uint16_t port)
 {
 	*address = (struct address){0};
@@ -73,7 +73,7 @@ static int parse_in6(const char *whole, const char *host, struct address *ret, s
 	if (inet_pton(AF_INET6, host, &ret->in6.sin6_addr) != 1)
 		return error_text(err, -EINVAL, QUOTED ": not an IPv6 address between the brackets",
 				  whole);
-	/* bind(2) refuses these on a socket with IPV6_V6ONLY. */
+	/* bind(2) refuses them on a socket with IPV6_V6ONLY. */
 	if (IN6_IS_ADDR_V4MAPPED(&ret->in6.sin6_addr))
 		return error_text(err, -EINVAL,
 				  QUOTED ": an IPv4 address in IPv6 form: write it as IPv4", whole);
@@ -97,9 +97,9 @@ static int parse_in(const char *whole, const char *host, struct address *ret, st
 			  QUOTED ": not an IP address with a port (host names are refused)", whole);
 }
 
-/* Splits "HOST:PORT"; brackets around the host are taken off. */
-static int split(const char *text, char host[static INET6_ADDRSTRLEN], bool *ret_brackets,
-		 const char **ret_port, struct error *err)
+/* Split "HOST:PORT". @host gets the host without its brackets. */
+static int split_host_port(const char *text, char host[static INET6_ADDRSTRLEN], bool *ret_brackets,
+			   const char **ret_port, struct error *err)
 {
 	const char *start = text, *end, *colon;
 
@@ -136,7 +136,7 @@ int address_parse(const char *text, struct address *ret, struct error *err)
 	bool brackets = false;
 	int r;
 
-	r = split(text, host, &brackets, &port_text, err);
+	r = split_host_port(text, host, &brackets, &port_text, err);
 	if (r < 0)
 		return r;
 	r = parse_port(text, port_text, &port, err);
@@ -167,7 +167,7 @@ int address_from(const struct sockaddr *sa, bool v6only, struct address *ret)
 	} else if (sa->sa_family == AF_INET6) {
 		set_family(ret, AF_INET6, ntohs(in6->sin6_port));
 		ret->in6.sin6_addr = in6->sin6_addr;
-		/* Bound to anything else it is not reached over IPv4, whatever the option says. */
+		/* No other address is reached over IPv4, whatever the option says. */
 		ret->dual_stack = !v6only && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 	} else {
 		return -EAFNOSUPPORT;
@@ -239,7 +239,7 @@ char *address_key(const struct address *address, char buffer[static ADDRESS_KEY_
 
 	if (!address->dual_stack)
 		format_host(address, host);
-	/* One replacement for each of the two, so that "::1.2.3.4" and "::1:2:3:4" stay two. */
+	/* Dots and colons are replaced differently: "::1.2.3.4" and "::1:2:3:4" stay two names. */
 	for (char *c = host; *c; c++)
 		*c = *c == '.' ? '_' : *c == ':' ? '-' : *c;
 	snprintf(buffer, ADDRESS_KEY_MAX, "tcp-%s-%u", host, (unsigned)address_port(address));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/clean.h"
 
-/* The length of the control sequence "ESC [ parameters final" at @s, or 0. */
+/* The length of the control sequence "ESC [ parameters final" at @s; 0 if there is none. */
 static size_t escape_length(const char *s, size_t n)
 {
 	size_t i = 2;

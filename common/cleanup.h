@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cleanup: release things where their scope ends, whichever way it is left.
+ * cleanup: releases a variable's object when its scope ends, whichever way the scope is left.
  *
  *	cleanup_free char *text = strdup(s);
  *	cleanup_close int fd = open(...);
  *	...
  *	*ret = TAKE_PTR(text);		hand over: the variable is NULL (or -1) afterwards
  *
- * Each module with an object of its own defines its attribute beside the type:
- *	DEFINE_CLEANUP(struct config *, config_free)   and then   cleanup(config_free)
+ * A module with an object type of its own defines the attribute beside the type, by
+ * DEFINE_CLEANUP(struct config *, config_free). A variable is then declared with
+ * cleanup(config_free) in front.
  */
 #pragma once
 
@@ -17,7 +18,7 @@
 
 #define cleanup(function) __attribute__((__cleanup__(function##_ptr)))
 
-/* Define what cleanup(function) calls; @function must take NULL. */
+/* Define the function that cleanup(function) calls. @function must take NULL. */
 #define DEFINE_CLEANUP(type, function)                                                             \
 	static inline void function##_ptr(type *object)                                            \
 	{                                                                                          \
@@ -36,9 +37,11 @@ static inline void cleanup_close_ptr(int *fd)
 		close(*fd);
 }
 
+/* free(3) a pointer of any type, and close(2) a descriptor that is not negative. */
 #define cleanup_free  __attribute__((__cleanup__(cleanup_free_ptr)))
 #define cleanup_close __attribute__((__cleanup__(cleanup_close_ptr)))
 
+/* The value of a variable that is NULL, or -1, afterwards: ownership goes to the receiver. */
 #define TAKE_PTR(pointer)                                                                          \
 	({                                                                                         \
 		__auto_type taken_ = (pointer);                                                    \

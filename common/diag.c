@@ -2,6 +2,7 @@
 #include "common/diag.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <string.h>
@@ -18,7 +19,7 @@ struct diag {
 	unsigned portid;
 	unsigned seq;
 	int births_fd; /* -1: none */
-	bool renew;    /* an answer was not read to its end: the next request takes a new socket */
+	bool renew; /* an answer was not read to its end: open a new socket for the next request */
 	char buffer[BUFFER_SIZE] __attribute__((aligned(8)));
 };
 
@@ -41,7 +42,7 @@ static int open_socket(struct diag *diag, struct error *err)
 	if (setsockopt(mnl_socket_get_fd(diag->socket), SOL_SOCKET, SO_RCVTIMEO, &timeout,
 		       sizeof(timeout)) < 0)
 		return error_set(err, -errno, "sock_diag: SO_RCVTIMEO");
-	/* Errors in words, and without a copy of the request: doing without is no failure. */
+	/* We would like errors in words, and without a copy of the request; but can do without. */
 	(void)mnl_socket_setsockopt(diag->socket, NETLINK_EXT_ACK, &on, sizeof(on));
 	(void)mnl_socket_setsockopt(diag->socket, NETLINK_CAP_ACK, &on, sizeof(on));
 	diag->portid = mnl_socket_get_portid(diag->socket);
@@ -75,7 +76,7 @@ void diag_free(struct diag *diag)
 
 /* ---- one request and its answers ------------------------------------------------------------ */
 
-/* The kernel's own words for an error (NLMSGERR_ATTR_MSG), where it has any. */
+/* The kernel's own words for an error (NLMSGERR_ATTR_MSG), or NULL. */
 static const char *error_message(const struct nlmsghdr *header)
 {
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(header);
@@ -100,7 +101,7 @@ static const char *error_message(const struct nlmsghdr *header)
 	return NULL;
 }
 
-/* NLMSG_ERROR: 0 where it acknowledges, else its errno. */
+/* NLMSG_ERROR: 0 if it acknowledges, else its errno. */
 static int handle_error(const struct nlmsghdr *header, struct error *err)
 {
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(header);
@@ -127,8 +128,8 @@ static int handle_done(const struct nlmsghdr *header, struct error *err)
 }
 
 /*
- * The messages of one datagram. 1: more is to come, 0: the answer is complete. *interrupted is set
- * where one is marked NLM_F_DUMP_INTR.
+ * Handle the messages of one datagram. 1: more is to come; 0: the answer is complete. Sets
+ * *interrupted if one of them is marked NLM_F_DUMP_INTR.
  */
 static int handle_messages(struct diag *diag, size_t received, const struct diag_query *query,
 			   bool *interrupted, struct error *err)
@@ -137,7 +138,7 @@ static int handle_messages(struct diag *diag, size_t received, const struct diag
 	int left = (int)received;
 
 	for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
-		/* Of a request that was given up: after a timeout its answers may still come. */
+		/* After a timeout the answers to the request that was given up may still come. */
 		if (!mnl_nlmsg_portid_ok(header, diag->portid) ||
 		    !mnl_nlmsg_seq_ok(header, diag->seq))
 			continue;
@@ -164,7 +165,7 @@ static int handle_messages(struct diag *diag, size_t received, const struct diag
 	return 1;
 }
 
-/* The next datagram, into diag->buffer; its length, or a negative errno. */
+/* Receive the next datagram into diag->buffer. Returns its length or a negative errno. */
 static ssize_t receive(struct diag *diag, struct error *err)
 {
 	ssize_t n;
@@ -203,8 +204,8 @@ int diag_talk(struct diag *diag, struct nlmsghdr *header, const struct diag_quer
 		r = n < 0 ? (int)n : handle_messages(diag, (size_t)n, query, &interrupted, err);
 	} while (r > 0);
 	/*
-	 * Whatever is left of a broken answer must not be read as the next one's, and the kernel
-	 * refuses a second dump on a socket while one is unread. (-ENOENT is a whole answer.)
+	 * The rest of a broken answer must not be taken for the next one's. Also the kernel refuses
+	 * a second dump on a socket while one is unread. But -ENOENT is a whole answer.
 	 */
 	if (r < 0 && r != -ENOENT)
 		diag->renew = true;
@@ -233,8 +234,8 @@ int diag_destroy(struct diag *diag, uint8_t family, const struct inet_diag_socki
 /* ---- dumps ---------------------------------------------------------------------------------- */
 
 /*
- * The filter: conditions, each of which jumps over the rest where it does not hold. A jump to four
- * bytes behind the end means "no", one to the end "yes" (inet_diag.c: inet_diag_bc_run()).
+ * Add the filter: conditions that jump over the rest if they do not hold. A jump to the end means
+ * "yes", a jump to four bytes behind the end "no" (inet_diag.c: inet_diag_bc_run()).
  */
 static void put_filter(struct nlmsghdr *header, const struct diag_query *query)
 {
@@ -301,12 +302,14 @@ int diag_dump(struct diag *diag, const struct diag_query *query, void (*reset)(v
 	int births_fd = query->details ? diag->births_fd : -1;
 	bool interrupted = true;
 
+	assert(query->on_socket && reset);
+
 	for (int i = 0; i < DIAG_TRIES && interrupted; i++) {
 		int r;
 
 		reset(query->userdata);
 		r = dump_once(diag, query, births_fd, &interrupted, err);
-		/* A map that is gone, a capability that is missing: without, it may well work. */
+		/* The map is gone, or a capability missing? Then try again without the births. */
 		if (r < 0 && r != -ETIMEDOUT && births_fd >= 0) {
 			births_fd = -1;
 			reset(query->userdata);

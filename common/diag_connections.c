@@ -83,7 +83,7 @@ int diag_connections(struct diag *diag, uint16_t port, uint64_t cgroup_id, uint6
 	return 0;
 }
 
-/* ---- one by one ----------------------------------------------------------------------------- */
+/* ---- each of them --------------------------------------------------------------------------- */
 
 struct connection_visit {
 	void (*reset)(void *userdata);
@@ -99,7 +99,7 @@ static void reset_visit(void *userdata)
 		visit->reset(visit->userdata);
 }
 
-/* A FIN takes a sequence number, and so the kernel counts it as a byte (tcp_input.c). */
+/* A FIN takes a sequence number, so the kernel counts it as a byte (tcp_input.c). */
 static void discount_fins(struct diag_connection *connection)
 {
 	bool received = connection->state == TCP_CLOSE_WAIT || connection->state == TCP_LAST_ACK ||
@@ -119,7 +119,6 @@ static void visit_connection(void *userdata, const struct nlmsghdr *header)
 	struct diag_connection connection = {
 		.cookie = diag_cookie(message),
 		.inode = message->idiag_inode,
-		.uid = message->idiag_uid,
 		.state = message->idiag_state,
 		.receive_queue = message->idiag_rqueue,
 		.send_queue = message->idiag_wqueue,
@@ -156,8 +155,8 @@ int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 
 /* ---- destroy -------------------------------------------------------------------------------- */
 
-/* Back into the form in which the kernel has told it. */
-static void put_address(const struct sockaddr_storage *from, uint32_t address[4], uint16_t *port)
+/* Back into the form of inet_diag_sockid. */
+static void write_address(const struct sockaddr_storage *from, uint32_t address[4], uint16_t *port)
 {
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
 	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
@@ -180,7 +179,7 @@ int diag_destroy_connection(struct diag *diag, const struct diag_connection *con
 				 (uint32_t)(connection->cookie >> 32)},
 	};
 
-	put_address(&connection->local, id.idiag_src, &id.idiag_sport);
-	put_address(&connection->peer, id.idiag_dst, &id.idiag_dport);
+	write_address(&connection->local, id.idiag_src, &id.idiag_sport);
+	write_address(&connection->peer, id.idiag_dst, &id.idiag_dport);
 	return diag_destroy(diag, (uint8_t)connection->local.ss_family, &id, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the kernel tells of a connection on demand. A file of its own because the newer members of
- * tcp_info are in linux/tcp.h only, which cannot be included beside netinet/tcp.h.
+ * What the kernel says about a connection if it is asked. A file of its own, because only
+ * linux/tcp.h has the newer members of tcp_info, and it cannot be included beside netinet/tcp.h.
  */
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
@@ -22,7 +22,7 @@ void diag_put_births(struct nlmsghdr *header, int map_fd)
 	mnl_attr_nest_end(header, nest);
 }
 
-/* tcp_info grows at its end: an older kernel's is shorter, a newer one's longer. */
+/* tcp_info grows at its end: that of an older kernel is shorter, that of a newer one longer. */
 static void read_info(const struct nlattr *attribute, struct diag_connection *connection)
 {
 	struct tcp_info info = {0};
@@ -39,7 +39,7 @@ static void read_info(const struct nlattr *attribute, struct diag_connection *co
 				      : info.tcpi_last_data_sent;
 }
 
-/* The value in a SK_DIAG_BPF_STORAGE. */
+/* Read the value from one SK_DIAG_BPF_STORAGE. */
 static void read_birth(const struct nlattr *storage, struct diag_connection *connection)
 {
 	const void *end = (const char *)storage + storage->nla_len;
@@ -53,7 +53,7 @@ static void read_birth(const struct nlattr *storage, struct diag_connection *con
 	}
 }
 
-/* One map was asked for, so there is one storage, or none where nobody wrote a birth. */
+/* We asked for one map, so there is one storage; or none, if nobody has noted the birth. */
 static void read_births(const struct nlattr *storages, struct diag_connection *connection)
 {
 	const void *end = (const char *)storages + storages->nla_len;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * diag_internal: what the parts of diag share: one dump, and what its messages say.
+ * diag_internal: what the parts of diag share. Only they include it.
  *
- *	diag.c			the request, the answer, the dump of both families
+ *	diag.c			the socket, a request and its answer, the dump of both families
  *	diag_listeners.c	listening sockets
- *	diag_connections.c	connections; diag_details.c: what the kernel tells of them on demand
+ *	diag_connections.c	connections
+ *	diag_details.c		what the kernel says about a connection only if it is asked
  */
 #pragma once
 
@@ -17,74 +18,77 @@
 
 #include "common/diag.h"
 
-/* linux/tcp.h and netinet/tcp.h exclude each other: one has the bits, the other the names. */
+/* linux/tcp.h has such bits, netinet/tcp.h the states; no file can include both. */
 #define DIAG_STATE_BIT(state) (1u << (state))
 
-/* Header, inet_diag_req_v2, filter and the request for births come to half of it. */
+/* Header, inet_diag_req_v2, filter and the request for births take half of it. */
 #define DIAG_REQUEST_SIZE 256
 
-/* What a dump asks for, and who looks at each answer. */
+/* What a dump asks for, and who gets each socket. */
 struct diag_query {
 	uint16_t port;      /* 0: any */
 	uint64_t cgroup_id; /* 0: any */
 	uint32_t states;    /* of DIAG_STATE_BIT() */
-	bool details;       /* what diag_read_details() reads is asked for too */
-	/* An inet_diag_msg with its attributes; the whole of it is there. */
+	bool details;       /* also ask for what diag_read_details() reads */
+	/* @header: a whole inet_diag_msg and its attributes. */
 	void (*on_socket)(void *userdata, const struct nlmsghdr *header);
 	void *userdata;
 };
 
 /*
- * Send the request in @header and read the whole answer. @query (may be NULL) gets the sockets;
- * *ret_interrupted (may be NULL) is whether the kernel calls the answer inconsistent.
+ * Send the request in @header and read its whole answer. @query's on_socket gets each socket;
+ * @query may be NULL. *ret_interrupted (may be NULL): the kernel calls the answer inconsistent.
  */
 int diag_talk(struct diag *diag, struct nlmsghdr *header, const struct diag_query *query,
 	      bool *ret_interrupted, struct error *err);
 
 /*
- * Dump both families. @reset is called with the query's userdata before each attempt: an
- * inconsistent dump is thrown away whole.
+ * Dump both address families. @reset is called with the query's userdata before each attempt: after
+ * an inconsistent dump everything is told again.
  */
 int diag_dump(struct diag *diag, const struct diag_query *query, void (*reset)(void *userdata),
 	      struct error *err);
 
 /*
- * SOCK_DESTROY of the socket that the kernel finds for @id, where its cookie is @id's. -ENOENT
- * where there is none, or another.
+ * SOCK_DESTROY the socket that the kernel finds for @id. -ENOENT if it finds none, or one whose
+ * cookie is not that of @id.
  */
 int diag_destroy(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
 		 struct error *err);
 
+/* SO_COOKIE of the socket. */
 static inline uint64_t diag_cookie(const struct inet_diag_msg *message)
 {
 	return (uint64_t)message->id.idiag_cookie[1] << 32 | message->id.idiag_cookie[0];
 }
 
-/* Is there an attribute at @at, whole, before @end? (mnl_attr_for_each() warns of conversions.) */
+/*
+ * Is there a whole attribute at @at, before @end? For loops over attributes; mnl_attr_for_each()
+ * would not compile with -Wconversion.
+ */
 static inline bool diag_is_attribute(const struct nlattr *at, const void *end)
 {
 	return mnl_attr_ok(at, (int)((const char *)end - (const char *)at));
 }
 
-/* Any address that sock_diag has, as the sockets API has it. */
+/* An address of sock_diag in the form of the sockets API. */
 union diag_address {
 	struct sockaddr sa;
 	struct sockaddr_in in;
 	struct sockaddr_in6 in6;
 };
 
-/* @address and @port as in inet_diag_sockid; a scope only where the address needs one. */
+/* @address and @port are as in inet_diag_sockid. Only link-local addresses get a scope. */
 void diag_read_address(const struct inet_diag_msg *message, const uint32_t address[4],
 		       uint16_t port, union diag_address *ret);
 
 /* ---- diag_details.c ------------------------------------------------------------------------- */
 
-/* What a request asks for beyond the socket itself (inet_diag_req_v2.idiag_ext). */
+/* The value of inet_diag_req_v2.idiag_ext that asks for them. */
 uint8_t diag_details_wanted(void);
 
-/* Ask for the value of the socket storage @map_fd too. */
+/* Add to the request in @header: the value of the socket storage @map_fd. */
 void diag_put_births(struct nlmsghdr *header, int map_fd);
 
-/* Fill in bytes, idle time and birth as far as @header says; what it does not say stays as it is.
- */
+/* Fill in bytes, idle time and birth, as far as @header has them. */
 void diag_read_details(const struct nlmsghdr *header, struct diag_connection *connection);

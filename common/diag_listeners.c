@@ -8,7 +8,7 @@
 
 #include "common/diag_internal.h"
 
-/* ---- one, by its cookie --------------------------------------------------------------------- */
+/* ---- one of them, by its cookie ------------------------------------------------------------- */
 
 struct listener_search {
 	uint64_t cookie;
@@ -64,7 +64,7 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 
 	if (r < 0)
 		return r;
-	/* For a listener the queues are those of accept(2) (tcp_diag.c: tcp_diag_get_info()). */
+	/* For a listener both are about accept(2) (tcp_diag.c: tcp_diag_get_info()). */
 	ret->queued = message.idiag_rqueue;
 	ret->backlog = message.idiag_wqueue;
 	return 0;
@@ -93,9 +93,6 @@ static void visit_listener(void *userdata, const struct nlmsghdr *header)
 	struct diag_listening listening = {
 		.cookie = diag_cookie(message),
 		.inode = message->idiag_inode,
-		.uid = message->idiag_uid,
-		.queued = message->idiag_rqueue,
-		.backlog = message->idiag_wqueue,
 	};
 	const struct nlattr *attribute;
 	union diag_address local;
@@ -141,7 +138,7 @@ int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, str
 	for (unsigned i = 1; i <= DIAG_DESTROY_TRIES; i++) {
 		listener.id.idiag_dport = htons((uint16_t)i);
 		r = diag_destroy(diag, listener.idiag_family, &listener.id, err);
-		/* -ENOENT: the lookup ended at another member of the group. */
+		/* -ENOENT: the kernel looked at another member of the group. */
 		if (r != -ENOENT)
 			return r;
 	}

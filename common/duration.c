@@ -18,7 +18,7 @@ static const struct {
 #define UNIT_COUNT (sizeof(units) / sizeof(units[0]))
 #define UNIT_S     (UNIT_COUNT - 2)
 
-/* A day in milliseconds is 2^10 * 3^3 * 5^5: with more decimals no fraction of it is whole. */
+/* A day is 2^10 * 3^3 * 5^5 milliseconds: no fraction of it with more decimals is whole. */
 #define DECIMALS_MAX 10
 
 static bool is_digit(char c)
@@ -26,7 +26,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Read digits; what is beyond the longest duration stays just beyond it, and cannot overflow. */
+/* Read digits. A number above the longest duration becomes that plus 1, so it cannot overflow. */
 static const char *read_whole(const char *text, uint64_t *ret)
 {
 	*ret = 0;
@@ -38,7 +38,7 @@ static const char *read_whole(const char *text, uint64_t *ret)
 	return text;
 }
 
-/* Read the digits after the point as @ret_value / @ret_scale; NULL where there are too many. */
+/* Read the digits after the point: *ret_value / *ret_scale. NULL if there are none or too many. */
 static const char *read_fraction(const char *text, uint64_t *ret_value, uint64_t *ret_scale)
 {
 	size_t length = strspn(text, "0123456789"), n = length;
@@ -56,7 +56,7 @@ static const char *read_fraction(const char *text, uint64_t *ret_value, uint64_t
 	return text + length;
 }
 
-/* The unit at the start of @text among those from @first on; UNIT_COUNT where it is none. */
+/* The index of the unit that @text begins with, if that is @first or later; else UNIT_COUNT. */
 static size_t find_unit(const char *text, size_t first)
 {
 	size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");

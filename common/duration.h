@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * duration: lengths of time as people write them ("500ms", "1m30s"), kept in milliseconds.
+ * duration: lengths of time as people write them ("500ms", "1m30s"), kept in milliseconds. Pure.
  *
  * A duration is one or more pairs of a decimal number and a unit: ms, s, m, h, d. Units may be
- * combined from large to small, each once ("1h30m"); a fraction is allowed where the result is a
- * whole number of milliseconds ("1.5s"). A bare number is refused: it would hide its unit. The one
- * exception is "0".
+ * combined from large to small, each once ("1h30m"). A fraction is allowed if the result is a whole
+ * number of milliseconds ("1.5s"). A bare number is refused, since nobody could tell its unit; the
+ * only exception is "0".
  */
 #pragma once
 
@@ -15,12 +15,12 @@
 #define DURATION_MAX_MS   (366ULL * 24 * 3600 * 1000)
 #define DURATION_TEXT_MAX 32
 
-/* Returns -EINVAL where @text is not a duration, -ERANGE where it is longer than the maximum. */
+/* Returns 0, -EINVAL if @text is not a duration, or -ERANGE if it is longer than the maximum. */
 int duration_parse(const char *text, uint64_t *ret_ms);
 
 /*
- * The exact text with the fewest units, the milliseconds as a fraction of the seconds where there
- * are any ("1m30s", "1.5s", "250ms", "0"), in @buffer, which is also returned. duration_parse()
- * reads it back, up to its maximum; every 64-bit value fits the buffer.
+ * Write the exact text with the fewest units into @buffer and return @buffer: "1m30s", "250ms",
+ * "0". Beside seconds, milliseconds are their fraction: "1.5s". Every 64-bit value fits the buffer,
+ * and duration_parse() reads it back, up to its maximum.
  */
 char *duration_format(uint64_t ms, char buffer[static DURATION_TEXT_MAX]);

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
+#include "common/vector.h"
 
 /* ---- UTF-8 ---------------------------------------------------------------------------------- */
 
 /*
- * How long the sequence at @s is; 0 where it is none (RFC 3629, section 4: no overlong forms, no
- * surrogates, nothing above U+10FFFF). Never reads beyond a NUL.
+ * The length of the UTF-8 sequence at @s; 0 if there is none (RFC 3629, section 4: no overlong
+ * forms, no surrogates, nothing above U+10FFFF). Never reads beyond a NUL.
  */
 static size_t sequence_length(const unsigned char *s)
 {
@@ -84,7 +84,7 @@ static json_t *hex_encode(const char *bytes)
 	return json_pack("{s:s%}", "hex", hex, 2 * length);
 }
 
-json_t *fields_bytes(const char *bytes)
+static json_t *bytes_encode(const char *bytes)
 {
 	return is_utf8(bytes) ? json_string(bytes) : hex_encode(bytes);
 }
@@ -109,7 +109,7 @@ static int hex_decode(const char *hex, char **ret)
 	for (size_t i = 0; i < length / 2; i++) {
 		high = hex_value(hex[2 * i]);
 		low = hex_value(hex[2 * i + 1]);
-		/* A NUL inside would cut the string: not what was sent. */
+		/* A NUL inside would cut the string. */
 		if (high < 0 || low < 0 || (high == 0 && low == 0))
 			return -EBADMSG;
 		bytes[i] = (char)(high << 4 | low);
@@ -119,7 +119,7 @@ static int hex_decode(const char *hex, char **ret)
 	return 0;
 }
 
-/* The parser refuses \u0000 and raw NULs, so that every string ends where C thinks it does. */
+/* jansson refuses \u0000 and raw NULs: a string from it has no NUL inside. */
 static int bytes_decode(const json_t *value, char **ret)
 {
 	const json_t *hex = json_object_get(value, "hex");
@@ -139,7 +139,7 @@ static json_t *list_encode(char *const *list)
 	if (!array)
 		return NULL;
 	for (; *list; list++)
-		if (json_array_append_new(array, fields_bytes(*list)) < 0)
+		if (json_array_append_new(array, bytes_encode(*list)) < 0)
 			return NULL;
 	return TAKE_PTR(array);
 }
@@ -158,19 +158,10 @@ static int list_decode(const json_t *value, char ***ret)
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = bytes_decode(json_array_get(value, i), &list[i]);
 	if (r < 0)
-		fields_list_free(list);
+		vector_free(list);
 	else
 		*ret = list;
 	return r;
-}
-
-void fields_list_free(char **list)
-{
-	if (!list)
-		return;
-	for (char **item = list; *item; item++)
-		free(*item);
-	free(list);
 }
 
 static json_t *text_encode(const char *text, size_t size)
@@ -193,13 +184,14 @@ static uint32_t load_u32(const void *member)
 	return value;
 }
 
-static json_t *encode_one(const struct field *field, const void *member)
+static json_t *encode_field(const struct field *field, const void *member)
 {
 	switch (field->kind) {
 	case FIELD_KIND_BOOLEAN:
 		return json_boolean(*(const bool *)member);
 	case FIELD_KIND_INTEGER:
 		assert(field->size == sizeof(uint32_t));
+		assert(load_u32(member) <= field->max);
 		return json_integer(load_u32(member));
 	case FIELD_KIND_NAME:
 		assert(load_u32(member) < field->max);
@@ -207,9 +199,9 @@ static json_t *encode_one(const struct field *field, const void *member)
 	case FIELD_KIND_TEXT:
 		return text_encode(member, field->size);
 	case FIELD_KIND_BYTES:
-		return fields_bytes(*(char *const *)member);
+		return bytes_encode(*(char *const *)member);
 	case FIELD_KIND_BYTES_OR_NULL:
-		return *(char *const *)member ? fields_bytes(*(char *const *)member) : json_null();
+		return *(char *const *)member ? bytes_encode(*(char *const *)member) : json_null();
 	case FIELD_KIND_BYTES_LIST:
 		return list_encode(*(char **const *)member);
 	}
@@ -221,12 +213,14 @@ int fields_encode(json_t *object, const struct field *fields, size_t n_fields, u
 {
 	const struct field *field;
 
+	assert(type < 32);
 	for (size_t i = 0; i < n_fields; i++) {
 		field = &fields[i];
 		if (!(field->types & 1U << type))
 			continue;
 		if (json_object_set_new(object, field->name,
-					encode_one(field, (const char *)base + field->offset)) < 0)
+					encode_field(field, (const char *)base + field->offset)) <
+		    0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -297,8 +291,8 @@ static int decode_bytes(const struct field *field, const json_t *value, void *me
 	return r < 0 ? error_set(err, r, "\"%s\"", field->name) : 0;
 }
 
-static int decode_one(const struct field *field, const json_t *value, void *member,
-		      struct error *err)
+static int decode_field(const struct field *field, const json_t *value, void *member,
+			struct error *err)
 {
 	if (field->kind == FIELD_KIND_BYTES_OR_NULL && (!value || json_is_null(value)))
 		return 0;
@@ -331,12 +325,13 @@ int fields_decode(const json_t *object, const struct field *fields, size_t n_fie
 	const struct field *field;
 	int r;
 
+	assert(type < 32);
 	for (size_t i = 0; i < n_fields; i++) {
 		field = &fields[i];
 		if (!(field->types & 1U << type))
 			continue;
-		r = decode_one(field, json_object_get(object, field->name),
-			       (char *)base + field->offset, err);
+		r = decode_field(field, json_object_get(object, field->name),
+				 (char *)base + field->offset, err);
 		if (r < 0)
 			return r;
 	}
@@ -374,8 +369,8 @@ int fields_get_type(const json_t *object, const char *const *names, unsigned cou
 /* ---- whole objects -------------------------------------------------------------------------- */
 
 /*
- * The size is asked for first and the text then written into memory of our own: json_dumps() would
- * return memory of jansson's allocator.
+ * json_dumps() would return memory of jansson's allocator, which callers must not free(3). So ask
+ * for the size first, and have the text written into memory of our own.
  */
 int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length)
 {
@@ -405,7 +400,7 @@ int fields_load(const char *text, size_t length, size_t max, json_t **ret, struc
 	if (length > max)
 		return error_text(err, -EBADMSG, "%zu bytes, more than %zu", length, max);
 	object = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	/* Without memory jansson mostly says nothing at all. */
+	/* Without memory jansson mostly leaves the error empty. */
 	if (!object && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
 		return error_set(err, -ENOMEM, "JSON");
 	if (!object)

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fields: C structs to JSON objects and back, by one table for both ways.
+ * fields: turns C structs into JSON objects and back, by one table for both ways. Pure.
  *
  *	static const struct field order_fields[] = {
  *		FIELD_BOOLEAN(struct order, on, 1U << ORDER_STEADY),
  *		FIELD_INTEGER(struct order, signal, 0, 64, 1U << ORDER_LEAVE | 1U << ORDER_STOP),
  *	};
  *
- * Each field belongs to some of the types of a message (a bit each) and is left out of the others.
- * Reading is strict: a field that is missing, has another JSON type or is out of range is -EBADMSG
- * and named in the error; fields the table does not name are ignored.
+ * A field belongs to some types of message, one bit each; messages of other types do not have it.
+ * Reading is strict: a field that is missing, that has another JSON type, or that is out of range
+ * is -EBADMSG, and the error names it. Fields that the table does not have are ignored.
  *
- * JSON is UTF-8, what a process is given and writes need not be. Text for people (FIELD_TEXT) has
- * each invalid byte replaced by "?"; what must arrive as it was (FIELD_BYTES) is sent as
- * {"hex": "..."} where it is not UTF-8. NUL ends a string and never comes out of one.
+ * JSON is UTF-8, but a process's arguments and output need not be. In text for people (FIELD_TEXT)
+ * each invalid byte becomes "?". Strings that must arrive unchanged (FIELD_BYTES) are sent as
+ * {"hex": "..."} if they are not UTF-8. A NUL ends a string, and decoding never yields one inside.
  */
 #pragma once
 
@@ -43,7 +43,7 @@ struct field {
 	size_t size;              /* of the member */
 	uint32_t min, max;        /* INTEGER: range; NAME: max is how many there are */
 	const char *const *names; /* NAME */
-	unsigned types;           /* bits of the message types that have it */
+	unsigned types;           /* which messages have it: bit 1U << type */
 };
 
 #define FIELD_OF(type, member, which, bits)                                                        \
@@ -79,38 +79,37 @@ struct field {
 	}
 
 /*
- * Add to @object the fields of @base that messages of @type have. -ENOMEM. A value that no reader
- * would take (a negative number) is the caller's mistake and is not looked for.
+ * Add to @object those of @fields that messages of @type have, with the values in the struct @base.
+ * Returns 0 or -ENOMEM. A number must not be above its field's range, nor an enum's value without a
+ * name (asserted).
  */
 int fields_encode(json_t *object, const struct field *fields, size_t n_fields, unsigned type,
 		  const void *base);
 
 /*
- * Read into @base what messages of @type have. -EBADMSG, -ENOMEM; what was read before that is in
- * @base, whose strings the caller frees either way (they must be NULL before).
+ * Read those of @fields that messages of @type have from @object into the struct @base. Its strings
+ * must be NULL before, and the caller frees them. Returns 0, -EBADMSG or -ENOMEM; after an error
+ * the fields that were read before it are filled, and the caller frees their strings, too.
  */
 int fields_decode(const json_t *object, const struct field *fields, size_t n_fields, unsigned type,
 		  void *base, struct error *err);
 
-/* The list @name, borrowed; -EBADMSG where it is missing, longer than @max or no list. */
+/* *ret: the list @name, borrowed. -EBADMSG if it is missing, no list, or longer than @max. */
 int fields_get_array(const json_t *object, const char *name, size_t max, const json_t **ret,
 		     struct error *err);
 
-/* The object's "type" as an index into @names; -EBADMSG where it is none of them. */
+/* *ret: the index of the object's "type" in the @count @names. -EBADMSG if it is none of them. */
 int fields_get_type(const json_t *object, const char *const *names, unsigned count, unsigned *ret,
 		    struct error *err);
 
-/* One string; a new reference, NULL without memory. */
-json_t *fields_bytes(const char *bytes);
-
-/* As compact text, malloc'ed and NUL-terminated; -EMSGSIZE where longer than @max, -ENOMEM. */
+/*
+ * *ret_text: @object as compact text, malloc'ed, NUL-terminated. -EMSGSIZE if it is longer than
+ * @max bytes, -ENOMEM.
+ */
 int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length);
 
-/* Parse one object of at most @max bytes; a new reference. -EBADMSG, -ENOMEM. */
+/* Parse one JSON object of at most @max bytes; *ret is a new reference. -EBADMSG, -ENOMEM. */
 int fields_load(const char *text, size_t length, size_t max, json_t **ret, struct error *err);
 
-/* Replace each byte that is not part of valid UTF-8 (RFC 3629) by "?"; the length stays. */
+/* Replace each byte that is not part of valid UTF-8 (RFC 3629) by "?". The length stays. */
 void fields_make_utf8(char *text);
-
-/* Free a NULL-terminated list and its strings; takes NULL. */
-void fields_list_free(char **list);

@@ -53,7 +53,7 @@ void log_line(enum log_level level, const char *format, ...)
 		if (line[i] == '\n')
 			line[i] = ' ';
 	line[n++] = '\n';
-	/* Nobody to tell when the log itself cannot be written. */
+	/* If the log cannot be written, there is nobody to tell. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * log: lines on stderr, for the journal or for a person.
+ * log: writes lines to stderr, for the journal or for a person.
  *
- * When stderr is the journal (JOURNAL_STREAM names it, see systemd.exec(5)) each line starts with
- * its priority as "<N>" (sd-daemon(3)); otherwise with the program's name. A line is written with
- * one write(2), at most 2,048 bytes, newlines inside it replaced by spaces.
+ * If stderr is the journal (JOURNAL_STREAM names it, see systemd.exec(5)), each line starts with
+ * its priority as "<N>" (sd-daemon(3)), else with the program's name. A line is one write(2) of at
+ * most 2,048 bytes, in which newlines become spaces.
  */
 #pragma once
 
@@ -15,7 +15,7 @@ enum log_level {
 	LOG_LEVEL_DEBUG = 7,
 };
 
-/* @program is kept, not copied. @max is the most talkative level that is still written. */
+/* @program is kept, not copied. Lines of a level above @max are not written. */
 void log_init(const char *program, enum log_level max);
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/message.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@ int message_send(int fd, const char *text, size_t length, const int *fds, size_t
 	struct cmsghdr *header;
 	ssize_t n;
 
+	assert(text && (fds || n_fds == 0));
 	if (length == 0)
 		return -EINVAL;
 	if (n_fds > MESSAGE_FDS_MAX)
@@ -43,10 +45,9 @@ int message_send(int fd, const char *text, size_t length, const int *fds, size_t
 }
 
 /*
- * A peer that closes with something of ours unread sets ECONNRESET on this side, and the kernel
- * reports that before what the peer itself had sent (sock_error() comes first in
- * __skb_try_recv_datagram()). An agent's last report must not be lost that way: the error is
- * reported once only, so ask again.
+ * If the peer closes before it has read everything, this side gets ECONNRESET. The kernel reports
+ * that ahead of what the peer had sent (sock_error() comes first in __skb_try_recv_datagram()), but
+ * only once. So ask again, or an agent's last report would be lost.
  */
 static ssize_t receive(int fd, struct msghdr *message)
 {
@@ -94,6 +95,7 @@ int message_receive(int fd, char *buffer, size_t size, size_t *ret_length, int *
 	size_t n_fds;
 	ssize_t n;
 
+	assert(buffer && (ret_fds || max_fds == 0));
 	*ret_length = 0;
 	if (ret_n_fds)
 		*ret_n_fds = 0;
@@ -103,7 +105,7 @@ int message_receive(int fd, char *buffer, size_t size, size_t *ret_length, int *
 	if (n < 0)
 		return n == -ECONNRESET ? 0 : (int)n;
 	n_fds = collect_fds(&message, fds);
-	/* MSG_CTRUNC: too many for the buffer, or for this process's RLIMIT_NOFILE. */
+	/* MSG_CTRUNC: too many descriptors for the buffer, or for this process's RLIMIT_NOFILE. */
 	if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || n_fds > max_fds || n == 0) {
 		for (size_t i = 0; i < n_fds; i++)
 			close(fds[i]);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * message: one message with descriptors over an AF_UNIX SOCK_SEQPACKET socket, either way.
+ * message: sends and receives one message with descriptors over an AF_UNIX SOCK_SEQPACKET socket.
  *
- * Knows nothing of what the messages say. Neither function ever blocks, whatever the socket's own
- * flags. A message has at least one byte: an empty one could not be told from the end.
+ * The module knows nothing of what the messages say (protocol.h). Neither function ever blocks,
+ * whatever flags the socket has. A message has at least one byte: an empty one would look like the
+ * end of the connection.
  */
 #pragma once
 
@@ -13,19 +14,28 @@
 #define MESSAGE_FDS_MAX 253
 
 /*
- * Send one message with @n_fds descriptors (which stay the caller's). Never blocks: -EAGAIN when
- * the peer does not read. Never raises SIGPIPE. -EINVAL where @length is 0, -EMSGSIZE where it is
- * more than the socket takes or @n_fds more than MESSAGE_FDS_MAX.
+ * Send one message with @n_fds descriptors, which stay the caller's. Never raises SIGPIPE. Returns
+ * 0, or
+ *	-EAGAIN		the peer does not read
+ *	-EINVAL		@length is 0
+ *	-EMSGSIZE	@length is more than the socket takes, or @n_fds than MESSAGE_FDS_MAX
+ *	...		or another errno of sendmsg(2)
  */
 int message_send(int fd, const char *text, size_t length, const int *fds, size_t n_fds);
 
 /*
- * Receive one message into @buffer, which is NUL-terminated afterwards (so the longest that fits
- * is @size - 1 bytes; @size is at least 2). Descriptors that came with it are close-on-exec and
- * the caller's; more than @max_fds of them, or a message that does not fit, is -EMSGSIZE and
- * everything that came with it is closed. Returns 0 with *ret_length = 0 at the end of the
- * connection, -EAGAIN when nothing is there. Messages that were sent before the peer closed are
- * all received before the end is. @ret_fds and @ret_n_fds may be NULL where @max_fds is 0.
+ * Receive one message into @buffer, which has @size bytes, and end it with a NUL: the longest
+ * message that fits has @size - 1 bytes. Descriptors that came with it go into @ret_fds, which has
+ * room for @max_fds; they are close-on-exec and the caller's. @ret_fds may be NULL if there is room
+ * for none, @ret_n_fds always. Returns 0, or
+ *	-EAGAIN		nothing is there
+ *	-EMSGSIZE	the message does not fit, or it has more than @max_fds descriptors, all of
+ *			which are closed
+ *	-EINVAL		@size is less than 2
+ *	...		or another errno of recvmsg(2)
+ *
+ * At the end of the connection it returns 0 with *ret_length = 0, but only after all messages that
+ * the peer had sent before it closed.
  */
 int message_receive(int fd, char *buffer, size_t size, size_t *ret_length, int *ret_fds,
 		    size_t max_fds, size_t *ret_n_fds);

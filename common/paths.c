@@ -45,7 +45,7 @@ static int format_path(char path[static PATHS_MAX], struct error *err, const cha
 	return 0;
 }
 
-/* The variable's value where it is an absolute path; the XDG specification ignores others. */
+/* The variable's value if it is an absolute path: the XDG specification ignores others. */
 static const char *environment_folder(const char *variable)
 {
 	const char *value = getenv(variable);
@@ -128,7 +128,7 @@ static bool is_program(const char *path)
 
 int paths_program(const char *program, char *ret, size_t size, struct error *err)
 {
-	/* The link has no symlinks in it: its parent is what is before the last slash. */
+	/* /proc/self/exe resolves symlinks: the folder above is the path without its last part. */
 	static const struct {
 		int parents;
 		const char *folder;
@@ -140,7 +140,7 @@ int paths_program(const char *program, char *ret, size_t size, struct error *err
 
 	if (!*program || strchr(program, '/'))
 		return error_text(err, -EINVAL, "\"%.100s\" is not a program's name", program);
-	/* Where the file was replaced, " (deleted)" is added to its name: the folder is right. */
+	/* If the file was replaced, its name ends with " (deleted)": the folder is right still. */
 	length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (length < 0)
 		return error_set(err, -errno, "/proc/self/exe");

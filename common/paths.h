@@ -2,11 +2,13 @@
 /*
  * paths: where the daemon called NAME keeps things, and where the programs find each other.
  *
- * As root: /run/NAME, /var/lib/NAME. As anybody else: $XDG_RUNTIME_DIR/NAME (or /tmp/NAME-UID),
- * $XDG_STATE_HOME/NAME (or ~/.local/state/NAME). Values that are not absolute paths are as good as
- * unset (XDG Base Directory Specification). NAME comes from -n/--name, else from $BATON_NAME, else
- * it is "baton". Nothing is created here; whoever makes run_dir must see that it is its own, since
- * anybody can make one in /tmp.
+ *			root		anybody else
+ *	while it runs	/run/NAME	$XDG_RUNTIME_DIR/NAME, else /tmp/NAME-UID
+ *	for ever	/var/lib/NAME	$XDG_STATE_HOME/NAME, else ~/.local/state/NAME
+ *
+ * A variable that is not an absolute path counts as unset (XDG Base Directory Specification). NAME
+ * comes from -n/--name, else from $BATON_NAME, else it is "baton". This module creates nothing.
+ * The daemon, which makes run_dir, must check that it owns it: anybody can make one in /tmp.
  */
 #pragma once
 
@@ -26,21 +28,25 @@ struct paths {
 };
 
 /*
- * Is @name good for a daemon or a service: 1 to 63 of [A-Za-z0-9_-], no leading "-"? (It becomes
- * a directory, a cgroup and a bpffs name; bpffs refuses dots.)
+ * Is @name good for a daemon or a service: 1 to 63 of [A-Za-z0-9_-], no leading "-"? It becomes the
+ * name of a directory, of a cgroup and in bpffs, which refuses dots. Returns 0 or -EINVAL.
  */
 int paths_check_name(const char *name, struct error *err);
 
 /*
- * Fill @ret; @name NULL: from the environment or the default. -EINVAL for a bad name,
- * -ENAMETOOLONG where a path exceeds PATHS_MAX or api_socket a unix socket's 107 bytes, -ENOENT
- * where an ordinary user has no home.
+ * Fill @ret. If @name is NULL, the name is that of the environment, or the default. Returns 0 or
+ *	-EINVAL		the name is bad
+ *	-ENAMETOOLONG	a path exceeds PATHS_MAX, or api_socket the 107 bytes of a unix socket
+ *	-ENOENT		an ordinary user has no home
  */
 int paths_init(const char *name, struct paths *ret, struct error *err);
 
 /*
- * The path of a program of baton's that lies beside the running one (build/ when uninstalled),
- * in ../libexec/baton or ../sbin, ../bin of it, in that order. -ENOENT where there is none,
- * -ENAMETOOLONG where it does not fit @size, -EINVAL where @program is not a plain file name.
+ * Find another program of baton's and write its path into @ret, which has @size bytes. It is looked
+ * for beside the running program (both lie in build/ if they are not installed), then in
+ * ../libexec/baton, ../sbin and ../bin from there. Returns 0 or
+ *	-ENOENT		there is none
+ *	-ENAMETOOLONG	its path does not fit @size
+ *	-EINVAL		@program is not a plain file name
  */
 int paths_program(const char *program, char *ret, size_t size, struct error *err);

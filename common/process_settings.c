@@ -8,7 +8,7 @@
 #include <strings.h>
 #include <sys/resource.h>
 
-/* Known to the kernel since 5.8 and 5.9; the headers of the system may be older. */
+/* Kernels since 5.8 and 5.9 know them; the headers of the system may be older. */
 #ifndef CAP_PERFMON
 #define CAP_PERFMON 38
 #endif
@@ -39,7 +39,9 @@ void process_settings_done(struct process_settings *settings)
 int process_settings_copy(const struct process_settings *settings, struct process_settings *ret)
 {
 	*ret = *settings;
-	/* All of them first: a copy that is given up halfway must not free what is not its own. */
+	/*
+	 * First drop all borrowed pointers: ending a copy that failed halfway must not free those.
+	 */
 	for (size_t k = 0; k < 2; k++)
 		ret->output_path[k] = NULL;
 	for (size_t k = 0; k < 2; k++) {
@@ -64,7 +66,7 @@ static bool same_path(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-/* Where an output does not go to a file, what its path is does not count. */
+/* The path counts only if the output goes to a file. */
 static bool same_output(const struct process_settings *a, const struct process_settings *b,
 			size_t k)
 {
@@ -92,7 +94,7 @@ bool process_settings_equal(const struct process_settings *a, const struct proce
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
-/* As in limits.conf(5), and in lower case what comes after "RLIMIT_" and "Limit". */
+/* The names of limits.conf(5): those of setrlimit(2) without "RLIMIT_", in lower case. */
 static const char *const limits[] = {
 	[RLIMIT_AS] = "as",
 	[RLIMIT_CORE] = "core",
@@ -112,7 +114,7 @@ static const char *const limits[] = {
 	[RLIMIT_STACK] = "stack",
 };
 
-/* In the order of capabilities(7), all with "CAP_" in front, as people look for them. */
+/* In the order of capabilities(7). */
 static const char *const capabilities[] = {
 	[CAP_AUDIT_CONTROL] = "CAP_AUDIT_CONTROL",
 	[CAP_AUDIT_READ] = "CAP_AUDIT_READ",

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * process_settings: what a server's process is given besides its user: limits, priority,
- * privileges, and where its output goes. Read from the configuration by batond, carried to the
- * agent in the launch specification (protocol.h), applied by the agent between fork and exec
- * (launch.h).
+ * process_settings: what a server's process gets besides its user: limits, priority, privileges,
+ * and where its output goes. batond reads them from the configuration and sends them to the agent
+ * in the launch specification (protocol.h). The agent applies them between fork and exec
+ * (agent/apply.h).
  *
- * Everything is as the kernel has it where it is not set; all zero is not that: use
- * process_settings_init(). Names and meanings follow systemd.exec(5).
+ * A setting that is not set leaves the process as it is. Begin with process_settings_init(): all
+ * zero is another umask. Names and meanings follow systemd.exec(5).
  */
 #pragma once
 
@@ -41,8 +41,9 @@ struct process_settings {
 	int nice; /* -20 to 19 */
 	bool no_new_privileges;
 	/*
-	 * The bounding set is reduced to these, and they are ambient where the user is not root;
-	 * one bit each, by CAP_CHOWN and the like. Not set: bounding set as it is, none ambient.
+	 * One bit each, numbered by CAP_CHOWN and the like. The bounding set is reduced to these,
+	 * and they are ambient if the user is not root. Not set: the bounding set stays as it is,
+	 * and none is ambient.
 	 */
 	bool capabilities_set;
 	uint64_t capabilities;
@@ -52,21 +53,25 @@ struct process_settings {
 	char *output_path[2];          /* OUTPUT_FILE; malloc'ed */
 };
 
+/* Nothing set. */
 void process_settings_init(struct process_settings *settings);
 
-/* Free the contents, not the struct itself, which is as after process_settings_init(). */
+/* Free the contents, not the struct itself, which is then as after process_settings_init(). */
 void process_settings_done(struct process_settings *settings);
 
-/* A deep copy. -ENOMEM; *ret can be given to process_settings_done() then, too. */
+/* A deep copy. Returns 0 or -ENOMEM; in either case the caller ends *ret. */
 int process_settings_copy(const struct process_settings *settings, struct process_settings *ret);
 
+/* Do both mean the same? Values that are not used (a limit that is not set) do not count. */
 bool process_settings_equal(const struct process_settings *a, const struct process_settings *b);
 
-/* "nofile" -> RLIMIT_NOFILE; -ENOENT where there is none of that name. And back: NULL. */
+/* "nofile" is RLIMIT_NOFILE; -ENOENT if there is no such name. And back; NULL if there is none. */
 int process_limit_parse(const char *name);
 const char *process_limit_name(int limit);
 
-/* "CAP_NET_BIND_SERVICE" (also without "CAP_", in any case) -> its number; -ENOENT. And back: NULL.
+/*
+ * The number of "CAP_NET_BIND_SERVICE", also without "CAP_" and in any case; -ENOENT if there is no
+ * such name. And back, with "CAP_"; NULL if there is none.
  */
 int process_capability_parse(const char *name);
 const char *process_capability_name(int capability);

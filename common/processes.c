@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/processes.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,13 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A server may make cgroups of its own below its leaf; deeper ones are not looked into. */
+/* A server may make cgroups below its own, but we look into so many levels only. */
 #define DEPTH_MAX 8
 
 struct processes {
 	char *cgroup;            /* absolute path of the leaf, or NULL */
 	pid_t root;              /* the agent */
-	char relative[PATH_MAX]; /* the leaf as /proc/PID/cgroup shows it; "": not known yet */
+	char relative[PATH_MAX]; /* the leaf as /proc/PID/cgroup names it; "": not known yet */
 	char former[PATH_MAX];   /* where the agent was before processes_enter() */
 };
 
@@ -29,8 +30,10 @@ struct pid_list {
 
 int processes_new(const char *cgroup, pid_t root, struct processes **ret)
 {
-	struct processes *processes = calloc(1, sizeof(*processes));
+	struct processes *processes;
 
+	assert(root > 0 && (!cgroup || cgroup[0] == '/'));
+	processes = calloc(1, sizeof(*processes));
 	if (!processes)
 		return -ENOMEM;
 	processes->root = root;
@@ -55,7 +58,7 @@ void processes_free(struct processes *processes)
 
 /* ---- the agent's own place ------------------------------------------------------------------ */
 
-/* The path in the line "0::PATH" of /proc/PID/cgroup (cgroups(7)); @pid 0: of the agent. */
+/* The path in the line "0::PATH" of /proc/PID/cgroup (cgroups(7)); @pid 0: this process. */
 static int read_cgroup(pid_t pid, char ret[static PATH_MAX])
 {
 	char line[PATH_MAX + 64];
@@ -81,7 +84,7 @@ static int read_cgroup(pid_t pid, char ret[static PATH_MAX])
 		break;
 	}
 	if (r < 0 && ferror(file))
-		r = -ESRCH; /* it ended while its file was being read */
+		r = -ESRCH; /* the process ended while we read its file */
 	fclose(file);
 	return r;
 }
@@ -124,10 +127,12 @@ int processes_enter(struct processes *processes, struct error *err)
 		return error_set(err, r, "cgroup of the agent");
 	n_own = strlen(processes->relative);
 	n_leaf = strlen(processes->cgroup);
-	if (n_own > n_leaf || strcmp(processes->cgroup + n_leaf - n_own, processes->relative) != 0)
-		return error_text(err, -EINVAL, "cgroup %s: the kernel calls it %s",
-				  processes->cgroup, processes->relative);
-	return 0;
+	if (n_own <= n_leaf && strcmp(processes->cgroup + n_leaf - n_own, processes->relative) == 0)
+		return 0;
+	r = error_text(err, -EINVAL, "cgroup %s: the kernel calls it %s", processes->cgroup,
+		       processes->relative);
+	processes->relative[0] = '\0';
+	return r;
 }
 
 int processes_return(struct processes *processes, struct error *err)
@@ -136,9 +141,9 @@ int processes_return(struct processes *processes, struct error *err)
 	size_t n_mount;
 	int r;
 
-	if (!processes->cgroup)
+	if (!processes->cgroup || !processes->relative[0])
 		return 0;
-	/* The mount is what is left of the leaf's path without its name relative to the mount. */
+	/* The leaf's path is that of the mount, followed by the name relative to the mount. */
 	n_mount = strlen(processes->cgroup) - strlen(processes->relative);
 	snprintf(path, sizeof(path), "%.*s%s/cgroup.procs", (int)n_mount, processes->cgroup,
 		 processes->former);
@@ -184,7 +189,7 @@ static int list_add(struct pid_list *list, pid_t pid)
 	return 0;
 }
 
-/* A cgroup that has gone meanwhile is an empty one. */
+/* A cgroup that has been removed meanwhile counts as empty. */
 static int list_cgroup(const char *path, pid_t root, int depth, struct pid_list *list)
 {
 	char name[PATH_MAX];
@@ -198,7 +203,7 @@ static int list_cgroup(const char *path, pid_t root, int depth, struct pid_list 
 	file = fopen(name, "re");
 	if (!file)
 		return errno == ENOENT ? 0 : -errno;
-	/* 0: a process of another pid namespace; it cannot be reached from here. */
+	/* 0 stands for a process of another pid namespace, which we cannot reach. */
 	while (r == 0 && fscanf(file, "%d", &pid) == 1)
 		if (pid > 0 && pid != root)
 			r = list_add(list, pid);
@@ -218,7 +223,7 @@ static int list_cgroup(const char *path, pid_t root, int depth, struct pid_list 
 	return r;
 }
 
-/* Of /proc/PID/stat (proc(5)). */
+/* From /proc/PID/stat (proc(5)). */
 struct process_stat {
 	pid_t parent;
 	char state;
@@ -230,7 +235,7 @@ static bool is_dead(const struct process_stat *st)
 	return st->state == 'Z' || st->state == 'X';
 }
 
-/* -ESRCH where it has gone. */
+/* -ESRCH if the process has ended. */
 static int read_stat(pid_t pid, struct process_stat *ret)
 {
 	char path[64], text[1024];
@@ -245,9 +250,9 @@ static int read_stat(pid_t pid, struct process_stat *ret)
 	if (n <= 0)
 		return -ESRCH;
 	text[n] = '\0';
-	/* The name in parentheses may hold anything, parentheses too. */
+	/* The second field is the name in parentheses, which may contain parentheses itself. */
 	end = strrchr(text, ')');
-	/* Fields 3, 4 and 22. */
+	/* Fields 3 (state), 4 (parent) and 22 (start). */
 	if (!end || sscanf(end + 1,
 			   " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
 			   "%*s %llu",
@@ -256,6 +261,7 @@ static int read_stat(pid_t pid, struct process_stat *ret)
 	return 0;
 }
 
+/* A process and its parent; ours: it is one of the instance's. */
 struct relation {
 	pid_t pid;
 	pid_t parent;
@@ -375,7 +381,7 @@ int processes_any(const struct processes *processes)
 	return r < 0 ? r : n > 0;
 }
 
-/* For a cgroup whose name as the kernel has it is not known, since nobody has entered it. */
+/* The way without .relative, which is not known before processes_enter(). */
 static int is_listed(const struct processes *processes, pid_t pid)
 {
 	cleanup_free pid_t *pids = NULL;
@@ -428,7 +434,7 @@ int processes_oldest_child(const struct processes *processes, pid_t *ret_pid)
 	for (size_t i = 0; i < n; i++) {
 		if (read_stat(pids[i], &st) < 0 || is_dead(&st) || st.parent != processes->root)
 			continue;
-		/* Of one tick the lower number: numbers are given in turn, mostly. */
+		/* In the same tick the lower pid is older, mostly: pids are given in turn. */
 		if (*ret_pid != 0 &&
 		    (st.start > start || (st.start == start && pids[i] > *ret_pid)))
 			continue;

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * processes: which processes belong to an instance, and how to end them all. Used by its agent and,
- * to count them, by batond.
+ * processes: which processes belong to an instance, and how to end them all. The instance's agent
+ * uses it, and batond, which counts them.
  *
- * With a cgroup: whoever is in it or below it, but for the agent, which visits it (below). Without
- * one: the agent's descendants; the agent is a child subreaper (PR_SET_CHILD_SUBREAPER), so that a
- * daemonised grandchild is still one of them, and it has no children but the instance's. Where the
- * agent has ended they are nobody's descendants any more and are not found. Zombies do not count.
+ * With a cgroup, an instance's processes are those in it or below it. The agent visits the cgroup
+ * (see below), but never counts.
  *
- * The agent creates the listening sockets as a member of the instance's cgroup, because a socket
- * belongs for ever to the cgroup that its creator was in at socket(2), and sock_diag and the BPF
- * programs find it by that: processes_enter(), create, processes_return().
+ * Without a cgroup, they are the agent's descendants. The agent has no other children, and it is a
+ * child subreaper (PR_SET_CHILD_SUBREAPER), so a grandchild that daemonises stays its descendant.
+ * When the agent has ended, its descendants are found no more.
+ *
+ * Zombies do not count.
+ *
+ * The agent creates the listening sockets while it is a member of the instance's cgroup:
+ * processes_enter(), create, processes_return(). A socket belongs for ever to the cgroup that its
+ * creator was in at socket(2), and sock_diag and the BPF programs find it by that.
  */
 #pragma once
 
@@ -22,52 +26,59 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 
-/* More than this many are not looked at: pid_max is 2^22 at most (proc(5)). */
+/* No more than this many are looked at: pid_max is 2^22 at most (proc(5)). */
 #define PROCESSES_MAX (1u << 22)
 
 struct processes;
 
 /*
- * @cgroup is copied; NULL: none. @root is the agent's pid: for the agent itself getpid(). Without
- * a cgroup it must be the agent's for as long as the object is used.
+ * @cgroup is the path of the instance's cgroup, which is copied, or NULL for none. @root is the
+ * agent's pid. Without a cgroup the agent must live as long as the object is used, or @root could
+ * come to be another process. Returns 0 or -ENOMEM.
  */
 int processes_new(const char *cgroup, pid_t root, struct processes **ret);
 void processes_free(struct processes *processes);
 DEFINE_CLEANUP(struct processes *, processes_free);
 
 /*
- * For the agent only: move it into the instance's cgroup and back to where it was before; nothing
- * happens without a cgroup. -EINVAL where the cgroup is not where /proc/self/cgroup says it is.
+ * For the agent only: move the calling process into the instance's cgroup, and back to where it was
+ * before. Without a cgroup nothing happens. Returns 0 or a negative errno; -EINVAL if
+ * /proc/self/cgroup names the cgroup differently. After a processes_enter() that failed,
+ * processes_return() does nothing.
  */
 int processes_enter(struct processes *processes, struct error *err);
 int processes_return(struct processes *processes, struct error *err);
 
 /*
- * A descriptor (close-on-exec, the caller's) into which a child writes "0" in order to join the
- * cgroup; -1 where there is no cgroup.
+ * *ret_fd: a descriptor into which a child writes "0" in order to join the cgroup. It is
+ * close-on-exec and the caller's; -1 if there is no cgroup. Returns 0 or a negative errno.
  */
 int processes_open_join(const struct processes *processes, int *ret_fd, struct error *err);
 
-/* @ret_pids is malloc'ed, in no order; the agent itself is never in it. */
+/*
+ * List the instance's processes, in no order; the agent itself is never in it. *ret_pids is
+ * malloc'ed; NULL if *ret_n is 0. Returns 0 or a negative errno.
+ */
 int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *ret_n);
 
-/* 1 where a process is left, 0 where none is, negative errno. */
+/* 1: a process of the instance is left; 0: none is; else a negative errno. */
 int processes_any(const struct processes *processes);
 
 /*
- * The process that has run longest of those whose parent is the agent: what a server that
- * daemonised has left behind. *ret_pid is 0 where there is none.
+ * The oldest process of the instance whose parent is the agent: a server that daemonises leaves one
+ * behind. *ret_pid is 0 if there is none. Returns 0 or a negative errno.
  */
 int processes_oldest_child(const struct processes *processes, pid_t *ret_pid);
 
-/* 1: @pid belongs to the instance; 0: it does not; -ESRCH: there is no such process. */
+/* 1: @pid is one of the instance's processes; 0: it is not; -ESRCH: there is no such process. */
 int processes_contain(const struct processes *processes, pid_t pid);
 
 /*
- * SIGKILL them all, once: cgroup.kill (Linux 5.14), else each by its pid. Returns 0, or the first
- * error. What is forked meanwhile may escape the second way: repeat until processes_any() is 0.
+ * Send SIGKILL to all of them: by cgroup.kill (Linux 5.14), else to each by its pid. Returns 0 or
+ * the first error. A process that is forked meanwhile may escape the second way, so repeat until
+ * processes_any() is 0.
  */
 int processes_kill(const struct processes *processes);
 
-/* The inode of descriptor @fd (digits) of @pid where it is a socket (proc(5)), else 0. */
+/* The inode of the socket that is descriptor @fd (digits) of @pid (proc(5)); 0 if it is none. */
 uint64_t processes_socket(pid_t pid, const char *fd);

@@ -11,6 +11,7 @@
 
 #include "common/fields.h"
 #include "common/paths.h"
+#include "common/vector.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BIT(type)    (1U << (type))
@@ -66,7 +67,7 @@ const char *socket_mode_name(enum socket_mode mode)
 	return (unsigned)mode < _SOCKETS_COUNT ? mode_names[mode] : "unknown";
 }
 
-/* Read those of @fields that are there; the others keep their value. */
+/* Read those of @fields that @object has; the others keep their value. */
 static int decode_optional(const json_t *object, const struct field *fields, size_t n_fields,
 			   unsigned type, void *base, struct error *err)
 {
@@ -78,7 +79,7 @@ static int decode_optional(const json_t *object, const struct field *fields, siz
 	return r;
 }
 
-/* 64-bit numbers are strings: jansson's integers are signed, other readers' are doubles. */
+/* 64-bit numbers travel as strings: jansson's integers are signed, other readers' are doubles. */
 static json_t *encode_u64(uint64_t number)
 {
 	char text[24];
@@ -92,7 +93,7 @@ static int decode_u64(const json_t *object, const char *name, uint64_t *ret, str
 	const char *text = json_string_value(json_object_get(object, name));
 	char *end;
 
-	/* strtoull(3) would take white space and signs. */
+	/* strtoull(3) would accept white space and signs. */
 	if (!text || !*text || text[strspn(text, "0123456789")])
 		return error_text(err, -EBADMSG, "\"%s\" is not a number in a string", name);
 	errno = 0;
@@ -111,12 +112,13 @@ static int add(json_t *object, const char *name, json_t *value)
 /* ---- process settings ----------------------------------------------------------------------- */
 
 static const char *const output_names[] = {
-	[OUTPUT_THROUGH] = "inherit", [OUTPUT_JOURNAL] = "journal", [OUTPUT_FILE] = NULL, /* its
+	[OUTPUT_THROUGH] = "inherit", [OUTPUT_JOURNAL] = "journal", [OUTPUT_FILE] = NULL, /* sent as
+											     its
 											     path */
 };
 _Static_assert(COUNT(output_names) == _OUTPUT_COUNT, "a name for each output");
 
-/* Where the streams go, as text: a path, or one of output_names. */
+/* Where the streams go, as texts: a path, or one of output_names. */
 struct outputs {
 	char *text[2];
 };
@@ -162,7 +164,7 @@ static int encode_limits(json_t *object, const struct process_settings *settings
 	return 0;
 }
 
-/* What is not set is left out. */
+/* Settings that are not set are left out. */
 static int encode_process(json_t *object, const struct process_settings *settings)
 {
 	struct outputs outputs;
@@ -224,7 +226,7 @@ static int decode_limits(const json_t *object, struct process_settings *settings
 	return 0;
 }
 
-/* fields.h has no negative numbers. */
+/* A number that may be negative, which fields.h does not know; it may be missing. */
 static int decode_signed(const json_t *object, const char *name, int min, int max, bool *ret_set,
 			 int *ret, struct error *err)
 {
@@ -241,7 +243,7 @@ static int decode_signed(const json_t *object, const char *name, int min, int ma
 	return 0;
 }
 
-/* Takes over @text. */
+/* A path is taken over: *text is NULL then. */
 static int set_output(struct process_settings *settings, size_t k, char **text, struct error *err)
 {
 	for (int output = 0; output < _OUTPUT_COUNT; output++) {
@@ -274,7 +276,7 @@ static int decode_outputs(const json_t *object, struct process_settings *setting
 	return r;
 }
 
-/* @settings: as process_settings_init() leaves them, and so they stay where there is no object. */
+/* @settings are as process_settings_init() leaves them, and stay so if there is no object. */
 static int decode_process(const json_t *spec, struct process_settings *settings, struct error *err)
 {
 	const json_t *object = json_object_get(spec, "process");
@@ -324,7 +326,7 @@ static const struct field spec_fields[] = {
 	FIELD_INTEGER(struct launch_spec, restart_delay_max_ms, 0, UINT32_MAX, 1),
 };
 
-/* What the first version of the protocol did not have. */
+/* The fields that the first version of the protocol did not have. */
 static const struct field spec_fields_optional[] = {
 	FIELD_NAME(struct launch_spec, mode, mode_names, _SOCKETS_COUNT, 1),
 	FIELD_BOOLEAN(struct launch_spec, sockets_given, 1),
@@ -339,8 +341,8 @@ void launch_spec_done(struct launch_spec *spec)
 	free(spec->service);
 	free(spec->listen);
 	free(spec->executable);
-	fields_list_free(spec->argv);
-	fields_list_free(spec->environment);
+	vector_free(spec->argv);
+	vector_free(spec->environment);
 	free(spec->directory);
 	process_settings_done(&spec->process);
 	free(spec->cgroup);
@@ -429,7 +431,7 @@ static int check_path(const char *name, const char *path, struct error *err)
 	return error_text(err, -EBADMSG, "\"%s\" is not an absolute path", name);
 }
 
-/* What the table cannot say. */
+/* The rules that the table cannot express. */
 static int check_spec(const struct launch_spec *spec, struct error *err)
 {
 	int r;
@@ -552,7 +554,7 @@ static const struct field report_fields[] = {
 	FIELD_TEXT(struct report, tail, BIT(REPORT_HELLO) | BIT(REPORT_FAILED) | ENDED),
 };
 
-/* What the first version of the protocol did not have. */
+/* The fields that the first version of the protocol did not have. */
 static const struct field report_fields_optional[] = {
 	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_HELLO)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_EXITED)),
@@ -599,7 +601,8 @@ static int encode_sockets(json_t *object, const struct report *report)
 	return 0;
 }
 
-/* @i: the socket's place in the list. @lenient: what the first version did not have may lack. */
+/* @i is the socket's place in the list. @lenient: fields that are new since the first version may
+ * lack. */
 static int decode_place(const json_t *item, size_t i, bool lenient, struct report_socket *ret,
 			struct error *err)
 {
@@ -638,7 +641,7 @@ static int decode_socket(const json_t *item, struct report_socket *ret, struct e
 	return 0;
 }
 
-/* Not parsed: a server may listen on what no service can declare, a link-local address say. */
+/* Not parsed: a server may listen where no service can, for example on a link-local address. */
 static int decode_strangers(const json_t *object, struct report *report, struct error *err)
 {
 	const json_t *list, *item;
@@ -681,7 +684,7 @@ static int decode_sockets(const json_t *object, struct report *report, struct er
 	return decode_strangers(object, report, err);
 }
 
-/* What the tables cannot say. */
+/* The rules that the tables cannot express. */
 static int check_report(const struct report *report, struct error *err)
 {
 	if (report->type == REPORT_HELLO && paths_check_name(report->service, err) < 0)

@@ -10,15 +10,16 @@
 void signals_reset(void)
 {
 	/*
-	 * The kernel's struct, not libc's, all zero: SIG_DFL, no flags, empty mask, on every
-	 * architecture. glibc's sigaction(3) refuses the two signals that it uses itself.
+	 * The system call itself, because glibc's sigaction(3) refuses the two signals that glibc
+	 * uses. The kernel's struct (not libc's) of zeros means SIG_DFL, no flags and an empty mask
+	 * on every architecture.
 	 */
 	static const char action[64];
 	sigset_t none;
 
 	for (int i = 1; i < NSIG; i++)
-		(void)syscall(SYS_rt_sigaction, i, action, NULL,
-			      sizeof(uint64_t)); /* not KILL, STOP */
+		/* It fails for SIGKILL and SIGSTOP, which have no other disposition. */
+		(void)syscall(SYS_rt_sigaction, i, action, NULL, sizeof(uint64_t));
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

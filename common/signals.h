@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * signals: what a program that is about to be started must not inherit.
+ * signals: resets the signal settings that a program must not inherit from whoever starts it.
  */
 #pragma once
 
 /*
- * Default dispositions and an empty mask, as a program expects them that execve(2) starts. For a
- * child after fork(2): async-signal-safe. Also of the two signals that glibc keeps for itself: its
- * posix_spawn(3) leaves them ignored, and whoever is started from a make(1) has that from it.
+ * Give every signal its default disposition, and unblock all. To be called in a child between
+ * fork(2) and execve(2): async-signal-safe.
+ *
+ * This includes the two signals that glibc keeps for itself. glibc's posix_spawn(3) leaves them
+ * ignored in the program that it starts, for example in everything that make(1) starts.
  */
 void signals_reset(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/vector.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,10 @@ size_t vector_length(char *const *vector)
 int vector_append(char ***vector, char *text)
 {
 	size_t n = vector_length(*vector);
-	char **longer = realloc(*vector, (n + 2) * sizeof(*longer));
+	char **longer;
 
+	assert(text);
+	longer = realloc(*vector, (n + 2) * sizeof(*longer));
 	if (!longer) {
 		free(text);
 		return -ENOMEM;

@@ -20,15 +20,15 @@
 #define LEFT_EVERY_MS   100
 
 struct baton {
-	pid_t pid; /* whose handle it is */
+	pid_t pid; /* the process that has opened it */
 	struct sockets sockets;
 	struct notice notice;
 	struct leave leave;
 	atomic_bool stopped;                /* STOPPING=1 has been said */
-	atomic_uint_least64_t left_next_ms; /* baton_left() says nothing before */
+	atomic_uint_least64_t left_next_ms; /* before this time baton_left() sends nothing */
 };
 
-/* sd-bus answers the same when its objects are used across fork(2). */
+/* -ECHILD is also what sd-bus returns if its objects are used across fork(2). */
 static int check_handle(const struct baton *baton)
 {
 	if (!baton)
@@ -38,7 +38,7 @@ static int check_handle(const struct baton *baton)
 
 /* ---- options ------------------------------------------------------------------------------- */
 
-/* What a program older than this library does not have is 0, that is, the default. */
+/* Check the options. *ret has those of this library's version; NULL stands for all defaults. */
 static int read_options(const struct baton_options *options, struct baton_options *ret,
 			struct error *err)
 {
@@ -66,7 +66,9 @@ static int read_options(const struct baton_options *options, struct baton_option
 	return 0;
 }
 
-/* The caller's buffer, where there is one that we know of. */
+/*
+ * Write into the caller's buffer, if he has given one and the options are large enough to say so.
+ */
 static void say_why(const struct baton_options *options, const struct error *err)
 {
 	if (options && options->size >= sizeof(*options) && options->error && options->error_size)
@@ -87,7 +89,7 @@ static int open_sockets(struct baton *baton, const struct baton_options *options
 	return sockets_open(&wish, &baton->sockets, err);
 }
 
-/* The signal first: it takes care that there is one handle only. */
+/* The signal first: leave_begin() makes sure that there is only one handle. */
 static int open_all(struct baton *baton, const struct baton_options *options, struct error *err)
 {
 	int r;
@@ -189,7 +191,7 @@ int baton_ready(struct baton *baton)
 	return r < 0 ? r : notice_send(&baton->notice, "READY=1", true);
 }
 
-/* Cut where a character begins: what follows the first byte of one is 10xxxxxx (RFC 3629). */
+/* Cut where a character begins: all bytes of a character but its first are 10xxxxxx (RFC 3629). */
 static size_t cut_length(const char *text)
 {
 	size_t length = strnlen(text, STATUS_MAX + 1);
@@ -230,7 +232,7 @@ int baton_left(struct baton *baton, unsigned long connections)
 	if (r < 0)
 		return r;
 	next_ms = atomic_load(&baton->left_next_ms);
-	/* Of several threads that come at once one tells, and the others' numbers are no older. */
+	/* If several threads call at once, one of them sends; their numbers are equally new. */
 	if (connections > 0 &&
 	    (now_ms < next_ms || !atomic_compare_exchange_strong(&baton->left_next_ms, &next_ms,
 								 now_ms + LEFT_EVERY_MS)))

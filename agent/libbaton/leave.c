@@ -19,19 +19,19 @@
 
 /*
  * What the handler needs. It may run in any thread at any time, also while leave_end() runs in
- * another: it counts itself, so that leave_end() closes the descriptor only when nobody is about to
- * write to its number.
+ * another one. It counts itself in .writers: so leave_end() can wait until nobody is about to write
+ * to the descriptor that it closes.
  */
 static struct {
-	atomic_int owner;     /* pid; 0: nobody */
-	atomic_int installer; /* pid: owner, and still so after leave_end() */
+	atomic_int owner;     /* the process between leave_begin() and leave_end(); 0: none */
+	atomic_int installer; /* the last owner, also after leave_end() */
 	atomic_int fd;        /* -1: none */
 	atomic_int asked;
 	atomic_int writers;
 	struct sigaction before; /* written while the handler is not installed */
 } state = {.fd = -1};
 
-/* signal-safety(7) allows lock-free atomics only. */
+/* In a handler only lock-free atomics are allowed (signal-safety(7)). */
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "the handler needs lock-free atomics");
 
 int leave_asked(void)
@@ -51,7 +51,7 @@ void leave_ask(void)
 		while (asked < INT_MAX &&
 		       !atomic_compare_exchange_weak(&state.asked, &asked, asked + 1))
 			;
-		/* It cannot fail but with EAGAIN, at 2^64 - 1 (eventfd(2)): readable it is. */
+		/* It can only fail with EAGAIN, at 2^64 - 1: then it is readable (eventfd(2)). */
 		if (write(fd, &one, sizeof(one)) < 0)
 			(void)fd;
 	}
@@ -66,9 +66,10 @@ static bool is_ours(const struct sigaction *action)
 }
 
 /*
- * In a child made by fork(2) the descriptor is the parent's too, and the request is not for that
- * one. What the signal did before it does now, when this returns and it is not blocked any more.
- * (Where somebody else's handler has called this one, the signal has been dealt with.)
+ * The signal came in a child made by fork(2). The descriptor is the parent's, too, but the parent
+ * was not asked to leave. So put back what the signal did before, and raise it again: it is
+ * delivered when the handler returns and the signal is unblocked. If another handler has called
+ * this one, it has dealt with the signal.
  */
 static void in_child(int signal)
 {
@@ -146,7 +147,7 @@ static int install(int wanted, struct leave *leave, struct error *err)
 	sigemptyset(&action.sa_mask);
 	if (sigaction(number, NULL, &now) < 0)
 		return error_set(err, -errno, "signal %d", number);
-	/* A child that begins anew may still have its parent's handler. */
+	/* In a child made by fork(2) the parent's handler may still be installed. */
 	if (!is_ours(&now))
 		state.before = now;
 	if (sigaction(number, &action, NULL) < 0)
@@ -156,14 +157,16 @@ static int install(int wanted, struct leave *leave, struct error *err)
 	return 0;
 }
 
-/* Only one at a time; what a parent had is not this process'. */
+/* Become the owner, unless this process is already. A parent's ownership does not count. */
 static bool claim(pid_t pid)
 {
 	int owner = atomic_load(&state.owner);
 
 	if (owner == pid || !atomic_compare_exchange_strong(&state.owner, &owner, pid))
 		return false;
-	/* The fork may have come while another thread of the parent was counted. */
+	/*
+	 * At the fork another thread of the parent may have been counted; it does not exist here.
+	 */
 	if (owner != 0)
 		atomic_store(&state.writers, 0);
 	atomic_store(&state.asked, 0);

@@ -11,9 +11,12 @@
 #include "common/cleanup.h"
 
 #define WAIT_S    2
-#define TRIES_MAX 16 /* a process that gets signals all the time does not wait for ever */
+#define TRIES_MAX 16 /* so that a process that gets signals all the time does not try for ever */
 
-/* sd_notify(3): a path, or "@" and an abstract name, which has no NUL at its end (unix(7)). */
+/*
+ * @name is a path, or "@" and an abstract name (sd_notify(3)). An abstract name has no NUL at its
+ * end (unix(7)).
+ */
 static int set_address(struct notice *notice, const char *name)
 {
 	size_t length = strlen(name);

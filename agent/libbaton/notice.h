@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * notice: tell whoever started us, by the protocol of sd_notify(3): one datagram to the socket that
- * NOTIFY_SOCKET names.
+ * notice: tells the process's supervisor something, by the protocol of sd_notify(3): one datagram
+ * to the socket that NOTIFY_SOCKET names.
  */
 #pragma once
 
@@ -11,23 +11,26 @@
 
 #include "common/error.h"
 
-/* baton-agent's sockets have names in this part of the abstract ones. */
+/* The names of baton-agent's sockets begin with this. */
 #define NOTICE_BATON "@baton/"
 
 struct notice {
-	int fd;    /* -1: nobody to tell, or unreachable */
-	int error; /* what sending says when fd is -1 */
-	bool is_baton;
+	int fd;        /* -1: nobody to tell, or unreachable */
+	int error;     /* what notice_send() returns if fd is -1 */
+	bool is_baton; /* the socket is baton-agent's */
 	struct sockaddr_un address;
 	socklen_t length;
 };
 
 /*
- * A NOTIFY_SOCKET that makes no sense is an error of notice_send() only: a server that cannot tell
- * that it is ready can serve.
+ * Read NOTIFY_SOCKET and open a socket. Returns 0 or a negative errno. A NOTIFY_SOCKET that makes
+ * no sense is an error of notice_send() only: a server that cannot say that it is ready can still
+ * serve.
  */
 int notice_open(struct notice *ret, struct error *err);
 void notice_done(struct notice *notice);
 
-/* @wait: for some time, where the receiver is behind. Returns 0, -EAGAIN or another errno. */
+/*
+ * @wait: wait for up to 2 seconds if the receiver is behind. Returns 0, -EAGAIN or another errno.
+ */
 int notice_send(const struct notice *notice, const char *text, bool wait);

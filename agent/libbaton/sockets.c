@@ -16,12 +16,12 @@
 #define PASSED_START 3         /* SD_LISTEN_FDS_START */
 #define UNNAMED      "unknown" /* sd_listen_fds_with_names(3) */
 
-/* The process that has taken what was passed to it; 0: none has. */
+/* The process that has taken the sockets that were passed to it; 0: none has. */
 static atomic_int taker;
 
-/* ---- passed ones --------------------------------------------------------------------------- */
+/* ---- passed sockets ------------------------------------------------------------------------ */
 
-/* 0 where the variable is not set. */
+/* *ret is 0 if the variable is not set. */
 static int read_number(const char *variable, int *ret, struct error *err)
 {
 	const char *text = getenv(variable);
@@ -39,7 +39,7 @@ static int read_number(const char *variable, int *ret, struct error *err)
 	return 0;
 }
 
-/* The number of sockets that were passed to this very process. */
+/* How many sockets were passed to this very process, and not taken yet. */
 static int count_passed(int *ret, struct error *err)
 {
 	int pid, n, r;
@@ -86,7 +86,7 @@ static int set_passed_flags(int fd, bool blocking)
 	return 0;
 }
 
-/* The names count only where there is one for each: then @names is at the first. */
+/* LISTEN_FDNAMES, or NULL if it does not have exactly @n names. */
 static const char *names_of(int n)
 {
 	const char *names = getenv("LISTEN_FDNAMES");
@@ -99,7 +99,7 @@ static const char *names_of(int n)
 	return found == n ? names : NULL;
 }
 
-/* Copy what @names begins with and step over it. */
+/* Copy the name that *names begins with, and step over it. NULL without memory. */
 static char *next_name(const char **names)
 {
 	size_t length;
@@ -137,7 +137,7 @@ static int take_passed(int n, bool blocking, struct sockets *ret, struct error *
 	return 0;
 }
 
-/* ---- own ones ------------------------------------------------------------------------------ */
+/* ---- own sockets --------------------------------------------------------------------------- */
 
 static int set_option(int fd, int level, int option, int value)
 {

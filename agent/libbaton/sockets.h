@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sockets: the listening sockets of a process: passed to it (sd_listen_fds(3)), or its own.
+ * sockets: the listening sockets of the process: those that were passed to it (sd_listen_fds(3)),
+ * or those that it opens itself.
  */
 #pragma once
 
@@ -16,9 +17,10 @@ struct sockets {
 		char *name;
 	} list[BATON_SOCKETS_MAX];
 	int n;
-	bool inherited;
+	bool inherited; /* they were passed */
 };
 
+/* How to listen. */
 struct sockets_wish {
 	const char *const *listen; /* NULL-terminated; may itself be NULL */
 	int backlog;
@@ -27,14 +29,14 @@ struct sockets_wish {
 };
 
 /*
- * Take what was passed, else listen. On an error @ret holds nothing: own sockets are closed, passed
- * ones stay open.
+ * Take the sockets that were passed; if there are none, listen. Returns 0, or a negative errno and
+ * *ret is empty: own sockets are closed, passed ones stay open.
  */
 int sockets_open(const struct sockets_wish *wish, struct sockets *ret, struct error *err);
 
 /*
- * What was passed is in use from now on: its numbers may come to mean something else in this
- * process, and sockets_open() does not look at them again.
+ * From now on the passed sockets are in use. sockets_open() does not look at their descriptors
+ * again in this process: once closed, their numbers may mean something else.
  */
 void sockets_keep(const struct sockets *sockets);
 

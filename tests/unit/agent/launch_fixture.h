@@ -92,8 +92,8 @@ static inline void listen_on(struct fixture *fixture, const char *first, const c
 		assert_int_equal(address_parse(second, &fixture->addresses[1], &fixture->err), 0);
 		fixture->spec.n_listen = 2;
 	}
-	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, &fixture->listeners,
-					&fixture->err),
+	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, NULL,
+					&fixture->listeners, &fixture->err),
 			 0);
 }
 

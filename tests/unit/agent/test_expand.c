@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "agent/expand.h"
+#include "common/vector.h"
 
 #define ARGUMENT_MAX (128 * 1024)
 
@@ -134,7 +135,7 @@ static void test_expand_vector_expands_each(void **data)
 	assert_string_equal(got[1], "3");
 	assert_string_equal(got[2], "");
 	assert_null(got[3]);
-	expand_vector_free(got);
+	vector_free(got);
 }
 
 static void test_expand_vector_empty_is_empty(void **data)
@@ -145,8 +146,8 @@ static void test_expand_vector_empty_is_empty(void **data)
 	(void)data;
 	assert_int_equal(expand_vector(texts, &values, &got), 0);
 	assert_null(got[0]);
-	expand_vector_free(got);
-	expand_vector_free(NULL);
+	vector_free(got);
+	vector_free(NULL);
 }
 
 static void test_expand_vector_one_bad_fails_all(void **data)

@@ -327,7 +327,8 @@ static void test_finder_passed_ones_are_known(void **data)
 
 	declare(fixture, "127.0.0.1:7009");
 	assert_int_equal(
-		listeners_open(&fixture->spec, fixture->processes, &fixture->listeners, &err), 0);
+		listeners_open(&fixture->spec, fixture->processes, NULL, &fixture->listeners, &err),
+		0);
 	/* The server has it, but did not bind it. */
 	(void)start_server(fixture);
 	look(fixture);

@@ -81,7 +81,7 @@ static int setup(void **data)
 	if (address_parse("127.0.0.1:7001", &addresses[0], &err) < 0 ||
 	    address_parse("127.0.0.1:7002", &addresses[1], &err) < 0 ||
 	    processes_new(NULL, getpid(), &fixture.processes) < 0 ||
-	    listeners_open(&spec, fixture.processes, &fixture.listeners, &err) < 0 ||
+	    listeners_open(&spec, fixture.processes, NULL, &fixture.listeners, &err) < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, wires) < 0)
 		return -1;
 	fixture.pid = fork();
@@ -333,7 +333,7 @@ static void test_holders_look_leaves_earlier_ones_alone(void **data)
 {
 	struct fixture *fixture = *data;
 
-	fixture->listeners.list[0].left = true;
+	fixture->listeners.list[0].earlier = true;
 	tell(fixture, 'c');
 	look(fixture, 1000);
 	assert_int_equal(fixture->listeners.list[0].lost_ms, 0);

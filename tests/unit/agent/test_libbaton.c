@@ -436,7 +436,7 @@ static void test_libbaton_open_takes_what_the_agent_passes(void **data)
 				   .executable = program,
 				   .argv = argv,
 				   .environment = environment};
-	struct listeners listeners;
+	struct listeners listeners = {0};
 	struct launch request = {.spec = &spec, .listeners = &listeners, .timeout_ms = 10000};
 	struct processes *processes;
 	struct error err;
@@ -447,7 +447,7 @@ static void test_libbaton_open_takes_what_the_agent_passes(void **data)
 	assert_int_equal(address_parse("127.0.0.1:8080", &addresses[0], &err), 0);
 	assert_int_equal(address_parse("[::1]:8081", &addresses[1], &err), 0);
 	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
-	assert_int_equal(listeners_open(&spec, processes, &listeners, &err), 0);
+	assert_int_equal(listeners_open(&spec, processes, NULL, &listeners, &err), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	request.processes = processes;
 	request.stdout_fd = request.stderr_fd = out[1];

@@ -64,7 +64,7 @@ static int get_option(int fd, int level, int option)
 static int open_all(struct fixture *fixture)
 {
 	struct error err = {""};
-	int r = listeners_open(&fixture->spec, fixture->processes, &fixture->listeners, &err);
+	int r = listeners_open(&fixture->spec, fixture->processes, NULL, &fixture->listeners, &err);
 
 	if (r == 0)
 		assert_string_equal(err.text, "");
@@ -121,12 +121,12 @@ static void test_listener_open_has_the_options(void **data)
 static void test_listener_open_twice_shares_the_port(void **data)
 {
 	struct fixture *fixture = *data;
-	struct listeners other;
+	struct listeners other = {0};
 	struct error err;
 
 	add(fixture, "127.0.0.1:7003");
 	assert_int_equal(open_all(fixture), 0);
-	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, &other, &err), 0);
+	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, NULL, &other, &err), 0);
 	assert_true(other.list[0].cookie != fixture->listeners.list[0].cookie);
 	listeners_close(&other);
 }
@@ -134,7 +134,7 @@ static void test_listener_open_twice_shares_the_port(void **data)
 static void test_listener_open_sets_the_owner(void **data)
 {
 	struct fixture *fixture = *data;
-	struct listeners other;
+	struct listeners other = {0};
 	struct error err;
 	struct stat st;
 
@@ -146,7 +146,7 @@ static void test_listener_open_sets_the_owner(void **data)
 	assert_int_equal(st.st_uid, NOBODY);
 	/* And the kernel goes by it: another uid is not let into the group. */
 	fixture->spec.uid = NOBODY - 1;
-	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, &other, &err),
+	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, NULL, &other, &err),
 			 -EADDRINUSE);
 	assert_string_equal(err.text, "listen 127.0.0.1:7004: bind: Address already in use: what "
 				      "holds it does not share it (SO_REUSEPORT), or belongs to "
@@ -258,21 +258,21 @@ static void test_listener_missing_ones_are_opened_anew(void **data)
 	assert_int_equal(open_all(fixture), 0);
 	for (size_t i = 0; i < 2; i++)
 		fixture->listeners.list[i].counts = true;
-	assert_int_equal(listeners_open_missing(&fixture->spec, fixture->processes, NULL,
-						&fixture->listeners, &err),
-			 0);
+	assert_int_equal(
+		listeners_open(&fixture->spec, fixture->processes, NULL, &fixture->listeners, &err),
+		0);
 	assert_int_equal(fixture->listeners.n, 2);
 	/* It went out of the set. */
 	fixture->listeners.list[0].counts = false;
 	fixture->listeners.list[0].out_serial = 2;
-	assert_int_equal(listeners_open_missing(&fixture->spec, fixture->processes,
-						(const bool[PROTOCOL_LISTEN_MAX]){true},
-						&fixture->listeners, &err),
+	assert_int_equal(listeners_open(&fixture->spec, fixture->processes,
+					(const bool[PROTOCOL_LISTEN_MAX]){true},
+					&fixture->listeners, &err),
 			 0);
 	assert_int_equal(fixture->listeners.n, 2);
-	assert_int_equal(listeners_open_missing(&fixture->spec, fixture->processes, NULL,
-						&fixture->listeners, &err),
-			 0);
+	assert_int_equal(
+		listeners_open(&fixture->spec, fixture->processes, NULL, &fixture->listeners, &err),
+		0);
 	assert_int_equal(fixture->listeners.n, 3);
 	assert_int_equal(fixture->listeners.list[2].endpoint, 0);
 	listeners_select_passed(&fixture->listeners, &passed);
@@ -399,12 +399,13 @@ static void test_listener_given_wrong_ones_are_refused(void **data)
 	later = fixture->spec;
 	later.listen_later = true;
 	listeners_close(&fixture->listeners);
+	fixture->listeners.n = 0;
 	assert_int_equal(open_all(fixture), 0);
 	assert_int_equal(address_parse(":7024", &fixture->addresses[1], &err), 0);
 	expect_refused(fixture, copy_of(&fixture->listeners, 1),
 		       "listen :7024: the socket that was given is bound to [::]:7024");
 	assert_int_equal(address_parse("127.0.0.1:7025", &fixture->addresses[1], &err), 0);
-	assert_int_equal(listeners_open(&later, fixture->processes, &other, &err), 0);
+	assert_int_equal(listeners_open(&later, fixture->processes, NULL, &other, &err), 0);
 	expect_refused(fixture, copy_of(&other, 1),
 		       "listen 127.0.0.1:7025: the socket that was given does not listen");
 	listeners_close(&other);

@@ -179,7 +179,7 @@ static void test_roster_earlier_ones_count_until_there_are_others(void **state)
 	(void)state;
 	check("11");
 	/* Started again: nobody holds them, and nobody will. */
-	first->left = second->left = true;
+	first->earlier = second->earlier = true;
 	check("11");
 	add(0, true);
 	check("011");
@@ -196,7 +196,7 @@ static void test_roster_earlier_ones_do_not_count_for_ever(void **state)
 
 	(void)state;
 	check("1");
-	own->left = true;
+	own->earlier = true;
 	check("1");
 	view.patient = false;
 	check("0");
@@ -209,7 +209,7 @@ static void test_roster_earlier_one_that_did_not_count_never_does(void **state)
 
 	(void)state;
 	check("01");
-	passed->left = own->left = true;
+	passed->earlier = own->earlier = true;
 	check("01");
 	view.patient = false;
 	check("00");
@@ -221,9 +221,9 @@ static void test_roster_passed_again_replaces_nothing_but_its_own_like(void **st
 
 	(void)state;
 	check("11");
-	own->left = true;
+	own->earlier = true;
 	check("11");
-	passed->left = false;
+	passed->earlier = false;
 	check("11");
 }
 
@@ -336,7 +336,7 @@ static void change_something(uint32_t *seed)
 		break;
 	case 4: /* started again */
 		for (size_t i = 0; i < listeners.n; i++) {
-			listeners.list[i].left = listeners.list[i].own;
+			listeners.list[i].earlier = listeners.list[i].own;
 			listeners.list[i].lost_ms = 0;
 		}
 		view.alive = view.patient = true;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/fields.h"
+#include "common/vector.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -81,7 +82,7 @@ static void thing_done(struct thing *thing)
 {
 	free(thing->bytes);
 	free(thing->maybe);
-	fields_list_free(thing->list);
+	vector_free(thing->list);
 }
 
 static void test_fields_encode_writes_each_kind(void **state)

@@ -5,10 +5,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <string.h>
 
-#include "common/timer.h"
 #include "common/clock.h"
+#include "common/timer.h"
 
 #define DEADLINE_US 5000000
 
@@ -16,8 +17,7 @@ struct fixture {
 	sd_event *event;
 	struct timer timer;
 	int n;
-	int again;
-	uint64_t delays_ms[16];
+	bool was_set; /* when the handler was called */
 };
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
@@ -26,10 +26,28 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (fixture->n < 16)
-		fixture->delays_ms[fixture->n] = fixture->timer.delay_ms;
-	if (++fixture->n < fixture->again)
-		timer_again(&fixture->timer, fixture->event, on_time, fixture);
+	fixture->n++;
+	fixture->was_set = timer_is_set(&fixture->timer);
+	return 0;
+}
+
+static int on_time_set_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct fixture *fixture = userdata;
+
+	timer_set(&fixture->timer, fixture->event, clock_monotonic_ms() + 5, on_time, fixture);
+	return on_time(source, usec, fixture);
+}
+
+static int on_time_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct fixture *fixture = userdata;
+
+	(void)source;
+	(void)usec;
+	timer_done(&fixture->timer);
+	memset(&fixture->timer, 0xa5, sizeof(fixture->timer));
+	fixture->n++;
 	return 0;
 }
 
@@ -85,26 +103,90 @@ static void test_timer_stopped_does_not_fire(void **data)
 
 	timer_stop(&fixture->timer);
 	timer_set(&fixture->timer, fixture->event, clock_monotonic_ms() + 5, on_time, fixture);
-	assert_true(fixture->timer.active);
+	assert_true(timer_is_set(&fixture->timer));
 	timer_stop(&fixture->timer);
-	assert_false(fixture->timer.active);
+	assert_false(timer_is_set(&fixture->timer));
 	assert_int_equal(sd_event_run(fixture->event, 30000), 0);
 	assert_int_equal(fixture->n, 0);
 }
 
-static void test_timer_again_delays_grow_to_a_limit(void **data)
+static void test_timer_that_fires_is_not_set(void **data)
 {
-	static const uint64_t expected[] = {10, 20, 40, 50, 50, 50};
 	struct fixture *fixture = *data;
 
-	fixture->again = 6;
-	timer_begin(&fixture->timer);
-	timer_again(&fixture->timer, fixture->event, on_time, fixture);
-	while (fixture->n < 6)
-		assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
-	/* What comes after the delay that has just passed. */
-	for (size_t i = 0; i < 6; i++)
-		assert_int_equal(fixture->delays_ms[i], expected[i]);
+	assert_false(timer_is_set(&fixture->timer));
+	timer_set(&fixture->timer, fixture->event, clock_monotonic_ms(), on_time, fixture);
+	assert_true(timer_is_set(&fixture->timer));
+	assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_int_equal(fixture->n, 1);
+	assert_false(fixture->was_set);
+	assert_false(timer_is_set(&fixture->timer));
+}
+
+static void test_timer_handler_may_set_it_again(void **data)
+{
+	struct fixture *fixture = *data;
+
+	timer_set(&fixture->timer, fixture->event, clock_monotonic_ms(), on_time_set_again,
+		  fixture);
+	assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_true(fixture->was_set);
+	assert_true(timer_is_set(&fixture->timer));
+	assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_int_equal(fixture->n, 2);
+	assert_false(timer_is_set(&fixture->timer));
+}
+
+static void test_timer_handler_may_end_it(void **data)
+{
+	struct fixture *fixture = *data;
+
+	timer_set(&fixture->timer, fixture->event, clock_monotonic_ms(), on_time_end, fixture);
+	assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_int_equal(fixture->n, 1);
+	memset(&fixture->timer, 0, sizeof(fixture->timer));
+	assert_int_equal(sd_event_run(fixture->event, 10000), 0);
+}
+
+static void test_timer_for_never_does_not_fire(void **data)
+{
+	struct fixture *fixture = *data;
+
+	timer_set(&fixture->timer, fixture->event, UINT64_MAX, on_time, fixture);
+	assert_true(timer_is_set(&fixture->timer));
+	assert_int_equal(sd_event_run(fixture->event, 20000), 0);
+	timer_set(&fixture->timer, fixture->event, UINT64_MAX / 1000 + 1, on_time, fixture);
+	assert_int_equal(sd_event_run(fixture->event, 20000), 0);
+	assert_int_equal(fixture->n, 0);
+}
+
+/* How long after @now_ms the timer fires. */
+static uint64_t delay_ms(const struct timer *timer, uint64_t now_ms)
+{
+	uint64_t at_us;
+
+	assert_true(sd_event_source_get_time(timer->source, &at_us) >= 0);
+	return at_us / 1000 - now_ms;
+}
+
+static void test_timer_again_delays_grow_to_a_limit(void **data)
+{
+	static const uint64_t expected[] = {5, 10, 20, 40, 50, 50, 50};
+	struct fixture *fixture = *data;
+
+	for (int round = 0; round < 2; round++) {
+		timer_begin(&fixture->timer);
+		for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+			uint64_t before_ms = clock_monotonic_ms(), after_ms;
+
+			timer_again(&fixture->timer, fixture->event, on_time, fixture);
+			after_ms = clock_monotonic_ms();
+			assert_in_range(delay_ms(&fixture->timer, before_ms), expected[i],
+					expected[i] + after_ms - before_ms);
+		}
+	}
+	assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_int_equal(fixture->n, 1);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -115,6 +197,10 @@ int main(void)
 		TEST(test_timer_fires_once_and_not_early),
 		TEST(test_timer_set_replaces_and_may_be_past),
 		TEST(test_timer_stopped_does_not_fire),
+		TEST(test_timer_that_fires_is_not_set),
+		TEST(test_timer_handler_may_set_it_again),
+		TEST(test_timer_handler_may_end_it),
+		TEST(test_timer_for_never_does_not_fire),
 		TEST(test_timer_again_delays_grow_to_a_limit),
 	};
 

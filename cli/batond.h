@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * batond: becomes the daemon. Some commands of the command line are carried out by batond itself,
+ * in this process's place: it has the same pid, terminal and signals.
+ */
+#pragma once
+
+#include "common/error.h"
+
+/*
+ * Execute batond with @argv, which is NULL-terminated and begins with its name. batond is looked
+ * for where paths_program() does. Returns only if that failed, with a negative errno.
+ */
+int cli_exec_batond(const char *const *argv, struct error *err);
