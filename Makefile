@@ -64,7 +64,7 @@ LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: always all deps deps-servers unit-tests test one-test check check-unit \
+.PHONY: always all deps deps-servers unit-tests test one-test check check-layout check-unit \
 	check-integration check-servers asan simulate simulate-mutants model demo bench format info \
 	install clean compile_commands.json
 .DELETE_ON_ERROR:
@@ -270,12 +270,19 @@ $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 
 unit-tests: $(UNIT_TESTS)
 
-# Everything: unit tests with sanitizers, integration tests without and with them, real servers in
-# every mode. One total.
+# Everything: where the code lies, unit tests with sanitizers, integration tests without and with
+# them, real servers in every mode. One total.
 check:
-	$(Q)$(MAKE) --no-print-directory WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run --jobs 2 unit:build/asan integration:build integration:build/asan servers:build
+	$(Q)tests/run --jobs 2 layout:build unit:build/asan integration:build integration:build/asan \
+		servers:build
+
+# Which module uses which: no arrow up, no ring, pure modules pure (see tests/layout/check).
+LAYOUT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard agent/*.c bench/*.c cli/*.c common/*.c \
+		  examples/*.c orchestrator/*.c orchestrator/*/*.c)) $(LIBBATON_OBJECTS)
+check-layout: $(LAYOUT_OBJECTS)
+	$(Q)tests/layout/check $(BUILD) --pure '$(PURE)'
 
 check-unit:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests
