@@ -57,7 +57,8 @@ PURE := $(addprefix common/,address clean duration error fields vector) \
 	$(addprefix orchestrator/,rollout/rollout steer/table steer/positions steer/classic \
 		service/hold service/restarts health/health health/answer) \
 	$(addprefix agent/,lifecycle expand)
-PURE_TESTS := $(foreach m,$(notdir $(PURE)),$(filter %/test_$(m),$(UNIT_TESTS)))
+test_of = $(BUILD)/tests/unit/$(notdir $(patsubst %/,%,$(dir $(1))))/test_$(notdir $(1))
+PURE_TESTS := $(foreach m,$(PURE),$(filter $(call test_of,$m) $(call test_of,$m)_%,$(UNIT_TESTS)))
 
 LIBS_COMMON       := -ljansson
 LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
