@@ -2,6 +2,7 @@
 #
 #   make deps demo     install what is needed, build, watch five swaps under load
 #   make deps check    install what is needed, build, run every test
+#   make test T=table  build and run the tests of one module
 #
 # Variables: V=1 shows commands; WERROR=1 makes warnings errors; SANITIZE=1 builds with the address
 # and undefined-behaviour sanitizers; BUILD=DIR builds elsewhere; DESTDIR and PREFIX for install.
@@ -35,10 +36,12 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -target b
 # Texts for people are cut at the size of their buffer on purpose: no -Wformat-truncation.
 
 # main.c of each program is outside its library, so that tests can link the rest.
-library_of = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(1)/main.c,$(wildcard $(1)/*.c $(1)/*/*.c)))
+library_of = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(1)/main.c,$(wildcard $(1)/*.c)))
 LIB_COMMON       := $(BUILD)/libcommon.a
 LIB_PURE         := $(BUILD)/libpure.a
-LIB_ORCHESTRATOR := $(BUILD)/liborchestrator.a
+# One for each folder of orchestrator/, from the top down; "daemon" has the files of no folder.
+FLOORS           := daemon doctor api view service rollout instance health release steer config host
+LIB_ORCHESTRATOR := $(FLOORS:%=$(BUILD)/liborchestrator-%.a)
 LIB_AGENT        := $(BUILD)/libagent.a
 LIB_CLI          := $(BUILD)/libcli.a
 LIB_BENCH        := $(BUILD)/libbench.a
@@ -50,19 +53,21 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 
 # What decides and computes: no system call, clock or log, and of the libraries none. Their tests
 # need neither clang nor bpftool.
-PURE := $(addprefix common/,address backoff clean duration error fields message vector) \
+PURE := $(addprefix common/,address backoff clean duration error fields vector) \
 	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic \
 		service/hold service/restarts health/health health/answer) \
 	$(addprefix agent/,lifecycle expand)
-PURE_TESTS := $(foreach m,$(notdir $(PURE)),$(filter %/test_$(m),$(UNIT_TESTS)))
+test_of = $(BUILD)/tests/unit/$(notdir $(patsubst %/,%,$(dir $(1))))/test_$(notdir $(1))
+PURE_TESTS := $(foreach m,$(PURE),$(filter $(call test_of,$m) $(call test_of,$m)_%,$(UNIT_TESTS)))
 
 LIBS_COMMON       := -ljansson
 LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(LIBS_COMMON)
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: always test one-test all deps deps-servers check check-unit check-integration check-servers asan simulate simulate-mutants model \
-	demo bench format info install clean compile_commands.json
+.PHONY: always all deps deps-servers unit-tests test one-test check check-layout check-unit \
+	check-integration check-servers asan simulate simulate-mutants model demo bench format info \
+	install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -87,7 +92,7 @@ deps-servers:
 
 $(BUILD)/batond: $(BUILD)/obj/orchestrator/main.o $(LIB_ORCHESTRATOR) $(LIB_COMMON)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(call group,$(filter %.a,$^)) $(LIBS_ORCHESTRATOR)
 
 $(BUILD)/baton-agent: $(BUILD)/obj/agent/main.o $(LIB_AGENT) $(LIB_COMMON)
 	$(call say,LINK,$@)
@@ -105,7 +110,7 @@ $(BUILD)/bench/hammer: $(BUILD)/obj/bench/hammer.o $(LIB_BENCH) $(LIB_COMMON)
 $(BUILD)/bench/tiers: $(BUILD)/obj/bench/tiers.o $(LIB_ORCHESTRATOR) $(LIB_COMMON)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_ORCHESTRATOR)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(call group,$(filter %.a,$^)) $(LIBS_ORCHESTRATOR)
 
 $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o
 	$(call say,LINK,$@)
@@ -113,14 +118,19 @@ $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
 $(LIB_COMMON): $(call library_of,common)
-$(LIB_ORCHESTRATOR): $(call library_of,orchestrator)
-$(LIB_AGENT): $(filter-out $(BUILD)/obj/agent/libbaton/%,$(call library_of,agent))
+$(BUILD)/liborchestrator-daemon.a: $(call library_of,orchestrator)
+$(foreach f,$(filter-out daemon,$(FLOORS)),\
+	$(eval $(BUILD)/liborchestrator-$f.a: $$(call library_of,orchestrator/$f)))
+$(LIB_AGENT): $(call library_of,agent)
 $(LIB_PURE): $(PURE:%=$(BUILD)/obj/%.o)
 $(LIB_CLI): $(call library_of,cli)
 $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.o,$(call library_of,bench))
 
 # The machines themselves, without what is around them.
 $(LIB_SIM): $(call library_of,tests/sim) $(BUILD)/obj/orchestrator/rollout/rollout.o $(BUILD)/obj/agent/lifecycle.o $(BUILD)/obj/common/backoff.o
+
+# Whatever the order of the archives, and also while there are rings.
+group = -Wl,--start-group $(1) -Wl,--end-group
 
 # Thin: an archive only names its objects, and the linker says which of them it took.
 $(BUILD)/lib%.a:
@@ -132,10 +142,14 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# What is compiled with other flags than last time is compiled again.
-$(BUILD)/flags: always
+# What is compiled with other flags than last time is compiled again. FLAGS and BPF_FLAGS are set
+# here, since ALL_CFLAGS in a recipe has what a target adds to it.
+FLAGS     := $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+BPF_FLAGS := $(CLANG) $(BPF_CFLAGS)
+$(BUILD)/flags $(BUILD)/bpf-flags: always
 	$(Q)mkdir -p $(@D)
-	$(Q)echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
+	$(Q)echo '$($(if $(filter %/flags,$@),FLAGS,BPF_FLAGS))' > $@.now
+	$(Q)if cmp -s $@.now $@; then rm $@.now; else mv $@.now $@; fi
 
 # Only these include skeletons.
 $(filter-out $(PURE:%=$(BUILD)/obj/%.o),$(call library_of,orchestrator/steer)) \
@@ -177,7 +191,7 @@ $(BUILD)/libbaton.header: agent/baton.h
 	$(Q)touch $@
 
 # As a user's would be compiled and linked.
-$(BUILD)/obj/examples/libbaton_server.o: ALL_CFLAGS += -idirafter agent
+$(BUILD)/obj/examples/libbaton_server.o: private ALL_CFLAGS += -idirafter agent
 $(BUILD)/examples/libbaton_server: $(BUILD)/libbaton.a
 $(filter $(BUILD)/tests/unit/agent/test_libbaton%,$(UNIT_TESTS)): $(BUILD)/libbaton.a
 
@@ -186,10 +200,10 @@ $(filter $(BUILD)/tests/unit/agent/test_agent_%,$(UNIT_TESTS)): | $(BUILD)/baton
 
 # ---- BPF -------------------------------------------------------------------------------------
 
-$(BUILD)/ebpf/%.bpf.o: ebpf/%.bpf.c $(wildcard ebpf/*.h)
+$(BUILD)/ebpf/%.bpf.o: ebpf/%.bpf.c $(BUILD)/bpf-flags
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/ebpf/%.skel.h: $(BUILD)/ebpf/%.bpf.o
 	$(call say,SKEL,$@)
@@ -201,20 +215,45 @@ $(BUILD)/ebpf/%.skel.h: $(BUILD)/ebpf/%.bpf.o
 # A test that defines a function itself does not get it from a library: that is how a module is
 # replaced by a fake. A test depends on the objects that it was linked with (its .link.d), not on
 # whole libraries: an edit of one module links again only what uses it.
-link_test = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-t -o $@ $< $(filter %.a,$(1)) $(2) -lcmocka -lm > $@.linked && \
-	sed -n 's|^\($(BUILD)/obj/.*\.o\)$$|$@: \1|p' $@.linked > $@.link.d && rm $@.linked
+link_test = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-t -o $@ $< $(call group,$(1)) $(2) -lcmocka -lm > $@.linked && \
+	sed -n 's|^\($(BUILD)/obj/.*\.o\)$$|$@: \1\n\1:|p' $@.linked > $@.link.d && rm $@.linked
 
-TEST_LIBRARIES := $(LIB_ORCHESTRATOR) $(LIB_AGENT) $(LIB_CLI) $(LIB_BENCH) $(LIB_COMMON)
+# A test links with the floor of its folder and those below it; LINKS_view has what the tests in
+# tests/unit/view link with. So a test of host/ needs no skeleton, hence neither clang nor bpftool.
+LINKS_common   := host
+LINKS_host     := host
+LINKS_config   := config $(LINKS_host)
+LINKS_release  := release $(LINKS_config)
+LINKS_steer    := steer $(LINKS_config)
+LINKS_health   := health $(LINKS_steer)
+LINKS_instance := instance release $(LINKS_health)
+LINKS_rollout  := rollout $(LINKS_instance)
+LINKS_service  := service api $(LINKS_rollout)
+LINKS_view     := view $(LINKS_service)
+LINKS_api      := api $(LINKS_view)
+LINKS_doctor   := doctor $(LINKS_steer)
+LINKS_agent    := instance host
+LINKS_cli      :=
+LINKS_bench    :=
+TEST_LIBS_agent := $(LIB_AGENT)
+TEST_LIBS_cli   := $(LIB_CLI)
+TEST_LIBS_bench := $(LIB_BENCH)
+test_libraries = $(TEST_LIBS_$(1)) $(LINKS_$(1):%=$(BUILD)/liborchestrator-%.a) $(LIB_COMMON)
 
 $(PURE_TESTS): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o | $(LIB_PURE) $(LIB_COMMON)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(call link_test,$(LIB_PURE) $(LIB_COMMON),-ljansson)
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o | $(TEST_LIBRARIES)
-	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(call link_test,$(filter %/libbaton.a,$^) $(TEST_LIBRARIES),$(LIBS_ORCHESTRATOR))
+# $(1): a folder of tests/unit
+define test_folder
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o | $(call test_libraries,$(1))
+	$$(call say,LINK,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(call link_test,$$(filter %/libbaton.a,$$^) $(call test_libraries,$(1)),$(LIBS_ORCHESTRATOR))
+endef
+$(foreach f,$(filter-out sim,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c)))))),\
+	$(eval $(call test_folder,$f)))
 
 $(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
 	$(call say,LINK,$@)
@@ -232,24 +271,36 @@ $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 
 unit-tests: $(UNIT_TESTS)
 
-# Everything: unit tests with sanitizers, integration tests without and with them, real servers in
-# every mode. One total.
+# Everything: where the code lies, unit tests with sanitizers, integration tests without and with
+# them, real servers in every mode. One total.
 check:
-	$(Q)$(MAKE) --no-print-directory WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run --jobs 2 unit:build/asan integration:build integration:build/asan servers:build
+	$(Q)tests/run --jobs 2 layout:build unit:build/asan integration:build integration:build/asan \
+		servers:build
+
+# Which module uses which: no arrow up, no ring, pure modules pure (see tests/layout/check).
+LAYOUT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard agent/*.c bench/*.c cli/*.c common/*.c \
+		  examples/*.c orchestrator/*.c orchestrator/*/*.c)) $(LIBBATON_OBJECTS)
+check-layout: $(LAYOUT_OBJECTS)
+	$(Q)tests/layout/check $(BUILD) --pure '$(PURE)'
 
 check-unit:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests
 	$(Q)tests/run --jobs 4 unit:build/asan
 
-# The tests of one module: make test T=table
+# The tests of one module: make test T=table. T may also be a test program, a folder of tests/unit,
+# or a part of a test's name. Only what these tests need is built.
 test:
-	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 one-test T=$(T)
+	$(if $(T),,$(error say which: make test T=table))
+	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 one-test
 
-ONE_TEST = $(filter %/test_$(T),$(UNIT_TESTS)) $(filter $(addprefix %/test_,$(T)_%),$(UNIT_TESTS))
+ifneq ($(filter one-test,$(MAKECMDGOALS)),)
+ONE_TEST := $(shell tests/run unit:$(BUILD) --of '$(T)' --programs)
+$(if $(ONE_TEST),,$(error nothing to run))
+endif
 one-test: $(ONE_TEST)
-	$(Q)tests/run --jobs 4 unit:$(BUILD) $(foreach t,$(notdir $^),:$(t).)
+	$(Q)tests/run --jobs 4 unit:$(BUILD) --of '$(T)'
 
 check-integration: all
 	$(Q)tests/run integration:$(BUILD)
@@ -313,4 +364,12 @@ compile_commands.json:
 clean:
 	rm -rf build compile_commands.json
 
--include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' 2>/dev/null)
+# Of sources that are gone nothing is left: neither objects in archives nor programs that need them.
+MADE  := $(shell find $(BUILD)/obj $(BUILD)/tests $(BUILD)/ebpf -name '*.[do]' 2>/dev/null)
+NAMES := $(patsubst libbaton/%,%,$(patsubst $(BUILD)/obj/%.o,%,$(filter $(BUILD)/obj/%.o,$(MADE))))
+GONE  := $(filter-out libbaton $(basename $(wildcard $(NAMES:=.c))),$(NAMES))
+ifneq ($(GONE),)
+$(shell rm -f $(BUILD)/lib*.a $(foreach g,$(GONE),$(addprefix $(BUILD)/obj/,$g.o $g.d libbaton/$g.o libbaton/$g.d) \
+	$(BUILD)/$g $(BUILD)/$g.link.d))
+endif
+-include $(wildcard $(filter %.d,$(MADE)))

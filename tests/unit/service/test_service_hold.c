@@ -221,7 +221,7 @@ static void test_service_hold_ends_where_it_is_stopped(void **state)
 	assert_holding(false);
 	assert_int_equal(service->hold.expired[0], 2);
 	assert_int_equal(service->hold.expired[1], 1);
-	assert_false(service->hold.timer.active);
+	assert_false(timer_is_set(&service->hold.timer));
 	fake(1, 0)->queued = 0;
 	drive_until(n_ended == 2);
 }
