@@ -22,7 +22,7 @@ import time
 
 BACKLOG = 4096
 IDLE_GRACE_S = 0.1  # draining: the next request of a connection may be on its way
-REQUEST_S = 20.0
+REQUEST_S = 60.0
 
 
 def arguments():

@@ -6,12 +6,13 @@ fickle: a small HTTP server whose listening socket comes and goes.
 
 HOW: "passed" takes its socket from LISTEN_FDS; "own" binds 127.0.0.1:8080 with SO_REUSEPORT; "late"
 does so after two and a half seconds and then says READY=1; "leaves-child" is "passed" and leaves a
-process behind when it exits. USR1: shut the listening socket down, and listen on it again a second
-later. USR2: open another listening socket, then close this one. HUP: exit with success. TERM: exit.
-Every GET is answered with "generation TEXT pid PID".
+process behind when it exits. USR1: shut the listening socket down, and listen on it again as soon
+as there is a file "listen" beside this one. USR2: open another listening socket, then close this
+one. HUP: exit with success. TERM: exit. Every GET is answered with "generation TEXT pid PID".
 """
 
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import time
 
 ADDRESS = ("127.0.0.1", 8080)
 HOW, TEXT = sys.argv[1:3]
+LISTEN = pathlib.Path(__file__).with_name("listen")
 
 
 def bound():
@@ -38,7 +40,7 @@ def say_ready():
 
 
 def serve(connection):
-    connection.settimeout(20)
+    connection.settimeout(60)
     try:
         head = b""
         while b"\r\n\r\n" not in head:
@@ -74,18 +76,23 @@ def start(sock):
     return sock
 
 
-def come_back(*_):
+def come_back():
     listener.shutdown(socket.SHUT_RD)
-    time.sleep(1)
+    while not LISTEN.exists():
+        time.sleep(0.01)
     listener.listen(4096)
 
 
-def replace(*_):
+def replace():
     global listener  # pylint: disable=global-statement
     old, listener = listener, start(bound())
     old.close()
 
 
+# By sigwait(3): of a signal that comes just before pause(2), a handler hears at the next one only.
+actions = {signal.SIGUSR1: come_back, signal.SIGUSR2: replace, signal.SIGHUP: lambda: os._exit(0),
+           signal.SIGTERM: lambda: os._exit(0)}
+signal.pthread_sigmask(signal.SIG_BLOCK, actions)
 if HOW == "leaves-child":
     subprocess.Popen(["/bin/sleep", "300"], start_new_session=True)
 if HOW == "late":
@@ -93,9 +100,5 @@ if HOW == "late":
 listener = start(bound() if HOW in ("own", "late") else socket.socket(fileno=3))
 if HOW == "late":
     say_ready()
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-signal.signal(signal.SIGHUP, lambda *_: os._exit(0))
-signal.signal(signal.SIGUSR1, come_back)
-signal.signal(signal.SIGUSR2, replace)
 while True:
-    signal.pause()
+    actions[signal.sigwait(actions)]()

@@ -8,12 +8,9 @@ import socket
 
 from harness import check_equal, connect, read_response, send_request, signal_all
 from services import LISTEN, binder, generation_of, service
-from test_queue import pause_old
+from test_queue import QUICK, pause_old
 
-PATIENCE_S = 20.0
-QUICK = {"rollout": {"settle_timeout": "300ms"},
-         "drain": {"leave_timeout": "300ms", "kill_timeout": "300ms"}}
-PATIENT = {"rollout": {"settle_timeout": "20s"}}
+PATIENCE_S = 60.0
 
 
 def sysctl(name, value):
@@ -81,7 +78,6 @@ def race(t, daemon, count=10):
                 complete += 1
         check_done(daemon, since)
     return complete
-
 
 
 def ended(sock):

@@ -11,26 +11,48 @@ from harness import Skip, check
 LISTEN = "127.0.0.1:8080"
 ECHO_MODULE = "/usr/lib/nginx/modules/ngx_http_echo_module.so"
 
-# Quick, so that tests are; a test that is about one of these says its own.
+# Intervals are short, so that tests are quick; deadlines are long, so that tests hold on a busy
+# machine. A test that is about one of these says its own.
 DEFAULTS = {
     "listen": [LISTEN],
-    "health": {"http": "/healthz", "interval": "50ms", "timeout": "2s", "healthy": 2,
-               "unhealthy": 3, "start_timeout": "15s"},
-    "rollout": {"settle_timeout": "5s"},
-    "drain": {"timeout": "15s", "kill_timeout": "2s", "leave_timeout": "2s"},
+    "health": {"http": "/healthz", "interval": "50ms", "timeout": "5s", "healthy": 2,
+               "unhealthy": 3, "start_timeout": "60s"},
+    "rollout": {"settle_timeout": "20s"},
+    "drain": {"timeout": "60s", "kill_timeout": "10s", "leave_timeout": "5s"},
 }
+
+# For a server that a test makes stand still: its checks fail, and it is not to be replaced.
+STANDS_STILL = {"health": {"unhealthy": 1000}}
+
+# For a server that is to fail its checks; see reconfigure().
+SOON = {"start_timeout": "3s", "timeout": "1s"}
 
 
 def service(command, **changes):
     """A service's configuration: the defaults, with @changes merged in one level deep."""
-    result = copy.deepcopy(DEFAULTS)
-    result["command"] = [str(word) for word in command]
+    return merged(DEFAULTS, command=[str(word) for word in command], **changes)
+
+
+def merged(config, **changes):
+    """A copy of a service's configuration with @changes merged in, one level deep."""
+    result = copy.deepcopy(config)
     for key, value in changes.items():
         if isinstance(value, dict) and key in result:
             result[key].update(value)
         else:
             result[key] = value
     return result
+
+
+def reconfigure(daemon, **changes):
+    """
+    Merge @changes into the configuration of "web", and have the daemon read it again. So what is
+    to fail soon need not start soon: health=SOON counts for the generations that come.
+    """
+    services = daemon.config["services"]
+    services["web"] = merged(services["web"], **changes)
+    daemon.write_config()
+    daemon.cli("reload", expect=0)
 
 
 # ---- examples/server -----------------------------------------------------------------------------
@@ -77,6 +99,16 @@ class Sickness:
     def end(self, *instances):
         for each in instances:
             (self.t.tmp / f"sick.{each}").unlink()
+
+
+def unready(t, *options):
+    """
+    (command, file): an example server whose checks fail while the file is there, as it is now. What
+    is to happen before it is ready need not be quick: the test takes the file away afterwards.
+    """
+    flag = t.tmp / "unready"
+    flag.touch()
+    return example(t, "--unhealthy-while", flag, *options), flag
 
 
 # ---- nginx ---------------------------------------------------------------------------------------

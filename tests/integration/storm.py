@@ -13,6 +13,8 @@ from services import example, service
 
 # Exit statuses: done; nothing to do, or not now; refused; undone before, after the shift; busy.
 MAY_EXIT = {0, 1, 3, 4, 6}
+# What is unhealthy is given up soon, for the storm to go on.
+HASTE = {"start_timeout": "2s", "timeout": "1s"}
 LISTEN_STATE = "0A"  # of /proc/net/tcp
 LAST = ("done", "failed", "rolled-back")
 
@@ -37,7 +39,7 @@ def config_of(t, pick):
     """The service as the file of this moment has it."""
     config = service(example(t), instances=pick.randint(1, 3), restart={"max": 64, "delay": "50ms"},
                      environment={"FILE": str(pick.randint(1, 3))},
-                     health={"start_timeout": "2s", "timeout": "1s"},
+                     health=HASTE,
                      drain={"generations_max": 8, "timeout": "15s"})
     config["rollout"] = {"settle_timeout": "2s", **pick.choice(STRATEGIES)}
     return config
@@ -83,7 +85,7 @@ class Client:
         return word, "web"
 
     def order(self, *words):
-        result = self.daemon.cli(*words, deadline_s=40.0)
+        result = self.daemon.cli(*words, deadline_s=100.0)
         self.given.append((result.status, *words))
         check(result.status in MAY_EXIT, f"baton {' '.join(words)}: {result}")
 
@@ -130,7 +132,7 @@ def calm_down(daemon):
         now = daemon.service()
         return (not now["rollout"] and now["state"] in ("running", "stopped", "failed") and
                 len(now["generations"]) <= 1)
-    wait_until(calm, lambda: f"calm: {daemon.service()}", deadline_s=30, poll_s=0.05)
+    wait_until(calm, lambda: f"calm: {daemon.service()}", poll_s=0.05)
 
 
 # ---- what there is -------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A canary: its share of new connections, what its steps wait for, and how it goes on or back."""
 
-from harness import check, check_equal, wait_until
+from harness import check, check_equal, timeout, wait_until
 from rollouts import (INSTANCES, answered_by, baton, check_exit, check_last, check_reset_only,
                       check_serves, four, kill_servers, load, named, server_pids, sicken,
                       wait_waiting)
-from swaps import check_nothing_lost
+from swaps import check_nothing_lost, check_unharmed
 
 CONNECTIONS = 100_000
-FOR_LONG = "60s"  # longer than any test
+FOR_LONG = "10m"  # longer than any test
 
 
 def canary(*steps, **rollout):
@@ -35,13 +35,14 @@ def share(daemon, generation):
                 if each["generation"] == generation)
 
 
+@timeout(600)
 def test_one_percent_is_one_percent_of_100000_connections(t):
     daemon = t.daemon(four(t, rollout=canary(1)))
     since = daemon.begin()
     daemon.wait_event("waiting", since=since)
-    hammer = t.hammer("--short", 32, "--sources", 16, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", 32, "--sources", 16, "--timeout", "30s", "--expect-status", 200)
     wait_until(lambda: hammer.report()["connections"] >= CONNECTIONS, "100,000 connections",
-               deadline_s=60, poll_s=0.2)
+               deadline_s=400, poll_s=0.2)
     result = hammer.stop()
     check_nothing_lost(result, at_least=CONNECTIONS)
     counts = answered_by(result, "start")
@@ -78,7 +79,7 @@ def test_share_grows_with_each_step(t):
         daemon.cli("promote", "web", expect=0)
     check_exit(restart, 0)
     check_serves(t, daemon, hammer, 2)
-    check_nothing_lost(hammer.stop())
+    check_unharmed(hammer, 1000)
 
 
 def test_step_without_hold_waits_until_it_is_promoted(t):
@@ -86,13 +87,13 @@ def test_step_without_hold_waits_until_it_is_promoted(t):
     wait_waiting(daemon, since, "promote")
     left = daemon.service()["rollout"]["waiting_ms"]
     check(0 < left <= 24 * 3600 * 1000, f"waits for {left} ms")
-    check_nothing_lost(hammer.report(), at_least=100)
+    wait_until(lambda: hammer.report()["ok"] > 200, "load while it waits")
     check(restart.running(), f"restart has ended: {restart.text()}")
     daemon.cli("promote", "web", expect=0)
     check_exit(restart, 0)
     check("baton promote web" in restart.text(), f"not told: {restart.text()}")
     check_serves(t, daemon, hammer, 2)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_promote_lets_go_when_the_next_step_waits(t):
@@ -104,7 +105,7 @@ def test_promote_lets_go_when_the_next_step_waits(t):
     daemon.cli("abort", "web", expect=0)
     check_exit(restart, 4)
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_abort_of_a_waiting_step_is_rolled_back(t):
@@ -114,19 +115,18 @@ def test_abort_of_a_waiting_step_is_rolled_back(t):
     check_exit(restart, 4)
     check_last(daemon, "rolled-back", 4, "abort")
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_hold_expires_by_itself(t):
     daemon, hammer, restart, since = begin(t, 25, "500ms")
-    wait_until(lambda: (daemon.service()["rollout"] or {}).get("waiting") == "hold", "the hold")
     check_exit(restart, 0)
     held = daemon.wait_event("hold", since=since)
     check(held["ok"] and held["took_ms"] >= 500, f"hold: {held}")
     check_equal(daemon.events("waiting", since=since), [], "nobody was waited for")
     check("reason" not in daemon.service()["last_rollout"], f"{daemon.service()['last_rollout']}")
     check_serves(t, daemon, hammer, 2)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_promote_ends_a_hold_before_its_time(t):
@@ -135,7 +135,7 @@ def test_promote_ends_a_hold_before_its_time(t):
     daemon.cli("promote", "web", expect=0)
     check_exit(restart, 0)
     check_serves(t, daemon, hammer, 2)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_abort_in_a_hold_is_rolled_back(t):
@@ -144,7 +144,7 @@ def test_abort_in_a_hold_is_rolled_back(t):
     daemon.cli("abort", "web", expect=0)
     check_exit(restart, 4)
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_nobody_who_promotes_in_time_is_rolled_back(t):
@@ -153,7 +153,7 @@ def test_nobody_who_promotes_in_time_is_rolled_back(t):
     check_exit(restart, 4)
     check_last(daemon, "rolled-back", 4, "nobody promoted it within 700ms")
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_promote_and_abort_of_nothing_are_refused(t):
@@ -172,7 +172,7 @@ def test_canary_that_turns_unhealthy_in_a_hold_is_rolled_back(t):
     check_exit(restart, 4)
     check_last(daemon, "rolled-back", 4, "instance 3 turned unhealthy")
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_canary_that_is_killed_in_a_hold_is_rolled_back(t):
@@ -181,4 +181,4 @@ def test_canary_that_is_killed_in_a_hold_is_rolled_back(t):
     kill_servers(server_pids(daemon, 2))
     check_exit(restart, 4)
     check_serves(t, daemon, hammer, 1)
-    check_reset_only(hammer.stop(), 1)
+    check_reset_only(hammer, 1)

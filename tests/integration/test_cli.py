@@ -5,14 +5,14 @@ import json
 import subprocess
 
 from harness import check, check_equal, get, leftovers, wait_until
-from services import example, generation_of, service
+from services import example, generation_of, service, unready
 
 
 def curl(t, daemon, *args):
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--max-time", "20", "--unix-socket",
+        ["curl", "--silent", "--show-error", "--max-time", "60", "--unix-socket",
          str(daemon.api_socket), *args],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=30)
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=80)
     check_equal(done.returncode, 0, f"curl {args}: {done.stderr}")
     return done.stdout
 
@@ -72,8 +72,10 @@ def test_rollback_without_a_predecessor_is_an_error(t):
 def test_restart_without_waiting_returns_at_once(t):
     daemon = t.daemon(service(example(t)))
     since = daemon.last_seq()
-    daemon.cli("upgrade", "web", "--no-wait", "--", *example(t, "--ready-after", "1s"), expect=0)
+    command, flag = unready(t)
+    daemon.cli("upgrade", "web", "--no-wait", "--", *command, expect=0)
     check(not daemon.events("done", since=since), "the rollout was over already")
+    flag.unlink()
     check_equal(daemon.wait_end(since)["event"], "done", "end")
 
 
@@ -236,7 +238,9 @@ def test_errors_of_the_api_are_problem_documents(t):
 
 def test_busy_service_answers_409(t):
     daemon = t.daemon(service(example(t)))
-    since = daemon.begin("upgrade", "--", *example(t, "--ready-after", "700ms"))
+    command, flag = unready(t)
+    since = daemon.begin("upgrade", "--", *command)
     status, answer = daemon.api("/v1/services/web/restart", "POST")
     check_equal((status, answer["code"]), (409, 6), f"answer {answer}")
+    flag.unlink()
     check_equal(daemon.wait_end(since)["event"], "done", "end")

@@ -5,9 +5,10 @@ import resource
 import signal
 import socket
 
-from harness import (begin_post, check, check_equal, connect, get, read_response, send_request, signal_all,
-                     timeout, wait_stopped, wait_until)
+from harness import (begin_post, check, check_equal, connect, get, read_response, send_request,
+                     signal_all, timeout, wait_stopped, wait_until)
 from services import example, generation_of, service
+from test_queue import QUICK
 
 MANY = 5000
 
@@ -19,7 +20,7 @@ def opened(count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
     found = []
     for k in range(count):
-        sock = socket.create_connection(("127.0.0.1", 8080), 10,
+        sock = socket.create_connection(("127.0.0.1", 8080), 60,
                                         source_address=(f"127.0.1.{k % 100 + 1}", 0))
         found.append(sock)
     for sock in found:
@@ -49,8 +50,7 @@ def agree(daemon, expected):
 @timeout(240)
 def test_counters_agree_with_the_list_of_5000_connections(t):
     # Checks would come and go between the two counts.
-    daemon = t.daemon(service(example(t), health={"interval": "30s", "healthy": 1,
-                                          "start_timeout": "60s"}))
+    daemon = t.daemon(service(example(t), health={"interval": "60s", "healthy": 1}))
     socks = opened(MANY)
     agree(daemon, MANY)
     for sock in socks[:2000]:
@@ -104,8 +104,7 @@ def test_drain_ends_when_the_last_connection_does(t):
 # Reads one byte of a request and then sleeps; GET /healthz it answers. TERM ends it at once, with
 # what it has not read: the kernel resets such connections.
 RUDE = r"""
-import os, signal, socket, threading, time
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+import signal, socket, threading, time
 def serve(connection):
     head = connection.recv(9, socket.MSG_PEEK | socket.MSG_WAITALL)
     if head.startswith(b"GET /heal"):
@@ -138,9 +137,7 @@ def test_connections_that_a_server_drops_while_it_drains_are_told(t):
 
 def test_migrated_connections_are_counted_where_they_went(t):
     """Queued at a stopped server, they move to its successor: the old one has nothing to drain."""
-    daemon = t.daemon(service(example(t), rollout={"settle_timeout": "300ms"},
-                              drain={"timeout": "10s", "leave_timeout": "300ms",
-                                     "kill_timeout": "500ms"}))
+    daemon = t.daemon(service(example(t), **QUICK))
     pids = [daemon.server_pid()]
     signal_all(pids, signal.SIGSTOP)
     wait_stopped(pids)

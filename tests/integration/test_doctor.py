@@ -5,7 +5,6 @@ import json
 import pathlib
 import signal
 import subprocess
-import time
 
 from harness import BPFFS, Result, check, check_equal, own_cgroup, wait_until
 
@@ -19,12 +18,14 @@ NEEDS_ROOT = {"sockarray", "sk-reuseport", "migrate", "steer", "bpffs", "cgroup"
 
 
 def doctor(t, *args, **options):
-    """`baton doctor`, from a folder that every user can reach."""
+    """`baton doctor`, from a folder that every user can reach. Its pid is in the result."""
     t.copy("batond", "batond")
-    done = subprocess.run([t.copy("baton", "baton"), "doctor", *args], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60, check=False, cwd=t.tmp,
-                          **options)
-    result = Result(done.returncode, done.stdout, done.stderr)
+    with subprocess.Popen([t.copy("baton", "baton"), "doctor", *args], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=t.tmp,
+                          **options) as process:
+        out, err = process.communicate(timeout=100)
+    result = Result(process.returncode, out, err)
+    result.pid = process.pid
     t.complain(f"baton doctor {args}", result.err)
     return result
 
@@ -44,9 +45,14 @@ def sockets():
             for line in pathlib.Path(f"/proc/net/{family}").read_text().splitlines()[1:]]
 
 
-def check_nothing_left(t):
-    found = [*own_cgroup().glob("baton-doctor*"), *BPFFS.glob("baton-doctor*")]
-    check_equal(found, [], "left over")
+def traces(pid):
+    """What the doctor with this pid makes. (baton becomes batond: the pid is that of both.)"""
+    return [folder / f"baton-doctor-{pid}" for folder in (own_cgroup(), BPFFS)]
+
+
+def check_nothing_left(t, *pids):
+    """Nothing of these doctors: others, not of this test, may run at the same time."""
+    check_equal([path for pid in pids for path in traces(pid) if path.exists()], [], "left over")
     check_equal(sockets(), [], "sockets left over")
     t.check_no_processes()
 
@@ -85,7 +91,7 @@ def test_root_has_all_that_is_needed(t):
     check_equal(wrong, [], "does not work")
     check_equal(report["tiers"]["ebpf"] in ("yes", "limited"), True, "tier ebpf")
     check_equal(settings(), before, "settings")
-    check_nothing_left(t)
+    check_nothing_left(t, result.pid)
 
 
 def test_nobody_is_told_what_is_missing(t):
@@ -105,7 +111,7 @@ def test_nobody_is_told_what_is_missing(t):
     check_equal(report["modes"]["transparent"], "no", "mode transparent")
     check(report["modes"]["native"] != "no", "mode native")
     check("CAP_BPF" in found["capabilities"]["reason"], f"{found['capabilities']}")
-    check_nothing_left(t)
+    check_nothing_left(t, result.pid)
 
 
 def test_people_read_one_line_for_what_works(t):
@@ -141,20 +147,19 @@ def test_sysctl_is_read_where_the_daemon_would_run(t):
 
 def test_signal_waits_until_everything_is_removed(t):
     process = t.spawn("doctor", t.program("batond"), "--doctor", "--json")
-    name = f"baton-doctor-{process.pid}"
-    wait_until(lambda: (own_cgroup() / name).exists() or not process.running(), "it is under way",
-               poll_s=0.0005)
+    wait_until(lambda: traces(process.pid)[0].exists() or not process.running(),
+               "it is under way", poll_s=0.0005)
     process.popen.send_signal(signal.SIGTERM)
     check(process.wait() in (0, -signal.SIGTERM), f"status {process.popen.returncode}")
-    check_nothing_left(t)
+    check_nothing_left(t, process.pid)
 
 
 def test_two_at_a_time_do_not_meet(t):
     processes = [t.spawn("doctor", t.program("batond"), "--doctor", "--json") for _ in range(4)]
     for process in processes:
-        check_equal(process.wait(60), 0, f"exit status: {process.text()}")
+        check_equal(process.wait(), 0, f"exit status: {process.text()}")
         check_well_formed(json.loads(process.text()))
-    check_nothing_left(t)
+    check_nothing_left(t, *(process.pid for process in processes))
 
 
 def test_wrong_usage_is_refused(t):
@@ -163,7 +168,7 @@ def test_wrong_usage_is_refused(t):
 
 
 def test_it_takes_a_moment(t):
-    since = time.monotonic()
-    doctor(t)
-    # Ten seconds is the deadline of a single check that hangs.
-    check(time.monotonic() - since < 8, f"{time.monotonic() - since:.1f} s")
+    """No check hangs: one that does is ended at its deadline, and says so."""
+    result = doctor(t, "--json")
+    late = [each for each in result.json()["checks"] if "did not end" in (each["reason"] or "")]
+    check_equal(late, [], "checks that did not end")

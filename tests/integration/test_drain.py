@@ -2,15 +2,16 @@
 """How old generations end: several at once, by their deadlines, by force; who is waited for."""
 
 import contextlib
+import os
 import signal
 import socket
 
-from harness import (alive, begin_post, check, check_equal, connect, get, read_response, refused,
-                     send_request, wait_until)
+from harness import (DEADLINE_S, alive, begin_post, check, check_equal, connect, get,
+                     read_response, refused, send_request, wait_until)
 from services import example, generation_of, keeper, service
 from test_overlap import finish, numbers
 
-LOAD = ("--short", 4, "--timeout", "10s", "--expect-status", 200)
+LOAD = ("--short", 4, "--timeout", "30s", "--expect-status", 200)
 
 
 # ---- clients -------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ def echo(sock):
 
 
 def check_reset(sock):
-    sock.settimeout(20)
+    sock.settimeout(DEADLINE_S)
     try:
         data = sock.recv(16)
     except ConnectionResetError:
@@ -51,7 +52,7 @@ def check_reset(sock):
 
 
 def check_ended(sock):
-    sock.settimeout(20)
+    sock.settimeout(DEADLINE_S)
     with contextlib.suppress(ConnectionResetError):
         check_equal(sock.recv(16), b"", "the connection was to be ended")
 
@@ -163,7 +164,7 @@ def test_each_generation_has_its_own_deadline_and_its_own_count(t):
 
 def test_force_resets_at_the_deadline_even_where_the_server_hangs_on(t):
     daemon = t.daemon(service(example(t, "--ignore-term"), drain={
-        "timeout": "500ms", "kill_timeout": "2s", "leave_timeout": "300ms", "force": True}))
+        "timeout": "500ms", "kill_timeout": "10m", "leave_timeout": "300ms", "force": True}))
     hammer = t.hammer(*LOAD)
     old = daemon.server_pid()
     with begin_post() as first, begin_post() as second, idle_client() as third:
@@ -171,17 +172,19 @@ def test_force_resets_at_the_deadline_even_where_the_server_hangs_on(t):
         for sock in (first, second, third):
             check_reset(sock)
         check(alive(old), "the server has ended: it is not force that has reset them")
+        os.kill(old, signal.SIGKILL)
         end = daemon.wait_end(since)
     check_equal((end["event"], end["exit"], end["cut"]), ("done", 5, 3), "end")
     wait_until(lambda: not alive(old), "the server is gone")
     check_equal(len(daemon.service()["generations"]), 1, "generations left")
     check_equal(generation_of(get().body), 2, "generation that answers")
     check_equal(hammer.stop()["lost"], 0, "lost")
+    reload(daemon, kill_timeout="300ms")
 
 
 def test_force_of_a_reload_counts_for_what_runs_already(t):
     daemon = t.daemon(service(example(t, "--ignore-term"), drain={
-        "timeout": "500ms", "kill_timeout": "2s", "leave_timeout": "300ms"}))
+        "timeout": "500ms", "kill_timeout": "10m", "leave_timeout": "300ms"}))
     reload(daemon, force=True)
     check_equal(daemon.current(), 1, "generation")
     old = daemon.server_pid()
@@ -189,7 +192,9 @@ def test_force_of_a_reload_counts_for_what_runs_already(t):
         since = daemon.begin()
         check_reset(slow)
         check(alive(old), "the server has ended: it is not force that has reset it")
+        os.kill(old, signal.SIGKILL)
     check_equal(daemon.wait_end(since)["exit"], 5, "exit")
+    reload(daemon, kill_timeout="300ms")
 
 
 def test_without_force_what_is_left_ends_with_the_server(t):
@@ -199,7 +204,7 @@ def test_without_force_what_is_left_ends_with_the_server(t):
     with begin_post() as slow:
         since = daemon.begin()
         check_ended(slow)
-        wait_until(lambda: not alive(old), "the server is gone", 5)
+        wait_until(lambda: not alive(old), "the server is gone")
     end = daemon.wait_end(since)
     check_equal((end["exit"], end["cut"]), (5, 1), "end")
 
@@ -243,7 +248,8 @@ def test_status_tells_busy_and_idle_connections_apart_while_it_drains(t):
 
 
 def test_idle_timeout_does_not_wait_for_idle_ones_but_for_those_that_move(t):
-    daemon = t.daemon(service(keeper(t), drain={"timeout": "60s", "idle_timeout": "1500ms"}))
+    daemon = t.daemon(service(keeper(t), drain={"timeout": "60s", "idle_timeout": "1500ms",
+                                                 "kill_timeout": "300ms"}))
     hammer = t.hammer(*LOAD)
     old = daemon.server_pid()
     with begin_post(size=100000) as slow, idle_client() as idle, upgraded_client() as upgraded:
@@ -345,7 +351,7 @@ def test_term_to_batond_ends_what_drains_already_within_shutdown_timeout(t):
 
 
 def test_term_to_batond_while_a_generation_bakes_keeps_to_shutdown_timeout(t):
-    daemon = t.daemon(service(example(t), rollout={"bake": "60s"}, drain={
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"}, drain={
         "timeout": "10m", "shutdown_timeout": "400ms", "kill_timeout": "300ms"}))
     with begin_post() as first:
         wait_live(daemon, 1)

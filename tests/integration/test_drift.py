@@ -7,7 +7,7 @@ from services import generation_of, service
 # Takes over its group's steering when it is asked to: a classic program that always says "the
 # first of the group", as a server would that wants one worker per CPU.
 MEDDLER = r"""
-import ctypes, os, signal, socket, struct, sys, threading
+import ctypes, os, socket, struct, sys
 SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF = 51, 68
 listener = socket.socket(fileno=3)
 def meddle():
@@ -18,7 +18,6 @@ def meddle():
     buffer = ctypes.create_string_buffer(code)
     program = struct.pack("HL", 1, ctypes.addressof(buffer))
     listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 while True:
     connection, _ = listener.accept()
     head = connection.recv(4096).decode()
@@ -43,7 +42,7 @@ def program(daemon):
 def is_put_right(t, how):
     daemon = t.daemon(meddler(t, how))
     get("/meddle")
-    event = daemon.wait_event("drift", deadline_s=5)
+    event = daemon.wait_event("drift")
     check("put right" in event["message"], f"event: {event}")
     check("127.0.0.1:8080" in event["message"], f"event: {event}")
     check("python3" in event["message"] and str(daemon.server_pid()) in event["message"],
@@ -65,7 +64,7 @@ def test_detached_program_is_put_right(t):
 def test_drift_that_is_only_to_be_reported_is_left_and_told_once(t):
     daemon = t.daemon(meddler(t, "detach", drift="report"))
     get("/meddle")
-    event = daemon.wait_event("drift", deadline_s=5)
+    event = daemon.wait_event("drift")
     check("left as it is" in event["message"], f"event: {event}")
     check_equal(program(daemon), "missing", "program")
     # Several looks later there still is one event.

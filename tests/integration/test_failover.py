@@ -19,9 +19,9 @@ def kill_generation(daemon, generation):
 
 
 def dies_in_the_bake(t, instances):
-    daemon = t.daemon(service(example(t), instances=instances, rollout={"bake": "60s"}))
+    daemon = t.daemon(service(example(t), instances=instances, rollout={"bake": "10m"}))
     clients = 16
-    hammer = t.hammer("--short", clients, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", clients, "--timeout", "30s", "--expect-status", 200)
     wait_until(lambda: hammer.report()["ok"] > 500, "load")
     since = daemon.begin()
     daemon.wait_event("settle", since=since)

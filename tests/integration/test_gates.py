@@ -7,9 +7,9 @@ import threading
 
 from harness import check, check_equal, refused, wait_until
 from rollouts import (INSTANCES, Census, baton, check_exit, check_last, check_serves, four,
-                      kill_daemon, load, named, sicken, wait_waiting)
+                      kill_daemon, load, named, sicken, wait_load, wait_waiting)
 from services import LISTEN
-from swaps import check_nothing_lost
+from swaps import check_unharmed
 
 YES, NO, UNSURE = 0, 1, 2
 GATE_PORT = 8090
@@ -74,7 +74,7 @@ def goes_on(t, daemon, hammer, restart):
     check_exit(restart, 0)
     check_last(daemon, "done", 0)
     check_serves(t, daemon, hammer, 2)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def goes_back(t, daemon, hammer, restart, status, reason=""):
@@ -82,7 +82,7 @@ def goes_back(t, daemon, hammer, restart, status, reason=""):
     check_last(daemon, {3: "failed", 4: "rolled-back"}[status], status, reason)
     check(reason in restart.text(), f"{reason!r} is not told: {restart.text()}")
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 # ---- exec ----------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_daemon_killed_while_a_gate_is_asked_goes_back_and_leaves_no_program(t):
     kill_daemon(daemon)
     daemon.start()
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 # ---- rolling -------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_rolling_asks_before_each_batch_and_goes_back_in_the_middle(t):
 
 
 def test_rolling_without_surge_asks_about_new_instances_only(t):
-    rollout = {"strategy": "rolling", "max_surge": 0, "max_unavailable": 1}
+    rollout = {"strategy": "rolling", "max_surge": 0, "max_unavailable": 1, **BAKED}
     gate = {"exec": [script(t)], "at": ["shift", "leave"], "min_connections": 1}
     daemon, hammer, restart, since = begin(t, gate, rollout)
     goes_on(t, daemon, hammer, restart)
@@ -270,7 +270,7 @@ class GateRequest(http.server.BaseHTTPRequestHandler):
     def do_GET(self):  # pylint: disable=invalid-name
         self.server.paths.append(self.path)
         if self.server.status is None:
-            self.server.going_on.wait(30)
+            self.server.going_on.wait()
             return
         body = b"3 of 40 failed\n"
         self.send_response(self.server.status)
@@ -375,7 +375,11 @@ def test_too_little_traffic_waits_and_goes_back_when_aborted(t):
 
 def test_enough_traffic_is_asked_about(t):
     gate = {"exec": [script(t)], "at": "leave", "min_connections": 100}
-    daemon, hammer, restart, since = begin(t, gate, {"bake": "1s"})
+    daemon, hammer, restart, since = begin(t, gate, {"bake": "10m"})
+    daemon.wait_event("settle", since=since)
+    hammer.phase("bake")
+    wait_load(hammer, "bake")
+    daemon.cli("promote", "web", expect=0)
     goes_on(t, daemon, hammer, restart)
     check_equal(daemon.events("waiting", since=since), [], "nobody was waited for")
     check_equal(len(asked(t, "leave")), 1, "asked")

@@ -6,7 +6,7 @@ import signal
 
 from harness import alive, bodies, check, check_equal, wait_until
 from rollouts import kill_daemon
-from services import Sickness, instance_of, pid_of, service
+from services import SOON, Sickness, instance_of, pid_of, service
 from swaps import check_unharmed, gentle
 
 SLOWLY = {"delay": "60s"}  # time to look, before anything is replaced
@@ -109,7 +109,7 @@ def test_instance_that_recovers_before_the_delay_is_put_back(t):
 def test_replacement_that_turns_out_sick_too_leaves_the_others_at_work(t):
     """The budget bounds it; the operator's next order has the full one again."""
     daemon, sickness = ailing(t, instances=2, restart={"delay": "100ms", "max": 2},
-                              health={"start_timeout": "500ms", "timeout": "300ms"})
+                              health=SOON)
     before = instances(daemon)
     hammer = gentle(t)
     since = daemon.last_seq()
@@ -129,15 +129,17 @@ def test_replacement_that_turns_out_sick_too_leaves_the_others_at_work(t):
 # ---- the only one --------------------------------------------------------------------------------
 
 def test_the_only_instance_stays_in_the_table_until_its_replacement_is_healthy(t):
-    daemon, sickness = ailing(t, "--ready-after", "700ms", restart={"delay": "200ms"})
+    daemon, sickness = ailing(t, restart={"delay": "200ms"})
     old = daemon.server_pid()
     hammer = gentle(t)
     since = daemon.last_seq()
-    sickness.begin(0)
+    sickness.begin(0, 1)  # the replacement will be number 1
     told = daemon.wait_event("unhealthy", since=since)
     check("no other" in told["message"], f"{told}")
     check_equal((named(daemon), daemon.state()), ([0], "degraded"), "who is named, state")
+    daemon.wait_event("replacing", since=since)
     check_equal({pid_of(body) for body in bodies(20)}, {old}, "who answers")
+    sickness.end(1)
     daemon.wait_event("shift", since=since)
     wait_until(lambda: well(daemon, 1), "the replacement serves alone")
     check(old not in pids(daemon), "it was not replaced")
@@ -150,7 +152,7 @@ def test_the_only_instance_stays_in_the_table_until_its_replacement_is_healthy(t
 def test_all_unhealthy_go_on_serving_until_they_recover(t):
     """What they depend on is gone: tearing them down would help nobody."""
     daemon, sickness = ailing(t, instances=4, restart={"delay": "100ms", "max": 2},
-                              health={"start_timeout": "500ms", "timeout": "300ms"})
+                              health=SOON)
     before = pids(daemon)
     hammer = gentle(t)
     since = daemon.last_seq()
@@ -275,10 +277,10 @@ def test_restarts_that_are_not_allowed_degrade_and_say_so(t):
 
 def test_order_takes_the_place_of_a_replacement(t):
     """Nobody has asked for that one, so nobody has to wait for it."""
-    daemon, sickness = ailing(t, "--ready-after", "1s", instances=2, restart={"delay": "50ms"})
+    daemon, sickness = ailing(t, instances=2, restart={"delay": "50ms"})
     hammer = gentle(t)
     since = daemon.last_seq()
-    sickness.begin(1)
+    sickness.begin(1, 2)  # the replacement will be number 2
     daemon.wait_event("replacing", since=since)
     sickness.end(1)
     daemon.restart()
@@ -289,14 +291,15 @@ def test_order_takes_the_place_of_a_replacement(t):
 
 def test_replacement_survives_the_daemon(t):
     """The next one finds one instance too few, or too many, and puts it right."""
-    daemon, sickness = ailing(t, "--ready-after", "500ms", instances=3, restart={"delay": "50ms"})
+    daemon, sickness = ailing(t, instances=3, restart={"delay": "50ms"})
     hammer = gentle(t)
     since = daemon.last_seq()
-    sickness.begin(0)
+    sickness.begin(0, 3)  # the replacement will be number 3
     daemon.wait_event("replacing", since=since)
     daemon.process.popen.kill()
     daemon.process.popen.wait()
     daemon.start_unready()
+    sickness.end(3)
     wait_until(lambda: well(daemon, 3), "three instances are well")
     check_equal((daemon.current(), {pid_of(body) for body in bodies(100)}), (1, pids(daemon)),
                 "generation and who answers")

@@ -12,7 +12,9 @@ import signal
 import stat
 
 from harness import bodies, check, check_equal, get, wait_until
-from services import example, generation_of, python, service
+from services import SOON, example, generation_of, python, reconfigure, service
+from swaps import check_unharmed
+
 
 def plain(command, **changes):
     """A service with the default check, which is that a connection is accepted."""
@@ -62,8 +64,8 @@ def test_restarts_leave_no_descriptors_behind_in_the_daemon(t):
     for _ in range(5):
         daemon.restart()
     # A probe, or the connection of the last command, may be there at either moment.
-    more = sum((descriptors() - before).values())
-    check(more <= 2, lambda: f"{more} more after five restarts: {descriptors() - before}")
+    wait_until(lambda: sum((descriptors() - before).values()) <= 2,
+               lambda: f"few more after five restarts: {descriptors() - before}")
 
 
 def test_environment_is_built_anew_and_not_the_daemons(t):
@@ -103,7 +105,7 @@ def test_server_runs_as_the_configured_user(t):
 
 def test_server_of_another_user_can_be_replaced_under_load(t):
     daemon = t.daemon(service(example(t), user="nobody"))
-    hammer = t.hammer("--short", 8, "--keepalive", 4, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", 8, "--keepalive", 4, "--timeout", "30s", "--expect-status", 200)
     for _ in range(5):
         daemon.restart()
     result = hammer.stop()
@@ -163,8 +165,9 @@ def test_notify_the_new_generation_serves_when_it_says_ready(t):
 def test_notify_that_never_comes_fails_the_rollout(t):
     ready = t.tmp / "ready"
     ready.touch()
-    daemon = t.daemon(notify(python(t, "--notify", ready), start_timeout="1s", timeout="500ms"))
+    daemon = t.daemon(notify(python(t, "--notify", ready)))
     old = how()["pid"]
+    reconfigure(daemon, health={"start_timeout": "1s", "timeout": "500ms"})
     ready.unlink()
     result = daemon.restart(expect=3)
     check("READY=1" in result.text or "ready" in result.text, f"no reason: {result}")
@@ -172,18 +175,18 @@ def test_notify_that_never_comes_fails_the_rollout(t):
 
 
 def test_connect_check_needs_a_server_that_accepts(t):
-    config = plain(example(t))
-    config["health"].update({"start_timeout": "1s", "timeout": "300ms"})
-    daemon = t.daemon(config)
+    daemon = t.daemon(plain(example(t)))
+    reconfigure(daemon, health={"start_timeout": "1s", "timeout": "300ms"})
     daemon.upgrade(example(t, "--never-accept"), expect=3)
     check_equal(generation_of(get().body), 1, "generation that answers")
+    reconfigure(daemon, health={"start_timeout": "60s"})
     daemon.restart()
 
 
 # ---- endpoints -----------------------------------------------------------------------------------
 
 def restarted_under_load(t, daemon, *targets):
-    hammers = [t.hammer("--short", 4, "--timeout", "10s", "--expect-status", 200,
+    hammers = [t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200,
                         host=host, port=port) for host, port in targets]
     for _ in range(3):
         daemon.restart()
@@ -192,9 +195,7 @@ def restarted_under_load(t, daemon, *targets):
         check_equal({generation_of(body) for body in bodies(5, host=host, port=port)}, {4},
                     f"answers at {host} port {port}")
     for hammer in hammers:
-        result = hammer.stop()
-        check_equal(result["lost"], 0, f"lost: {result}")
-        check(result["ok"] > 100, f"hardly any load: {result}")
+        check_unharmed(hammer)
 
 
 def test_ipv6_endpoint(t):
@@ -221,8 +222,8 @@ def test_both_wildcards_of_one_port(t):
 
 def test_two_services_are_replaced_at_the_same_time(t):
     daemon = t.daemon(web=service(example(t)), api=service(example(t), listen=["127.0.0.1:8081"]))
-    web = t.hammer("--short", 4, "--timeout", "10s", "--expect-status", 200)
-    api = t.hammer("--short", 4, "--timeout", "10s", "--expect-status", 200, port=8081)
+    web = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
+    api = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200, port=8081)
     ends = [(name, daemon.begin(service=name)) for name in ("web", "api")]
     for name, since in ends:
         check_equal(daemon.wait_end(since, name)["event"], "done", f"end of {name}")
@@ -232,13 +233,12 @@ def test_two_services_are_replaced_at_the_same_time(t):
 
 
 FORGETFUL = """
-import os, signal, socket, sys, threading
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+import signal, socket, sys, threading
 def serve(listener):
     while True:
         sock, _ = listener.accept()
         with sock:
-            sock.settimeout(5)
+            sock.settimeout(60)
             try:
                 if sock.recv(65536):
                     sock.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 2\\r\\n\\r\\nok")
@@ -254,8 +254,8 @@ while True:
 def test_server_that_forgets_its_second_socket_is_refused(t):
     script = t.file("forgetful.py", FORGETFUL)
     command = ["/usr/bin/python3", script]
-    daemon = t.daemon(service([*command, "2"], listen=["127.0.0.1:8080", "127.0.0.1:8081"],
-                              health={"start_timeout": "4s", "timeout": "1s"}))
+    daemon = t.daemon(service([*command, "2"], listen=["127.0.0.1:8080", "127.0.0.1:8081"]))
+    reconfigure(daemon, health=SOON)
     result = daemon.upgrade([*command, "1"])
     check_equal(result.status, 3, f"exit status: {result}")
     check("accepted" in result.text, f"no reason: {result}")
@@ -267,7 +267,7 @@ def test_candidate_whose_agent_dies_is_refused(t):
     daemon = t.daemon(service(example(t)))
     since = daemon.last_seq()
     daemon.upgrade(example(t, "--ready-after", "60s"), "--no-wait", expect=0)
-    wait_until(lambda: daemon.server_pid("candidate"), "the candidate to run")
+    wait_until(lambda: daemon.server_pid("candidate"), "the candidate runs")
     os.kill(daemon.generation("candidate")["instances"][0]["agent_pid"], signal.SIGKILL)
     end = daemon.wait_end(since)
     check_equal((end["event"], end["exit"]), ("failed", 3), f"end: {end}")

@@ -6,7 +6,8 @@ import pathlib
 import signal
 
 from harness import bodies, check, check_equal, get, wait_until
-from services import generation_of, service
+from services import SOON, example, generation_of, service
+from swaps import check_unharmed
 
 FICKLE = pathlib.Path(__file__).with_name("fickle.py")
 
@@ -18,8 +19,8 @@ def fickle(t, how, **changes):
 
 def answers():
     try:
-        return get(timeout_s=2).status == 200
-    except OSError:
+        return get().status == 200
+    except ConnectionError:
         return False
 
 
@@ -28,6 +29,7 @@ def comes_back(t, how, **changes):
     daemon = t.daemon(fickle(t, how, health={"unhealthy": 1000}, **changes))
     os.kill(daemon.server_pid(), signal.SIGUSR1)
     wait_until(lambda: not answers(), "it does not listen")
+    (t.tmp / "listen").touch()
     wait_until(answers, "it is reached again")
     check_equal({generation_of(body) for body in bodies(50)}, {1}, "generations that answer")
     daemon.restart()
@@ -48,7 +50,7 @@ def test_own_listener_that_comes_back_is_reached_again_cbpf(t):
 
 def test_listener_that_is_replaced_loses_nothing(t):
     daemon = t.daemon(fickle(t, "own", mode="native"))
-    hammer = t.hammer("--short", 4, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
     wait_until(lambda: hammer.report()["ok"] > 100, "load")
     for _ in range(3):
         before = hammer.report()["ok"]
@@ -61,15 +63,13 @@ def test_listener_that_is_replaced_loses_nothing(t):
 
 def late(t, **changes):
     """Sockets are passed, but the server binds its own, late, and says READY=1 at once."""
-    config = fickle(t, "late", health={"notify": True, "start_timeout": "20s"}, **changes)
+    config = fickle(t, "late", health={"notify": True}, **changes)
     del config["health"]["http"]
     daemon = t.daemon(config)
     check_equal(daemon.generation()["mode"], "native", "mode")
-    hammer = t.hammer("--short", 2, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", 2, "--timeout", "30s", "--expect-status", 200)
     daemon.restart()
-    wait_until(lambda: hammer.report()["ok"] > 100, "load")
-    result = hammer.stop()
-    check_equal(result["lost"], 0, f"lost: {result}")
+    check_unharmed(hammer)
     check_equal({generation_of(body) for body in bodies(50)}, {2}, "generations that answer")
 
 
@@ -91,8 +91,9 @@ def test_clean_exit_that_leaves_a_child_is_an_exit(t):
 
 
 def test_server_on_another_port_than_declared_is_explained(t):
-    config = service(["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "8081"],
-                     health={"start_timeout": "3s", "timeout": "1s"})
+    # In a shell that has no sockets to give: it binds one.
+    config = service(["/bin/sh", "-c", 'unset LISTEN_FDS; exec "$@"', "sh", *example(t), "--listen",
+                      "127.0.0.1:8081"], health=SOON)
     daemon = t.daemon(config, start=False).start_unready()
     daemon.wait_state("failed")
     reason = daemon.service()["reason"]

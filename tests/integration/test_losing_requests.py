@@ -5,8 +5,9 @@ import contextlib
 
 from harness import (begin_post, check, check_equal, connect, get, read_response, send_request,
                      wait_until)
-from losing import QUICK, by_generation, ended, race, steered
-from services import binder, example, nginx, service
+from losing import by_generation, ended, race, steered
+from services import STANDS_STILL, binder, example, nginx, service
+from test_queue import QUICK
 
 # ---- keep-alive ----------------------------------------------------------------------------------
 
@@ -17,7 +18,7 @@ def test_keepalive_race_with_a_careful_server_answers_all(t):
 
 
 def test_keepalive_race_with_nginx_answers_or_closes(t):
-    config = nginx(t, rollout={"settle_timeout": "300ms"})
+    config = nginx(t, rollout={"settle_timeout": "300ms"}, **STANDS_STILL)
     config["drain"]["leave_timeout"] = "300ms"
     race(t, steered(t, config))
 

@@ -16,7 +16,7 @@ import time
 from harness import (alive, bodies, check, check_equal, connect, get, read_response, refused,
                      send_request, wait_until)
 from services import LISTEN, binder, example, generation_of, service
-from swaps import LOAD, swap_many
+from swaps import LOAD, check_unharmed, swap_many
 
 SWAPS = 3
 
@@ -48,17 +48,15 @@ def swapped(t, mode, listen, targets, **changes):
     check_equal([each["listen"] for each in daemon.service()["endpoints"]], list(listen),
                 "endpoints")
     hammers = [t.hammer("--short", 4, "--rate", 400, "--keepalive", 2, "--slow-post", 1,
-                        "--post-duration", "200ms", "--timeout", "10s", "--expect-status", 200,
+                        "--post-duration", "200ms", "--timeout", "30s", "--expect-status", 200,
                         host=host, port=port) for host, port in targets]
     for _ in range(SWAPS):
         daemon.restart()
         for host, port in targets:
             for body in bodies(5, host=host.strip("[]"), port=port):
                 by_generation(daemon.current())(body)
-    for hammer, target in zip(hammers, targets):
-        result = hammer.stop()
-        check_equal(result["lost"], 0, f"lost at {target}: {result}")
-        check(result["ok"] > 100, f"hardly any load at {target}: {result}")
+    for hammer in hammers:
+        check_unharmed(hammer)
     check_equal(daemon.service()["last_rollout"]["cut"], 0, "cut")
 
 
@@ -209,7 +207,7 @@ def test_server_that_binds_late_is_waited_for(t):
 def test_mode_can_change_from_generation_to_generation(t):
     """In mode auto, each one is taken as it comes."""
     daemon = t.daemon(service(example(t), mode="auto"))
-    hammer = t.hammer("--short", 8, "--rate", 800, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", 8, "--rate", 800, "--timeout", "30s", "--expect-status", 200)
     seen = [mode_of(daemon)]
     for command in (binder(t, "--listen", LISTEN), binder(t, "--listen", LISTEN, "--share"),
                     binder(t)):
@@ -281,7 +279,7 @@ def test_server_that_does_not_share_where_nothing_can_make_it_says_why(t):
 
 DOWNLOAD_BYTES = 16 * 1024 * 1024
 DOWNLOAD_CHUNK = 128 * 1024
-DOWNLOAD_PAUSE_S = 0.05  # 16 MiB take more than 6 s
+DOWNLOAD_PAUSE_S = 0.02
 # What the kernel has taken from the server is as good as sent, and it need not stay for that.
 BUFFERED_BYTES = int(pathlib.Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])
 
@@ -308,14 +306,14 @@ class Download:
         self.expected = hashlib.sha256((t.tmp / "files" / "large").read_bytes()).hexdigest()
         self.sock = stack.enter_context(socket.socket())
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.connect(("127.0.0.1", 8080))
         send_request(self.sock, "/large")
         self.data = bytearray()
 
-    def read(self):
+    def read(self, pause_s=DOWNLOAD_PAUSE_S):
         """Some more; False at the end."""
-        time.sleep(DOWNLOAD_PAUSE_S)
+        time.sleep(pause_s)
         chunk = self.sock.recv(DOWNLOAD_CHUNK, socket.MSG_WAITALL)
         self.data += chunk
         return bool(chunk)
@@ -345,19 +343,22 @@ def test_download_from_a_server_that_cannot_drain_is_finished_across_a_restart(t
 
 
 def test_idle_connections_are_not_waited_for_and_busy_ones_are(t):
-    daemon = t.daemon(http_server(t, timeout="60s", idle_timeout="1s"))
+    daemon = t.daemon(http_server(t, timeout="60s", idle_timeout="2s"))
     old = daemon.server_pid()
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(connect())
         download = Download(stack, t)
         check(download.read(), "nothing comes")
         since = daemon.begin()
-        while download.read():
+        daemon.wait_event("shift", since=since)
+        busy_until = time.monotonic() + 3
+        # One that is read from all the time is not idle, however long it takes.
+        while download.read(0.1 if time.monotonic() < busy_until else 0):
             pass
         download.check_whole()
         # The silent one would stay for as long as it is let, and the deadline is far away.
         check_equal(daemon.wait_end(since)["event"], "done", "end")
-        silent.settimeout(5)
+        silent.settimeout(60)
         with contextlib.suppress(ConnectionError):
             check_equal(silent.recv(1), b"", "the silent connection was to end with its server")
     check(not alive(old), "the old server is still there")

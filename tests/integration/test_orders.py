@@ -7,13 +7,12 @@ import signal
 
 from harness import (begin_post, bodies, check, check_equal, get, read_response, refused,
                      signal_all, timeout, wait_until)
-from services import LISTEN, binder, example, generation_of, service
-from storm import (Client, calm_down, check_all_ended, check_same, config_of, listening,
+from services import (DEFAULTS, LISTEN, binder, example, generation_of, merged, reconfigure,
+                      service, unready)
+from storm import (HASTE, Client, calm_down, check_all_ended, check_same, config_of, listening,
                    rage, seed, steady_inventory)
 from swaps import check_unharmed, gentle
-from test_queue import fill_queue, generations, pause_old
-
-SLOWLY = "--ready-after"  # so that another order can come in between
+from test_queue import PATIENT, fill_queue, generations, pause_old
 
 
 def order(t, daemon, *words):
@@ -53,10 +52,12 @@ def test_promote_and_abort_with_nothing_to_do_are_refused(t):
 
 def test_promote_where_nobody_is_waited_for_is_refused_and_names_the_step(t):
     daemon = t.daemon(service(example(t)))
-    since = daemon.begin("upgrade", "--", *example(t, SLOWLY, "1s"))
+    command, flag = unready(t)
+    since = daemon.begin("upgrade", "--", *command)
     wait_until(lambda: (daemon.service()["rollout"] or {}).get("step") == "verify", "step verify")
     result = daemon.cli("promote", "web", expect=1)
     check("verify" in result.err, f"the step is not named: {result}")
+    flag.unlink()
     check_equal(daemon.wait_end(since)["event"], "done", "end")
 
 
@@ -130,7 +131,7 @@ def test_every_order_that_begins_a_rollout_is_busy_during_one_and_names_it(t):
 
 def test_orders_during_a_drain_begin_at_once_until_there_are_too_many(t):
     """What drains decides nothing any more; drain.generations_max bounds it."""
-    daemon = t.daemon(service(example(t), drain={"generations_max": 3, "timeout": "30s"}))
+    daemon = t.daemon(service(example(t), drain={"generations_max": 3}))
     with contextlib.ExitStack() as stack:
         socks = []
         for number in (1, 2):
@@ -196,7 +197,7 @@ def test_supersede_during_prepare(t):
 def test_supersede_during_start(t):
     own = ("--listen", LISTEN, "--share")
     daemon = t.daemon(service(binder(t, *own), mode="native"))
-    superseded(t, daemon, ("upgrade", "web", "--", *binder(t, *own, "--bind-after", 12)), "start",
+    superseded(t, daemon, ("upgrade", "web", "--", *binder(t, *own, "--bind-after", 30)), "start",
                3)
 
 
@@ -236,7 +237,7 @@ def test_supersede_during_wait(t):
 
 
 def test_supersede_during_bake(t):
-    daemon = t.daemon(service(example(t), rollout={"bake": "60s"}))
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"}))
     superseded(t, daemon, ("restart", "web"), "bake", 4)
 
 
@@ -255,7 +256,7 @@ def test_supersede_of_a_rolling_restart_half_way(t):
 
 def test_supersede_during_settle(t):
     """The old one stands still with connections in its queue: they are answered all the same."""
-    daemon = t.daemon(service(example(t), rollout={"settle_timeout": "20s"}))
+    daemon = t.daemon(service(example(t), **PATIENT))
     with contextlib.ExitStack() as stack:
         old = pause_old(daemon)
         clients = fill_queue(stack, 10)
@@ -273,7 +274,7 @@ def test_supersede_during_settle(t):
 
 def test_supersede_of_what_is_queued_already(t):
     """Only the last one is carried out; who has ordered the others is told."""
-    daemon = t.daemon(service(example(t), rollout={"bake": "60s", "settle_timeout": "20s"},
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"},
                               drain={"kill_timeout": "300ms"}))
     hammer = gentle(t)
     since = daemon.last_seq()
@@ -333,11 +334,14 @@ def test_start_supersedes_a_stop_that_drains(t):
 def test_hup_during_a_rollout_rolls_the_change_afterwards(t):
     daemon = t.daemon(service(example(t)))
     hammer = gentle(t)
-    since = daemon.begin("upgrade", "--", *example(t, SLOWLY, "700ms"))
+    command, flag = unready(t)
+    since = daemon.begin("upgrade", "--", *command)
     wait_until(lambda: daemon.service()["rollout"], "a rollout is under way")
     daemon.config["services"]["web"]["environment"] = {"COLOUR": "green"}
     daemon.write_config()
     daemon.process.popen.send_signal(signal.SIGHUP)
+    wait_until(lambda: "configuration re-read" in daemon.process.text(), "it is read")
+    flag.unlink()
     check_equal(daemon.wait_end(since)["event"], "done", "end of the upgrade")
     wait_until(lambda: settled(daemon) and daemon.current() == 3, "the change is rolled")
     with open(f"/proc/{daemon.server_pid()}/environ", "rb") as environ:
@@ -347,11 +351,13 @@ def test_hup_during_a_rollout_rolls_the_change_afterwards(t):
 
 def test_hup_during_a_rollout_without_a_change_leaves_it_alone(t):
     daemon = t.daemon(service(example(t)))
-    since = daemon.begin("upgrade", "--", *example(t, SLOWLY, "700ms"))
+    command, flag = unready(t)
+    since = daemon.begin("upgrade", "--", *command)
     wait_until(lambda: daemon.service()["rollout"], "a rollout is under way")
     daemon.process.popen.send_signal(signal.SIGHUP)
     wait_until(lambda: "configuration re-read" in daemon.process.text(), "it is read")
     check("0 changed" in daemon.process.text(), "it is taken for a change")
+    flag.unlink()
     check_equal(daemon.wait_end(since)["event"], "done", "end of the upgrade")
     wait_until(lambda: settled(daemon), "nothing else follows")
     check_equal(daemon.current(), 2, "generation")
@@ -359,7 +365,7 @@ def test_hup_during_a_rollout_without_a_change_leaves_it_alone(t):
 
 # ---- at the same time ----------------------------------------------------------------------------
 
-@timeout(60)
+@timeout(180)
 def test_two_clients_at_once_get_one_rollout_each_or_busy(t):
     daemon = t.daemon(service(example(t)))
     hammer = gentle(t)
@@ -373,9 +379,10 @@ def test_two_clients_at_once_get_one_rollout_each_or_busy(t):
     check_unharmed(hammer)
 
 
-@timeout(60)
+@timeout(180)
 def test_two_clients_at_once_that_supersede_both_end(t):
-    daemon = t.daemon(service(example(t, SLOWLY, "200ms")))
+    # So that another order can come in between.
+    daemon = t.daemon(service(example(t, "--ready-after", "200ms")))
     hammer = gentle(t)
     for _ in range(5):
         both = [order(t, daemon, "restart", "web", "--supersede") for _ in range(2)]
@@ -390,16 +397,18 @@ SERVING = ("restart", "restart", "upgrade", "upgrade", "scale", "promote", "abor
 ENDING = (*SERVING, "stop", "start", "start")
 
 
-@timeout(120)
+@timeout(400)
 def test_100_random_orders_from_two_clients_lose_nothing_and_leave_nothing(t):
     """
     Under load those that leave the service up; "stop" is among the orders only when the load is
     over, as it refuses connections by its nature.
     """
     number = seed()
-    daemon = t.daemon({**config_of(t, random.Random(number)), "instances": 2})
+    daemon = t.daemon(merged(config_of(t, random.Random(number)), instances=2,
+                             health=DEFAULTS["health"]))
     daemon.begin()
     calm_down(daemon)
+    reconfigure(daemon, health=HASTE)
     before = steady_inventory(daemon)
     events = t.spawn("events", t.program("baton"), "-n", daemon.name, "events", "-f", "--json")
     clients = [Client(t, daemon, f"{number}-{k}", SERVING) for k in (1, 2)]
@@ -415,8 +424,7 @@ def test_100_random_orders_from_two_clients_lose_nothing_and_leave_nothing(t):
         each.words = ENDING
     rage(clients, 10)
     calm_down(daemon)
-    daemon.write_config()
-    daemon.cli("reload", expect=0)
+    reconfigure(daemon, health=DEFAULTS["health"])
     daemon.cli("start", "web", "--no-wait")
     calm_down(daemon)
     daemon.cli("upgrade", "web", "--supersede", "--no-wait", "--force", "--", *example(t), expect=0)

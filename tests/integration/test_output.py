@@ -13,7 +13,7 @@ from journal import Journal, hide_run
 from services import example, generation_of, keeper, service
 
 LOAD = ("--short", 4, "--keepalive", 4, "--keepalive-pause", "5ms", "--sources", 8,
-        "--timeout", "10s", "--expect-status", 200)
+        "--timeout", "30s", "--expect-status", 200)
 LINE = re.compile(r"(\d+) (\d+) (out|err)")
 ENOUGH = 100  # lines in a file between two rotations
 

@@ -55,7 +55,7 @@ def test_stop_while_an_old_generation_drains_ends_both(t):
         daemon.process.popen.send_signal(signal.SIGTERM)
         wait_until(refused, "new connections are refused")
         finish(first)
-    check_equal(daemon.process.wait(20), 0, "exit status of batond")
+    check_equal(daemon.process.wait(), 0, "exit status of batond")
 
 
 def test_service_that_is_stopping_is_busy(t):
@@ -69,7 +69,7 @@ def test_service_that_is_stopping_is_busy(t):
         hup(daemon)
         daemon.process.popen.send_signal(signal.SIGTERM)
         finish(slow)
-    check_equal(daemon.process.wait(20), 0, "exit status of batond")
+    check_equal(daemon.process.wait(), 0, "exit status of batond")
 
 
 def test_rollback_during_the_drain_returns_to_the_one_that_drains(t):
@@ -108,7 +108,7 @@ def test_upgrade_survives_the_daemon(t):
 
 
 def test_rolled_back_rollout_that_still_drains_is_not_in_the_way(t):
-    daemon = t.daemon(service(example(t), rollout={"bake": "20s"}))
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"}))
     since = daemon.begin()
     daemon.wait_event("settle", since=since)
     with begin_post() as slow:
@@ -121,7 +121,7 @@ def test_rolled_back_rollout_that_still_drains_is_not_in_the_way(t):
 
 
 def test_rollback_of_what_is_under_way_succeeds(t):
-    daemon = t.daemon(service(example(t), rollout={"bake": "20s"}))
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"}))
     since = daemon.begin()
     daemon.wait_event("settle", since=since)
     daemon.cli("rollback", "web", expect=0)
@@ -190,7 +190,8 @@ def test_rollback_after_listen_has_changed_has_nothing_to_go_back_to(t):
 def test_drain_waits_for_the_children_of_a_wrapper(t):
     server = t.copy("examples/server", "server")
     script = t.file("wrapper.sh", f'#!/bin/sh\n{server} --fd 3 --generation "$1" &\nwait\n', 0o755)
-    daemon = t.daemon(service([script, "{generation}"]))
+    daemon = t.daemon(service([script, "{generation}"],
+                              drain={"leave_timeout": "300ms", "kill_timeout": "300ms"}))
     with connect() as sock:
         sock.sendall(b"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nxxxxx")
         wait_until(lambda: daemon.generation()["instances"][0]["connections"]["live"] == 1,

@@ -18,7 +18,7 @@ GROUPS = ("audio", "video")
 GIDS = {grp.getgrnam(name).gr_gid for name in GROUPS}
 NET_BIND_SERVICE = 1 << 10
 FILES_SOFT = 777  # what batond is started with, where a test is about that
-LOAD = ("--short", 4, "--keepalive", 4, "--keepalive-pause", "10ms", "--timeout", "10s",
+LOAD = ("--short", 4, "--keepalive", 4, "--keepalive-pause", "10ms", "--timeout", "30s",
         "--expect-status", 200)
 
 

@@ -8,9 +8,12 @@ import socket
 
 from harness import check, check_equal, connect, read_response, send_request, signal_all
 from harness import wait_stopped, wait_until
-from services import example, generation_of, service
+from services import STANDS_STILL, example, generation_of, service, unready
 
 CLIENTS = 40
+PATIENT = {**STANDS_STILL, "rollout": {"settle_timeout": "60s"}}
+QUICK = {**STANDS_STILL, "rollout": {"settle_timeout": "300ms"},
+         "drain": {"leave_timeout": "300ms", "kill_timeout": "300ms"}}
 
 
 def pause_old(daemon):
@@ -33,7 +36,7 @@ def fill_queue(stack, count=CLIENTS, half_close=False):
     """Clients that have connected and sent a request, and that nobody has accepted."""
     clients = []
     for _ in range(count):
-        sock = stack.enter_context(connect(timeout_s=20))
+        sock = stack.enter_context(connect())
         send_request(sock, headers=["Connection: close"])
         if half_close:
             sock.shutdown(socket.SHUT_WR)
@@ -46,7 +49,7 @@ def generations(clients):
 
 
 def test_old_killed_after_the_shift_its_queue_is_answered_by_the_new(t):
-    daemon = t.daemon(service(example(t), rollout={"settle_timeout": "20s"}))
+    daemon = t.daemon(service(example(t), **PATIENT))
     pids = pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
@@ -61,21 +64,22 @@ def test_old_killed_after_the_shift_its_queue_is_answered_by_the_new(t):
 
 def test_old_killed_before_the_shift_its_queue_is_answered(t):
     """By the new one, or by the old one started again: both are right, a reset is not."""
-    daemon = t.daemon(service(example(t)))
+    daemon = t.daemon(service(example(t), **STANDS_STILL))
     pids = pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
-        since = daemon.begin("upgrade", "--", *example(t, "--ready-after", "500ms"))
+        command, flag = unready(t)
+        since = daemon.begin("upgrade", "--", *command)
         wait_until(lambda: daemon.generation("candidate"), "the candidate is there")
         signal_all(pids, signal.SIGKILL)
+        flag.unlink()
         check(set(generations(clients)) <= {1, 2}, "answered by a stranger")
     daemon.wait_end(since)
     check_equal(daemon.state(), "running", "state")
 
 
 def test_old_stopped_and_not_killed_its_queue_is_answered_by_the_new(t):
-    daemon = t.daemon(service(example(t), rollout={"settle_timeout": "300ms"},
-                              drain={"leave_timeout": "300ms", "kill_timeout": "300ms"}))
+    daemon = t.daemon(service(example(t), **QUICK))
     pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
@@ -86,8 +90,7 @@ def test_old_stopped_and_not_killed_its_queue_is_answered_by_the_new(t):
 
 
 def test_half_closed_clients_in_the_queue_are_answered(t):
-    daemon = t.daemon(service(example(t), rollout={"settle_timeout": "300ms"},
-                              drain={"leave_timeout": "300ms", "kill_timeout": "300ms"}))
+    daemon = t.daemon(service(example(t), **QUICK))
     pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack, half_close=True)
@@ -97,7 +100,7 @@ def test_half_closed_clients_in_the_queue_are_answered(t):
 
 
 def test_settle_lets_the_old_one_accept_what_is_its_own(t):
-    daemon = t.daemon(service(example(t), rollout={"settle_timeout": "20s"}))
+    daemon = t.daemon(service(example(t), **PATIENT))
     pids = pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
@@ -110,7 +113,7 @@ def test_settle_lets_the_old_one_accept_what_is_its_own(t):
 
 
 def test_server_killed_alone_its_queue_is_answered_by_the_one_started_again(t):
-    daemon = t.daemon(service(example(t)))
+    daemon = t.daemon(service(example(t), **STANDS_STILL))
     pids = pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)

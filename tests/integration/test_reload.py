@@ -21,7 +21,7 @@ def reload(daemon):
 
 def test_hup_rolls_only_the_service_that_has_changed(t):
     daemon = two(t)
-    hammer = t.hammer("--short", 4, "--timeout", "10s", "--expect-status", 200)
+    hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
     untouched = daemon.server_pid(service="api")
     since = daemon.last_seq()
     daemon.config["services"]["web"]["environment"] = {"COLOUR": "green"}

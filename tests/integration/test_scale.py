@@ -2,8 +2,8 @@
 """Another number of instances, by order: up, down, refused, kept."""
 
 from harness import bodies, check, check_equal, own_cgroup, wait_until
-from services import Sickness, example, generation_of, pid_of, service
-from swaps import check_nothing_lost, check_unharmed, gentle
+from services import SOON, Sickness, example, generation_of, pid_of, service
+from swaps import check_unharmed, gentle
 
 
 def pids(daemon):
@@ -58,13 +58,13 @@ def test_scale_down_drains_what_goes(t):
     """Requests under way on those that go are answered."""
     daemon = t.daemon(service(example(t), instances=6))
     hammer = t.hammer("--short", 2, "--rate", 100, "--slow-post", 12, "--post-duration", "600ms",
-                      "--post-path", "/post", "--sources", 12, "--timeout", "10s",
+                      "--post-path", "/post", "--sources", 12, "--timeout", "30s",
                       "--expect-status", 200)
     wait_until(lambda: hammer.report()["ok"] > 50, "the load has begun")
     scale(daemon, 1)
     check_number(daemon, 1)
     check_equal(daemon.service()["last_rollout"]["cut"], 0, "cut")
-    check_nothing_lost(hammer.stop(), at_least=50)
+    check_unharmed(hammer, 50)
 
 
 def test_scale_takes_the_unhealthy_ones_first(t):
@@ -109,7 +109,7 @@ def test_scale_out_of_range_is_refused(t):
 def test_scale_whose_new_instance_never_gets_healthy_leaves_things_as_they_were(t):
     sickness = Sickness(t)
     daemon = t.daemon(service(sickness.command(), instances=2, restart={"delay": "60s"},
-                              health={"start_timeout": "500ms", "timeout": "300ms"}))
+                              health=SOON))
     sickness.begin(3)
     before = pids(daemon)
     hammer = gentle(t)
@@ -162,7 +162,7 @@ def test_scaled_number_survives_restart_upgrade_and_the_daemon(t):
 def test_scale_that_failed_is_not_what_the_next_daemon_starts(t):
     sickness = Sickness(t)
     daemon = t.daemon(service(sickness.command(),
-                              health={"start_timeout": "500ms", "timeout": "300ms"}))
+                              health=SOON))
     sickness.begin(1)
     scale(daemon, 2, expect=3)
     sickness.end(1)
@@ -173,8 +173,9 @@ def test_scale_that_failed_is_not_what_the_next_daemon_starts(t):
 # ---- other orders meanwhile ----------------------------------------------------------------------
 
 def test_scale_during_a_rollout_is_busy_or_takes_its_place(t):
-    daemon = t.daemon(service(example(t, "--ready-after", "1s")))
+    daemon = t.daemon(service(example(t, "--unhealthy-while", t.tmp / "sick.{generation}")))
     hammer = gentle(t)
+    (t.tmp / "sick.2").touch()
     since = daemon.begin()
     scale(daemon, 2, expect=6)
     check_equal(daemon.service()["instances"], 1, "number after the refusal")
@@ -186,7 +187,9 @@ def test_scale_during_a_rollout_is_busy_or_takes_its_place(t):
 
 
 def test_scale_that_is_superseded_is_undone(t):
-    daemon = t.daemon(service(example(t, "--ready-after", "1s")))
+    sickness = Sickness(t)
+    daemon = t.daemon(service(sickness.command()))
+    sickness.begin(1, 2)
     hammer = gentle(t)
     first = t.spawn("scale", t.program("baton"), "-n", daemon.name, "scale", "web", "3")
     wait_until(lambda: daemon.service()["rollout"], "scaling has begun")

@@ -3,14 +3,14 @@
 
 import signal
 
-from harness import begin_post, check, check_equal, connect, get, read_response, refused
+from harness import DEADLINE_S, begin_post, check, check_equal, connect, get, read_response, refused
 from harness import send_request, wait_until
 from services import example, service
 
 
 def check_cut(sock):
     """The connection is ended without an answer."""
-    sock.settimeout(10)
+    sock.settimeout(DEADLINE_S)
     try:
         data = sock.recv(1)
     except ConnectionError:
@@ -96,7 +96,7 @@ def test_second_term_to_batond_stops_now(t):
         wait_until(refused, "new connections are refused")
         check(daemon.process.running(), "the first TERM did not drain")
         daemon.process.popen.send_signal(signal.SIGTERM)
-        daemon.process.wait(15)
+        daemon.process.wait()
         check_cut(sock)
     daemon.check_clean()
 

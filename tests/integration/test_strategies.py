@@ -6,7 +6,8 @@ from rollouts import (INSTANCES, Census, answered_by, baton, check_exit, check_l
                       check_reset_only, check_serves, cure, four, generations_of, kill_daemon,
                       kill_servers, load, make_crash, named, poll_until_end, server_pids, sicken,
                       wait_load, wait_named)
-from swaps import check_nothing_lost
+from services import reconfigure
+from swaps import check_unharmed
 
 
 def rolling(surge=1, unavailable=0):
@@ -43,8 +44,7 @@ def swap(t, rollout, most, least=INSTANCES, mixed=True, go_on=None):
     check(sum(census.counts.values()) >= 20, f"hardly looked at: {census.counts}")
     check(serving and min(serving) >= least, f"in service: {serving}")
     check_serves(t, daemon, hammer, 2)
-    result = hammer.stop()
-    check_nothing_lost(result)
+    result = check_unharmed(hammer, 1000)
     meanwhile = answered_by(result, "rollout") + answered_by(result, "mixed")
     check_equal({generation for generation, _ in meanwhile}, {1, 2}, "who answered meanwhile")
     check(sum(meanwhile.values()) >= 100, f"answers meanwhile: {meanwhile}")
@@ -95,12 +95,14 @@ def test_rolling_more_than_there_are_at_a_time(t):
 
 # ---- rolling back in the middle ------------------------------------------------------------------
 
-def goes_back(t, rollout, most, status, prepare=lambda: None, reason="", undo=None):
+def goes_back(t, rollout, most, status, prepare=lambda: None, reason="", undo=None, **changes):
     """
     A restart that fails, or that undo(daemon) undoes: it ends with this exit status, nothing is
-    lost, and the old generation is whole again.
+    lost, and the old generation is whole again. @changes: of the configuration, before it begins.
     """
     daemon = t.daemon(four(t, rollout=rollout))
+    if changes:
+        reconfigure(daemon, **changes)
     prepare()
     hammer = load(t)
     with Census(daemon) as census:
@@ -111,11 +113,12 @@ def goes_back(t, rollout, most, status, prepare=lambda: None, reason="", undo=No
     census.check(0, most)
     check_last(daemon, {3: "failed", 4: "rolled-back"}[status], status, reason)
     check_serves(t, daemon, hammer, 1)
-    check_nothing_lost(hammer.stop(), at_least=400)
+    check_unharmed(hammer, 400)
 
 
 def test_rolling_third_instance_that_stays_unhealthy_is_rolled_back(t):
-    goes_back(t, rolling(1, 0), INSTANCES + 1, 4, lambda: sicken(t, 2, 2), "not healthy within 5s")
+    goes_back(t, rolling(1, 0), INSTANCES + 1, 4, lambda: sicken(t, 2, 2), "not healthy within 5s",
+              health={"start_timeout": "5s"})
 
 
 def test_rolling_third_instance_that_crashes_is_rolled_back(t):
@@ -168,7 +171,7 @@ def killed_in_the_middle(t, rollout, count):
     check_exit(restart, 4)
     check_last(daemon, "rolled-back", 4, "SIGKILL")
     check_serves(t, daemon, hammer, 1)
-    check_reset_only(hammer.stop(), 1)
+    check_reset_only(hammer, 1)
 
 
 def test_rolling_new_instance_killed_in_the_middle_is_rolled_back(t):
@@ -194,7 +197,7 @@ def test_four_live_instances_killed_at_once_are_started_again(t):
     wait_load(hammer, "killed", 500)
     check_serves(t, daemon, hammer, 1)
     check(not set(before) & set(server_pids(daemon, 1)), "one of the dead is still there")
-    check_reset_only(hammer.stop(), 1)
+    check_reset_only(hammer, 1)
 
 
 def daemon_dies(t, rollout, sick, reached, generation=1, least=INSTANCES):
@@ -221,7 +224,7 @@ def daemon_dies(t, rollout, sick, reached, generation=1, least=INSTANCES):
         return now == {generation: INSTANCES}
     wait_until(whole, "the generation is whole again")
     check_serves(t, daemon, hammer, generation)
-    check_nothing_lost(hammer.stop())
+    check_unharmed(hammer, 1000)
 
 
 def test_daemon_killed_while_rolling_restores_the_old_generation(t):

@@ -7,8 +7,9 @@ import pwd
 import shutil
 import signal
 
-from harness import (begin_post, bodies, check, check_equal, get, read_response, refused, timeout, wait_until)
-from services import example, generation_of, service
+from harness import (begin_post, bodies, check, check_equal, get, read_response, refused, timeout,
+                     wait_until)
+from services import SOON, example, generation_of, reconfigure, service
 from swaps import swap_many
 
 NOBODY = pwd.getpwnam("nobody")
@@ -62,8 +63,8 @@ def test_cbpf_swaps_four_instances_as_nobody_and_loses_nothing(t):
 
 
 def test_cbpf_probes_reach_the_candidate_only(t):
-    config = service(example(t), health={"start_timeout": "1500ms", "timeout": "300ms"})
-    daemon = as_nobody(t, config)
+    daemon = as_nobody(t, service(example(t)))
+    reconfigure(daemon, health=SOON)
     daemon.upgrade(example(t, "--unhealthy"), expect=3)
     check_equal({generation_of(body) for body in bodies(50)}, {1}, "generations that answer")
     daemon.stop()

@@ -1,23 +1,37 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Watched paths: what they lead to is replaced, and the service rolled: once, when it is whole."""
 
+import contextlib
+import json
 import os
 import pathlib
 import shutil
+import signal
 
-from harness import bodies, check, check_equal, get, wait_until
-from services import example, generation_of, service
+from harness import ApiConnection, bodies, check, check_equal, get, wait_stopped, wait_until
+from services import example, generation_of, service, unready
 from swaps import check_unharmed, gentle
 
 
-
 def releases(t, *numbers):
-    """Folders release-N with a server in each."""
+    """Folders release-N with a server in each, whole from the first moment on."""
     for number in numbers:
-        folder = t.tmp / f"release-{number}"
+        folder = t.tmp / f"new-{number}"
         folder.mkdir()
         shutil.copy(t.program("examples/server"), folder / "server")
         folder.chmod(0o755)
+        folder.rename(t.tmp / f"release-{number}")
+
+
+@contextlib.contextmanager
+def at_once(daemon):
+    """The daemon stands still meanwhile: then it sees all that has happened at the same time."""
+    daemon.process.popen.send_signal(signal.SIGSTOP)
+    try:
+        wait_stopped([daemon.pid])
+        yield
+    finally:
+        daemon.process.popen.send_signal(signal.SIGCONT)
 
 
 def point(t, number, name="current"):
@@ -88,8 +102,9 @@ def test_swapped_symlink_rolls_once_to_what_it_leads_to(t):
 
 def test_symlink_swapped_several_times_at_once_rolls_once_to_the_last(t):
     daemon = linked(t)
-    for number in (2, 1, 3, 1, 2, 3):
-        point(t, number)
+    with at_once(daemon):
+        for number in (2, 1, 3, 1, 2, 3):
+            point(t, number)
     wait_rolled(daemon, 2)
     check_equal(executable(daemon), str(t.tmp / "release-3" / "server"), "executable")
     point(t, 2)
@@ -101,6 +116,8 @@ def test_symlink_that_dangles_is_waited_for(t):
     daemon = linked(t)
     hammer = gentle(t)
     point(t, 4)
+    quiet(t, daemon)
+    check_equal(daemon.events("changed"), [], "told while it leads nowhere")
     releases(t, 4)
     wait_rolled(daemon, 2)
     check_equal(executable(daemon), str(t.tmp / "release-4" / "server"), "executable")
@@ -195,8 +212,9 @@ def test_several_paths_that_change_together_roll_once(t):
     for name in names:
         t.file(os.path.basename(name), "one")
     daemon = watched(t, service(example(t), watch=names))
-    for name in names:
-        replace(t, name, 0o644)
+    with at_once(daemon):
+        for name in names:
+            replace(t, name, 0o644)
     wait_rolled(daemon, 2)
     quiet(t, daemon)
     check_equal((daemon.current(), len(daemon.events("changed"))), (2, 1), "generation, changes")
@@ -215,11 +233,12 @@ def test_what_happens_inside_a_watched_folder_does_not_count(t):
 def test_change_during_a_rollout_is_rolled_afterwards(t):
     daemon = linked(t)
     hammer = gentle(t)
-    since = daemon.begin("upgrade", "--", t.tmp / "current" / "server", *example(t)[1:],
-                         "--ready-after", "2s")
+    command, flag = unready(t)
+    since = daemon.begin("upgrade", "--", t.tmp / "current" / "server", *command[1:])
     wait_until(lambda: daemon.service()["rollout"], "a rollout is under way")
     point(t, 2)
     daemon.wait_event("changed", since=since)
+    flag.unlink()
     check_equal(daemon.wait_end(since)["event"], "done", "end of the first")
     wait_rolled(daemon, 3)
     check_equal(executable(daemon), str(t.tmp / "release-2" / "server"), "executable")
@@ -245,8 +264,14 @@ def test_restart_by_hand_is_not_followed_by_another_for_the_same_change(t):
     """Both mean the same release: who deploys moves the link and orders, and it is rolled once."""
     daemon = linked(t)
     hammer = gentle(t)
-    point(t, 2)
-    daemon.restart()
+    since = daemon.last_seq()
+    with contextlib.closing(ApiConnection(daemon.api_socket)) as order:
+        with at_once(daemon):
+            point(t, 2)
+            order.request("POST", "/v1/services/web/restart")
+        answer = json.loads(order.getresponse().read())
+    check_equal(answer.get("order"), "restart", f"answer: {answer}")
+    check_equal(daemon.wait_end(since)["event"], "done", "end")
     quiet(t, daemon)
     wait_until(lambda: settled(daemon), "nothing is under way")
     check_equal(executable(daemon), str(t.tmp / "release-2" / "server"), "executable")

@@ -8,9 +8,10 @@ import contextlib
 
 from harness import check, check_equal, connect, get, wait_until
 from losing import ended, race
+from services import STANDS_STILL
 from servers import caddy, gunicorn, haproxy_inherit, nginx_inherit, node_inherit
 
-QUICK = {"rollout": {"settle_timeout": "300ms"},
+QUICK = {**STANDS_STILL, "rollout": {"settle_timeout": "300ms"},
          "drain": {"leave_timeout": "300ms", "kill_timeout": "2s"}}
 CLIENTS = 10
 
