@@ -40,7 +40,7 @@ library_of = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(1)/main.c,$(wildcard
 LIB_COMMON       := $(BUILD)/libcommon.a
 LIB_PURE         := $(BUILD)/libpure.a
 # One for each folder of orchestrator/, from the top down; "daemon" has the files of no folder.
-FLOORS           := daemon doctor api view service rollout instance health release steer config host
+FLOORS           := daemon doctor api view service rollout instance health release steer config event host
 LIB_ORCHESTRATOR := $(FLOORS:%=$(BUILD)/liborchestrator-%.a)
 LIB_AGENT        := $(BUILD)/libagent.a
 LIB_CLI          := $(BUILD)/libcli.a
@@ -226,11 +226,13 @@ LINKS_config   := config $(LINKS_host)
 LINKS_release  := release $(LINKS_config)
 LINKS_steer    := steer $(LINKS_config)
 LINKS_health   := health $(LINKS_steer)
-LINKS_instance := instance release $(LINKS_health)
-LINKS_rollout  := rollout $(LINKS_instance)
-LINKS_service  := service api $(LINKS_rollout)
-LINKS_view     := view $(LINKS_service)
-LINKS_api      := api $(LINKS_view)
+LINKS_event    := event rollout $(LINKS_config)
+LINKS_instance := instance event release $(LINKS_health)
+# What is told is looked at as JSON: so these link with view/, which is above them.
+LINKS_rollout  := view rollout $(LINKS_instance)
+LINKS_service  := api view service rollout $(LINKS_instance)
+LINKS_view     := $(LINKS_service)
+LINKS_api      := $(LINKS_service)
 LINKS_doctor   := doctor $(LINKS_steer)
 LINKS_agent    := instance host
 LINKS_cli      :=

@@ -11,7 +11,7 @@
 
 #include "common/diag.h"
 #include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/group_locate.h"
+#include "orchestrator/steer/group_internal.h"
 #include "orchestrator/steer/socket.h"
 #include "orchestrator/steer/steer.h"
 

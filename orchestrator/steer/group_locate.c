@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "orchestrator/steer/group_locate.h"
+#include "orchestrator/steer/group_internal.h"
 #include "orchestrator/steer/key.h"
 
 /* A listener with a full queue does not answer at all. */

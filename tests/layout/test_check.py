@@ -22,6 +22,7 @@ RULES = layout.Rules(
     users={"tool": frozenset(["top/main"]), "kernel": frozenset(["left"])},
     public={"left": frozenset(["left.h"]), "right": frozenset(["right.h"]),
             "base": frozenset(["*"]), "kernel": frozenset(["*"]), "tool": frozenset(["tool.h"])},
+    manuals=frozenset(["right/right.h"]),
     pure_headers=frozenset(["string.h"]))
 
 HOUSE = {
@@ -118,6 +119,23 @@ PARTS = {
 
 def test_layout_parts_of_one_module_may_share_its_headers(t):
     expect(errors_of(t, PARTS))
+
+
+MANUAL = {
+    "right/right.h": '#include "right/part.h"\nstruct right { struct part part; };\nint right(void);\n',
+    "right/part.h": "struct part { int n; };\nstruct right;\nint part(struct right *);\n",
+    "right/part.c": '#include "right/right.h"\nint part(struct right *r)\n{\n\treturn r->part.n;\n}\n',
+}
+
+
+def test_layout_manual_may_include_its_parts(t):
+    expect(errors_of(t, MANUAL))
+
+
+def test_layout_header_that_is_no_manual_may_not_include_its_parts(t):
+    swap = {path.replace("right", "left"): text.replace("right", "left")
+            for path, text in MANUAL.items()}
+    expect(errors_of(t, swap), "a ring of modules: left/left left/part")
 
 
 def test_layout_parts_of_one_module_may_not_call_each_other_in_a_ring(t):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * group_locate: who stands where in a group, found out by asking (group.h says how). With the
- * struct that group.c and group_locate.c share; nobody else includes this.
+ * group_internal: what group.c and group_locate.c share: a group, and who stands where in it, found
+ * out by asking (group.h says how). Nobody else includes this.
  */
 #pragma once
 
