@@ -23,8 +23,7 @@
 #include "ebpf/steer.skel.h"
 #include "orchestrator/steer/steer.h"
 
-#define PATIENCE_MS 1000
-#define WAKE_MS     200 /* close(2) wakes before it returns, or never */
+#define WAKE_MS 200 /* close(2) wakes before it returns, or never */
 
 DEFINE_CLEANUP(struct doctor_bpf *, doctor_bpf__destroy);
 
@@ -169,7 +168,7 @@ int doctor_check_select(struct doctor_trial *trial, struct error *err)
 /* How many connections wait at a listener (tcp_get_info() in net/ipv4/tcp.c). */
 static int wait_queued(int fd, unsigned n, struct error *err)
 {
-	uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t deadline_ms = clock_monotonic_ms() + DOCTOR_PATIENCE_MS;
 	struct tcp_info info = {};
 	socklen_t length = sizeof(info);
 
@@ -433,7 +432,7 @@ int doctor_check_bind(struct doctor_trial *trial, struct error *err)
 
 static int wait_counted(volatile const __u32 *counter, const char *what, struct error *err)
 {
-	uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t deadline_ms = clock_monotonic_ms() + DOCTOR_PATIENCE_MS;
 
 	while (*counter != 1) {
 		if (clock_monotonic_ms() >= deadline_ms)
