@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/vector.h"
 #include "orchestrator/host/watch_internal.h"
 
 /*
@@ -266,10 +267,8 @@ static int on_events(sd_event_source *source, int fd, uint32_t revents, void *us
 
 static int copy_paths(struct watch *watch, char *const *paths, struct error *err)
 {
-	size_t n = 0;
+	size_t n = vector_length(paths);
 
-	while (paths && paths[n])
-		n++;
 	watch->places = calloc(n + 1, sizeof(*watch->places));
 	if (!watch->places)
 		return error_set(err, -ENOMEM, "watch");
