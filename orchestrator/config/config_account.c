@@ -20,7 +20,7 @@ static int lookup_mistake(struct config_reading *reading, const char *path, cons
 	return 0;
 }
 
-/* As whoever the daemon is. A user without an entry (in a container, say) is no mistake. */
+/* The daemon's own account. If it has no entry (in a container, say) that is no mistake. */
 static int use_own_account(struct service_config *service)
 {
 	cleanup(account_free) struct account *account = NULL;
@@ -28,7 +28,7 @@ static int use_own_account(struct service_config *service)
 
 	service->uid = geteuid();
 	service->gid = getegid();
-	/* More than fit: nobody needs them, as the ids are left alone. */
+	/* Those that do not fit are left out: nobody sets them, as the ids are left alone. */
 	service->n_groups = n > 0 ? (size_t)n : 0;
 	if (account_by_uid(service->uid, &account) < 0)
 		return 0;
@@ -107,7 +107,7 @@ static int add_groups(struct config_reading *reading, const char *path,
 	return 0;
 }
 
-/* The groups of the daemon are what they are: only who changes its user gets others. */
+/* Without a change of user the service keeps the groups of the daemon. */
 static void refuse_groups(struct config_reading *reading, const char *path,
 			  const struct service_config *service)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/config/config_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,7 @@ struct service_config *service_config_copy(const struct service_config *service)
 	cleanup(service_config_free) struct service_config *copy = calloc(1, sizeof(*copy));
 	int r = copy ? 0 : -ENOMEM;
 
+	assert(service->n_gates <= CONFIG_GATES_MAX && service->n_listen <= CONFIG_LISTEN_MAX);
 	if (r < 0)
 		return NULL;
 	*copy = *service;

@@ -195,7 +195,7 @@ static bool read_signed(struct config_reading *reading, const char *path, const 
 	return true;
 }
 
-/* setpriority(2): how far down who does not have CAP_SYS_NICE may go. */
+/* How low a process without CAP_SYS_NICE may set its nice value (setpriority(2)). */
 static int least_nice(void)
 {
 	int own = getpriority(PRIO_PROCESS, 0), least;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/config/config_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ void config_mistake(struct config_reading *reading, const char *path, const char
 	va_list ap;
 	char *text;
 
+	assert(reading->source);
 	mistakes->total++;
 	if (mistakes->n == CONFIG_MISTAKES_MAX)
 		return;

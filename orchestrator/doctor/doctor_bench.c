@@ -2,6 +2,7 @@
 /* What the doctor's checks try things on: sockets, a cgroup, a child that listens. */
 #include "orchestrator/doctor/doctor_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -21,7 +22,6 @@
 #include "orchestrator/host/file.h"
 #include "orchestrator/steer/steer.h"
 
-#define PATIENCE_MS   1000
 #define PROC_FILE_MAX (8 * 1024 * 1024)
 #define NOBODY        65534
 #define BACKLOG       64
@@ -71,6 +71,7 @@ static int listen_on(int family, uint16_t port, bool reuseport, int *ret_fd, uin
 
 int doctor_group_open(size_t n, struct doctor_group *ret, struct error *err)
 {
+	assert(n <= DOCTOR_GROUP_MAX);
 	*ret = (struct doctor_group){.fds = {-1, -1, -1, -1}};
 	/* The first gets a free port: with SO_REUSEPORT too it is nobody else's. */
 	for (; ret->n < n; ret->n++) {
@@ -101,7 +102,7 @@ static void reset_at_close(int fd)
 int doctor_connect(uint16_t port, int source_fd, struct error *err)
 {
 	/* connect(2) keeps to it too (socket(7)). */
-	struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
+	struct timeval patience = {.tv_sec = DOCTOR_PATIENCE_MS / 1000};
 	struct sockaddr_storage address;
 	socklen_t length = loopback(AF_INET, port, &address);
 	cleanup_close int fd = source_fd;
@@ -157,7 +158,7 @@ static size_t accept_all(int fd)
 int doctor_collect(const struct doctor_group *group, size_t expected,
 		   size_t ret_counts[static DOCTOR_GROUP_MAX], struct error *err)
 {
-	uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t deadline_ms = clock_monotonic_ms() + DOCTOR_PATIENCE_MS;
 	size_t sum = 0;
 
 	memset(ret_counts, 0, DOCTOR_GROUP_MAX * sizeof(*ret_counts));
@@ -231,7 +232,7 @@ int doctor_leaf_open(const char *name, struct doctor_leaf *ret, struct error *er
 static void remove_cgroup(const char *path)
 {
 	cgroup_kill(path);
-	cgroup_wait_empty(path, PATIENCE_MS);
+	cgroup_wait_empty(path, DOCTOR_PATIENCE_MS);
 	cgroup_remove(path);
 }
 

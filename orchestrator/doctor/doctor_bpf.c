@@ -23,8 +23,7 @@
 #include "ebpf/steer.skel.h"
 #include "orchestrator/steer/steer.h"
 
-#define PATIENCE_MS 1000
-#define WAKE_MS     200 /* close(2) wakes before it returns, or never */
+#define WAKE_MS 200 /* close(2) wakes before it returns, or never */
 
 DEFINE_CLEANUP(struct doctor_bpf *, doctor_bpf__destroy);
 
@@ -71,6 +70,23 @@ static int load(const char *const *names, struct doctor_bpf **ret, struct error 
 		return error_set(err, r, "load a program for %s", section);
 	*ret = TAKE_PTR(skeleton);
 	return 0;
+}
+
+/* Load them, and open a group or a cgroup to try them on. */
+static int load_for_group(const char *const *names, size_t n, struct doctor_bpf **ret,
+			  struct doctor_group *ret_group, struct error *err)
+{
+	int r = load(names, ret, err);
+
+	return r < 0 ? r : doctor_group_open(n, ret_group, err);
+}
+
+static int load_for_leaf(const char *const *names, const struct doctor_trial *trial,
+			 struct doctor_bpf **ret, struct doctor_leaf *ret_leaf, struct error *err)
+{
+	int r = load(names, ret, err);
+
+	return r < 0 ? r : doctor_leaf_open(trial->name, ret_leaf, err);
 }
 
 static int put(struct doctor_bpf *skeleton, const struct doctor_group *group, struct error *err)
@@ -155,10 +171,7 @@ int doctor_check_select(struct doctor_trial *trial, struct error *err)
 	int r;
 
 	(void)trial;
-	r = load(names, &skeleton, err);
-	if (r < 0)
-		return r;
-	r = doctor_group_open(2, &group, err);
+	r = load_for_group(names, 2, &skeleton, &group, err);
 	if (r < 0)
 		return r;
 	r = try_select(skeleton, &group, err);
@@ -169,7 +182,7 @@ int doctor_check_select(struct doctor_trial *trial, struct error *err)
 /* How many connections wait at a listener (tcp_get_info() in net/ipv4/tcp.c). */
 static int wait_queued(int fd, unsigned n, struct error *err)
 {
-	uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t deadline_ms = clock_monotonic_ms() + DOCTOR_PATIENCE_MS;
 	struct tcp_info info = {};
 	socklen_t length = sizeof(info);
 
@@ -240,10 +253,7 @@ int doctor_try_migration(bool *ret_woken, struct error *err)
 	int r;
 
 	memset(fds, 0xff, sizeof(fds));
-	r = load(names, &skeleton, err);
-	if (r < 0)
-		return r;
-	r = doctor_group_open(3, &group, err);
+	r = load_for_group(names, 3, &skeleton, &group, err);
 	if (r < 0)
 		return r;
 	r = put(skeleton, &group, err);
@@ -416,10 +426,7 @@ int doctor_check_bind(struct doctor_trial *trial, struct error *err)
 	struct doctor_leaf leaf;
 	int r;
 
-	r = load(names, &skeleton, err);
-	if (r < 0)
-		return r;
-	r = doctor_leaf_open(trial->name, &leaf, err);
+	r = load_for_leaf(names, trial, &skeleton, &leaf, err);
 	if (r < 0)
 		return r;
 	r = try_bind(skeleton->progs.doctor_bind4, &leaf, AF_INET, err);
@@ -433,7 +440,7 @@ int doctor_check_bind(struct doctor_trial *trial, struct error *err)
 
 static int wait_counted(volatile const __u32 *counter, const char *what, struct error *err)
 {
-	uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t deadline_ms = clock_monotonic_ms() + DOCTOR_PATIENCE_MS;
 
 	while (*counter != 1) {
 		if (clock_monotonic_ms() >= deadline_ms)
@@ -473,10 +480,7 @@ int doctor_check_sockops(struct doctor_trial *trial, struct error *err)
 	struct doctor_leaf leaf;
 	int r;
 
-	r = load(names, &skeleton, err);
-	if (r < 0)
-		return r;
-	r = doctor_leaf_open(trial->name, &leaf, err);
+	r = load_for_leaf(names, trial, &skeleton, &leaf, err);
 	if (r < 0)
 		return r;
 	r = attach_to(skeleton->progs.doctor_count, &leaf, &link, err);

@@ -45,6 +45,8 @@ void doctor_hush_libbpf(void);
 
 /* ---- what is tried on (doctor_bench.c) ------------------------------------------------------ */
 
+#define DOCTOR_PATIENCE_MS 1000 /* for what takes microseconds */
+
 #define DOCTOR_CONNECTIONS 16 /* by chance all at one of two: once in 65,536 */
 #define DOCTOR_GROUP_MAX   4
 

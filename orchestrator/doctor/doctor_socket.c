@@ -18,8 +18,6 @@
 #include "common/diag.h"
 #include "orchestrator/steer/steer.h"
 
-#define PATIENCE_MS 1000
-
 /* ---- groups --------------------------------------------------------------------------------- */
 
 int doctor_check_reuseport(struct doctor_trial *trial, struct error *err)
@@ -249,7 +247,7 @@ int doctor_check_diag_port(struct doctor_trial *trial, struct error *err)
 static int expect_connections(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 			      struct error *err)
 {
-	uint64_t deadline_ms = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t deadline_ms = clock_monotonic_ms() + DOCTOR_PATIENCE_MS;
 	uint64_t n = 0;
 	int r;
 

@@ -6,6 +6,7 @@
  */
 #include "orchestrator/health/probe.h"
 
+#include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
@@ -570,6 +571,8 @@ int probe_start(struct prober *prober, const struct health_config *health,
 
 	if (r < 0)
 		return r;
+	assert(callbacks->on_bind && callbacks->on_close && callbacks->on_done);
+	assert(health->kind != HEALTH_KIND_CONNECT || callbacks->on_connected);
 	p = make_probe(prober, health, userdata);
 	if (!p)
 		return error_set(err, -ENOMEM, "probe");

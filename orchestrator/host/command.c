@@ -31,13 +31,16 @@
 /* What a program without a limit of its own expects at most: select(2) can do no more. */
 #define FILES_MAX 1024
 
-/* For the exec. One that takes longer (a slow disk) goes on, and is told of at its end. */
+/*
+ * How long to wait for the exec. If it takes longer (a slow disk) the command goes on, and a
+ * failure is told at its end.
+ */
 #define START_WAIT_MS 1000
 
 /* After SIGKILL: a process that waits for a device does not end before that. */
 #define KILL_WAIT_MS 1000
 
-/* At the end: what the pipe can hold at most (fcntl(2), F_SETPIPE_SZ), a few times over. */
+/* What is read at the end at most: a few times what a pipe can hold (fcntl(2), F_SETPIPE_SZ). */
 #define DRAIN_MAX (4 * 1024 * 1024)
 
 enum step {
@@ -147,10 +150,16 @@ static int become(const struct command_spec *spec, int null, int output, int *re
 	*ret_step = STEP_USER;
 	if (spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0)
 		return -errno;
-	/* What lets an ordinary user's daemon steer is not for what it starts (Linux 4.3). */
+	/*
+	 * The capabilities with which an ordinary user's daemon steers are not for its commands
+	 * (Linux 4.3).
+	 */
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
 		return -errno;
-	/* Nobody else would keep its deadline. A change of the user resets it: not before. */
+	/*
+	 * If the daemon dies nobody else keeps the deadline. Set only now: a change of the user
+	 * resets it.
+	 */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return -errno;
 	/* As the user: root may not be able to go where the user can (NFS, FUSE). */

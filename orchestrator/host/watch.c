@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/host/watch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +9,18 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/vector.h"
 #include "orchestrator/host/watch_internal.h"
 
 /*
- * That a file is written to while it is open is of no interest: it is when it is closed. A file
- * that is truncated by its name, or written to through a mapping, is left to the slow look.
+ * Writes to an open file are of no interest; its close is. A file that is truncated by its name, or
+ * written to through a mapping, is left to the slow look.
  */
 #define EVENTS                                                                                     \
 	(IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ATTRIB |        \
 	 IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
-/* Names that are watched for, of all paths together; the others have the slow look. */
+/* Names that are watched for, of all paths together; what is beyond has the slow look. */
 #define STEPS_MAX 1024
 
 /* A name, in a folder that inotify watches: its coming and going is an event. */
@@ -55,7 +57,7 @@ struct watch {
 
 /* ---- inotify -------------------------------------------------------------------------------- */
 
-/* Said once: what it has run out of, it will have run out of for long. */
+/* Said once: what inotify has run out of does not come back soon. */
 static void tell_limit(struct watch *watch, int r)
 {
 	if (!watch->limit_told)
@@ -265,10 +267,8 @@ static int on_events(sd_event_source *source, int fd, uint32_t revents, void *us
 
 static int copy_paths(struct watch *watch, char *const *paths, struct error *err)
 {
-	size_t n = 0;
+	size_t n = vector_length(paths);
 
-	while (paths && paths[n])
-		n++;
 	watch->places = calloc(n + 1, sizeof(*watch->places));
 	if (!watch->places)
 		return error_set(err, -ENOMEM, "watch");
@@ -289,7 +289,7 @@ static int copy_paths(struct watch *watch, char *const *paths, struct error *err
 	return 0;
 }
 
-/* Doing without is no failure. */
+/* Without inotify the slow look must do: that is no failure. */
 static int open_inotify(struct watch *watch, sd_event *event)
 {
 	int r;
@@ -302,7 +302,10 @@ static int open_inotify(struct watch *watch, sd_event *event)
 	r = sd_event_add_io(event, &watch->io, watch->inotify_fd, EPOLLIN, on_events, watch);
 	if (r < 0)
 		return r;
-	/* Before the order of somebody who has changed something first: see watch_moved_ms(). */
+	/*
+	 * Somebody may change a file and then give an order: the change is seen first
+	 * (watch_moved_ms()).
+	 */
 	return sd_event_source_set_priority(watch->io, SD_EVENT_PRIORITY_IMPORTANT);
 }
 
@@ -313,6 +316,7 @@ int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace
 	cleanup(watch_free) struct watch *watch = calloc(1, sizeof(*watch));
 	int r;
 
+	assert(on_change);
 	if (!watch)
 		return error_set(err, -ENOMEM, "watch");
 	watch->pace = *pace;

@@ -35,6 +35,9 @@ int watch_new(sd_event *event, char *const *paths,
 	      struct watch **ret, struct error *err);
 void watch_free(struct watch *watch);
 
-/* When something was last seen to move (monotonic): who has looked since knows what is there. */
+/*
+ * When something was last seen to move (monotonic): whoever has looked at the files since knows
+ * what is there.
+ */
 uint64_t watch_moved_ms(const struct watch *watch);
 DEFINE_CLEANUP(struct watch *, watch_free);

@@ -186,7 +186,10 @@ static bool same_files(const struct release *a, const struct release *b)
 
 bool release_identical(const struct release *a, const struct release *b)
 {
-	/* By path as well: a script that starts what is beside it ($0) is the same everywhere. */
+	/*
+	 * The path counts, too: a script may start what is beside it ($0), whatever its own
+	 * contents.
+	 */
 	return release_equal(a, b) && same_contents(a, b) && same_files(a, b);
 }
 

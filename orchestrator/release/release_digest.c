@@ -223,7 +223,7 @@ static const struct known *find_known(const struct stat *st)
 	return NULL;
 }
 
-/* @st is of before it was read. */
+/* @st was taken before the file was read. */
 static void remember(int fd, const struct stat *st, const struct release *release)
 {
 	struct known *entry = &known[next_known];

@@ -15,7 +15,7 @@
 
 #define SWEEP_MAX 65536
 
-/* Tries to accept that may come to nothing in one anchor_reset(). */
+/* How many failures to accept one anchor_reset() puts up with. */
 #define FAILURES_MAX 1024
 
 static int set_option(int fd, int level, int option, int value, const char *what, struct error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/steer/group.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -317,6 +318,7 @@ int group_enter(struct group *g, int member_fd, struct error *err)
 	bool moved;
 	int r;
 
+	assert(!g->entered);
 	r = take_census(g, err);
 	if (r < 0)
 		return r;

@@ -97,6 +97,7 @@ static bool fits(struct positions positions)
 
 int positions_added(struct positions *positions, uint64_t cookie)
 {
+	assert(positions_find(positions, cookie) < 0);
 	if (positions->n == POSITIONS_MAX)
 		return -ENOSPC;
 	append(positions, (struct position){.cookie = cookie});

@@ -19,6 +19,7 @@
  * classic one at once: a CPU that is still running it then reads freed memory. Nothing can be done
  * about that here but not to replace it without need.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -92,12 +93,13 @@ static void spread(const struct cbpf *c, uint16_t ret[static STEER_BUCKETS])
 static int attach_program(void *userdata, const struct classic_pin *pin, struct error *err)
 {
 	struct cbpf *c = userdata;
-	struct classic_pin pins[CLASSIC_PINS_MAX + 1];
+	struct classic_pin pins[CLASSIC_PINS_MAX];
 	struct classic classic = {.pins = pins, .sticky = c->sticky};
 	struct sock_filter code[CLASSIC_MAX];
 	size_t n;
 	int r;
 
+	assert(c->n_pins < CLASSIC_PINS_MAX);
 	if (pin)
 		pins[classic.n_pins++] = *pin;
 	for (size_t k = 0; k < c->n_pins; k++) {

@@ -27,6 +27,9 @@ struct ebpf_anchor {
 	uint64_t held_before; /* steer_stats.held when it took its place */
 };
 
+/* An earlier daemon leaves at most two programs: one that is attached, and its successor. */
+#define EBPF_PINNED 2
+
 struct ebpf {
 	struct steer steer;
 	uid_t uid;
@@ -35,8 +38,8 @@ struct ebpf {
 	struct steer_bpf *skeleton;
 	struct inspect *inspect;
 	uint32_t program_id;
-	uint32_t earlier_id; /* of the program that was pinned here before; 0: none */
-	bool taken_over;     /* the maps are an earlier daemon's */
+	uint32_t earlier_ids[EBPF_PINNED]; /* of programs that were pinned here before; 0: none */
+	bool taken_over;                   /* the maps are an earlier daemon's */
 	bool attached;
 	bool hold;
 	int n_cpus;

@@ -93,18 +93,16 @@ static int name_map_pins(struct ebpf *ebpf)
 	return 0;
 }
 
-/* The id of the program that an earlier daemon has pinned; 0: there is none. */
-static int read_earlier_id(const struct ebpf *ebpf, uint32_t *ret, struct error *err)
+/* The id of a program that an earlier daemon has pinned; 0: there is none. */
+static int read_earlier_id(const struct ebpf *ebpf, const char *name, uint32_t *ret,
+			   struct error *err)
 {
 	struct bpf_prog_info info = {};
 	uint32_t length = sizeof(info);
 	char path[BPFFS_PATH_MAX];
 	cleanup_close int fd = -1;
 
-	*ret = 0;
-	if (!ebpf->pin_dir[0])
-		return 0;
-	pin_path(ebpf, PROGRAM, path);
+	pin_path(ebpf, name, path);
 	fd = bpf_obj_get(path);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
@@ -113,6 +111,19 @@ static int read_earlier_id(const struct ebpf *ebpf, uint32_t *ret, struct error 
 		return error_set(err, -errno, "%s", path);
 	*ret = info.id;
 	return 0;
+}
+
+/* A daemon that died while it attached its program has left it under the second name. */
+static int read_earlier_ids(struct ebpf *ebpf, struct error *err)
+{
+	static const char *const names[EBPF_PINNED] = {PROGRAM, NEXT_PROGRAM};
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && ebpf->pin_dir[0] && k < EBPF_PINNED; k++) {
+		r = read_earlier_id(ebpf, names[k], &ebpf->earlier_ids[k], err);
+		ebpf->taken_over |= ebpf->earlier_ids[k] != 0;
+	}
+	return r;
 }
 
 int ebpf_pin_program(struct ebpf *ebpf, struct error *err)
@@ -219,11 +230,10 @@ int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct err
 {
 	struct bpf_prog_info info = {};
 	uint32_t length = sizeof(info);
-	int r = read_earlier_id(ebpf, &ebpf->earlier_id, err);
+	int r = read_earlier_ids(ebpf, err);
 
 	if (r < 0)
 		return r;
-	ebpf->taken_over = ebpf->earlier_id != 0;
 	r = load_once(ebpf, options->tap);
 	if (maps_do_not_fit(ebpf, options->tap, r)) {
 		/* Another version of baton made them. */

@@ -114,7 +114,7 @@ int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 		return r;
 	if (bpf_map_update_elem(map, &key, &value, BPF_NOEXIST) < 0)
 		return -errno;
-	/* Added after the entry and taken away before it: the program never skips a pin. */
+	/* While this is 0 the program does not look for pins. */
 	__atomic_add_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
 	return 0;
 }

@@ -17,7 +17,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/steer.h"
 #include "orchestrator/doctor/doctor_internal.h"
 #include "tests/unit/fakes/netns.h"
 

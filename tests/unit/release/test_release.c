@@ -16,7 +16,7 @@
 #include "orchestrator/host/environment.h"
 #include "orchestrator/release/release.h"
 #include "common/vector.h"
-#include "orchestrator/config/lookup.h"
+#include "orchestrator/config/config.h"
 #include "tests/unit/release/release_fixture.h"
 
 static void test_release_resolve_follows_links_anew_each_time(void **state)

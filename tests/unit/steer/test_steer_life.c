@@ -72,6 +72,34 @@ static void test_steer_successor_takes_over_without_a_gap(void **state)
 	steer_free(steer);
 }
 
+/* The program was on the group already, but its pin had not got its name yet. */
+static void test_steer_predecessor_that_died_while_it_attached_is_succeeded(void **state)
+{
+	char path[BPFFS_PATH_MAX + 16], next[BPFFS_PATH_MAX + 16];
+	struct steer *steer;
+	int fd, clients[10];
+
+	(void)state;
+	use_pins("attaching");
+	fd = listener(&address);
+	steer = open_steer();
+	publish(steer, join(steer, fd), -1);
+	steer_free(steer);
+	snprintf(path, sizeof(path), "%s/program", dir);
+	snprintf(next, sizeof(next), "%s/program_next", dir);
+	assert_int_equal(rename(path, next), 0);
+	steer = open_successor();
+	assert_true(steer_is_taken_over(steer));
+	assert_true(steer_names(steer, join(steer, fd)));
+	assert_int_equal(steer_attach(steer, &err), 0);
+	connect_many(clients, 10);
+	assert_int_equal(accept_all(fd), 10);
+	close_many(clients, 10);
+	close(fd);
+	steer_unpin_all(steer);
+	steer_free(steer);
+}
+
 /* Put a map of another shape where "stats" is pinned. */
 static void pin_another_shape(void)
 {
@@ -315,6 +343,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup(test_steer_##name, setup)
 		TEST(successor_takes_over_without_a_gap),
+		TEST(predecessor_that_died_while_it_attached_is_succeeded),
 		TEST(maps_of_another_version_are_replaced),
 		TEST(connection_before_the_program_does_not_hang),
 		TEST(another_daemons_group_is_not_taken),
