@@ -239,6 +239,7 @@ LINKS_doctor   := doctor $(LINKS_steer)
 LINKS_agent    := instance host
 LINKS_cli      :=
 LINKS_bench    :=
+LINKS_sim      :=
 TEST_LIBS_agent := $(LIB_AGENT)
 TEST_LIBS_cli   := $(LIB_CLI)
 TEST_LIBS_bench := $(LIB_BENCH)
@@ -256,7 +257,7 @@ $(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o | $(call test_libra
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(call link_test,$$(filter %/libbaton.a,$$^) $(call test_libraries,$(1)),$(LIBS_ORCHESTRATOR))
 endef
-$(foreach f,$(filter-out sim,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c)))))),\
+$(foreach f,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c))))),\
 	$(eval $(call test_folder,$f)))
 
 $(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
