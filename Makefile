@@ -65,9 +65,9 @@ LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: always all deps deps-servers unit-tests test one-test check check-layout check-unit \
-	check-integration check-servers asan simulate simulate-mutants model demo bench format info \
-	install clean compile_commands.json
+.PHONY: always all deps deps-servers deps-tools unit-tests test one-test check check-layout check-unit \
+	check-integration check-servers asan simulate simulate-mutants model demo bench coverage \
+	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -87,6 +87,10 @@ deps: deps-servers
 
 deps-servers:
 	$(Q)tests/deps --servers
+
+# What "make coverage" and "make analyze" need beside that.
+deps-tools:
+	$(Q)tests/deps --tools
 
 # ---- programs and libraries ------------------------------------------------------------------
 
@@ -237,6 +241,7 @@ LINKS_doctor   := doctor $(LINKS_steer)
 LINKS_agent    := instance host
 LINKS_cli      :=
 LINKS_bench    :=
+LINKS_sim      :=
 TEST_LIBS_agent := $(LIB_AGENT)
 TEST_LIBS_cli   := $(LIB_CLI)
 TEST_LIBS_bench := $(LIB_BENCH)
@@ -254,7 +259,7 @@ $(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o | $(call test_libra
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(call link_test,$$(filter %/libbaton.a,$$^) $(call test_libraries,$(1)),$(LIBS_ORCHESTRATOR))
 endef
-$(foreach f,$(filter-out sim,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c)))))),\
+$(foreach f,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*.c))))),\
 	$(eval $(call test_folder,$f)))
 
 $(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
@@ -340,6 +345,27 @@ bench: all
 
 format:
 	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+# How much of the product the unit tests reach; the pages are in build/coverage/html.
+COVERAGE := build/coverage
+coverage:
+	$(Q)tests/deps --tools --check
+	$(Q)$(MAKE) --no-print-directory BUILD=$(COVERAGE) SANITIZE=0 CFLAGS='-O0 -g --coverage' unit-tests
+	$(Q)find $(COVERAGE)/obj -name '*.gcda' -delete
+	$(Q)tests/run --jobs 2 unit:$(COVERAGE)
+	$(Q)lcov --quiet --capture --directory $(COVERAGE)/obj --base-directory . --no-external \
+		--output-file $(COVERAGE)/all.info
+	$(Q)lcov --quiet --extract $(COVERAGE)/all.info $(foreach f,agent cli common orchestrator,'$(CURDIR)/$f/*') \
+		--output-file $(COVERAGE)/product.info
+	$(Q)genhtml --quiet --prefix $(CURDIR) --output-directory $(COVERAGE)/html $(COVERAGE)/product.info
+	$(Q)lcov --summary $(COVERAGE)/product.info
+
+# clang-tidy over every source but the tests'; each warning is an error. FILES=... for some only.
+FILES ?= $(wildcard agent/*.c agent/libbaton/*.c bench/*.c cli/*.c common/*.c examples/*.c \
+	 orchestrator/*.c orchestrator/*/*.c tests/sim/*.c)
+analyze: $(SKELETONS)
+	$(Q)tests/deps --tools --check
+	$(Q)tests/analyze/check "$(subst ",\",$(filter -std=% -D% -I%,$(ALL_CFLAGS))) -idirafter agent" $(FILES)
 
 # Verifier statistics of the BPF programs (needs root).
 info: $(SKELETONS)
