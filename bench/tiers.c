@@ -25,7 +25,6 @@
 #include "common/clock.h"
 #include "orchestrator/steer/anchor.h"
 #include "orchestrator/steer/steer.h"
-#include "orchestrator/steer/table.h"
 
 #define CLIENTS_MAX 256
 #define PERIOD_MS   10 /* both listen; and between two rotations */

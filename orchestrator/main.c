@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/instance/context.h"
 #include "orchestrator/daemon.h"

@@ -10,10 +10,9 @@
 #include "common/diag.h"
 #include "common/paths.h"
 #include "orchestrator/event/event.h"
-#include "orchestrator/health/probe.h"
+#include "orchestrator/health/checker.h"
 #include "orchestrator/host/cgroup.h"
-#include "orchestrator/steer/inspect.h"
-#include "orchestrator/steer/tiers.h"
+#include "orchestrator/steer/steer.h"
 
 struct state;
 

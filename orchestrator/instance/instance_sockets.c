@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "orchestrator/steer/anchor.h"
 #include "orchestrator/instance/instance_internal.h"
 
 static tap_owner owner_of(const struct instance *i)
@@ -36,7 +35,7 @@ static int join(struct instance *i, const struct report_socket *socket, int fd,
 	    strcmp(socket->address, i->config->listen[socket->endpoint].text) != 0)
 		return error_text(err, -EBADMSG, "the agent's socket for %s is of no endpoint",
 				  socket->address);
-	if (anchor_cookie(fd) != socket->cookie)
+	if (steer_cookie(fd) != socket->cookie)
 		return error_text(err, -EBADMSG,
 				  "the agent's socket for %s is not the one it names",
 				  socket->address);
@@ -91,7 +90,7 @@ static void rejoin_known(struct instance *i, const struct report *report, const 
 		const struct instance_socket *known = find(&i->sockets, report->sockets[k].cookie);
 		struct error err;
 
-		if (!known || anchor_cookie(fds[k]) != known->cookie)
+		if (!known || steer_cookie(fds[k]) != known->cookie)
 			continue;
 		if (steer_rejoin(endpoint_of(i, known), known->slot, fds[k], &err) < 0)
 			instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, err.text);

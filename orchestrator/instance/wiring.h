@@ -7,7 +7,6 @@
 #pragma once
 
 #include "orchestrator/config/config.h"
-#include "orchestrator/steer/tap.h"
 #include "orchestrator/steer/steer.h"
 
 struct wiring {

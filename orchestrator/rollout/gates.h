@@ -18,7 +18,7 @@
 #include "common/error.h"
 #include "orchestrator/host/command.h"
 #include "orchestrator/config/config.h"
-#include "orchestrator/health/probe.h"
+#include "orchestrator/health/checker.h"
 
 #define GATES_TEXT_MAX 384
 

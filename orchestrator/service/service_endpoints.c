@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "orchestrator/steer/bpffs.h"
 #include "orchestrator/service/service_internal.h"
 
 /* ---- opening and closing -------------------------------------------------------------------- */

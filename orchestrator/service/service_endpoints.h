@@ -8,7 +8,7 @@
 
 #include "common/error.h"
 #include "orchestrator/host/cgroup.h"
-#include "orchestrator/steer/tiers.h"
+#include "orchestrator/steer/steer.h"
 
 struct service;
 

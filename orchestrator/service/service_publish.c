@@ -3,7 +3,6 @@
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/steer/table.h"
 
 /* Divisible by every number up to 16, and close to it for the others. */
 #define INSTANCE_WEIGHT 720720

@@ -51,6 +51,3 @@ unsigned anchor_reset(int fd, unsigned n);
 
 /* Reset all that wait: those that came between listen(2) and the program. */
 unsigned anchor_sweep(int fd);
-
-/* The former name of steer_cookie() (steer.h). */
-#define anchor_cookie steer_cookie

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/steer/socket.h"
 
-#include "orchestrator/steer/steer.h"
+#include <netinet/in.h>
 
 bool socket_is_of_group(const struct address *address, const struct sockaddr *local, bool v6only)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * socket: what the tiers ask of a socket that somebody else has made. (steer_cookie() is defined
- * here, too, and declared in steer.h.)
+ * socket: what is asked of a socket that somebody else has made.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "common/address.h"
@@ -16,3 +16,6 @@
  * not, whatever they are bound to (inet_hashtables.c: inet_reuseport_add_sock()).
  */
 bool socket_is_of_group(const struct address *address, const struct sockaddr *local, bool v6only);
+
+/* SO_COOKIE of a socket: its name in socket arrays and sock_diag. 0 on failure. */
+uint64_t steer_cookie(int fd);

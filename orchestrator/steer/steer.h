@@ -42,6 +42,7 @@
 #include "ebpf/steer.h"
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/inspect.h"
+#include "orchestrator/steer/socket.h"
 #include "orchestrator/steer/table.h"
 #include "orchestrator/steer/tap.h"
 #include "orchestrator/steer/tiers.h"
@@ -235,9 +236,6 @@ enum steer_tier steer_tier(const struct steer *steer);
  */
 int steer_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
 int steer_stats(struct steer *steer, struct steer_stats *ret);
-
-/* SO_COOKIE of a socket: its name in socket arrays and sock_diag. 0 on failure. */
-uint64_t steer_cookie(int fd);
 
 /* Send libbpf's messages to the log: warnings always, the rest at debug level. Call once. */
 void steer_log_init(void);

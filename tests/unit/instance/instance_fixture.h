@@ -6,7 +6,6 @@
 #pragma once
 
 #include "common/clock.h"
-#include "orchestrator/steer/anchor.h"
 #include "orchestrator/instance/instance.h"
 #include "orchestrator/instance/takeover.h"
 #include "tests/unit/fakes/fake_tap.h"
@@ -80,7 +79,7 @@ void checker_stop(struct checker *c)
 }
 
 /* The descriptor N stands for the socket with cookie 100 + N. */
-uint64_t anchor_cookie(int fd)
+uint64_t steer_cookie(int fd)
 {
 	return 100 + (uint64_t)fd;
 }

@@ -10,13 +10,11 @@
 #pragma once
 
 #include "common/clock.h"
-#include "orchestrator/config/lookup.h"
 #include "orchestrator/api/events.h"
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/service/state.h"
 #include "orchestrator/view/event_json.h"
 #include "orchestrator/view/order_json.h"
-#include "orchestrator/steer/table.h"
 #include "common/vector.h"
 #include "tests/unit/fakes/fake_cgroup.h"
 #include "tests/unit/fakes/fake_command.h"
