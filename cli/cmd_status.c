@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/print_status.h"
 
@@ -26,6 +27,34 @@ static enum cli_exit get(const struct cli_options *options, json_t **ret, struct
 	return cli_client_get(client, path, ret, err);
 }
 
+/* Of one service; an older daemon does not say. */
+static enum cli_exit exit_of_one(const json_t *service)
+{
+	const char *condition = print_member(service, "condition");
+
+	if (strcmp(condition, "dead") == 0)
+		return CLI_DEAD;
+	return strcmp(condition, "degraded") == 0 ? CLI_DEGRADED : CLI_DONE;
+}
+
+/* The worst of all that are shown. */
+static enum cli_exit exit_of(const json_t *answer)
+{
+	json_t *services = json_object_get(answer, "services"), *service;
+	enum cli_exit worst = CLI_DONE;
+	size_t k;
+
+	if (!services)
+		return exit_of_one(answer);
+	json_array_foreach (services, k, service) {
+		enum cli_exit one = exit_of_one(service);
+
+		if (one > worst)
+			worst = one;
+	}
+	return worst;
+}
+
 enum cli_exit cmd_status(const struct cli_options *options, struct error *err)
 {
 	struct print to = cmd_stdout();
@@ -41,8 +70,9 @@ enum cli_exit cmd_status(const struct cli_options *options, struct error *err)
 		print_status(&to, answer);
 	else if (!options->quiet)
 		print_statuses(&to, answer);
+	r = exit_of(answer);
 	json_decref(answer);
-	return CLI_DONE;
+	return r;
 }
 
 enum cli_exit cmd_list(const struct cli_options *options, struct error *err)
@@ -58,6 +88,7 @@ enum cli_exit cmd_list(const struct cli_options *options, struct error *err)
 		cmd_print_json(answer);
 	else
 		print_list(&to, answer, options->quiet);
+	r = exit_of(answer);
 	json_decref(answer);
-	return CLI_DONE;
+	return r;
 }

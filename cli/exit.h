@@ -15,10 +15,13 @@ enum cli_exit {
 	CLI_CUT = EXIT_STATUS_CUT,
 	CLI_BUSY = EXIT_STATUS_BUSY,
 	CLI_UNREACHABLE = EXIT_STATUS_UNREACHABLE,
+	CLI_DOWN = EXIT_STATUS_DOWN,
+	CLI_DEGRADED = EXIT_STATUS_DEGRADED,
+	CLI_DEAD = EXIT_STATUS_DEAD,
 };
 
 /* What came from outside, as an exit status: anything unknown is CLI_ERROR. */
 static inline enum cli_exit cli_exit_from(long long code)
 {
-	return code >= CLI_DONE && code <= CLI_UNREACHABLE ? (enum cli_exit)code : CLI_ERROR;
+	return code >= CLI_DONE && code <= CLI_DOWN ? (enum cli_exit)code : CLI_ERROR;
 }

@@ -167,6 +167,17 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 	fputc('\n', to->out);
 }
 
+/* Does less serve than the rollout was to bring? The daemon's words have the numbers. */
+static bool is_short(const json_t *event, long long generation)
+{
+	const json_t *serving = json_object_get(event, "serving");
+
+	if (generation < 0 || !serving || !*print_member(event, "message"))
+		return false;
+	return print_number(serving, "instances") < print_number(serving, "wanted") ||
+	       print_number(serving, "generation") != generation;
+}
+
 static void print_done(const struct print *to, const json_t *answer, const json_t *event)
 {
 	long long generation = number_of(answer, event, "generation");
@@ -176,7 +187,8 @@ static void print_done(const struct print *to, const json_t *answer, const json_
 
 	print_coloured(to, cut > 0 ? PRINT_YELLOW : PRINT_GREEN, "done");
 	fputs(": ", to->out);
-	if ((is_scale(answer) && *message) || (generation < 0 && replaces < 0)) {
+	if ((is_scale(answer) && *message) || (generation < 0 && replaces < 0) ||
+	    is_short(event, generation)) {
 		print_text(to, message);
 	} else {
 		if (generation >= 0)
@@ -209,18 +221,26 @@ static void print_undone(const struct print *to, const struct print_progress *pr
 	print_text(to, *reason ? reason : print_member(event, "message"));
 }
 
-/* Who takes the connections after a rollout that did not succeed. */
+/* Who takes the connections after a rollout that did not succeed, as the daemon has seen it. */
 static void print_survivor(const struct print *to, const json_t *answer, const json_t *event)
 {
-	long long replaces = number_of(answer, event, "replaces");
 	bool shifted = strcmp(print_member(event, "event"), "rolled-back") == 0;
+	const json_t *serving = json_object_get(event, "serving");
+	long long generation = print_number(serving, "generation");
+	long long instances = print_number(serving, "instances");
+	long long wanted = print_number(serving, "wanted");
 
-	if (replaces < 0 && is_scale(answer))
+	if (!serving)
 		return;
-	if (replaces < 0)
-		fputs("  there was no older generation: nothing serves\n", to->out);
+	if (generation < 0)
+		fputs("  nothing serves\n", to->out);
+	else if (instances < wanted)
+		fprintf(to->out, "  generation %lld serves with %lld of %lld instances\n", generation,
+			instances, wanted);
+	else if (generation != number_of(answer, event, "replaces"))
+		fprintf(to->out, "  generation %lld serves\n", generation);
 	else
-		fprintf(to->out, "  generation %lld %s\n", replaces,
+		fprintf(to->out, "  generation %lld %s\n", generation,
 			shifted ? "serves again" : "is still serving, untouched");
 }
 

@@ -14,4 +14,8 @@ enum exit_status {
 	EXIT_STATUS_CUT = 5,         /* done, but connections were cut at the deadline */
 	EXIT_STATUS_BUSY = 6,
 	EXIT_STATUS_UNREACHABLE = 7, /* the daemon */
+	EXIT_STATUS_DOWN = 8,        /* the order failed, and nothing serves */
+	/* Of "status" and "list", which are not about an order: */
+	EXIT_STATUS_DEGRADED = 9, /* something serves less well than it should */
+	EXIT_STATUS_DEAD = 10,    /* something that should serve does not */
 };

@@ -14,6 +14,8 @@ static const struct refusal_info infos[_REFUSAL_KIND_COUNT] = {
 	[REFUSAL_CANNOT_START] = {500, EXIT_STATUS_ERROR, "Cannot start"},
 	[REFUSAL_START_CONFLICT] = {409, EXIT_STATUS_ERROR, "Cannot start"},
 	[REFUSAL_BAD_RELEASE] = {422, EXIT_STATUS_NOT_HEALTHY, "The new generation cannot start"},
+	[REFUSAL_BAD_FIRST_RELEASE] = {422, EXIT_STATUS_DOWN,
+				       "The new generation cannot start, and nothing serves"},
 	[REFUSAL_RUNNING] = {409, EXIT_STATUS_ERROR, "Already running"},
 	[REFUSAL_NOT_RUNNING] = {409, EXIT_STATUS_ERROR, "Not running"},
 	[REFUSAL_NO_EARLIER_RELEASE] = {409, EXIT_STATUS_ERROR, "Nothing to roll back to"},

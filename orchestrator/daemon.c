@@ -59,7 +59,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 	sd_notify(0, "STOPPING=1");
 	log_info("stopping: every service drains");
 	for (size_t k = 0; k < d->n_services; k++)
-		service_shutdown(d->services[k]);
+		service_shutdown(d->services[k], "batond is shutting down");
 	if (daemon_is_idle(d))
 		daemon_end(d, 0);
 	return 0;

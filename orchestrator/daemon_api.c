@@ -96,6 +96,19 @@ static json_t *api_order(void *userdata, const char *service, const char *name, 
 	return json;
 }
 
+static json_t *api_ready(void *userdata)
+{
+	struct daemon *d = userdata;
+	json_t *services = json_array();
+	bool ready = true;
+
+	for (size_t k = 0; k < d->n_services; k++) {
+		ready &= service_condition(d->services[k]) != SERVICE_DEAD;
+		json_array_append_new(services, status_condition(d->services[k]));
+	}
+	return json_pack("{s:b, s:o}", "ready", ready, "services", services);
+}
+
 static json_t *api_version(void *userdata)
 {
 	struct daemon *d = userdata;
@@ -127,4 +140,5 @@ const struct api_backend daemon_api = {
 	.order = api_order,
 	.reload = api_reload,
 	.version = api_version,
+	.ready = api_ready,
 };

@@ -32,7 +32,7 @@ static void remove_missing(struct daemon *d, const struct config *config, struct
 			continue;
 		log_info("%s: no longer configured; it drains and stops", s->config->name);
 		note(outcome->removed, s->config);
-		service_shutdown(s);
+		service_shutdown(s, "the service is no longer configured");
 	}
 	sd_event_source_set_enabled(d->reap, SD_EVENT_ONESHOT);
 }

@@ -432,6 +432,15 @@ static enum MHD_Result handle_healthz(const struct exchange *x)
 	return api_send_text(x->connection, MHD_HTTP_OK, "text/plain", NULL, "ok\n");
 }
 
+static enum MHD_Result handle_readyz(const struct exchange *x)
+{
+	json_t *json = x->api->backend.ready(x->api->userdata);
+	bool ready = json_is_true(json_object_get(json, "ready"));
+
+	return api_send_json(x->connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+			     json);
+}
+
 /* ---- routes --------------------------------------------------------------------------------- */
 
 /* "*" stands for a service's name. */
@@ -458,6 +467,7 @@ static const struct route {
 	{"GET", "/v1/events", handle_events},
 	{"GET", "/v1/version", handle_version},
 	{"GET", "/healthz", handle_healthz},
+	{"GET", "/readyz", handle_readyz},
 };
 
 static bool match(const char *pattern, const char *path, char service[static SERVICE_MAX])

@@ -14,7 +14,10 @@
  *						its "mistakes"
  *	GET  /v1/events				one JSON object a line (below)
  *	GET  /v1/version			{"name", "version", "pid"}
- *	GET  /healthz				200 "ok\n"
+ *	GET  /healthz				200 "ok\n": batond lives
+ *	GET  /readyz				200, or 503 if a service that should serve does
+ *						not: {"ready", "services": [{"service",
+ *						"condition", "reason"}]}
  *
  * Events: ?service=NAME, ?since=SEQ (default: only what comes from now on; 0: all that is kept);
  * ?follow=1 keeps the connection open and sends what comes. With "Accept: text/event-stream" they
@@ -94,6 +97,8 @@ struct api_backend {
 	/* Read the configuration again; in single mode, or with mistakes in it, refused. */
 	json_t *(*reload)(void *userdata, struct api_problem *problem);
 	json_t *(*version)(void *userdata);
+	/* An object with a member "ready": true or false. */
+	json_t *(*ready)(void *userdata);
 };
 
 struct api;

@@ -94,6 +94,11 @@ struct event {
 	const char *tail;  /* last lines of the server */
 	int exit;          /* status of the command line */
 	uint64_t cut;      /* connections */
+	struct {
+		bool known;
+		uint32_t generation; /* 0: nothing serves */
+		uint32_t instances, wanted;
+	} serving; /* of a result: when the rollout had ended */
 
 	/* Of a note. */
 	bool has_instance;

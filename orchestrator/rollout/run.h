@@ -159,6 +159,14 @@ struct run {
 	char tail[PROTOCOL_TAIL_MAX];
 };
 
+/* Who serves, at one moment: what a table names, runs, and passes its checks. */
+struct run_serving {
+	uint32_t generation; /* the newest one; 0: nothing serves */
+	uint32_t instances;  /* of all generations */
+	uint32_t wanted;     /* so many should */
+	bool ending;         /* all of it is about to end: batond or the service goes */
+};
+
 /* How a rollout ended, kept for status. */
 struct run_result {
 	uint32_t id; /* 0: there has been none */
@@ -170,6 +178,7 @@ struct run_result {
 	uint32_t n_new, n_old; /* instances that came and went, or were to */
 	uint32_t missing;      /* could not be started, when there was no way back any more */
 	uint64_t cut, took_ms, realtime_ms;
+	struct run_serving serving; /* when it had ended */
 	char step[16];
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
@@ -195,7 +204,8 @@ void run_promote(struct run *run);
 /* The instance is about to be freed. */
 void run_forget_instance(struct run *run, const struct instance *instance);
 
-void run_result(const struct run *run, struct run_result *ret);
+/* @serving: who serves now. */
+void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret);
 void run_done(struct run *run);
 
 /* What it waits for: "gate", "promote", "hold"; NULL: for nobody, and for no time to pass. */

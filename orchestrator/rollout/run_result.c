@@ -6,26 +6,34 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/exit_status.h"
 #include "orchestrator/rollout/run_internal.h"
 
-enum { EXIT_DONE = 0, EXIT_NEVER_HEALTHY = 3, EXIT_ROLLED_BACK = 4, EXIT_CUT = 5 };
-
-static int exit_of(const struct run *run)
+static bool leaves_nothing(const struct run *run, const struct run_serving *serving)
 {
-	if (run->machine.outcome == ROLLOUT_FAILED)
-		return EXIT_NEVER_HEALTHY;
-	if (run->machine.outcome == ROLLOUT_ROLLED_BACK)
-		return EXIT_ROLLED_BACK;
-	return run->cut > 0 ? EXIT_CUT : EXIT_DONE;
+	return serving->instances == 0 && !serving->ending &&
+	       (run->machine.outcome != ROLLOUT_DONE || (run->machine.has_new && !run->partial));
 }
 
-void run_result(const struct run *run, struct run_result *ret)
+static enum exit_status exit_of(const struct run *run, const struct run_serving *serving)
+{
+	if (leaves_nothing(run, serving))
+		return EXIT_STATUS_DOWN;
+	if (run->machine.outcome == ROLLOUT_FAILED)
+		return EXIT_STATUS_NOT_HEALTHY;
+	if (run->machine.outcome == ROLLOUT_ROLLED_BACK)
+		return EXIT_STATUS_ROLLED_BACK;
+	return run->cut > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+}
+
+void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret)
 {
 	*ret = (struct run_result){
 		.id = run->id,
 		.order = run->order,
 		.outcome = run->machine.outcome,
-		.exit = exit_of(run),
+		.exit = (int)exit_of(run, serving),
+		.serving = *serving,
 		.partial = run->partial,
 		.generation = run->new_number,
 		.replaces = run->old_number,
@@ -45,15 +53,31 @@ void run_result(const struct run *run, struct run_result *ret)
 		memcpy(ret->tail, run->tail, sizeof(ret->tail));
 }
 
+/* Who serves, in words: "generation 3 serves", "generation 3 serves with 1 of 2 instances". */
+static void describe_serving(const struct run_result *r, const char *verb, char *ret, size_t size)
+{
+	const struct run_serving *now = &r->serving;
+
+	if (now->ending && now->instances > 0)
+		snprintf(ret, size, "generation %u is being stopped", now->generation);
+	else if (now->instances == 0)
+		snprintf(ret, size, "nothing serves");
+	else if (now->instances < now->wanted)
+		snprintf(ret, size, "generation %u %s with %u of %u instances", now->generation,
+			 verb, now->instances, now->wanted);
+	else
+		snprintf(ret, size, "generation %u %s", now->generation, verb);
+}
+
+static const char *keeps(const struct run_result *r)
+{
+	return r->serving.generation == r->replaces ? "keeps serving" : "serves";
+}
+
 static void describe_partial(const struct run_result *r, char *ret, size_t size)
 {
-	uint32_t number = r->generation ? r->generation : r->replaces;
 	size_t n = 0;
 
-	if (r->outcome != ROLLOUT_DONE) {
-		snprintf(ret, size, "generation %u keeps serving as it is", number);
-		return;
-	}
 	ret[0] = '\0';
 	if (r->n_new > 0)
 		n = (size_t)snprintf(ret, size, "%u instance%s came", r->n_new,
@@ -62,33 +86,39 @@ static void describe_partial(const struct run_result *r, char *ret, size_t size)
 		n += (size_t)snprintf(ret + n, size - n, "%s%u instance%s went", n ? ", " : "",
 				      r->n_old, r->n_old > 1 ? "s" : "");
 	if (n < size)
-		n += (size_t)snprintf(ret + n, size - n, "; generation %u serves", number);
-	if (r->cut > 0 && n < size)
-		snprintf(ret + n, size - n, "; %llu connections were cut",
-			 (unsigned long long)r->cut);
+		n += (size_t)snprintf(ret + n, size - n, "; ");
+	if (n < size)
+		describe_serving(r, "serves", ret + n, size - n);
+}
+
+static void describe_done(const struct run_result *r, char *ret, size_t size)
+{
+	char now[96];
+
+	describe_serving(r, "serves", now, sizeof(now));
+	if (r->partial)
+		describe_partial(r, ret, size);
+	else if (!r->generation)
+		snprintf(ret, size, "generation %u is gone", r->replaces);
+	else if (!r->replaces)
+		snprintf(ret, size, "%s", now);
+	else
+		snprintf(ret, size, "%s, generation %u is gone", now, r->replaces);
 }
 
 static void describe_result(const struct run_result *r, char *ret, size_t size)
 {
-	char kept[64] = "nothing serves";
+	size_t n;
 
-	if (r->replaces)
-		snprintf(kept, sizeof(kept), "generation %u keeps serving", r->replaces);
-	if (r->partial)
-		describe_partial(r, ret, size);
-	else if (r->outcome != ROLLOUT_DONE)
-		snprintf(ret, size, "%s", kept);
-	else if (!r->generation)
-		snprintf(ret, size, "generation %u is gone", r->replaces);
-	else if (!r->replaces)
-		snprintf(ret, size, "generation %u serves", r->generation);
-	else if (r->cut > 0)
-		snprintf(ret, size,
-			 "generation %u serves, generation %u is gone; %llu connections were cut",
-			 r->generation, r->replaces, (unsigned long long)r->cut);
-	else
-		snprintf(ret, size, "generation %u serves, generation %u is gone", r->generation,
-			 r->replaces);
+	if (r->outcome != ROLLOUT_DONE) {
+		describe_serving(r, keeps(r), ret, size);
+		return;
+	}
+	describe_done(r, ret, size);
+	n = strlen(ret);
+	if (r->cut > 0 && n < size)
+		snprintf(ret + n, size - n, "; %llu connections were cut",
+			 (unsigned long long)r->cut);
 }
 
 static void add_missing(const struct run_result *r, char *ret, size_t size)
@@ -124,6 +154,10 @@ void run_result_event(const struct run_result *r, const char *message, struct ev
 		.exit = r->exit,
 		.cut = r->cut,
 		.took_ms = r->took_ms,
+		.serving = {.known = true,
+			    .generation = r->serving.generation,
+			    .instances = r->serving.instances,
+			    .wanted = r->serving.wanted},
 		.step = r->step[0] ? r->step : NULL,
 		.reason = r->reason[0] ? r->reason : NULL,
 		.probe = r->probe[0] ? r->probe : NULL,

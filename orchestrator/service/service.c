@@ -65,10 +65,12 @@ static void tell_end(struct service *s)
 static void end_run(struct service *s, struct run *run)
 {
 	struct generation *old = run->old;
+	struct run_serving serving;
 	struct instances left = run->side[ROLLOUT_OLD];
 
 	service_settle_scale(s);
-	run_result(run, &s->last);
+	service_who_serves(s, &serving);
+	run_result(run, &serving, &s->last);
 	/* A service that was stopped is that, and not paused, also where something still drains. */
 	if (!run->machine.has_new && !run->machine.retire && !run->partial) {
 		s->hold.paused = false;
@@ -121,6 +123,19 @@ bool service_has_failed(struct service *s)
 	return s->refusal[0] || (s->last.id && s->last.outcome != ROLLOUT_DONE);
 }
 
+enum service_condition service_condition(struct service *s)
+{
+	struct run_serving now;
+
+	service_who_serves(s, &now);
+	if (now.instances == 0)
+		return s->current || !(s->stopped || s->shutting_down) ? SERVICE_DEAD
+									 : SERVICE_STOPPED;
+	if (s->healing.degraded[0] || now.instances < now.wanted)
+		return SERVICE_DEGRADED;
+	return SERVICE_WELL;
+}
+
 bool service_is_idle(const struct service *s)
 {
 	if (service_has_hooks(s))
@@ -139,7 +154,7 @@ void service_refused(struct service *s, const char *reason)
 	snprintf(s->refusal, sizeof(s->refusal), "%s", reason);
 }
 
-void service_shutdown(struct service *s)
+void service_shutdown(struct service *s, const char *why)
 {
 	struct run *run = service_undecided_run(s);
 
@@ -149,7 +164,7 @@ void service_shutdown(struct service *s)
 	watch_free(TAKE_PTR(s->watcher));
 	service_limit_drains(s);
 	if (run)
-		run_abort(run, true, "batond is shutting down");
+		run_abort(run, true, why);
 	if (!service_undecided_run(s))
 		stop_current(s);
 }

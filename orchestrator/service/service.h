@@ -125,9 +125,9 @@ void service_refused(struct service *service, const char *reason);
 
 /*
  * End: undo what is before its point of no return, then stop the current generation as the "stop"
- * order does. on_end is called when service_is_idle() has become true; it may be so at once.
+ * order does. @why is for people. on_end is called when service_is_idle() has become true; it may be so at once.
  */
-void service_shutdown(struct service *service);
+void service_shutdown(struct service *service, const char *why);
 /* The same, at once: everything is killed. */
 void service_kill(struct service *service);
 
@@ -142,6 +142,18 @@ struct run *service_run(struct service *service);
 
 /* The rollout that could still go either way; NULL: none. */
 struct run *service_undecided_run(struct service *service);
+
+/* Who serves now: what a table names, runs, and does not fail its checks. */
+void service_who_serves(const struct service *service, struct run_serving *ret);
+
+/* How a service does. */
+enum service_condition {
+	SERVICE_STOPPED,  /* it is not to serve */
+	SERVICE_WELL,     /* it serves as it should */
+	SERVICE_DEGRADED, /* it serves, with less than it should have */
+	SERVICE_DEAD,     /* it should serve, and does not */
+};
+enum service_condition service_condition(struct service *service);
 
 /* The instances of the current generation that nothing has sent away. */
 void service_staying(const struct service *service, struct instances *ret);

@@ -124,13 +124,17 @@ static int resolve(struct order_call *call, char *const *command, char *const *a
 		   struct recipe *ret)
 {
 	struct service *s = call->service;
+	struct run_serving serving;
 	int r = 0;
 
 	*ret = (struct recipe){};
 	command = command ? command : s->history.command;
 	added = added ? added : s->history.environment;
-	if (release_resolve(s->config, command, added, &ret->release, &call->refusal->why) < 0)
-		return refuse(call->refusal, REFUSAL_BAD_RELEASE);
+	if (release_resolve(s->config, command, added, &ret->release, &call->refusal->why) < 0) {
+		service_who_serves(s, &serving);
+		return refuse(call->refusal, serving.instances > 0 ? REFUSAL_BAD_RELEASE
+								   : REFUSAL_BAD_FIRST_RELEASE);
+	}
 	ret->config = service_config_copy(s->config);
 	if (added)
 		r = vector_copy(added, &ret->added);

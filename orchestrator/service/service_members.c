@@ -97,6 +97,29 @@ struct generation *service_named_generation(const struct service *s)
 	return NULL;
 }
 
+/* During a pause nothing is named, and what is to serve keeps what it has. */
+static bool answers(const struct service *s, const struct instance *i)
+{
+	bool named = s->hold.paused ? i->role == INSTANCE_IN : i->aimed > 0;
+
+	return named && i->pid > 0 && instance_is_serving(i) && !instance_is_unhealthy(i);
+}
+
+void service_who_serves(const struct service *s, struct run_serving *ret)
+{
+	*ret = (struct run_serving){.wanted = s->instances, .ending = s->shutting_down};
+	for (size_t k = s->n_generations; k > 0; k--) {
+		const struct generation *g = s->generations[k - 1];
+		uint32_t n = 0;
+
+		for (size_t j = 0; j < g->instances.n; j++)
+			n += answers(s, g->instances.list[j]);
+		if (n > 0 && ret->generation == 0)
+			ret->generation = g->number;
+		ret->instances += n;
+	}
+}
+
 int service_steered_to(const struct service *s, const struct instance *i, uint64_t *ret)
 {
 	*ret = 0;

@@ -24,13 +24,27 @@ static json_t *of_step(const struct event *e)
 	return json;
 }
 
+/* Null: nothing does. */
+static json_t *serving_json(const struct event *e)
+{
+	if (e->serving.generation == 0)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I}", "generation", (json_int_t)e->serving.generation,
+			 "instances", (json_int_t)e->serving.instances, "wanted",
+			 (json_int_t)e->serving.wanted);
+}
+
 static json_t *of_result(const struct event *e)
 {
-	return json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "rollout",
+	json_t *json = json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "rollout",
 			 (json_int_t)e->rollout, "order", e->order, "result", event_name(e->kind),
 			 "exit", e->exit, "generation", number_or_null(e->generation), "replaces",
 			 number_or_null(e->replaces), "cut", (json_int_t)e->cut, "took_ms",
 			 (json_int_t)e->took_ms);
+
+	if (e->serving.known)
+		json_object_set_new(json, "serving", serving_json(e));
+	return json;
 }
 
 static json_t *of_note(const struct event *e)

@@ -434,9 +434,38 @@ static json_t *reason_json(struct service *s)
 	return ailment;
 }
 
+static json_t *serving_json(const struct run_serving *now)
+{
+	if (now->generation == 0)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I}", "generation", (json_int_t)now->generation, "instances",
+			 (json_int_t)now->instances, "wanted", (json_int_t)now->wanted);
+}
+
+static const char *condition_name(struct service *s)
+{
+	static const char *const names[] = {
+		[SERVICE_STOPPED] = "stopped",
+		[SERVICE_WELL] = "well",
+		[SERVICE_DEGRADED] = "degraded",
+		[SERVICE_DEAD] = "dead",
+	};
+
+	return names[service_condition(s)];
+}
+
+json_t *status_condition(struct service *s)
+{
+	json_t *reason = reason_json(s);
+
+	return json_pack("{s:s, s:s, s:o}", "service", s->config->name, "condition",
+			 condition_name(s), "reason", reason ? reason : json_null());
+}
+
 json_t *status_service(struct service *s)
 {
 	json_t *generations = json_array(), *json, *reason;
+	struct run_serving now;
 
 	for (size_t k = 0; k < s->n_generations; k++)
 		json_array_append_new(generations, generation_json(s, s->generations[k]));
@@ -448,6 +477,10 @@ json_t *status_service(struct service *s)
 			 failover_json(s), "instances", (json_int_t)s->instances, "command",
 			 command_json(s), "endpoints", endpoints_json(s), "generations",
 			 generations, "rollout", rollout_json(s), "last_rollout", last_json(s));
+	service_who_serves(s, &now);
+	if (json)
+		json_object_update_new(json, json_pack("{s:s, s:o}", "condition", condition_name(s),
+						       "serving", serving_json(&now)));
 	if (json && s->endpoints.tier_reason[0])
 		json_object_set_new(json, "tier_reason", json_string(s->endpoints.tier_reason));
 	if (json)

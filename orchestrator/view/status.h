@@ -13,3 +13,6 @@ json_t *status_service(struct service *service);
 
 /* "starting", "running", "degraded", "rolling", "stopping", "stopped", "failed" */
 const char *status_state(struct service *service);
+
+/* {"service", "condition", "reason"}: for GET /readyz. */
+json_t *status_condition(struct service *service);

@@ -16,7 +16,7 @@ static void test_refusal_each_kind_has_a_status_an_exit_and_a_title(void **state
 		const struct refusal_info *info = refusal_info((enum refusal_kind)k);
 
 		assert_in_range(info->http_status, 400, 599);
-		assert_in_range(info->exit, EXIT_STATUS_ERROR, EXIT_STATUS_BUSY);
+		assert_in_range(info->exit, EXIT_STATUS_ERROR, EXIT_STATUS_DOWN);
 		assert_non_null(info->title);
 	}
 }
@@ -28,6 +28,7 @@ static void test_refusal_what_scripts_rely_on(void **state)
 	assert_int_equal(refusal_info(REFUSAL_BUSY)->http_status, 409);
 	assert_int_equal(refusal_info(REFUSAL_BUSY)->exit, 6);
 	assert_int_equal(refusal_info(REFUSAL_BAD_RELEASE)->exit, 3);
+	assert_int_equal(refusal_info(REFUSAL_BAD_FIRST_RELEASE)->exit, 8);
 	assert_int_equal(refusal_info(REFUSAL_BAD_REQUEST)->exit, 2);
 	assert_int_equal(refusal_info(REFUSAL_NO_SERVICE)->http_status, 404);
 }

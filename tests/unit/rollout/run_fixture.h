@@ -429,14 +429,34 @@ static inline void begin_retire(void)
 		  });
 }
 
+/* As a service would see it. */
+static inline struct run_serving who_serves(void)
+{
+	struct run_serving ret = {.wanted = config.instances};
+
+	for (size_t g = 2; g > 0; g--)
+		for (size_t k = 0; k < generations[g - 1].instances.n; k++) {
+			const struct instance *i = generations[g - 1].instances.list[k];
+
+			if (i->role != INSTANCE_IN || !instance_is_serving(i))
+				continue;
+			ret.instances++;
+			if (ret.generation == 0)
+				ret.generation = (uint32_t)g;
+		}
+	return ret;
+}
+
 static inline void look(void)
 {
 	if (!poked || ended)
 		return;
 	poked = false;
 	if (run_observe(&run)) {
+		struct run_serving serving = who_serves();
+
 		ended = true;
-		run_result(&run, &result);
+		run_result(&run, &serving, &result);
 	}
 }
 

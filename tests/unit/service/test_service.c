@@ -285,7 +285,7 @@ static void test_service_shutting_down_takes_no_orders(void **state)
 					     "stop",    "promote", "abort",    "reopen"};
 
 	(void)state;
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	refused("scale", "{\"instances\": 2}");
 	assert_refused(503, 1, "Shutting down", "batond is shutting down");
 	for (size_t k = 0; k < sizeof(orders) / sizeof(orders[0]); k++) {

@@ -85,7 +85,7 @@ static void shut_down_at(enum rollout_state at, uint32_t n)
 	carry_out("start", NULL);
 	hold_at(at, n);
 	committed = run->machine.committed;
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	turn();
 	/* Nothing is started any more. */
 	forget_calls();
@@ -131,7 +131,7 @@ static void test_service_shutdown_in_the_middle_of_a_rolling_one_starts_nothing(
 		    run->machine.alive[ROLLOUT_NEW] == 3);
 	assert_int_equal(generation_of(1)->instances.n, 2);
 	forget_calls();
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_is_idle(service));
 	assert_calls_of("start", "");
 	assert_int_equal(fake_instances_alive(), 0);
@@ -144,7 +144,7 @@ static void test_service_shutdown_during_a_scale_ends_all(void **state)
 	fake(1, 1)->not_healthy = true;
 	order("scale", "{\"instances\": 2}");
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_is_idle(service));
 	assert_int_equal(fake_instances_alive(), 0);
 }
@@ -155,7 +155,7 @@ static void test_service_kill_while_draining_ends_all(void **state)
 	service->instances = 2;
 	carry_out("start", NULL);
 	fake(1, 0)->live = fake(1, 1)->live = 1;
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_run(service)->machine.state == ROLLOUT_DRAINING);
 	service_kill(service);
 	drive_until(service_is_idle(service));
@@ -178,7 +178,7 @@ static void test_service_shutdown_bounds_what_drains_already(void **state)
 	now_ms = clock_monotonic_ms();
 	assert_true(draining->deadline_ms > now_ms + 3000000);
 	service->config->drain.shutdown_timeout_ms = 1;
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	assert_in_range(draining->deadline_ms, now_ms, clock_monotonic_ms() + 1);
 	drive_until(service_is_idle(service));
 	assert_int_equal(fake_instances_alive(), 0);

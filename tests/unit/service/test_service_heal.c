@@ -530,7 +530,7 @@ static void test_service_does_not_heal_what_is_shutting_down(void **state)
 	fall_ill(1);
 	look();
 	fake(1, 0)->live = 1;
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	service->healing.at_ms = 1;
 	fall_ill(0);
 	look();
@@ -551,7 +551,7 @@ static void test_service_shutdown_undoes_a_replacement(void **state)
 	changed();
 	drive_until(service_run(service) &&
 		    service_run(service)->machine.state == ROLLOUT_VERIFYING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_is_idle(service));
 	assert_int_equal(fake_instances_alive(), 0);
 }

@@ -233,7 +233,7 @@ static void test_service_hold_ends_where_batond_does(void **state)
 	carry_out("start", NULL);
 	fake(1, 0)->queued = 1;
 	forget_calls();
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_run(service)->machine.state == ROLLOUT_SETTLING);
 	assert_non_null(strstr(calls, PUBLISH_ALL "; " REFUSE_ALL(0, 0)));
 	fake(1, 0)->queued = 0;

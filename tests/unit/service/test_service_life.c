@@ -384,7 +384,7 @@ static void test_service_that_was_stopped_while_first_starting_has_not_failed(vo
 static void test_service_shutdown_of_an_idle_one_has_nothing_to_do(void **state)
 {
 	(void)state;
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	assert_true(service_is_idle(service));
 	assert_true(service->shutting_down);
 	assert_calls("");
@@ -396,8 +396,8 @@ static void test_service_shutdown_stops_what_serves(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	fake(1, 0)->live = 1;
-	service_shutdown(service);
-	service_shutdown(service); /* once is enough */
+	service_shutdown(service, "batond is shutting down");
+	service_shutdown(service, "batond is shutting down"); /* once is enough */
 	assert_string_equal(service_run(service)->order, "stop");
 	assert_int_equal(service->runs[1].id, 0);
 	forget_calls();
@@ -417,7 +417,7 @@ static void test_service_shutdown_undoes_a_first_start(void **state)
 	fake(1, 0)->not_healthy = true;
 	order("start", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(n_ended == 1);
 	assert_true(service_is_idle(service));
 	assert_string_equal(service->last.reason, "batond is shutting down");
@@ -432,7 +432,7 @@ static void test_service_shutdown_undoes_a_rollout_then_stops(void **state)
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	forget_calls();
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(n_ended == 2);
 	assert_int_equal(service->last.exit, 3);
 	assert_false(service_is_idle(service));
@@ -451,7 +451,7 @@ static void test_service_shutdown_flips_back_what_has_shifted_then_stops(void **
 	fake(1, 0)->queued = 1;
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_SETTLING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	assert_table(0, 10, 20);
 	drive_until(n_ended == 2);
 	assert_int_equal(service->last.outcome, ROLLOUT_ROLLED_BACK);
@@ -469,7 +469,7 @@ static void test_service_shutdown_waits_for_what_drains(void **state)
 	fake(1, 0)->live = 1;
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	assert_string_equal(service_run(service)->order, "stop");
 	assert_int_equal(service_run(service)->old->number, 2);
 	drive_until(service_run(service)->machine.state >= ROLLOUT_DRAINING);
@@ -484,7 +484,7 @@ static void test_service_shutdown_while_stopping_stops_once(void **state)
 	fake(1, 0)->live = 1;
 	order("stop", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	assert_int_equal(service->runs[1].id, 0);
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);
@@ -498,7 +498,7 @@ static void test_service_shutdown_stops_once_though_another_drain_ends_first(voi
 	fake(1, 0)->live = fake(2, 0)->live = 1;
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_run(service)->machine.state == ROLLOUT_DRAINING);
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);

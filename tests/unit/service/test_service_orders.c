@@ -712,7 +712,7 @@ static void test_service_queued_order_fails_where_batond_ends(void **state)
 	drive_until(run->machine.state == ROLLOUT_BAKING);
 	fake(2, 0)->queued = 1;
 	give("restart", "{\"supersede\": true}");
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	fake(2, 0)->queued = 0;
 	drive_until(service_is_idle(service));
 	turn();
@@ -828,7 +828,7 @@ static void test_service_shutdown_drops_an_order_later(void **state)
 	order("start", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
 	reconfigure_while_starting();
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_is_idle(service));
 	turn();
 	assert_false(service->queue.has_own);

@@ -591,7 +591,7 @@ static void test_service_shutdown_ends_the_watch(void **state)
 	(void)state;
 	reconfigured(with_watch("/srv/current"), NULL);
 	carry_out("start", NULL);
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	assert_null(fake_watch);
 	drive_until(service_is_idle(service));
 }
@@ -628,7 +628,7 @@ static void test_service_changed_then_shut_down_does_not_restart(void **state)
 	carry_out("start", NULL);
 	restart_until_verify(2);
 	order_later("restart");
-	service_shutdown(service);
+	service_shutdown(service, "batond is shutting down");
 	drive_until(service_is_idle(service));
 	turn();
 	assert_int_equal(last_number, 2);
