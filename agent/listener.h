@@ -55,14 +55,6 @@ struct listeners {
 };
 
 /*
- * Create and bind a socket for each address of @spec, in their order, with SO_REUSEADDR and
- * SO_REUSEPORT, as a member of the instance's cgroup (the agent is back in its own afterwards) and
- * in the name of spec->uid where ids are set: the kernel takes only sockets of one uid into a
- * group. They listen, but for spec->listen_later. They are blocking (what LISTEN_FDS servers
- * expect), but for spec->nonblocking. All or nothing; -EADDRINUSE where somebody else has the
- * address.
- */
-/*
  * Make sure that there is a socket to pass for each address of @spec, but for those endpoints for
  * which @skip (may be NULL) is true: create and bind what is missing, and append it to @listeners.
  *
@@ -86,9 +78,7 @@ int listeners_open(const struct launch_spec *spec, struct processes *processes,
 int listeners_take(const struct launch_spec *spec, const int *fds, struct listeners *ret,
 		   struct error *err);
 
-/*
- * Can it be passed to a server that is started now? (It is not the server's own, open, and counts.)
- */
+/* Can it be passed to a server that is started now? Then it is open, counts, and is not .own. */
 bool listener_is_passed(const struct listener *listener);
 
 /* Copy those that can be passed, in the order of their endpoints. The descriptors are borrowed. */

@@ -7,7 +7,7 @@
  * agent's own stdout or stderr, or whatever relay_redirect() says (output.h uses it).
  *
  * A sink that takes nothing must stop neither the server nor the agent. Up to 64 KiB of each stream
- * wait for it. What comes then is dropped, and a line in the output marks the gap.
+ * wait for it. Further output is dropped, and a line in the output marks the gap.
  *
  * A sink may fail. If it is full (ENOSPC, EDQUOT, EFBIG), or if it was redirected to, whatever its
  * error, output waits: the relay tries again every RELAY_RETRY_MS and at each new output. Any other

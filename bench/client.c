@@ -46,7 +46,7 @@ static void rest(struct client_context *context, struct client *client, uint64_t
 	timers_set(&context->timers, client->index, when_us);
 }
 
-/* Say of a loss what could help to find its reason, while the connection is still there. */
+/* Describe a loss, as long as the connection is still there to tell about. */
 static void keep_sample(struct client_context *context, const struct client *client,
 			enum outcome outcome, int code)
 {
@@ -79,7 +79,7 @@ static void end_request(struct client_context *context, struct client *client, e
 	uint64_t pause = 0;
 
 	context->now_us = client_clock_us();
-	/* How long a slow POST was slow is no news; how long its answer took is. */
+	/* A slow POST is slow on purpose: measure only how long its answer took. */
 	if (client->kind == KIND_POST && client->last_sent_us)
 		since = client->last_sent_us;
 	if (outcome != OUTCOME_OK) {
@@ -103,7 +103,7 @@ static bool is_own_fault(int code)
 
 static void open_connection(struct client_context *context, struct client *client);
 
-/* The connection failed with an errno, or with 0: it ended before the answer did. */
+/* The connection failed: @code is its errno; 0: it ended before the answer did. */
 static void fail(struct client_context *context, struct client *client, int code)
 {
 	bool connecting = client->state == CLIENT_CONNECTING;
@@ -129,7 +129,7 @@ static void fail(struct client_context *context, struct client *client, int code
 		outcome = OUTCOME_CLIENT_ERROR;
 
 	if (client->kind == KIND_IDLE) {
-		/* Only now does it count as a request: one that failed. */
+		/* KIND_IDLE has no requests; a connection that fails counts as one that failed. */
 		tally_request_begin(context->tally, KIND_IDLE, client->connect_us, &client->mark);
 		client->mark.phase = client->phase;
 		context->under_way++;
@@ -306,8 +306,8 @@ static void receive(struct client_context *context, struct client *client)
 /* ---- sending -------------------------------------------------------------------------------- */
 
 /*
- * How much of the request may have been sent by now, and when more may be. The first of a slow
- * POST's pieces goes with the header, the last at the end of its duration.
+ * How many bytes of the request may be sent by now, and when more may be. The first piece of a slow
+ * POST goes with the header, the last one at the end of its duration.
  */
 static uint64_t request_due(const struct client_context *context, const struct client *client,
 			    uint64_t *ret_next_us)
@@ -362,8 +362,8 @@ static void send_failed(struct client_context *context, struct client *client, i
 		fail(context, client, code);
 	} else {
 		/*
-		 * There was a connection: in SYN-SENT a reset reads ECONNREFUSED. The server may
-		 * have answered before it closed, and the kernel keeps that.
+		 * There was a connection: before that a reset gives ECONNREFUSED. The server may
+		 * have answered before it closed, and the kernel keeps the answer.
 		 */
 		connected(context, client);
 		client->send_error = code;
@@ -426,7 +426,7 @@ static void on_silent_connected(struct client_context *context, struct client *c
 
 	if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &code, &length) < 0)
 		code = errno;
-	/* In SYN-SENT a reset reads ECONNREFUSED: this one came to a connection that was made. */
+	/* These came to a connection that was made: before that a reset gives ECONNREFUSED. */
 	if (code && code != ECONNRESET && code != EPIPE) {
 		fail(context, client, code);
 		return;
@@ -457,7 +457,7 @@ void client_on_event(struct client_context *context, struct client *client, uint
 	context->now_us = client_clock_us();
 	switch (client->state) {
 	case CLIENT_RESTING:
-		/* Closed, or something nobody asked for: not to be used again in either case. */
+		/* It was closed, or data came that nobody asked for. Do not use it again. */
 		context->tally->idle_closed++;
 		close_connection(client);
 		break;
@@ -470,7 +470,7 @@ void client_on_event(struct client_context *context, struct client *client, uint
 	case CLIENT_SENDING:
 		if (events & ~(uint32_t)EPOLLOUT)
 			receive(context, client);
-		/* Unless that was the end of it: */
+		/* If it was not closed by that: */
 		if (client->state == CLIENT_SENDING && events & EPOLLOUT)
 			send_more(context, client);
 		break;

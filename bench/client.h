@@ -2,17 +2,17 @@
 /*
  * client: one client of the load generator: its connection, and the request that is under way.
  *
- * A client begins a request, waits for what epoll and its one timer say, and ends the request with
- * exactly one outcome; then it rests (perhaps for no time at all) until its timer begins the next.
- * Every request begins from that timer, so no handler ever runs into itself.
+ * A client begins a request, waits for epoll and its one timer, and ends the request with exactly
+ * one outcome. Then it rests, perhaps for no time at all, until its timer begins the next request.
+ * Requests begin only from that timer, so no handler is ever called inside another.
  *
- * The only thing that is excused is the keep-alive race of RFC 9112 section 9.3.1: a connection
- * that has served a request before and is closed (EOF or RST) before any byte of the answer to the
- * next one. That request goes on, on a new connection, its clock still running, and counts as
- * retried. The first request of a connection and everything about a slow POST is never excused.
+ * Only one failure is excused: the keep-alive race of RFC 9112 section 9.3.1. A connection has
+ * served a request before, and is closed (EOF or RST) before any byte of the answer to the next
+ * one. That request goes on with a new connection, its clock still running, and counts as retried.
+ * The first request of a connection is never excused, nor is a slow POST.
  *
- * Reset connections stay visible: no SO_LINGER, and what has arrived before a reset is read before
- * the reset is counted, because the kernel keeps it.
+ * Resets stay visible. SO_LINGER is not used, and data that arrived before a reset, which the
+ * kernel keeps, is read before the reset is counted.
  */
 #pragma once
 
@@ -45,7 +45,7 @@ struct client_context {
 	struct tally *tally;
 	struct timers timers; /* one per client */
 	int epoll_fd;
-	uint64_t now_us;  /* kept up to date by the loop, and by clients before they time */
+	uint64_t now_us;  /* set by the loop, and by clients before they measure a time */
 	uint64_t slot_us; /* with a rate: when the next GET may begin */
 	uint32_t next_source;
 	size_t under_way;   /* requests */
@@ -74,18 +74,18 @@ struct client {
 /* CLOCK_MONOTONIC in microseconds. */
 uint64_t client_clock_us(void);
 
-/* Make it begin its first request at @when_us. @reply stays the caller's. */
+/* Make the client begin its first request at @when_us. @reply stays the caller's. */
 void client_start(struct client_context *context, struct client *client, enum kind kind,
 		  uint32_t index, struct reply *reply, uint64_t when_us);
 
-/* Epoll has @events for it. */
+/* epoll has @events for it. */
 void client_on_event(struct client_context *context, struct client *client, uint32_t events);
 
-/* Its timer has expired (and is cleared). */
+/* Its timer has expired and is cleared. */
 void client_on_timer(struct client_context *context, struct client *client);
 
-/* context->stopping was set: end here, unless a request is under way. */
+/* context->stopping was set: finish, unless a request is under way. */
 void client_stop(struct client_context *context, struct client *client);
 
-/* The grace is over: a request still under way is stuck. */
+/* The grace is over: a request that is still under way counts as stuck. */
 void client_give_up(struct client_context *context, struct client *client);

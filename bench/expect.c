@@ -71,11 +71,13 @@ static bool matches(const struct expect *expect, const char *text, size_t length
 
 	if (length > EXPECT_BODY_MAX)
 		return false;
-	/* regexec(3) is promised a string all the same, and sanitizers look for its end. */
+	/* All the same regexec(3) must get a string: sanitizers look for its end. */
 	memcpy(copy, text, length);
 	copy[length] = '\0';
 	text = copy;
-	/* Leftmost-longest: where the whole text can match, the match found is the whole text. */
+	/*
+	 * Matches are leftmost-longest: if the whole text can match, the match is the whole text.
+	 */
 	return regexec(&expect->body, text, 1, &match, REG_STARTEND) == 0 && match.rm_so == 0 &&
 	       match.rm_eo == (regoff_t)length;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * expect: is an answer the right one?
+ * expect: decides whether an answer is right.
  *
- * A list of statuses, and optionally a POSIX extended regular expression that must match the whole
- * body without the white space around it. Bodies repeat, and regexec(3) is slow: verdicts on short
- * bodies are remembered.
+ * An expectation is a list of statuses, and perhaps a POSIX extended regular expression. That must
+ * match the whole body, without the white space around it. Bodies repeat, and regexec(3) is slow:
+ * verdicts on short bodies are remembered.
  */
 #pragma once
 
@@ -32,13 +32,14 @@ struct expect {
 	} cache[EXPECT_CACHE];
 };
 
-/* "200" or "200,201,204"; @body may be NULL. -EINVAL with the reason in @err. */
+/* @statuses is "200" or "200,201,204"; @body may be NULL. Returns 0, or -EINVAL with the reason. */
 int expect_init(struct expect *expect, const char *statuses, const char *body, struct error *err);
 
-/* Free the contents, not the struct itself; also for one that is all zeroes. */
+/* Free the contents, not the struct itself, which may be all zero. */
 void expect_done(struct expect *expect);
 
+/* Is the status right? */
 bool expect_status(const struct expect *expect, int status);
 
-/* @whole false: @body is only the beginning, which never matches. */
+/* Is the body right? @whole false: @body is only its beginning, which never is. */
 bool expect_body(struct expect *expect, const char *body, size_t length, bool whole);

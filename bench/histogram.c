@@ -7,9 +7,9 @@
 #define VALUE_MAX   ((UINT64_C(1) << HISTOGRAM_MAX_BITS) - 1)
 
 /*
- * A value keeps its SUB_BITS + 1 highest bits. The highest of them is always set where anything
- * was shifted out, so each shift uses the upper half of its range only: shift 0 has the buckets 0
- * to 255, shift 1 those from 256 to 383, and so on.
+ * A value keeps its SUB_BITS + 1 highest bits. If anything was shifted out, the highest of them is
+ * set. So each shift but 0 uses only the upper half of its range: shift 0 has the buckets 0 to 255,
+ * shift 1 those from 256 to 383, and so on.
  */
 static size_t bucket_of(uint64_t value)
 {

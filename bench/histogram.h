@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * histogram: how long things took, in microseconds, at a fixed cost per value.
+ * histogram: keeps how long things took, in microseconds, at a fixed cost per value.
  *
  * Log-linear buckets: values below 256 are kept exactly, larger ones in 128 buckets per power of
  * two, so that a quantile is at most 1/128 (0.8%) too large and never too small. Values from 2^32
@@ -21,10 +21,11 @@ struct histogram {
 	uint64_t max;
 };
 
+/* Add one value. */
 void histogram_add(struct histogram *histogram, uint64_t value_us);
 
 /*
- * The smallest value that @millionths of all values do not exceed, to the precision above: 500000
- * is the median, 999000 the 99.9th percentile, 1000000 the maximum. 0 for an empty histogram.
+ * The smallest value that @millionths of all values do not exceed, with the precision above. 500000
+ * gives the median, 999000 the 99.9th percentile, 1000000 the maximum. 0 for an empty histogram.
  */
 uint64_t histogram_quantile(const struct histogram *histogram, uint32_t millionths);

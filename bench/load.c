@@ -165,7 +165,7 @@ static int wait_ms(const struct load *load, uint64_t now_us)
 	return first_us > 60000 ? 60000 : (int)first_us;
 }
 
-/* Those that are due now; what they set for later than @now_us waits for the next turn. */
+/* Run the timers that are due. Timers that they set for later wait for the next turn. */
 static void run_timers(struct load *load, uint64_t now_us)
 {
 	struct timers *timers = &load->context.timers;
@@ -226,15 +226,15 @@ static int watch_input(struct load *load, int fd, uint32_t mark, struct error *e
 
 	if (fd < 0)
 		return 0;
-	/* EPERM: a file or /dev/null, whose end would come at once and means nothing. */
+	/* EPERM: a file or /dev/null. Its end would come at once, and does not mean "stop". */
 	if (epoll_ctl(load->context.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EPERM)
 		return error_set(err, -errno, "epoll_ctl");
 	return 0;
 }
 
 /*
- * Slow POSTs begin spread over their duration, and keep-alive clients over their pause, so that
- * at any time some are in each part of a request.
+ * Spread the beginnings of slow POSTs over their duration, and those of keep-alive clients over
+ * their pause. So at any time some clients are in each part of a request.
  */
 static void start_clients(struct load *load, uint64_t now_us)
 {
@@ -270,7 +270,7 @@ static int load_init(struct load *load, struct settings *settings, const struct 
 	if (load->context.epoll_fd < 0)
 		return error_set(err, -errno, "epoll_create1");
 	load->clients = calloc(n, sizeof(*load->clients));
-	/* The silent clients come last and need none. */
+	/* The silent clients come last, and need no reply. */
 	load->replies = calloc(n_replies ? n_replies : 1, sizeof(*load->replies));
 	load->context.buffer = malloc(2 * CLIENT_BUFFER_SIZE);
 	if (!load->clients || !load->replies || !load->context.buffer ||

@@ -2,8 +2,8 @@
 /*
  * load: the loop that runs the clients: one thread, one epoll.
  *
- * It ends when the duration is over, or "stop" is said, or a signal comes; then no request begins
- * any more, and those under way have the grace to finish. A second signal ends the grace.
+ * The load ends when the duration is over, at the command "stop", or at a signal. Then no request
+ * begins any more, and those under way have the grace to finish. A second signal ends the grace.
  */
 #pragma once
 
@@ -20,8 +20,8 @@ struct load_io {
 };
 
 /*
- * Run to the end. @ret_tally is filled and the caller's to tally_done(), but not where a negative
- * errno is returned.
+ * Run until the load has ended. Returns 0, and the caller ends *ret_tally; or a negative errno, and
+ * there is nothing to end.
  */
 int load_run(struct settings *settings, const struct load_io *io, struct tally *ret_tally,
 	     struct error *err);

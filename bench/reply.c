@@ -68,7 +68,7 @@ static int content_length(struct reply *reply, const char *value, size_t length)
 		if (number > LENGTH_MAX)
 			return -EBADMSG;
 	}
-	/* Two that differ: smuggling or a bug (RFC 9112 section 6.3). */
+	/* Two different lengths are smuggling or a bug (RFC 9112 section 6.3). */
 	if (reply->has_length && reply->length != number)
 		return -EBADMSG;
 	reply->has_length = true;
@@ -99,7 +99,7 @@ static bool token_is(const char *token, size_t length, const char *name)
 	return length == strlen(name) && strncasecmp(token, name, length) == 0;
 }
 
-/* What matters of one "Name: value"; everything else is only checked for its form. */
+/* Take what matters from a line "Name: value". Of other headers only the form is checked. */
 static int header_line(struct reply *reply, const char *line, size_t length, bool cut)
 {
 	const char *colon = memchr(line, ':', length);
@@ -235,7 +235,7 @@ static ssize_t take_line(struct reply *reply, const char *data, size_t length)
 	size_t text = newline ? used - 1 : used;
 	int r;
 
-	/* Chunk sizes are not counted: they are many in a long body. */
+	/* Lines with chunk sizes do not count: a long body has many. */
 	if (reply->state != REPLY_CHUNK_SIZE && reply->state != REPLY_CHUNK_END)
 		reply->head += used;
 	if (reply->head > REPLY_HEAD_MAX || reply->line_length + text > REPLY_HEAD_MAX)

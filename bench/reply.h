@@ -2,11 +2,11 @@
 /*
  * reply: reads one HTTP/1.1 answer to a GET, POST or PUT out of a stream of bytes.
  *
- * Begin, then feed what arrives, in pieces of any size, until it is done; at the end of the
- * connection ask reply_end() whether the answer was whole. Interim answers (1xx but 101) are
- * skipped. The length of the body is found by the rules of RFC 9112 section 6.3: none (204, 304),
- * chunked, Content-Length, until the connection ends. Strict where leniency could take a cut or
- * garbled answer for a whole one. Pure: no I/O and no allocation.
+ * Call reply_begin(), then reply_feed() with what arrives, in pieces of any size, until it is done.
+ * At the end of the connection reply_end() says whether the answer was whole. Interim answers (1xx
+ * but 101) are skipped. The length of the body follows the rules of RFC 9112 section 6.3: none
+ * (204, 304), chunked, Content-Length, until the connection ends. The parser is strict: a cut or
+ * garbled answer is never taken for a whole one. Pure.
  */
 #pragma once
 
@@ -49,14 +49,17 @@ struct reply {
 	char line[REPLY_LINE_KEPT];
 };
 
+/* Begin to read an answer. */
 void reply_begin(struct reply *reply);
 
 /*
- * Take @length bytes. Returns 1 when the answer is done, 0 when there is more to come, -EBADMSG
- * where this is no HTTP reply. @ret_used is how many bytes belonged to it: fewer than @length
- * only when it is done, and the rest was never asked for.
+ * Take @length bytes. Returns 1 if the answer is complete, 0 if more must come, -EBADMSG if this is
+ * no HTTP answer. *ret_used is how many bytes belonged to it. It is less than @length only if the
+ * answer is complete: nobody has asked for the rest.
  */
 int reply_feed(struct reply *reply, const char *data, size_t length, size_t *ret_used);
 
-/* The connection ended. Returns 1 where the answer is whole by that, -ENODATA where it was cut. */
+/*
+ * The connection has ended. Returns 1 if that completes the answer, -ENODATA if the answer was cut.
+ */
 int reply_end(struct reply *reply);

@@ -59,7 +59,7 @@ const char settings_help[] =
 	"\n"
 	"Exit status: 0 nothing lost, 1 lost, 2 usage, 3 nothing lost but client errors.\n";
 
-/* Options that are more than one field: kept until all are known. */
+/* Texts that become fields only once all options are known. */
 struct texts {
 	const char *connect, *path, *post_path, *post_method;
 	const char *status, *body, *post_status, *post_body;
@@ -144,7 +144,7 @@ static int parse_time(const char *text, uint64_t *ret_us, struct error *err)
 	return 0;
 }
 
-/* Where each number goes. A time has no bounds of its own, a count is 32 bits wide. */
+/* Where each number goes. A TIME has no bounds of its own, a COUNT has 32 bits. */
 enum width { COUNT, NUMBER, TIME };
 
 #define CLIENTS(code, kind)                                                                        \

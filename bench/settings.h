@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * settings: hammer's command line.
+ * settings: parses hammer's command line.
  *
- * Durations are taken as everywhere in baton ("300ms") and kept in microseconds. What a client
- * sends is made here once, so that sending it is one system call.
+ * Durations are written as everywhere in baton ("300ms") and kept in microseconds. The requests are
+ * made here once, so that sending one is one system call.
  */
 #pragma once
 
@@ -39,22 +39,23 @@ struct settings {
 	char request[_KIND_COUNT][SETTINGS_REQUEST_MAX]; /* the header; KIND_IDLE: empty */
 	size_t request_length[_KIND_COUNT];
 
-	/* What is right; regular expressions remember, so these change in use. */
+	/* Which answers are right. These change in use: they remember verdicts. */
 	struct expect expect;
 	struct expect expect_post;
 
 	bool json;
-	bool help; /* --help or --version was given: nothing else is filled */
+	bool help; /* --help or --version was given: nothing else is set */
 	bool version;
 };
 
-/* -EINVAL with the reason in @err; then, too, settings_done() may be called. */
+/* Returns 0, or -EINVAL with the reason in @err. In either case the caller ends *ret. */
 int settings_parse(int argc, char **argv, struct settings *ret, struct error *err);
 
 /* Free the contents, not the struct itself. */
 void settings_done(struct settings *settings);
 
-/* All clients together. */
+/* How many clients there are, of all kinds. */
 size_t settings_clients(const struct settings *settings);
 
+/* The text of --help. */
 extern const char settings_help[];

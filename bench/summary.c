@@ -10,7 +10,7 @@
 #define TABLE_BODIES    4 /* of each phase that are shown; the JSON has all */
 #define TABLE_SAMPLES   5 /* likewise */
 
-/* Printable ASCII stays, anything else becomes \xNN: distinct bodies stay distinct. */
+/* Printable ASCII stays, everything else becomes \xNN. So different bodies stay different. */
 static const char *body_text(const struct tally_body *body, char buffer[static BODY_TEXT_MAX])
 {
 	size_t n = 0;
@@ -174,7 +174,7 @@ int summary_json(const struct tally *tally, const struct settings *settings, uin
 	json_object_set_new(object, "latency_us", latency);
 	set_lists(object, tally);
 
-	/* Jansson takes NULL for a failed value everywhere, and leaves it out. */
+	/* A value that failed is NULL, and jansson leaves it out. */
 	r = json_dumpf(object, output, JSON_COMPACT) == 0 ? 0 : -ENOMEM;
 	json_decref(object);
 	if (fputc('\n', output) == EOF || fflush(output) == EOF)
@@ -359,7 +359,7 @@ static void print_phase(FILE *output, const struct tally_phase *phase)
 	for (size_t i = 0; i < phase->n_bodies && i < TABLE_BODIES; i++) {
 		double share = 100.0 * (double)phase->bodies[i].count / (double)answers;
 
-		/* Nearly all is not all. */
+		/* Do not round up to 100% what is not all. */
 		if (share > 99.9 && phase->bodies[i].count < answers)
 			share = 99.9;
 		fprintf(output, "%s%.1f%% \"%.60s\"", i ? ", " : "  ", share,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * summary: what a tally says, for people and for programs. docs/hammer.md describes the JSON.
+ * summary: prints a tally, for people and for programs. docs/hammer.md describes the JSON.
  */
 #pragma once
 
@@ -11,9 +11,9 @@
 #include "bench/settings.h"
 #include "bench/tally.h"
 
-/* One line of JSON. @interim: requests may still be under way. -ENOMEM, or -EIO from @output. */
+/* Print one line of JSON. @interim: requests may still be under way. Returns 0, -ENOMEM or -EIO. */
 int summary_json(const struct tally *tally, const struct settings *settings, uint64_t now_us,
 		 bool interim, FILE *output);
 
-/* A table. 0 or -EIO. */
+/* Print a table. Returns 0 or -EIO. */
 int summary_table(const struct tally *tally, const struct settings *settings, FILE *output);

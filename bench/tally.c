@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bench/tally.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -147,6 +148,8 @@ void tally_request_end(struct tally *tally, const struct tally_mark *mark, enum 
 	bool inside = mark->inside || mark->swaps != tally->n_swaps;
 	struct tally_phase *phase = &tally->phases[mark->phase];
 
+	assert(mark->kind < _KIND_COUNT && outcome < _OUTCOME_COUNT);
+	assert(mark->phase < tally->n_phases);
 	tally->outcomes[mark->kind][outcome]++;
 	tally->end_us = now_us;
 	if (outcome == OUTCOME_OK) {

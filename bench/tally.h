@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tally: what became of every request, in numbers.
+ * tally: counts what became of every request.
  *
  * A request is begun once and ends once, with one outcome, whatever happened in between:
  *
@@ -9,9 +9,9 @@
  * lost is the sum of the outcomes from OUTCOME_REFUSED to OUTCOME_OTHER. OUTCOME_CLIENT_ERROR is
  * the load generator's own fault (no descriptor, no port) and kept apart, but never left out.
  *
- * A swap is a stretch of time that the user marks. A request is inside when any part of it was.
- * A phase begins at the start and at each tally_phase(); a connection belongs for good to the
- * phase in which it was begun, and its answers are counted there, by their text.
+ * A swap is a stretch of time that the user marks. A request counts as inside a swap if any part of
+ * it was. A phase begins at the start and at each tally_phase(). A connection belongs to the phase
+ * in which it was begun, and its answers are counted there, by their text.
  *
  * Times are microseconds since any fixed point. Pure but for the memory of the phases.
  */
@@ -36,7 +36,7 @@ enum kind {
 	KIND_SHORT,
 	KIND_KEEPALIVE,
 	KIND_POST,
-	KIND_IDLE, /* no requests; only connections that could not be made count as such */
+	KIND_IDLE, /* sends no requests; a connection that cannot be made counts as one */
 	_KIND_COUNT,
 };
 
@@ -44,7 +44,7 @@ enum outcome {
 	OUTCOME_OK,
 	OUTCOME_REFUSED,      /* ECONNREFUSED to connect() */
 	OUTCOME_RESET,        /* RST, before or in the answer */
-	OUTCOME_CLOSED_EARLY, /* the end of the connection before that of the answer */
+	OUTCOME_CLOSED_EARLY, /* the connection ended before the answer did */
 	OUTCOME_TIMED_OUT,    /* no whole answer within the timeout */
 	OUTCOME_WRONG_STATUS, /* or not HTTP at all */
 	OUTCOME_WRONG_BODY,   /* or bytes behind the answer that nobody asked for */
@@ -67,8 +67,8 @@ struct tally_phase {
 	uint64_t ok, lost, client_errors;
 	struct tally_body *bodies; /* TALLY_BODIES_MAX of them */
 	size_t n_bodies;
-	size_t last_body;      /* where the next is sought first */
-	uint64_t other_bodies; /* answers beyond the distinct ones */
+	size_t last_body;      /* the last one that was counted: searched first */
+	uint64_t other_bodies; /* answers for which bodies has no room */
 };
 
 struct tally_swap {
@@ -84,7 +84,7 @@ struct tally {
 	uint64_t connections[_KIND_COUNT]; /* made */
 	uint64_t retried;                  /* RFC 9112 section 9.3.1: see client.h */
 	uint64_t idle_closed;   /* keep-alive connections closed with no request under way */
-	uint64_t early_answers; /* whole before the request was */
+	uint64_t early_answers; /* they were complete before the request was */
 	uint64_t silent_closed, silent_reset, silent_open; /* KIND_IDLE */
 
 	struct histogram inside, outside; /* of the requests that ended well */
@@ -114,36 +114,35 @@ struct tally_mark {
 	bool inside;  /* one was under way */
 };
 
-/* Begin, with a phase "start". 0 or -ENOMEM. */
+/* Begin, with a phase "start". Returns 0 or -ENOMEM. */
 int tally_init(struct tally *tally, uint64_t now_us);
 /* Free the contents, not the struct itself. */
 void tally_done(struct tally *tally);
 
 /*
- * Marks. -EALREADY to begin a swap in a swap, -ENOENT to end none, -ENOSPC where there are too
- * many, -EINVAL for a phase without a name or with too long a one.
+ * The user's marks. Return 0, -EALREADY for a swap that begins inside another, -ENOENT for an end
+ * of none, -ENOSPC if there are too many, -EINVAL for a phase with no name or too long a name.
  */
 int tally_swap_begin(struct tally *tally, uint64_t now_us);
 int tally_swap_end(struct tally *tally, uint64_t now_us);
 int tally_phase(struct tally *tally, const char *name, uint64_t now_us);
 
-/* A connection is being begun: returns its phase. */
+/* A connection is begun. Returns its phase. */
 uint32_t tally_connection_begin(struct tally *tally);
 
 /* A request begins. The caller sets .phase as soon as it knows the connection. */
 void tally_request_begin(struct tally *tally, enum kind kind, uint64_t now_us,
 			 struct tally_mark *ret);
 
-/*
- * It ended. @latency_us counts for OUTCOME_OK, @code for OTHER and CLIENT_ERROR (errno, or 0).
- */
+/* A request ends. @latency_us counts for OUTCOME_OK, @code (errno, or 0) for OTHER and
+ * CLIENT_ERROR. */
 void tally_request_end(struct tally *tally, const struct tally_mark *mark, enum outcome outcome,
 		       uint64_t now_us, uint64_t latency_us, int code);
 
-/* A whole answer with this body came on a connection of @phase. White space around it is cut. */
+/* A whole answer came on a connection of @phase. Count its body, without white space around it. */
 void tally_body(struct tally *tally, uint32_t phase, const char *body, size_t length);
 
-/* Keep a loss in words, while there is room. */
+/* Keep the description of a loss, if there is room. */
 bool tally_wants_sample(const struct tally *tally);
 void tally_sample(struct tally *tally, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -155,12 +154,12 @@ uint64_t tally_lost(const struct tally *tally, enum kind kind);
 uint64_t tally_connections(const struct tally *tally);
 uint64_t tally_under_way(const struct tally *tally);
 
-/* 0 nothing lost, 1 something lost, 3 nothing lost but client errors. */
+/* hammer's exit status. 0: nothing lost; 1: something lost; 3: nothing lost, but client errors. */
 int tally_exit_status(const struct tally *tally);
 
 const char *kind_name(enum kind kind);          /* "short" */
 const char *outcome_name(enum outcome outcome); /* "closed_early" */
 bool outcome_is_lost(enum outcome outcome);
 
-/* @length bytes without the white space at either end; the place is returned. */
+/* The text without white space at its ends: returns where it begins, and sets *length. */
 const char *tally_trim(const char *text, size_t *length);

@@ -64,7 +64,7 @@ __attribute__((noreturn)) static void die(const char *what)
 
 static void *run_client(void *argument)
 {
-	/* Each from an address of its own: ports do not run out. */
+	/* Each client has an address of its own, so that ports do not run out. */
 	struct sockaddr_in source = {.sin_family = AF_INET,
 				     .sin_addr.s_addr =
 					     htonl(0x7f000100u + (uint32_t)(uintptr_t)argument)};
@@ -214,7 +214,7 @@ static void run_row(const struct row *row, unsigned rotations, size_t n_clients)
 
 /* ---- surroundings --------------------------------------------------------------------------- */
 
-/* A network namespace of our own; for an ordinary user, inside a user namespace of his own. */
+/* Enter a new network namespace; as an ordinary user inside a new user namespace. */
 static void enter_namespace(void)
 {
 	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
@@ -227,7 +227,9 @@ static void enter_namespace(void)
 		die("set lo up");
 }
 
-/* Read when a group is made (kernel-facts 15): before each row. */
+/*
+ * The kernel reads it when a reuseport group is made (sock_reuseport.c): so set it before each row.
+ */
 static void set_migrate(bool on)
 {
 	cleanup_close int fd = open("/proc/sys/net/ipv4/tcp_migrate_req", O_WRONLY | O_CLOEXEC);

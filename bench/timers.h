@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * timers: one deadline for each of a fixed number of owners, numbered from 0; the earliest first.
+ * timers: keeps one deadline for each of a fixed number of owners, and knows the earliest. Owners
+ * are numbered from 0.
  *
- * A binary heap whose members know their places, so that moving a deadline costs O(log n) and
- * never allocates. Pure but for timers_init().
+ * It is a binary heap whose members know their places: to move a deadline costs O(log n) and
+ * allocates nothing. Pure but for timers_init().
  */
 #pragma once
 
@@ -19,7 +20,7 @@ struct timers {
 	size_t n;        /* in the heap */
 };
 
-/* 0 or -ENOMEM. */
+/* No owner has a deadline. Returns 0 or -ENOMEM. */
 int timers_init(struct timers *timers, size_t owners);
 
 /* Free the contents, not the struct itself. */
@@ -28,5 +29,5 @@ void timers_done(struct timers *timers);
 /* Set, move or (TIMERS_NEVER) clear the deadline of @owner. */
 void timers_set(struct timers *timers, size_t owner, uint64_t when_us);
 
-/* The earliest deadline, or TIMERS_NEVER; @ret_owner may be NULL. */
+/* The earliest deadline, or TIMERS_NEVER. *ret_owner is whose it is; @ret_owner may be NULL. */
 uint64_t timers_first(const struct timers *timers, size_t *ret_owner);

@@ -8,7 +8,7 @@
 #include "common/error.h"
 
 /*
- * Execute batond with @argv, which is NULL-terminated and begins with its name. batond is looked
- * for where paths_program() does. Returns only if that failed, with a negative errno.
+ * Execute batond, which paths_program() finds. @argv is NULL-terminated and begins with its name.
+ * Returns only if that has failed, with a negative errno.
  */
 int cli_exec_batond(const char *const *argv, struct error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * backoff: delays that grow. Whoever tries something again and again waits longer each time, up to
- * a limit. Pure: the caller counts its tries and waits.
+ * backoff: delays that grow. A caller that tries something again and again waits longer each time,
+ * up to a limit. Pure: the caller counts its tries and waits.
  */
 #pragma once
 

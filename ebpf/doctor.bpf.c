@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * doctor: the smallest programs that use each kind of hook baton stands on. "baton doctor" loads
- * them one at a time, so that the one that is refused says which hook this kernel lacks.
+ * doctor: for each kind of BPF program that baton needs, the smallest one. "baton doctor" loads
+ * them one at a time: if the kernel refuses one, it lacks that kind.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
 
 #include <bpf/bpf_helpers.h>
 
-/* Not of linux/: <sys/socket.h> is not for BPF. asm-generic/socket.h has the values. */
+/* As in asm-generic/socket.h; <sys/socket.h> cannot be included in a BPF program. */
 #define SOL_SOCKET   1
 #define SO_REUSEPORT 15
 
@@ -23,7 +23,7 @@ struct {
 
 volatile __u32 choice; /* the slot that gets everything */
 
-/* What the sockops program has seen. */
+/* How often the sockops program has seen each. */
 volatile __u32 listened, accepted, closed;
 
 static __always_inline int select(struct sk_reuseport_md *ctx)
@@ -49,7 +49,7 @@ static __always_inline int share(struct bpf_sock_addr *ctx)
 {
 	int one = 1;
 
-	/* Where this fails bind(2) says so: the port is taken. */
+	/* If this fails, bind(2) will: the port is in use. */
 	bpf_setsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	return 1;
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * inspect: which reuseport program stands on which listening socket.
+ * inspect: finds out which program a listening socket's reuseport group has.
  *
- * The kernel has no getsockopt for the program of a reuseport group, so this iterator ("iter/tcp",
- * Linux 5.9) reads it from the socket. User space says which listener it wants; the answer is in
- * a global variable, since an iterator that ends early may lose what it has written.
+ * The kernel has no getsockopt for that, so this iterator ("iter/tcp", Linux 5.9) reads it from the
+ * socket. User space sets the listener that it wants, and reads the answer from a global variable:
+ * an iterator that ends early may lose what it has written to its file.
  *
- * It ends early because it must: the kernel walks the listeners first and then every connection,
- * and in the second walk it takes references to half-open ones that another CPU is just making
+ * It must end early. The kernel walks the listeners first and then every connection. In the second
+ * walk it takes references to half-open connections that another CPU is just making
  * (bpf_iter_tcp_established_batch() against reqsk_queue_hash_req(); seen on 6.18: "refcount_t:
- * addition on 0; use-after-free"). Returning 1 means "show this one again later": the read ends.
+ * addition on 0; use-after-free"). To return 1 means "show this one again later", and ends the
+ * read.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -25,7 +26,7 @@
 enum { GO_ON, STOP };
 
 __u64 wanted;                /* SO_COOKIE of the listener; never 0 */
-struct inspect_record found; /* .cookie 0: not yet */
+struct inspect_record found; /* .cookie 0: the listener was not found */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct bpf_prog_aux {
@@ -67,7 +68,7 @@ int inspect(struct bpf_iter__tcp *ctx)
 		return STOP;
 	if ((__u64)BPF_CORE_READ(common, skc_cookie.counter) != wanted)
 		return GO_ON;
-	/* A listener is a full socket, and struct sock begins with its sock_common. */
+	/* A listener is a full socket, and struct sock begins with a sock_common. */
 	group = BPF_CORE_READ((struct sock *)common, sk_reuseport_cb);
 	if (!group)
 		return STOP;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * inspect: what inspect.bpf.c finds out about a listener in a reuseport group.
+ * inspect: what inspect.bpf.c tells user space about a listener in a reuseport group. Fixed-width
+ * types only, sizes asserted.
  */
 #pragma once
 
 #include <linux/types.h>
 
-#define INSPECT_CLASSIC 0xffffffffu /* a classic BPF program: those have no id */
+#define INSPECT_CLASSIC 0xffffffffu /* a classic BPF program, which has no id */
 
 struct inspect_record {
 	__u64 cookie;     /* SO_COOKIE */
-	__u32 program_id; /* 0: the group has no program; INSPECT_CLASSIC */
-	__u32 members;
+	__u32 program_id; /* 0: the group has no program; or INSPECT_CLASSIC */
+	__u32 members;    /* how many sockets the group has */
 };
 
 _Static_assert(sizeof(struct inspect_record) == 16, "inspect_record");

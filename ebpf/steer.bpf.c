@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * steer: picks the listening socket of each new connection of one endpoint.
+ * steer: picks the listening socket for each new connection of one endpoint.
  *
- * Runs on the endpoint's reuseport group for every SYN (and for the ACK that completes a
- * handshake under SYN cookies), and, being a "migrate" program, for each connection that a closing
- * listener leaves behind: queued, or half open. Never falls back to the kernel's own hash, which
- * could pick a listener that is not ready: what no named slot can take waits at the anchor where
- * that is wanted, and is refused where it is not.
+ * It runs on the endpoint's reuseport group for every SYN, and under SYN cookies also for the ACK
+ * that completes the handshake. As a "migrate" program it also runs for each connection that a
+ * closing listener leaves behind, queued or half open.
+ *
+ * It never falls back to the kernel's own hash, which could pick a listener that is not ready. A
+ * connection that no named slot can take waits at the anchor if the service holds connections, else
+ * it is refused.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -21,7 +23,7 @@
 #include "ebpf/tap_maps.h"
 #include "ebpf/steer.h"
 
-/* Listening sockets. The kernel empties a slot when its socket stops listening. */
+/* The listening sockets. The kernel empties a slot when its socket stops listening. */
 struct {
 	__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
 	__uint(max_entries, STEER_SLOTS + 1);
@@ -57,7 +59,7 @@ struct {
 	__type(value, struct steer_stats);
 } stats SEC(".maps");
 
-/* Whose socket is in a slot. 0: nobody's. */
+/* Which instance the socket in a slot belongs to. 0: none. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, STEER_SLOTS + 1);
@@ -65,10 +67,11 @@ struct {
 	__type(value, tap_owner);
 } slot_owner SEC(".maps");
 
-/* Whose a listening socket is, by its cookie: a closing one is in no slot any more. */
+/* Which instance a listening socket belongs to, by its cookie: a closing one is in no slot any
+ * more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, STEER_SLOTS + 2); /* one anchor that goes, one that comes */
+	__uint(max_entries, STEER_SLOTS + 2); /* and two anchors: while one replaces the other */
 	__type(key, __u64);
 	__type(value, tap_owner);
 } listener_owner SEC(".maps");
@@ -85,7 +88,7 @@ volatile struct steer_control control SEC(".data.control");
 
 /* ---- where a connection comes from ---------------------------------------------------------- */
 
-/* The packet's source address, into 16 bytes of zeros; IPv4 becomes IPv4-mapped. */
+/* Load the packet's source address into 16 bytes of zeros. An IPv4 address becomes IPv4-mapped. */
 static __always_inline long load_source(struct sk_reuseport_md *ctx, __u8 *address)
 {
 	if (ctx->eth_protocol != bpf_htons(ETH_P_IP))
@@ -96,7 +99,7 @@ static __always_inline long load_source(struct sk_reuseport_md *ctx, __u8 *addre
 	return bpf_skb_load_bytes_relative(ctx, IPV4_SOURCE, address + 12, 4, BPF_HDR_START_NET);
 }
 
-/* Every bit of the result depends on every bit of x (the finalizer of MurmurHash3). */
+/* MurmurHash3's finalizer: every bit of the result depends on every bit of x. */
 static __always_inline __u32 mix(__u32 x)
 {
 	x ^= x >> 16;
@@ -106,7 +109,10 @@ static __always_inline __u32 mix(__u32 x)
 	return x ^ x >> 16;
 }
 
-/* The same for a connection that arrives as for one that migrates, for which there is no packet. */
+/*
+ * The hash of the source address. It is the same when the connection arrives and when it migrates,
+ * for which there is no packet.
+ */
 static __always_inline __u32 hash_source(struct sk_reuseport_md *ctx, struct bpf_sock *migrating)
 {
 	__u32 address[4] = {};
@@ -117,7 +123,7 @@ static __always_inline __u32 hash_source(struct sk_reuseport_md *ctx, struct bpf
 	} else if (migrating->family == AF_INET) {
 		address[2] = bpf_htonl(0xffff);
 		address[3] = migrating->dst_ip4;
-		/* Else the compiler joins this load and the last one, by a computed offset. */
+		/* Otherwise the compiler joins this load with the last one by a computed offset. */
 		barrier();
 	} else {
 		address[0] = migrating->dst_ip6[0];
@@ -134,7 +140,7 @@ static __always_inline __u32 *pinned_slot(struct sk_reuseport_md *ctx)
 	struct steer_pin_key key = {};
 	void *transport = ctx->data;
 
-	/* The source port is the first field of the TCP header, which is at data. */
+	/* ctx->data is at the TCP header, whose first field is the source port. */
 	if (transport + sizeof(key.port) > ctx->data_end)
 		return NULL;
 	key.port = *(__u16 *)transport;
@@ -169,11 +175,14 @@ static __always_inline int refuse(bool pinned)
 }
 
 /*
- * A connection that one instance has established and not accepted goes to @slot: the counters
- * follow. Only what is counted moves in them: a half-open connection is not yet, one that has ended
- * was closed where it was, and what was established on a listener of nobody's is not at all. What
- * waits at such an anchor is nobody's until it moves on. The kernel holds the connection's lock, so
- * that it cannot end in between (inet_csk_listen_stop()).
+ * A connection migrates to @slot: one instance has established it, but not accepted it. Move it in
+ * the counters, too, if they have it. They do not have
+ *	a half-open connection, which is counted later
+ *	a connection that has ended, which was counted as closed where it was
+ *	a connection that was established on a listener of no instance (an anchor). It belongs to
+ *	nobody until it moves on
+ *
+ * The kernel holds the connection's lock, so it cannot end meanwhile (inet_csk_listen_stop()).
  */
 static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_sock *migrating,
 				      __u32 slot)
@@ -204,10 +213,12 @@ static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_so
 		if (!c_from)
 			return;
 	}
-	/* What cannot be noted stays counted where it was, and will be closed there. */
+	/*
+	 * If the move cannot be noted, the connection stays counted, and is closed, where it was.
+	 */
 	if (from == to || bpf_map_update_elem(&moved, &cookie, &to, BPF_ANY))
 		return;
-	/* In before out: who looks in between sees one too many, never one too few. */
+	/* In before out: a reader in between sees one connection too many, never one too few. */
 	c_to = bpf_map_lookup_elem(&counts, &to);
 	if (c_to)
 		__sync_fetch_and_add(&c_to->moved_in, 1);
@@ -217,7 +228,7 @@ static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_so
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
-/* No slot can take it. */
+/* No slot can take the connection. */
 static __always_inline int hold_or_refuse(struct sk_reuseport_md *ctx, struct bpf_sock *migrating)
 {
 	__u32 slot = STEER_ANCHOR_SLOT;
@@ -242,7 +253,9 @@ int steer(struct sk_reuseport_md *ctx)
 	struct steer_table *table;
 	__u32 slot, current, hash;
 
-	/* A pin says where a connection is born; where it survives, the table says. */
+	/*
+	 * Pins are for new connections only. A connection that migrates goes where the table says.
+	 */
 	if (!migrating && control.pins) {
 		__u32 *pin = pinned_slot(ctx);
 

@@ -7,18 +7,17 @@
 #include <linux/types.h>
 
 #define STEER_BUCKETS 1024 /* of a table; a power of two */
-#define STEER_SLOTS   256  /* listening sockets an endpoint can have at one time */
-#define STEER_PINS    1024 /* health checks an endpoint can have under way at one time */
+#define STEER_SLOTS   256  /* listening sockets of an endpoint at a time */
+#define STEER_PINS    1024 /* pins of an endpoint at a time: health checks under way */
 #define STEER_NO_SLOT 0xffff
 
-/* Behind the slots that tables name: the anchor's. It takes connections only while they are held.
- */
+/* The anchor's slot, behind those that tables name. It only takes connections that are held. */
 #define STEER_ANCHOR_SLOT STEER_SLOTS
 
 /* Where the connections of one bucket go. */
 struct steer_bucket {
 	__u16 primary;
-	__u16 backup; /* where primary's socket is gone */
+	__u16 backup; /* if the primary's socket is gone */
 };
 
 struct steer_table {
@@ -35,11 +34,11 @@ struct steer_pin_key {
 	__u16 zero;
 };
 
-/* Per slot. Every connection is counted once, where it was sent. */
+/* Per slot. Each connection is counted once, in the slot that it was sent to. */
 struct steer_slot_stats {
-	__u64 primary;  /* by the current table */
+	__u64 primary;  /* as the current table says */
 	__u64 backup;   /* because the primary's socket was gone */
-	__u64 pinned;   /* health checks */
+	__u64 pinned;   /* as a pin says: health checks */
 	__u64 migrated; /* from a listener that closed; also counted as primary or backup */
 };
 
@@ -47,15 +46,15 @@ struct steer_slot_stats {
 struct steer_stats {
 	__u64 refused;       /* nothing could take it */
 	__u64 pinned_failed; /* a health check whose slot was empty: refused */
-	__u64 held;          /* nothing could take it: sent to the anchor, to wait there */
+	__u64 held;          /* nothing could take it: it waits at the anchor */
 };
 
 /* In the program's .data, memory-mapped by user space. */
 struct steer_control {
 	__u32 table;  /* which of the two tables is current; one store flips it */
 	__u32 pins;   /* entries in the pins map; 0 saves the lookup */
-	__u32 sticky; /* not 0: bucket by the source address alone */
-	__u32 hold;   /* not 0: what no slot can take waits at the anchor */
+	__u32 sticky; /* not 0: the source address alone chooses the bucket */
+	__u32 hold;   /* not 0: a connection that no slot can take waits at the anchor */
 };
 
 _Static_assert(sizeof(struct steer_bucket) == 4, "steer_bucket");

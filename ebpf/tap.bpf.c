@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * tap: what runs on the cgroup of one instance: counts its connections, makes it share its port,
- * notices when it changes the program of a reuseport group. Loaded once per instance, with its
- * number in .rodata; the maps are those of its service.
+ * tap: the programs on the cgroup of one instance. They count its connections, make it share its
+ * port, and notice when it changes the program of a reuseport group. They are loaded once per
+ * instance, with its number in .rodata; the maps are those of its service.
  *
  * A cgroup's programs run for the sockets that its processes have made, and for the connections
- * that are established on those, whoever has them open later.
+ * that are established on these, whoever has them open later.
  */
 #include <asm/socket.h>
 #include <linux/bpf.h>
@@ -17,15 +17,15 @@
 
 #include "ebpf/tap_maps.h"
 
-/* Not of sys/: <sys/socket.h> is not for BPF. */
+/* <sys/socket.h> cannot be included in a BPF program. */
 #define AF_INET     2
 #define AF_INET6    10
 #define SOCK_STREAM 1
 
 /*
- * The kernel shows programs one page of a longer option; a program that does not then set optlen
- * to 0 ("take it as the process gave it") makes setsockopt(2) fail. Pages can be larger, but 0 is
- * right for any option that is left alone.
+ * Of a longer option the kernel shows programs only one page. A program must then set optlen to 0
+ * ("use the option as the process gave it"), or setsockopt(2) fails. A page may be larger than
+ * this; but 0 is right for any option that the program does not change.
  */
 #define OPTION_MAX 4096
 
@@ -34,8 +34,10 @@ const volatile struct tap_endpoint endpoints[TAP_LISTEN_MAX];
 const volatile __u32 n_endpoints;
 const volatile bool note_births;
 
-/* Instances whose last connection is waited for. A map of its own: user space can write an entry
- * of "counts" only as a whole, over what is being counted. */
+/*
+ * The instances whose last connection user space waits for. This is not a member of "counts": user
+ * space can write an entry of that only as a whole, and would overwrite what is being counted.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, TAP_INSTANCES_MAX);
@@ -43,7 +45,7 @@ struct {
 	__type(value, __u32);
 } watched SEC(".maps");
 
-/* Sockets, by cookie, that were made to share their port. */
+/* The sockets, by cookie, for which share() has set SO_REUSEPORT. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, TAP_FORCED_MAX);
@@ -51,7 +53,7 @@ struct {
 	__type(value, __u32);
 } forced SEC(".maps");
 
-/* When a connection was established: bpf_ktime_get_ns(). It goes when the connection goes. */
+/* When a connection was established: bpf_ktime_get_ns(). The entry goes with the connection. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -94,7 +96,7 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 	tap_owner key = owner;
 	struct tap_counts *c;
 
-	/* Without this its end would not be seen: better not to count it at all. */
+	/* Without this its end would not be seen: then do not count it at all. */
 	if (bpf_sock_ops_cb_flags_set(ctx, (int)flags) < 0)
 		return;
 	c = bpf_map_lookup_elem(&counts, &key);
@@ -105,10 +107,10 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 }
 
 /*
- * The state before CLOSE tells whether the end was orderly: an aborted connection goes there from
- * where it is, by a reset of either side or because the peer no longer answered. That it was
- * FIN_WAIT2, CLOSING or LAST_ACK tells nothing: these end so in any case (tcp_time_wait() and
- * tcp_rcv_state_process() call tcp_done()).
+ * Was the end of a connection not orderly? The state before CLOSE tells. A connection that either
+ * side resets, or whose peer no longer answers, goes to CLOSE from wherever it is. FIN_WAIT2,
+ * CLOSING and LAST_ACK tell nothing: an orderly end goes to CLOSE from these, too (tcp_time_wait()
+ * and tcp_rcv_state_process() call tcp_done()).
  */
 static __always_inline bool is_abort(__u32 from)
 {
@@ -117,11 +119,17 @@ static __always_inline bool is_abort(__u32 from)
 }
 
 /*
- * Were that all? Connections end on several CPUs at once: whoever counts the last end sees all
- * ends before, because the addition that returned @closed is fully ordered. What ends is read
- * before what begins, so that a connection that moves in between is seen as one too many. User
- * space sets "watched" and then looks at the counts itself, here they are written and then
- * "watched" is read: one of the two sees that none is left.
+ * If no connection of @whose is left and user space waits for that, tell it. Three things make sure
+ * that it is told:
+ *
+ *	Connections end on several CPUs at once. The CPU that counts the last end sees all earlier
+ *	ends, because the addition that returned @closed is fully ordered.
+ *
+ *	Ends are read before beginnings. So a connection that moves meanwhile is seen as one too
+ *	many, never as one too few.
+ *
+ *	User space first sets "watched" and then looks at the counts. Here the counts are written
+ *	first and "watched" is read then. So at least one of the two sees that none is left.
  */
 static __always_inline void tell_zero(struct tap_counts *c, tap_owner whose, __u64 closed)
 {
@@ -141,7 +149,7 @@ static __always_inline void end(struct bpf_sock_ops *ctx, __u32 from)
 	tap_owner whose = owner, *new_owner;
 	struct tap_counts *c;
 
-	/* The socket can be used again, connect(2) to AF_UNSPEC and then to anywhere. */
+	/* The socket may be used again: connect(2) to AF_UNSPEC, and then to any address. */
 	bpf_sock_ops_cb_flags_set(ctx, (int)flags);
 	new_owner = bpf_map_lookup_elem(&moved, &cookie);
 	if (new_owner) {
@@ -170,7 +178,7 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] != BPF_TCP_CLOSE)
 			break;
-		/* What never was a connection of ours, should another program ask to see it. */
+		/* It was no accepted connection: another program may have asked for its states. */
 		from = ctx->args[0];
 		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT)
 			break;
@@ -195,7 +203,7 @@ static __always_inline void share(struct bpf_sock_addr *ctx)
 	if (on)
 		return;
 	on = 1;
-	/* Where this fails bind(2) says so: the port is taken. */
+	/* If this fails, bind(2) will: the port is in use. */
 	if (bpf_setsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)))
 		return;
 	cookie = bpf_get_socket_cookie(ctx);

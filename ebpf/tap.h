@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * tap: what tap.bpf.c, steer.bpf.c and user space share: the connections of each instance, and
- * whose they are after a migration. Fixed-width types only, sizes asserted.
+ * tap: what tap.bpf.c, steer.bpf.c and user space share: how many connections each instance has,
+ * also after migrations. Fixed-width types only, sizes asserted.
  */
 #pragma once
 
 #include <linux/types.h>
 
 #define TAP_LISTEN_MAX    16    /* declared endpoints of a service */
-#define TAP_INSTANCES_MAX 1024  /* of all generations that are alive */
+#define TAP_INSTANCES_MAX 1024  /* of a service, in all generations that are alive */
 #define TAP_MOVED_MAX     65536 /* migrated connections that have not ended yet */
 #define TAP_FORCED_MAX    1024  /* sockets that were made to share their port */
 #define TAP_EVENTS_SIZE   16384 /* bytes of the ring buffer; pages, and a power of two */
@@ -17,9 +17,10 @@
 typedef __u64 tap_owner;
 
 /*
- * The connections of one instance. A connection is counted as accepted where it was established;
- * where its listener closes before accept(2) it migrates, and is counted as moved out there and
- * moved in where it went. accepted + moved_in - moved_out - closed are alive.
+ * The connections of one instance. A connection counts as accepted at the instance where it was
+ * established. If its listener closes before accept(2), it migrates: it counts as moved out there,
+ * and as moved in at the instance that it goes to. accepted + moved_in - moved_out - closed are
+ * alive.
  */
 struct tap_counts {
 	__u64 accepted;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * tap_maps: the maps that tap.bpf.c and steer.bpf.c share. User space gives both programs the
- * same ones (bpf_map__reuse_fd()), so they must be declared alike.
+ * tap_maps: the maps that tap.bpf.c and steer.bpf.c share. User space gives both programs the same
+ * maps (bpf_map__reuse_fd()), so both must declare them alike.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 
 #include "ebpf/tap.h"
 
+/* What each instance has counted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, TAP_INSTANCES_MAX);
@@ -19,8 +20,8 @@ struct {
 } counts SEC(".maps");
 
 /*
- * Connections, by cookie, that have gone to another owner than that of their listener. 0: nobody's,
- * it waits at an anchor that is not counted.
+ * Connections, by cookie, that have migrated, and the instance that they went to. 0: none, the
+ * connection waits at an anchor.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * libbaton_server [ADDRESS:PORT...]: a small HTTP server that can be replaced without losing a
- * request. One request a connection, one poll(2) for all; libbaton does the rest: see "baton_".
+ * request. It answers one request per connection, and has one poll(2) for all. libbaton does the
+ * rest: look for "baton_".
  */
 #include <baton.h>
 #include <poll.h>
@@ -15,12 +16,13 @@
 
 #define CLIENTS_MAX 1000
 #define REQUEST_MAX 8192 /* header and body */
-#define IDLE_S      5    /* who says nothing for so long is not waited for, leaving or not */
+#define IDLE_S      5    /* a client that says nothing for so long is closed, at any time */
 
 struct client {
 	int fd;
 	time_t active;
-	size_t length, wanted; /* bytes of the request: there; in all (0: not known yet) */
+	size_t length; /* bytes of the request that have come */
+	size_t wanted; /* bytes of the whole request; 0: not known yet */
 	char request[REQUEST_MAX + 1];
 };
 
@@ -66,7 +68,10 @@ static void answer(int fd)
 	send(fd, text, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Returns false when the connection is over. What is closed with data unread would be reset. */
+/*
+ * Returns false when the connection is to be closed. The whole request is read first: a socket that
+ * is closed with data unread resets its connection.
+ */
 static bool on_readable(struct client *client)
 {
 	size_t room = REQUEST_MAX - client->length;
@@ -101,7 +106,7 @@ static void turn(struct baton *baton, int n)
 		fds[i] =
 			(struct pollfd){.fd = n_clients < CLIENTS_MAX ? baton_socket(baton, i) : -1,
 					.events = POLLIN};
-	/* It stays readable: it is looked at only as long as it can be obeyed. */
+	/* It stays readable for ever, so watch it only while we can act on it. */
 	*leave =
 		(struct pollfd){.fd = n > 0 && n_clients < CLIENTS_MAX ? baton_leave_fd(baton) : -1,
 				.events = POLLIN};
@@ -119,7 +124,7 @@ static void turn(struct baton *baton, int n)
 	}
 	for (int i = 0; i < n; i++)
 		accept_all(baton_socket(baton, i));
-	if (leave->revents && n_clients < CLIENTS_MAX) /* the queue is empty */
+	if (leave->revents && n_clients < CLIENTS_MAX) /* so the queue is empty */
 		baton_stop_listening(baton);
 	if (baton_asked(baton) > 0)
 		baton_left(baton, (unsigned long)n_clients);

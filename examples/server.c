@@ -2,15 +2,16 @@
 /*
  * server: a small HTTP/1.1 server that can be replaced without losing a connection.
  *
- * It shows all that a server needs for that, in plain C and without a library:
+ * It shows everything that a server needs for that, in plain C and without a library:
  *
  *	take_sockets()	use the listening sockets it is given (LISTEN_FDS, or --fd N)
  *	notify()	say READY=1 when it can serve
  *	begin_drain()	on SIGTERM: accept what is queued, close the listener, finish, exit 0
  *	drain()		close keep-alive connections in such a way that no request is lost
  *
- * GET /, GET /healthz, GET /stats (JSON), POST anything (the answer is its length). Started by
- * itself it listens on --listen with SO_REUSEPORT, so that two of them can share a port.
+ * It answers GET /, GET /healthz, GET /stats (JSON), and POST with the length of what was posted.
+ * If no sockets are passed, it listens on --listen with SO_REUSEPORT, so that two of them can share
+ * a port.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,9 +36,9 @@
 #define REQUEST_MAX    8192
 #define LISTENERS_MAX  16
 #define FDS_MAX        65536
-#define IDLE_GRACE_MS  100  /* draining: the next request of a connection may be on its way */
-#define FRESH_GRACE_MS 2000 /* so may the first one of a connection, and nobody repeats that */
-#define LINGER_MS      1000 /* from our end of a connection to the client's */
+#define IDLE_GRACE_MS  100  /* draining: wait so long for the next request of a connection */
+#define FRESH_GRACE_MS 2000 /* and so long for the first one, which no client would repeat */
+#define LINGER_MS      1000 /* after our end of a connection wait so long for the client's */
 #define DRAIN_TICK_MS  20
 
 struct connection {
@@ -58,7 +59,7 @@ enum {
 	GENERATION,
 	INSTANCE,
 	READY_AFTER,
-	STATS_FILE, /* and to misbehave: */
+	STATS_FILE, /* the others make it misbehave: */
 	EXIT_AT_ONCE,
 	NEVER_ACCEPT,
 	HANG,
@@ -109,7 +110,7 @@ static uint64_t clock_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* "1.5s" or "200ms" in milliseconds; 0 where the option was not given. */
+/* The option, "1.5s" or "200ms", in milliseconds; 0 if it was not given. */
 static uint64_t option_ms(int which)
 {
 	char *unit = NULL;
@@ -179,8 +180,8 @@ static void take_sockets(void)
 		listeners[n_listeners++] = listen_on(option[LISTEN] ?: "127.0.0.1:8080");
 
 	/*
-	 * A blocking accept() could stop everything: a connection can vanish from the queue. Where
-	 * a socket was only bound (steering "hash") it listens from here on.
+	 * A connection can vanish from the queue, and then a blocking accept() would stop
+	 * everything. With steering "hash" the sockets are only bound, so listen on them.
 	 */
 	for (size_t i = 0; i < n_listeners; i++)
 		if (fcntl(listeners[i], F_SETFL, O_NONBLOCK) < 0 ||
@@ -205,12 +206,12 @@ static void accept_all(int listener)
 		struct connection *c = fd >= 0 && fd < FDS_MAX ? malloc(sizeof(*c)) : NULL;
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO))
-			continue; /* about one connection only: accept(2) */
+			continue; /* this concerns one connection only: accept(2) */
 		if (fd < 0 &&
 		    errno == EINVAL) /* shut down from outside: it would wake us for ever */
 			epoll_ctl(epoll_fd, EPOLL_CTL_DEL, listener, NULL);
 		if (fd < 0)
-			return; /* EAGAIN; or no descriptors are left, and epoll says it again */
+			return; /* EAGAIN; or no descriptors are left: then epoll wakes us again */
 		if (!c) {
 			close(fd);
 			continue;
@@ -319,7 +320,7 @@ static const char *header(const char *lines, const char *name)
 	return NULL;
 }
 
-/* What the buffer begins with is a whole header, up to @end. */
+/* The buffer begins with a whole header, up to @end. */
 static bool take_head(struct connection *c, char *end)
 {
 	size_t used = (size_t)(end - c->buffer) + 4;
@@ -379,8 +380,8 @@ static void on_readable(struct connection *c)
 /* ---- draining ------------------------------------------------------------------------------- */
 
 /*
- * New connections are already steered elsewhere. Some that were ours before that may still be in
- * the queue: accept them, and only then close the listener.
+ * New connections are already steered elsewhere. Earlier ones may still be in the queue: accept
+ * them first, and then close the listener.
  */
 static void begin_drain(void)
 {
@@ -397,10 +398,10 @@ static void begin_drain(void)
 }
 
 /*
- * Requests under way take the time they need; a deadline is the orchestrator's business. A
- * connection without one ends a little later than it could, with our end first: a client whose
- * request crosses that sees a clean end before any byte of an answer, and repeats the request on a
- * new connection (RFC 9112 section 9.3.1).
+ * Requests under way take the time that they need: the orchestrator has a deadline, this server
+ * needs none. A connection without a request is ended after a short grace, our end first. A client
+ * whose request crosses that sees a clean end before any byte of an answer, and repeats the request
+ * on a new connection (RFC 9112 section 9.3.1).
  */
 static void drain(void)
 {
@@ -423,7 +424,7 @@ static void drain(void)
 
 /* ---- the program ---------------------------------------------------------------------------- */
 
-/* By rename, so that whoever reads the file never sees half of it. */
+/* By rename(2), so that a reader never sees half of the file. */
 static void write_stats(void)
 {
 	char text[512], path[4096];
@@ -473,7 +474,7 @@ static void serve(void)
 	}
 }
 
-/* What a server does before it can serve; this one can be told to do it badly. */
+/* What a server does before it can serve. Options make this one do it badly. */
 static void start(void)
 {
 	uint64_t delay_ms = option_ms(STARTUP_DELAY);

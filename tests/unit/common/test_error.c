@@ -6,9 +6,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/error.h"
+#include "common/vector.h"
 
 static void test_error_set_appends_the_description(void **state)
 {
@@ -88,6 +93,44 @@ static void test_error_long_texts_are_cut(void **state)
 	assert_string_equal(err.text + sizeof(err.text) - 5, ": In");
 }
 
+/* A caller that breaks its promise, in a process of its own whose stderr is @stderr_fd. */
+static void __attribute__((noreturn)) break_promise(int stderr_fd)
+{
+	const struct rlimit no_core = {0};
+	char **vector = NULL;
+
+	setrlimit(RLIMIT_CORE, &no_core);
+	signal(SIGABRT, SIG_DFL);
+	dup2(stderr_fd, STDERR_FILENO);
+	vector_append(&vector, NULL);
+	_exit(0);
+}
+
+static void test_error_broken_promise_ends_the_process_with_a_line(void **state)
+{
+	char text[1024];
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		break_promise(fds[1]);
+	close(fds[1]);
+	n = read(fds[0], text, sizeof(text) - 1);
+	close(fds[0]);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "common/vector.c"));
+	assert_non_null(strstr(text, "vector_append"));
+	assert_non_null(strchr(text, '\n'));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -97,6 +140,7 @@ int main(void)
 		cmocka_unit_test(test_error_prefix_takes_the_inner_text_literally),
 		cmocka_unit_test(test_error_without_a_struct_returns_the_code),
 		cmocka_unit_test(test_error_long_texts_are_cut),
+		cmocka_unit_test(test_error_broken_promise_ends_the_process_with_a_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
