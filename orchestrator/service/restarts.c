@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/service/restarts.h"
 
+#include "common/backoff.h"
+
 static size_t kept(const struct restarts *r)
 {
 	return r->n < RESTARTS_MAX ? r->n : RESTARTS_MAX;
@@ -32,12 +34,8 @@ void restarts_take(struct restarts *r, uint64_t now_ms)
 uint64_t restarts_delay_ms(const struct restarts *r, const struct restart_config *policy,
 			   uint64_t now_ms)
 {
-	uint64_t most = policy->delay_ms * RESTARTS_DELAY_GROWTH;
-	uint64_t delay = policy->delay_ms;
-
-	for (uint32_t k = restarts_used(r, policy, now_ms); k > 0 && delay < most; k--)
-		delay *= 2;
-	return delay < most ? delay : most;
+	return backoff_delay_ms(policy->delay_ms, policy->delay_ms * RESTARTS_DELAY_GROWTH,
+				restarts_used(r, policy, now_ms));
 }
 
 uint64_t restarts_wait_ms(const struct restarts *r, const struct restart_config *policy,
