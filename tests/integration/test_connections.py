@@ -47,7 +47,7 @@ def agree(daemon, expected):
     wait_until(both, f"both count {expected}: {live(daemon)} live, {listed(daemon)['total']} listed")
 
 
-@timeout(240)
+@timeout(600)
 def test_counters_agree_with_the_list_of_5000_connections(t):
     # Checks would come and go between the two counts.
     daemon = t.daemon(service(example(t), health={"interval": "60s", "healthy": 1}))

@@ -23,7 +23,7 @@ def libbaton(t, **changes):
     return config
 
 
-@timeout(240)
+@timeout(600)
 def test_libbaton_server_swapped_20_times_under_load_loses_nothing(t):
     daemon = t.daemon(libbaton(t))
 

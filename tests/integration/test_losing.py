@@ -38,7 +38,7 @@ def queue_of_the_stopped_migrates(t, mode, *options):
     pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
-        wait_until(lambda: queued(daemon, 1) == CLIENTS, "all are queued at the old one")
+        wait_until(lambda: queued(daemon, 1) >= CLIENTS, "all are queued at the old one")
         since = daemon.begin()
         check_equal(generations(clients), [2] * CLIENTS, "who answered")
         check_done(daemon, since)
@@ -50,7 +50,7 @@ def queue_of_the_killed_is_answered(t, mode):
     pids = pause_old(daemon)
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
-        wait_until(lambda: queued(daemon, 1) == CLIENTS, "all are queued")
+        wait_until(lambda: queued(daemon, 1) >= CLIENTS, "all are queued")
         signal_all(pids, signal.SIGKILL)
         check_equal(generations(clients), [1] * CLIENTS, "who answered")
     check(daemon.server_pid() not in pids, "the server's pid is the old one")
@@ -295,12 +295,14 @@ def test_fast_open_connections_are_settled_cbpf(t):
 
 def test_queue_migrates_into_a_full_one(t):
     """Migration does not ask for room."""
-    daemon = steered(t, service(binder(t), **PATIENT))
+    # No check takes one of the few places in the queue, or there would be no room for the last one.
+    config = merged(service(binder(t), **PATIENT), health={"interval": "60s", "healthy": 1})
+    daemon = steered(t, config)
     old = pause_old(daemon)
     backlog = 4
     with contextlib.ExitStack() as stack:
         clients = fill_queue(stack)
-        wait_until(lambda: queued(daemon, 1) == CLIENTS, "all are queued at the old one")
+        wait_until(lambda: queued(daemon, 1) >= CLIENTS, "all are queued at the old one")
         since = daemon.begin("upgrade", "--", *binder(t, "--backlog", backlog))
         daemon.wait_event("shift", since=since)
         new = daemon.pids(2)

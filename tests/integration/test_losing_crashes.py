@@ -68,21 +68,21 @@ def killed_at_every_step(t, which, new):
     check_nothing_lost({**result, "lost": 0})
 
 
-@timeout(180)
+@timeout(600)
 def test_old_server_killed_at_every_step(t):
     killed_at_every_step(t, "server", new=False)
 
 
-@timeout(180)
+@timeout(600)
 def test_new_server_killed_at_every_step(t):
     killed_at_every_step(t, "server", new=True)
 
 
-@timeout(180)
+@timeout(600)
 def test_old_agent_killed_at_every_step(t):
     killed_at_every_step(t, "agent", new=False)
 
 
-@timeout(180)
+@timeout(600)
 def test_new_agent_killed_at_every_step(t):
     killed_at_every_step(t, "agent", new=True)

@@ -12,17 +12,17 @@ from swaps import LOAD, swap_many
 SWAPS = 10
 
 
-@timeout(180)
+@timeout(600)
 def test_swaps_under_load_lose_nothing_cbpf(t):
     swap_many(t, steered(t, service(example(t)), "cbpf"), by_generation, SWAPS, LOAD)
 
 
-@timeout(180)
+@timeout(600)
 def test_swaps_of_several_instances_lose_nothing_cbpf(t):
     swap_many(t, steered(t, service(example(t), instances=3), "cbpf"), by_generation, SWAPS, LOAD)
 
 
-@timeout(180)
+@timeout(600)
 def test_swaps_of_a_native_server_lose_nothing_cbpf(t):
     config = service(binder(t, "--listen", LISTEN, "--share"), mode="native")
     swap_many(t, steered(t, config, "cbpf"), by_generation, SWAPS, LOAD)
@@ -42,14 +42,14 @@ def swapped_by_hash(t, lost_max):
     check_equal(result["lost"], result["losses"]["reset"], f"lost not by reset: {result}")
 
 
-@timeout(180)
+@timeout(600)
 def test_swaps_under_load_lose_next_to_nothing_hash(t):
     """Measured: 7 of 660,000 and more in 400 swaps. Nearly always none in ten."""
     sysctl("tcp_migrate_req", 1)
     swapped_by_hash(t, lost_max=2)
 
 
-@timeout(180)
+@timeout(600)
 def test_swaps_under_load_lose_little_without_the_sysctl_hash(t):
     """Measured: 74 in 400 swaps."""
     sysctl("tcp_migrate_req", 0)

@@ -365,7 +365,7 @@ def test_hup_during_a_rollout_without_a_change_leaves_it_alone(t):
 
 # ---- at the same time ----------------------------------------------------------------------------
 
-@timeout(180)
+@timeout(600)
 def test_two_clients_at_once_get_one_rollout_each_or_busy(t):
     daemon = t.daemon(service(example(t)))
     hammer = gentle(t)
@@ -379,7 +379,7 @@ def test_two_clients_at_once_get_one_rollout_each_or_busy(t):
     check_unharmed(hammer)
 
 
-@timeout(180)
+@timeout(600)
 def test_two_clients_at_once_that_supersede_both_end(t):
     # So that another order can come in between.
     daemon = t.daemon(service(example(t, "--ready-after", "200ms")))
@@ -397,7 +397,7 @@ SERVING = ("restart", "restart", "upgrade", "upgrade", "scale", "promote", "abor
 ENDING = (*SERVING, "stop", "start", "start")
 
 
-@timeout(400)
+@timeout(600)
 def test_100_random_orders_from_two_clients_lose_nothing_and_leave_nothing(t):
     """
     Under load those that leave the service up; "stop" is among the orders only when the load is

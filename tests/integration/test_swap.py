@@ -6,7 +6,7 @@ from services import example, generation_of, nginx, pid_of, service
 from swaps import check_unharmed, swap_many
 
 
-@timeout(240)
+@timeout(600)
 def test_nginx_swapped_20_times_under_load_loses_nothing(t):
     daemon = t.daemon(nginx(t))
 
@@ -22,7 +22,7 @@ def test_nginx_swapped_20_times_under_load_loses_nothing(t):
     swap_many(t, daemon, answered_by)
 
 
-@timeout(240)
+@timeout(600)
 def test_example_server_swapped_20_times_under_load_loses_nothing(t):
     daemon = t.daemon(service(example(t)))
 
@@ -33,7 +33,7 @@ def test_example_server_swapped_20_times_under_load_loses_nothing(t):
     swap_many(t, daemon, answered_by)
 
 
-@timeout(240)
+@timeout(600)
 def test_example_server_swapped_with_clients_that_wait_for_the_old_one(t):
     """Slow requests only: each swap finds some under way, which the old generation finishes."""
     daemon = t.daemon(service(example(t)))

@@ -53,7 +53,7 @@ def end_bake(daemon, since):
     daemon.cli("promote", "web", "--no-wait", expect=0)
 
 
-@timeout(180)
+@timeout(600)
 def test_daemon_killed_after_every_step_loses_nothing(t):
     daemon = t.daemon(service(example(t, "--ready-after", "200ms"), rollout={"bake": "10m"}))
     hammer = t.hammer("--short", 16, "--keepalive", 4, "--slow-post", 2, "--post-path", "/post",

@@ -41,7 +41,7 @@ def judge(generation):
     return who
 
 
-@timeout(180)
+@timeout(600)
 def test_cbpf_swaps_20_times_as_nobody_and_loses_nothing(t):
     daemon = as_nobody(t, service(example(t)))
     status = daemon.service()
@@ -55,7 +55,7 @@ def test_cbpf_swaps_20_times_as_nobody_and_loses_nothing(t):
     daemon.stop()
 
 
-@timeout(180)
+@timeout(600)
 def test_cbpf_swaps_four_instances_as_nobody_and_loses_nothing(t):
     daemon = as_nobody(t, service(example(t), instances=4))
     swap_many(t, daemon, judge, swaps=5)
@@ -70,7 +70,7 @@ def test_cbpf_probes_reach_the_candidate_only(t):
     daemon.stop()
 
 
-@timeout(180)
+@timeout(600)
 def test_hash_swaps_as_nobody(t):
     pathlib.Path("/proc/sys/net/ipv4/tcp_migrate_req").write_text("1")
     config = service(example(t), steering="hash", health={"notify": True})

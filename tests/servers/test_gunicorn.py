@@ -5,17 +5,17 @@ from harness import timeout
 from servers import ADDRESS, by_generation, found, gunicorn, swapped
 
 
-@timeout(180)
+@timeout(600)
 def test_gunicorn_inherit_swapped_10_times_under_load(t):
     swapped(t, gunicorn(t), "inherit", by_generation)
 
 
-@timeout(180)
+@timeout(600)
 def test_gunicorn_native_swapped_10_times_under_load(t):
     swapped(t, gunicorn(t, "-b", ADDRESS, "--reuse-port"), "native", by_generation)
 
 
-@timeout(180)
+@timeout(600)
 def test_gunicorn_transparent_swapped_10_times_under_load(t):
     swapped(t, gunicorn(t, "-b", ADDRESS), "transparent", by_generation)
 

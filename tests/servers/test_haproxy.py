@@ -5,17 +5,17 @@ from harness import timeout
 from servers import found, haproxy, haproxy_inherit, haproxy_without_reuseport, swapped
 
 
-@timeout(180)
+@timeout(600)
 def test_haproxy_inherit_swapped_10_times_under_load(t):
     swapped(t, haproxy_inherit(t), "inherit")
 
 
-@timeout(180)
+@timeout(600)
 def test_haproxy_native_swapped_10_times_under_load(t):
     swapped(t, haproxy(t), "native")
 
 
-@timeout(180)
+@timeout(600)
 def test_haproxy_transparent_swapped_10_times_under_load(t):
     swapped(t, haproxy_without_reuseport(t), "transparent")
 

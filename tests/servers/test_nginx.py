@@ -7,12 +7,12 @@ from servers import ADDRESS, SWAPS, found, nginx, nginx_inherit, swapped
 REUSEPORT = f"{ADDRESS} backlog=4096 reuseport"
 
 
-@timeout(180)
+@timeout(600)
 def test_nginx_inherit_swapped_10_times_under_load(t):
     swapped(t, nginx_inherit(t), "inherit")
 
 
-@timeout(180)
+@timeout(600)
 def test_nginx_native_swapped_10_times_under_load(t):
     """One socket for each worker: both get connections."""
     result = swapped(t, nginx(t, REUSEPORT), "native")
@@ -20,7 +20,7 @@ def test_nginx_native_swapped_10_times_under_load(t):
     check_equal(len(workers), 2 * (SWAPS + 1), "workers that have answered")
 
 
-@timeout(180)
+@timeout(600)
 def test_nginx_transparent_swapped_10_times_under_load(t):
     swapped(t, nginx(t), "transparent")
 

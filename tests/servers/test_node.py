@@ -5,12 +5,12 @@ from harness import timeout
 from servers import found, node, node_inherit, swapped
 
 
-@timeout(180)
+@timeout(600)
 def test_node_inherit_swapped_10_times_under_load(t):
     swapped(t, node_inherit(t), "inherit")
 
 
-@timeout(180)
+@timeout(600)
 def test_node_transparent_swapped_10_times_under_load(t):
     swapped(t, node(t), "transparent")
 

@@ -5,7 +5,7 @@ from harness import timeout
 from servers import PYTHON_LOAD, by_generation, found, python, swapped
 
 
-@timeout(180)
+@timeout(600)
 def test_python_transparent_swapped_10_times_under_load(t):
     swapped(t, python(t), "transparent", by_generation, PYTHON_LOAD)
 
