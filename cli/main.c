@@ -113,7 +113,8 @@ static const char supersede_options[] =
 static const char exit_statuses[] =
 	"Exit status: 0 done; 1 error; 2 usage; 3 the new generation never became healthy, the\n"
 	"old one still serves; 4 rolled back after the shift; 5 done, but connections were cut;\n"
-	"6 busy; 7 daemon not reachable.\n";
+	"6 busy; 7 daemon not reachable; 8 the order failed, and nothing serves. Of status and\n"
+	"list: 0 all serves as it should; 9 something is degraded; 10 something does not serve.\n";
 
 static const struct command *find_command(const char *word)
 {

@@ -9,7 +9,7 @@
 #include "orchestrator/rollout/run_internal.h"
 #include "common/vector.h"
 
-#define STEPS_MAX      16
+#define STEPS_MAX 16
 /* What an agent may take on top of the timeouts it is given before it counts as stuck. */
 #define AGENT_MARGIN_MS 5000
 /* What gates and before_start may take on top of theirs. */

@@ -71,7 +71,7 @@ static void describe_serving(const struct run_result *r, const char *verb, char 
 
 static const char *keeps(const struct run_result *r)
 {
-	return r->serving.generation == r->replaces ? "keeps serving" : "serves";
+	return r->partial || r->serving.generation == r->replaces ? "keeps serving" : "serves";
 }
 
 static void describe_partial(const struct run_result *r, char *ret, size_t size)

@@ -130,7 +130,7 @@ enum service_condition service_condition(struct service *s)
 	service_who_serves(s, &now);
 	if (now.instances == 0)
 		return s->current || !(s->stopped || s->shutting_down) ? SERVICE_DEAD
-									 : SERVICE_STOPPED;
+								       : SERVICE_STOPPED;
 	if (s->healing.degraded[0] || now.instances < now.wanted)
 		return SERVICE_DEGRADED;
 	return SERVICE_WELL;

@@ -36,11 +36,11 @@ static json_t *serving_json(const struct event *e)
 
 static json_t *of_result(const struct event *e)
 {
-	json_t *json = json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "rollout",
-			 (json_int_t)e->rollout, "order", e->order, "result", event_name(e->kind),
-			 "exit", e->exit, "generation", number_or_null(e->generation), "replaces",
-			 number_or_null(e->replaces), "cut", (json_int_t)e->cut, "took_ms",
-			 (json_int_t)e->took_ms);
+	json_t *json = json_pack(
+		"{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "rollout", (json_int_t)e->rollout,
+		"order", e->order, "result", event_name(e->kind), "exit", e->exit, "generation",
+		number_or_null(e->generation), "replaces", number_or_null(e->replaces), "cut",
+		(json_int_t)e->cut, "took_ms", (json_int_t)e->took_ms);
 
 	if (e->serving.known)
 		json_object_set_new(json, "serving", serving_json(e));
@@ -60,8 +60,7 @@ static json_t *of_note(const struct event *e)
 	if (e->instances)
 		json_object_set_new(json, "instances", json_integer(e->instances));
 	if (e->hook)
-		json_object_update_new(json,
-				       json_pack("{s:s, s:b}", "hook", e->hook, "ok", e->ok));
+		json_object_update_new(json, json_pack("{s:s, s:b}", "hook", e->hook, "ok", e->ok));
 	return json;
 }
 

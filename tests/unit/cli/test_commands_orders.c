@@ -15,7 +15,9 @@ static const struct cli_options for_web = {.arguments = {"web"}, .n_arguments = 
 	"\"replaces\": 3, \"seq\": 40}"
 #define FOLLOW "GET /v1/events?service=web&since=40&follow=1"
 #define DONE   "{\"event\": \"done\", \"rollout\": 7, \"exit\": 0}"
-#define UNDONE "{\"event\": \"rolled-back\", \"rollout\": 7, \"exit\": 4, \"reason\": \"x\"}"
+#define UNDONE                                                                                     \
+	"{\"event\": \"rolled-back\", \"rollout\": 7, \"exit\": 4, \"reason\": \"x\", "            \
+	"\"serving\": {\"generation\": 3, \"instances\": 1, \"wanted\": 1}}"
 #define WAITING                                                                                    \
 	"{\"event\": \"waiting\", \"rollout\": 7, \"reason\": \"promote\", "                       \
 	"\"message\": \"baton promote web goes on\"}"

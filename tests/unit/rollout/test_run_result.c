@@ -59,7 +59,8 @@ static void test_run_result_json_of_success_has_no_reasons(void **state)
 	drive_to_end();
 	assert_in_range(result.realtime_ms, clock_realtime_ms() - 10000, clock_realtime_ms());
 	json = run_result_json(&result);
-	assert_int_equal(json_object_size(json), 9);
+	assert_int_equal(json_object_size(json), 10);
+	assert_int_equal(number_of(json_object_get(json, "serving"), "generation"), 2);
 	assert_int_equal(number_of(json, "rollout"), run.id);
 	assert_string_equal(text_of(json, "order"), "upgrade");
 	assert_string_equal(text_of(json, "result"), "done");
@@ -78,18 +79,40 @@ static void test_run_result_json_says_how_it_ended(void **state)
 		struct run_result result;
 		const char *name, *message;
 	} cases[] = {
-		{{.generation = 3}, "done", "generation 3 serves"},
+		{{.generation = 3, .serving = {3, 2, 2, false}}, "done", "generation 3 serves"},
 		{{.replaces = 2}, "done", "generation 2 is gone"},
-		{{.generation = 3, .replaces = 2, .cut = 4},
+		{{.generation = 3, .replaces = 2, .cut = 4, .serving = {3, 1, 1, false}},
 		 "done",
 		 "generation 3 serves, generation 2 is gone; 4 connections were cut"},
+		{{.generation = 3, .replaces = 2, .serving = {3, 1, 2, false}},
+		 "done",
+		 "generation 3 serves with 1 of 2 instances, generation 2 is gone"},
+		/* It died as soon as it served. */
+		{{.generation = 3, .replaces = 2, .serving = {0, 0, 1, false}},
+		 "done",
+		 "nothing serves, generation 2 is gone"},
 		{{.outcome = ROLLOUT_FAILED, .generation = 3}, "failed", "nothing serves"},
-		{{.outcome = ROLLOUT_FAILED, .generation = 3, .replaces = 2},
+		{{.outcome = ROLLOUT_FAILED,
+		  .generation = 3,
+		  .replaces = 2,
+		  .serving = {2, 1, 1, false}},
 		 "failed",
 		 "generation 2 keeps serving"},
-		{{.outcome = ROLLOUT_ROLLED_BACK, .generation = 3, .replaces = 2},
+		{{.outcome = ROLLOUT_FAILED, .generation = 3, .replaces = 2},
+		 "failed",
+		 "nothing serves"},
+		{{.outcome = ROLLOUT_ROLLED_BACK,
+		  .generation = 3,
+		  .replaces = 2,
+		  .serving = {2, 1, 3, false}},
 		 "rolled-back",
-		 "generation 2 keeps serving"},
+		 "generation 2 keeps serving with 1 of 3 instances"},
+		{{.outcome = ROLLOUT_ROLLED_BACK,
+		  .generation = 3,
+		  .replaces = 2,
+		  .serving = {2, 1, 1, true}},
+		 "rolled-back",
+		 "generation 2 is being stopped"},
 	};
 
 	(void)state;
@@ -122,9 +145,9 @@ static void test_run_result_json_of_some_instances_says_which(void **state)
 		{{.replaces = 3, .n_old = 1, .cut = 4},
 		 "1 instance went; generation 3 serves; 4 connections were cut"},
 		{{.outcome = ROLLOUT_FAILED, .generation = 3, .n_new = 1},
-		 "generation 3 keeps serving as it is"},
+		 "generation 3 keeps serving"},
 		{{.outcome = ROLLOUT_ROLLED_BACK, .generation = 3, .replaces = 3, .n_new = 1},
-		 "generation 3 keeps serving as it is"},
+		 "generation 3 keeps serving"},
 	};
 
 	(void)state;
@@ -134,6 +157,7 @@ static void test_run_result_json_of_some_instances_says_which(void **state)
 
 		r.order = "scale";
 		r.partial = true;
+		r.serving = (struct run_serving){3, 2, 2, false};
 		json = run_result_json(&r);
 		assert_string_equal(text_of(json, "message"), cases[k].message);
 		json_decref(json);

@@ -310,7 +310,7 @@ static void test_service_command_that_is_not_there_touches_nothing(void **state)
 {
 	(void)state;
 	refused("upgrade", "{\"command\": [\"/none\"]}");
-	assert_refused(422, 3, "The new generation cannot start",
+	assert_refused(422, 8, "The new generation cannot start, and nothing serves",
 		       "command: \"/none\": No such file or directory");
 	assert_calls("");
 	assert_int_equal(last_number, 0);

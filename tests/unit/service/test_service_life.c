@@ -298,7 +298,7 @@ static void test_service_failed_first_start_leaves_nothing(void **state)
 	assert_true(service_is_idle(service));
 	assert_false(service->endpoints.open);
 	assert_true(service->settled);
-	assert_int_equal(service->last.exit, 3);
+	assert_int_equal(service->last.exit, 8);
 	carry_out("start", NULL);
 	assert_int_equal(service->current->number, 2);
 }
