@@ -18,7 +18,7 @@ static void test_hammer_keepalive_uses_one_connection(void **state)
 {
 	(void)state;
 	start_server((struct step){.answer = GOOD}, (struct step){.answer = GOOD});
-	run(KEEP);
+	run(KEEP "--duration 1s ");
 	assert_all(OUTCOME_OK);
 	assert_true(tally_requests(&tally, KIND_KEEPALIVE) > 5);
 	assert_int_equal(tally.connections[KIND_KEEPALIVE], 1);
