@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "orchestrator/view/run_json.h"
 #include "tests/unit/rollout/run_fixture.h"
 
 static char *program[] = {(char *)"/x", NULL};
