@@ -13,7 +13,6 @@
 #include "common/clock.h"
 #include "orchestrator/rollout/run.h"
 #include "orchestrator/view/event_json.h"
-#include "orchestrator/view/run_json.h"
 #include "common/vector.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
@@ -382,8 +381,9 @@ static inline int tear_down(void **state)
 /* ---- driving -------------------------------------------------------------------------------- */
 
 /* All of the old ones go, and config.instances come. */
-static inline void begin_replace(const char *order)
+static inline void begin_replace(enum run_order order)
 {
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = order,
@@ -401,15 +401,20 @@ static inline void begin_start(void)
 		generation_remove(old, old->instances.list[0]);
 	current = NULL;
 	forget_calls();
+	run_done(&run);
 	run_begin(&run, &host,
-		  &(struct run_plan){.order = "start", .id = ++last_rollout, .new = new, .n_new = config.instances});
+		  &(struct run_plan){.order = RUN_ORDER_START,
+				     .id = ++last_rollout,
+				     .new = new,
+				     .n_new = config.instances});
 }
 
 static inline void begin_stop(bool shutdown)
 {
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
-			  .order = "stop",
+			  .order = RUN_ORDER_STOP,
 			  .id = ++last_rollout,
 			  .old = old,
 			  .goes = &old->instances,
@@ -419,9 +424,10 @@ static inline void begin_stop(bool shutdown)
 
 static inline void begin_retire(void)
 {
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
-			  .order = "retire",
+			  .order = RUN_ORDER_RETIRE,
 			  .id = ++last_rollout,
 			  .old = old,
 			  .goes = &old->instances,
@@ -493,7 +499,7 @@ static inline void drive_to_end(void)
 #define change(what)                                                                               \
 	do {                                                                                       \
 		what;                                                                              \
-		host_poke(&host);                                                            \
+		host_poke(&host);                                                                  \
 	} while (0)
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -565,4 +571,64 @@ static inline void assert_undone(enum rollout_outcome outcome, const char *step,
 	assert_step(step, false, reason);
 	assert_int_equal(result.generation, 2);
 	assert_ptr_equal(current, old);
+}
+
+static inline void be_rolling(uint32_t n_old, uint32_t n_new, uint32_t surge, uint32_t unavailable)
+{
+	have_old(n_old);
+	config.instances = n_new;
+	config.rollout.strategy = ROLLOUT_ROLLING;
+	config.rollout.max_surge = surge;
+	config.rollout.max_unavailable = unavailable;
+}
+
+static inline void be_canary(uint32_t n)
+{
+	have_old(n);
+	config.instances = n;
+	config.rollout.strategy = ROLLOUT_CANARY;
+	config.rollout.n_steps = 3;
+	config.rollout.steps[0] = (struct rollout_weight){.weight = 10, .dwell_ms = 30};
+	config.rollout.steps[1] = (struct rollout_weight){.weight = 50, .manual = true};
+	config.rollout.steps[2] = (struct rollout_weight){.weight = 100};
+}
+
+static inline void drive_to_step(size_t step)
+{
+	drive_until(run.machine.state == ROLLOUT_DWELLING && run.machine.step == step);
+}
+
+/* The new generation's instance has failed, as its agent reports it. */
+static inline void fail_new(const char *why)
+{
+	change(fake_fail(2, 0, why));
+}
+
+/* With everything configured that is not for it. */
+static inline void begin_partial(enum run_order order, uint32_t n_new, struct instances goes)
+{
+	gate_points = ROLLOUT_GATE_SHIFT | ROLLOUT_GATE_LEAVE;
+	old_config.hooks.command[HOOK_BEFORE_START] = (char *[]){(char *)"/x", NULL};
+	old_config.rollout.bake_ms = 60000;
+	old_config.rollout.strategy = ROLLOUT_CANARY;
+	forget_calls();
+	run_done(&run);
+	run_begin(&run, &host,
+		  &(struct run_plan){
+			  .order = order,
+			  .id = ++last_rollout,
+			  .new = n_new > 0 ? old : NULL,
+			  .old = goes.n > 0 ? old : NULL,
+			  .n_new = n_new,
+			  .goes = &goes,
+			  .partial = true,
+		  });
+}
+
+static inline void assert_result_says(const char *expected)
+{
+	char message[256];
+
+	run_result_message(&result, message, sizeof(message));
+	assert_string_equal(message, expected);
 }

@@ -25,10 +25,10 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 	old_config.rollout = (struct rollout_config){.bake_ms = 95, .settle_timeout_ms = 96};
 	old_config.drain = (struct drain_config){
 		.timeout_ms = 14, .kill_timeout_ms = 15, .leave_timeout_ms = 16};
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	assert_int_equal(run.id, 42);
 	assert_int_equal(last_rollout, 42);
-	assert_string_equal(run.order, "upgrade");
+	assert_int_equal(run.order, RUN_ORDER_UPGRADE);
 	assert_ptr_equal(run.new, new);
 	assert_ptr_equal(run.old, old);
 	/* How the old one drains was said when it was started. */
@@ -48,7 +48,7 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 	assert_int_equal(n_events, 0);
 	old_config.drain.kill_timeout_ms = 102;
 	old_config.drain.leave_timeout_ms = 103;
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	assert_int_equal(policy->stop_timeout_ms, 102 + 5000);
 	assert_int_equal(policy->leave_timeout_ms, 103 + 5000);
 }
@@ -79,9 +79,9 @@ static void test_run_begin_with_a_number_of_its_own_takes_that(void **state)
 {
 	(void)state;
 	last_rollout = 41;
-	run_begin(
-		&run, &host,
-		&(struct run_plan){.order = "stop", .id = 17, .old = old, .goes = &old->instances});
+	run_begin(&run, &host,
+		  &(struct run_plan){
+			  .order = RUN_ORDER_STOP, .id = 17, .old = old, .goes = &old->instances});
 	assert_int_equal(run.id, 17);
 	assert_int_equal(last_rollout, 41);
 }
@@ -96,7 +96,7 @@ static void test_run_replace_calls_in_order(void **state)
 	fake(1, 0)->queued = 2;
 	fake(1, 0)->live = 7;
 	fake(1, 0)->cannot_leave = fake(1, 0)->cannot_stop = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	assert_calls("start 2.0");
 	change(fake_listen(2, 0));
@@ -120,198 +120,6 @@ static void test_run_replace_calls_in_order(void **state)
 	change(fake_stopped(1, 0));
 	drive_to_end();
 	assert_calls("done 1.0");
-	assert_int_equal(result.exit, 0);
-}
-
-static void test_run_replace_tells_each_step(void **state)
-{
-	(void)state;
-	config.instances = 2;
-	fake(1, 0)->live = 7;
-	fake(1, 0)->cannot_stop = true;
-	fake(1, 0)->exit_signal = SIGTERM;
-	begin_replace("restart");
-	drive_to(ROLLOUT_DRAINING);
-	change(fake(1, 0)->live = 0);
-	drive_to(ROLLOUT_STOPPING);
-	change(fake_stopped(1, 0));
-	drive_to_end();
-	assert_steps("start verify shift settle leave drain stop");
-	assert_step("start", true, "generation 2, pid 200, 201");
-	assert_step("verify", true, "GET /: 200 OK (2 in a row)");
-	assert_step("shift", true, "new connections go to generation 2");
-	assert_step("settle", true, "queue of generation 1 is empty");
-	assert_step("leave", true, "generation 1 is out of the group");
-	assert_step("drain", true, "7 connections ended");
-	assert_step("stop", true, "generation 1 was killed by SIGTERM");
-	for (size_t k = 0; k < n_events; k++) {
-		const json_t *details = events[k].details;
-
-		assert_int_equal(number_of(details, "rollout"), run.id);
-		assert_string_equal(text_of(details, "order"), "restart");
-		assert_int_equal(number_of(details, "generation"), 2);
-		assert_int_equal(number_of(details, "replaces"), 1);
-		assert_true(number_of(details, "took_ms") >= 0);
-		assert_true(number_of(details, "elapsed_ms") >= number_of(details, "took_ms"));
-	}
-	/* The queue had to stay empty for that long. */
-	assert_true(number_of(event_named("settle"), "took_ms") >= 20);
-	assert_true(number_of(event_named("shift"), "took_ms") < 20);
-}
-
-static void test_run_replace_messages_name_what_was_unusual(void **state)
-{
-	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
-	config.rollout.bake_ms = 30;
-	have_old(2);
-	fake(1, 1)->forced = true;
-	fake_there(1, 0)->killed = true;
-	fake(1, 0)->exit_signal = SIGKILL;
-	begin_replace("restart");
-	drive_to_end();
-	assert_steps("start verify shift settle bake leave drain stop");
-	assert_step("verify", true, "READY=1");
-	assert_memory_equal(text_of(event_named("bake"), "message"), "generation 1 stood by for ",
-			    26);
-	assert_true(number_of(event_named("bake"), "took_ms") >= 29);
-	assert_step("leave", true,
-		    "generation 1 is out of the group (its listening socket had to be shut down)");
-	assert_step("drain", true, "0 connections ended");
-	assert_step("stop", true, "generation 1 was killed by SIGKILL (it did not stop by itself)");
-}
-
-/* ---- settling ------------------------------------------------------------------------------- */
-
-static void test_run_settle_waits_for_an_empty_queue(void **state)
-{
-	(void)state;
-	fake(1, 0)->queued = 3;
-	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
-	drive_until(fake(1, 0)->queue_looks >= 8);
-	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
-	assert_int_equal(run.queue_empty_since_ms, 0);
-}
-
-static void test_run_settle_wants_the_queue_empty_for_a_while(void **state)
-{
-	uint64_t empty_ms;
-
-	(void)state;
-	fake(1, 0)->queued = 3;
-	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
-	drive_to(ROLLOUT_SETTLING);
-	/* Not asked to look: it polls. */
-	fake(1, 0)->queued = 0;
-	drive_until(run.queue_empty_since_ms > 0);
-	/* A late handshake begins the wait anew. */
-	fake(1, 0)->queued = 1;
-	drive_until(run.queue_empty_since_ms == 0);
-	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
-	empty_ms = clock_monotonic_ms();
-	fake(1, 0)->queued = 0;
-	drive_to(ROLLOUT_LEAVING);
-	assert_true(clock_monotonic_ms() - empty_ms >= 20);
-	assert_step("settle", true, "queue of generation 1 is empty");
-}
-
-static void test_run_settle_deadline_goes_on_and_says_what_is_queued(void **state)
-{
-	(void)state;
-	config.rollout.settle_timeout_ms = 40;
-	fake(1, 0)->queued = 3;
-	begin_replace("restart");
-	drive_to_end();
-	assert_int_equal(result.outcome, ROLLOUT_DONE);
-	assert_step("settle", true, "3 connections still in the queue of generation 1");
-	assert_true(number_of(event_named("settle"), "took_ms") >= 39);
-}
-
-/* Not being able to ask is not the same as an empty queue. */
-static void test_run_settle_deadline_ends_what_cannot_be_asked(void **state)
-{
-	(void)state;
-	config.rollout.settle_timeout_ms = 60;
-	fake(1, 0)->ask_error = -ENOBUFS;
-	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
-	drive_to(ROLLOUT_LEAVING);
-	assert_true(fake(1, 0)->queue_looks >= 3);
-	assert_step("settle", true, "the queue of generation 1 could not be read");
-	assert_true(number_of(event_named("settle"), "took_ms") >= 59);
-}
-
-static void test_run_old_dead_after_the_shift_leaves_at_once(void **state)
-{
-	(void)state;
-	fake(1, 0)->queued = 3;
-	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
-	drive_to(ROLLOUT_SETTLING);
-	forget_calls();
-	change(fake(1, 0)->dead = true);
-	drive_to(ROLLOUT_LEAVING);
-	assert_calls("steady 2.0 on; commit; publish 2.0; uncheck 1.0; leave 1.0");
-	assert_true(run.machine.old_gone);
-}
-
-static void test_run_old_dead_while_baking_leaves_at_once(void **state)
-{
-	(void)state;
-	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
-	drive_to(ROLLOUT_BAKING);
-	change(fake(1, 0)->dead = true);
-	drive_to_end();
-	assert_int_equal(result.outcome, ROLLOUT_DONE);
-	assert_true(result.took_ms < FIXTURE_DEADLINE_MS);
-}
-
-/* It may be the reason for the restart: the rollout goes on. */
-static void test_run_old_dead_before_the_shift_changes_nothing(void **state)
-{
-	(void)state;
-	fake(1, 0)->dead = true;
-	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
-	drive_to(ROLLOUT_VERIFYING);
-	host_poke(&host);
-	turn();
-	assert_int_equal(run.machine.state, ROLLOUT_VERIFYING);
-	change(fake(2, 0)->not_healthy = false);
-	drive_to_end();
-	assert_int_equal(result.exit, 0);
-}
-
-/* ---- leaving and stopping; draining is in test_run_drain.c ---------------------------------- */
-
-static void test_run_leave_deadline_drains_all_the_same(void **state)
-{
-	(void)state;
-	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
-	run.machine.policy.leave_timeout_ms = 30;
-	drive_to_end();
-	assert_int_equal(result.exit, 0);
-	assert_step("leave", true, "generation 1 did not say in time that it has left");
-	assert_true(number_of(event_named("leave"), "took_ms") >= 29);
-}
-
-static void test_run_stop_deadline_kills(void **state)
-{
-	(void)state;
-	fake(1, 0)->cannot_stop = true;
-	begin_replace("restart");
-	run.machine.policy.stop_timeout_ms = 30;
-	drive_to(ROLLOUT_STOPPING);
-	assert_false(ended);
-	forget_calls();
-	drive_to_end();
-	assert_calls("kill 1.0; done 1.0");
-	assert_step("stop", true, "generation 1 was killed by SIGKILL (it did not stop by itself)");
-	assert_true(number_of(event_named("stop"), "took_ms") >= 29);
 	assert_int_equal(result.exit, 0);
 }
 
@@ -351,18 +159,6 @@ static void test_run_stop_refuses_connections_first(void **state)
 	assert_int_equal(result.replaces, 1);
 }
 
-static void test_run_stop_that_cannot_be_published_stops_all_the_same(void **state)
-{
-	(void)state;
-	publish_error = -EIO;
-	begin_stop(false);
-	drive_to_end();
-	assert_calls("publish nothing backup 1.0; steady 1.0 off; publish nothing; uncheck 1.0; "
-		     "leave 1.0; hook after_drain; stop 1.0; done 1.0");
-	assert_int_equal(result.outcome, ROLLOUT_DONE);
-	assert_step("shift", true, "the table could not be published: steer: Input/output error");
-}
-
 /* The table names somebody else, who is not asked. */
 static void test_run_retire_publishes_nothing(void **state)
 {
@@ -370,7 +166,7 @@ static void test_run_retire_publishes_nothing(void **state)
 	fake(1, 0)->queued = 1;
 	fake(1, 0)->live = 1;
 	begin_retire();
-	assert_string_equal(run.order, "retire");
+	assert_int_equal(run.order, RUN_ORDER_RETIRE);
 	drive_to(ROLLOUT_SETTLING);
 	assert_calls("");
 	change(fake(1, 0)->queued = 0);
@@ -394,6 +190,39 @@ static void test_run_retire_of_a_dead_one_does_not_settle(void **state)
 	assert_true(result.took_ms < 5000);
 }
 
+/* ---- promoting, and the end ----------------------------------------------------------------- */
+
+static void test_run_promote_ends_the_bake(void **state)
+{
+	(void)state;
+	config.rollout.bake_ms = 60000;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_BAKING);
+	assert_true(run_can_promote(&run));
+	run_promote(&run);
+	drive_to_end();
+	assert_int_equal(result.exit, 0);
+}
+
+static void test_run_done_ends_timers_and_clears(void **state)
+{
+	(void)state;
+	fake(1, 0)->live = 1;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DRAINING);
+	assert_non_null(run.timer.source);
+	assert_non_null(run.poll.source);
+	run_done(&run);
+	assert_int_equal(run.id, 0);
+	assert_null(run.timer.source);
+	run_done(&run);
+	poked = false;
+	forget_calls();
+	assert_int_equal(sd_event_run(context.event, 60 * 1000), 0); /* longer than a poll */
+	assert_false(poked);
+	assert_calls("");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -402,22 +231,12 @@ int main(void)
 		TEST(test_run_begin_of_one_generation_takes_its_policies),
 		TEST(test_run_begin_with_a_number_of_its_own_takes_that),
 		TEST(test_run_replace_calls_in_order),
-		TEST(test_run_replace_tells_each_step),
-		TEST(test_run_replace_messages_name_what_was_unusual),
-		TEST(test_run_settle_waits_for_an_empty_queue),
-		TEST(test_run_settle_wants_the_queue_empty_for_a_while),
-		TEST(test_run_settle_deadline_goes_on_and_says_what_is_queued),
-		TEST(test_run_settle_deadline_ends_what_cannot_be_asked),
-		TEST(test_run_old_dead_after_the_shift_leaves_at_once),
-		TEST(test_run_old_dead_while_baking_leaves_at_once),
-		TEST(test_run_old_dead_before_the_shift_changes_nothing),
-		TEST(test_run_leave_deadline_drains_all_the_same),
-		TEST(test_run_stop_deadline_kills),
 		TEST(test_run_first_start_serves_without_settling),
 		TEST(test_run_stop_refuses_connections_first),
-		TEST(test_run_stop_that_cannot_be_published_stops_all_the_same),
 		TEST(test_run_retire_publishes_nothing),
 		TEST(test_run_retire_of_a_dead_one_does_not_settle),
+		TEST(test_run_promote_ends_the_bake),
+		TEST(test_run_done_ends_timers_and_clears),
 	};
 #undef TEST
 

@@ -649,3 +649,49 @@ static inline void heal_after(uint64_t delay_ms, uint32_t max)
 	service->config->restart.delay_ms = delay_ms;
 	service->config->restart.max = max;
 }
+
+/* A first generation of @n instances, which serves. */
+static inline void start_instances(uint32_t n)
+{
+	service->instances = n;
+	carry_out("start", NULL);
+	assert_int_equal(service->current->instances.n, n);
+	forget_calls();
+}
+
+/* Queue an order that waits for room: a generation that was undone does not end. */
+static inline void queue_without_room(const char *name, const char *body)
+{
+	service->config->drain.generations_max = 2;
+	fake(2, 0)->cannot_stop = true;
+	restart_until_verify(2);
+	give(name, body);
+	assert_null(run);
+	assert_true(answer.queued > 0);
+	turn();
+	assert_null(service_undecided_run(service));
+	assert_true(service->queue.next.used);
+}
+
+static inline void assert_nothing_left(void)
+{
+	assert_true(service_is_idle(service));
+	assert_false(service->endpoints.open);
+	assert_int_equal(fake_steers_open, 0);
+	assert_int_equal(fake_instances_alive(), 0);
+	assert_null(service_run(service));
+	assert_null(service->current);
+}
+
+/* @expected: the order by which it would become as configured; NULL: none. */
+static inline void reconfigured(struct service_config *config, const char *expected)
+{
+	const char *order_after = "(not set)";
+
+	assert_int_equal(reconfigure(config, &order_after, &err), 0);
+	if (expected)
+		assert_string_equal(order_after, expected);
+	else
+		assert_null(order_after);
+	assert_ptr_equal(service->config, config);
+}

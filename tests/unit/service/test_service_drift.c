@@ -211,17 +211,6 @@ static void test_service_drift_of_an_earlier_life_is_forgotten(void **state)
 	assert_int_equal(count_events("drift"), 2);
 }
 
-/* Where it is not open nothing is looked at. */
-static void test_service_watch_ends_with_the_endpoints(void **state)
-{
-	(void)state;
-	assert_null(service->tick.source);
-	carry_out("start", NULL);
-	assert_non_null(service->tick.source);
-	carry_out("stop", NULL);
-	assert_null(service->tick.source);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -239,7 +228,6 @@ int main(void)
 		TEST(test_service_drift_is_not_what_cannot_be_told),
 		TEST(test_service_drift_matters_only_with_a_generation),
 		TEST(test_service_drift_of_an_earlier_life_is_forgotten),
-		TEST(test_service_watch_ends_with_the_endpoints),
 	};
 #undef TEST
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How rollouts and services end: on their own, and when batond does, whatever is under way. */
+/* How a service is ended, and how drains end. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,19 +8,147 @@
 
 #include "tests/unit/service/service_fixture.h"
 
-static struct takeover_agent agent = {.hello = {.generation = 3, .state = AGENT_LEFT}};
+/* ---- a shutdown ----------------------------------------------------------------------------- */
 
-static void test_service_adopted_retirement_does_not_settle_the_start(void **state)
+static void test_service_shutdown_of_an_idle_one_has_nothing_to_do(void **state)
 {
-	struct takeover_agent *found[] = {&agent};
-
 	(void)state;
-	assert_int_equal(service_take_over(service, found, 1, &err), 0);
-	fake(4, 0)->not_healthy = true;
+	service_shutdown(service, "batond is shutting down");
+	assert_true(service_is_idle(service));
+	assert_true(service->shutting_down);
+	assert_calls("");
+	assert_int_equal(n_ended, 0);
+}
+
+static void test_service_shutdown_stops_what_serves(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->live = 1;
+	service_shutdown(service, "batond is shutting down");
+	service_shutdown(service, "batond is shutting down"); /* once is enough */
+	assert_int_equal(service_run(service)->order, RUN_ORDER_STOP);
+	assert_int_equal(service->runs[1].id, 0);
+	forget_calls();
+	drive_until(service_run(service)->machine.state == ROLLOUT_DRAINING);
+	assert_calls(PUBLISH_ALL "; steady 1.0 off; " PUBLISH_ALL
+				 "; uncheck 1.0; leave 1.0; tap watch 1.0");
+	assert_int_equal(n_ended, 1);
+	fake(1, 0)->live = 0;
+	drive_until(n_ended == 2);
+	assert_true(service_is_idle(service));
+	assert_calls("stop 1.0; done 1.0; " UNPIN_ALL CLOSE_ALL);
+}
+
+static void test_service_shutdown_undoes_a_first_start(void **state)
+{
+	(void)state;
+	fake(1, 0)->not_healthy = true;
 	order("start", NULL);
-	drive_until(n_ended == 1); /* generation 3 is gone; 4 has not been healthy yet */
-	assert_int_equal(run->machine.state, ROLLOUT_VERIFYING);
-	assert_false(service->settled);
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	service_shutdown(service, "batond is shutting down");
+	drive_until(n_ended == 1);
+	assert_true(service_is_idle(service));
+	assert_string_equal(service->last.reason, "batond is shutting down");
+	assert_null(strstr(calls, "publish"));
+}
+
+static void test_service_shutdown_undoes_a_rollout_then_stops(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(2, 0)->not_healthy = true;
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	forget_calls();
+	service_shutdown(service, "batond is shutting down");
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.exit, 3);
+	assert_false(service_is_idle(service));
+	assert_int_equal(service_run(service)->order, RUN_ORDER_STOP);
+	drive_until(n_ended == 3);
+	assert_true(service_is_idle(service));
+	assert_calls("stop 2.0; done 2.0; " PUBLISH_ALL "; steady 1.0 off; " PUBLISH_ALL
+		     "; uncheck 1.0; leave 1.0; tap watch 1.0; stop 1.0; done 1.0; " UNPIN_ALL
+			     CLOSE_ALL);
+}
+
+static void test_service_shutdown_flips_back_what_has_shifted_then_stops(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->queued = 1;
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_SETTLING);
+	service_shutdown(service, "batond is shutting down");
+	assert_table(0, 10, 20);
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.outcome, ROLLOUT_ROLLED_BACK);
+	fake(1, 0)->queued = 0;
+	drive_until(n_ended == 3);
+	assert_true(service_is_idle(service));
+	assert_int_equal(fake_instances_alive(), 0);
+}
+
+/* The old one still drains from the rollout before; it ends last. */
+static void test_service_shutdown_waits_for_what_drains(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->live = 1;
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	service_shutdown(service, "batond is shutting down");
+	assert_int_equal(service_run(service)->order, RUN_ORDER_STOP);
+	assert_int_equal(service_run(service)->old->number, 2);
+	drive_until(service_run(service)->machine.state >= ROLLOUT_DRAINING);
+	assert_false(service_is_idle(service));
+}
+
+/* An order to stop is as good as the shutdown's own. */
+static void test_service_shutdown_while_stopping_stops_once(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->live = 1;
+	order("stop", NULL);
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	service_shutdown(service, "batond is shutting down");
+	assert_int_equal(service->runs[1].id, 0);
+	fake(1, 0)->live = 0;
+	drive_until(n_ended == 2);
+	assert_true(service_is_idle(service));
+}
+
+static void test_service_shutdown_stops_once_though_another_drain_ends_first(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->live = fake(2, 0)->live = 1;
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	service_shutdown(service, "batond is shutting down");
+	drive_until(service_run(service)->machine.state == ROLLOUT_DRAINING);
+	fake(1, 0)->live = 0;
+	drive_until(n_ended == 2);
+	fake(2, 0)->live = 0;
+	drive_until(n_ended == 3);
+	assert_true(service_is_idle(service));
+}
+
+static void test_service_kill_kills_everything(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(1, 0)->live = 1;
+	fake(1, 0)->cannot_stop = fake(2, 0)->cannot_stop = true;
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_DRAINING);
+	forget_calls();
+	service_kill(service);
+	assert_calls("kill 1.0; kill 2.0");
+	drive_until(n_ended == 2);
+	assert_int_equal(service->n_generations, 1);
 }
 
 /* ---- a shutdown at any step ----------------------------------------------------------------- */
@@ -96,7 +224,8 @@ static void shut_down_at(enum rollout_state at, uint32_t n)
 	assert_int_equal(fake_commands_alive(), 0);
 	assert_false(service->endpoints.open);
 	assert_int_equal(last_number, 2);
-	assert_string_equal(service->last.order, committed ? service->last.order : "stop");
+	if (!committed)
+		assert_int_equal(service->last.order, RUN_ORDER_STOP);
 }
 
 static void test_service_shutdown_at_each_step_of_a_restart_ends_all(void **state)
@@ -226,7 +355,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_service_adopted_retirement_does_not_settle_the_start),
+		TEST(test_service_shutdown_of_an_idle_one_has_nothing_to_do),
+		TEST(test_service_shutdown_stops_what_serves),
+		TEST(test_service_shutdown_undoes_a_first_start),
+		TEST(test_service_shutdown_undoes_a_rollout_then_stops),
+		TEST(test_service_shutdown_flips_back_what_has_shifted_then_stops),
+		TEST(test_service_shutdown_waits_for_what_drains),
+		TEST(test_service_shutdown_while_stopping_stops_once),
+		TEST(test_service_shutdown_stops_once_though_another_drain_ends_first),
+		TEST(test_service_kill_kills_everything),
 		TEST(test_service_shutdown_at_each_step_of_a_restart_ends_all),
 		TEST(test_service_shutdown_in_the_middle_of_a_rolling_one_starts_nothing),
 		TEST(test_service_shutdown_during_a_scale_ends_all),
@@ -237,5 +374,5 @@ int main(void)
 	};
 #undef TEST
 
-	return cmocka_run_group_tests_name("service_end", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("service end", tests, NULL, NULL);
 }

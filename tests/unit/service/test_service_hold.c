@@ -1,65 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Connections that wait because nothing can take them, and services that are paused. */
+/* Connections that nothing can take wait: "hold". */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "orchestrator/service/service_internal.h"
-#include "tests/unit/service/service_fixture.h"
-
-#define HOLD_ALL "hold " ENDPOINT_0 " on; hold " ENDPOINT_1 " on"
-/* What waits still has nowhere to go. */
-#define REFUSE_ALL(a, b)                                                                           \
-	"hold " ENDPOINT_0 " off; expire " ENDPOINT_0 " " #a "; hold " ENDPOINT_1                  \
-	" off; expire " ENDPOINT_1 " " #b
-
-static void wait_there(uint32_t first, uint32_t second)
-{
-	service->wiring.endpoints[0]->held = first;
-	service->wiring.endpoints[1]->held = second;
-}
-
-/* The sockets that the tables name do not listen (any more). */
-static void nobody_takes(bool nobody)
-{
-	for (size_t e = 0; e < 2; e++)
-		service->wiring.endpoints[e]->nobody_takes = nobody;
-}
-
-static void assert_named(bool named)
-{
-	for (uint16_t e = 0; e < 2; e++)
-		assert_table(e,
-			     named ? (uint16_t)(10 * service->current->number + e) : STEER_NO_SLOT,
-			     STEER_NO_SLOT);
-}
-
-static void assert_holding(bool holding)
-{
-	assert_int_equal(service->hold.on, holding);
-	for (size_t e = 0; e < 2; e++)
-		assert_int_equal(service->wiring.endpoints[e]->hold, holding);
-}
-
-/* Negative if it is refused: then @err says why. */
-static int give_pause(bool on)
-{
-	int r = give_order(on ? "pause" : "resume", NULL);
-
-	err = refusal.why;
-	return r;
-}
-
-static void pause_service(bool on)
-{
-	if (give_pause(on) < 0)
-		fail_msg("%s", err.text);
-	assert_int_equal(service->hold.paused, on);
-}
-
-/* ---- "hold" --------------------------------------------------------------------------------- */
+#include "tests/unit/service/hold_fixture.h"
 
 static void test_service_hold_is_off_by_default(void **state)
 {
@@ -164,23 +111,6 @@ static void test_service_hold_that_cannot_be_released_waits_on(void **state)
 	watch_now();
 	assert_int_equal(service->wiring.endpoints[0]->held, 0);
 	assert_event("released", "message", "4 connections that waited go to generation 1");
-}
-
-/* Who was sent to the anchor while the table was being published. */
-static void test_service_hold_releases_who_came_at_the_wrong_moment(void **state)
-{
-	(void)state;
-	service->config->hold_ms = 60000;
-	carry_out("start", NULL);
-	wait_there(0, 1);
-	watch_now();
-	assert_int_equal(service->wiring.endpoints[1]->held, 0);
-	assert_event("released", "message", "1 connections that waited go to generation 1");
-	/* Not where waiting is what they are to do. */
-	pause_service(true);
-	wait_there(0, 1);
-	watch_now();
-	assert_int_equal(service->wiring.endpoints[1]->held, 1);
 }
 
 static void test_service_hold_resets_who_waits_too_long(void **state)
@@ -302,177 +232,6 @@ static void test_service_hold_follows_the_configuration(void **state)
 	assert_holding(false);
 }
 
-/* ---- pause and resume ----------------------------------------------------------------------- */
-
-static void test_service_pause_holds_and_names_nobody(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	forget_calls();
-	pause_service(true);
-	/* In this order, or some would be refused. */
-	assert_calls(HOLD_ALL "; " PUBLISH_ALL);
-	assert_named(false);
-	assert_holding(true);
-	assert_int_equal(service_hold_ms(service), 30000);
-	assert_int_equal(service_named(service), 1);
-	pause_service(true);
-	assert_calls("");
-	/* Nothing is said to the server: what it has it goes on with. */
-	wait_there(3, 4);
-	pause_service(false);
-	assert_calls(PUBLISH_ALL "; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1
-				 "; " REFUSE_ALL(0, 0));
-	assert_named(true);
-	assert_holding(false);
-	assert_event("released", "message", "7 connections that waited go to generation 1");
-	pause_service(false);
-	assert_calls("");
-}
-
-static void test_service_pause_lasts_as_long_as_hold_says(void **state)
-{
-	(void)state;
-	service->config->hold_ms = 5000;
-	carry_out("start", NULL);
-	forget_calls();
-	pause_service(true);
-	assert_int_equal(service_hold_ms(service), 5000);
-	assert_calls(PUBLISH_ALL); /* it holds already */
-	pause_service(false);
-	assert_calls(PUBLISH_ALL);
-	assert_holding(true);
-}
-
-static void test_service_pause_that_makes_no_sense_is_refused(void **state)
-{
-	(void)state;
-	assert_true(give_pause(true) < 0);
-	assert_string_equal(err.text, "the service is stopped");
-	assert_true(give_pause(false) < 0);
-	service->config->steering = STEERING_CBPF;
-	carry_out("start", NULL);
-	forget_calls();
-	assert_true(give_pause(true) < 0);
-	assert_string_equal(err.text,
-			    "connections can be held on tier ebpf only; this is tier cbpf");
-	assert_false(service->hold.paused);
-	assert_int_equal(give_pause(false), 0);
-	assert_calls("");
-}
-
-/* Half a pause would refuse what it should hold. */
-static void test_service_pause_that_cannot_be_published_is_taken_back(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	fake_steer_failure.function = "steer_publish";
-	fake_steer_failure.address = ENDPOINT_1;
-	fake_steer_failure.code = -EIO;
-	assert_true(give_pause(true) < 0);
-	assert_string_equal(err.text, "steer_publish " ENDPOINT_1 ": Input/output error");
-	assert_false(service->hold.paused);
-	assert_named(true);
-	assert_holding(false);
-	fake_steer_failure.function = NULL;
-	pause_service(true);
-	fake_steer_failure.function = "steer_publish";
-	assert_true(give_pause(false) < 0);
-	assert_true(service->hold.paused);
-	assert_named(false);
-	assert_holding(true);
-}
-
-static void test_service_pause_goes_on_through_a_rollout(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	pause_service(true);
-	wait_there(2, 0);
-	forget_calls();
-	carry_out("restart", NULL);
-	assert_int_equal(service->last.exit, 0);
-	assert_int_equal(service->current->number, 2);
-	assert_named(false);
-	assert_null(strstr(calls, "hold"));
-	assert_int_equal(service->wiring.endpoints[0]->held, 2);
-	pause_service(false);
-	assert_named(true);
-	assert_event("released", "message", "2 connections that waited go to generation 2");
-}
-
-static void test_service_pause_goes_on_though_sockets_change(void **state)
-{
-	unsigned published;
-
-	(void)state;
-	carry_out("start", NULL);
-	pause_service(true);
-	published = service->wiring.endpoints[0]->published;
-	fake_there(1, 0)->sockets_version++;
-	changed();
-	drive_until(service->wiring.endpoints[0]->published > published);
-	assert_named(false);
-}
-
-static void test_service_pause_before_anything_is_ready_counts(void **state)
-{
-	(void)state;
-	fake(1, 0)->not_healthy = true;
-	order("start", NULL);
-	drive_until(run->machine.state == ROLLOUT_VERIFYING);
-	pause_service(true);
-	wait_there(1, 0);
-	fake(1, 0)->not_healthy = false;
-	changed();
-	drive_until(n_ended == 1);
-	assert_named(false);
-	pause_service(false);
-	assert_named(true);
-	assert_event("released", "message", "1 connections that waited go to generation 1");
-}
-
-/* There is nobody to be named: who waits goes on waiting. */
-static void test_service_pause_of_a_dead_one_only_holds(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	fake(1, 0)->dead = true;
-	changed();
-	forget_calls();
-	pause_service(true);
-	assert_calls(HOLD_ALL);
-	pause_service(false);
-	assert_calls(REFUSE_ALL(0, 0));
-}
-
-static void test_service_pause_resets_who_waits_too_long(void **state)
-{
-	(void)state;
-	service->config->hold_ms = 40;
-	carry_out("start", NULL);
-	pause_service(true);
-	wait_there(3, 0);
-	drive_until(service->hold.expired[0] == 3);
-	assert_true(service->hold.paused);
-}
-
-static void test_service_pause_does_not_hold_up_a_stop(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	pause_service(true);
-	wait_there(2, 0);
-	forget_calls();
-	carry_out("stop", NULL);
-	assert_non_null(strstr(calls, "expire " ENDPOINT_0 " 2"));
-	assert_false(service->hold.paused);
-	/* Whoever starts it again means it. */
-	carry_out("start", NULL);
-	assert_named(true);
-	assert_holding(false);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -483,7 +242,6 @@ int main(void)
 		TEST(test_service_hold_releases_half_open_ones_too),
 		TEST(test_service_hold_ends_with_new_sockets),
 		TEST(test_service_hold_that_cannot_be_released_waits_on),
-		TEST(test_service_hold_releases_who_came_at_the_wrong_moment),
 		TEST(test_service_hold_resets_who_waits_too_long),
 		TEST(test_service_hold_ends_where_it_is_stopped),
 		TEST(test_service_hold_ends_where_batond_does),
@@ -491,16 +249,6 @@ int main(void)
 		TEST(test_service_hold_has_no_effect_on_lower_tiers),
 		TEST(test_service_hold_that_cannot_be_switched_on_is_survived),
 		TEST(test_service_hold_follows_the_configuration),
-		TEST(test_service_pause_holds_and_names_nobody),
-		TEST(test_service_pause_lasts_as_long_as_hold_says),
-		TEST(test_service_pause_that_makes_no_sense_is_refused),
-		TEST(test_service_pause_that_cannot_be_published_is_taken_back),
-		TEST(test_service_pause_goes_on_through_a_rollout),
-		TEST(test_service_pause_goes_on_though_sockets_change),
-		TEST(test_service_pause_before_anything_is_ready_counts),
-		TEST(test_service_pause_of_a_dead_one_only_holds),
-		TEST(test_service_pause_resets_who_waits_too_long),
-		TEST(test_service_pause_does_not_hold_up_a_stop),
 	};
 #undef TEST
 

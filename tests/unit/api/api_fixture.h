@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * api_fixture: the API over a real unix socket, with a backend that only notes what it is asked.
+ * Clients are plain sockets; all waiting is done by running the event loop.
+ */
+#pragma once
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "common/clock.h"
+#include "orchestrator/api/api.h"
+
+#define DEADLINE_MS 10000
+#define INPUT_MAX   (4 * 1024 * 1024)
+
+static sd_event *event;
+static struct events *events;
+static struct api *api;
+static struct error err;
+static char folder[64], path[96];
+static int fds_before;
+
+/* ---- the backend ---------------------------------------------------------------------------- */
+
+static struct {
+	int orders;
+	char service[64], order[64];
+	char *body; /* as JSON text */
+	bool list_fails;
+	size_t limit;
+	size_t made; /* how many connections there are */
+	int reloads;
+	bool mistaken; /* the configuration is */
+} seen;
+
+static inline json_t *backend_list(void *userdata)
+{
+	assert_ptr_equal(userdata, &seen);
+	return seen.list_fails ? NULL : json_pack("{s:[{s:s}]}", "services", "service", "web");
+}
+
+static inline json_t *backend_get(void *userdata, const char *service, struct api_problem *problem)
+{
+	(void)userdata;
+	snprintf(seen.service, sizeof(seen.service), "%s", service);
+	if (strcmp(service, "web") == 0)
+		return json_pack("{s:s}", "service", service);
+	problem->status = 404;
+	error_text(&problem->detail, 0, "no service \"%s\"", service);
+	return NULL;
+}
+
+static inline json_t *backend_connections(void *userdata, const char *service, size_t limit,
+					  struct api_problem *problem)
+{
+	json_t *list = json_array();
+
+	(void)userdata;
+	seen.limit = limit;
+	if (strcmp(service, "web") != 0) {
+		json_decref(list);
+		problem->status = 404;
+		error_text(&problem->detail, 0, "no service \"%s\"", service);
+		return NULL;
+	}
+	for (size_t i = 0; i < seen.made && i < limit; i++)
+		json_array_append_new(list, json_pack("{s:s}", "peer", "127.0.0.1:50123"));
+	return json_pack("{s:s, s:o}", "service", service, "connections", list);
+}
+
+static inline json_t *backend_order(void *userdata, const char *service, const char *order,
+				    const json_t *body, struct api_problem *problem)
+{
+	(void)userdata;
+	seen.orders++;
+	snprintf(seen.service, sizeof(seen.service), "%s", service);
+	snprintf(seen.order, sizeof(seen.order), "%s", order);
+	free(seen.body);
+	seen.body = json_dumps(body, JSON_COMPACT);
+	if (strcmp(service, "busy") == 0) {
+		problem->status = 409;
+		problem->code = 6;
+		problem->title = "Rollout in progress";
+		error_text(&problem->detail, 0, "rollout 5 is at step verify");
+		return NULL;
+	}
+	if (strcmp(service, "silent") == 0)
+		return NULL;
+	if (strcmp(order, "pause") == 0 || strcmp(order, "resume") == 0)
+		return json_pack("{s:s, s:b}", "service", service, "paused",
+				 strcmp(order, "pause") == 0);
+	if (strcmp(service, "same") == 0)
+		return json_pack("{s:s, s:b}", "service", service, "unchanged", 1);
+	events_add(events, 0, service, "start", NULL); /* as a rollout does */
+	return json_pack("{s:s, s:s, s:i}", "service", service, "order", order, "rollout", 1);
+}
+
+static inline json_t *backend_reload(void *userdata, struct api_problem *problem)
+{
+	(void)userdata;
+	seen.reloads++;
+	problem->mistakes = json_pack("[s, s]", "one", "two \"2\"");
+	if (!seen.mistaken) /* then they are not told, and not leaked */
+		return json_pack("{s:[s]}", "changed", "web");
+	problem->status = 422;
+	error_text(&problem->detail, 0, "one");
+	return NULL;
+}
+
+static inline json_t *backend_version(void *userdata)
+{
+	(void)userdata;
+	return json_pack("{s:s}", "version", BATON_VERSION);
+}
+
+static const struct api_backend backend = {
+	.list = backend_list,
+	.get = backend_get,
+	.connections = backend_connections,
+	.order = backend_order,
+	.reload = backend_reload,
+	.version = backend_version,
+};
+
+/* ---- clients -------------------------------------------------------------------------------- */
+
+struct client {
+	int fd;
+	bool ended;
+	size_t length;
+	char input[INPUT_MAX + 1];
+};
+
+static inline struct client *client_new(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct client *client = calloc(1, sizeof(*client));
+
+	assert_non_null(client);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_true(client->fd >= 0);
+	assert_int_equal(connect(client->fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return client;
+}
+
+static inline void client_free(struct client *client)
+{
+	if (client->fd >= 0)
+		close(client->fd);
+	free(client);
+}
+
+static inline void turn(void)
+{
+	assert_true(sd_event_run(event, 1000) >= 0);
+}
+
+static inline void run_for(uint64_t ms)
+{
+	uint64_t end = clock_monotonic_ms() + ms;
+
+	while (clock_monotonic_ms() < end)
+		turn();
+}
+
+static inline void client_send(struct client *client, const char *data, size_t length)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	while (length > 0 && clock_monotonic_ms() < end) {
+		ssize_t n = send(client->fd, data, length, MSG_NOSIGNAL);
+
+		/* The API may have answered and closed without reading all. */
+		if (n < 0 && errno != EAGAIN)
+			return;
+		if (n > 0) {
+			data += n;
+			length -= (size_t)n;
+		}
+		turn();
+	}
+	assert_int_equal(length, 0);
+}
+
+static inline void client_say(struct client *client, const char *text)
+{
+	client_send(client, text, strlen(text));
+}
+
+static inline void client_receive(struct client *client)
+{
+	ssize_t n = recv(client->fd, client->input + client->length, INPUT_MAX - client->length, 0);
+
+	if (n > 0)
+		client->length += (size_t)n;
+	else if (n == 0 || errno != EAGAIN)
+		client->ended = true;
+	client->input[client->length] = '\0';
+}
+
+/* Until @text has come (NULL: until the other side has closed). */
+static inline void client_expect(struct client *client, const char *text)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	while (!(text ? strstr(client->input, text) != NULL : client->ended) &&
+	       clock_monotonic_ms() < end) {
+		turn();
+		client_receive(client);
+		if (client->ended && text && !strstr(client->input, text))
+			break;
+	}
+	if (text && !strstr(client->input, text))
+		fail_msg("\"%s\" did not come, but \"%.1000s\"", text, client->input);
+	if (!text)
+		assert_true(client->ended);
+}
+
+static inline void client_forget(struct client *client)
+{
+	client->length = 0;
+	client->input[0] = '\0';
+}
+
+static inline char *body_of(struct client *client)
+{
+	char *end = strstr(client->input, "\r\n\r\n");
+
+	assert_non_null(end);
+	return end + 4;
+}
+
+/* One request on a connection of its own; returns the status. Free *ret with client_free(). */
+static inline int ask(const char *method, const char *target, const char *headers, const char *body,
+		      size_t length, struct client **ret)
+{
+	struct client *client = client_new();
+	char head[1024];
+	int status = 0;
+
+	snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s", method,
+		 target, headers);
+	client_say(client, head);
+	if (body) {
+		snprintf(head, sizeof(head), "Content-Length: %zu\r\n", length);
+		client_say(client, head);
+	}
+	client_say(client, "\r\n");
+	if (body)
+		client_send(client, body, length);
+	client_expect(client, NULL);
+	assert_int_equal(sscanf(client->input, "HTTP/1.1 %d", &status), 1);
+	*ret = client;
+	return status;
+}
+
+static inline void check_ok(const char *method, const char *target, const char *body, int status,
+			    const char *expected)
+{
+	struct client *client;
+
+	assert_int_equal(ask(method, target, "", body, body ? strlen(body) : 0, &client), status);
+	assert_string_equal(body_of(client), expected);
+	client_free(client);
+}
+
+/* A problem document with @status, @code and a detail that contains @detail. */
+static inline void check_problem(const char *method, const char *target, const char *body,
+				 size_t length, int status, int code, const char *detail)
+{
+	struct client *client;
+	json_t *json;
+
+	assert_int_equal(ask(method, target, "", body, length, &client), status);
+	assert_non_null(strstr(client->input, "Content-Type: application/problem+json\r\n"));
+	json = json_loads(body_of(client), 0, NULL);
+	assert_non_null(json);
+	assert_int_equal(json_integer_value(json_object_get(json, "status")), status);
+	assert_int_equal(json_integer_value(json_object_get(json, "code")), code);
+	assert_non_null(json_string_value(json_object_get(json, "title")));
+	if (!strstr(json_string_value(json_object_get(json, "detail")), detail))
+		fail_msg("no \"%s\" in %s", detail, body_of(client));
+	json_decref(json);
+	client_free(client);
+}
+
+static inline int count_fds(void)
+{
+	DIR *list = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(list);
+	while (readdir(list))
+		n++;
+	closedir(list);
+	return n;
+}
+
+static inline int setup(void **state)
+{
+	(void)state;
+	fds_before = count_fds();
+	snprintf(folder, sizeof(folder), "/tmp/test_api.XXXXXX");
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof(path), "%s/api.sock", folder);
+	memset(&seen, 0, sizeof(seen));
+	if (sd_event_new(&event) < 0 || events_new(&events) < 0)
+		return -1;
+	return api_open(event, path, (gid_t)-1, events, &backend, &seen, &api, &err);
+}
+
+static inline int teardown(void **state)
+{
+	(void)state;
+	api_free(api);
+	api = NULL;
+	events_free(events);
+	event = sd_event_unref(event);
+	free(seen.body);
+	assert_int_equal(rmdir(folder), 0); /* the socket file is gone */
+	assert_int_equal(count_fds(), fds_before);
+	return 0;
+}
