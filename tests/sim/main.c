@@ -4,7 +4,7 @@
  *
  *	simulate [--steps N] [--seed N] [--transitions]
  *
- * Without a seed it takes one from the clock, and prints it. The exit status is 1 where an
+ * Without a seed it takes one from the clock, and prints it. The exit status is 1 if an
  * invariant did not hold. --transitions prints which of tests/model/transitions.h were taken.
  */
 #include <inttypes.h>

@@ -2,53 +2,53 @@
 #include "tests/sim/sim.h"
 
 /* The instance that an operation's argument means; NULL: there is none. */
-static struct instance *pick(struct world *w, uint32_t arg)
+static struct node *pick(struct world *w, uint32_t arg)
 {
-	uint32_t n = 0;
+	uint32_t all = 0;
 
-	for_each_used (i, w)
-		n++;
-	if (n == 0)
+	for_each_used (n, w)
+		all++;
+	if (all == 0)
 		return NULL;
-	arg %= n;
-	for_each_used (i, w)
+	arg %= all;
+	for_each_used (n, w)
 		if (arg-- == 0)
-			return i;
+			return n;
 	return NULL;
 }
 
-static void crash_side(struct world *w, const struct instance *one)
+static void crash_side(struct world *w, const struct node *one)
 {
-	for_each_used (i, w)
-		if (i->generation == one->generation)
-			instance_crash(w, i);
+	for_each_used (n, w)
+		if (n->generation == one->generation)
+			node_crash(w, n);
 }
 
-static void befall(struct world *w, struct instance *i, enum op_type type)
+static void befall(struct world *w, struct node *n, enum op_type type)
 {
-	trace_instance(w, i, op_name(type));
+	trace_node(w, n, op_name(type));
 	switch (type) {
 	case OP_CRASH:
-		instance_crash(w, i);
+		node_crash(w, n);
 		break;
 	case OP_CRASH_SIDE:
-		crash_side(w, i);
+		crash_side(w, n);
 		break;
 	case OP_HANG:
-		i->hung = i->server == SERVER_RUNNING;
+		n->hung = n->server == SERVER_RUNNING;
 		break;
 	case OP_SICK:
-		i->sick = i->server == SERVER_RUNNING;
+		n->sick = n->server == SERVER_RUNNING;
 		break;
 	case OP_WELL:
-		i->sick = i->hung = false;
+		n->sick = n->hung = false;
 		break;
 	case OP_KILL_AGENT:
-		if (i->agent_alive)
-			instance_end_agent(w, i);
+		if (n->agent_alive)
+			node_end_agent(w, n);
 		break;
 	default:
-		i->agent_hung = true;
+		n->agent_hung = true;
 		break;
 	}
 }
@@ -60,24 +60,45 @@ static void jump(struct world *w, uint32_t ms)
 	w->now_ms += ms;
 	w->jumped_ms = w->now_ms;
 	for_each_run (run, w)
-		run->must_end_ms += ms;
-	for_each_used (i, w) {
-		i->leave_by_ms += ms;
-		i->stop_by_ms += ms;
+		watch_of(run)->must_end_ms += ms;
+	for_each_used (n, w) {
+		n->leave_by_ms += ms;
+		n->stop_by_ms += ms;
 	}
 }
 
-static void order(struct world *w, enum rollout_event event)
+/* What happens in the meantime it sees afterwards, all at once. */
+static void stall(struct world *w, uint32_t ms)
 {
+	w->stalled_ms = w->now_ms + ms;
 	for_each_run (run, w)
-		run_feed(w, run, event);
+		watch_of(run)->must_end_ms += ms;
+}
+
+/* A daemon that is held up hears nobody. */
+static bool is_heard(const struct world *w, enum op_type type)
+{
+	switch (type) {
+	case OP_RESTART:
+	case OP_SCALE:
+	case OP_STOP:
+	case OP_START:
+	case OP_ABORT:
+	case OP_PROMOTE:
+	case OP_QUIT:
+		return w->stalled_ms == 0;
+	default:
+		return true;
+	}
 }
 
 void operators_do(struct world *w, const struct op *op)
 {
-	struct instance *i = pick(w, op->arg);
+	struct node *n = pick(w, op->arg);
 
 	trace(w, "-- %s %u", op_name(op->type), op->arg);
+	if (!is_heard(w, op->type))
+		return;
 	switch (op->type) {
 	case OP_RESTART:
 		service_replace(w, op->arg);
@@ -92,10 +113,10 @@ void operators_do(struct world *w, const struct op *op)
 		service_start(w, 1 + op->arg % WANTED_MAX);
 		break;
 	case OP_ABORT:
-		order(w, ROLLOUT_ABORT);
+		service_abort(w);
 		break;
 	case OP_PROMOTE:
-		order(w, ROLLOUT_PROMOTE);
+		service_promote(w);
 		break;
 	case OP_QUIT:
 		service_quit(w);
@@ -109,9 +130,12 @@ void operators_do(struct world *w, const struct op *op)
 	case OP_DAEMON:
 		service_take_over(w);
 		break;
+	case OP_STALL:
+		stall(w, op->arg);
+		break;
 	default:
-		if (i)
-			befall(w, i, op->type);
+		if (n)
+			befall(w, n, op->type);
 		break;
 	}
 }

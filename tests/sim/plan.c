@@ -38,15 +38,16 @@ static const struct {
 	[OP_PROMOTE] = {"promote", 14},
 	[OP_QUIT] = {"quit", 2},
 	[OP_CRASH] = {"crash", 8},
-	[OP_CRASH_SIDE] = {"crash-side", 4},
+	[OP_CRASH_SIDE] = {"crash-side", 5},
 	[OP_HANG] = {"hang", 3},
 	[OP_SICK] = {"sick", 6},
 	[OP_WELL] = {"well", 4},
 	[OP_KILL_AGENT] = {"kill-agent", 4},
 	[OP_HANG_AGENT] = {"hang-agent", 2},
-	[OP_FAIL_PUBLISH] = {"fail-publish", 5},
+	[OP_FAIL_PUBLISH] = {"fail-publish", 8},
 	[OP_CLOCK] = {"clock", 2},
 	[OP_DAEMON] = {"daemon", 3},
+	[OP_STALL] = {"stall", 4},
 };
 
 const char *op_name(enum op_type type)
@@ -80,12 +81,14 @@ static uint32_t draw_arg(struct dice *dice, enum op_type type)
 		return 1 + roll(dice, 2);
 	case OP_CLOCK:
 		return 1 + roll(dice, 100000);
+	case OP_STALL:
+		return 1 + roll(dice, 1500);
 	default:
 		return roll(dice, INSTANCES_MAX);
 	}
 }
 
-static void draw_steps(struct dice *dice, struct rollout_policy *p)
+static void draw_steps(struct dice *dice, struct rollout_config *p)
 {
 	uint32_t weight = 0;
 
@@ -101,29 +104,33 @@ static void draw_steps(struct dice *dice, struct rollout_policy *p)
 	p->steps[p->n_steps++] = (struct rollout_weight){.weight = 100};
 }
 
-static void draw_policy(struct dice *dice, struct rollout_policy *p)
+static void draw_rollout(struct dice *dice, struct rollout_config *p)
 {
-	*p = (struct rollout_policy){
+	*p = (struct rollout_config){
 		.strategy = (enum rollout_strategy)roll(dice, 3),
 		.max_surge = roll(dice, 4),
 		.max_unavailable = roll(dice, 4),
-		.gates = roll(dice, 3) ? roll(dice, 8) : 0,
-		.before_start = roll(dice, 4) == 0,
-		.prepare_timeout_ms = 200,
-		.start_timeout_ms = 1000,
-		.gate_timeout_ms = 300,
 		.promote_timeout_ms = 2000,
 		.settle_timeout_ms = 100,
 		.bake_ms = roll(dice, 2) ? roll(dice, 2000) : 0,
-		.leave_timeout_ms = 200,
-		.old_drain_timeout_ms = 600,
-		.new_drain_timeout_ms = 500,
-		.stop_timeout_ms = LIFECYCLE_KILL_MS + 400,
-		.old_stays = roll(dice, 5) == 0,
-		.new_stays = roll(dice, 5) == 0,
-		.joins_at_once = roll(dice, 5) == 0,
 	};
 	draw_steps(dice, p);
+}
+
+static void draw_policy(struct dice *dice, struct plan *plan)
+{
+	draw_rollout(dice, &plan->rollout);
+	plan->gates = roll(dice, 3) ? roll(dice, 8) : 0;
+	plan->before_start = roll(dice, 4) == 0;
+	plan->stays[0] = roll(dice, 5) == 0;
+	plan->stays[1] = roll(dice, 5) == 0;
+	plan->joins_at_once = roll(dice, 5) == 0;
+	plan->counted = roll(dice, 2);
+	plan->force = roll(dice, 3) == 0;
+	plan->idle_timeout_ms = roll(dice, 2) ? 200 : 0;
+	/* That is refused: there are no shares without tables. */
+	if (plan->joins_at_once && plan->rollout.strategy == ROLLOUT_CANARY)
+		plan->rollout.strategy = ROLLOUT_BLUE_GREEN;
 }
 
 void plan_draw(struct plan *plan, uint64_t seed)
@@ -137,13 +144,13 @@ void plan_draw(struct plan *plan, uint64_t seed)
 		.trouble = roll(&dice, 3) * roll(&dice, 16),
 		.restarts =
 			{
-				.restart_max = roll(&dice, 5),
+				.restart_max = roll(&dice, 2) ? roll(&dice, 5) : 0,
 				.restart_window_ms = roll(&dice, 2) ? 20000 : 0,
 				.restart_delay_ms = 1 + roll(&dice, 300),
 				.restart_delay_max_ms = 1000,
 			},
 	};
-	draw_policy(&dice, &plan->policy);
+	draw_policy(&dice, plan);
 	plan->n_ops = 1 + roll(&dice, OPS_MAX);
 	for (size_t k = 0; k < plan->n_ops; k++) {
 		struct op *op = &plan->ops[k];
@@ -158,17 +165,17 @@ void plan_draw(struct plan *plan, uint64_t seed)
 
 void plan_print(const struct plan *plan, FILE *out)
 {
-	const struct rollout_policy *p = &plan->policy;
+	const struct rollout_config *p = &plan->rollout;
 
 	fprintf(out,
 		"world %" PRIu64
 		": %u instances, %s, max_surge %u, max_unavailable %u, bake %u ms, "
-		"gates %u%s%s%s%s, trouble %u%%\n",
+		"gates %u%s%s%s%s%s%s, trouble %u%%\n",
 		plan->seed, plan->n_first, rollout_strategy_name(p->strategy), p->max_surge,
-		p->max_unavailable, (unsigned)p->bake_ms, p->gates,
-		p->before_start ? ", before_start" : "", p->old_stays ? ", old stays" : "",
-		p->new_stays ? ", new stays" : "", p->joins_at_once ? ", joins at once" : "",
-		plan->trouble);
+		p->max_unavailable, (unsigned)p->bake_ms, plan->gates,
+		plan->before_start ? ", before_start" : "", plan->stays[0] ? ", even stay" : "",
+		plan->stays[1] ? ", odd stay" : "", plan->joins_at_once ? ", joins at once" : "",
+		plan->counted ? ", counted" : "", plan->force ? ", force" : "", plan->trouble);
 	for (size_t k = 0; p->strategy == ROLLOUT_CANARY && k < p->n_steps; k++)
 		fprintf(out, "  step %zu: %u%%%s\n", k, p->steps[k].weight,
 			p->steps[k].manual ? ", manual" : "");

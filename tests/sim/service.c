@@ -1,20 +1,45 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What orchestrator/service/ does around rollouts, as far as they can tell. */
+#include <errno.h>
 #include <string.h>
 
+#include "orchestrator/rollout/choose.h"
 #include "tests/sim/sim.h"
 
-#define RETRY_MS 1000
-#define HEAL_MS  500
+#define RETRY_MS      1000
+#define HEAL_MS       500
+#define HEAL_MAX_MS   8000
+#define QUIT_DRAIN_MS 300
+
+static const char abort_reason[] = "an operator has aborted it", quit_reason[] = "all is to end";
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
-static bool is_backup(const struct world *w, const struct instance *i)
+/* What is unhealthy is left out, unless there is nothing else. */
+static bool any_is_well(struct world *w)
 {
-	return i->victim && !i->unnamed && i->served && !w->runs[i->run].machine.retire;
+	for_each_used (n, w)
+		if (n->instance->role == INSTANCE_IN && node_can_serve(n) &&
+		    n->verdict != HEALTH_UNHEALTHY)
+			return true;
+	return false;
+}
+
+static bool is_in(const struct node *n, bool well)
+{
+	return n->instance->role == INSTANCE_IN && node_can_serve(n) &&
+	       !(well && n->verdict == HEALTH_UNHEALTHY);
+}
+
+static bool is_backup(const struct node *n)
+{
+	return n->instance->role == INSTANCE_BACKUP && node_can_serve(n);
 }
 
 bool service_publish(struct world *w)
 {
+	bool well = any_is_well(w);
+
 	w->table_is_old = w->failing_publishes > 0;
 	if (w->table_is_old) {
 		trace(w, "the table cannot be published");
@@ -24,21 +49,200 @@ bool service_publish(struct world *w)
 	}
 	w->retry_ms = NEVER;
 	w->table_is_holed = false;
-	for_each_used (i, w) {
-		i->named = i->serves;
-		i->backup = is_backup(w, i);
-		if (i->named)
+	for_each_used (n, w) {
+		node_named(w, n, is_in(n, well), is_backup(n));
+		n->left_out = n->instance->role == INSTANCE_IN && !n->named;
+		if (n->named)
 			w->has_been_up = true, w->all_died = false;
 	}
 	return true;
 }
+
+/* As soon as an instance does not serve any more, or does again. */
+static void republish(struct world *w)
+{
+	bool well = any_is_well(w);
+
+	if (w->table_is_old)
+		return;
+	for_each_used (n, w)
+		if (n->named != is_in(n, well) || n->backup != is_backup(n)) {
+			w->table_is_holed |= n->named;
+			service_publish(w);
+			return;
+		}
+}
+
+/* ---- generations ---------------------------------------------------------------------------- */
+
+static struct generation *make_generation(struct world *w)
+{
+	for (struct generation *g = w->generations; g < w->generations + GENERATIONS_MAX; g++) {
+		if (g->number > 0)
+			continue;
+		*g = (struct generation){
+			.number = w->next_generation++,
+			.wiring = &w->wiring,
+			.userdata = w,
+		};
+		g->config = &w->configs[g->number % 2];
+		return g;
+	}
+	return NULL;
+}
+
+static bool has_prospects(struct world *w, const struct generation *g)
+{
+	for_each_run (run, w)
+		if ((run->new == g || run->old == g) && !rollout_is_decided(&run->machine))
+			return true;
+	return false;
+}
+
+void service_drop_generations(struct world *w)
+{
+	for (struct generation *g = w->generations; g < w->generations + GENERATIONS_MAX; g++) {
+		if (g->number == 0 || g->instances.n > 0 || has_prospects(w, g))
+			continue;
+		for_each_run (run, w) {
+			if (run->new == g)
+				run->new = NULL;
+			if (run->old == g)
+				run->old = NULL;
+		}
+		if (w->shares.canary == g)
+			w->shares.canary = NULL;
+		if (w->current == g)
+			w->current = NULL;
+		g->number = 0;
+	}
+}
+
+struct generation *service_generation(struct world *w, uint32_t number)
+{
+	for (struct generation *g = w->generations; g < w->generations + GENERATIONS_MAX; g++)
+		if (g->number == number)
+			return g;
+	return NULL;
+}
+
+/* ---- what a rollout asks of it -------------------------------------------------------------- */
+
+static int host_publish(void *host, const struct run_shares *shares, struct error *err)
+{
+	struct world *w = host;
+
+	if (shares)
+		w->shares = *shares;
+	return service_publish(w) ? 0 : error_set(err, -EIO, "steer");
+}
+
+static int host_check_sockets(void *host, const struct instances *set, struct error *err)
+{
+	(void)host;
+	for_each_instance (n, set)
+		if (!node_can_serve(n) || n->defect == DEFECT_HALF)
+			return error_set(err, -ENOENT, "instance %u", n->serial);
+	return 0;
+}
+
+static size_t host_named(void *host)
+{
+	size_t named = 0;
+
+	for_each_used (n, (struct world *)host)
+		named += n->named;
+	return named;
+}
+
+static int host_steered_to(void *host, const struct instance *i, uint64_t *ret)
+{
+	(void)host;
+	*ret = node_of(i)->connections;
+	return i->wiring->tap ? 0 : -ENODATA;
+}
+
+static void host_remove_instance(void *host, struct instance *i)
+{
+	struct world *w = host;
+	struct node *n = node_of(i);
+
+	if (!n->has_stopped)
+		world_fail(w, "instance %u is forgotten while it runs", n->serial);
+	for_each_run (run, w) {
+		run_forget_instance(run, i);
+		if (instances_have(&run->victims, i) || instances_have(&run->batch, i) ||
+		    instances_have(&run->side[ROLLOUT_OLD], i) ||
+		    instances_have(&run->side[ROLLOUT_NEW], i))
+			world_fail(w, "rollout %u remembers instance %u", run->id, n->serial);
+	}
+	generation_remove(service_generation(w, n->generation), i);
+}
+
+static void host_poke(void *host)
+{
+	((struct world *)host)->poked = true;
+}
+
+static void host_commit(void *host, const struct run *run)
+{
+	struct world *w = host;
+
+	if (run->partial)
+		return;
+	w->current = run->new;
+	w->serving = run->new->number;
+	if (run->machine.has_old)
+		w->wanted = run->n_new;
+}
+
+static void host_tell(void *host, const struct event *event)
+{
+	struct world *w = host;
+
+	for_each_run (run, w)
+		if (run->id == event->rollout)
+			witness_tell(run, event);
+	trace(w, "rollout %u:     \"%s\"", event->rollout, event->message);
+}
+
+static int host_command(void *host, const struct run *run, enum hook_point point,
+			struct command_spec *ret, char ***environment, struct error *err)
+{
+	(void)host;
+	(void)run;
+	(void)point;
+	(void)environment;
+	(void)err;
+	*ret = (struct command_spec){};
+	return 0;
+}
+
+static void host_hook(void *host, const struct run *run, enum hook_point point)
+{
+	(void)host;
+	watch_of(run)->hooks[point]++;
+}
+
+static const struct run_host_ops host_ops = {
+	.publish = host_publish,
+	.check_sockets = host_check_sockets,
+	.named = host_named,
+	.steered_to = host_steered_to,
+	.remove_instance = host_remove_instance,
+	.poke = host_poke,
+	.commit = host_commit,
+	.tell = host_tell,
+	.command = host_command,
+	.hook = host_hook,
+};
 
 /* ---- rollouts ------------------------------------------------------------------------------- */
 
 struct run *service_busy(struct world *w)
 {
 	for_each_run (run, w)
-		if (!run->decided)
+		if (!rollout_is_decided(&run->machine))
 			return run;
 	return NULL;
 }
@@ -49,160 +253,197 @@ static bool can_take_orders(struct world *w)
 	return !w->is_stopped && !w->quitting && !w->table_is_old && !service_busy(w);
 }
 
-static bool is_free(const struct instance *i)
+static bool is_going(struct world *w, const struct node *n)
 {
-	return i->used && i->run < 0 && i->serves;
+	for_each_run (run, w)
+		if (instances_have(&run->victims, n->instance) ||
+		    (!run->machine.has_new && instances_have(&run->side[ROLLOUT_OLD], n->instance)))
+			return true;
+	return n->told_leave || n->told_stop || n->leftover;
 }
 
-/* How many serve, and take part in no rollout. */
-uint32_t service_count(const struct world *w)
+void service_staying(struct world *w, struct instances *ret)
 {
-	uint32_t n = 0;
-
-	for (size_t k = 0; k < INSTANCES_MAX; k++)
-		n += is_free(&w->instances[k]);
-	return n;
-}
-
-static uint32_t count_all(const struct world *w)
-{
-	uint32_t n = 0;
-
-	for (size_t k = 0; k < INSTANCES_MAX; k++)
-		n += w->instances[k].used;
-	return n;
+	ret->n = 0;
+	if (!w->current)
+		return;
+	for_each_instance (n, &w->current->instances)
+		if (!is_going(w, n))
+			instances_add(ret, n->instance);
 }
 
 /* A slot for a rollout, unless there is too much about already. */
-static struct run *get_run(struct world *w)
+static struct run *free_run(struct world *w)
 {
-	struct run *run = run_new(w);
+	uint32_t nodes = 0, generations = 0;
 
-	if (!run || count_all(w) + 3 * WANTED_MAX + 3 > INSTANCES_MAX)
+	for_each_used (n, w)
+		nodes++;
+	for (size_t k = 0; k < GENERATIONS_MAX; k++)
+		generations += w->generations[k].number > 0;
+	if (nodes + 3 * WANTED_MAX + 3 > NODES_MAX || generations == GENERATIONS_MAX)
 		return NULL;
-	*run = (struct run){0};
-	return run;
+	for (struct run *run = w->runs; run < w->runs + RUNS_MAX; run++)
+		if (run->id == 0)
+			return run;
+	return NULL;
 }
 
-/* The last ones first: they are the youngest. Returns how many there were to take. */
-static uint32_t take(struct world *w, struct run *run, uint32_t n)
+bool service_begin(struct world *w, struct run_plan *plan)
 {
-	uint32_t taken = 0;
-
-	for (size_t k = INSTANCES_MAX; k > 0 && taken < n; k--) {
-		struct instance *i = &w->instances[k - 1];
-
-		if (!is_free(i))
-			continue;
-		i->run = run_index(w, run);
-		i->side = ROLLOUT_OLD;
-		i->served = true;
-		taken++;
-	}
-	return taken;
-}
-
-void service_release(struct world *w, struct run *run)
-{
-	for_each_used (i, w) {
-		if (i->run != run_index(w, run) || i->victim || !i->serves)
-			continue;
-		i->run = -1;
-		instance_steady(w, i, true);
-	}
-}
-
-static void launch(struct world *w, uint32_t generation, uint32_t n)
-{
-	struct run *run = get_run(w);
+	struct run *run = free_run(w);
 
 	if (!run)
-		return;
-	run->generation[ROLLOUT_NEW] = generation;
-	run_begin(w, run, &w->plan->policy, 0, n, false);
+		return false;
+	plan->id = w->next_run++;
+	run_begin(run, &w->host, plan);
+	witness_begin(w, run);
+	return true;
 }
 
-static void retire(struct world *w, struct instance *one)
+/* A new generation, for the current one or for nobody. */
+static void begin_whole(struct world *w, enum run_order order, const struct instances *goes,
+			uint32_t n_new)
 {
-	struct run *run = get_run(w);
-	uint32_t n = 0;
-
-	if (!run)
+	if (!free_run(w))
 		return;
-	for_each_used (i, w)
-		if (one ? i == one : i->run < 0 && !i->serves) {
-			i->run = run_index(w, run);
-			i->side = ROLLOUT_OLD;
-			n++;
-		}
-	if (n > 0)
-		run_begin(w, run, &w->plan->policy, n, 0, true);
+	service_begin(w, &(struct run_plan){
+				 .order = order,
+				 .new = make_generation(w),
+				 .n_new = n_new,
+				 .old = goes->n > 0 ? w->current : NULL,
+				 .goes = goes,
+			 });
+}
+
+static void begin_partial(struct world *w, enum run_order order, const struct instances *goes,
+			  uint32_t n_new)
+{
+	service_begin(w, &(struct run_plan){
+				 .order = order,
+				 .new = n_new > 0 ? w->current : NULL,
+				 .n_new = n_new,
+				 .old = goes->n > 0 ? w->current : NULL,
+				 .goes = goes,
+				 .partial = true,
+			 });
+}
+
+static void end_run(struct world *w, struct run *run)
+{
+	bool done = run->machine.outcome == ROLLOUT_DONE;
+
+	invariants_of_end(w, run);
+	w->heal_delay_ms = done ? HEAL_MS : w->heal_delay_ms * 2;
+	if (w->heal_delay_ms > HEAL_MAX_MS)
+		w->heal_delay_ms = HEAL_MAX_MS;
+	run_done(run);
+	service_drop_generations(w);
+	w->poked = true;
 }
 
 /* ---- orders --------------------------------------------------------------------------------- */
 
 void service_replace(struct world *w, uint32_t n_new)
 {
-	uint32_t n = service_count(w);
-	struct run *run;
+	struct instances goes;
 
-	if (!can_take_orders(w) || n == 0)
-		return;
-	run = get_run(w);
-	if (!run)
-		return;
-	run->generation[ROLLOUT_OLD] = w->current;
-	run->generation[ROLLOUT_NEW] = w->next_generation++;
-	take(w, run, n);
-	run_begin(w, run, &w->plan->policy, n, n_new ? n_new : w->wanted, false);
+	service_staying(w, &goes);
+	if (can_take_orders(w) && goes.n > 0)
+		begin_whole(w, RUN_ORDER_RESTART, &goes, n_new ? n_new : w->wanted);
 }
 
-void service_scale(struct world *w, uint32_t n)
+static void choose_surplus(const struct instances *staying, size_t n, struct instances *ret)
 {
-	uint32_t count = service_count(w);
-	struct run *run;
+	struct choose_candidate list[INSTANCES_MAX];
+	size_t chosen[INSTANCES_MAX], n_list = 0;
 
-	if (!can_take_orders(w) || count == 0)
+	for_each_instance (s, staying)
+		list[n_list++] = (struct choose_candidate){
+			.index = s->instance->index,
+			.unserved = s->instance->role == INSTANCE_OUT,
+			.bad = node_is_bad(s),
+		};
+	n = choose(list, n_list, CHOOSE_HIGHEST, n, chosen);
+	for (size_t k = 0; k < n; k++)
+		instances_add(ret, staying->list[chosen[k]]);
+}
+
+void service_scale(struct world *w, uint32_t wanted)
+{
+	struct instances staying, goes = {};
+
+	service_staying(w, &staying);
+	if (!can_take_orders(w) || staying.n == 0)
 		return;
-	w->wanted = n;
-	if (n > count) {
-		launch(w, w->current, n - count);
-	} else if (n < count) {
-		run = get_run(w);
-		if (run)
-			run_begin(w, run, &w->plan->policy, take(w, run, count - n), 0, false);
-	}
+	w->wanted = wanted;
+	if (staying.n > wanted)
+		choose_surplus(&staying, staying.n - wanted, &goes);
+	if (staying.n != wanted)
+		begin_partial(w, RUN_ORDER_SCALE, &goes, goes.n > 0 ? 0 : wanted - (uint32_t)staying.n);
 }
 
 void service_start(struct world *w, uint32_t n)
 {
-	if (!w->is_stopped || service_busy(w))
+	if (!w->is_stopped || service_busy(w) || !free_run(w))
 		return;
 	w->is_stopped = w->quitting = w->has_been_up = w->all_died = false;
 	w->wanted = n;
-	w->current = w->next_generation++;
-	launch(w, w->current, n);
+	w->heal_delay_ms = HEAL_MS;
+	begin_whole(w, RUN_ORDER_START, &(struct instances){}, n);
 }
 
-static void end_all(struct world *w)
+static void end_all(struct world *w, bool shutdown)
 {
-	uint32_t n = service_count(w);
-	struct run *run = n > 0 ? get_run(w) : NULL;
+	struct instances goes;
 
-	if (n > 0 && !run)
+	service_staying(w, &goes);
+	if (goes.n > 0 && !service_begin(w, &(struct run_plan){.order = RUN_ORDER_STOP,
+							       .old = w->current,
+							       .goes = &goes,
+							       .shutdown = shutdown}))
 		return;
 	w->is_stopped = true;
 	w->quitting = false;
-	if (run) {
-		take(w, run, n);
-		run_begin(w, run, &w->plan->policy, n, 0, false);
-	}
+	w->current = NULL;
+	w->serving = 0;
 }
 
 void service_stop(struct world *w)
 {
 	if (!w->is_stopped && !service_busy(w))
-		end_all(w);
+		end_all(w, false);
+}
+
+static void abort_all(struct world *w, bool quit, const char *reason)
+{
+	for_each_run (run, w) {
+		/* A stop that has not begun yet is not to be forgotten. */
+		if (run->machine.state == ROLLOUT_IDLE && !run->machine.has_new)
+			continue;
+		if (run->machine.outcome == ROLLOUT_DONE && run->machine.turn == ROLLOUT_NO_CAUSE)
+			watch_of(run)->reason = reason;
+		run_abort(run, quit, reason);
+		watch_of(run)->quit |= quit;
+	}
+}
+
+void service_abort(struct world *w)
+{
+	abort_all(w, false, abort_reason);
+}
+
+void service_promote(struct world *w)
+{
+	for_each_run (run, w) {
+		struct rollout before = run->machine;
+
+		if (!run_can_promote(run))
+			continue;
+		run_promote(run);
+		if (memcmp(&before, &run->machine, sizeof(before)) == 0)
+			world_fail(w, "rollout %u: promote comes to nothing", run->id);
+	}
 }
 
 /* What is under way is cut short first. */
@@ -212,110 +453,86 @@ void service_quit(struct world *w)
 		return;
 	w->quitting = true;
 	for_each_run (run, w)
-		run_feed(w, run, ROLLOUT_QUIT);
-}
-
-/* ---- a new daemon --------------------------------------------------------------------------- */
-
-static bool can_serve(const struct world *w, const struct instance *i)
-{
-	return !w->is_stopped && i->passed && (i->named || i->backup) && !i->told_leave &&
-	       !i->told_stop && i->agent_alive && i->agent.state != AGENT_FAILED;
-}
-
-/* The one that was noted as serving, else the oldest of those that the table names. */
-static uint32_t find_current(struct world *w)
-{
-	uint32_t oldest = 0;
-
-	for_each_used (i, w) {
-		if (!can_serve(w, i))
-			continue;
-		if (i->generation == w->current)
-			return w->current;
-		if (oldest == 0 || i->generation < oldest)
-			oldest = i->generation;
-	}
-	return oldest;
-}
-
-void service_take_over(struct world *w)
-{
-	uint32_t current = find_current(w);
-	bool had_live = false;
-
-	memset(w->runs, 0, sizeof(w->runs));
-	w->quitting = false;
-	w->retry_ms = w->heal_ms = NEVER;
-	for_each_used (i, w) {
-		had_live |=
-			i->serves && i->named && i->agent_alive && i->agent.state != AGENT_FAILED;
-		i->run = -1;
-		i->serves = current != 0 && can_serve(w, i) && i->generation == current;
-		i->served |= i->serves;
-		i->batch = i->victim = i->unnamed = false;
-		if (i->serves)
-			instance_steady(w, i, true);
-	}
-	if (had_live && current == 0 && !w->is_stopped)
-		world_fail(w, "the new daemon finds nobody who can serve");
-	if (current != 0)
-		w->current = current;
-	else
-		w->all_died = true;
-	service_publish(w);
-	retire(w, NULL);
+		witness_limit(run, w->now_ms + QUIT_DRAIN_MS);
+	abort_all(w, true, quit_reason);
 }
 
 /* ---- looking after those that serve --------------------------------------------------------- */
 
-static void remove_failed(struct world *w)
+/* All that are dead, or one that is unhealthy; and how many are missing. */
+static void find_ailing(struct world *w, struct instances *ret_goes, uint32_t *ret_missing)
 {
-	bool changed = false, any = false;
+	struct instances staying;
 
-	for_each_used (i, w) {
-		if (i->run >= 0 || !i->serves || !instance_has_failed(i)) {
-			any |= i->serves;
-			continue;
-		}
-		trace_instance(w, i, "has failed for good");
-		w->table_is_holed |= i->named;
-		i->serves = false;
-		changed = true;
-	}
-	if (!changed)
+	ret_goes->n = 0;
+	service_staying(w, &staying);
+	for_each_instance (n, &staying)
+		if (n->has_failed || n->has_stopped || n->lost)
+			instances_add(ret_goes, n->instance);
+	*ret_missing = staying.n < w->wanted ? w->wanted - (uint32_t)staying.n : 0;
+	if (ret_goes->n > 0 || *ret_missing > 0)
 		return;
-	service_publish(w);
-	if (!any)
-		w->all_died = true;
+	for_each_instance (n, &staying)
+		if (ret_goes->n == 0 && node_is_bad(n))
+			instances_add(ret_goes, n->instance);
 }
 
-static void reap(struct world *w)
+static void heal(struct world *w)
 {
-	for_each_used (i, w) {
-		if (i->run >= 0 || i->serves)
+	struct instances goes;
+	uint32_t missing;
+
+	find_ailing(w, &goes, &missing);
+	if (w->current && goes.n + missing > 0)
+		begin_partial(w, RUN_ORDER_REPLACE, &goes, (uint32_t)goes.n + missing);
+	else if (!w->current)
+		begin_whole(w, RUN_ORDER_START, &goes, w->wanted);
+}
+
+static void watch_health(struct world *w)
+{
+	struct instances goes;
+	uint32_t missing;
+
+	find_ailing(w, &goes, &missing);
+	if (!can_take_orders(w) || goes.n + missing == 0)
+		w->heal_ms = NEVER;
+	else if (w->heal_ms == NEVER)
+		w->heal_ms = w->now_ms + w->heal_delay_ms;
+}
+
+/* Everybody who was to serve has ended by itself. */
+static void note_deaths(struct world *w)
+{
+	bool any = false;
+
+	for_each_used (n, w) {
+		if (n->instance->role != INSTANCE_IN)
 			continue;
-		if (i->lost || instance_is_gone(i)) {
-			instance_kill(w, i);
-			i->used = false;
-		} else {
-			retire(w, i);
-		}
+		if (node_can_serve(n))
+			return;
+		any = true;
 	}
+	w->all_died |= any;
 }
 
 void service_look(struct world *w)
 {
-	bool idle = !service_busy(w);
-
-	remove_failed(w);
-	reap(w);
-	if (w->quitting && idle)
-		end_all(w);
-	if (!idle || w->is_stopped || w->quitting || service_count(w) >= w->wanted)
-		w->heal_ms = NEVER;
-	else if (w->heal_ms == NEVER)
-		w->heal_ms = w->now_ms + HEAL_MS;
+	for (int n = 0; n < 100; n++) {
+		w->poked = false;
+		for_each_run (run, w)
+			if (run_observe(run))
+				end_run(w, run);
+		note_deaths(w);
+		if (w->quitting && !service_busy(w))
+			end_all(w, true);
+		watch_health(w);
+		republish(w);
+		service_retire(w);
+		if (!w->poked)
+			return;
+	}
+	world_fail(w, "the rollouts go round in circles without any time passing");
 }
 
 uint64_t service_due(const struct world *w)
@@ -325,15 +542,59 @@ uint64_t service_due(const struct world *w)
 
 void service_tick(struct world *w)
 {
-	uint32_t count = service_count(w);
-
 	if (w->retry_ms <= w->now_ms) {
 		service_publish(w);
 		return;
 	}
 	w->heal_ms = NEVER;
-	if (count == 0)
-		w->current = w->next_generation++;
-	if (count < w->wanted)
-		launch(w, w->current, w->wanted - count);
+	if (can_take_orders(w))
+		heal(w);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void make_config(const struct world *w, bool stays, struct service_config *ret)
+{
+	static char *command[] = {(char *)"/bin/true", NULL};
+	const struct plan *plan = w->plan;
+
+	*ret = (struct service_config){
+		.name = (char *)"sim",
+		.n_listen = 1,
+		.health = {.kind = HEALTH_KIND_HTTP, .healthy = 1, .start_timeout_ms = 1000},
+		.rollout = plan->rollout,
+		.hooks = {.timeout_ms = 200},
+		.drain =
+			{
+				.wait = stays ? DRAIN_WAIT_CONNECTIONS : DRAIN_WAIT_EXIT,
+				.idle_timeout_ms = plan->idle_timeout_ms,
+				.signal = 1,
+				.timeout_ms = 600,
+				.shutdown_timeout_ms = 400,
+				.force = plan->force,
+				.kill_timeout_ms = 200,
+				.leave_timeout_ms = 100,
+			},
+	};
+	if (plan->before_start)
+		ret->hooks.command[HOOK_BEFORE_START] = command;
+}
+
+void service_init(struct world *w)
+{
+	static char tap;
+
+	for (size_t k = 0; k < 2; k++)
+		make_config(w, w->plan->stays[k], &w->configs[k]);
+	w->wiring = (struct wiring){
+		.tier = w->plan->joins_at_once ? STEER_HASH : STEER_EBPF,
+		/* It is only handed on. */
+		.tap = w->plan->counted ? (struct tap *)&tap : NULL,
+	};
+	w->host = (struct run_host){
+		.ops = &host_ops,
+		.userdata = w,
+		.name = "sim",
+		.wiring = &w->wiring,
+	};
 }

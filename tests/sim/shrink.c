@@ -25,7 +25,7 @@ struct shrinking {
 	unsigned attempts;
 };
 
-/* Takes @smaller where it fails likewise. */
+/* Takes @smaller if it fails likewise. */
 static bool try(struct shrinking *s, const struct plan *smaller)
 {
 	char failure[256];
@@ -72,15 +72,18 @@ static bool simplify(struct shrinking *s)
 	for (uint32_t n = 1; n < s->plan->n_first; n++)
 		TRY(n_first, n);
 	TRY(trouble, 0);
-	TRY(policy.gates, 0);
-	TRY(policy.before_start, false);
-	TRY(policy.bake_ms, 0);
-	TRY(policy.old_stays, false);
-	TRY(policy.new_stays, false);
-	TRY(policy.joins_at_once, false);
-	TRY(policy.strategy, ROLLOUT_BLUE_GREEN);
-	TRY(policy.max_surge, 1);
-	TRY(policy.max_unavailable, 0);
+	TRY(gates, 0);
+	TRY(before_start, false);
+	TRY(rollout.bake_ms, 0);
+	TRY(stays[0], false);
+	TRY(stays[1], false);
+	TRY(joins_at_once, false);
+	TRY(counted, false);
+	TRY(force, false);
+	TRY(idle_timeout_ms, 0);
+	TRY(rollout.strategy, ROLLOUT_BLUE_GREEN);
+	TRY(rollout.max_surge, 1);
+	TRY(rollout.max_unavailable, 0);
 	TRY(restarts.restart_max, 0);
 	for (size_t k = 0; k < s->plan->n_ops; k++)
 		for (uint32_t arg = 0; arg < 2 && arg < s->plan->ops[k].arg; arg++)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* instance.h and generation.h, played by nodes. */
+#include "orchestrator/instance/instance.h"
+
+#include <errno.h>
+
+#include "tests/sim/sim.h"
+
+/* ---- orders --------------------------------------------------------------------------------- */
+
+void instance_check(struct instance *i)
+{
+	struct node *n = node_of(i);
+
+	n->checking |= !n->told_leave && !n->told_stop && !n->has_failed;
+}
+
+void instance_uncheck(struct instance *i)
+{
+	node_of(i)->checking = false;
+}
+
+void instance_steady(struct instance *i, bool on)
+{
+	node_steady(world_now(), node_of(i), on);
+}
+
+void instance_leave(struct instance *i)
+{
+	const struct drain_config *drain = &i->config->drain;
+	bool asked = drain->wait != DRAIN_WAIT_CONNECTIONS;
+	struct node *n = node_of(i);
+
+	if (!n->told_leave && !n->has_stopped)
+		node_leave(world_now(), n, asked ? drain->signal : 0,
+			   asked ? drain->leave_timeout_ms : 0);
+}
+
+void instance_stop(struct instance *i)
+{
+	struct node *n = node_of(i);
+
+	if (!n->told_stop && !n->has_stopped)
+		node_stop(world_now(), n, i->config->drain.kill_timeout_ms);
+}
+
+void instance_kill(struct instance *i)
+{
+	struct node *n = node_of(i);
+
+	if (!n->has_stopped)
+		node_kill(world_now(), n);
+}
+
+/* ---- questions ------------------------------------------------------------------------------ */
+
+bool instance_is_healthy(const struct instance *i)
+{
+	const struct node *n = node_of(i);
+
+	return !n->has_failed && i->pid != 0 && n->verdict == HEALTH_HEALTHY;
+}
+
+bool instance_is_unhealthy(const struct instance *i)
+{
+	return node_of(i)->verdict == HEALTH_UNHEALTHY;
+}
+
+bool instance_is_serving(const struct instance *i)
+{
+	return node_can_serve(node_of(i));
+}
+
+bool instance_has_exited(const struct instance *i)
+{
+	const struct node *n = node_of(i);
+
+	return n->has_stopped || n->server == SERVER_NONE;
+}
+
+const struct probe_result *instance_last_answer(const struct instance *i)
+{
+	(void)i;
+	return NULL;
+}
+
+void instance_describe_exit(const struct instance *i, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s", i->killed ? "was killed" : "exited");
+}
+
+/* ---- connections ---------------------------------------------------------------------------- */
+
+int instance_queued(struct instance *i, uint32_t *ret)
+{
+	const struct node *n = node_of(i);
+
+	*ret = n->queued;
+	return n->defect == DEFECT_OPAQUE && n->listening ? -EIO : 0;
+}
+
+int instance_count(struct instance *i, struct tap_count *ret)
+{
+	*ret = (struct tap_count){.live = node_of(i)->connections};
+	return i->wiring->tap ? 0 : -ENODATA;
+}
+
+int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
+{
+	const struct node *n = node_of(i);
+
+	*ret = 0;
+	if (n->has_stopped)
+		return 0;
+	if (n->defect == DEFECT_OPAQUE)
+		return -EIO;
+	*ret = n->defect == DEFECT_IDLE && idle_ms > 0 ? 0 : n->connections;
+	return 0;
+}
+
+int instance_live(struct instance *i, uint64_t *ret)
+{
+	struct tap_count count;
+
+	if (instance_count(i, &count) < 0)
+		return instance_busy(i, 0, ret);
+	*ret = count.live;
+	return 0;
+}
+
+int instance_kinds(const struct instance *i, struct connections_kinds *ret)
+{
+	*ret = (struct connections_kinds){.busy = node_of(i)->connections};
+	return 0;
+}
+
+int instance_cut(const struct instance *i, uint64_t *ret, struct error *err)
+{
+	struct node *n = node_of(i);
+
+	*ret = n->connections;
+	if (n->defect == DEFECT_OPAQUE)
+		return error_set(err, -EIO, "sock_diag");
+	n->connections = 0;
+	return 0;
+}
+
+/* ---- generation.h --------------------------------------------------------------------------- */
+
+static bool has_index(const struct generation *g, uint32_t index)
+{
+	for_each_instance (n, &g->instances)
+		if (n->instance->index == index)
+			return true;
+	return false;
+}
+
+int generation_add(struct generation *g, struct instance **ret, struct error *err)
+{
+	struct node *n = NULL;
+	uint32_t index = 0;
+
+	*ret = NULL;
+	while (has_index(g, index))
+		index++;
+	if (g->instances.n < INSTANCES_MAX)
+		n = node_launch(g->userdata, g, index);
+	if (!n)
+		return error_set(err, -ENOMEM, "instance");
+	*ret = n->instance;
+	instances_add(&g->instances, n->instance);
+	return n->has_failed ? error_set(err, -EIO, "agent") : 0;
+}
+
+void generation_remove(struct generation *g, struct instance *i)
+{
+	instances_remove(&g->instances, i);
+	node_free(node_of(i));
+}
