@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
-#include "orchestrator/view/event_json.h"
+#include "orchestrator/view/view.h"
 
 /* ---- signals -------------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
  * signals, the end.
  *
  *	HUP	   `baton run` (@single): replaces the service. Otherwise the configuration is read
- *		   again: changed services are rolled, new ones started, removed ones stopped; where
+ *		   again: changed services are rolled, new ones started, removed ones stopped. If
  *		   the file has mistakes everything stays as it is.
  *	TERM, INT  drain and stop everything, then end; a second one ends at once.
  */
@@ -15,7 +15,7 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "orchestrator/config/config.h"
-#include "orchestrator/instance/context.h"
+#include "orchestrator/instance/instances.h"
 
 struct daemon;
 

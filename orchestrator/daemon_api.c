@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include "orchestrator/daemon_internal.h"
-#include "orchestrator/view/connection_list.h"
-#include "orchestrator/view/order_json.h"
-#include "orchestrator/view/status.h"
+#include "orchestrator/view/view.h"
 
 static json_t *api_list(void *userdata)
 {

@@ -137,7 +137,7 @@ static bool take_over(struct service *s, const struct takeover_list *found)
 			  s->config->name, err.text);
 		service_refused(s, err.text);
 	}
-	/* Where it cannot be taken over it goes on as it is: starting another would not help it. */
+	/* If it cannot be taken over it goes on by itself: another one beside it would not help. */
 	return r != 0;
 }
 

@@ -17,10 +17,10 @@
 #include "common/log.h"
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/config/config.h"
-#include "orchestrator/instance/context.h"
+#include "orchestrator/instance/instances.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
-#include "orchestrator/service/state.h"
+#include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
 
 #define DEFAULT_CONFIG  "/etc/baton/baton.json"
@@ -159,7 +159,7 @@ static int check(const struct options *options)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-/* In /tmp anybody can make a folder of that name, and then read and replace what is in it. */
+/* In /tmp anybody can make a folder of that name, and then read and replace its files. */
 static int check_owner(const char *folder, struct error *err)
 {
 	struct stat st;
@@ -258,7 +258,7 @@ static void restore_limits(void)
 	setrlimit(RLIMIT_NOFILE, &files_before);
 }
 
-/* Each endpoint takes about ten descriptors. What is started gets the limit as it was. */
+/* Each endpoint takes about ten descriptors. Processes that are started get the old limit. */
 static void raise_limits(void)
 {
 	struct rlimit limit;
@@ -271,10 +271,10 @@ static void raise_limits(void)
 		log_warning("raise the limit of open files: %s", strerror(errno));
 }
 
-/* What is this daemon's own; only after its API has been open is that everything of its name. */
+/* Call this only if the API was open: then everything of this name is this daemon's own. */
 static void remove_traces(const struct context *c)
 {
-	/* Where no agent is left, nothing of this name is; what still lives keeps its own. */
+	/* The folder of the agents is empty if none is left; those that live keep theirs. */
 	if (c->cgroup_base[0]) {
 		if (c->stepped_aside)
 			cgroup_step_back(c->cgroup_base);

@@ -195,7 +195,7 @@ static bool parse_number(const char *text, uint64_t *ret)
 
 /* ---- services ------------------------------------------------------------------------------- */
 
-/* What the backend said: @json, or where it refused, @problem. Both are let go of. */
+/* Send what the backend has answered: @json, or if that is NULL, @problem. Frees both. */
 static enum MHD_Result send_answer(const struct exchange *x, unsigned status, json_t *json,
 				   struct api_problem *problem)
 {
@@ -246,7 +246,7 @@ static bool may_change(const struct exchange *x)
 	       (uid == 0 || uid == geteuid());
 }
 
-/* The body as an object; an empty one where there was none. */
+/* The body as an object; an empty one if there was none. */
 static json_t *read_body(const struct request *request, struct api_problem *problem)
 {
 	json_t *body;
@@ -275,7 +275,7 @@ static json_t *read_body(const struct request *request, struct api_problem *prob
 	return body;
 }
 
-/* The body of a request that changes something; NULL where it is not to be carried out. */
+/* The body of a request that changes something; NULL: it was refused. */
 static json_t *admit(const struct exchange *x, struct api_problem *problem)
 {
 	if (may_change(x))
@@ -506,7 +506,8 @@ static enum MHD_Result answer(struct exchange *x, const char *method)
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-/* A piece of the body. What is too much is read, but not kept: the client shall see the answer. */
+/* A piece of the body. If it is too long it is read, but not kept, so that the client gets to
+ * the answer. */
 static enum MHD_Result take_body(struct request *request, const char *data, size_t length)
 {
 	char *body;

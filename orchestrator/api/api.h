@@ -23,11 +23,11 @@
  * HEAD is answered wherever GET is. Errors are problem documents (RFC 9457,
  * application/problem+json) with "title", "status", "detail" and "code", the exit status that the
  * command line gives for them: 400 bad body or query, 403 not allowed, 404, 405 (with Allow), 413
- * body too large, 500, 503 too many streams, and whatever the backend refuses with. Where there is
- *a list of what is wrong it is there as "mistakes", an array of texts.
+ * body too large, 500, 503 too many streams, and the statuses of the backend's refusals. Mistakes
+ *of a configuration are listed as "mistakes", an array of texts.
  *
- * The daemon's owner and root may do everything (SO_PEERCRED decides); whoever else the file's
- * mode 0660 lets connect, the configured group, may read. Bodies are at most API_BODY_MAX bytes,
+ * The daemon's owner and root may do everything (SO_PEERCRED decides). The configured group, which
+ * the file's mode 0660 lets connect, may read. Bodies are at most API_BODY_MAX bytes,
  * connections at most API_CONNECTIONS_MAX, of which API_STREAMS_MAX may follow events. Idle
  * connections end after API_IDLE_S seconds, and so does a stream whose reader takes nothing for
  * that long; before that it only misses what the ring of events has dropped, and holds up nobody. A
@@ -54,11 +54,11 @@
 #define API_CONNECTIONS_SHOWN_MAX 100000
 
 /*
- * An error answer. .detail says what was expected where. What is left zero gets a default.
+ * An error answer. .detail says which part of the request was wrong, and what was expected. Fields
+ * that are zero get a default.
  *
- * .mistakes belongs to the problem: who fills it in gives its reference away, and whoever has
- * declared the problem ends it with api_problem_done() (the API does so for those it passes to its
- * backend).
+ * .mistakes belongs to the problem, which api_problem_done() lets go of. The API does so for the
+ * problems that it passes to its backend.
  */
 struct api_problem {
 	unsigned status;   /* HTTP; 500 */
@@ -77,7 +77,7 @@ static inline void api_problem_done(struct api_problem *problem)
 
 /*
  * What the daemon behind the API does. The functions return a new JSON reference, which is sent as
- * it is; NULL with @problem filled where they refuse. They may add events, but not free the API.
+ * it is; NULL: they refuse, and have filled @problem. They may add events, but not free the API.
  */
 struct api_backend {
 	json_t *(*list)(void *userdata); /* {"services": [ ... ]} */
@@ -86,7 +86,7 @@ struct api_backend {
 	json_t *(*connections)(void *userdata, const char *service, size_t limit,
 			       struct api_problem *problem);
 	/*
-	 * @body is a JSON object, empty where the request had none; borrowed. An answer with a
+	 * @body is a JSON object, empty if the request had none; borrowed. An answer with a
 	 * member "rollout" is sent as 202, any other as 200.
 	 */
 	json_t *(*order)(void *userdata, const char *service, const char *order, const json_t *body,

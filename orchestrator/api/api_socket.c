@@ -11,7 +11,7 @@
 
 #define BACKLOG 64
 
-/* Remove what a dead daemon left at the address. 0 where the place is free now. */
+/* Remove what a dead daemon left at the address. 0: the place is free now. */
 static int clear_place(const struct sockaddr_un *address, struct error *err)
 {
 	cleanup_close int fd = -1;
@@ -25,7 +25,7 @@ static int clear_place(const struct sockaddr_un *address, struct error *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "api: socket");
-	/* unix(7): ECONNREFUSED where nobody listens; EAGAIN where somebody does but is behind. */
+	/* unix(7): ECONNREFUSED if nobody listens; EAGAIN if somebody does, but is behind. */
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
 		return error_text(err, -EADDRINUSE, "api: %s: another daemon answers there",
 				  address->sun_path);

@@ -21,13 +21,13 @@ struct api_socket {
 };
 
 /*
- * Listen on @path. @gid is given the file unless it is (gid_t)-1. -EADDRINUSE where somebody
- * answers on it, -EEXIST where it is something else than a socket, -ENAMETOOLONG (107 bytes are
+ * Listen on @path. @gid is given the file unless it is (gid_t)-1. -EADDRINUSE if somebody
+ * answers on it, -EEXIST if it is something else than a socket, -ENAMETOOLONG (107 bytes are
  * the most).
  */
 int api_socket_open(const char *path, gid_t gid, struct api_socket *ret, struct error *err);
 
-/* Remove the file, where it is still ours. */
+/* Remove the file, if it is still ours. */
 void api_socket_unlink(struct api_socket *listening);
 
 /* The account at the other end of the connection @fd, as it was at connect(2) (SO_PEERCRED). */

@@ -12,7 +12,7 @@ struct event_stream {
 	const struct events *events;
 	char *service;  /* NULL: all */
 	uint64_t seq;   /* the last one taken */
-	uint64_t until; /* the last one wanted, where .follow is false */
+	uint64_t until; /* the last one wanted, if .follow is false */
 	bool follow;
 	bool beat;
 	enum event_format format;

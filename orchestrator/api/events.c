@@ -48,7 +48,7 @@ static json_t *time_json(uint64_t realtime_ms)
 	return json_string(text);
 }
 
-/* The line of event @seq, malloc'ed; NULL without memory or where a text is not UTF-8. */
+/* The line of event @seq, malloc'ed; NULL without memory, or if a text is not UTF-8. */
 static char *render(uint64_t seq, uint64_t realtime_ms, const char *service, const char *event,
 		    json_t *details)
 {

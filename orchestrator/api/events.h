@@ -30,11 +30,11 @@ DEFINE_CLEANUP(struct events *, events_free);
 uint64_t events_add(struct events *events, uint64_t realtime_ms, const char *service,
 		    const char *event, json_t *details);
 
-/* The number of the newest event, 0 where there is none. */
+/* The number of the newest event; 0: there is none. */
 uint64_t events_last(const struct events *events);
 
 /*
- * The first event after @seq, of @service only where it is not NULL, as one line of JSON without
+ * The first event after @seq (of @service, unless that is NULL), as one line of JSON without
  * newline; it stays the module's and is valid until the next events_add(). NULL: there is none.
  */
 const char *events_next(const struct events *events, uint64_t seq, const char *service,

@@ -2,8 +2,8 @@
 /*
  * event: something that has happened, as a plain value.
  *
- * Services and rollouts fill a struct event and give it to whoever keeps events. They know nothing
- * of JSON or of readers: view/ makes JSON of an event, api/ keeps the last ones and sends them.
+ * Services and rollouts fill a struct event and give it to an event_sink. They know nothing of JSON
+ * or of readers: view/ makes JSON of an event, api/ keeps the last ones and sends them.
  *
  * The kinds below are all there are. docs/api.md explains each to users.
  */
@@ -65,12 +65,12 @@ enum event_kind {
 	_EVENT_KIND_COUNT,
 };
 
-/* Which fields of an event of this form are always told, also where they are zero. */
+/* Which fields of an event of this form are always told, even if they are zero. */
 enum event_form {
 	EVENT_FORM_STEP,    /* those of a rollout, and took_ms, ok */
 	EVENT_FORM_WAITING, /* those of a rollout */
 	EVENT_FORM_RESULT,  /* those of a rollout but for elapsed_ms, and exit, cut, took_ms */
-	EVENT_FORM_NOTE,    /* none: what is set is told */
+	EVENT_FORM_NOTE,    /* none: only fields that are set are told */
 };
 
 /*

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/rollout/choose.h"
 
+#include <assert.h>
+
 static bool goes_first(const struct choose_candidate *a, const struct choose_candidate *b,
 		       enum choose_order order)
 {
@@ -24,6 +26,7 @@ size_t choose(const struct choose_candidate *list, size_t n_list, enum choose_or
 {
 	size_t chosen = 0;
 
+	assert(order == CHOOSE_LOWEST || order == CHOOSE_HIGHEST);
 	while (chosen < n) {
 		size_t best = n_list;
 
@@ -35,5 +38,6 @@ size_t choose(const struct choose_candidate *list, size_t n_list, enum choose_or
 			break;
 		ret[chosen++] = best;
 	}
+	assert(chosen <= n && chosen <= n_list);
 	return chosen;
 }

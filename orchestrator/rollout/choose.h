@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * choose: which instances go, if so many of them are to go. Pure.
+ * choose: which instances go, if a number of them is to go. Pure.
  *
  * The rollout's machine and the service only count. This module has the one ranking by which
  * instances are chosen for a count.

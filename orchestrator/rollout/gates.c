@@ -48,7 +48,7 @@ static void answer(struct gates *g, enum gates_answer decision, const char *text
 	on_answer(userdata, decision, copy);
 }
 
-/* Its words come last: where they do not fit they are cut. */
+/* The gate's words come last, so that only they are cut if the text is too long. */
 static void decide(struct gates *g, enum gates_answer decision, const char *words)
 {
 	char text[GATES_TEXT_MAX];

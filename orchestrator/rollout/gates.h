@@ -2,11 +2,13 @@
 /*
  * gates: the operator's questions before a rollout goes on ("gates" in the configuration).
  *
- * Those of one point are asked one after the other; the first that does not say yes decides. An
- * exec gate passes by exit status 0, is unsure by 2, and refuses by anything else, its deadline
- * included; a http gate passes by a status that is wanted, and refuses by anything else. Where the
- * new generation has had fewer connections than "min_connections" a gate at "step" or "leave" is
- * not even asked: it is unsure.
+ * The gates of one point are asked one after the other; the first that does not say yes decides.
+ *
+ *	exec  exit status 0 passes, 2 is unsure; anything else refuses, and so does its deadline
+ *	http  a status that is wanted passes; anything else refuses
+ *
+ * A gate at "step" or "leave" is not asked, but unsure, if the new generation has had fewer
+ * connections than "min_connections".
  */
 #pragma once
 
@@ -18,7 +20,7 @@
 #include "common/error.h"
 #include "orchestrator/host/command.h"
 #include "orchestrator/config/config.h"
-#include "orchestrator/health/probe.h"
+#include "orchestrator/health/checker.h"
 
 #define GATES_TEXT_MAX 384
 

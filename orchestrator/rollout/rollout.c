@@ -39,7 +39,7 @@ bool rollout_is_committed(const struct rollout *r)
 	return r->committed || !r->has_new;
 }
 
-/* All that side .to is to have has been started, and passed its checks. */
+/* Every instance that side .to is to have has been started. */
 static bool is_complete(const struct rollout *r)
 {
 	return r->alive[r->to] == r->wanted[r->to];
@@ -79,6 +79,7 @@ static uint32_t startable(const struct rollout *r)
 	uint32_t most =
 		at_least(r->wanted[ROLLOUT_OLD], r->wanted[ROLLOUT_NEW]) + r->policy.max_surge;
 
+	assert(r->alive[r->to] <= r->wanted[r->to]);
 	if (!is_rolling(r))
 		return missing;
 	return at_most(missing, most > all ? most - all : 0);
@@ -160,6 +161,7 @@ static void enter_shifting(struct rollout *r, struct rollout_actions *out)
 	struct rollout_action *publish;
 
 	r->state = ROLLOUT_SHIFTING;
+	assert(!has_canary_steps(r) || r->step < r->policy.n_steps);
 	r->weight = has_canary_steps(r) ? r->policy.steps[r->step].weight : 0;
 	if (r->weight == 100)
 		r->weight = 0;
@@ -261,8 +263,8 @@ static bool can_turn(const struct rollout *r)
 }
 
 /*
- * Where nothing has happened that anybody but probes could have seen the new ones simply stop. Else
- * the old ones are named again first of all, before any that have left are started again.
+ * If only probes can have seen the new instances they simply stop. Else the old ones are named
+ * again first of all, before any that have left are started again.
  */
 static void turn_round(struct rollout *r, enum rollout_cause cause, uint64_t now_ms,
 		       struct rollout_actions *out)
@@ -304,7 +306,7 @@ static void fail(struct rollout *r, enum rollout_cause cause, uint64_t now_ms,
 		turn_round(r, cause, now_ms, out);
 }
 
-/* The batch cannot be had: what is there must do. */
+/* The batch cannot be started: go on with the instances that there are. */
 static void do_without_batch(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	add(out, ROLLOUT_DO_DISCARD);
@@ -375,7 +377,7 @@ static void on_healthy(struct rollout *r, uint64_t now_ms, struct rollout_action
 	ask_gate(r, ROLLOUT_GATE_SHIFT, now_ms, out);
 }
 
-/* Past COMMIT those that cannot be started are done without. */
+/* Past COMMIT the rollout goes on without instances that cannot be started. */
 static void on_new_failed_starting(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	if (r->committed)
@@ -408,7 +410,7 @@ static void on_abort(struct rollout *r, uint64_t now_ms, struct rollout_actions 
 	fail(r, ROLLOUT_ABORTED, now_ms, out);
 }
 
-/* Where it does not turn round, what is still to be started would have to be stopped at once. */
+/* If it does not turn round, what is still to be started would have to be stopped at once. */
 static void on_quit(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	r->quit = true;
@@ -474,8 +476,8 @@ static void on_shifted(struct rollout *r, uint64_t now_ms, struct rollout_action
 }
 
 /*
- * Flipping back or stopping could not be published: the kernel's backup slots still name the other
- * side once the victims' sockets close, and a stop closes them anyway.
+ * If the table of a way back, or of a stop, cannot be published, the rollout goes on. Once the
+ * victims' sockets close, the kernel takes the backup slots; a stop closes all sockets anyway.
  */
 static void on_shift_failed(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
@@ -511,9 +513,9 @@ static void on_old_gone_dwelling(struct rollout *r, uint64_t now_ms, struct roll
 }
 
 /*
- * Nothing of the old side can accept any more: there is nothing to settle. Whether to go back is no
- * question where it is nearly over; only a rolling one has more to come, and starts old ones again
- * if it must.
+ * Nobody of the old side can accept any more, so nothing is left to settle. The rollout is nearly
+ * over and does not go back. Only a rolling one has more to come; if it must it starts old ones
+ * again.
  */
 static void on_old_gone_late(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
@@ -522,7 +524,7 @@ static void on_old_gone_late(struct rollout *r, uint64_t now_ms, struct rollout_
 		enter_leaving(r, now_ms, out);
 }
 
-/* The gates are not asked any further: their answer could not be followed. */
+/* The gates are asked no more: whatever they answer, there is no way back. */
 static void on_old_gone_asking(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	if (r->point == ROLLOUT_GATE_LEAVE)
@@ -546,7 +548,7 @@ static void on_baked(struct rollout *r, uint64_t now_ms, struct rollout_actions 
 	ask_gate(r, ROLLOUT_GATE_LEAVE, now_ms, out);
 }
 
-/* Also at the deadline: an agent that does not answer must not keep the rollout from ending. */
+/* At the deadline, too: an agent that does not answer must not keep a rollout from ending. */
 static void on_left(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	enter_draining(r, now_ms, out);
@@ -568,7 +570,7 @@ static void on_stopped_early(struct rollout *r, uint64_t now_ms, struct rollout_
 	enter_stopping(r, now_ms, out);
 }
 
-/* Rolling, between two batches: those that are on their way out are seen off first. */
+/* A rolling rollout is between two batches: it turns round when the victims have stopped. */
 static void turn_later(struct rollout *r, enum rollout_cause cause)
 {
 	if (can_turn(r) && r->turn == ROLLOUT_NO_CAUSE)
@@ -622,9 +624,9 @@ static void on_stop_timeout(struct rollout *r, uint64_t now_ms, struct rollout_a
 }
 
 /*
- * Cells that are not named ignore their event. Among them: OLD_GONE before a shift, because the old
- * side's agents start it again for as long as it serves; and what would turn the rollout round
- * where it has been turned already, or cannot be.
+ * A cell that is not named ignores its event. OLD_GONE is ignored before a shift, because agents
+ * start again what serves. Events that turn a rollout round do nothing if it has turned already, or
+ * cannot turn.
  */
 static const handler handlers[_ROLLOUT_STATE_COUNT][_ROLLOUT_EVENT_COUNT] = {
 	[ROLLOUT_IDLE] =
@@ -745,7 +747,8 @@ void rollout_init(struct rollout *r, const struct rollout_policy *policy, uint32
 {
 	assert(n_old > 0 || n_new > 0);
 	assert(policy->strategy != ROLLOUT_CANARY ||
-	       (policy->n_steps > 0 && policy->steps[policy->n_steps - 1].weight == 100));
+	       (policy->n_steps > 0 && policy->n_steps <= ROLLOUT_STEPS_MAX &&
+		policy->steps[policy->n_steps - 1].weight == 100));
 	*r = (struct rollout){
 		.policy = *policy,
 		.has_old = n_old > 0,
@@ -773,9 +776,8 @@ static void insert(struct rollout_actions *out, size_t at, struct rollout_action
 }
 
 /*
- * What leaving any state means, before what the next one wants is done: how the state has ended is
- * told while the instances that it was about are still there. How a stop has ended is known only
- * after a kill that it took.
+ * Add what leaving a state means, before the actions of the next state: its end is told while its
+ * instances are still there. Only a KILL comes first, because the end of a stop is known after it.
  */
 static void leave_state(const struct rollout *r, enum rollout_state before,
 			enum rollout_outcome outcome, struct rollout_actions *out)
@@ -810,6 +812,10 @@ void rollout_step(struct rollout *r, enum rollout_event event, uint64_t now_ms,
 		leave_state(r, before, outcome, ret);
 	assert(r->batch <= r->alive[r->to]);
 	assert(r->victims <= r->alive[rollout_from(r)]);
+	assert(r->stale <= r->alive[ROLLOUT_NEW]);
+	/* Once it is committed nothing turns it round. */
+	assert(!r->committed || is_forward(r));
+	assert(r->outcome == ROLLOUT_DONE || r->cause != ROLLOUT_NO_CAUSE);
 	assert(r->state != ROLLOUT_ENDED || r->victims == 0);
 }
 
@@ -827,6 +833,7 @@ const char *rollout_state_name(enum rollout_state state)
 		[ROLLOUT_STOPPING] = "stop",   [ROLLOUT_ENDED] = "ended",
 	};
 
+	assert(state < _ROLLOUT_STATE_COUNT);
 	return names[state];
 }
 
@@ -856,6 +863,7 @@ const char *rollout_event_name(enum rollout_event event)
 		[ROLLOUT_TIMER] = "timer",
 	};
 
+	assert(event < _ROLLOUT_EVENT_COUNT);
 	return names[event];
 }
 
@@ -867,6 +875,7 @@ const char *rollout_outcome_name(enum rollout_outcome outcome)
 		[ROLLOUT_ROLLED_BACK] = "rolled-back",
 	};
 
+	assert(outcome <= ROLLOUT_ROLLED_BACK);
 	return names[outcome];
 }
 
@@ -878,6 +887,7 @@ const char *rollout_strategy_name(enum rollout_strategy strategy)
 		[ROLLOUT_CANARY] = "canary",
 	};
 
+	assert(strategy <= ROLLOUT_CANARY);
 	return names[strategy];
 }
 

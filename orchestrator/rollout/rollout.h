@@ -2,26 +2,25 @@
 /*
  * rollout: the replacement of some instances by others, as a pure state machine.
  *
- * The shell (run.c) turns what happens into events, calls rollout_step() and carries out the
- * actions, in the order of the list; nothing else decides about that order. The machine makes no
- * system call, reads no clock, allocates nothing and logs nothing; the time is an argument. It
- * counts instances and does not know them: choose.c ranks those that an action can be about.
+ * The shell (run.c) makes events of what it sees, calls rollout_step(), and carries out the actions
+ * in the order of the list. Nothing else decides about that order. The machine makes no system
+ * call, reads no clock, allocates nothing and logs nothing; the time is an argument. It counts
+ * instances and does not know them: choose.c picks the instances that an action is about.
  *
- * There are two sides. The rollout goes from the old side to the new one; when it is undone it
- * turns round and goes back, from the new side to the old one. In either direction it goes in
- * cycles:
+ * There are two sides. A rollout goes from the old side to the new side. If it is undone it turns
+ * round and goes back. In either direction it goes in cycles:
  *
  *	PREPARING  the operator's before_start command runs (once, before the first cycle)
  *	STARTING   a batch of the side that comes is launched; its sockets join the group
  *	VERIFYING  its checks run through pins; no table names it
  *	GATING     the operator's gates are asked
  *	SHIFTING   a table is published: with the batch, without those that go (the victims)
- *	HOLDING    canary: the step's share of the new connections goes to the new side for a while,
+ *	DWELLING   canary: the step's share of the new connections goes to the new side for a while,
  *		   or until somebody promotes it
  *	WAITING    a gate could not tell; somebody must promote or abort
- *	SETTLING   the victims, out of the table, accept what is theirs already
+ *	SETTLING   the victims are out of the table, and accept the connections in their queues
  *	BAKING     they stay in the group, idle, ready to be named again
- *	LEAVING    their listening sockets go out of the group (not where they stay: see old_stays)
+ *	LEAVING    their listening sockets go out of the group (unless they stay: see old_stays)
  *	DRAINING   they finish their connections
  *	STOPPING   they end; then the next cycle, or
  *	ENDED
@@ -31,21 +30,22 @@
  * max_surge and max_unavailable allow, counted over both sides, and never fewer than one instance
  * in service.
  *
- * Undone before anything was shifted or has left, the new ones are simply stopped (nobody but
- * probes has ever reached them) and the outcome is FAILED. Otherwise the machine turns round: the
- * outcome is ROLLED_BACK (FAILED where nothing was shifted, but old ones had left to make room),
- * those old ones that have not left are named again at once, those that have are started again in
- * batches, and the new ones settle, leave and drain like any other. Old ones that cannot be started
- * again are done without (DISCARD); to heal that is the service's business, as for any instance.
+ * If a rollout is undone before any table has named the new side, and before any old instance has
+ * left, the new instances simply stop: only probes have ever reached them. The outcome is FAILED.
+ * Otherwise the machine turns round. The old instances that have not left are named again at once.
+ * Those that have left are started again in batches, and the new ones settle, leave and drain like
+ * any other. The outcome is ROLLED_BACK (FAILED if nothing was shifted, but old ones had left to
+ * make room). An old instance that cannot be started again is left out (DISCARD); the service heals
+ * that later, as it does for any instance.
  *
- * The point of no return is the last LEAVING of the old side (COMMIT). New ones that are still to
- * be started then, and cannot be, are done without as well.
+ * The point of no return is the last LEAVING of the old side (COMMIT). A new instance that is to be
+ * started after that, and cannot be, is left out as well.
  *
  * One machine serves all orders: replace (both sides), first start and scaling up (no old side),
- * stop and scaling down (no new side), and retire (no new side either, and the table names somebody
- * else already: a generation that an earlier daemon was about to remove when it died).
+ * stop and scaling down (no new side), and retire (no new side, and no table names the old side any
+ * more: an earlier daemon was about to remove it when it died).
  *
- * Invariants (asserted by tests over random event sequences, by the simulator in tests/sim and by
+ * Invariants (checked by tests over random event sequences, by the simulator in tests/sim and by
  * the model in tests/model):
  *	- nobody of the old side leaves before a table without it has been published;
  *	- never are more instances alive than the larger side has, and max_surge (rolling);
@@ -53,7 +53,7 @@
  *	  (but for a stop), unless they end by themselves;
  *	- the side that serves in the end is never told to leave or stop as a whole;
  *	- a deadline that is missed before COMMIT on the way in (PREPARING to WAITING, but for a
- *	  step's own hold) never means "go on";
+ *	  step's own dwell) never means "go on";
  *	- every rollout reaches ENDED in bounded time, whatever events do or do not come.
  */
 #pragma once
@@ -103,7 +103,7 @@ enum rollout_event {
 	ROLLOUT_GATE_UNSURE,  /* inconclusive: too little traffic, or it said so */
 	ROLLOUT_SHIFTED,      /* the table is published */
 	ROLLOUT_SHIFT_FAILED, /* ... or is not, and the one before stands */
-	ROLLOUT_PROMOTE,      /* somebody wants to go on: ends HOLDING, WAITING, BAKING */
+	ROLLOUT_PROMOTE,      /* somebody wants to go on: ends DWELLING, WAITING, BAKING */
 	ROLLOUT_SETTLED,      /* the victims' queues are empty */
 	ROLLOUT_LEFT,         /* the victims are out of the group */
 	ROLLOUT_DRAINED,      /* the victims have no connections (or have exited) */
@@ -116,8 +116,8 @@ enum rollout_event {
 
 enum rollout_action_type {
 	/*
-	 * The state .state has ended: tell it, before what follows changes what it was about; .ok:
-	 * not because the rollout is undone.
+	 * The state .state has ended: tell it before the next action changes its instances. .ok:
+	 * the rollout goes on; it is not undone by this.
 	 */
 	ROLLOUT_DO_TELL,
 	ROLLOUT_DO_PREPARE, /* run before_start; answer PREPARED or PREPARE_FAILED */
@@ -126,15 +126,16 @@ enum rollout_action_type {
 	ROLLOUT_DO_VERIFY,  /* run the batch's checks */
 	ROLLOUT_DO_GATE,    /* ask the gates at .point; answer GATE_... */
 	/*
-	 * Name the batch and all of side .to that are in service, and those of the other side, but
-	 * for .n of them: the victims, which back up the named ones. Where .weight is not 0, side
-	 * .to gets that share of the new connections, in percent, the other side the rest; else
-	 * each instance gets the same. Answer SHIFTED or SHIFT_FAILED. The victims of an earlier
-	 * PUBLISH that have not left are none any more.
+	 * Name the batch, all of side .to that are in service, and the other side but for .n of it:
+	 * the victims, which back up the named ones. If .weight is not 0, side .to gets that share
+	 * of the new connections in percent, and the other side the rest. Else each instance gets
+	 * the same. Answer SHIFTED or SHIFT_FAILED. Victims of an earlier PUBLISH that have not
+	 * left are victims no more.
 	 */
 	ROLLOUT_DO_PUBLISH,
-	ROLLOUT_DO_RESTORE, /* after SHIFT_FAILED: the roles and the table from before PUBLISH stand */
-	ROLLOUT_DO_STEADY,  /* what serves and is not on trial is to be started again if it ends */
+	ROLLOUT_DO_RESTORE, /* after SHIFT_FAILED: the roles and the table from before PUBLISH stand
+			     */
+	ROLLOUT_DO_STEADY,  /* agents start again what serves and is not on trial, if it ends */
 	ROLLOUT_DO_SHIFTED, /* the new side has all new connections: after_shift */
 	ROLLOUT_DO_WAIT,    /* a person must promote or abort: tell it */
 	ROLLOUT_DO_DISCARD, /* end the batch at once: it never served */
@@ -143,14 +144,15 @@ enum rollout_action_type {
 	ROLLOUT_DO_UNNAME,  /* no table names a victim any more, not even as a backup */
 	ROLLOUT_DO_LEAVE,   /* the victims leave the group */
 	ROLLOUT_DO_DRAIN,   /* watch the victims' connections */
-	ROLLOUT_DO_DRAINED, /* old victims have drained, and nothing can bring them back: after_drain */
+	ROLLOUT_DO_DRAINED, /* old victims have drained, and nothing can bring them back:
+			       after_drain */
 	ROLLOUT_DO_STOP,    /* the victims stop; killed at their deadline */
 	ROLLOUT_DO_KILL,    /* they did not stop in time: kill them without their agents */
 	ROLLOUT_DO_REAP,    /* no process of the victims is left: forget them */
 	ROLLOUT_DO_TIMER,   /* call with ROLLOUT_TIMER at .at_ms; replaces the last */
 	ROLLOUT_DO_NO_TIMER,
 	ROLLOUT_DO_UNDONE, /* the outcome has just become FAILED or ROLLED_BACK: on_failure, ... */
-	ROLLOUT_DO_END, /* all is done; see outcome, cause, cut */
+	ROLLOUT_DO_END,    /* all is done; see outcome, cause */
 };
 
 struct rollout_action {
@@ -210,14 +212,14 @@ struct rollout_policy {
 	uint64_t old_drain_timeout_ms, new_drain_timeout_ms; /* of whichever are the victims */
 	uint64_t stop_timeout_ms;                            /* includes the agent's kill timeout */
 	/*
-	 * The old (new) ones, where they are the victims, cannot drain by themselves: they are not
-	 * told to leave, only steered away from, and go on listening until their connections have
-	 * ended.
+	 * The old (new) instances cannot drain by themselves. If they are the victims they are not
+	 * told to leave. The tables steer away from them, and they listen until their connections
+	 * have ended.
 	 */
 	bool old_stays, new_stays;
 	/*
-	 * New ones get connections as soon as they listen, table or not (tiers without one): where
-	 * they are undone before a shift, they leave and drain all the same.
+	 * The tier has no table: new instances get connections as soon as they listen. If they are
+	 * undone before a shift, they leave and drain all the same.
 	 */
 	bool joins_at_once;
 };
@@ -226,13 +228,13 @@ struct rollout_policy {
 struct rollout {
 	struct rollout_policy policy;
 	bool has_old, has_new;
-	bool retire; /* the table does not name the old one, and is not to be touched */
+	bool retire; /* no table names the old side; none is published */
 	enum rollout_state state;
 	enum rollout_outcome outcome;
 	enum rollout_cause cause;
 
 	enum rollout_side to;                 /* OLD once it has turned round */
-	uint32_t wanted[_ROLLOUT_SIDE_COUNT]; /* that a side has when it serves alone */
+	uint32_t wanted[_ROLLOUT_SIDE_COUNT]; /* how many a side has when it serves alone */
 	uint32_t alive[_ROLLOUT_SIDE_COUNT];  /* started and not stopped: batch, victims included */
 	uint32_t batch;                       /* of alive[to]: not in service yet */
 	uint32_t victims;                     /* of alive[other side]: on their way out */
@@ -249,13 +251,15 @@ struct rollout {
 	bool old_gone;
 };
 
-/* @n_old instances are alive, @n_new are wanted; one of them may be 0. */
+/* @n_old instances are alive, @n_new are wanted; one of the two may be 0. */
 void rollout_init(struct rollout *rollout, const struct rollout_policy *policy, uint32_t n_old,
 		  uint32_t n_new);
 
+/* @n_old instances, which no table names, go. */
 void rollout_init_retire(struct rollout *rollout, const struct rollout_policy *policy,
 			 uint32_t n_old);
 
+/* One event at @now_ms; *ret is what is to be done, in this order. */
 void rollout_step(struct rollout *rollout, enum rollout_event event, uint64_t now_ms,
 		  struct rollout_actions *ret);
 
@@ -272,8 +276,8 @@ bool rollout_is_committed(const struct rollout *rollout);
 bool rollout_can_undo(const struct rollout *rollout);
 
 /*
- * Nothing about which instances serve can change any more: committed, or undone, and only the end
- * of the last victims is left. Another rollout may begin.
+ * Which instances serve cannot change any more: the rollout is committed or undone, and only the
+ * last victims have yet to end. Another rollout may begin.
  */
 bool rollout_is_decided(const struct rollout *rollout);
 

@@ -9,10 +9,10 @@
 #include "orchestrator/rollout/run_internal.h"
 #include "common/vector.h"
 
-#define STEPS_MAX      16
-/* What an agent may take on top of the timeouts it is given before it counts as stuck. */
+#define STEPS_MAX 16
+/* An agent that takes longer than its timeouts by that much counts as stuck. */
 #define AGENT_MARGIN_MS 5000
-/* What gates and before_start may take on top of theirs. */
+/* The same for gates and before_start. */
 #define COMMAND_MARGIN_MS 5000
 
 void run_forget_instance(struct run *run, const struct instance *instance)
@@ -25,7 +25,7 @@ void run_forget_instance(struct run *run, const struct instance *instance)
 
 /* ---- one event after the other --------------------------------------------------------------- */
 
-/* What must be known before the machine moves on, because it will be gone afterwards. */
+/* Note how the drain has ended, before the machine moves on and the victims go. */
 static void note_drain(struct run *run, enum rollout_event event)
 {
 	struct tap_count count;
@@ -97,6 +97,7 @@ static void step_on(struct run *run, int event)
 
 bool run_observe(struct run *run)
 {
+	assert(run->id > 0);
 	for (int n = 0; n < STEPS_MAX && run->machine.state != ROLLOUT_ENDED; n++) {
 		int event = run_look(run);
 
@@ -116,7 +117,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	/* What has just become true counts more than the deadline, and may have set another one. */
+	/* An event that has just happened counts more; it may have set another deadline. */
 	if (!run_observe(run) && run->deadline_ms == deadline_ms && deadline_ms > 0)
 		step_on(run, ROLLOUT_TIMER);
 	run_poke(run);
@@ -163,7 +164,7 @@ static uint64_t gates_time_ms(const struct service_config *config)
 	return longer(most, gates_timeout_ms(config, ROLLOUT_GATE_LEAVE)) + COMMAND_MARGIN_MS;
 }
 
-/* The operator's part of it: not for what only adds, takes away or replaces instances. */
+/* The operator's part of it, for rollouts of whole generations only. */
 static void add_operator(struct rollout_policy *policy, const struct service_config *config)
 {
 	const struct rollout_config *rollout = &config->rollout;
@@ -182,7 +183,7 @@ static void make_policy(const struct run_host *host, const struct run_plan *plan
 			struct rollout_policy *ret)
 {
 	const struct service_config *config = plan->new ? plan->new->config : plan->old->config;
-	/* Either side may be the one that goes, each with the timeouts it was started with. */
+	/* Either side may go, each with the timeouts it was started with. */
 	const struct drain_config *old = &(plan->old ? plan->old->config : config)->drain;
 	const struct drain_config *new = &config->drain;
 	bool can_shift = steer_can(host->wiring->tier, STEER_CAN_SHIFT);
@@ -199,7 +200,7 @@ static void make_policy(const struct run_host *host, const struct run_plan *plan
 		.new_drain_timeout_ms = new->timeout_ms,
 		.stop_timeout_ms =
 			longer(old->kill_timeout_ms, new->kill_timeout_ms) + AGENT_MARGIN_MS,
-		/* Steered away from is enough, where that is possible. */
+		/* If the tier can steer away from instances they need not leave. */
 		.old_stays = can_shift && old->wait == DRAIN_WAIT_CONNECTIONS,
 		.new_stays = can_shift &&new->wait == DRAIN_WAIT_CONNECTIONS,
 		.joins_at_once = !can_shift,
@@ -213,7 +214,11 @@ void run_begin(struct run *run, const struct run_host *host, const struct run_pl
 	struct rollout_policy policy;
 	uint32_t n_old;
 
-	assert(plan->id > 0 && (plan->new || plan->old));
+	assert(run->id == 0 && host->ops && plan->id > 0 && plan->order < _RUN_ORDER_COUNT);
+	assert(plan->new || plan->old);
+	assert(plan->new ? plan->n_new > 0 : plan->n_new == 0);
+	assert(!plan->old || (plan->goes && plan->goes->n > 0));
+	assert(!plan->retire || !plan->new);
 	*run = (struct run){
 		.host = host,
 		.id = plan->id,
@@ -248,7 +253,8 @@ void run_abort(struct run *run, bool quit, const char *reason)
 	enum rollout_cause turn;
 	char kept[sizeof(run->reason)];
 
-	/* There may be nothing to go back to any more. */
+	assert(run->id > 0);
+	/* Look first: there may be nothing to go back to any more. */
 	run_poke(run);
 	if (run->machine.state != ROLLOUT_IDLE && run_observe(run))
 		return;
@@ -257,7 +263,7 @@ void run_abort(struct run *run, bool quit, const char *reason)
 	memcpy(kept, run->reason, sizeof(kept));
 	run_set_reason(run, "%s", reason);
 	step_on(run, quit ? ROLLOUT_QUIT : ROLLOUT_ABORT);
-	/* Where it was being undone already, or cannot be any more, the old reason stands. */
+	/* If it was being undone already, or cannot be undone, the old reason stands. */
 	if (run->machine.outcome == before && run->machine.turn == turn)
 		memcpy(run->reason, kept, sizeof(run->reason));
 	run_poke(run);
@@ -281,6 +287,7 @@ bool run_can_promote(const struct run *run)
 
 void run_promote(struct run *run)
 {
+	assert(run->id > 0);
 	step_on(run, ROLLOUT_PROMOTE);
 	run_poke(run);
 }

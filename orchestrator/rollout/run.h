@@ -6,16 +6,16 @@
  * stop; or back. Three modules do that:
  *
  *	rollout.c  the machine: a pure state machine that counts instances and decides
- *	choose.c   which instances are taken for a count; pure, too
- *	run.c ...  the shell: looks at the instances, feeds the machine, carries out its actions
+ *	choose.c   which instances go, for a count of the machine; pure, too
+ *	run*.c     the shell: looks at the instances, feeds the machine, carries out its actions
  *
- * run_observe() looks at the instances of both sides, turns what it sees into events of the
- * machine, and carries out the machine's actions; it is called whenever something may have changed.
- * It is level-triggered: seeing the same thing twice does no harm, and nothing is lost when two
- * things happen between two calls.
+ * A service calls run_begin(), and then run_observe() whenever something may have changed.
+ * run_observe() looks at the instances of both sides, makes events of what it sees, and carries out
+ * the machine's actions. It is level-triggered: seeing the same thing twice does no harm, and
+ * nothing is lost if two things happen between two calls.
  *
- * A rollout knows nobody above it. It asks for what belongs to its service through struct
- * run_host_ops. The simulator in tests/sim drives these modules with a host of its own.
+ * A rollout knows nobody above it. Whatever belongs to its service it reaches through struct
+ * run_host_ops; the simulator in tests/sim has a host of its own.
  */
 #pragma once
 
@@ -27,15 +27,32 @@
 #include "common/timer.h"
 #include "orchestrator/event/event.h"
 #include "orchestrator/rollout/gates.h"
-#include "orchestrator/instance/generation.h"
+#include "orchestrator/instance/instances.h"
 #include "orchestrator/rollout/choose.h"
 #include "orchestrator/rollout/rollout.h"
 
 struct run;
 
+/* What a rollout is for. */
+enum run_order {
+	RUN_ORDER_RESTART,
+	RUN_ORDER_UPGRADE,
+	RUN_ORDER_ROLLBACK,
+	RUN_ORDER_START,
+	RUN_ORDER_STOP,
+	RUN_ORDER_SCALE,
+	RUN_ORDER_REPLACE, /* nobody has ordered it: instances that are dead or unhealthy */
+	RUN_ORDER_RETIRE,  /* nobody has ordered it: instances that no table names any more */
+	RUN_ORDER_RESTORE, /* nobody has ordered it: instances that are missing after a takeover */
+	_RUN_ORDER_COUNT,
+};
+
+/* "restart", as in events, JSON and $BATON_ORDER; static. */
+const char *run_order_name(enum run_order order);
+
 /* A canary's share. */
 struct run_shares {
-	/* The instances of this one share .weight percent of the connections; NULL: all alike. */
+	/* Its instances share .weight percent of the connections, 1 to 99; NULL: all alike. */
 	struct generation *canary;
 	uint32_t weight;
 };
@@ -44,16 +61,16 @@ struct run_shares {
 struct run_host_ops {
 	/*
 	 * Make tables of the instances' roles and of @shares (NULL: as they were published last).
-	 * Negative where an endpoint could not get its table; then some may have got it.
+	 * Negative if an endpoint did not get its table; others may have got theirs.
 	 */
 	int (*publish)(void *host, const struct run_shares *shares, struct error *err);
-	/* Does @set listen on every endpoint? -ENOENT where one has none. */
+	/* -ENOENT if an instance of @set listens on fewer than all endpoints. */
 	int (*check_sockets)(void *host, const struct instances *set, struct error *err);
 	/* How many instances the tables name. */
 	size_t (*named)(void *host);
 	/* New connections that the tables have sent to @i, ever. Negative: nothing counts them. */
 	int (*steered_to)(void *host, const struct instance *i, uint64_t *ret);
-	/* The processes of @i are gone: out of every rollout with it, and free it. */
+	/* The processes of @i are gone: call run_forget_instance() for every rollout, free it. */
 	void (*remove_instance)(void *host, struct instance *i);
 	/* Call run_observe() as soon as the loop is back on top. */
 	void (*poke)(void *host);
@@ -61,9 +78,9 @@ struct run_host_ops {
 	void (*commit)(void *host, const struct run *run);
 	void (*tell)(void *host, const struct event *event);
 	/*
-	 * How a command of the operator's is run on behalf of @run: @ret but for the timeout of a
-	 * gate. *environment belongs to the caller (it replaces what was there), the rest is
-	 * borrowed. @point: _HOOK_COUNT for a gate.
+	 * Fill @ret with how to run the operator's command of @point for @run; _HOOK_COUNT: a gate,
+	 * which brings its own command and timeout. *environment is freed and made anew; it belongs
+	 * to the caller. The rest is borrowed.
 	 */
 	int (*command)(void *host, const struct run *run, enum hook_point point,
 		       struct command_spec *ret, char ***environment, struct error *err);
@@ -71,7 +88,7 @@ struct run_host_ops {
 	void (*hook)(void *host, const struct run *run, enum hook_point point);
 };
 
-/* Belongs to the service, which outlives its rollouts. */
+/* Belongs to a service, which outlives its rollouts. */
 struct run_host {
 	const struct run_host_ops *ops;
 	void *userdata;
@@ -81,44 +98,43 @@ struct run_host {
 	const struct wiring *wiring;
 };
 
-/* What an order is about. */
+/* What a rollout is to do. */
 struct run_plan {
-	const char *order; /* "restart", "upgrade", "rollback", "start", "stop", "scale", "replace",
-			      "retire"; static */
-	uint32_t id;       /* never used twice */
+	enum run_order order;
+	uint32_t id; /* never used twice */
 	/*
-	 * Where the new ones come from, and how many they are to be; and those that go. The
-	 * generations are the service's. Either may be missing, not both.
+	 * .n_new instances of .new come, and .goes, of .old, go. The generations are the service's.
+	 * One of the two may be NULL, not both.
 	 */
 	struct generation *new, *old;
 	uint32_t n_new;
 	const struct instances *goes;
 	/* Instances of the current generation come or go, or both; the generation stays. */
 	bool partial;
-	bool retire;    /* the table names somebody else already: see rollout.h */
-	bool automatic; /* nobody has asked for it: an operator's order takes its place */
+	bool retire;    /* no table names .goes any more: see rollout.h */
+	bool automatic; /* nobody has ordered it: an operator's order takes its place */
 	bool shutdown;  /* what goes has shutdown_timeout instead of timeout */
 };
 
 struct run {
 	const struct run_host *host;
 	uint32_t id; /* 0: not in use */
-	const char *order;
+	enum run_order order;
 	bool partial, automatic;
 	uint32_t instances_before, instances_wanted; /* "scale" */
 	bool scale_undone;                           /* seen by service_settle_scale() */
 	struct rollout machine;
 	/*
-	 * NULL where there is none. The service owns them; it forgets @new here when a later
-	 * rollout has replaced it while this one still drains @old.
+	 * NULL: there is none. The service owns them. It sets .new to NULL if a later rollout has
+	 * replaced that generation while this rollout still drains .old.
 	 */
 	struct generation *new, *old;
 	uint32_t new_number, old_number; /* 0: none */
-	uint32_t n_new;                  /* were to come */
+	uint32_t n_new;                  /* how many were to come */
 
 	/*
-	 * Borrowed from the generations; run_forget_instance() keeps them true. They have as many
-	 * members as the machine counts, but for .unmade.
+	 * Borrowed from the generations; run_forget_instance() keeps them true. Until the rollout
+	 * is decided the machine counts as many as they have, and .unmade.
 	 */
 	struct instances side[_ROLLOUT_SIDE_COUNT]; /* all that are alive */
 	struct instances batch, victims;
@@ -130,7 +146,7 @@ struct run {
 
 	uint64_t began_ms;
 	uint64_t step_began_ms;
-	uint32_t step_weight;   /* the machine's, as long as the step lasted */
+	uint32_t step_weight; /* the machine's, while the step lasted */
 	uint64_t deadline_ms; /* of the present state; 0: none */
 	struct timer timer;   /* the machine's deadline */
 	struct timer poll;    /* while something can only be looked at */
@@ -138,22 +154,22 @@ struct run {
 
 	struct command *prepare; /* PREPARING */
 	struct gates *gates;     /* GATING */
-	int answer;              /* of either: the machine's event; -1: none yet */
+	int answer;              /* of either, as an event of the machine; -1: none yet */
 	char answer_text[GATES_TEXT_MAX];
 	char **environment;       /* of both */
-	uint64_t accepted_before; /* connections of the new side when it was first shifted to */
+	uint64_t accepted_before; /* connections of the new side before its first table */
 
 	uint64_t queue_empty_since_ms; /* SETTLING; 0: it is not empty */
 	uint64_t drain_began_with;     /* connections when the drain began */
-	uint64_t drain_look_ms;        /* not to be counted again before */
-	uint64_t drain_end_ms;       /* DRAINING lasts no longer than that; 0: as the policy says */
-	uint64_t drain_reset_before; /* connections that had ended by a reset by then */
-	uint64_t drain_resets;       /* that ended so while it drained */
-	uint64_t drain_idle;         /* were idle and not waited for */
-	uint64_t cut;                /* connections left at a deadline, of all victims */
-	uint64_t cut_now;            /* the same, of the present ones */
-	char publish_error[256];     /* why the last publish failed; "": it did not */
-	char step[16];               /* the step that failed */
+	uint64_t drain_look_ms;        /* the connections are not listed again before that */
+	uint64_t drain_end_ms;         /* DRAINING ends by then; 0: as the policy says */
+	uint64_t drain_reset_before;   /* ended by a reset before the drain began */
+	uint64_t drain_resets;         /* ended by a reset while it drained */
+	uint64_t drain_idle;           /* connections that were idle, and not waited for */
+	uint64_t cut;                  /* connections left at a deadline, of all victims */
+	uint64_t cut_now;              /* the same, of the present victims */
+	char publish_error[256];       /* why the last publish failed; "": it did not */
+	char step[16];                 /* the step that failed */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	char tail[PROTOCOL_TAIL_MAX];
@@ -162,13 +178,13 @@ struct run {
 /* How a rollout ended, kept for status. */
 struct run_result {
 	uint32_t id; /* 0: there has been none */
-	const char *order;
+	enum run_order order;
 	enum rollout_outcome outcome;
 	int exit; /* the command line's exit status */
 	bool partial;
 	uint32_t generation, replaces;
-	uint32_t n_new, n_old; /* instances that came and went, or were to */
-	uint32_t missing;      /* could not be started, when there was no way back any more */
+	uint32_t n_new, n_old; /* instances that came and went, or were to come and go */
+	uint32_t missing;      /* could not be started after the point of no return */
 	uint64_t cut, took_ms, realtime_ms;
 	char step[16];
 	char reason[512];
@@ -176,33 +192,36 @@ struct run_result {
 	char tail[PROTOCOL_TAIL_MAX];
 };
 
-/* Begin. @run is the service's, zeroed. Its first step is taken by the next run_observe(). */
+/* Begin. @run is the service's, zeroed. The next run_observe() takes the first step. */
 void run_begin(struct run *run, const struct run_host *host, const struct run_plan *plan);
 
-/* Look and act. Returns true when the rollout has ended: then call run_result(), run_done(). */
+/* Look and act. True: the rollout has ended; call run_result() and run_done(). */
 bool run_observe(struct run *run);
 
-/* Ask for the old side back; @quit: because everything is to end. */
+/* Ask for the old side back; @quit: because everything is to end. @reason: for people. */
 void run_abort(struct run *run, bool quit, const char *reason);
 
-/* The service is to end: whoever goes by this rollout does not drain beyond @end_ms. */
+/* The service is to end: victims of this rollout do not drain beyond @end_ms. */
 void run_limit_drain(struct run *run, uint64_t end_ms);
 
-/* Does it wait for somebody, or for time to pass, that run_promote() can cut short? */
+/* Can run_promote() end what it waits for: a person, or a time? */
 bool run_can_promote(const struct run *run);
 void run_promote(struct run *run);
 
 /* The instance is about to be freed. */
 void run_forget_instance(struct run *run, const struct instance *instance);
 
+/* How it has ended. */
 void run_result(const struct run *run, struct run_result *ret);
+
+/* Let go of everything, at any time; *run is zero afterwards. */
 void run_done(struct run *run);
 
-/* What it waits for: "gate", "promote", "hold"; NULL: for nobody, and for no time to pass. */
+/* What it waits for: "gate", "promote", "hold"; NULL: neither for a person nor for a time. */
 const char *run_waits_for(const struct run *run);
 
 /* One line for people that says how it ended: "generation 3 serves, generation 2 is gone". */
 void run_result_message(const struct run_result *result, char *ret, size_t size);
 
-/* The event that tells it. @message is run_result_message()'s; all strings are borrowed. */
+/* Make the event that tells it. @message: of run_result_message(). Strings are borrowed. */
 void run_result_event(const struct run_result *result, const char *message, struct event *ret);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,8 +21,8 @@ static struct generation *generation_of(const struct run *run, enum rollout_side
 /* ---- who ------------------------------------------------------------------------------------ */
 
 /*
- * Those that go, as many as the machine has decided. What could not even be made goes before
- * anybody else.
+ * Choose as many victims as the machine has decided on. Instances that could not even be made go
+ * before all others.
  */
 static void choose_victims(struct run *run)
 {
@@ -83,13 +84,14 @@ void run_cancel_questions(struct run *run)
 	run->answer = -1;
 }
 
-static void act_prepare(struct run *run)
+static void act_prepare(struct run *run, const struct rollout_action *action)
 {
 	const struct run_host *host = run->host;
 	struct command_spec spec;
 	struct error err;
 	int r;
 
+	(void)action;
 	run_cancel_questions(run);
 	r = host->ops->command(host->userdata, run, HOOK_BEFORE_START, &spec, &run->environment,
 			       &err);
@@ -101,7 +103,7 @@ static void act_prepare(struct run *run)
 	snprintf(run->answer_text, sizeof(run->answer_text), "%s", err.text);
 }
 
-/* Connections that the table has sent to the new side since it named it first. */
+/* Connections that tables have sent to the new side since the first that named it. */
 static bool count_connections(const struct run *run, uint64_t *ret)
 {
 	*ret = 0;
@@ -117,18 +119,19 @@ static bool count_connections(const struct run *run, uint64_t *ret)
 	return true;
 }
 
-static void act_gate(struct run *run, enum rollout_gate point)
+static void act_gate(struct run *run, const struct rollout_action *action)
 {
 	const struct run_host *host = run->host;
 	struct gates_question question = {
 		.event = host->event,
 		.prober = host->prober,
 		.config = run->new->config,
-		.point = point,
+		.point = action->point,
 	};
 	struct error err;
 	int r;
 
+	assert(run->new && run->machine.state == ROLLOUT_GATING);
 	run_cancel_questions(run);
 	question.connections_known = count_connections(run, &question.connections);
 	r = host->ops->command(host->userdata, run, _HOOK_COUNT, &question.command,
@@ -143,28 +146,29 @@ static void act_gate(struct run *run, enum rollout_gate point)
 
 /* ---- acting --------------------------------------------------------------------------------- */
 
-static void act_start(struct run *run, enum rollout_side to, uint32_t n)
+static void act_start(struct run *run, const struct rollout_action *action)
 {
-	struct generation *g = generation_of(run, to);
+	struct generation *g = generation_of(run, action->to);
 
+	assert(g && action->to == run->machine.to && action->n == run->machine.batch);
 	run->batch.n = 0;
-	for (; n > 0; n--) {
+	for (uint32_t k = 0; k < action->n; k++) {
 		struct instance *i;
 		struct error err;
 
-		/* A failure is seen by the next look(): the instance says so itself. */
+		/* The next run_look() sees an instance that has failed. */
 		if (generation_add(g, &i, &err) < 0)
 			log_error("%s: generation %u: %s", run->host->name, g->number, err.text);
 		if (!i) {
-			run->unmade[to]++;
+			run->unmade[action->to]++;
 			continue;
 		}
-		instances_add(&run->side[to], i);
+		instances_add(&run->side[action->to], i);
 		instances_add(&run->batch, i);
 	}
 }
 
-/* A table is about to be published that may yet be refused. */
+/* The table that is about to be published may be refused: then RESTORE needs these. */
 static void keep_roles(struct run *run)
 {
 	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
@@ -173,7 +177,7 @@ static void keep_roles(struct run *run)
 	run->shares_before = run->shares;
 }
 
-/* A victim that was never in service is no backup either: nobody knows whether it is well. */
+/* A victim that was never in service is no backup: nobody knows whether it is well. */
 static void set_roles(struct run *run, const struct rollout_action *action)
 {
 	struct instances fresh = {};
@@ -193,8 +197,8 @@ static void set_roles(struct run *run, const struct rollout_action *action)
 }
 
 /*
- * Who is to be started again by its agent when it crashes? What serves and is not on trial: not the
- * new ones before COMMIT, not those that are on their way out.
+ * Agents start an instance again after a crash if it serves and is not on trial. So neither the new
+ * ones before COMMIT nor the victims are steady.
  */
 static void set_steady(struct run *run)
 {
@@ -226,6 +230,7 @@ static int act_publish(struct run *run, const struct rollout_action *action)
 	struct error err;
 	int r = 0;
 
+	assert(action->to == run->machine.to && action->n == run->machine.victims);
 	keep_roles(run);
 	run->victims.n = 0;
 	choose_victims(run);
@@ -246,41 +251,46 @@ static int act_publish(struct run *run, const struct rollout_action *action)
 	return ROLLOUT_SHIFT_FAILED;
 }
 
-/* Nobody of the old side goes. Some endpoints may have got the new table. */
-static void act_restore(struct run *run)
+/* Nobody of the old side goes. Publish, because some endpoints may have got the new table. */
+static void act_restore(struct run *run, const struct rollout_action *action)
 {
+	(void)action;
 	run->victims.n = 0;
 	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
 		for (size_t k = 0; k < run->side[side].n; k++)
 			run->side[side].list[k]->role = run->roles[side][k];
 	run->shares = run->shares_before;
-	/* Where that does not work either the service tries again with its next look. */
+	/* If that fails, too, the service tries again at its next look. */
 	run->host->ops->publish(run->host->userdata, &run->shares, NULL);
 }
 
-static void act_discard(struct run *run)
+static void act_discard(struct run *run, const struct rollout_action *action)
 {
+	(void)action;
 	while (run->batch.n > 0) {
 		struct instance *i = run->batch.list[0];
+		size_t before = run->batch.n;
 
 		log_warning("%s: instance %u of generation %u could not be started: %s",
 			    run->host->name, i->index, i->generation,
 			    i->failure[0] ? i->failure : "not healthy in time");
 		instance_kill(i);
 		run->host->ops->remove_instance(run->host->userdata, i);
+		assert(run->batch.n == before - 1);
 	}
 	run->unmade[run->machine.to] = 0;
 }
 
 /*
- * A victim may not be a backup any longer: its slot will be somebody else's. What it has now is
- * what it will have to finish.
+ * A victim may not be a backup any longer: its slot will be somebody else's. The connections that
+ * it has now are those it has to finish.
  */
-static void act_unname(struct run *run)
+static void act_unname(struct run *run, const struct rollout_action *action)
 {
 	struct tap_count count;
 	struct error err;
 
+	(void)action;
 	instances_name(&run->victims, INSTANCE_OUT);
 	/* A generation that is being retired is in no table already. */
 	if (!run->machine.retire && run->host->ops->publish(run->host->userdata, NULL, &err) < 0)
@@ -292,17 +302,18 @@ static void act_unname(struct run *run)
 	run->drain_resets = run->drain_idle = run->cut_now = 0;
 }
 
-static void act_drain(struct run *run)
+static void act_drain(struct run *run, const struct rollout_action *action)
 {
 	struct tap *tap = run->host->wiring->tap;
 
-	/* The kernel says when the last one ends, where it counts; looking covers the rest. */
+	(void)action;
+	/* A tap tells when the last connection ends; without one polling finds out. */
 	for (size_t k = 0; k < run->victims.n && tap; k++)
 		tap_watch(tap, run->victims.list[k]->generation, run->victims.list[k]->index);
 	run_poll(run);
 }
 
-/* The deadline has passed with connections left, which "force" wants closed. */
+/* If the drain has ended at its deadline, "force" closes the connections that are left. */
 static void cut_connections(struct run *run)
 {
 	struct error err;
@@ -318,24 +329,26 @@ static void cut_connections(struct run *run)
 			 (unsigned long long)n);
 }
 
-static void act_stop(struct run *run)
+static void act_stop(struct run *run, const struct rollout_action *action)
 {
+	(void)action;
 	choose_victims(run);
 	cut_connections(run);
 	instances_stop(&run->victims);
 }
 
-/* Where all is to end that counts, also for what had more time to drain. */
-static void act_timer(struct run *run, uint64_t at_ms)
+/* If the service ends, its deadline counts for drains that would take longer, too. */
+static void act_timer(struct run *run, const struct rollout_action *action)
 {
-	bool late = run->drain_end_ms > 0 && at_ms > run->drain_end_ms;
+	bool late = run->drain_end_ms > 0 && action->at_ms > run->drain_end_ms;
 
 	run_set_deadline(run, run->machine.state == ROLLOUT_DRAINING && late ? run->drain_end_ms
-									     : at_ms);
+									     : action->at_ms);
 }
 
-static void act_kill(struct run *run)
+static void act_kill(struct run *run, const struct rollout_action *action)
 {
+	(void)action;
 	for (size_t k = 0; k < run->victims.n; k++)
 		if (!instance_has_stopped(run->victims.list[k]))
 			log_warning("%s: instance %u of generation %u did not stop; killed",
@@ -344,12 +357,17 @@ static void act_kill(struct run *run)
 	instances_kill(&run->victims);
 }
 
-static void act_reap(struct run *run)
+static void act_reap(struct run *run, const struct rollout_action *action)
 {
 	enum rollout_side from = rollout_from(&run->machine);
 
-	while (run->victims.n > 0)
+	(void)action;
+	while (run->victims.n > 0) {
+		size_t before = run->victims.n;
+
 		run->host->ops->remove_instance(run->host->userdata, run->victims.list[0]);
+		assert(run->victims.n == before - 1);
+	}
 	/* Unmade victims are the first to go, so that none of them is left. */
 	run->unmade[from] = 0;
 }
@@ -359,92 +377,110 @@ static void act_tell(struct run *run, const struct rollout_action *action)
 	run_tell_step(run, action->state, action->ok);
 }
 
-static void act_hook(struct run *run, enum hook_point point)
+static void act_no_timer(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	run_set_deadline(run, 0);
+}
+
+static void act_cancel(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	run_cancel_questions(run);
+}
+
+static void act_verify(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	instances_check(&run->batch);
+}
+
+static void act_steady(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	set_steady(run);
+}
+
+static void act_wait(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	run_tell_waiting(run);
+}
+
+static void act_settle(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	choose_victims(run);
+	run->queue_empty_since_ms = 0;
+	run_poll(run);
+}
+
+static void act_commit(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	set_steady(run);
+	run->host->ops->commit(run->host->userdata, run);
+}
+
+static void act_leave(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	instances_leave(&run->victims);
+}
+
+/* ---- hooks ---------------------------------------------------------------------------------- */
+
+/* Hooks are about generations. */
+static void hook(struct run *run, enum hook_point point)
 {
 	if (!run->partial)
 		run->host->ops->hook(run->host->userdata, run, point);
 }
 
+static void act_shifted(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	hook(run, HOOK_AFTER_SHIFT);
+}
+
+static void act_drained(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	hook(run, HOOK_AFTER_DRAIN);
+}
+
+static void act_undone(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	hook(run, run->machine.outcome == ROLLOUT_ROLLED_BACK ? HOOK_ON_ROLLBACK : HOOK_ON_FAILURE);
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+/* But for PUBLISH, which alone has a result at once, and END, for which there is nothing to do. */
+static void (*const acts[ROLLOUT_DO_END + 1])(struct run *run,
+					      const struct rollout_action *action) = {
+	[ROLLOUT_DO_TELL] = act_tell,       [ROLLOUT_DO_PREPARE] = act_prepare,
+	[ROLLOUT_DO_CANCEL] = act_cancel,   [ROLLOUT_DO_START] = act_start,
+	[ROLLOUT_DO_VERIFY] = act_verify,   [ROLLOUT_DO_GATE] = act_gate,
+	[ROLLOUT_DO_RESTORE] = act_restore, [ROLLOUT_DO_STEADY] = act_steady,
+	[ROLLOUT_DO_SHIFTED] = act_shifted, [ROLLOUT_DO_WAIT] = act_wait,
+	[ROLLOUT_DO_DISCARD] = act_discard, [ROLLOUT_DO_SETTLE] = act_settle,
+	[ROLLOUT_DO_COMMIT] = act_commit,   [ROLLOUT_DO_UNNAME] = act_unname,
+	[ROLLOUT_DO_LEAVE] = act_leave,     [ROLLOUT_DO_DRAIN] = act_drain,
+	[ROLLOUT_DO_DRAINED] = act_drained, [ROLLOUT_DO_STOP] = act_stop,
+	[ROLLOUT_DO_KILL] = act_kill,       [ROLLOUT_DO_REAP] = act_reap,
+	[ROLLOUT_DO_TIMER] = act_timer,     [ROLLOUT_DO_NO_TIMER] = act_no_timer,
+	[ROLLOUT_DO_UNDONE] = act_undone,
+};
+
 int run_act(struct run *run, const struct rollout_action *action)
 {
-	switch (action->type) {
-	case ROLLOUT_DO_TELL:
-		act_tell(run, action);
-		break;
-	case ROLLOUT_DO_PREPARE:
-		act_prepare(run);
-		break;
-	case ROLLOUT_DO_CANCEL:
-		run_cancel_questions(run);
-		break;
-	case ROLLOUT_DO_RESTORE:
-		act_restore(run);
-		break;
-	case ROLLOUT_DO_STEADY:
-		set_steady(run);
-		break;
-	case ROLLOUT_DO_WAIT:
-		run_tell_waiting(run);
-		break;
-	case ROLLOUT_DO_DRAINED:
-		act_hook(run, HOOK_AFTER_DRAIN);
-		break;
-	case ROLLOUT_DO_REAP:
-		act_reap(run);
-		break;
-	case ROLLOUT_DO_UNDONE:
-		act_hook(run, run->machine.outcome == ROLLOUT_ROLLED_BACK ? HOOK_ON_ROLLBACK
-									  : HOOK_ON_FAILURE);
-		break;
-	case ROLLOUT_DO_START:
-		act_start(run, action->to, action->n);
-		break;
-	case ROLLOUT_DO_VERIFY:
-		instances_check(&run->batch);
-		break;
-	case ROLLOUT_DO_GATE:
-		act_gate(run, action->point);
-		break;
-	case ROLLOUT_DO_PUBLISH:
+	assert(action->type <= ROLLOUT_DO_END);
+	if (action->type == ROLLOUT_DO_PUBLISH)
 		return act_publish(run, action);
-	case ROLLOUT_DO_SHIFTED:
-		act_hook(run, HOOK_AFTER_SHIFT);
-		break;
-	case ROLLOUT_DO_DISCARD:
-		act_discard(run);
-		break;
-	case ROLLOUT_DO_SETTLE:
-		choose_victims(run);
-		run->queue_empty_since_ms = 0;
-		run_poll(run);
-		break;
-	case ROLLOUT_DO_COMMIT:
-		set_steady(run);
-		run->host->ops->commit(run->host->userdata, run);
-		break;
-	case ROLLOUT_DO_UNNAME:
-		act_unname(run);
-		break;
-	case ROLLOUT_DO_LEAVE:
-		instances_leave(&run->victims);
-		break;
-	case ROLLOUT_DO_DRAIN:
-		act_drain(run);
-		break;
-	case ROLLOUT_DO_STOP:
-		act_stop(run);
-		break;
-	case ROLLOUT_DO_KILL:
-		act_kill(run);
-		break;
-	case ROLLOUT_DO_TIMER:
-		act_timer(run, action->at_ms);
-		break;
-	case ROLLOUT_DO_NO_TIMER:
-		run_set_deadline(run, 0);
-		break;
-	case ROLLOUT_DO_END:
-		break;
-	}
+	assert(acts[action->type] || action->type == ROLLOUT_DO_END);
+	if (acts[action->type])
+		acts[action->type](run, action);
 	return -1;
 }

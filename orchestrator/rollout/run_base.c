@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -7,6 +8,20 @@
 
 #define SETTLE_POLL_MS 5
 #define DRAIN_POLL_MS  50
+
+const char *run_order_name(enum run_order order)
+{
+	static const char *const names[_RUN_ORDER_COUNT] = {
+		[RUN_ORDER_RESTART] = "restart",   [RUN_ORDER_UPGRADE] = "upgrade",
+		[RUN_ORDER_ROLLBACK] = "rollback", [RUN_ORDER_START] = "start",
+		[RUN_ORDER_STOP] = "stop",         [RUN_ORDER_SCALE] = "scale",
+		[RUN_ORDER_REPLACE] = "replace",   [RUN_ORDER_RETIRE] = "retire",
+		[RUN_ORDER_RESTORE] = "restore",
+	};
+
+	assert(order < _RUN_ORDER_COUNT);
+	return names[order];
+}
 
 void run_set_deadline(struct run *run, uint64_t at_ms)
 {
@@ -21,6 +36,7 @@ void run_poll(struct run *run)
 {
 	uint64_t every_ms = run->machine.state == ROLLOUT_SETTLING ? SETTLE_POLL_MS : DRAIN_POLL_MS;
 
+	assert(run->machine.state == ROLLOUT_SETTLING || run->machine.state == ROLLOUT_DRAINING);
 	timer_set(&run->poll, run->host->event, clock_monotonic_ms() + every_ms, run->on_poll, run);
 }
 

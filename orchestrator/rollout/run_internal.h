@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * run_internal: what the parts of a run share. They are one module, from the bottom to the top:
+ * run_internal: what the files of the shell share. From the bottom to the top they are:
  *
- *	run_base.c    timers, reasons
- *	run_tell.c    what is told: steps, failures
+ *	run_base.c    timers, reasons, names
+ *	run_tell.c    tells steps; notes why a rollout is undone
  *	run_result.c  how it has ended
- *	run_look.c    what has become true
+ *	run_look.c    sees which event has happened
  *	run_act.c     carries out the machine's actions
  *	run.c         events through the machine; life
  *
@@ -34,19 +34,19 @@ uint64_t run_idle_timeout_ms(const struct run *run);
 /* ---- run_tell.c ------------------------------------------------------------------------------
  */
 
-/* @step has ended: @ok, or the rollout is undone for run->reason. */
+/* Tell that @step has ended; !@ok: the rollout is undone for run->reason. */
 void run_tell_step(struct run *run, enum rollout_state step, bool ok);
 
-/* It begins to wait for somebody. */
+/* Tell that it waits for a person from now on. */
 void run_tell_waiting(struct run *run);
 
-/* Note why @event undoes the rollout, as far as that can be seen only now. */
+/* Note why @event undoes the rollout, before the machine takes it. */
 void run_note_failure(struct run *run, enum rollout_event event);
 
 /* ---- run_look.c ------------------------------------------------------------------------------
  */
 
-/* The event that the present state waits for and that has become true; -1: none has. */
+/* The event that has happened and that the present state waits for; -1: none. */
 int run_look(struct run *run);
 
 /* How many connections the victims have, without those that have been idle for @idle_ms. */
@@ -55,8 +55,8 @@ uint64_t run_still_open(struct run *run, uint64_t idle_ms);
 /* ---- run_act.c -------------------------------------------------------------------------------
  */
 
-/* Returns the event that the action's result is, or -1. */
+/* Carry out @action. Returns its result as an event, or -1: it has none yet. */
 int run_act(struct run *run, const struct rollout_action *action);
 
-/* What before_start or the gates say is not wanted any more. */
+/* Do not wait for before_start or for gates any more. */
 void run_cancel_questions(struct run *run);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
+
 #include "common/clock.h"
 #include "orchestrator/rollout/run_internal.h"
 
@@ -20,10 +22,12 @@ static bool is_settled(struct run *run)
 }
 
 /*
- * Looking at each connection walks the kernel's table of all of them, which takes long where there
- * are many. So that it never takes more than a tenth of the daemon's time, the next look waits
- * accordingly. It sees what the counters cannot: which connections are idle, and which the server
- * has closed while only the kernel still waits for the client.
+ * Is every connection of the victims idle, or closed by the server? The counters cannot tell: a
+ * connection counts until the kernel is done with the client, too.
+ *
+ * Listing connections walks the kernel's table of all of them, which takes long if there are many.
+ * The next look waits nine times as long, so that this never takes more than a tenth of the
+ * daemon's time.
  */
 static bool none_is_busy(struct run *run)
 {
@@ -36,7 +40,7 @@ static bool none_is_busy(struct run *run)
 	r = instances_busy(&run->victims, run_idle_timeout_ms(run), &busy);
 	ended_ms = clock_monotonic_ms();
 	run->drain_look_ms = ended_ms + 9 * (ended_ms - began_ms);
-	/* Not being able to ask is no answer: the deadline is there for that. */
+	/* If the kernel cannot be asked, the deadline ends the drain. */
 	return r == 0 && busy == 0;
 }
 
@@ -49,14 +53,14 @@ static bool is_drained(struct run *run)
 		return true;
 	if (instances_count(&run->victims, &count) == 0)
 		return count.live == 0 || none_is_busy(run);
-	/* Without counters what nobody has accepted yet is nobody's. */
+	/* Without counters, connections that wait for accept(2) are in nobody's list. */
 	if (!instances_are_dead(&run->victims) &&
 	    (instances_queued(&run->victims, &queued) < 0 || queued > 0))
 		return false;
 	return none_is_busy(run);
 }
 
-/* Something of the new side does not work; past COMMIT only what is still to be started counts. */
+/* An instance of the new side does not work; past COMMIT only those of the batch count. */
 static bool new_failed(const struct run *run)
 {
 	const struct rollout *m = &run->machine;
@@ -69,7 +73,7 @@ static bool new_failed(const struct run *run)
 static int look_starting(const struct run *run)
 {
 	const struct rollout *m = &run->machine;
-	/* There was no memory for all of it, or no room. */
+	/* There was no memory or no room for all of the batch. */
 	bool short_of = run->batch.n < m->batch;
 
 	if (new_failed(run) || (short_of && !rollout_victim_is_new(m)))
@@ -97,7 +101,7 @@ static int look_gating(struct run *run)
 {
 	const struct rollout *m = &run->machine;
 
-	/* At "shift" only a rolling one has been seen: it starts old ones again if it must. */
+	/* At "shift" only a rolling rollout has old ones that left; it starts them again. */
 	if (m->has_old && m->shifted && !m->old_gone && m->point != ROLLOUT_GATE_SHIFT &&
 	    instances_are_dead(&run->side[ROLLOUT_OLD]))
 		return ROLLOUT_OLD_GONE;
@@ -110,7 +114,7 @@ static int look_leaving(struct run *run)
 {
 	const struct rollout *m = &run->machine;
 
-	/* Told once: it is only noted. */
+	/* The machine only notes it, once. */
 	if (!m->committed && m->turn == ROLLOUT_NO_CAUSE && new_failed(run))
 		return ROLLOUT_NEW_FAILED;
 	if (m->state == ROLLOUT_LEAVING)
@@ -121,8 +125,8 @@ static int look_leaving(struct run *run)
 }
 
 /*
- * How many connections the victims have. The counters miss that only the kernel still has to do
- * with some, the kernel's list that some have migrated away: whichever is less is right.
+ * The counters still count connections that only the kernel has to do with. The kernel's list still
+ * has connections that have migrated to others. The smaller number is right.
  */
 uint64_t run_still_open(struct run *run, uint64_t idle_ms)
 {
@@ -162,6 +166,8 @@ int run_look(struct run *run)
 	case ROLLOUT_STOPPING:
 		return look_leaving(run);
 	default:
+		/* A shift is over when its action has been carried out. */
+		assert(run->machine.state == ROLLOUT_ENDED);
 		return -1;
 	}
 }

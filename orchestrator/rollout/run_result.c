@@ -2,6 +2,7 @@
 /*
  * How a rollout has ended.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ static int exit_of(const struct run *run)
 
 void run_result(const struct run *run, struct run_result *ret)
 {
+	assert(run->id > 0 && run->machine.state == ROLLOUT_ENDED);
 	*ret = (struct run_result){
 		.id = run->id,
 		.order = run->order,
@@ -114,11 +116,12 @@ void run_result_event(const struct run_result *r, const char *message, struct ev
 		[ROLLOUT_ROLLED_BACK] = EVENT_ROLLED_BACK,
 	};
 
+	assert(r->outcome <= ROLLOUT_ROLLED_BACK);
 	*ret = (struct event){
 		.kind = kinds[r->outcome],
 		.message = message,
 		.rollout = r->id,
-		.order = r->order,
+		.order = run_order_name(r->order),
 		.generation = r->generation,
 		.replaces = r->replaces,
 		.exit = r->exit,

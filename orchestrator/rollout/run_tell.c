@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a rollout says about itself: each step, why it is undone, how it has ended.
+ * What a rollout tells: how each step has ended, that it waits for a person, why it is undone.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -21,13 +21,13 @@ const char *run_waits_for(const struct run *run)
 	return NULL;
 }
 
-/* What every event of a rollout has. */
+/* An event with the fields that every event of a rollout has. */
 static struct event event_of(const struct run *run, enum event_kind kind)
 {
 	return (struct event){
 		.kind = kind,
 		.rollout = run->id,
-		.order = run->order,
+		.order = run_order_name(run->order),
 		.generation = run->new_number,
 		.replaces = run->old_number,
 		.elapsed_ms = clock_monotonic_ms() - run->began_ms,
@@ -57,7 +57,7 @@ static const char *describe_set(const struct run *run, const struct instances *s
 	return ret;
 }
 
-/* After what describe_set() says. */
+/* The verb after describe_set(). */
 static const char *is_or_are(const struct run *run, const struct instances *set,
 			     enum rollout_side side)
 {
@@ -110,7 +110,7 @@ static void describe_named(const struct run *run, uint32_t number, char *ret, si
 		 n == 1 ? "" : "s", number);
 }
 
-/* Told after the next state has been entered: what was published is what the machine says now. */
+/* The machine has entered the next state, but its weight is still the published one. */
 static void describe_shift(const struct run *run, char *ret, size_t size)
 {
 	const struct rollout *m = &run->machine;
@@ -278,6 +278,7 @@ void run_tell_waiting(struct run *run)
 	char why[GATES_TEXT_MAX + 64], message[sizeof(why) + 2 * PROTOCOL_NAME_MAX + 80];
 	const struct rollout *m = &run->machine;
 
+	assert(m->state == ROLLOUT_WAITING || m->state == ROLLOUT_DWELLING);
 	if (m->state == ROLLOUT_WAITING)
 		snprintf(why, sizeof(why), "%s", run->answer_text);
 	else
@@ -293,7 +294,7 @@ void run_tell_waiting(struct run *run)
 
 /* ---- why it is undone ----------------------------------------------------------------------- */
 
-/* What the instance that is to blame wrote last; else the first that wrote anything. */
+/* The last lines of the instance that is to blame, else of the first that wrote any. */
 static void keep_tail(struct run *run, const struct instances *set)
 {
 	const struct instance *i = instances_failed(set);
@@ -323,7 +324,7 @@ static void note_instance(struct run *run)
 			       run->new_number, i->index, answer ? answer->text : "");
 }
 
-/* Most likely it has been told another address than "listen" says. */
+/* If it listens elsewhere, it most likely has another address than "listen" in its settings. */
 static void note_strangers(struct run *run)
 {
 	size_t n = strlen(run->reason);
@@ -406,7 +407,7 @@ static void note_timeout(struct run *run)
 
 void run_note_failure(struct run *run, enum rollout_event event)
 {
-	/* Where it is being undone already the first reason stands. */
+	/* If it is being undone already the first reason stands. */
 	if (rollout_victim_is_new(&run->machine) || run->machine.turn != ROLLOUT_NO_CAUSE)
 		return;
 	switch (event) {

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-/* How much too late a connection may be found too old. */
+/* By how much a connection may be found too late. */
 static uint64_t tolerance_ms(const struct hold *hold)
 {
 	return hold->hold_ms < HOLD_SAMPLES ? 1 : hold->hold_ms / HOLD_SAMPLES;
@@ -16,9 +16,9 @@ void hold_init(struct hold *hold, uint64_t hold_ms)
 }
 
 /*
- * A sample is reckoned from its end: its members have all arrived by then, none is reset too early.
- * They have arrived after its beginning, which is at most the tolerance before; so it is enough to
- * be there when the oldest one's time is up, and to begin each sample in time.
+ * The age of a sample counts from its end, by which all its connections had arrived: none is found
+ * too early. They arrived after its beginning, which is at most the tolerance before its end. So it
+ * is enough to look when the oldest sample is due, and to begin each sample in time.
  */
 uint64_t hold_interval_ms(const struct hold *hold)
 {
@@ -27,7 +27,7 @@ uint64_t hold_interval_ms(const struct hold *hold)
 
 	if (hold->n == 0)
 		return interval_ms;
-	/* Later than the last look, or it would not be there any more. */
+	/* It is due after the last look, which would have dropped it otherwise. */
 	due_ms = hold->samples[hold->first].at_ms + hold->hold_ms - hold->looked_ms;
 	return due_ms < interval_ms ? due_ms : interval_ms;
 }
@@ -44,11 +44,11 @@ static uint64_t known_arrivals(const struct hold *hold)
 }
 
 /*
- * Add to the newest sample what has arrived since the last look, as long as it does not become
- * longer than the tolerance; else begin another one. So each begins where the one before it had to
- * end, and no two fit into the tolerance together: their number is bounded, however often somebody
- * looks. Should it be too large nevertheless (looks have been late, by a lot), the newest sample
- * grows: late, but not too early.
+ * Add the connections that have arrived since the last look to the newest sample, unless that makes
+ * it longer than the tolerance; then begin another sample. So a sample begins when the one before
+ * it had to end, and two in a row are longer than the tolerance. That bounds their number, however
+ * often somebody looks. If there are too many nevertheless, because looks came very late, the
+ * newest sample grows: its connections are found late, but not too early.
  */
 static void record(struct hold *hold, uint64_t now_ms, uint64_t arrived)
 {
@@ -67,9 +67,10 @@ static void record(struct hold *hold, uint64_t now_ms, uint64_t arrived)
 
 uint32_t hold_look(struct hold *hold, uint64_t now_ms, uint32_t queued)
 {
+	assert(hold->hold_ms > 0);
 	if (now_ms < hold->looked_ms)
-		now_ms = hold->looked_ms; /* a clock that goes back makes nobody older */
-	/* Whoever is missing has left without a word, and from the head as always. */
+		now_ms = hold->looked_ms; /* the clock went back */
+	/* Fewer than are known: some have left without hold_left(), from the head as always. */
 	if (hold->left + queued < known_arrivals(hold))
 		hold->left = known_arrivals(hold) - queued;
 	record(hold, now_ms, hold->left + queued);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/service/restarts.h"
 
+#include <assert.h>
+
 static size_t kept(const struct restarts *r)
 {
 	return r->n < RESTARTS_MAX ? r->n : RESTARTS_MAX;
@@ -11,6 +13,7 @@ uint32_t restarts_used(const struct restarts *r, const struct restart_config *po
 {
 	uint32_t n = 0;
 
+	assert(policy->max <= RESTARTS_MAX);
 	for (size_t k = 0; k < kept(r); k++)
 		n += now_ms - r->at_ms[k] < policy->window_ms;
 	return n;
@@ -50,7 +53,7 @@ uint64_t restarts_wait_ms(const struct restarts *r, const struct restart_config 
 		return UINT64_MAX;
 	if (restarts_left(r, policy, now_ms) > 0)
 		return 0;
-	/* More than .max may be counted: the one whose end leaves fewer than that. */
+	/* There may be more than .max. Find the restart that must leave the window. */
 	for (size_t k = 0; k < kept(r); k++)
 		used += now_ms - r->at_ms[k] < policy->window_ms;
 	for (size_t skip = used - policy->max, k = r->n - kept(r); k < r->n; k++) {

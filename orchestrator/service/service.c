@@ -11,7 +11,6 @@
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/host/watch.h"
-#include "orchestrator/service/state.h"
 
 static void stop_current(struct service *s)
 {
@@ -23,7 +22,7 @@ static void stop_current(struct service *s)
 	service_staying(s, &goes);
 	if (goes.n > 0)
 		service_begin_run(s, run,
-				  (struct run_plan){.order = "stop",
+				  (struct run_plan){.order = RUN_ORDER_STOP,
 						    .old = s->current,
 						    .goes = &goes,
 						    .shutdown = true});
@@ -38,7 +37,7 @@ static void shed_surplus(struct service *s)
 		service_order_later(s, SERVICE_ORDER_SCALE);
 }
 
-/* What has carried on for instances that cannot be had goes all the same. */
+/* The missing instances cannot be started. The substitutes that carried on for them go. */
 static void give_up_restore(struct service *s, struct generation *g,
 			    const struct instances *substitutes)
 {
@@ -67,9 +66,10 @@ static void end_run(struct service *s, struct run *run)
 	struct generation *old = run->old;
 	struct instances left = run->side[ROLLOUT_OLD];
 
+	assert(service_run_is_used(run) && run->machine.state == ROLLOUT_ENDED);
 	service_settle_scale(s);
 	run_result(run, &s->last);
-	/* A service that was stopped is that, and not paused, also where something still drains. */
+	/* A service that was stopped is not paused, even if older generations still drain. */
 	if (!run->machine.has_new && !run->machine.retire && !run->partial) {
 		s->hold.paused = false;
 		if (s->current && s->current->number == run->old_number) {
@@ -79,12 +79,13 @@ static void end_run(struct service *s, struct run *run)
 	}
 	s->settled |= !run->machine.retire;
 	run_done(run);
-	if (strcmp(s->last.order, "restore") == 0 && s->last.outcome != ROLLOUT_DONE)
+	if (s->last.order == RUN_ORDER_RESTORE && s->last.outcome != ROLLOUT_DONE)
 		give_up_restore(s, old, &left);
 	service_drop_empty_generations(s);
 	if (s->n_generations == 0)
 		service_unpin_endpoints(s);
-	/* The one that was to come would have had as many as are wanted. */
+	/* A failed generation would have had as many instances as are wanted; the old one may
+	 * have more. */
 	if (s->last.outcome != ROLLOUT_DONE && !s->last.partial)
 		shed_surplus(s);
 	tell_end(s);
@@ -103,7 +104,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 		stop_current(s);
 	service_look_health(s);
 	service_republish(s);
-	/* What is in no table any more, now that the tables are right. */
+	/* Now that the tables are right: release slots that no table names. */
 	for (size_t k = 0; k < s->n_generations; k++)
 		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
 			instance_release_unused(s->generations[k]->instances.list[j]);
@@ -168,6 +169,7 @@ int service_new(struct context *context, struct service_config *config,
 	cleanup(service_free) struct service *s = calloc(1, sizeof(*s));
 	int r;
 
+	assert(context && config && on_end);
 	if (!s) {
 		service_config_free(config);
 		return error_set(err, -ENOMEM, "service");

@@ -6,7 +6,7 @@
 #include "orchestrator/service/service_internal.h"
 #include "common/vector.h"
 
-/* What a new generation is made of; taken over by begin(). */
+/* What a new generation is made of. begin() takes it over. */
 struct recipe {
 	struct service_config *config;
 	struct release *release;
@@ -68,16 +68,12 @@ static int make_generation(struct order_call *call, struct recipe *recipe, struc
 				       &call->refusal->why);
 }
 
-static const char *name_of(const struct order_call *call)
-{
-	return order_info(call->order->type)->name;
-}
-
 /* Replace the current generation by one of @recipe, which is taken over. */
 static int begin(struct order_call *call, struct recipe *recipe)
 {
 	struct service *s = call->service;
-	struct run_plan plan = {.order = name_of(call), .id = call->id, .n_new = s->instances};
+	struct run_plan plan = {
+		.order = order_purpose(call), .id = call->id, .n_new = s->instances};
 	struct generation *g = NULL;
 	struct instances goes;
 	struct run *run;
@@ -89,7 +85,7 @@ static int begin(struct order_call *call, struct recipe *recipe)
 		recipe_done(recipe);
 		return r;
 	}
-	/* A stopped one whose last generations still drain refuses connections until now. */
+	/* A stopped service whose last generations still drain has refused connections. */
 	if (s->endpoints.open)
 		service_begin_hold(s);
 	r = make_generation(call, recipe, &g);
@@ -101,7 +97,7 @@ static int begin(struct order_call *call, struct recipe *recipe)
 						     ? REFUSAL_START_CONFLICT
 						     : REFUSAL_CANNOT_START);
 	}
-	/* It runs what the last reload, or a watched path, has brought. */
+	/* It runs what a reload or a watched path has brought, so that their order is needless. */
 	s->queue.has_own = false;
 	s->stopped = false;
 	g->added = TAKE_PTR(recipe->added);
@@ -116,9 +112,8 @@ static int begin(struct order_call *call, struct recipe *recipe)
 }
 
 /*
- * Of the configuration, with @command and @added instead of what the last upgrade said where they
- * are given. Nothing has been touched where that fails; for the caller it is a generation that did
- * not start.
+ * Make a recipe of the configuration. @command and @added, if they are not NULL, stand in for those
+ * of the last upgrade. If that fails nothing has been touched.
  */
 static int resolve(struct order_call *call, char *const *command, char *const *added,
 		   struct recipe *ret)
@@ -168,7 +163,7 @@ int order_start(struct order_call *call)
 	return call->service->current ? refuse_running(call) : begin_fresh(call);
 }
 
-/* What is being stopped will not run any more when it is begun. */
+/* A generation that is being stopped will not run any more when the order begins. */
 int order_check_start(struct order_call *call)
 {
 	if (call->service->current && !service_stopping_run(call->service))
@@ -178,7 +173,7 @@ int order_check_start(struct order_call *call)
 
 /* ---- upgrade -------------------------------------------------------------------------------- */
 
-/* Does what runs now run exactly this? Then nothing has to be done, and that is said. */
+/* Is exactly this running? Then nothing has to be done, and the answer says so. */
 static bool is_identical(struct order_call *call, const struct recipe *recipe)
 {
 	const struct generation *g = call->service->current;
@@ -242,7 +237,7 @@ int order_rollback(struct order_call *call)
 		return r;
 	recipe.config = service_config_copy(s->history.previous_config);
 	recipe.release = release_copy(s->history.previous_release);
-	/* What goes back is the release: how it comes is said by the file as it is now. */
+	/* Only the release goes back. The policies are those of the configuration. */
 	if (recipe.config && service_config_take_policies(recipe.config, s->config) < 0)
 		service_config_free(TAKE_PTR(recipe.config));
 	if (s->history.previous_added && vector_copy(s->history.previous_added, &recipe.added) < 0)
@@ -253,7 +248,7 @@ int order_rollback(struct order_call *call)
 int order_stop(struct order_call *call)
 {
 	struct service *s = call->service;
-	struct run_plan plan = {.order = name_of(call), .id = call->id, .shutdown = true};
+	struct run_plan plan = {.order = order_purpose(call), .id = call->id, .shutdown = true};
 	struct instances goes;
 
 	if (!s->current) {

@@ -19,7 +19,7 @@ static void tell_drift(struct service *s, size_t k, enum steer_program program, 
 		     &(struct event){.kind = EVENT_DRIFT, .message = message, .listen = address});
 }
 
-/* Told once, until it has been ours again; but tried to be put right at each look. */
+/* Drift is told once until the program has been ours again. Each look tries to repair it. */
 static void look_drift_of(struct service *s, size_t k)
 {
 	char who[128], outcome[160] = "left as it is (drift: report)";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * service_drift: notices that somebody else has changed the program of a service's group, tells
- * who, and puts it right (or leaves it, as the configuration says).
+ * who did it, and repairs it or leaves it as it is ("drift" in the configuration).
  */
 #pragma once
 
@@ -14,11 +14,11 @@
 struct service;
 
 struct service_drift {
-	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on it, and that was told */
-	char culprit[128];               /* who has set a program lately, for the next event */
+	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on the endpoint, and that was told */
+	char culprit[128]; /* who has set a program since the last look, for the next event */
 };
 
-/* Check each endpoint's program, and act. */
+/* Check the program of each endpoint; tell and repair what has drifted. */
 void service_look_drift(struct service *service);
 
 /* A process has changed the program of some group: see tap.h. */

@@ -83,7 +83,7 @@ static int open_tap(struct service *s, struct error *err)
 			&s->wiring.tap, err);
 }
 
-/* Without tap only one mode is impossible; what else they give is done otherwise. */
+/* Only mode "transparent" is impossible without taps. Connections are listed instead of counted. */
 static int open_tap_if_possible(struct service *s, struct error *err)
 {
 	int r = open_tap(s, err);
@@ -99,8 +99,8 @@ static int open_tap_if_possible(struct service *s, struct error *err)
 }
 
 /*
- * What waits at the anchors is counted like an instance's: see steer.h. An earlier daemon's count
- * goes on, since what it held may have moved on and still be alive.
+ * Connections that wait at the anchors are counted like those of an instance: see steer.h. The
+ * count of an earlier daemon goes on: connections that it held may have been sent on, and live.
  */
 static int open_anchor_cgroup(struct service *s, struct error *err)
 {
@@ -170,7 +170,7 @@ int service_open_endpoints(struct service *s, struct error *err)
 
 int service_attach_endpoints(struct service *s, struct error *err)
 {
-	/* What comes before anything is ready waits, where the service holds connections. */
+	/* With "hold" connections wait from now on, until an instance is ready. */
 	service_begin_hold(s);
 	for (size_t k = 0; k < s->config->n_listen; k++) {
 		int r = steer_attach(s->wiring.endpoints[k], err);
@@ -181,7 +181,6 @@ int service_attach_endpoints(struct service *s, struct error *err)
 	return 0;
 }
 
-/* For a first generation. What an earlier daemon has left here must not be alive. */
 int service_open_fresh(struct service *s, struct error *err)
 {
 	int r = takeover_check_gone(s->context, s->config->name, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_endpoints: opening and closing a service's endpoints, and its pause.
+ * service_endpoints: opens and closes a service's endpoints: tier, counters, anchors, groups.
  */
 #pragma once
 
@@ -18,17 +18,20 @@ struct service_endpoints {
 	char tier_reason[TIERS_REASON_MAX];  /* why not a higher tier; "": it is the highest */
 };
 
-/*
- * Open every endpoint (steer_open()); on failure none is left open. service_open_fresh() also
- * clears and attaches them, for a first generation: -EBUSY if something of an earlier daemon's is
- * alive.
- */
+/* Open every endpoint (steer_open()); on failure none is left open. */
 int service_open_endpoints(struct service *service, struct error *err);
+
+/* Put the program on the group of each endpoint. */
 int service_attach_endpoints(struct service *service, struct error *err);
+
+/*
+ * Open, clear and attach every endpoint, for a first generation. -EBUSY if anything that an earlier
+ * daemon has left is alive.
+ */
 int service_open_fresh(struct service *service, struct error *err);
 
-/* The pins stay: see steer_unpin_all(). */
+/* Close them. The pins stay, for the next daemon: see steer_unpin_all(). */
 void service_close_endpoints(struct service *service);
 
-/* Nothing of the service is alive any more that another daemon could take over. */
+/* Close them and remove the pins: no process is left that a daemon could take over. */
 void service_unpin_endpoints(struct service *service);

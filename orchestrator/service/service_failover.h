@@ -11,17 +11,17 @@
 struct service;
 
 struct service_failover {
-	uint64_t count;   /* how often that has begun */
-	uint64_t carried; /* connections */
+	uint64_t count;   /* how often a failover has begun */
+	uint64_t carried; /* connections that backups have taken, ever */
 	uint64_t last_realtime_ms;
-	bool active; /* at the last look there had been new ones */
+	bool active; /* backups had taken connections by the last look */
 };
 
-/* Have backup slots been used since the last look? */
+/* Tell it if backup slots have been used since the last look. */
 void service_look_failover(struct service *service);
 
-/* A whole look's time has brought nothing: what was is over. */
+/* From one tick to the next no backup was used: the failover is over. */
 void service_end_failover(struct service *service);
 
-/* What backups have carried until now is not to be told: an earlier daemon has. */
+/* Do not tell what backups have carried until now: an earlier daemon did. */
 void service_forget_failover(struct service *service);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
 /* ---- generations ---------------------------------------------------------------------------- */
 
@@ -46,7 +45,7 @@ static void drop_generation(struct service *s, struct generation *g)
 	generation_free(g);
 }
 
-/* Can a rollout still give it new instances? */
+/* Can an undecided rollout still give it new instances? */
 static bool has_prospects(const struct service *s, const struct generation *g)
 {
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
@@ -57,7 +56,6 @@ static bool has_prospects(const struct service *s, const struct generation *g)
 	return false;
 }
 
-/* A generation is over with its last instance. */
 void service_drop_empty_generations(struct service *s)
 {
 	for (size_t k = s->n_generations; k > 0; k--) {
@@ -78,9 +76,10 @@ void service_remove_instance(struct service *s, struct instance *i)
 			generation_remove(s->generations[k], i);
 			return;
 		}
+	assert(false); /* every instance is of a generation */
 }
 
-/* Numbers are never used twice, not even where the state file was lost while agents lived on. */
+/* No number is used twice, even if the state file was lost while agents lived on. */
 static int next_number(struct service *s, uint32_t *ret, struct error *err)
 {
 	uint32_t highest = 0;
@@ -125,6 +124,7 @@ int service_add_generation(struct service *s, struct generation *g, struct error
 		return error_text(err, -E2BIG, "more than %d generations are alive",
 				  SERVICE_GENERATIONS_MAX);
 	}
+	assert(s->n_generations == 0 || s->generations[s->n_generations - 1]->number < g->number);
 	s->generations[s->n_generations++] = g;
 	return 0;
 }

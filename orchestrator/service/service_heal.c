@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +42,7 @@ static void tell_well(struct service *s, const struct instance *i)
 	     i->generation);
 }
 
-/* Of the generation that serves: what is on trial is its rollout's to judge. */
+/* Of the current generation only: a rollout judges those on trial. */
 static void look_verdicts(struct service *s)
 {
 	for (size_t k = 0; k < s->current->instances.n; k++) {
@@ -56,7 +57,7 @@ static void look_verdicts(struct service *s)
 	}
 }
 
-/* What agents have started again by themselves counts, too. */
+/* Starts by agents count, too. */
 static void look_restarts(struct service *s)
 {
 	for (size_t k = 0; k < s->current->instances.n; k++) {
@@ -70,15 +71,12 @@ static void look_restarts(struct service *s)
 /* ---- replacing ------------------------------------------------------------------------------ */
 
 struct ailing {
-	struct instances goes; /* all that are dead; else one that is unhealthy */
-	uint32_t missing;      /* are not there at all */
+	struct instances goes; /* all that are dead; if none is, one that is unhealthy */
+	uint32_t missing;      /* fewer than are wanted */
 	char reason[256];
 };
 
-/*
- * It does not run, or nobody would start it again if it ended. One that only listens no more has
- * its checks.
- */
+/* It does not run, or nobody would start it again. If it only listens no more its checks fail. */
 static bool is_dead(const struct instance *i)
 {
 	return instance_has_failed(i) || instance_has_stopped(i) || i->lost;
@@ -95,7 +93,7 @@ static void find_ailing(struct service *s, struct ailing *ret)
 			instances_add(&ret->goes, staying.list[k]);
 	if (staying.n < s->instances)
 		ret->missing = s->instances - (uint32_t)staying.n;
-	/* One after the other: what makes all of them sick may make the next ones sick, too. */
+	/* One after the other: the cause may make the new ones unhealthy, too. */
 	for (size_t k = 0; k < staying.n && ret->goes.n == 0 && ret->missing == 0; k++)
 		if (instance_is_unhealthy(staying.list[k]))
 			instances_add(&ret->goes, staying.list[k]);
@@ -163,6 +161,7 @@ static void replace(struct service *s, struct ailing *ailing, uint64_t now_ms)
 	if (ailing->missing > left)
 		ailing->missing = left;
 	n_new = (uint32_t)ailing->goes.n + ailing->missing;
+	assert(n_new > 0);
 	service_tell(s, &(struct event){.kind = EVENT_REPLACING,
 					.message = ailing->reason,
 					.reason = ailing->reason});
@@ -174,7 +173,7 @@ static void replace(struct service *s, struct ailing *ailing, uint64_t now_ms)
 		restarts_take(&s->healing.restarts, now_ms);
 }
 
-/* After the delay: what recovers until then is left alone. */
+/* Replace after a delay: an instance that recovers until then is left alone. */
 static void heal(struct service *s, struct ailing *ailing)
 {
 	const struct restart_config *policy = &s->config->restart;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_heal: what is unhealthy, dead or missing is told, left out of the table (by
- * service_publish.c), and replaced, as often as "restart" allows.
+ * service_heal: tells of instances that are unhealthy, dead or missing, and replaces them as often
+ * as "restart" allows. (service_publish.c leaves them out of the tables.)
  *
- * A crash is mended by the instance's agent, on the same sockets. What is left for here is an
- * instance whose agent has given up or is gone, one that runs but fails its checks, and one that is
- * not there. All of it counts against "restart". What is more than that stays as it is, and the
- * service is degraded until the window has room again.
+ * After a crash the instance's agent starts the server again, on the same sockets. This module
+ * replaces an instance whose agent has given up or is gone, one that runs but fails its checks, and
+ * one that is missing. Each start of either kind counts against "restart". If no more are allowed,
+ * the service is degraded until the window has room again.
  */
 #pragma once
 
@@ -19,13 +19,13 @@ struct service;
 
 struct service_healing {
 	struct restarts restarts; /* of instances of the current generation */
-	uint64_t at_ms;           /* when something is to be replaced; 0: nothing is */
+	uint64_t at_ms;           /* when instances are to be replaced; 0: none are */
 	struct timer timer;
-	char degraded[320]; /* why it is not as it should be, for good; "": it is */
+	char degraded[320]; /* why it stays unwell for now; "": it does not */
 };
 
-/* Who has turned unhealthy or well again; what is to be replaced; is the service degraded? */
+/* Tell who has become unhealthy or healthy again, and replace what has to be replaced. */
 void service_look_health(struct service *service);
 
-/* Somebody has given an order: what has failed before counts no more. */
+/* Another generation serves, or none: earlier failures count no more. */
 void service_forgive(struct service *service);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <string.h>
+#include <assert.h>
 
 #include "common/log.h"
 #include "common/vector.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
 static void forget_previous(struct service_history *history)
 {
@@ -28,7 +27,7 @@ static void keep_previous(struct service *s, const struct generation *g)
 		forget_previous(&s->history);
 }
 
-/* For a daemon that takes over: it finds the generation running, not why it runs that. */
+/* A daemon that takes over finds the generation, but not that an upgrade has brought it. */
 static void remember_command(struct service *s)
 {
 	struct error err;
@@ -39,7 +38,7 @@ static void remember_command(struct service *s)
 		log_warning("%s: the command cannot be remembered: %s", s->config->name, err.text);
 }
 
-/* The command for the restarts to come, where it is not the configuration's. */
+/* Keep the command of @g for later restarts, unless it is the configuration's. */
 static void keep_command(struct service *s, const struct generation *g)
 {
 	char **command = NULL, **environment = NULL;
@@ -58,19 +57,20 @@ static void keep_command(struct service *s, const struct generation *g)
 	remember_command(s);
 }
 
-void service_note_commit(struct service *s, const struct generation *old, const char *order)
+void service_note_commit(struct service *s, const struct generation *old, enum run_order order)
 {
 	const struct generation *new = s->current;
 
-	s->history.rolled_back = strcmp(order, "rollback") == 0;
+	assert(new &&new != old);
+	s->history.rolled_back = order == RUN_ORDER_ROLLBACK;
 	/* A restart of the same is nothing to go back to. */
 	if (old && (!release_identical(old->release, new->release) ||
 		    !service_config_same_release(old->config, new->config)))
 		keep_previous(s, old);
-	if (strcmp(order, "upgrade") == 0 || strcmp(order, "rollback") == 0)
+	if (order == RUN_ORDER_UPGRADE || order == RUN_ORDER_ROLLBACK)
 		keep_command(s, new);
-	else if (strcmp(order, "start") == 0)
-		/* Of an earlier daemon's upgrade that nothing was left of. */
+	else if (order == RUN_ORDER_START)
+		/* An earlier daemon may have noted an upgrade that no process is left of. */
 		remember_command(s);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_history: what a service has run before, for a rollback, and what the last upgrade has put
- * in the place of the configuration's command and environment, for the restarts to come.
+ * service_history: keeps what a service ran before, for a rollback. Keeps the command and the
+ * environment of the last upgrade, which later restarts use instead of the configuration's.
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/release/release.h"
+#include "orchestrator/rollout/run.h"
 
 struct generation;
 struct service;
@@ -22,19 +23,20 @@ struct service_history {
 	struct service_config *previous_config;
 	struct release *previous_release;
 	char **previous_added;
-	bool rolled_back; /* from that, by an order: a reload is not to bring it again */
+	bool rolled_back; /* from .previous_..., by an order: a reload must not bring it again */
 };
 
-/* The current generation has taken the place of @old (NULL: of none), by @order. */
-void service_note_commit(struct service *service, const struct generation *old, const char *order);
+/* The current generation has taken the place of @old (NULL: of none), by a rollout for @order. */
+void service_note_commit(struct service *service, const struct generation *old,
+			 enum run_order order);
 
-/* What ran before cannot come back. */
+/* A rollback is not possible any more. */
 void service_forget_previous(struct service *service);
 
-/* The file's command and environment count again. */
+/* Command and environment of the configuration count again. */
 void service_forget_overrides(struct service *service);
 
-/* As an earlier daemon has noted them. */
+/* Read command and environment of the last upgrade, as an earlier daemon has noted them. */
 void service_recall_overrides(struct service *service);
 
 void service_history_done(struct service_history *history);

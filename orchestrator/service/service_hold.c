@@ -27,7 +27,7 @@ static void set_hold(struct service *s, bool on)
 {
 	uint64_t hold_ms = on ? service_hold_ms(s) : 1;
 
-	/* How long is another matter: that can change by a reload, or a pause. */
+	/* A reload or a pause may have changed for how long they wait. */
 	if (on == s->hold.on && (!on || s->hold.queues[0].hold_ms == hold_ms))
 		return;
 	s->hold.on = on;
@@ -37,7 +37,7 @@ static void set_hold(struct service *s, bool on)
 		if (r < 0)
 			log_error("%s: hold: %s", s->config->listen[k].text, strerror(-r));
 		hold_init(&s->hold.queues[k], hold_ms);
-		/* What was not sent on by now has nowhere to go. */
+		/* Connections that were not sent on by now have nowhere to go. */
 		if (!on)
 			s->hold.expired[k] += steer_expire(s->wiring.endpoints[k], UINT32_MAX);
 	}
@@ -107,7 +107,7 @@ void service_unhold(struct service *s)
 		struct error err;
 		int r;
 
-		/* Also where none is seen: half-open connections wait there, too. */
+		/* Half-open connections wait, too, but are not counted by steer_held(). */
 		r = steer_unhold(s->wiring.endpoints[k], &err);
 		if (r < 0) {
 			log_error("%s: %s", s->config->name, err.text);

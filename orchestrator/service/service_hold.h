@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_hold: connections that nothing can take wait at the anchors, each for so long at most,
- * instead of being refused: while a service that holds ("hold") has nobody who can accept, and
- * while it is paused. hold.h counts who has waited too long.
+ * service_hold: lets connections wait at the anchors instead of refusing them: while a service with
+ * "hold" has no instance that can accept, and while it is paused. Each waits for at most
+ * service_hold_ms(); hold.h counts those that have waited too long.
  */
 #pragma once
 
@@ -16,10 +16,10 @@
 struct service;
 
 struct service_hold {
-	bool paused; /* nothing is named; connections wait */
-	bool on;     /* connections that nothing can take wait */
+	bool paused; /* by an order: the tables name nothing */
+	bool on;     /* the anchors hold connections that the tables send nowhere */
 	struct hold queues[CONFIG_LISTEN_MAX];
-	uint64_t expired[CONFIG_LISTEN_MAX]; /* have waited too long and were reset */
+	uint64_t expired[CONFIG_LISTEN_MAX]; /* connections that were reset after waiting */
 	struct timer timer;
 };
 
@@ -27,13 +27,13 @@ struct service_hold {
 uint64_t service_hold_ms(const struct service *service);
 
 /*
- * Hold connections that nothing can take, or refuse them, as the service's situation says: begin
- * before a table is published, so that none is refused meanwhile, end after it.
+ * Begin or end holding, if the service is to hold, or not to. Begin before a table is published, so
+ * that no connection is refused meanwhile; end after it.
  */
 void service_begin_hold(struct service *service);
 void service_end_hold(struct service *service);
 
-/* Send what waits to where the table says. */
+/* Send connections that wait to the instances that the tables name. */
 void service_unhold(struct service *service);
 
 /* The endpoints are new, or are closed. */

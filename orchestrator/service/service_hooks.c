@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static int set_number(char ***environment, const char *name, uint64_t value)
 	return environment_set(environment, name, value > 0 ? text : "");
 }
 
-/* What the table gives the new side, in percent. */
+/* The share of new connections that the tables give to the new side, in percent. */
 static uint64_t share_of(const struct run *run)
 {
 	uint64_t buckets = 0;
@@ -53,7 +54,7 @@ static int set_variables(struct service *s, const struct run *run, enum hook_poi
 	if (r == 0)
 		r = set_number(environment, "BATON_ROLLOUT", run->id);
 	if (r == 0)
-		r = environment_set(environment, "BATON_ORDER", run->order);
+		r = environment_set(environment, "BATON_ORDER", run_order_name(run->order));
 	if (r == 0)
 		r = environment_set(environment, "BATON_STEP", step);
 	if (r == 0)
@@ -67,8 +68,7 @@ static int set_variables(struct service *s, const struct run *run, enum hook_poi
 	return r;
 }
 
-/* A new generation brings its own; for one that only goes they are those of the file as it is now.
- */
+/* A new generation brings its own hooks. Without one those of the configuration count. */
 static const struct hooks_config *hooks_of(const struct service *s, const struct run *run)
 {
 	return run->new ? &run->new->config->hooks : &s->config->hooks;
@@ -82,6 +82,7 @@ int service_command(struct service *s, const struct run *run, enum hook_point po
 	char **made = NULL;
 	int r;
 
+	assert(point <= _HOOK_COUNT);
 	if (!g)
 		g = s->current;
 	if (!g)
@@ -131,7 +132,7 @@ static void on_done(void *userdata, const struct command_result *result)
 	hook->command = NULL;
 	vector_free(TAKE_PTR(hook->environment));
 	tell(hook->service, hook->point, ok, result->text);
-	/* Its end may have waited for this. */
+	/* The end of the service may have waited for this. */
 	hook->service->on_end(hook->service->userdata, hook->service);
 }
 
@@ -143,6 +144,7 @@ void service_hook(struct service *s, const struct run *run, enum hook_point poin
 	struct error err;
 	int r;
 
+	assert(point < _HOOK_COUNT);
 	if (!g || !hooks_of(s, run)->command[point])
 		return;
 	for (size_t k = 0; k < SERVICE_HOOKS_MAX && !hook; k++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_hooks: the operator's commands: what they are told, and those that nothing waits for.
+ * service_hooks: makes the environment of the operator's commands, and runs those that nothing
+ * waits for. (Rollouts run before_start and the gates.)
  */
 #pragma once
 
@@ -24,7 +25,7 @@ struct service_hook {
 int service_command(struct service *service, const struct run *run, enum hook_point point,
 		    struct command_spec *ret, char ***environment, struct error *err);
 
-/* Run the command of @point, if there is one; how it went is told by an event. */
+/* Run the command of @point, if there is one; an event tells how it has ended. */
 void service_hook(struct service *service, const struct run *run, enum hook_point point);
 
 bool service_has_hooks(const struct service *service);

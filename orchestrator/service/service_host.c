@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What rollouts ask of their service.
+ * Answers what rollouts ask of their service: run_host_ops.
  */
+#include <assert.h>
+
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
 static int publish(void *host, const struct run_shares *shares, struct error *err)
 {
 	struct service *s = host;
 
+	assert(!shares || !shares->canary || (shares->weight > 0 && shares->weight < 100));
 	if (shares)
 		s->published.shares = *shares;
 	return service_publish(s, err);
@@ -56,7 +58,7 @@ static void hook(void *host, const struct run *run, enum hook_point point)
 	service_hook(host, run, point);
 }
 
-/* For a daemon that takes over: the one that serves until another is committed to. */
+/* A daemon that takes over needs to know which generation serves until the next commit. */
 static void remember_serving(struct service *s)
 {
 	struct error err;
@@ -66,13 +68,14 @@ static void remember_serving(struct service *s)
 			    err.text);
 }
 
-/* If the new side is a generation of its own it is the current one, and there is a way back. */
+/* If whole generations were replaced, the new one is the current one from now on. */
 static void commit(void *host, const struct run *run)
 {
 	struct service *s = host;
 
 	if (run->partial)
 		return;
+	assert(run->new);
 	s->current = run->new;
 	remember_serving(s);
 	s->refusal[0] = '\0';

@@ -52,7 +52,6 @@ bool service_is_backup(const struct service *s, const struct instance *i)
 	return i->role == INSTANCE_BACKUP && instance_is_serving(i);
 }
 
-/* Not on trial: its agent starts it again when it dies, on the same sockets. */
 bool service_is_steady(const struct service *s, const struct instance *i)
 {
 	return i->steady && is_well(s, i);
@@ -68,7 +67,6 @@ size_t service_count(const struct service *s, service_filter *wanted)
 	return n;
 }
 
-/* What is unhealthy is left out, unless there is nothing else. */
 service_filter *service_in_service(const struct service *s)
 {
 	return service_count(s, is_well) > 0 ? is_well : service_is_in;
@@ -84,7 +82,7 @@ size_t service_named(const struct service *s)
 	return service_count(s, service_in_service(s));
 }
 
-/* By the table that is published, not by what the next one is going to be made of. */
+/* By the published tables, not by the roles that the next ones are made of. */
 struct generation *service_named_generation(const struct service *s)
 {
 	for (size_t k = s->n_generations; k > 0; k--) {

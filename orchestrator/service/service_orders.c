@@ -29,7 +29,7 @@ static int copy_order(const struct service_order *from, struct service_order *re
 	return r;
 }
 
-/* ---- what is done to a rollout under way ---------------------------------------------------- */
+/* ---- promote, abort, reopen ----------------------------------------------------------------- */
 
 static int order_promote(struct order_call *call)
 {
@@ -75,7 +75,7 @@ static size_t count_files(const struct service_config *config)
 	return n;
 }
 
-/* The agents do it: where one cannot, its log says why, and the old file stays in use. */
+/* The agents do it. If one cannot, its log says why, and the old file stays in use. */
 static int order_reopen(struct order_call *call)
 {
 	struct service *s = call->service;
@@ -100,13 +100,13 @@ static int order_reopen(struct order_call *call)
 
 /* ---- which there are ------------------------------------------------------------------------ */
 
-/* What each does. Its name and what it takes are in common/orders.h. */
+/* What each does. common/orders.h has its name and what it takes. */
 static const struct order_entry {
 	int (*carry_out)(struct order_call *call);
-	/* It begins a rollout: not while another one is undecided, unless it supersedes that. */
+	/* It begins a rollout, so that it has to wait, or to supersede, while one is undecided. */
 	bool begins;
 	bool makes_generation;
-	int (*check)(struct order_call *call); /* could it begin? NULL: there is nothing to see */
+	int (*check)(struct order_call *call); /* refuses what cannot begin; NULL: never */
 } entries[_SERVICE_ORDER_COUNT] = {
 	[SERVICE_ORDER_RESTART] = {order_restart, true, true, order_check_release},
 	[SERVICE_ORDER_UPGRADE] = {order_upgrade, true, true, order_check_release},
@@ -121,11 +121,16 @@ static const struct order_entry {
 	[SERVICE_ORDER_REOPEN] = {order_reopen},
 };
 
-/* How many instances it is about is known first. */
+/* A failed scaling must have set the number of instances back before. */
 static int carry_out(struct order_call *call)
 {
+	int r;
+
 	service_settle_scale(call->service);
-	return entries[call->order->type].carry_out(call);
+	r = entries[call->order->type].carry_out(call);
+	assert(r >= 0 ? !call->answer->run || service_run_is_used(call->answer->run)
+		      : call->refusal->why.text[0]);
+	return r;
 }
 
 /* ---- one after the other -------------------------------------------------------------------- */
@@ -136,12 +141,11 @@ static void forget_next(struct service *s)
 	s->queue.next = (struct service_next){};
 }
 
-/* Somebody waits for a rollout of this number that cannot begin: its end is told all the same. */
+/* The rollout of this number will not begin. Somebody waits for it, so its end is told. */
 static void tell_unbegun(struct service *s, const struct service_next *next,
 			 const struct refusal *refusal, const char *message)
 {
-	if (!next->id)
-		return;
+	assert(next->used && next->id > 0);
 	service_tell(s, &(struct event){
 				.kind = refusal ? EVENT_FAILED : EVENT_DONE,
 				.rollout = next->id,
@@ -152,8 +156,7 @@ static void tell_unbegun(struct service *s, const struct service_next *next,
 			});
 }
 
-/* Can an order of @type begin now, with nothing undone under its feet and room for what it makes?
- */
+/* Nothing is undecided, and there is room for the generation that an order of @type makes. */
 static bool can_begin(struct service *s, enum service_order_type type)
 {
 	if (service_undecided_run(s) || service_stopping_run(s))
@@ -161,7 +164,7 @@ static bool can_begin(struct service *s, enum service_order_type type)
 	return !entries[type].makes_generation || service_has_room(s) || s->shutting_down;
 }
 
-/* The service's own wish; if it cannot begin for good that is only logged. */
+/* The service's own order. If it is refused that is only logged. */
 static void begin_own(struct service *s)
 {
 	struct service_order order = {.type = s->queue.own};
@@ -180,7 +183,7 @@ static void begin_own(struct service *s)
 	if (carry_out(&call) < 0)
 		log_error("%s: %s: %s", s->config->name, order_info(order.type)->name,
 			  refusal.why.text);
-	/* What has waited for this can go on. */
+	/* Healing has waited for this. */
 	if (!answer.run)
 		service_poke(s);
 }
@@ -233,7 +236,7 @@ void service_begin_next(struct service *s)
 		begin_own(s);
 }
 
-/* Another order takes the place of the one that is queued, if there is one. */
+/* Drop the queued order, if there is one: another order takes its place. */
 static void cancel_next(struct service *s)
 {
 	struct refusal refusal = {.kind = REFUSAL_BUSY};
@@ -245,9 +248,10 @@ static void cancel_next(struct service *s)
 	forget_next(s);
 }
 
-/* A new generation has as many instances as are wanted: it makes scaling needless. */
+/* A new generation has as many instances as are wanted, so that it makes a scaling needless. */
 void service_order_later(struct service *s, enum service_order_type type)
 {
+	assert(type < _SERVICE_ORDER_COUNT && entries[type].begins);
 	if (!s->queue.has_own || entries[type].makes_generation)
 		s->queue.own = type;
 	s->queue.has_own = true;
@@ -274,12 +278,13 @@ static void tell_superseded(struct service *s, const struct run *busy, const cha
 {
 	char message[64];
 
-	snprintf(message, sizeof(message), "%s takes the place of %s", order, busy->order);
+	snprintf(message, sizeof(message), "%s takes the place of %s", order,
+		 run_order_name(busy->order));
 	service_tell(s, &(struct event){
 				.kind = EVENT_SUPERSEDED, .rollout = busy->id, .message = message});
 }
 
-/* Undo what is under way; the order begins at once, or as soon as that is decided. */
+/* Undo the rollout under way. The order begins now, or as soon as that is decided. */
 static int supersede(struct order_call *call, struct run *busy)
 {
 	const struct order_entry *entry = &entries[call->order->type];
@@ -288,7 +293,7 @@ static int supersede(struct order_call *call, struct run *busy)
 	char reason[96];
 	int r;
 
-	/* What cannot be started must not undo anything. */
+	/* An order that cannot begin must not undo anything. */
 	r = entry->check ? entry->check(call) : 0;
 	if (r < 0)
 		return r;
@@ -296,13 +301,13 @@ static int supersede(struct order_call *call, struct run *busy)
 	call->answer->supersedes = busy->automatic ? 0 : busy->id;
 	if (!busy->automatic)
 		tell_superseded(s, busy, name);
-	/* One that is stopping the service, or cannot be undone, is waited for. */
+	/* A rollout that stops the service is not undone: the order waits for its end. */
 	if (busy != service_stopping_run(s))
 		run_abort(busy, false, reason);
 	return can_begin(s, call->order->type) ? carry_out(call) : queue(call);
 }
 
-/* Of what is still undecided a rollback, or a first start's stop, is simply its end. */
+/* A rollback of an undecided rollout, or a stop of a first start, only undoes that. */
 static bool ends(const struct run *busy, enum service_order_type type)
 {
 	if (busy->partial)
@@ -324,7 +329,7 @@ static void end_run(struct order_call *call, struct run *busy)
 	run_abort(busy, false, busy->old ? "rolled back by request" : "stopped by request");
 }
 
-/* One that begins a rollout. */
+/* An order that begins a rollout. */
 static int begin(struct order_call *call)
 {
 	struct service *s = call->service;

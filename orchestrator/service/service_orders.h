@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_orders: orders as values, and what becomes of one that comes while another is under way.
+ * service_orders: takes orders, and decides what becomes of one that comes while a rollout is under
+ * way.
  *
- * Which orders there are, and what each takes, is in common/orders.h. Whoever reads an order from
- * outside (view/order_json.h) makes a struct service_order of it; here it is carried out, refused
- * (common/refusal.h), or queued.
+ * common/orders.h lists all orders and what each takes. view/order_json.h makes a struct
+ * service_order of a request. service_order() carries it out, refuses it (common/refusal.h), or
+ * queues it.
  */
 #pragma once
 
@@ -19,54 +20,53 @@
 struct run;
 struct service;
 
-/* What is not of its type is zero. */
+/* Fields that its type does not take are zero. */
 struct service_order {
 	enum service_order_type type;
-	bool supersede; /* undo what is under way, instead of being refused */
-	bool force;     /* upgrade: also to what runs already */
-	char **command; /* upgrade; NULL: the one of the configuration, or of the last upgrade */
-	char **environment; /* upgrade: added; NULL: what the last upgrade has added */
-	uint32_t instances; /* scale; 0: as many as are wanted already */
+	bool supersede;     /* undo the rollout under way, instead of being refused */
+	bool force;         /* upgrade: even if exactly that runs already */
+	char **command;     /* upgrade; NULL: as the last upgrade, else as configured */
+	char **environment; /* upgrade: variables to add; NULL: as the last upgrade */
+	uint32_t instances; /* scale; 0: as many as the service wants */
 };
 
 /* Frees what the order holds, not the struct. */
 void service_order_done(struct service_order *order);
 
-/* What has become of an order. */
+/* What has become of an order. At most one of .run, .queued and .message is set. */
 struct service_answer {
-	struct run *run; /* begun; or undone, or promoted; NULL: none, see below */
-	uint32_t queued; /* the number of the rollout that begins when another has been undone */
-	uint32_t supersedes; /* which; 0: none */
-	char message[256];   /* nothing had to be begun, and why */
-	bool unchanged;      /* ... because all is so already */
+	struct run *run;     /* that it has begun, undone or promoted; NULL: none */
+	uint32_t queued;     /* the number of the rollout that will begin; 0: none */
+	uint32_t supersedes; /* the number of the rollout that it undoes; 0: none */
+	char message[256];   /* why no rollout begins */
+	bool unchanged;      /* ... because all is as ordered already */
 };
 
-/* An order that begins as soon as nothing is undecided any more. */
+/* An order that begins as soon as no rollout is undecided. */
 struct service_next {
 	bool used;
 	struct service_order order;
-	uint32_t id; /* of its rollout; 0: nobody has been told */
+	uint32_t id; /* of its rollout */
 };
 
 struct service_queue {
-	struct service_next next; /* what an operator wants */
-	bool has_own;             /* what the service itself wants after that: */
+	struct service_next next; /* of an operator */
+	bool has_own;             /* after that, by the service itself: */
 	enum service_order_type own;
 };
 
 /*
- * Carry out @order. Its strings are copied where they must outlive the call. Returns 0 with @ret
- * filled, or negative with @refusal filled. Pause and resume answer with a message only.
+ * Carry out @order. Strings that must outlive the call are copied. Returns 0 with @ret filled, or
+ * negative with @refusal filled. @refusal must be zeroed.
  */
 int service_order(struct service *service, const struct service_order *order,
 		  struct service_answer *ret, struct refusal *refusal);
 
-/* The same for one that the service gives itself: where something is under way it waits for that.
- */
+/* An order of the service itself. It waits until no rollout is undecided. */
 void service_order_later(struct service *service, enum service_order_type type);
 
-/* Begin what is queued, if nothing is undecided any more. */
+/* Begin what is queued, if it can begin now. */
 void service_begin_next(struct service *service);
 
-/* Something is queued, and can begin now. */
+/* Is an order queued that can begin now? */
 bool service_is_about_to_begin(struct service *service);

@@ -23,7 +23,7 @@ static int set_paused(struct service *s, bool on, struct error *err)
 		   (!s->current && !service_undecided_run(s))))
 		return error_text(err, -ENOTCONN, "the service is being stopped");
 	s->hold.paused = on;
-	/* What has no socket left cannot be named; what waits goes on waiting. */
+	/* If nobody can serve, no table has to change. Connections go on waiting. */
 	if (!service_can_serve(s)) {
 		service_begin_hold(s);
 		service_end_hold(s);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 
 #include "common/log.h"
@@ -25,7 +26,7 @@ static size_t sockets_of(const struct instance *i, size_t endpoint)
 	return n;
 }
 
-/* How many instances of (@canary), or not of (!@canary), the canary listen on @endpoint? */
+/* How many instances of the canary (!@canary: of the others) listen on @endpoint? */
 static uint32_t group_size(const struct service *s, service_filter *wanted, size_t endpoint,
 			   bool canary)
 {
@@ -43,15 +44,16 @@ static uint32_t group_size(const struct service *s, service_filter *wanted, size
 	return n;
 }
 
-/* The @k-th part of @n that @total is dealt into, in whole ones. */
+/* The @k-th part if @total is dealt into @n parts, as whole numbers. */
 static uint32_t deal(uint32_t total, uint32_t n, uint32_t k)
 {
+	assert(k < n);
 	return total / n + (k < total % n);
 }
 
 /*
- * Each instance of the group gets the same, however many sockets it has. The weights are whole
- * buckets where @total is: then the table has exactly these, and no share is lost by rounding.
+ * Each instance of the group gets the same, however many sockets it has. If @total is a number of
+ * buckets, the weights are whole buckets, and the table loses no share by rounding.
  */
 static void add_shares(const struct service *s, service_filter *wanted, size_t endpoint,
 		       bool canary, uint32_t total, struct shares *ret)
@@ -97,7 +99,7 @@ static void gather(const struct service *s, service_filter *wanted, size_t endpo
 	uint32_t rest = group_size(s, wanted, endpoint, false);
 
 	ret->n = 0;
-	/* Where one of the two groups has nobody, the other has it all. */
+	/* If one of the two groups has nobody, the other has it all. */
 	if (!s->published.shares.canary || in == 0 || rest == 0) {
 		add_shares(s, wanted, endpoint, true, INSTANCE_WEIGHT * in, ret);
 		add_shares(s, wanted, endpoint, false, INSTANCE_WEIGHT * rest, ret);
@@ -117,11 +119,10 @@ static void compute(struct service *s, size_t endpoint, struct steer_table *ret)
 
 	gather(s, service_in_service(s), endpoint, &primary);
 	gather(s, service_is_backup, endpoint, &backup);
-	/* The new ones of a canary may all die at once, and their sockets with them. */
+	/* A canary's instances may all die at once, and their sockets with them. */
 	if (backup.n == 0)
 		gather(s, service_is_steady, endpoint, &backup);
-	/* One that serves already may have closed a socket: the rest goes to the backup, or
-	 * nowhere. */
+	/* Instances that serve may have closed this socket: then it is the backups' turn. */
 	if (primary.n == 0 && service_can_serve(s)) {
 		log_warning("%s: nothing of what serves listens on %s", s->config->name,
 			    s->config->listen[endpoint].text);
@@ -135,7 +136,7 @@ static void compute(struct service *s, size_t endpoint, struct steer_table *ret)
 	table_compute(primary.list, primary.n, backups, backup.n, &current, ret);
 }
 
-/* What each instance is to have from now on; what it has had was by another table. */
+/* Note which share each instance has from now on, and what earlier tables have sent to it. */
 static void note_shares(struct service *s, const struct steer_table *table)
 {
 	for (size_t k = 0; k < s->n_generations; k++) {
@@ -211,6 +212,7 @@ int service_publish(struct service *s, struct error *err)
 {
 	int r;
 
+	assert(s->endpoints.open);
 	service_look_failover(s);
 	service_begin_hold(s);
 	r = publish_all(s, err);
@@ -220,18 +222,18 @@ int service_publish(struct service *s, struct error *err)
 	return r;
 }
 
-/* An instance that cannot accept any more, or can again, or has other sockets changes the table. */
+/* Tables change if an instance cannot accept any more, can again, or has other sockets. */
 void service_republish(struct service *s)
 {
 	uint64_t now = version(s);
 	struct error err;
 
-	/* A table of nobody is no better than one of those who were there last. */
+	/* If nobody can serve, the last table is as good as an empty one. */
 	if (!s->endpoints.open || now == s->published.version || !service_can_serve(s))
 		return;
 	if (service_publish(s, &err) < 0) {
 		log_error("%s: the table stays as it is: %s", s->config->name, err.text);
-		/* It is not tried again before something else changes. */
+		/* Once more is enough: a look comes many times a second. */
 		s->published.version = now;
 	} else {
 		log_info("%s: new table: %zu of %zu instances serve", s->config->name,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_publish: who gets new connections: the instances' roles, made into a table for each
- * endpoint. What is unhealthy is left out while anything healthy is left.
+ * service_publish: makes a table for each endpoint of the instances' roles: who gets new
+ * connections. Unhealthy instances are left out as long as there are healthy ones.
  */
 #pragma once
 
@@ -14,21 +14,24 @@ struct service;
 
 struct service_published {
 	/*
-	 * Of what the published tables were made of; 0: they may be of anything, because some
-	 * endpoint could not get its own.
+	 * Stands for the roles and shares that the tables were made of; 0: the last publish failed,
+	 * so that some endpoints may have other tables than the rest.
 	 */
 	uint64_t version;
 	struct run_shares shares;
 };
 
 /*
- * Make tables of the instances' roles. Negative where an endpoint could not get its table: then it
- * is tried again at the service's next look.
+ * Make tables of the instances' roles. The endpoints must be open. Negative if an endpoint did not
+ * get its table: then service_republish() tries once more at the service's next look.
  */
 int service_publish(struct service *service, struct error *err);
 
-/* Publish again if what is named has changed since. */
+/*
+ * Publish again if roles, health or sockets have changed since, or if the last publish failed. If
+ * that fails, it is logged, and not tried again before something else changes.
+ */
 void service_republish(struct service *service);
 
-/* Does @set listen on every endpoint? -ENOENT where one has none. */
+/* -ENOENT if an instance of @set listens on fewer than all endpoints. */
 int service_check_sockets(struct service *service, const struct instances *set, struct error *err);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "common/log.h"
 #include "common/vector.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
 static bool same_group(const struct service_config *a, const struct service_config *b)
 {
@@ -17,9 +18,9 @@ static bool same_group(const struct service_config *a, const struct service_conf
 }
 
 /*
- * Would a restart with @config run something else? Also where the file says the same, but not what
- * it leads to: an edited environment file, another target of a symlink. Of a taken-over generation
- * only the release is known, not what was configured when it started.
+ * Would a restart with @config run something else than @g? The configuration may be the same, but
+ * an environment file was edited, or a symlink has another target. Of a generation that was taken
+ * over only the release is known, not the configuration that it was started with.
  */
 static bool differs_from_running(struct service *s, const struct generation *g,
 				 const struct service_config *config)
@@ -29,13 +30,13 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 	struct error err;
 	int r;
 
-	/* What a rollback has brought is not what the file says, and is to stay nevertheless. */
+	/* After a rollback something else runs than the file says, and is to stay. */
 	back = same_file && s->history.rolled_back && g == s->current &&
 	       s->history.previous_config &&
 	       service_config_same_release(s->history.previous_config, config);
 	if (!back && !service_config_same_release(g->config, config))
 		return true;
-	/* One that is still on trial brings what an upgrade has given it. */
+	/* A generation on trial has command and environment of its own order. */
 	if (same_file && g == s->current)
 		r = release_resolve(config, s->history.command, s->history.environment, &release,
 				    &err);
@@ -43,7 +44,7 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 		r = release_resolve(config, g->release->command, g->added, &release, &err);
 	else
 		r = release_resolve(config, NULL, NULL, &release, &err);
-	/* What cannot be started must not replace what runs; where that is news it will be said. */
+	/* It cannot be started. If the file is new, the restart that follows says so. */
 	if (r < 0)
 		return !same_file;
 	if (same_file && s->history.rolled_back && s->history.previous_release &&
@@ -53,7 +54,7 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 			     : !release_identical(g->release, release);
 }
 
-/* What is steered by one tier cannot be by another from one moment to the next. */
+/* Tier and stickiness cannot change while the endpoints are open. */
 static bool same_steering(const struct service *s, const struct service_config *config)
 {
 	char reason[TIERS_REASON_MAX];
@@ -64,7 +65,7 @@ static bool same_steering(const struct service *s, const struct service_config *
 	       tier == s->wiring.tier;
 }
 
-/* How what runs now will go, and be looked after, when its time has come. */
+/* Policies for drains and rollouts count for the generations that there are, too. */
 static void apply_policies(struct service *s)
 {
 	const struct run *run = service_undecided_run(s);
@@ -88,9 +89,10 @@ int service_reconfigure(struct service *s, struct service_config *config,
 	bool scaled = config->instances != s->config->instances, rewatch;
 	enum service_order_type order = _SERVICE_ORDER_COUNT; /* none */
 	const struct run *run = service_undecided_run(s);
-	/* What will serve, where that is yet to be seen. */
+	/* The generation that will serve, if a rollout is undecided. */
 	const struct generation *g = run && run->new && !run->partial ? run->new : s->current;
 
+	assert(strcmp(config->name, s->config->name) == 0);
 	if (s->endpoints.open && (!same_group(s->config, config) || !same_steering(s, config))) {
 		service_config_free(config);
 		return error_text(err, -EBUSY,
@@ -102,15 +104,14 @@ int service_reconfigure(struct service *s, struct service_config *config,
 		order = SERVICE_ORDER_RESTART;
 	else if (g && scaled && config->instances != s->instances)
 		order = SERVICE_ORDER_SCALE;
-	/* What could be rolled back to had other endpoints: it cannot come back. */
+	/* The release before had other endpoints: it cannot come back. */
 	if (!same_group(s->config, config))
 		service_forget_previous(s);
 	/* A new command in the file wins over the one of an earlier upgrade. */
-	if (!service_config_same_release(s->config, config)) {
+	if (!service_config_same_release(s->config, config))
 		service_forget_overrides(s);
-	}
 	if (scaled) {
-		/* Whatever becomes of a scaling that is under way. */
+		/* A scaling that is under way does not set it back if it fails. */
 		for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 			s->runs[k].scale_undone = true;
 		s->instances = config->instances;
@@ -122,7 +123,7 @@ int service_reconfigure(struct service *s, struct service_config *config,
 	s->config = config;
 	s->host.name = config->name;
 	apply_policies(s);
-	/* One that is as it was may be waiting for a change to come to rest. */
+	/* A watch of the same paths goes on: it may be waiting for a change to come to rest. */
 	if (rewatch)
 		service_watch_paths(s);
 	if (order == _SERVICE_ORDER_COUNT)

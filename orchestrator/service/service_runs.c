@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <string.h>
+#include <assert.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
 bool service_run_is_used(const struct run *run)
 {
@@ -58,6 +57,7 @@ uint32_t service_next_rollout(struct service *s)
 
 void service_begin_run(struct service *s, struct run *run, struct run_plan plan)
 {
+	assert(!service_run_is_used(run));
 	if (plan.id == 0)
 		plan.id = service_next_rollout(s);
 	run_begin(run, &s->host, &plan);
@@ -79,7 +79,7 @@ void service_settle_scale(struct service *s)
 		struct error err;
 
 		if (!service_run_is_used(run) || run->scale_undone ||
-		    strcmp(run->order, "scale") != 0 || run->machine.outcome == ROLLOUT_DONE)
+		    run->order != RUN_ORDER_SCALE || run->machine.outcome == ROLLOUT_DONE)
 			continue;
 		run->scale_undone = true;
 		/* Unless somebody has wished for another number since. */
@@ -103,7 +103,7 @@ void service_retire(struct service *s, struct generation *g, const struct instan
 		return;
 	}
 	service_begin_run(s, run,
-			  (struct run_plan){.order = "retire",
+			  (struct run_plan){.order = RUN_ORDER_RETIRE,
 					    .old = g,
 					    .goes = goes,
 					    .retire = true,

@@ -9,9 +9,8 @@
 
 #include "common/clock.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
-/* The ones with the highest indexes; what does not work first of all. */
+/* Instances that do not work go first, then those with the highest indexes. */
 static void choose_surplus(const struct instances *staying, size_t n, struct instances *ret)
 {
 	struct choose_candidate list[INSTANCES_MAX];
@@ -31,9 +30,26 @@ static void choose_surplus(const struct instances *staying, size_t n, struct ins
 		instances_add(ret, staying->list[chosen[k]]);
 }
 
-static const char *name_of(const struct order_call *call)
+enum run_order order_purpose(const struct order_call *call)
 {
-	return order_info(call->order->type)->name;
+	switch (call->order->type) {
+	case SERVICE_ORDER_RESTART:
+		return RUN_ORDER_RESTART;
+	case SERVICE_ORDER_UPGRADE:
+		return RUN_ORDER_UPGRADE;
+	case SERVICE_ORDER_ROLLBACK:
+		return RUN_ORDER_ROLLBACK;
+	case SERVICE_ORDER_START:
+		return RUN_ORDER_START;
+	case SERVICE_ORDER_STOP:
+		return RUN_ORDER_STOP;
+	case SERVICE_ORDER_SCALE:
+		return RUN_ORDER_SCALE;
+	default:
+		/* The others begin no rollout. */
+		assert(false);
+	}
+	return _RUN_ORDER_COUNT;
 }
 
 int order_refuse_busy(const struct run *run, struct refusal *refusal)
@@ -48,13 +64,13 @@ int order_refuse_busy(const struct run *run, struct refusal *refusal)
 	error_text(&refusal->why, -EBUSY,
 		   "rollout %u (%s, %s%s) is at step %s since %.1f s; \"baton abort\" undoes it, "
 		   "--supersede takes its place",
-		   run->id, run->order, generation, replaces,
+		   run->id, run_order_name(run->order), generation, replaces,
 		   rollout_state_name(run->machine.state),
 		   (double)(clock_monotonic_ms() - run->step_began_ms) / 1000.0);
 	return refuse(refusal, REFUSAL_BUSY);
 }
 
-/* For later daemons, unless it is the service's own wish, whose number is the file's. */
+/* Note the number for later daemons, unless it is the configuration's: the service's own order. */
 static int remember(struct order_call *call, uint32_t wanted)
 {
 	struct service *s = call->service;
@@ -71,7 +87,7 @@ static void begin_scaling(struct order_call *call, const struct instances *stayi
 			  uint32_t before)
 {
 	struct service *s = call->service;
-	struct run_plan plan = {.order = name_of(call), .id = call->id, .partial = true};
+	struct run_plan plan = {.order = order_purpose(call), .id = call->id, .partial = true};
 	struct instances goes = {};
 	char message[64];
 
@@ -128,7 +144,7 @@ int service_begin_replace(struct service *s, const struct instances *goes, uint3
 	if (!run)
 		return error_text(err, -EBUSY, "%d rollouts are under way", SERVICE_RUNS_MAX);
 	service_begin_run(s, run,
-			  (struct run_plan){.order = "replace",
+			  (struct run_plan){.order = RUN_ORDER_REPLACE,
 					    .new = s->current,
 					    .old = goes->n > 0 ? s->current : NULL,
 					    .goes = goes,

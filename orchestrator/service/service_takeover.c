@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
-#include "orchestrator/service/state.h"
 
 /* ---- who is there --------------------------------------------------------------------------- */
 
-/* What its agent has been told to look after, or could be; not what is on its way out. */
+/* It serves, and is not on its way out. */
 static bool stays(const struct instance *i)
 {
 	return !instance_is_leaving(i) && instance_is_serving(i);
@@ -22,7 +22,7 @@ static bool can_serve(const struct generation *g)
 	return false;
 }
 
-/* Only a table that the kernel keeps tells. */
+/* Only on tier ebpf the kernel has kept the tables; on others every instance counts as named. */
 static bool is_named(const struct service *s, const struct instance *i)
 {
 	if (s->wiring.tier != STEER_EBPF)
@@ -43,9 +43,9 @@ static bool any_is_named(const struct service *s, const struct generation *g)
 }
 
 /*
- * Which instances of a generation would serve on: those that were told to be steady, since the
- * others were victims, or had yet to pass their checks. Where none was (between a shift and its
- * commit) those that the table names, or all where there is no table any more.
+ * Which instances of a generation would serve on? The steady ones: the others were victims, or had
+ * yet to pass their checks. Between a shift and its commit none is steady: then those that the
+ * tables name. If there are no tables any more, all of them.
  */
 static void find_staying(const struct service *s, const struct generation *g,
 			 struct instances *ret_in, struct instances *ret_out)
@@ -74,9 +74,9 @@ static size_t n_staying(const struct service *s, const struct generation *g)
 }
 
 /*
- * Which generation was not given up? Its agents are steady. Between the shift and the commit
- * nobody's are: then the one that the earlier daemon has noted as serving; without a note the
- * oldest that the table names. One that no table names has never passed its checks.
+ * Which generation was not given up? Its instances are steady. Between a shift and its commit none
+ * is steady: then the generation that the earlier daemon has noted as serving. Without a note, the
+ * oldest that the tables name. A generation that no table names has never passed its checks.
  */
 static struct generation *find_kept(struct service *s, const struct generation *steady)
 {
@@ -95,8 +95,8 @@ static struct generation *find_kept(struct service *s, const struct generation *
 }
 
 /*
- * That one goes on, unless a rolling rollout has left less than half of it, and a newer one that
- * the table names is larger: going back would throw away what carries the load.
+ * That generation goes on, unless a rolling rollout has left less than half of it, and a newer one
+ * that the tables name is larger. Going back would end the instances that carry the load.
  */
 static struct generation *find_current(struct service *s, const struct generation *steady)
 {
@@ -111,7 +111,7 @@ static struct generation *find_current(struct service *s, const struct generatio
 	return best;
 }
 
-/* Maps of an earlier daemon that cannot be taken over hold its sockets until its program goes. */
+/* If maps cannot be taken over, they hold sockets until the earlier program is off the group. */
 static int prepare_endpoints(struct service *s, struct error *err)
 {
 	int r = 0;
@@ -153,7 +153,7 @@ static int take_over_generations(struct service *s, struct takeover_agent *const
 	return 0;
 }
 
-/* A foreign program on a group of ours is drift, and dealt with as such. */
+/* A foreign program on a group of ours is drift: repair it, if that is configured. */
 static int attach_or_repair(struct service *s, struct error *err)
 {
 	int r = service_attach_endpoints(s, err);
@@ -172,9 +172,8 @@ static int attach_or_repair(struct service *s, struct error *err)
 /* ---- half-way through a rolling rollout ------------------------------------------------------ */
 
 /*
- * The current generation lacks instances, in whose place newer ones that the table names carry
- * their share: they go on until those are back. Which they are is known where the kernel keeps the
- * table.
+ * The current generation lacks instances. Newer instances that the tables name carry their share,
+ * and go on until the missing ones are back. Only on tier ebpf the tables tell which they are.
  */
 static struct generation *find_substitutes(struct service *s, const struct instances *in,
 					   struct instances *ret)
@@ -196,7 +195,7 @@ static struct generation *find_substitutes(struct service *s, const struct insta
 	return NULL;
 }
 
-/* Start what is missing; when it is well the substitutes go. */
+/* Start the missing instances; when they are healthy the substitutes go. */
 static void restore(struct service *s, struct generation *g, const struct instances *substitutes,
 		    size_t n_in)
 {
@@ -208,7 +207,7 @@ static void restore(struct service *s, struct generation *g, const struct instan
 		instance_release_leftovers(substitutes->list[k]);
 	instances_check(substitutes);
 	service_begin_run(s, run,
-			  (struct run_plan){.order = "restore",
+			  (struct run_plan){.order = RUN_ORDER_RESTORE,
 					    .new = s->current,
 					    .n_new = s->instances - (uint32_t)n_in,
 					    .old = g,
@@ -243,8 +242,7 @@ static void serve_on(struct service *s, const struct instances *in)
 		instance_steady(in->list[k], true);
 		instance_check(in->list[k]);
 	}
-	/* More than are wanted: of a rollout that was under way, or the configuration is another
-	 * one. */
+	/* A rollout was under way, or the configuration has changed. */
 	if (in->n > s->instances)
 		service_order_later(s, SERVICE_ORDER_SCALE);
 	n = (size_t)snprintf(message, sizeof(message), "generation %u serves on",
@@ -255,7 +253,7 @@ static void serve_on(struct service *s, const struct instances *in)
 					      "; generation %u, whose rollout was under way, goes",
 					      s->generations[k]->number);
 	service_note(s, EVENT_TAKEN_OVER, "%s", message);
-	/* What is missing is nobody's to report. */
+	/* No instance reports that others are missing: look. */
 	service_poke(s);
 }
 
@@ -267,6 +265,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 	struct generation *other = NULL;
 	int r;
 
+	assert(n > 0 && !s->current);
 	r = service_open_endpoints(s, err);
 	if (r >= 0)
 		r = prepare_endpoints(s, err);
@@ -282,7 +281,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		instances_name(&in, INSTANCE_IN);
 		instances_name(&substitutes, INSTANCE_IN);
 	}
-	/* Whatever fails from here on, they have been taken over: somebody must look after them. */
+	/* They have been taken over. Whatever fails from here on, they must be looked after. */
 	if (service_publish(s, err) < 0)
 		log_error("%s: %s", s->config->name, err->text);
 	if (attach_or_repair(s, err) < 0)

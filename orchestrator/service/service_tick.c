@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a service has to look at now and then, because nothing tells it: whether its program is
- * still on its groups, and whether backups have taken over.
+ * A service looks twice a second at what nothing tells it: whether its program is still on its
+ * groups, and whether backups have taken over.
  */
 #include "common/clock.h"
 #include "orchestrator/service/service_internal.h"
@@ -9,8 +9,8 @@
 #define TICK_MS 500
 
 /*
- * Looking at the program walks the kernel's table of sockets (inspect.h): if that takes long it is
- * done more seldom, so that it never takes more than a tenth of the daemon's time.
+ * Looking at the program walks the kernel's table of sockets (inspect.h). If that takes long it is
+ * done less often, so that it never takes more than a tenth of the daemon's time.
  */
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -29,7 +29,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	service_look_failover(s);
 	if (was_active && s->failover.carried == carried)
 		service_end_failover(s);
-	/* A SYN that raced a publish may have been held although there was somebody by then. */
+	/* A SYN that raced a publish may wait although the new table names somebody. */
 	if (!s->hold.paused && service_can_serve(s))
 		service_unhold(s);
 	took_ms = clock_monotonic_ms() - began_ms;

@@ -9,7 +9,7 @@
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/host/watch.h"
 
-/* Has a generation been started since, which has found what there is now? */
+/* Has a generation been started since the change? Then it runs what is there now. */
 static bool is_old_news(const struct service *s)
 {
 	return s->n_generations > 0 &&

@@ -216,7 +216,7 @@ static const json_t *field_of(const struct state *state, const char *service, co
 	return json_object_get(json_object_get(state->services, service), field);
 }
 
-/* Put @value, which is taken over, into @field, or remove that where it is NULL; and save. */
+/* Put @value, which is taken over, into @field (NULL: remove the field), and save. */
 static int set_field(struct state *state, const char *service, const char *field, json_t *value,
 		     struct error *err)
 {
@@ -235,7 +235,7 @@ static int set_field(struct state *state, const char *service, const char *field
 	return save(state, err);
 }
 
-/* -EILSEQ where a string is not UTF-8, which jansson does not tell from a lack of memory. */
+/* -EILSEQ if a string is not UTF-8: jansson does not tell that from a lack of memory. */
 static int strings_json(char *const *vector, json_t **ret)
 {
 	json_t *array = json_array();

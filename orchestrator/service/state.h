@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * state: what must outlive the daemon, in state.json.
+ * state: keeps what must outlive the daemon, in state.json:
  *
- * Per service: the last generation used, so that a number is never used twice; the one that serves;
- * and the command of an upgrade, for as long as it is the one to restart with. The file is
- * versioned
- * ({"version": 1, "services": {"web": {"generation": 7, "serving": 6, "command": ["..."]}}}),
- * written to a temporary file, fsync'ed and renamed over the old one. Services that are no longer
- * configured keep their entry.
+ *	{"version": 1, "services": {"web": {"generation": 7, "serving": 6, "command": ["..."]}}}
+ *
+ * For each service: the last number of a generation, so that none is used twice; the generation
+ * that serves; command and environment of an upgrade, as long as restarts use them; how many
+ * instances "scale" has set. The file is written to a temporary file, fsync'ed and renamed over the
+ * old one. Services that are no longer configured keep their entry.
  */
 #pragma once
 
@@ -19,31 +19,30 @@
 struct state;
 
 /*
- * Open @file; where it does not exist, start empty (its folder is made, mode 0700). A file that
- * is damaged (-EBADMSG) or of a later version (-EPROTONOSUPPORT) is an error that names it: nothing
- * is overwritten.
+ * Open @file. If it does not exist, start empty, and make its folder with mode 0700. -EBADMSG if
+ * the file is damaged, -EPROTONOSUPPORT if its version is later; then it is not overwritten.
  */
 int state_open(const char *file, struct state **ret, struct error *err);
 void state_free(struct state *state);
 DEFINE_CLEANUP(struct state *, state_free);
 
 /*
- * Take the next generation number of @service (the first is 1) and save before returning. Where
- * saving fails no number is taken. -EOVERFLOW after the last one.
+ * Take the next generation number of @service (the first is 1), and save. If saving fails no number
+ * is taken. -EOVERFLOW after the last one.
  */
 int state_next_generation(struct state *state, const char *service, uint32_t *ret,
 			  struct error *err);
 
 /*
- * Remember @command (NULL: none) as the one to restart @service with, and save. -EILSEQ where it is
- * not UTF-8 text, which the file cannot hold: then none is remembered.
+ * Remember @command (NULL: none) for restarts of @service, and save. -EILSEQ if it is not UTF-8
+ * text, which the file cannot hold: then none is remembered.
  */
 int state_set_command(struct state *state, const char *service, char *const *command,
 		      struct error *err);
 
 /*
- * Remember @generation as the one that serves (0: none does), and save. A daemon that takes over
- * in the middle of a rollout knows by it which one had not been given up.
+ * Remember that @generation serves (0: none does), and save. A daemon that takes over in the middle
+ * of a rollout needs it to know which generation was not given up.
  */
 int state_set_serving(struct state *state, const char *service, uint32_t generation,
 		      struct error *err);
@@ -51,15 +50,15 @@ int state_set_serving(struct state *state, const char *service, uint32_t generat
 /* 0: none is remembered. */
 uint32_t state_serving(const struct state *state, const char *service);
 
-/* A copy of what is remembered (a vector); NULL where nothing is, or without memory. */
+/* A copy of the remembered command (a vector); NULL: none is remembered, or no memory. */
 char **state_command(const struct state *state, const char *service);
 
-/* The same for what an upgrade has added to the environment ("NAME=value"; NULL: nothing). */
+/* The same for the variables that an upgrade has added ("NAME=value"; NULL: none). */
 int state_set_environment(struct state *state, const char *service, char *const *environment,
 			  struct error *err);
 char **state_environment(const struct state *state, const char *service);
 
-/* The number of instances that "scale" has set; 0: what the configuration says. */
+/* The number of instances that "scale" has set; 0: as configured. */
 int state_set_instances(struct state *state, const char *service, uint32_t instances,
 			struct error *err);
 uint32_t state_instances(const struct state *state, const char *service);

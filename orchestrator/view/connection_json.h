@@ -6,8 +6,8 @@
  *	 "live": true, "accepted": true, "age_ms": 1200, "idle_ms": 30, "received": 100,
  *	 "sent": 2000, "receive_queue": 0, "send_queue": 0}
  *
- * "age_ms" is null where nobody noted when it began. "accepted" is false while it waits for
- * accept(2). An IPv4 client of a dual-stack socket has its IPv4 address.
+ * "age_ms" is null if nobody noted when it began. "accepted" is false while it waits for accept(2).
+ * An IPv4 client of a dual-stack socket has its IPv4 address.
  */
 #pragma once
 

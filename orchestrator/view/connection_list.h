@@ -11,9 +11,9 @@
 #include "orchestrator/service/service.h"
 
 /*
- * {"service", "total", "shown", "connections"}: each as connection_json() has it, with "generation"
- * and "instance", newest generation first; at most @limit of them. A connection that has migrated
- * before it was accepted is listed with the generation on whose socket it was established. NULL
- * without memory or where the kernel could not be asked.
+ * {"service", "total", "shown", "connections"}: at most @limit connections, as connection_json()
+ * makes them, with "generation" and "instance"; the newest generation first. A connection that has
+ * migrated before accept(2) is listed with the generation on whose socket it was established. NULL
+ * without memory, or if the kernel could not be asked.
  */
 json_t *connection_list(struct service *service, size_t limit, struct error *err);

@@ -46,8 +46,7 @@ static json_t *of_note(const struct event *e)
 	if (e->instances)
 		json_object_set_new(json, "instances", json_integer(e->instances));
 	if (e->hook)
-		json_object_update_new(json,
-				       json_pack("{s:s, s:b}", "hook", e->hook, "ok", e->ok));
+		json_object_update_new(json, json_pack("{s:s, s:b}", "hook", e->hook, "ok", e->ok));
 	return json;
 }
 

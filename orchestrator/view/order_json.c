@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/view/order_json.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -188,6 +189,7 @@ json_t *order_answer_json(const struct service *s, enum service_order_type type,
 {
 	json_t *json;
 
+	assert(type < _SERVICE_ORDER_COUNT && !(answer->run && answer->queued));
 	if (answer->run) {
 		json = run_json(answer->run);
 	} else if (answer->queued) {

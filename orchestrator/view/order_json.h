@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * order_json: orders as they come in requests, and what is answered.
+ * order_json: makes an order of the body of a request, and the answer to it.
  */
 #pragma once
 
@@ -9,13 +9,13 @@
 #include "orchestrator/service/service.h"
 
 /*
- * The order @name with the members of @body (a JSON object; NULL: none). What an order takes is in
- * common/orders.h; anything else is refused, with the member named. @ret is the caller's, to be
- * freed by service_order_done(), also on failure.
+ * The order @name with the members of @body (a JSON object; NULL: none). common/orders.h says which
+ * members an order takes; any other is refused by name. The caller frees @ret by
+ * service_order_done(), also on failure.
  */
 int order_parse(const char *name, const json_t *body, struct service_order *ret,
 		struct refusal *refusal);
 
-/* What has become of it; a new reference. */
+/* What has become of an order of @type; a new reference. */
 json_t *order_answer_json(const struct service *service, enum service_order_type type,
 			  const struct service_answer *answer);

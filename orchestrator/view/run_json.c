@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/view/run_json.h"
 
+#include <assert.h>
+
 #include "common/clock.h"
 #include "orchestrator/view/event_json.h"
 
@@ -13,9 +15,10 @@ static json_t *number_or_null(uint32_t number)
 
 json_t *run_json(const struct run *run)
 {
+	assert(run->id > 0);
 	return json_pack("{s:I, s:s, s:o, s:o, s:I}", "rollout", (json_int_t)run->id, "order",
-			 run->order, "generation", number_or_null(run->new_number), "replaces",
-			 number_or_null(run->old_number), "elapsed_ms",
+			 run_order_name(run->order), "generation", number_or_null(run->new_number),
+			 "replaces", number_or_null(run->old_number), "elapsed_ms",
 			 (json_int_t)(clock_monotonic_ms() - run->began_ms));
 }
 
@@ -47,6 +50,7 @@ json_t *run_result_json(const struct run_result *result)
 	char message[MESSAGE_MAX];
 	struct event event;
 
+	assert(result->id > 0);
 	run_result_message(result, message, sizeof(message));
 	run_result_event(result, message, &event);
 	return event_json(&event);

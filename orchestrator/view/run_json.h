@@ -8,7 +8,7 @@
 
 #include "orchestrator/rollout/run.h"
 
-/* {"rollout", "order", "generation", "replaces", "elapsed_ms"}: what every answer has. */
+/* {"rollout", "order", "generation", "replaces", "elapsed_ms"}: the answer to an order. */
 json_t *run_json(const struct run *run);
 
 /* The same, and what status says of a rollout under way: step, weight, what it waits for ... */

@@ -21,7 +21,7 @@ static json_t *time_json(uint64_t realtime_ms)
 	return json_string(text);
 }
 
-/* One that is to serve and cannot, or should not; NULL: none. */
+/* An instance that should serve, but has failed or is unhealthy; NULL: there is none. */
 static const struct instance *ailing(const struct service *s)
 {
 	struct instances staying;
@@ -92,7 +92,7 @@ static void add(struct steered *sum, const struct steered *one)
 	sum->count.reset += one->count.reset;
 }
 
-/* What a tier cannot count is not there. */
+/* Counters that a tier does not have are left out. */
 static json_t *steered_json(const struct wiring *wiring, const struct steered *sum)
 {
 	json_t *json = json_pack("{s:I, s:I}", "live", (json_int_t)sum->live, "queued",
@@ -239,7 +239,7 @@ static const char *generation_role(struct service *s, const struct generation *g
 	return instances_are_dead(&g->instances) ? "failed" : "current";
 }
 
-/* How long its drain may still take, and what its connections are doing; nothing if it does not. */
+/* If it drains: how long that may still take, and what its connections are doing. */
 static void add_drain(struct service *s, struct generation *g, json_t *json)
 {
 	uint64_t now_ms = clock_monotonic_ms();
@@ -404,7 +404,7 @@ static json_t *last_json(struct service *s)
 	return json;
 }
 
-/* What is wrong with one of several says which one. */
+/* If the service has several instances it says which. */
 static json_t *ailment_json(const struct service *s, const struct instance *i)
 {
 	const struct probe_result *answer = instance_last_answer(i);
@@ -428,7 +428,7 @@ static json_t *reason_json(struct service *s)
 		return json_string(s->healing.degraded);
 	if (failed)
 		ailment = ailment_json(s, failed);
-	/* What only came or went within a generation that serves says nothing about it. */
+	/* A failed rollout of some instances says nothing about a generation that serves. */
 	if (!ailment && s->last.outcome != ROLLOUT_DONE && !(s->last.partial && s->current))
 		return json_string(s->last.reason);
 	return ailment;

@@ -381,8 +381,9 @@ static inline int tear_down(void **state)
 /* ---- driving -------------------------------------------------------------------------------- */
 
 /* All of the old ones go, and config.instances come. */
-static inline void begin_replace(const char *order)
+static inline void begin_replace(enum run_order order)
 {
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = order,
@@ -400,8 +401,9 @@ static inline void begin_start(void)
 		generation_remove(old, old->instances.list[0]);
 	current = NULL;
 	forget_calls();
+	run_done(&run);
 	run_begin(&run, &host,
-		  &(struct run_plan){.order = "start",
+		  &(struct run_plan){.order = RUN_ORDER_START,
 				     .id = ++last_rollout,
 				     .new = new,
 				     .n_new = config.instances});
@@ -409,9 +411,10 @@ static inline void begin_start(void)
 
 static inline void begin_stop(bool shutdown)
 {
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
-			  .order = "stop",
+			  .order = RUN_ORDER_STOP,
 			  .id = ++last_rollout,
 			  .old = old,
 			  .goes = &old->instances,
@@ -421,9 +424,10 @@ static inline void begin_stop(bool shutdown)
 
 static inline void begin_retire(void)
 {
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
-			  .order = "retire",
+			  .order = RUN_ORDER_RETIRE,
 			  .id = ++last_rollout,
 			  .old = old,
 			  .goes = &old->instances,
@@ -581,13 +585,14 @@ static inline void fail_new(const char *why)
 }
 
 /* With everything configured that is not for it. */
-static inline void begin_partial(const char *order, uint32_t n_new, struct instances goes)
+static inline void begin_partial(enum run_order order, uint32_t n_new, struct instances goes)
 {
 	gate_points = ROLLOUT_GATE_SHIFT | ROLLOUT_GATE_LEAVE;
 	old_config.hooks.command[HOOK_BEFORE_START] = (char *[]){(char *)"/x", NULL};
 	old_config.rollout.bake_ms = 60000;
 	old_config.rollout.strategy = ROLLOUT_CANARY;
 	forget_calls();
+	run_done(&run);
 	run_begin(&run, &host,
 		  &(struct run_plan){
 			  .order = order,

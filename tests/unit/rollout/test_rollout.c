@@ -54,7 +54,7 @@ static void check_cells(cells expected, const struct rollout *in_state)
 
 /* ---- forwards ------------------------------------------------------------------------------- */
 
-/* blue-green (HOLDING: canary), 2 to 2, everything asked: each state when it is reached first. */
+/* blue-green (DWELLING: canary), 2 to 2, everything asked: each state when it is reached first. */
 static cells forwards = {
 	[ROLLOUT_IDLE] = {[ROLLOUT_BEGIN] = ROLLOUT_PREPARING,
 			  [ROLLOUT_ABORT] = ROLLOUT_ENDED,

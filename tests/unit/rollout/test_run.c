@@ -25,10 +25,10 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 	old_config.rollout = (struct rollout_config){.bake_ms = 95, .settle_timeout_ms = 96};
 	old_config.drain = (struct drain_config){
 		.timeout_ms = 14, .kill_timeout_ms = 15, .leave_timeout_ms = 16};
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	assert_int_equal(run.id, 42);
 	assert_int_equal(last_rollout, 42);
-	assert_string_equal(run.order, "upgrade");
+	assert_int_equal(run.order, RUN_ORDER_UPGRADE);
 	assert_ptr_equal(run.new, new);
 	assert_ptr_equal(run.old, old);
 	/* How the old one drains was said when it was started. */
@@ -48,7 +48,7 @@ static void test_run_begin_takes_policies_of_both_and_the_next_number(void **sta
 	assert_int_equal(n_events, 0);
 	old_config.drain.kill_timeout_ms = 102;
 	old_config.drain.leave_timeout_ms = 103;
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	assert_int_equal(policy->stop_timeout_ms, 102 + 5000);
 	assert_int_equal(policy->leave_timeout_ms, 103 + 5000);
 }
@@ -79,9 +79,9 @@ static void test_run_begin_with_a_number_of_its_own_takes_that(void **state)
 {
 	(void)state;
 	last_rollout = 41;
-	run_begin(
-		&run, &host,
-		&(struct run_plan){.order = "stop", .id = 17, .old = old, .goes = &old->instances});
+	run_begin(&run, &host,
+		  &(struct run_plan){
+			  .order = RUN_ORDER_STOP, .id = 17, .old = old, .goes = &old->instances});
 	assert_int_equal(run.id, 17);
 	assert_int_equal(last_rollout, 41);
 }
@@ -96,7 +96,7 @@ static void test_run_replace_calls_in_order(void **state)
 	fake(1, 0)->queued = 2;
 	fake(1, 0)->live = 7;
 	fake(1, 0)->cannot_leave = fake(1, 0)->cannot_stop = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	assert_calls("start 2.0");
 	change(fake_listen(2, 0));
@@ -166,7 +166,7 @@ static void test_run_retire_publishes_nothing(void **state)
 	fake(1, 0)->queued = 1;
 	fake(1, 0)->live = 1;
 	begin_retire();
-	assert_string_equal(run.order, "retire");
+	assert_int_equal(run.order, RUN_ORDER_RETIRE);
 	drive_to(ROLLOUT_SETTLING);
 	assert_calls("");
 	change(fake(1, 0)->queued = 0);
@@ -196,7 +196,7 @@ static void test_run_promote_ends_the_bake(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_BAKING);
 	assert_true(run_can_promote(&run));
 	run_promote(&run);
@@ -208,7 +208,7 @@ static void test_run_done_ends_timers_and_clears(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	assert_non_null(run.timer.source);
 	assert_non_null(run.poll.source);

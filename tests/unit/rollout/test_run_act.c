@@ -28,7 +28,7 @@ static void test_run_failed_start_that_does_not_stop_is_killed(void **state)
 {
 	(void)state;
 	fake(2, 0)->not_listening = fake(2, 0)->cannot_stop = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	run.machine.policy.stop_timeout_ms = 30;
 	drive_to(ROLLOUT_STARTING);
 	fail_new("exited with status 1");
@@ -42,7 +42,7 @@ static void test_run_without_room_for_its_instances_fails(void **state)
 {
 	(void)state;
 	have_old(INSTANCES_MAX);
-	begin_partial("scale", 1, (struct instances){});
+	begin_partial(RUN_ORDER_SCALE, 1, (struct instances){});
 	drive_to_end();
 	assert_calls("");
 	assert_int_equal(result.exit, 3);
@@ -55,7 +55,7 @@ static void test_run_shift_that_cannot_be_published_stops_the_new(void **state)
 {
 	(void)state;
 	publish_error = -EIO;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "shift", "steer: Input/output error");
 	assert_steps("start verify shift stop");
@@ -71,7 +71,7 @@ static void test_run_shift_without_every_socket_is_not_published(void **state)
 {
 	(void)state;
 	sockets_error = -ENOENT;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "shift", "sockets: No such file or directory");
 	assert_calls("start 2.0; check 2.0; publish 1.0; stop 2.0; hook on_failure; done 2.0");
@@ -81,7 +81,7 @@ static void test_run_new_fails_after_the_old_was_told_to_leave_goes_on(void **st
 {
 	(void)state;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fail_new("exited with status 1");
 	turn();
@@ -96,7 +96,7 @@ static void test_run_leave_goes_on_where_the_last_table_is_refused(void **state)
 {
 	(void)state;
 	fake(1, 0)->queued = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	publish_error = -EIO;
 	change(fake(1, 0)->queued = 0);
@@ -123,7 +123,7 @@ static void test_run_leave_deadline_drains_all_the_same(void **state)
 {
 	(void)state;
 	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	run.machine.policy.leave_timeout_ms = 30;
 	drive_to_end();
 	assert_int_equal(result.exit, 0);
@@ -135,7 +135,7 @@ static void test_run_stop_deadline_kills(void **state)
 {
 	(void)state;
 	fake(1, 0)->cannot_stop = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	run.machine.policy.stop_timeout_ms = 30;
 	drive_to(ROLLOUT_STOPPING);
 	assert_false(ended);

@@ -14,7 +14,7 @@ static void test_run_canary_shifts_step_by_step(void **state)
 {
 	(void)state;
 	be_canary(2);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_step(0);
 	assert_calls("start 2.0; start 2.1; check 2.0; check 2.1; "
 		     "publish 1.0,1.1,2.0,2.1 canary 2 10%");
@@ -39,7 +39,7 @@ static void test_run_canary_promote_ends_a_hold(void **state)
 	(void)state;
 	be_canary(1);
 	config.rollout.steps[0].dwell_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DWELLING);
 	assert_true(run_can_promote(&run));
 	run_promote(&run);
@@ -51,7 +51,7 @@ static void test_run_canary_that_nobody_promotes_goes_back(void **state)
 	(void)state;
 	be_canary(1);
 	config.rollout.promote_timeout_ms = 40;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_step(1);
 	forget_calls();
 	drive_to_end();
@@ -68,7 +68,7 @@ static void test_run_canary_that_fails_while_held_goes_back(void **state)
 	(void)state;
 	be_canary(1);
 	config.rollout.steps[0].dwell_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DWELLING);
 	change(fake(2, 0)->unhealthy = true);
 	drive_to_end();
@@ -82,7 +82,7 @@ static void test_run_canary_abort_while_held_goes_back(void **state)
 	(void)state;
 	be_canary(1);
 	config.rollout.steps[0].dwell_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DWELLING);
 	run_abort(&run, false, "aborted by request");
 	drive_to_end();
@@ -95,7 +95,7 @@ static void test_run_canary_gets_all_when_the_old_ones_are_gone(void **state)
 	(void)state;
 	be_canary(1);
 	config.rollout.steps[0].dwell_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DWELLING);
 	forget_calls();
 	change(fake(1, 0)->dead = true);
@@ -110,7 +110,7 @@ static void test_run_canary_that_gets_all_without_a_table_for_it_goes_on(void **
 	(void)state;
 	be_canary(1);
 	config.rollout.steps[0].dwell_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DWELLING);
 	publish_error = -EIO;
 	change(fake(1, 0)->dead = true);
@@ -127,7 +127,7 @@ static void test_run_canary_step_that_cannot_be_published_goes_back(void **state
 {
 	(void)state;
 	be_canary(1);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DWELLING);
 	forget_calls();
 	publish_error = -EIO;

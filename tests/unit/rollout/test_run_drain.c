@@ -14,7 +14,7 @@ static void test_run_drain_polls_until_no_connection_is_left(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 2;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	assert_int_equal(run.drain_began_with, 2);
 	fake(1, 0)->live = 1;
@@ -30,7 +30,7 @@ static void test_run_drain_ends_with_the_server(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 2;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	change(fake(1, 0)->exited = true);
 	drive_to_end();
@@ -45,7 +45,7 @@ static void test_run_drain_counts_rarely_where_counting_is_slow(void **state)
 
 	(void)state;
 	fake(1, 0)->live = 2;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->busy_takes_ms = 10;
 	fake(1, 0)->busy_looks = 0;
@@ -66,7 +66,7 @@ static void test_run_drain_deadline_counts_what_is_cut(void **state)
 	(void)state;
 	old_config.drain.timeout_ms = 40;
 	fake(1, 0)->live = 5;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->live = 3;
 	drive_to_end();
@@ -82,7 +82,7 @@ static void test_run_drain_deadline_ends_what_cannot_be_asked(void **state)
 	(void)state;
 	old_config.drain.timeout_ms = 40;
 	fake(1, 0)->live = 4;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->live = 0;
 	fake(1, 0)->ask_error = -ENOBUFS;
@@ -98,7 +98,7 @@ static void test_run_drain_deadline_without_force_closes_nothing(void **state)
 	(void)state;
 	old_config.drain.timeout_ms = 40;
 	fake(1, 0)->live = 5;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(result.cut, 5);
 	assert_null(strstr(calls, "cut"));
@@ -113,7 +113,7 @@ static void test_run_drain_deadline_with_force_closes_what_is_left(void **state)
 	fake(1, 0)->live = 5;
 	fake(1, 1)->live = 2;
 	fake(1, 0)->cannot_stop = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	forget_calls();
 	drive_to(ROLLOUT_STOPPING);
@@ -131,7 +131,7 @@ static void test_run_drain_that_ends_in_time_closes_nothing_by_force(void **stat
 	(void)state;
 	old_config.drain.force = true;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	change(fake(1, 0)->live = 0);
 	drive_to_end();
@@ -147,7 +147,7 @@ static void test_run_drain_force_that_fails_stops_all_the_same(void **state)
 	old_config.drain.force = true;
 	fake(1, 0)->live = 5;
 	fake(1, 0)->cut_error = -EPERM;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_non_null(strstr(calls, "cut 1.0; stop 1.0; done 1.0"));
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
@@ -175,7 +175,7 @@ static void test_run_drain_under_way_is_cut_short(void **state)
 	(void)state;
 	old_config.drain.timeout_ms = 60000;
 	fake(1, 0)->live = 5;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	end_ms = clock_monotonic_ms() + 40;
 	run_limit_drain(&run, end_ms);
@@ -196,7 +196,7 @@ static void test_run_drain_to_come_is_cut_short(void **state)
 	old_config.drain.timeout_ms = 60000;
 	fake(1, 0)->live = 5;
 	fake(1, 0)->queued = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	end_ms = clock_monotonic_ms() + 200;
 	run_limit_drain(&run, end_ms);
@@ -215,7 +215,7 @@ static void test_run_drain_that_is_shorter_stays_so(void **state)
 
 	(void)state;
 	fake(1, 0)->live = 5;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	deadline_ms = run.deadline_ms;
 	run_limit_drain(&run, deadline_ms + 60000);
@@ -243,7 +243,7 @@ static void test_run_drain_watches_every_instance(void **state)
 	fake(1, 0)->live = 2;
 	fake(1, 1)->counted = true;
 	fake(1, 1)->count.live = fake(1, 1)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	assert_non_null(strstr(calls, "leave 1.0; leave 1.1; tap watch 1.0; tap watch 1.1"));
 	assert_int_equal(run.drain_began_with, 3);
@@ -261,7 +261,7 @@ static void test_run_drain_ends_when_the_counters_say_so(void **state)
 	(void)state;
 	count_in_kernel(3);
 	fake(1, 0)->live = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	assert_int_equal(run.drain_began_with, 3);
 	fake(1, 0)->count.live = 0;
@@ -276,7 +276,7 @@ static void test_run_drain_ends_when_the_list_is_empty(void **state)
 	(void)state;
 	count_in_kernel(3);
 	fake(1, 0)->live = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->live = 0;
 	drive_to_end();
@@ -290,7 +290,7 @@ static void test_run_drain_deadline_cuts_the_least_that_is_known(void **state)
 	old_config.drain.timeout_ms = 40;
 	count_in_kernel(9);
 	fake(1, 0)->live = 9;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->count.live = 6;
 	fake(1, 0)->live = 4;
@@ -305,7 +305,7 @@ static void test_run_drain_deadline_believes_the_counters_where_they_say_less(vo
 	old_config.drain.timeout_ms = 40;
 	count_in_kernel(9);
 	fake(1, 0)->live = 9;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->count.live = 2; /* the others have migrated */
 	drive_to_end();
@@ -318,7 +318,7 @@ static void test_run_drain_tells_how_many_were_reset(void **state)
 	count_in_kernel(7);
 	fake(1, 0)->count.reset = 5; /* earlier */
 	fake(1, 0)->live = 7;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	fake(1, 0)->count.reset = 8;
 	change(fake(1, 0)->count.live = 0);
@@ -334,7 +334,7 @@ static void test_run_drain_does_not_wait_for_idle_ones(void **state)
 	old_config.drain.idle_timeout_ms = 1234;
 	fake(1, 0)->live = 10;
 	fake(1, 0)->idle = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	drive_until(fake(1, 0)->busy_looks >= 2);
 	assert_int_equal(fake(1, 0)->idle_ms, 1234);
@@ -353,7 +353,7 @@ static void test_run_drain_of_idle_ones_only_ends_none(void **state)
 	old_config.drain.idle_timeout_ms = 1000;
 	count_in_kernel(3);
 	fake(1, 0)->live = fake(1, 0)->idle = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_step("drain", true, "0 connections ended; 3 idle ones were not waited for");
 }
@@ -363,7 +363,7 @@ static void test_run_drain_without_idle_timeout_waits_for_all(void **state)
 	(void)state;
 	old_config.drain.timeout_ms = 100;
 	fake(1, 0)->live = fake(1, 0)->idle = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(fake(1, 0)->idle_ms, 0);
 	assert_int_equal(result.cut, 3);
@@ -377,7 +377,7 @@ static void test_run_old_that_cannot_drain_stays_until_it_is_empty(void **state)
 	(void)state;
 	old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
 	fake(1, 0)->live = 2;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	assert_true(run.machine.policy.old_stays);
 	assert_false(run.machine.policy.new_stays);
 	drive_to(ROLLOUT_DRAINING);
@@ -398,7 +398,7 @@ static void test_run_old_that_cannot_drain_is_cut_at_the_deadline(void **state)
 	old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
 	old_config.drain.timeout_ms = 40;
 	fake(1, 0)->live = 2;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(result.cut, 2);
 	assert_int_equal(result.exit, 5);
@@ -411,7 +411,7 @@ static void test_run_new_that_cannot_drain_stays_when_rolled_back(void **state)
 	config.drain.wait = DRAIN_WAIT_CONNECTIONS;
 	config.rollout.bake_ms = 60000;
 	fake(2, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	assert_false(run.machine.policy.old_stays);
 	assert_true(run.machine.policy.new_stays);
 	drive_to(ROLLOUT_BAKING);
@@ -445,7 +445,7 @@ static void test_run_old_that_cannot_drain_leaves_where_nothing_can_be_steered(v
 	(void)state;
 	wiring.tier = STEER_HASH;
 	config.drain.wait = old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	assert_false(run.machine.policy.old_stays);
 	assert_false(run.machine.policy.new_stays);
 	drive_to_end();

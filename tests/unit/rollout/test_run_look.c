@@ -15,7 +15,7 @@ static void test_run_settle_waits_for_an_empty_queue(void **state)
 	(void)state;
 	fake(1, 0)->queued = 3;
 	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(1, 0)->queue_looks >= 8);
 	assert_int_equal(run.machine.state, ROLLOUT_SETTLING);
 	assert_int_equal(run.queue_empty_since_ms, 0);
@@ -28,7 +28,7 @@ static void test_run_settle_wants_the_queue_empty_for_a_while(void **state)
 	(void)state;
 	fake(1, 0)->queued = 3;
 	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	/* Not asked to look: it polls. */
 	fake(1, 0)->queued = 0;
@@ -49,7 +49,7 @@ static void test_run_settle_deadline_goes_on_and_says_what_is_queued(void **stat
 	(void)state;
 	config.rollout.settle_timeout_ms = 40;
 	fake(1, 0)->queued = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_step("settle", true, "3 connections still in the queue of generation 1");
@@ -63,7 +63,7 @@ static void test_run_settle_deadline_ends_what_cannot_be_asked(void **state)
 	config.rollout.settle_timeout_ms = 60;
 	fake(1, 0)->ask_error = -ENOBUFS;
 	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_LEAVING);
 	assert_true(fake(1, 0)->queue_looks >= 3);
 	assert_step("settle", true, "the queue of generation 1 could not be read");
@@ -75,7 +75,7 @@ static void test_run_old_dead_after_the_shift_leaves_at_once(void **state)
 	(void)state;
 	fake(1, 0)->queued = 3;
 	fake(1, 0)->cannot_leave = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	forget_calls();
 	change(fake(1, 0)->dead = true);
@@ -88,7 +88,7 @@ static void test_run_old_dead_while_baking_leaves_at_once(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_BAKING);
 	change(fake(1, 0)->dead = true);
 	drive_to_end();
@@ -102,7 +102,7 @@ static void test_run_old_dead_before_the_shift_changes_nothing(void **state)
 	(void)state;
 	fake(1, 0)->dead = true;
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
 	host_poke(&host);
 	turn();
@@ -121,7 +121,7 @@ static void test_run_start_timeout_is_not_renewed_by_listening(void **state)
 
 	(void)state;
 	fake(2, 0)->not_listening = fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	assert_int_equal(sd_event_source_get_time(run.timer.source, &before), 0);
 	drive_until(clock_monotonic_ms() * 1000 + 5000 * 1000 > before + 2000);
@@ -137,7 +137,7 @@ static void test_run_start_timeout_looks_once_more(void **state)
 	(void)state;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
 	fake(2, 0)->not_healthy = false; /* nobody says so */
 	drive_to_end();
@@ -151,7 +151,7 @@ static void test_run_without_any_victim_left_ends(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	change(host_remove_instance(&host, fake_there(1, 0)));
 	drive_to_end();
@@ -164,7 +164,7 @@ static void test_run_whose_batch_is_forgotten_fails(void **state)
 	(void)state;
 	config.instances = 2;
 	fake(2, 1)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	change(host_remove_instance(&host, fake_there(2, 1)));
 	drive_to_end();

@@ -18,7 +18,7 @@ static void test_run_before_start_runs_before_anything_is_started(void **state)
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
 	config.hooks.timeout_ms = 1234;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	assert_int_equal(run.machine.policy.prepare_timeout_ms, 1234 + 5000);
 	drive_to(ROLLOUT_PREPARING);
 	assert_calls("command");
@@ -42,7 +42,7 @@ static void test_run_before_start_that_fails_starts_nothing(void **state)
 {
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_PREPARING);
 	end_command(1, "exited with status 1: no database");
 	drive_to_end();
@@ -56,7 +56,7 @@ static void test_run_before_start_that_is_killed_or_late_starts_nothing(void **s
 
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_PREPARING);
 	pending_command = NULL;
 	command.on_done(command.userdata, &killed);
@@ -64,7 +64,7 @@ static void test_run_before_start_that_is_killed_or_late_starts_nothing(void **s
 	assert_not_prepared("before_start was killed by SIGKILL");
 	ended = false;
 	run_done(&run);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_PREPARING);
 	pending_command = NULL;
 	command.on_done(command.userdata,
@@ -79,7 +79,7 @@ static void test_run_before_start_that_cannot_be_run_starts_nothing(void **state
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
 	start_error = -ENOENT;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_not_prepared("before_start exec /x: No such file or directory");
 }
@@ -89,7 +89,7 @@ static void test_run_before_start_that_cannot_be_made_starts_nothing(void **stat
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
 	command_error = -ENOMEM;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_not_prepared("before_start environment: Cannot allocate memory");
 }
@@ -99,7 +99,7 @@ static void test_run_before_start_deadline_cancels_it(void **state)
 {
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	run.machine.policy.prepare_timeout_ms = 30;
 	drive_to_end();
 	assert_not_prepared("before_start was not done within 30ms");
@@ -110,7 +110,7 @@ static void test_run_before_start_is_cancelled_by_an_abort(void **state)
 {
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_PREPARING);
 	run_abort(&run, false, "aborted by request");
 	assert_calls("command; cancel command; hook on_failure");
@@ -132,7 +132,7 @@ static void test_run_done_cancels_before_start(void **state)
 {
 	(void)state;
 	config.hooks.command[HOOK_BEFORE_START] = program;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_PREPARING);
 	run_done(&run);
 	assert_calls("command; cancel command");
@@ -143,7 +143,7 @@ static void test_run_done_cancels_before_start(void **state)
 static void begin_with_gates(unsigned points)
 {
 	gate_points = points;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 }
 
 static void test_run_gates_have_the_time_of_the_longest_point(void **state)
@@ -403,7 +403,7 @@ static void test_run_hooks_of_a_rollout_that_succeeds(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	assert_non_null(strstr(calls, "publish 2.0 backup 1.0; steady 1.0 off; hook after_shift"));
 	assert_null(strstr(calls, "after_drain"));
@@ -418,7 +418,7 @@ static void test_run_hooks_of_a_rollout_that_is_rolled_back(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_BAKING);
 	forget_calls();
 	run_abort(&run, false, "aborted by request");

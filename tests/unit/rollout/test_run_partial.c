@@ -13,7 +13,7 @@
 static void test_run_scale_up_adds_instances(void **state)
 {
 	(void)state;
-	begin_partial("scale", 2, (struct instances){});
+	begin_partial(RUN_ORDER_SCALE, 2, (struct instances){});
 	drive_to_end();
 	assert_calls("start 1.1; start 1.2; check 1.1; check 1.2; publish 1.0,1.1,1.2; "
 		     "steady 1.1 on; steady 1.2 on; commit");
@@ -28,7 +28,7 @@ static void test_run_scale_up_that_fails_keeps_what_was(void **state)
 {
 	(void)state;
 	fake(1, 1)->not_listening = true;
-	begin_partial("scale", 1, (struct instances){});
+	begin_partial(RUN_ORDER_SCALE, 1, (struct instances){});
 	drive_to(ROLLOUT_STARTING);
 	change(fake_fail(1, 1, "exited with status 1"));
 	drive_to_end();
@@ -46,7 +46,7 @@ static void test_run_scale_down_takes_instances_away(void **state)
 	(void)state;
 	have_old(3);
 	instances_add(&goes, fake_there(1, 2));
-	begin_partial("scale", 0, goes);
+	begin_partial(RUN_ORDER_SCALE, 0, goes);
 	drive_to_end();
 	assert_calls("publish 1.0,1.1 backup 1.2; steady 1.2 off; publish 1.0,1.1; uncheck 1.2; "
 		     "leave 1.2; stop 1.2; done 1.2");
@@ -66,7 +66,7 @@ static void test_run_replace_of_one_instance_starts_its_successor_first(void **s
 	fake(1, 0)->live = 3;
 	old_config.drain.timeout_ms = 30;
 	instances_add(&goes, fake_there(1, 0));
-	begin_partial("replace", 1, goes);
+	begin_partial(RUN_ORDER_REPLACE, 1, goes);
 	drive_to_end();
 	assert_calls("start 1.2; check 1.2; publish 1.1,1.2 backup 1.0; steady 1.0 off; "
 		     "steady 1.2 on; commit; publish 1.1,1.2; uncheck 1.0; leave 1.0; "
@@ -85,7 +85,7 @@ static void test_run_replace_that_cannot_start_keeps_the_old_one(void **state)
 	have_old(2);
 	fake(1, 2)->start_error = -EIO;
 	instances_add(&goes, fake_there(1, 0));
-	begin_partial("replace", 1, goes);
+	begin_partial(RUN_ORDER_REPLACE, 1, goes);
 	drive_to_end();
 	assert_calls("start 1.2; done 1.2");
 	assert_int_equal(result.exit, 3);
@@ -100,7 +100,7 @@ static void test_run_forgets_an_instance_of_every_set(void **state)
 	(void)state;
 	have_old(2);
 	fake(1, 0)->live = fake(1, 1)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	host_remove_instance(&host, fake_there(1, 0));
 	assert_int_equal(run.side[ROLLOUT_OLD].n, 1);

@@ -13,7 +13,7 @@ static void test_run_goes_on_when_its_new_generation_is_gone(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	run.new = NULL;
 	run_forget_instance(&run, fake_there(2, 0));
@@ -31,7 +31,7 @@ static void test_run_result_counts_instances_of_both_sides(void **state)
 	(void)state;
 	have_old(2);
 	config.instances = 3;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(result.n_new, 3);
 	assert_int_equal(result.n_old, 2);

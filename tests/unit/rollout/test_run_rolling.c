@@ -14,7 +14,7 @@ static void test_run_rolling_replaces_one_after_the_other(void **state)
 {
 	(void)state;
 	be_rolling(3, 3, 1, 0);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_calls(
 		"start 2.0; check 2.0; publish 1.1,1.2,2.0 backup 1.0; steady 1.0 off; "
@@ -39,7 +39,7 @@ static void test_run_rolling_sends_away_what_does_not_work_first(void **state)
 	be_rolling(4, 4, 1, 0);
 	fake(1, 2)->unhealthy = true;
 	fake_fail(1, 3, "exited with status 1");
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_non_null(strstr(calls, "publish 1.0,1.1,1.3,2.0 backup 1.2"));
 	assert_non_null(strstr(calls, "publish 1.0,1.1,2.0,2.1 backup 1.3"));
@@ -61,7 +61,7 @@ static void test_run_rolling_without_surge_makes_room_first(void **state)
 {
 	(void)state;
 	be_rolling(3, 3, 0, 1);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_memory_equal(calls, "publish 1.1,1.2 backup 1.0; steady 1.0 off; ", 44);
 	assert_int_equal(fake_instances_most, 3);
@@ -74,7 +74,7 @@ static void test_run_rolling_in_batches_keeps_within_both_limits(void **state)
 {
 	(void)state;
 	be_rolling(5, 5, 2, 1);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(fake_instances_most, 7);
 	assert_int_equal(fewest_named, 4);
@@ -91,7 +91,7 @@ static void test_run_rolling_of_one_instance_starts_the_other_first(void **state
 {
 	(void)state;
 	be_rolling(1, 1, 0, 1);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_int_equal(fake_instances_most, 2);
 	assert_int_equal(fewest_named, 1);
@@ -103,7 +103,7 @@ static void test_run_rolling_that_fails_starts_the_old_ones_again(void **state)
 	(void)state;
 	be_rolling(3, 3, 1, 0);
 	fake(2, 1)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(2, 1)->instance);
 	assert_null(fake(1, 0)->instance);
 	forget_calls();
@@ -130,7 +130,7 @@ static void test_run_rolling_without_surge_that_fails_early_has_failed(void **st
 	(void)state;
 	be_rolling(3, 3, 0, 1);
 	fake(2, 0)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(2, 0)->instance);
 	change(fake_fail(2, 0, "exited with status 1"));
 	forget_calls();
@@ -154,7 +154,7 @@ static void test_run_rolling_back_does_without_what_cannot_be_started(void **sta
 	(void)state;
 	be_rolling(3, 3, 1, 0);
 	fake(2, 1)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(2, 1)->instance);
 	fake(1, 0)->start_error = -EIO;
 	forget_calls();
@@ -173,7 +173,7 @@ static void test_run_rolling_back_kills_what_is_not_healthy_in_time(void **state
 	be_rolling(3, 3, 1, 0);
 	config.health.start_timeout_ms = 50;
 	fake(2, 1)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(2, 1)->instance);
 	fake(1, 0)->not_healthy = true;
 	forget_calls();
@@ -190,7 +190,7 @@ static void test_run_rolling_abort_while_draining_turns_round_afterwards(void **
 	(void)state;
 	be_rolling(2, 2, 1, 0);
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	run_abort(&run, false, "aborted by request");
 	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
@@ -209,7 +209,7 @@ static void test_run_rolling_new_that_fails_while_draining_turns_round_afterward
 	(void)state;
 	be_rolling(2, 2, 1, 0);
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	change(fake_fail(2, 0, "was killed by SIGSEGV"));
 	look();
@@ -229,7 +229,7 @@ static void test_run_rolling_quit_starts_nothing_again(void **state)
 	(void)state;
 	be_rolling(3, 3, 1, 0);
 	fake(2, 1)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(2, 1)->instance);
 	forget_calls();
 	run_abort(&run, true, "batond is shutting down");
@@ -248,7 +248,7 @@ static void go_past_commit(void)
 {
 	be_rolling(2, 4, 0, 2);
 	fake(2, 2)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_until(fake(2, 3)->instance);
 	assert_true(run.machine.committed);
 	assert_ptr_equal(current, new);

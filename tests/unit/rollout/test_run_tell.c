@@ -17,7 +17,7 @@ static void test_run_replace_tells_each_step(void **state)
 	fake(1, 0)->live = 7;
 	fake(1, 0)->cannot_stop = true;
 	fake(1, 0)->exit_signal = SIGTERM;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	change(fake(1, 0)->live = 0);
 	drive_to(ROLLOUT_STOPPING);
@@ -55,7 +55,7 @@ static void test_run_replace_messages_name_what_was_unusual(void **state)
 	fake(1, 1)->forced = true;
 	fake_there(1, 0)->killed = true;
 	fake(1, 0)->exit_signal = SIGKILL;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_steps("start verify shift settle bake leave drain stop");
 	assert_step("verify", true, "READY=1");
@@ -73,7 +73,7 @@ static void test_run_rolling_tells_each_batch(void **state)
 	(void)state;
 	be_rolling(2, 2, 1, 0);
 	fake(1, 1)->exit_signal = SIGTERM;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_steps("start verify shift settle leave drain stop "
 		     "start verify shift settle leave drain stop");
@@ -93,7 +93,7 @@ static void test_run_canary_tells_shares_and_holds(void **state)
 {
 	(void)state;
 	be_canary(1);
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_step(1);
 	run_promote(&run);
 	drive_to_end();
@@ -120,7 +120,7 @@ static void test_run_new_fails_while_verified_names_instance_and_last_probe(void
 	fake(2, 1)->answer = (struct probe_result){
 		.status = 503, .text = "GET /: 503 is not in 200-299", .body = "no database"};
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
 	change(fake(2, 1)->unhealthy = true);
 	drive_to_end();
@@ -138,7 +138,7 @@ static void test_run_start_timeout_before_it_listens(void **state)
 	(void)state;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "start", "generation 2 was not running within 30ms");
 	assert_true(number_of(event_named("start"), "took_ms") >= 29);
@@ -152,7 +152,7 @@ static void test_run_start_timeout_before_it_is_healthy_has_the_last_answer(void
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_healthy = true;
 	fake(2, 0)->answer = (struct probe_result){.text = "connect: Connection refused"};
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "verify", "generation 2 was not healthy within 30ms");
 	/* Without an answer's body there is nothing to put after a colon. */
@@ -168,7 +168,7 @@ static void test_run_start_timeout_with_one_healthy_blames_the_other(void **stat
 	config.instances = 2;
 	fake(2, 1)->answer = (struct probe_result){.text = "GET /: 500", .body = "x"};
 	fake(2, 1)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_string_equal(result.probe, "GET /: 500: x");
 }
@@ -178,7 +178,7 @@ static void test_run_start_timeout_with_good_or_no_answers_has_no_probe(void **s
 	(void)state;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_string_equal(result.probe, "");
 	assert_string_equal(result.reason, "generation 2 was not healthy within 30ms");
@@ -190,7 +190,7 @@ static void test_run_start_timeout_without_ready_says_so(void **state)
 	config.health.kind = HEALTH_KIND_NOTIFY;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "verify", "generation 2 did not send READY=1 within 30ms");
 }
@@ -202,7 +202,7 @@ static void test_run_result_has_the_tail_of_the_one_to_blame(void **state)
 	strcpy(fake(2, 0)->tail, "all is well\n");
 	strcpy(fake(2, 1)->tail, "panic\n");
 	fake(2, 1)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	change(fake_fail(2, 1, "exited with status 1"));
 	drive_to_end();
@@ -216,7 +216,7 @@ static void test_run_start_timeout_names_what_it_listens_on_instead(void **state
 	(void)state;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	i = fake_there(2, 0);
 	strcpy(i->strangers[0], "127.0.0.1:81");

@@ -15,7 +15,7 @@ static void test_run_new_fails_to_start_stops_and_old_is_untouched(void **state)
 {
 	(void)state;
 	fake(2, 0)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	memcpy(fake_there(2, 0)->tail, "boom\n", 6);
 	fail_new("exited with status 1");
@@ -35,7 +35,7 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	(void)state;
 	fake(1, 0)->queued = 1;
 	fake(2, 0)->live = 4;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	assert_calls("start 2.0; check 2.0; publish 2.0 backup 1.0; steady 1.0 off; "
 		     "hook after_shift");
@@ -71,7 +71,7 @@ static void test_run_new_turns_unhealthy_while_baking_flips_back(void **state)
 
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	drive_to(ROLLOUT_BAKING);
 	i = fake_there(2, 0);
 	i->checkers[0].last = (struct probe_result){.text = "GET /: 500", .body = "oops"};
@@ -88,7 +88,7 @@ static void test_run_flip_back_that_cannot_be_published_goes_on(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_BAKING);
 	publish_error = -EIO;
 	forget_calls();
@@ -106,7 +106,7 @@ static void test_run_flip_back_that_cannot_be_published_keeps_the_reason(void **
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_BAKING);
 	publish_error = -EIO;
 	run_abort(&run, false, "rolled back by request");
@@ -118,7 +118,7 @@ static void test_run_new_fails_with_the_old_gone_cannot_flip_back(void **state)
 {
 	(void)state;
 	fake(1, 0)->queued = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	fake(1, 0)->dead = true;
 	fail_new("exited with status 1");
@@ -131,7 +131,7 @@ static void test_run_new_fails_with_the_old_gone_cannot_flip_back(void **state)
 static void test_run_undone_once_is_not_undone_again(void **state)
 {
 	(void)state;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	fake(2, 0)->queued = 1;
 	fail_new("exited with status 1");
@@ -152,7 +152,7 @@ static void test_run_drain_deadline_when_rolled_back_is_counted(void **state)
 	(void)state;
 	old_config.drain.timeout_ms = 30;
 	fake(2, 0)->live = 2;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	fail_new("exited with status 1");
 	drive_to_end();
@@ -170,7 +170,7 @@ static void test_run_abort_while_starting_fails_the_rollout(void **state)
 {
 	(void)state;
 	fake(2, 0)->not_listening = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	run_abort(&run, false, "rolled back by request");
 	assert_true(poked);
@@ -183,7 +183,7 @@ static void test_run_abort_while_verifying_fails_the_rollout(void **state)
 {
 	(void)state;
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
 	run_abort(&run, false, "rolled back by request");
 	drive_to_end();
@@ -194,7 +194,7 @@ static void test_run_abort_while_baking_flips_back(void **state)
 {
 	(void)state;
 	config.rollout.bake_ms = 60000;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_BAKING);
 	forget_calls();
 	run_abort(&run, false, "batond is shutting down");
@@ -209,7 +209,7 @@ static void test_run_abort_while_settling_flips_back(void **state)
 {
 	(void)state;
 	fake(1, 0)->queued = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_SETTLING);
 	run_abort(&run, false, "rolled back by request");
 	drive_to_end();
@@ -224,7 +224,7 @@ static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void *
 	wiring.tier = STEER_HASH;
 	fake(2, 0)->not_healthy = true;
 	fake(2, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
 	forget_calls();
 	run_abort(&run, false, "aborted by request");
@@ -241,7 +241,7 @@ static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void *
 static void test_run_abort_at_once_starts_nothing(void **state)
 {
 	(void)state;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	run_abort(&run, false, "rolled back by request");
 	drive_to_end();
 	assert_calls("hook on_failure");
@@ -254,7 +254,7 @@ static void test_run_abort_of_what_is_undone_keeps_the_reason(void **state)
 {
 	(void)state;
 	fake(2, 0)->not_listening = fake(2, 0)->cannot_stop = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_STARTING);
 	fail_new("exited with status 1");
 	drive_to(ROLLOUT_STOPPING);
@@ -268,7 +268,7 @@ static void test_run_abort_while_draining_is_too_late(void **state)
 {
 	(void)state;
 	fake(1, 0)->live = 1;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	forget_calls();
 	run_abort(&run, false, "rolled back by request");

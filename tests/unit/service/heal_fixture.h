@@ -28,6 +28,6 @@ static inline void assert_replacing(bool replacing)
 	assert_int_equal(found != NULL, replacing);
 	if (!found)
 		return;
-	assert_string_equal(found->order, "replace");
+	assert_int_equal(found->order, RUN_ORDER_REPLACE);
 	assert_true(found->automatic && found->partial);
 }

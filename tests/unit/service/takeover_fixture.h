@@ -51,7 +51,7 @@ static inline int set_up_adoption(void **state)
 
 static inline void assert_retiring(const struct run *r, uint32_t number)
 {
-	assert_string_equal(r->order, "retire");
+	assert_int_equal(r->order, RUN_ORDER_RETIRE);
 	assert_true(r->machine.retire);
 	assert_null(r->new);
 	assert_int_equal(r->old->number, number);
@@ -61,7 +61,7 @@ static inline void assert_retiring(const struct run *r, uint32_t number)
 static inline void assert_restoring(const struct run *r, uint32_t number, uint32_t missing,
 				    uint32_t other, size_t substitutes)
 {
-	assert_string_equal(r->order, "restore");
+	assert_int_equal(r->order, RUN_ORDER_RESTORE);
 	assert_false(r->machine.retire);
 	assert_int_equal(r->new->number, number);
 	assert_int_equal(r->machine.wanted[ROLLOUT_NEW], missing);

@@ -76,7 +76,7 @@ static void test_service_that_was_stopped_has_not_failed_by_what_ends_later(void
 	fake_stopped(2, 0);
 	changed();
 	drive_until(n_ended == 3);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	assert_int_equal(service->last.outcome, ROLLOUT_FAILED);
 	assert_false(service_has_failed(service));
 }

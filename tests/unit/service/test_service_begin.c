@@ -17,7 +17,7 @@ static void test_service_first_start_opens_endpoints_and_serves(void **state)
 	order("start", NULL);
 	assert_calls(OPEN_ALL RESET_ALL "attach " ENDPOINT_0 "; attach " ENDPOINT_1);
 	assert_int_equal(service->wiring.endpoints[1]->uid, 33);
-	assert_string_equal(run->order, "start");
+	assert_int_equal(run->order, RUN_ORDER_START);
 	assert_int_equal(run->new->number, 1);
 	assert_null(run->old);
 	assert_ptr_equal(service_run(service), run);
@@ -62,7 +62,7 @@ static void test_service_restart_while_stopped_starts(void **state)
 	(void)state;
 	carry_out("restart", NULL);
 	assert_int_equal(service->current->number, 1);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	assert_int_equal(service->last.replaces, 0);
 }
 
@@ -87,7 +87,7 @@ static void test_service_upgrade_runs_the_command_given(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	order("upgrade", "{\"command\": [\"/bin/other\", \"\", \"x\"]}");
-	assert_string_equal(run->order, "upgrade");
+	assert_int_equal(run->order, RUN_ORDER_UPGRADE);
 	assert_string_equal(run->new->release->command[0], "/bin/other");
 	assert_string_equal(run->new->release->command[1], "");
 	assert_string_equal(run->new->release->command[2], "x");

@@ -79,7 +79,7 @@ static void test_service_unhealthy_is_replaced_after_the_delay(void **state)
 	assert_event("replacing", "message", "instance 1: GET /: 500");
 	assert_event("replacing", "reason", "instance 1: GET /: 500");
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "replace");
+	assert_int_equal(service->last.order, RUN_ORDER_REPLACE);
 	assert_int_equal(service->last.outcome, ROLLOUT_DONE);
 	assert_int_equal(service->current->number, 1);
 	assert_int_equal(service->current->instances.n, 2);
@@ -336,7 +336,7 @@ static void test_service_whose_window_is_over_is_tried_again(void **state)
 	service->healing.restarts.at_ms[0] = clock_monotonic_ms();
 	look();
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "replace");
+	assert_int_equal(service->last.order, RUN_ORDER_REPLACE);
 	look();
 	assert_string_equal(service->healing.degraded, "");
 	assert_event("restored", "message", "all 2 instances are well");

@@ -26,7 +26,7 @@ static void test_service_does_not_heal_during_a_rollout(void **state)
 	/* Afterwards, where it is still there. */
 	order("abort", NULL);
 	drive_until(n_ended == 3);
-	assert_string_equal(service->last.order, "replace");
+	assert_int_equal(service->last.order, RUN_ORDER_REPLACE);
 	assert_null(fake(1, 1)->instance);
 }
 
@@ -61,7 +61,7 @@ static void test_service_does_not_heal_what_is_shutting_down(void **state)
 	look();
 	assert_null(newest_event("replacing"));
 	assert_int_equal(count_events("unhealthy"), 1); /* what is on its way out is no news */
-	assert_string_equal(service_run(service)->order, "stop");
+	assert_int_equal(service_run(service)->order, RUN_ORDER_STOP);
 	fake(1, 0)->live = 0;
 	drive_until(service_is_idle(service));
 }
@@ -182,7 +182,7 @@ static void test_service_does_not_heal_before_a_queued_order(void **state)
 	service->healing.at_ms = 1;
 	order_later("restart");
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	assert_null(newest_event("replacing"));
 }
 
@@ -196,7 +196,7 @@ static void test_service_heals_while_a_queued_order_waits_for_room(void **state)
 	fake_fail(1, 1, "exited with status 9");
 	changed();
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "replace");
+	assert_int_equal(service->last.order, RUN_ORDER_REPLACE);
 	assert_null(fake(1, 1)->instance);
 	assert_int_equal(service->current->number, 1);
 	assert_true(service->queue.next.used);

@@ -168,7 +168,7 @@ static void test_service_rollback_starts_what_ran_before_again_and_again(void **
 	carry_out("start", NULL);
 	upgrade_to("/bin/v2");
 	order("rollback", NULL);
-	assert_string_equal(run->order, "rollback");
+	assert_int_equal(run->order, RUN_ORDER_ROLLBACK);
 	assert_string_equal(run->new->release->executable, "/bin/web");
 	/* A copy: it may be wanted once more. */
 	assert_ptr_not_equal(run->new->release, service->history.previous_release);
@@ -263,7 +263,7 @@ static void test_service_rollback_goes_back_though_the_old_one_drains(void **sta
 	order("upgrade", "{\"command\": [\"/bin/v2\"]}");
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
 	order("rollback", NULL);
-	assert_string_equal(run->order, "rollback");
+	assert_int_equal(run->order, RUN_ORDER_ROLLBACK);
 	assert_string_equal(run->new->release->executable, "/bin/web");
 }
 

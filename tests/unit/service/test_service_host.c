@@ -10,7 +10,7 @@
 
 static void test_service_host_commit_makes_the_new_side_the_current_one(void **state)
 {
-	struct run committed = {.order = "restart"};
+	struct run committed = {.order = RUN_ORDER_RESTART};
 
 	(void)state;
 	carry_out("start", NULL);
@@ -29,7 +29,7 @@ static void test_service_host_commit_makes_the_new_side_the_current_one(void **s
 
 static void test_service_host_commit_of_some_instances_changes_nothing(void **state)
 {
-	struct run committed = {.order = "scale", .partial = true};
+	struct run committed = {.order = RUN_ORDER_SCALE, .partial = true};
 
 	(void)state;
 	carry_out("start", NULL);

@@ -404,7 +404,7 @@ static void test_service_rollback_while_undecided_undoes_it(void **state)
 	assert_ptr_equal(run, undone);
 	drive_until(n_ended == 2);
 	assert_int_equal(service->last.exit, 3);
-	assert_string_equal(service->last.order, "upgrade");
+	assert_int_equal(service->last.order, RUN_ORDER_UPGRADE);
 	assert_string_equal(service->last.reason, "rolled back by request");
 	assert_int_equal(service->current->number, 1);
 	assert_int_equal(last_number, 2);

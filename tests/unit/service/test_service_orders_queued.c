@@ -452,7 +452,7 @@ static void test_service_order_later_gives_way_to_an_operators(void **state)
 	order_later("restart");
 	fake(2, 0)->queued = 0;
 	drive_until(n_ended == 3);
-	assert_string_equal(service->last.order, "upgrade");
+	assert_int_equal(service->last.order, RUN_ORDER_UPGRADE);
 	assert_int_equal(service->last.id, answer.queued);
 	turn();
 	assert_null(service_run(service));
@@ -473,7 +473,7 @@ static void test_service_order_later_begins_after_a_first_start_that_failed(void
 	changed();
 	drive_until(n_ended == 2);
 	assert_false(service->queue.has_own);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	assert_int_equal(service->current->number, 2);
 	assert_string_equal(current_program(), "/bin/v2");
 }
@@ -533,7 +533,7 @@ static void test_service_order_later_of_a_restart_makes_a_scale_needless(void **
 	order_later("scale");
 	pass_checks(2);
 	drive_until(n_ended == 3);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	turn();
 	assert_null(service_run(service));
 	assert_int_equal(service->current->instances.n, 2);

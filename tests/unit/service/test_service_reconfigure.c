@@ -201,7 +201,7 @@ static void test_service_reconfigure_of_instances_scales(void **state)
 	assert_int_equal(service->instances, 3);
 	order_later("scale");
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "scale");
+	assert_int_equal(service->last.order, RUN_ORDER_SCALE);
 	assert_int_equal(service->current->number, 1);
 	assert_int_equal(service->current->instances.n, 3);
 }
@@ -419,10 +419,10 @@ static void test_service_reconfigure_to_fewer_sheds_though_the_release_fails(voi
 	fake(2, 0)->start_error = -EIO;
 	order_later("restart");
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	assert_int_equal(service->last.outcome, ROLLOUT_FAILED);
 	drive_until(n_ended == 3);
-	assert_string_equal(service->last.order, "scale");
+	assert_int_equal(service->last.order, RUN_ORDER_SCALE);
 	assert_int_equal(service->current->number, 1);
 	assert_int_equal(service->current->instances.n, 1);
 	turn();

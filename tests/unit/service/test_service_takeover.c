@@ -292,7 +292,7 @@ static void test_service_take_over_that_cannot_publish_goes_on(void **state)
 	assert_int_equal(adopt(), 1);
 	assert_non_null(strstr(calls, "; attach "));
 	assert_non_null(strstr(calls, "steady 1.0 on"));
-	assert_string_equal(service_run(service)->order, "retire");
+	assert_int_equal(service_run(service)->order, RUN_ORDER_RETIRE);
 }
 
 /* An earlier daemon has told it, and nobody wants to hear it again from each that comes. */

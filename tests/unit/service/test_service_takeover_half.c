@@ -147,7 +147,7 @@ static void test_service_take_over_of_more_than_are_wanted_scales_down(void **st
 	assert_int_equal(adopt(), 1);
 	assert_int_equal(service_named(service), 3);
 	drive_until(n_ended == 1);
-	assert_string_equal(service->last.order, "scale");
+	assert_int_equal(service->last.order, RUN_ORDER_SCALE);
 	assert_int_equal(service->current->instances.n, 2);
 }
 
@@ -162,7 +162,7 @@ static void test_service_take_over_retires_what_was_not_steady(void **state)
 	find_agent(3, AGENT_LEFT, false);
 	assert_int_equal(adopt(), 1);
 	assert_table(0, 30, STEER_NO_SLOT);
-	assert_string_equal(service->runs[0].order, "retire");
+	assert_int_equal(service->runs[0].order, RUN_ORDER_RETIRE);
 	assert_true(service->runs[0].partial);
 	assert_int_equal(service->runs[0].side[ROLLOUT_OLD].n, 2);
 	assert_null(service_run(service)->new);
@@ -267,7 +267,7 @@ static void test_service_take_over_restores_missing_ones_by_itself(void **state)
 	find_agent(3, AGENT_RUNNING, true);
 	assert_int_equal(adopt(), 1);
 	drive_until(n_ended == 1);
-	assert_string_equal(service->last.order, "replace");
+	assert_int_equal(service->last.order, RUN_ORDER_REPLACE);
 	assert_int_equal(service->current->instances.n, 3);
 }
 

@@ -51,7 +51,7 @@ static void test_service_watched_path_that_changes_begins_a_restart(void **state
 	assert_event("changed", "message", "/srv/current has been replaced");
 	assert_event("changed", "path", "/srv/current");
 	drive_until(n_ended == 2);
-	assert_string_equal(service->last.order, "restart");
+	assert_int_equal(service->last.order, RUN_ORDER_RESTART);
 	assert_int_equal(service->current->number, 2);
 	assert_string_equal(service->current->release->digest, "build-id:2");
 }

@@ -85,7 +85,7 @@ static inline struct generation *add_generation(uint32_t number)
  * A rollout of whole generations that is at this step, well so far: what its instances are to the
  * tables then is left to the test.
  */
-static inline struct run *add_run(size_t k, const char *order, struct generation *new,
+static inline struct run *add_run(size_t k, enum run_order order, struct generation *new,
 				  struct generation *old, enum rollout_state at)
 {
 	static const struct rollout_policy policy;

@@ -15,7 +15,7 @@ static void test_run_json_names_both_generations_or_null(void **state)
 
 	(void)state;
 	last_rollout = 6;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	run.began_ms -= 1500;
 	json = run_json(&run);
 	assert_int_equal(json_object_size(json), 5);
@@ -36,7 +36,7 @@ static void test_run_result_json_of_success_has_no_reasons(void **state)
 	json_t *json;
 
 	(void)state;
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	drive_to_end();
 	assert_in_range(result.realtime_ms, clock_realtime_ms() - 10000, clock_realtime_ms());
 	json = run_result_json(&result);
@@ -78,7 +78,8 @@ static void test_run_result_json_says_how_it_ended(void **state)
 		struct run_result r = cases[k].result;
 		json_t *json;
 
-		r.order = "restart";
+		r.id = 7;
+		r.order = RUN_ORDER_RESTART;
 		json = run_result_json(&r);
 		assert_string_equal(text_of(json, "result"), cases[k].name);
 		assert_string_equal(text_of(json, "message"), cases[k].message);
@@ -113,7 +114,8 @@ static void test_run_result_json_of_some_instances_says_which(void **state)
 		struct run_result r = cases[k].result;
 		json_t *json;
 
-		r.order = "scale";
+		r.id = 7;
+		r.order = RUN_ORDER_SCALE;
 		r.partial = true;
 		json = run_result_json(&r);
 		assert_string_equal(text_of(json, "message"), cases[k].message);
@@ -124,7 +126,8 @@ static void test_run_result_json_of_some_instances_says_which(void **state)
 static void test_run_result_json_has_reasons_where_there_are_any(void **state)
 {
 	struct run_result r = {
-		.order = "restart",
+		.id = 7,
+		.order = RUN_ORDER_RESTART,
 		.outcome = ROLLOUT_FAILED,
 		.exit = 3,
 		.step = "verify",
@@ -150,7 +153,7 @@ static void test_run_status_json_says_what_it_waits_for(void **state)
 	(void)state;
 	be_canary(2);
 	config.rollout.steps[0].dwell_ms = 60000;
-	begin_replace("upgrade");
+	begin_replace(RUN_ORDER_UPGRADE);
 	drive_to(ROLLOUT_DWELLING);
 	json = run_status_json(&run);
 	assert_string_equal(text_of(json, "order"), "upgrade");
@@ -176,7 +179,7 @@ static void test_run_status_json_of_one_that_waits_for_nobody_has_nulls(void **s
 
 	(void)state;
 	fake(2, 0)->not_healthy = true;
-	begin_replace("restart");
+	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
 	json = run_status_json(&run);
 	assert_string_equal(text_of(json, "step"), "verify");

@@ -39,7 +39,7 @@ static void test_status_never_started_is_stopped(void **state)
 static void test_status_first_start_is_starting(void **state)
 {
 	(void)state;
-	add_run(0, "start", add_generation(1), NULL, ROLLOUT_VERIFYING);
+	add_run(0, RUN_ORDER_START, add_generation(1), NULL, ROLLOUT_VERIFYING);
 	assert_state("starting");
 	assert_text("generations.0.state", "candidate");
 	assert_text("rollout.order", "start");
@@ -63,7 +63,7 @@ static void test_status_before_the_shift_is_rolling(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	add_run(0, "restart", add_generation(2), service.current, ROLLOUT_STARTING);
+	add_run(0, RUN_ORDER_RESTART, add_generation(2), service.current, ROLLOUT_STARTING);
 	assert_state("rolling");
 	assert_text("generations.0.state", "current");
 	assert_text("generations.1.state", "candidate");
@@ -75,7 +75,7 @@ static void test_status_after_the_shift_is_rolling_still(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	shift(add_run(0, "restart", add_generation(2), service.current, ROLLOUT_BAKING));
+	shift(add_run(0, RUN_ORDER_RESTART, add_generation(2), service.current, ROLLOUT_BAKING));
 	assert_state("rolling");
 	assert_text("generations.0.state", "previous");
 	assert_text("generations.1.state", "current");
@@ -98,7 +98,7 @@ static void test_status_after_the_commit_is_running(void **state)
 	(void)state;
 	old = add_generation(1);
 	service.current = add_generation(2);
-	run = add_run(0, "restart", service.current, old, ROLLOUT_IDLE);
+	run = add_run(0, RUN_ORDER_RESTART, service.current, old, ROLLOUT_IDLE);
 	commit(run);
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
 		run->machine.state = cases[k].at;
@@ -115,7 +115,7 @@ static void test_status_undone_is_running_once_that_is_decided(void **state)
 
 	(void)state;
 	service.current = add_generation(1);
-	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_STOPPING);
+	run = add_run(0, RUN_ORDER_RESTART, add_generation(2), service.current, ROLLOUT_STOPPING);
 	run->machine.outcome = ROLLOUT_FAILED;
 	run->machine.to = ROLLOUT_OLD;
 	make_victims(run, run->new);
@@ -136,7 +136,7 @@ static void test_status_stop_is_stopping(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	add_run(0, "stop", NULL, service.current, ROLLOUT_SETTLING);
+	add_run(0, RUN_ORDER_STOP, NULL, service.current, ROLLOUT_SETTLING);
 	assert_state("stopping");
 	assert_true(json_is_null(at("rollout.generation")));
 	assert_number("rollout.replaces", 1);
@@ -146,7 +146,7 @@ static void test_status_stop_is_stopping_while_it_drains(void **state)
 {
 	(void)state;
 	service.current = add_generation(1);
-	add_run(0, "stop", NULL, service.current, ROLLOUT_DRAINING);
+	add_run(0, RUN_ORDER_STOP, NULL, service.current, ROLLOUT_DRAINING);
 	instances[0][0].phase = INSTANCE_LEFT;
 	assert_state("stopping");
 }
@@ -158,7 +158,7 @@ static void test_status_retiring_others_is_running(void **state)
 	(void)state;
 	retired = add_generation(1);
 	service.current = add_generation(2);
-	add_run(0, "retire", NULL, retired, ROLLOUT_SETTLING)->machine.retire = true;
+	add_run(0, RUN_ORDER_RETIRE, NULL, retired, ROLLOUT_SETTLING)->machine.retire = true;
 	assert_state("running");
 	assert_text("generations.0.state", "previous");
 	assert_text("generations.1.state", "current");
@@ -236,7 +236,7 @@ static void test_status_with_an_unhealthy_one_on_its_way_out_is_running(void **s
 	(void)state;
 	service.current = add_generation(1);
 	add_instance(service.current);
-	run = add_run(0, "scale", NULL, service.current, ROLLOUT_DRAINING);
+	run = add_run(0, RUN_ORDER_SCALE, NULL, service.current, ROLLOUT_DRAINING);
 	run->partial = true;
 	run->victims = (struct instances){.list = {&instances[0][1]}, .n = 1};
 	fall_ill(&instances[0][1], "GET /: 500");
@@ -253,12 +253,12 @@ static void test_status_replacement_is_not_rolling(void **state)
 	(void)state;
 	service.current = add_generation(1);
 	fall_ill(&instances[0][0], "GET /: 500");
-	run = add_run(0, "replace", service.current, service.current, ROLLOUT_VERIFYING);
+	run = add_run(0, RUN_ORDER_REPLACE, service.current, service.current, ROLLOUT_VERIFYING);
 	run->partial = run->automatic = true;
 	assert_state("degraded");
 	assert_text("rollout.order", "replace");
 	assert_text("rollout.step", "verify");
-	run->order = "scale";
+	run->order = RUN_ORDER_SCALE;
 	run->automatic = false;
 	assert_state("rolling");
 	run->old = NULL;
@@ -282,7 +282,7 @@ static void test_status_rollout_says_strategy_and_how_many(void **state)
 	(void)state;
 	service.current = add_generation(1);
 	add_instance(service.current);
-	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_STARTING);
+	run = add_run(0, RUN_ORDER_RESTART, add_generation(2), service.current, ROLLOUT_STARTING);
 	look();
 	assert_text("rollout.strategy", "blue-green");
 	assert_true(json_is_null(at("rollout.weight")));
@@ -305,7 +305,7 @@ static void test_status_rollout_says_what_it_waits_for(void **state)
 
 	(void)state;
 	service.current = add_generation(1);
-	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_DWELLING);
+	run = add_run(0, RUN_ORDER_RESTART, add_generation(2), service.current, ROLLOUT_DWELLING);
 	run->machine.policy.strategy = ROLLOUT_CANARY;
 	run->machine.weight = 25;
 	run->machine.policy.steps[0].weight = 25;
@@ -339,7 +339,7 @@ static void test_status_of_a_rolling_one_has_two_generations_that_serve(void **s
 	(void)state;
 	service.current = add_generation(1);
 	add_instance(service.current);
-	run = add_run(0, "restart", add_generation(2), service.current, ROLLOUT_DRAINING);
+	run = add_run(0, RUN_ORDER_RESTART, add_generation(2), service.current, ROLLOUT_DRAINING);
 	run->machine.policy.strategy = ROLLOUT_ROLLING;
 	run->machine.wanted[ROLLOUT_NEW] = 2;
 	run->machine.shifted = true;
@@ -358,7 +358,7 @@ static void test_status_failed_first_start_is_failed(void **state)
 	(void)state;
 	service.last = (struct run_result){
 		.id = 3,
-		.order = "start",
+		.order = RUN_ORDER_START,
 		.outcome = ROLLOUT_FAILED,
 		.exit = 3,
 		.generation = 1,
@@ -389,7 +389,7 @@ static void test_status_failed_restart_is_running_with_a_reason(void **state)
 	service.current = add_generation(1);
 	service.last = (struct run_result){
 		.id = 3,
-		.order = "restart",
+		.order = RUN_ORDER_RESTART,
 		.outcome = ROLLOUT_ROLLED_BACK,
 		.reason = "rolled back by request",
 	};
@@ -404,7 +404,7 @@ static void test_status_failed_restart_is_running_with_a_reason(void **state)
 static void test_status_after_a_stop_is_stopped(void **state)
 {
 	(void)state;
-	service.last = (struct run_result){.id = 4, .order = "stop", .replaces = 1};
+	service.last = (struct run_result){.id = 4, .order = RUN_ORDER_STOP, .replaces = 1};
 	assert_state("stopped");
 	assert_text("last_rollout.message", "generation 1 is gone");
 	assert_null(json_object_get(json, "reason"));
@@ -418,8 +418,8 @@ static void test_status_of_two_rollouts_tells_the_undecided(void **state)
 	(void)state;
 	old = add_generation(1);
 	middle = service.current = add_generation(2);
-	commit(add_run(1, "restart", middle, old, ROLLOUT_DRAINING));
-	add_run(0, "upgrade", add_generation(3), middle, ROLLOUT_VERIFYING);
+	commit(add_run(1, RUN_ORDER_RESTART, middle, old, ROLLOUT_DRAINING));
+	add_run(0, RUN_ORDER_UPGRADE, add_generation(3), middle, ROLLOUT_VERIFYING);
 	assert_state("rolling");
 	assert_number("rollout.rollout", 20);
 	assert_text("generations.0.state", "draining");

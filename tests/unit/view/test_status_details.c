@@ -409,7 +409,7 @@ static void test_status_draining_says_what_its_connections_do(void **state)
 	(void)state;
 	old = add_generation(1);
 	service.current = add_generation(2);
-	run = add_run(0, "restart", service.current, old, ROLLOUT_DRAINING);
+	run = add_run(0, RUN_ORDER_RESTART, service.current, old, ROLLOUT_DRAINING);
 	commit(run);
 	run->deadline_ms = clock_monotonic_ms() + 30000;
 	fake_connections[0].port = 80;
@@ -445,7 +445,7 @@ static void test_status_draining_without_an_answer_has_no_kinds(void **state)
 	(void)state;
 	old = add_generation(1);
 	service.current = add_generation(2);
-	commit(add_run(0, "restart", service.current, old, ROLLOUT_DRAINING));
+	commit(add_run(0, RUN_ORDER_RESTART, service.current, old, ROLLOUT_DRAINING));
 	look();
 	assert_none("generations.0", "kinds");
 	assert_number("generations.0.drain_ms_left", 0);
