@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_drift: notices that somebody else has changed the program of a service's group, tells
- * who did it, and repairs it or leaves it as it is ("drift" in the configuration).
+ * service_drift: notices that somebody else has changed the program of a service's group, and tells
+ * who did it. Repairs it or leaves it as it is ("drift" in the configuration).
  */
 #pragma once
 

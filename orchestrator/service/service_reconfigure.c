@@ -18,9 +18,9 @@ static bool same_group(const struct service_config *a, const struct service_conf
 }
 
 /*
- * Would a restart with @config run something else than @g? The configuration may be the same, but
- * an environment file was edited, or a symlink has another target. Of a generation that was taken
- * over only the release is known, not the configuration that it was started with.
+ * Would a restart with @config run something else than @g? Even with the same configuration it
+ * may: an environment file was edited, or a symlink has another target. Of a generation that was
+ * taken over only the release is known, not the configuration that it was started with.
  */
 static bool differs_from_running(struct service *s, const struct generation *g,
 				 const struct service_config *config)
