@@ -116,8 +116,8 @@ int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events 
 void api_set_heartbeat(struct api *api, uint64_t heartbeat_ms);
 
 /*
- * Ends all streams, each with the newest event (it waits for slow readers for at most a quarter of
- * a second in all), closes the socket and removes its file. Takes NULL.
+ * Ends all streams, each with the newest event, closes the socket and removes its file. Waits for
+ * slow readers for at most a quarter of a second in all. Takes NULL.
  */
 void api_free(struct api *api);
 DEFINE_CLEANUP(struct api *, api_free);

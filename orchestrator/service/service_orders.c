@@ -145,8 +145,7 @@ static void forget_next(struct service *s)
 static void tell_unbegun(struct service *s, const struct service_next *next,
 			 const struct refusal *refusal, const char *message)
 {
-	if (!next->id)
-		return;
+	assert(next->used && next->id > 0);
 	service_tell(s, &(struct event){
 				.kind = refusal ? EVENT_FAILED : EVENT_DONE,
 				.rollout = next->id,

@@ -174,7 +174,7 @@ static int save(const struct state *state, struct error *err)
 	return r < 0 ? error_set(err, r, "%s", state->file) : 0;
 }
 
-/* The number in the entry of @service, which is made where there is none. NULL without memory. */
+/* The number in the entry of @service. Makes the entry if there is none; NULL without memory. */
 static json_t *generation_of(struct state *state, const char *service)
 {
 	json_t *entry = json_object_get(state->services, service);

@@ -150,6 +150,7 @@ static void test_run_result_json_of_some_instances_says_which(void **state)
 static void test_run_result_json_has_reasons_where_there_are_any(void **state)
 {
 	struct run_result r = {
+		.id = 7,
 		.order = RUN_ORDER_RESTART,
 		.outcome = ROLLOUT_FAILED,
 		.exit = 3,
