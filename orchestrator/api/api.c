@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "common/orders.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/api/api_answer.h"
@@ -443,7 +444,7 @@ static enum MHD_Result handle_readyz(const struct exchange *x)
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-/* "*" stands for a service's name. */
+/* "*" stands for a service's name, "+" at the end for one of the orders in common/orders.h. */
 static const struct route {
 	const char *method;
 	const char *pattern;
@@ -452,17 +453,7 @@ static const struct route {
 	{"GET", "/v1/services", handle_list},
 	{"GET", "/v1/services/*", handle_get},
 	{"GET", "/v1/services/*/connections", handle_connections},
-	{"POST", "/v1/services/*/restart", handle_order},
-	{"POST", "/v1/services/*/upgrade", handle_order},
-	{"POST", "/v1/services/*/rollback", handle_order},
-	{"POST", "/v1/services/*/start", handle_order},
-	{"POST", "/v1/services/*/stop", handle_order},
-	{"POST", "/v1/services/*/scale", handle_order},
-	{"POST", "/v1/services/*/promote", handle_order},
-	{"POST", "/v1/services/*/abort", handle_order},
-	{"POST", "/v1/services/*/pause", handle_order},
-	{"POST", "/v1/services/*/resume", handle_order},
-	{"POST", "/v1/services/*/reopen", handle_order},
+	{"POST", "/v1/services/*/+", handle_order},
 	{"POST", "/v1/reload", handle_reload},
 	{"GET", "/v1/events", handle_events},
 	{"GET", "/v1/version", handle_version},
@@ -472,9 +463,13 @@ static const struct route {
 
 static bool match(const char *pattern, const char *path, char service[static SERVICE_MAX])
 {
+	enum service_order_type order;
+
 	while (*pattern) {
 		size_t n;
 
+		if (*pattern == '+')
+			return order_find(path, &order);
 		if (*pattern != '*') {
 			if (*pattern++ != *path++)
 				return false;
@@ -500,7 +495,7 @@ static enum MHD_Result answer(struct exchange *x, const char *method)
 		if (!match(routes[i].pattern, x->path, x->service))
 			continue;
 		if (strcmp(routes[i].method, x->head ? "GET" : method) == 0) {
-			x->order = strrchr(routes[i].pattern, '/') + 1;
+			x->order = strrchr(x->path, '/') + 1;
 			return routes[i].handle(x);
 		}
 		allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method;
