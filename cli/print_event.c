@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "cli/print_status.h"
+#include "cli/print_failure.h"
 
 #define MESSAGE_WIDTH 52
 
@@ -235,8 +235,8 @@ static void print_survivor(const struct print *to, const json_t *answer, const j
 	if (generation < 0)
 		fputs("  nothing serves\n", to->out);
 	else if (instances < wanted)
-		fprintf(to->out, "  generation %lld serves with %lld of %lld instances\n", generation,
-			instances, wanted);
+		fprintf(to->out, "  generation %lld serves with %lld of %lld instances\n",
+			generation, instances, wanted);
 	else if (generation != number_of(answer, event, "replaces"))
 		fprintf(to->out, "  generation %lld serves\n", generation);
 	else

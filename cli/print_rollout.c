@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "cli/print_status.h"
+#include "cli/print_failure.h"
 
 bool print_strategy_is_special(const char *strategy)
 {

@@ -18,8 +18,8 @@ enum refusal_kind {
 	REFUSAL_SHUTTING_DOWN,
 	REFUSAL_BUSY, /* another rollout is under way; it is named */
 	REFUSAL_CANNOT_START,
-	REFUSAL_START_CONFLICT, /* it cannot start as things are: another one has its address */
-	REFUSAL_BAD_RELEASE,    /* the new generation could not run; what runs goes on */
+	REFUSAL_START_CONFLICT,    /* it cannot start as things are: another one has its address */
+	REFUSAL_BAD_RELEASE,       /* the new generation could not run; what runs goes on */
 	REFUSAL_BAD_FIRST_RELEASE, /* the same, and nothing serves */
 	REFUSAL_RUNNING,
 	REFUSAL_NOT_RUNNING,

@@ -45,6 +45,7 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "orchestrator/api/api_problem.h"
 #include "orchestrator/api/events.h"
 
 #define API_BODY_MAX        (128 * 1024)
@@ -55,28 +56,6 @@
 
 #define API_CONNECTIONS_SHOWN     1000
 #define API_CONNECTIONS_SHOWN_MAX 100000
-
-/*
- * An error answer. .detail says which part of the request was wrong, and what was expected. Fields
- * that are zero get a default.
- *
- * .mistakes belongs to the problem, which api_problem_done() lets go of. The API does so for the
- * problems that it passes to its backend.
- */
-struct api_problem {
-	unsigned status;   /* HTTP; 500 */
-	int code;          /* exit status of the command line: 1 error (default), 2 usage, 6 busy */
-	const char *title; /* a constant; the status in words */
-	struct error detail;
-	json_t *mistakes; /* an array, taken over; NULL: none */
-};
-
-/* Let go of what the problem holds. It may be one that was never filled in. */
-static inline void api_problem_done(struct api_problem *problem)
-{
-	json_decref(problem->mistakes);
-	problem->mistakes = NULL;
-}
 
 /*
  * What the daemon behind the API does. The functions return a new JSON reference, which is sent as

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/api/api_answer.h"
+#include "common/cleanup.h"
 
 #include <stdarg.h>
 #include <stdio.h>

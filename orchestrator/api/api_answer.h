@@ -11,7 +11,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
-#include "orchestrator/api/api.h"
+#include "orchestrator/api/api_problem.h"
 
 /* @response is consumed; NULL: there was no memory for it. @allow: the Allow header, or NULL. */
 enum MHD_Result api_send(struct MHD_Connection *connection, unsigned status, const char *type,

@@ -7,21 +7,20 @@
 #include <string.h>
 
 #include "common/cleanup.h"
-#include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/file.h"
 
 #define CONTROL_MAX (1024 * 1024)
 
-static int join(const char *path, const char *file, char ret[static CGROUP_PATH_MAX])
+static int join(const char *path, const char *file, char ret[static CGROUP_CONTROL_PATH_MAX])
 {
-	return snprintf(ret, CGROUP_PATH_MAX, "%s/%s", path, file) < CGROUP_PATH_MAX
+	return snprintf(ret, CGROUP_CONTROL_PATH_MAX, "%s/%s", path, file) < CGROUP_CONTROL_PATH_MAX
 		       ? 0
 		       : -ENAMETOOLONG;
 }
 
 int cgroup_control_read(const char *path, const char *file, char **ret)
 {
-	char full[CGROUP_PATH_MAX];
+	char full[CGROUP_CONTROL_PATH_MAX];
 	int r = join(path, file, full);
 
 	if (r == 0)
@@ -34,7 +33,7 @@ int cgroup_control_read(const char *path, const char *file, char **ret)
 
 int cgroup_control_write(const char *path, const char *file, const char *text)
 {
-	char full[CGROUP_PATH_MAX];
+	char full[CGROUP_CONTROL_PATH_MAX];
 	cleanup_close int fd = -1;
 	int r = join(path, file, full);
 

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#define CGROUP_CONTROL_PATH_MAX 512 /* of a file; longer ones are refused */
+
 /* Read the whole of @file. 1; 0: there is none, or its cgroup is gone; negative errno. */
 int cgroup_control_read(const char *path, const char *file, char **ret);
 

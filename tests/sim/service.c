@@ -380,7 +380,8 @@ void service_scale(struct world *w, uint32_t wanted)
 	if (staying.n > wanted)
 		choose_surplus(&staying, staying.n - wanted, &goes);
 	if (staying.n != wanted)
-		begin_partial(w, RUN_ORDER_SCALE, &goes, goes.n > 0 ? 0 : wanted - (uint32_t)staying.n);
+		begin_partial(w, RUN_ORDER_SCALE, &goes,
+			      goes.n > 0 ? 0 : wanted - (uint32_t)staying.n);
 }
 
 void service_start(struct world *w, uint32_t n)

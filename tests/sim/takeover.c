@@ -101,8 +101,9 @@ static void retire(struct world *w, struct generation *g)
 	for_each_instance (n, &g->instances)
 		if (n->leftover)
 			instances_add(&goes, n->instance);
-	if (!service_begin(w, &(struct run_plan){
-				      .order = RUN_ORDER_RETIRE, .old = g, .goes = &goes, .retire = true}))
+	if (!service_begin(
+		    w, &(struct run_plan){
+			       .order = RUN_ORDER_RETIRE, .old = g, .goes = &goes, .retire = true}))
 		return;
 	for_each_instance (n, &goes)
 		n->leftover = false;

@@ -43,7 +43,8 @@ void witness_begin(struct world *w, struct run *run)
 		.n = {[ROLLOUT_OLD] = n_old, [ROLLOUT_NEW] = n_new},
 		.deadline_ms = NEVER,
 	};
-	trace(w, "rollout %u: %s, from %u to %u instances", run->id, run_order_name(run->order), n_old, n_new);
+	trace(w, "rollout %u: %s, from %u to %u instances", run->id, run_order_name(run->order),
+	      n_old, n_new);
 }
 
 void witness_limit(struct run *run, uint64_t end_ms)
