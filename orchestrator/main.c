@@ -231,6 +231,8 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = state_open(c->paths.state_file, &c->state, err);
 	if (r < 0)
 		return r;
+	if (r > 0)
+		log_warning("%s", err->text);
 	open_cgroup(c);
 	tiers_try(&c->tiers);
 	r = diag_open(&c->diag, err);
