@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * "baton check FILE": batond reads the file as it would at its start, and says what is wrong.
+ * "baton check [FILE]": batond reads the file, or a folder, or without either what it would read at
+ * its start, and says what is wrong.
  * "baton doctor": batond tries what it needs of the kernel, and says what works.
  */
 #include "cli/batond.h"

@@ -124,11 +124,17 @@ static bool makes_sense(const json_t *answer, const char *service)
 	       (print_number(answer, "rollout") >= 0 && print_number(answer, "seq") >= 0);
 }
 
-/* Has what was undecided been undone, as asked? Then that is success. */
+/*
+ * Has what was undecided been undone, as asked? Then that is success. That nothing serves is what a
+ * stop is for, and no surprise to whoever undoes a first start.
+ */
 static bool is_wanted(enum cli_exit r, const char *order, const json_t *answer)
 {
 	bool other = strcmp(print_member(answer, "order"), order) != 0;
+	bool first = !json_is_integer(json_object_get(answer, "replaces"));
 
+	if (r == CLI_DOWN && (first || strcmp(order, "stop") == 0))
+		r = CLI_NOT_HEALTHY;
 	if (r != CLI_NOT_HEALTHY && r != CLI_ROLLED_BACK)
 		return false;
 	return strcmp(order, "abort") == 0 ||

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * "baton reload": the daemon reads its configuration again. What follows from it goes on for each
- * service by itself (see "baton events"), so nothing is waited for.
+ * "baton reload": the daemon reads its configuration again. What has begun goes on for each service
+ * by itself (see "baton events"), so nothing is waited for.
  */
 #include "cli/commands.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void print_names(const struct print *to, const json_t *answer, const char *key,
 			enum print_colour colour, const char *what)
@@ -23,15 +24,42 @@ static void print_names(const struct print *to, const json_t *answer, const char
 	}
 }
 
-static void print_refused(const struct print *to, const json_t *refused)
+/* Only some of its instances come or go. */
+static bool is_scaled(const json_t *answer, const char *service)
+{
+	const json_t *rollout = json_object_get(json_object_get(answer, "rollouts"), service);
+
+	return strcmp(print_member(rollout, "order"), "scale") == 0;
+}
+
+static void print_changed(const struct print *to, const json_t *answer)
+{
+	json_t *name;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "changed"), i, name) {
+		if (!json_is_string(name))
+			continue;
+		print_coloured(to, PRINT_BOLD, json_string_value(name));
+		fputs(": ", to->out);
+		print_coloured(to, PRINT_YELLOW,
+			       is_scaled(answer, json_string_value(name)) ? "changed, is scaled"
+									  : "changed, is replaced");
+		fputc('\n', to->out);
+	}
+}
+
+/* Each entry has a "service" and a "detail". */
+static void print_details(const struct print *to, const json_t *entries, enum print_colour colour,
+			  const char *what)
 {
 	json_t *entry;
 	size_t i;
 
-	json_array_foreach (refused, i, entry) {
+	json_array_foreach (entries, i, entry) {
 		print_coloured(to, PRINT_BOLD, print_member(entry, "service"));
 		fputs(": ", to->out);
-		print_coloured(to, PRINT_RED, "refused");
+		print_coloured(to, colour, what);
 		if (*print_member(entry, "detail")) {
 			fputs(": ", to->out);
 			print_text(to, print_member(entry, "detail"));
@@ -40,18 +68,26 @@ static void print_refused(const struct print *to, const json_t *refused)
 	}
 }
 
+static void print_refused(const struct print *to, const json_t *answer)
+{
+	print_details(to, json_object_get(answer, "refused"), PRINT_RED, "refused");
+}
+
 static void print_reload(const struct print *to, const json_t *answer)
 {
-	static const char *const keys[] = {"started", "changed", "removed", "unchanged", "refused"};
+	static const char *const keys[] = {"started", "changed",   "waiting",
+					   "removed", "unchanged", "refused"};
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		n += json_array_size(json_object_get(answer, keys[i]));
 	print_names(to, answer, "started", PRINT_GREEN, "new, starts");
-	print_names(to, answer, "changed", PRINT_YELLOW, "changed, is replaced");
+	print_changed(to, answer);
+	print_details(to, json_object_get(answer, "waiting"), PRINT_YELLOW,
+		      "changed, not yet replaced");
 	print_names(to, answer, "removed", PRINT_YELLOW, "removed, drains and stops");
 	print_names(to, answer, "unchanged", PRINT_PLAIN, "unchanged");
-	print_refused(to, json_object_get(answer, "refused"));
+	print_refused(to, answer);
 	if (n)
 		return;
 	print_text(to, *print_member(answer, "message") ? print_member(answer, "message")
@@ -102,7 +138,7 @@ enum cli_exit cmd_reload(const struct cli_options *options, struct error *err)
 	else if (options->json)
 		cmd_print_json(answer);
 	else if (options->quiet)
-		print_refused(&to, json_object_get(answer, "refused"));
+		print_refused(&to, answer);
 	else
 		print_reload(&to, answer);
 	if (json_array_size(json_object_get(answer, "refused")))

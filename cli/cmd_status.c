@@ -32,7 +32,7 @@ static enum cli_exit exit_of_one(const json_t *service)
 {
 	const char *condition = print_member(service, "condition");
 
-	if (strcmp(condition, "dead") == 0)
+	if (strcmp(condition, "dead") == 0 || strcmp(condition, "refused") == 0)
 		return CLI_DEAD;
 	return strcmp(condition, "degraded") == 0 ? CLI_DEGRADED : CLI_DONE;
 }

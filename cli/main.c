@@ -64,7 +64,8 @@ static const struct command commands[] = {
 	 GENERAL, cmd_reload},
 	{"events", "[SERVICE] [-f] [--since SEQ]", "what happened; -f: and what happens", 0, 1,
 	 false, GENERAL | EVENTS, cmd_events},
-	{"check", "FILE", "is this a good configuration?", 1, 1, false, GENERAL, cmd_check},
+	{"check", "[FILE]", "is it a good configuration? (default: what batond would read)", 0, 1,
+	 false, GENERAL, cmd_check},
 	{"doctor", "", "what of the kernel works here, and how to get what does not", 0, 0, false,
 	 GENERAL, cmd_doctor},
 	{"version", "", "versions of baton and of the daemon", 0, 0, false, GENERAL, cmd_version},
@@ -114,7 +115,8 @@ static const char exit_statuses[] =
 	"Exit status: 0 done; 1 error; 2 usage; 3 the new generation never became healthy, the\n"
 	"old one still serves; 4 rolled back after the shift; 5 done, but connections were cut;\n"
 	"6 busy; 7 daemon not reachable; 8 the order failed, and nothing serves. Of status and\n"
-	"list: 0 all serves as it should; 9 something is degraded; 10 something does not serve.\n";
+	"list: 0 all serves as it should; 9 something is degraded; 10 something does not serve,\n"
+	"or is refused.\n";
 
 static const struct command *find_command(const char *word)
 {

@@ -69,7 +69,8 @@ static void print_head(const struct print *to, const json_t *service)
 	const char *state = print_member(service, "state");
 	const char *reason = print_member(service, "reason");
 	bool has_ways = *print_member(service, "mode") || *print_member(service, "tier");
-	bool bad = strcmp(state, "failed") == 0 || strcmp(state, "degraded") == 0;
+	bool bad = strcmp(state, "failed") == 0 || strcmp(state, "refused") == 0 ||
+		   strcmp(state, "degraded") == 0;
 
 	print_coloured(to, PRINT_BOLD, print_member(service, "service"));
 	fputs("  ", to->out);

@@ -17,5 +17,5 @@ enum exit_status {
 	EXIT_STATUS_DOWN = 8,        /* the order failed, and nothing serves */
 	/* Of "status" and "list", which are not about an order: */
 	EXIT_STATUS_DEGRADED = 9, /* something serves less well than it should */
-	EXIT_STATUS_DEAD = 10,    /* something that should serve does not */
+	EXIT_STATUS_DEAD = 10,    /* something that should serve does not, or is refused */
 };

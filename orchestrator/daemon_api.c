@@ -13,12 +13,32 @@ static json_t *api_list(void *userdata)
 
 	for (size_t k = 0; k < d->n_services; k++)
 		json_array_append_new(array, status_service(d->services[k]));
+	for (size_t k = 0; k < d->config->n_refused; k++)
+		json_array_append_new(array, status_refused(&d->config->refused[k]));
 	return json_pack("{s:o}", "services", array);
+}
+
+/* One that was left out at the start: there is nothing that could be ordered. */
+static void refuse_left_out(const struct config_refused *left_out, struct api_problem *problem)
+{
+	struct refusal refusal = {};
+
+	error_text(&refusal.why, -EINVAL,
+		   "service %s was not started, as its configuration has %zu mistake%s (%.600s%s); "
+		   "mend the configuration, then: baton reload",
+		   left_out->name, left_out->total, left_out->total == 1 ? "" : "s",
+		   left_out->mistakes[0], left_out->total == 1 ? "" : "; ...");
+	refuse(&refusal, REFUSAL_BAD_CONFIGURATION);
+	daemon_refuse(&refusal, problem);
+	problem->mistakes = json_array();
+	for (char *const *mistake = left_out->mistakes; *mistake; mistake++)
+		json_array_append_new(problem->mistakes, json_string(*mistake));
 }
 
 static struct service *find_or_refuse(struct daemon *d, const char *name,
 				      struct api_problem *problem)
 {
+	const struct config_refused *left_out = config_find_refused(d->config, name);
 	struct service *s = daemon_find(d, name);
 	struct refusal refusal = {};
 	char known[256] = "";
@@ -26,6 +46,10 @@ static struct service *find_or_refuse(struct daemon *d, const char *name,
 
 	if (s)
 		return s;
+	if (left_out) {
+		refuse_left_out(left_out, problem);
+		return NULL;
+	}
 	for (size_t k = 0; k < d->n_services && n < sizeof(known); k++)
 		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", k ? ", " : "",
 				      d->services[k]->config->name);
@@ -38,8 +62,14 @@ static struct service *find_or_refuse(struct daemon *d, const char *name,
 
 static json_t *api_get(void *userdata, const char *service, struct api_problem *problem)
 {
-	struct service *s = find_or_refuse(userdata, service, problem);
+	const struct config_refused *left_out;
+	const struct daemon *d = userdata;
+	struct service *s;
 
+	left_out = config_find_refused(d->config, service);
+	if (left_out)
+		return status_refused(left_out);
+	s = find_or_refuse(userdata, service, problem);
 	return s ? status_service(s) : NULL;
 }
 
@@ -103,6 +133,10 @@ static json_t *api_ready(void *userdata)
 	for (size_t k = 0; k < d->n_services; k++) {
 		ready &= service_condition(d->services[k]) != SERVICE_DEAD;
 		json_array_append_new(services, status_condition(d->services[k]));
+	}
+	for (size_t k = 0; k < d->config->n_refused; k++) {
+		ready = false;
+		json_array_append_new(services, status_refused_condition(&d->config->refused[k]));
 	}
 	return json_pack("{s:b, s:o}", "ready", ready, "services", services);
 }

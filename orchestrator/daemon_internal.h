@@ -36,6 +36,15 @@ struct service *daemon_find(struct daemon *daemon, const char *name);
 int daemon_add_service(struct daemon *daemon, const struct service_config *config,
 		       struct error *err);
 
+/* Log, and tell as an event, that the service is not started or changed as configured. */
+void daemon_tell_refused(struct daemon *daemon, const char *service, const char *why);
+
+/*
+ * Take over what an earlier daemon has left of @service, which has nothing running. False: nothing
+ * serves, and it has to be started.
+ */
+bool daemon_take_over(struct daemon *daemon, struct service *service);
+
 /* No generation, rollout or command of any service is left. */
 bool daemon_is_idle(const struct daemon *daemon);
 

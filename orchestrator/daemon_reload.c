@@ -6,9 +6,11 @@
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
 
-/* What a reload has done, by name of service: arrays for the answer. */
+/* What a reload has done, by name of service: for the answer. */
 struct outcome {
-	json_t *started, *changed, *removed, *unchanged, *refused;
+	struct daemon *daemon;
+	json_t *started, *changed, *waiting, *removed, *unchanged, *refused; /* arrays */
+	json_t *rollouts; /* an object: those that have begun, by service */
 };
 
 static void note(json_t *array, const struct service_config *config)
@@ -16,11 +18,22 @@ static void note(json_t *array, const struct service_config *config)
 	json_array_append_new(array, json_string(config->name));
 }
 
+static void note_with(json_t *array, const char *name, const char *detail)
+{
+	json_array_append_new(array, json_pack("{s:s, s:s}", "service", name, "detail", detail));
+}
+
 static void refuse_service(struct outcome *outcome, const char *name, const char *why)
 {
-	log_error("%s: %s", name, why);
-	json_array_append_new(outcome->refused,
-			      json_pack("{s:s, s:s}", "service", name, "detail", why));
+	daemon_tell_refused(outcome->daemon, name, why);
+	note_with(outcome->refused, name, why);
+}
+
+static void note_rollout(struct outcome *outcome, const struct service *s, const struct run *run)
+{
+	json_object_set_new(
+		outcome->rollouts, s->config->name,
+		json_pack("{s:I, s:s}", "rollout", (json_int_t)run->id, "order", run->order));
 }
 
 static void remove_missing(struct daemon *d, const struct config *config, struct outcome *outcome)
@@ -45,10 +58,32 @@ static void start_or_refuse(struct service *s, struct outcome *outcome)
 
 	if (service_order(s, &order, &answer, &refusal) >= 0) {
 		note(outcome->started, s->config);
+		if (answer.run)
+			note_rollout(outcome, s, answer.run);
 		return;
 	}
 	service_refused(s, refusal.why.text);
 	refuse_service(outcome, s->config->name, refusal.why.text);
+}
+
+/* Only what has begun is said to be changed. */
+static void order_change(struct service *s, enum service_order_type order, struct outcome *outcome)
+{
+	const char *name = s->config->name;
+	struct service_answer answer;
+	struct refusal refusal = {};
+	int r = service_order_now(s, order, &answer, &refusal);
+
+	if (r < 0) {
+		refuse_service(outcome, name, refusal.why.text);
+	} else if (r > 0) {
+		note_with(outcome->waiting, name, answer.message);
+	} else if (!answer.run) {
+		note(outcome->unchanged, s->config);
+	} else {
+		note(outcome->changed, s->config);
+		note_rollout(outcome, s, answer.run);
+	}
 }
 
 /* One that was there, and is to be as @config says. */
@@ -62,8 +97,7 @@ static void reconfigure_service(struct service *s, struct service_config *config
 	if (r < 0) {
 		refuse_service(outcome, s->config->name, err.text);
 	} else if (r > 0) {
-		note(outcome->changed, s->config);
-		service_order_later(s, order);
+		order_change(s, order, outcome);
 	} else if (service_has_failed(s)) {
 		start_or_refuse(s, outcome);
 	} else {
@@ -88,6 +122,18 @@ static void change_service(struct service *s, const struct service_config *confi
 		refuse_service(outcome, config->name, "out of memory");
 }
 
+/* It may be that an earlier batond has left it running, and that this one did not know it. */
+static void begin_service(struct daemon *d, const struct service_config *config,
+			  struct outcome *outcome)
+{
+	struct service *s = d->services[d->n_services - 1];
+
+	if (daemon_take_over(d, s))
+		change_service(s, config, outcome);
+	else
+		start_or_refuse(s, outcome);
+}
+
 static void apply(struct daemon *d, const struct config *config, struct outcome *outcome)
 {
 	remove_missing(d, config, outcome);
@@ -101,25 +147,26 @@ static void apply(struct daemon *d, const struct config *config, struct outcome 
 		else if (daemon_add_service(d, wanted, &err) < 0)
 			refuse_service(outcome, wanted->name, err.text);
 		else
-			start_or_refuse(d->services[d->n_services - 1], outcome);
+			begin_service(d, wanted, outcome);
 	}
 }
 
 static json_t *outcome_json(struct daemon *d, struct outcome *outcome)
 {
-	json_t *message =
-		json_sprintf("%zu started, %zu changed, %zu removed, %zu unchanged, %zu refused",
-			     json_array_size(outcome->started), json_array_size(outcome->changed),
-			     json_array_size(outcome->removed), json_array_size(outcome->unchanged),
-			     json_array_size(outcome->refused));
+	json_t *message = json_sprintf(
+		"%zu started, %zu changed, %zu waiting, %zu removed, %zu unchanged, %zu refused",
+		json_array_size(outcome->started), json_array_size(outcome->changed),
+		json_array_size(outcome->waiting), json_array_size(outcome->removed),
+		json_array_size(outcome->unchanged), json_array_size(outcome->refused));
 
 	log_info("configuration re-read: %s", json_string_value(message));
 	d->sink.take(
 		d->sink.userdata, "",
 		&(struct event){.kind = EVENT_RELOADED, .message = json_string_value(message)});
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started, "changed",
-			 outcome->changed, "removed", outcome->removed, "unchanged",
-			 outcome->unchanged, "refused", outcome->refused, "message", message);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started,
+			 "changed", outcome->changed, "waiting", outcome->waiting, "removed",
+			 outcome->removed, "unchanged", outcome->unchanged, "refused",
+			 outcome->refused, "rollouts", outcome->rollouts, "message", message);
 }
 
 static void refuse_configuration(const struct config_mistakes *mistakes,
@@ -151,11 +198,14 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 		return NULL;
 	}
 	outcome = (struct outcome){
+		.daemon = d,
 		.started = json_array(),
 		.changed = json_array(),
+		.waiting = json_array(),
 		.removed = json_array(),
 		.unchanged = json_array(),
 		.refused = json_array(),
+		.rollouts = json_object(),
 	};
 	apply(d, config, &outcome);
 	config_free(d->config);

@@ -63,7 +63,11 @@ static void say_ready(struct daemon *d)
 	if (d->said_ready || !all_started(d))
 		return;
 	d->said_ready = true;
-	sd_notify(0, "READY=1");
+	if (d->config->n_refused > 0)
+		sd_notifyf(0, "READY=1\nSTATUS=%zu of %zu services refused: baton status says why",
+			   d->config->n_refused, d->config->n_refused + d->n_services);
+	else
+		sd_notify(0, "READY=1");
 }
 
 static void on_service_end(void *userdata, struct service *s)
@@ -141,6 +145,28 @@ static bool take_over(struct service *s, const struct takeover_list *found)
 	return r != 0;
 }
 
+void daemon_tell_refused(struct daemon *d, const char *service, const char *why)
+{
+	log_error("%s: %s", service, why);
+	d->sink.take(d->sink.userdata, service,
+		     &(struct event){.kind = EVENT_REFUSED, .message = why, .reason = why});
+}
+
+bool daemon_take_over(struct daemon *d, struct service *s)
+{
+	struct takeover_list found = {};
+	struct error err;
+	bool done = false;
+
+	if (takeover_find(d->context, s->config->name, &found, &err) < 0)
+		log_error("%s: look for agents of an earlier batond: %s", s->config->name,
+			  err.text);
+	else
+		done = take_over(s, &found);
+	takeover_list_done(&found);
+	return done;
+}
+
 static void start_service(struct daemon *d, struct service *s)
 {
 	const struct service_order order = {.type = SERVICE_ORDER_START};
@@ -149,22 +175,47 @@ static void start_service(struct daemon *d, struct service *s)
 
 	if (service_order(s, &order, &answer, &refusal) >= 0)
 		return;
-	log_error("%s: %s", s->config->name, refusal.why.text);
 	service_refused(s, refusal.why.text);
+	daemon_tell_refused(d, s->config->name, refusal.why.text);
 	if (d->options.single)
 		daemon_end(d, (int)refusal_info(refusal.kind)->exit);
 }
 
-static void warn_unclaimed(const struct takeover_list *found)
+static void warn_unclaimed(const struct daemon *d, const struct takeover_list *found)
 {
-	for (size_t k = 0; k < found->n; k++)
-		if (found->agents[k]->link)
-			log_warning(
-				"%s.%u.%u of an earlier batond is not configured any more and is "
-				"left alone: end it by SIGTERM to its agent, pid %d",
-				found->agents[k]->hello.service, found->agents[k]->hello.generation,
-				found->agents[k]->hello.instance,
-				(int)found->agents[k]->hello.agent_pid);
+	for (size_t k = 0; k < found->n; k++) {
+		const struct report *hello = &found->agents[k]->hello;
+
+		if (!found->agents[k]->link)
+			continue;
+		if (config_find_refused(d->config, hello->service))
+			log_warning("%s.%u.%u of an earlier batond (agent pid %d) goes on as it "
+				    "is, and is taken over when the configuration of its service "
+				    "is mended and reloaded",
+				    hello->service, hello->generation, hello->instance,
+				    (int)hello->agent_pid);
+		else
+			log_warning("%s.%u.%u of an earlier batond is not configured any more and "
+				    "is left alone: end it by SIGTERM to its agent, pid %d",
+				    hello->service, hello->generation, hello->instance,
+				    (int)hello->agent_pid);
+	}
+}
+
+/* main.c has logged each mistake. */
+static void tell_refused(struct daemon *d)
+{
+	for (size_t k = 0; k < d->config->n_refused; k++) {
+		const struct config_refused *refused = &d->config->refused[k];
+
+		log_error("%s: refused, as its configuration has %zu mistake%s", refused->name,
+			  refused->total, refused->total == 1 ? "" : "s");
+		for (char *const *mistake = refused->mistakes; *mistake; mistake++)
+			d->sink.take(d->sink.userdata, refused->name,
+				     &(struct event){.kind = EVENT_REFUSED,
+						     .message = *mistake,
+						     .reason = *mistake});
+	}
 }
 
 void daemon_start(struct daemon *d)
@@ -172,14 +223,15 @@ void daemon_start(struct daemon *d)
 	struct takeover_list found = {};
 	struct error err;
 
-	if (takeover_find(d->context, &found, &err) < 0)
+	tell_refused(d);
+	if (takeover_find(d->context, NULL, &found, &err) < 0)
 		log_error("look for agents of an earlier batond: %s", err.text);
 	for (size_t k = 0; k < d->n_services; k++) {
 		takeover_drain_orphans(d->context, d->services[k]->config, &found);
 		if (!take_over(d->services[k], &found))
 			start_service(d, d->services[k]);
 	}
-	warn_unclaimed(&found);
+	warn_unclaimed(d, &found);
 	takeover_list_done(&found);
 	say_ready(d);
 }

@@ -37,15 +37,15 @@ struct options {
 static void usage(FILE *out)
 {
 	fputs("Usage: batond [-n NAME] [-c FILE]\n"
-	      "       batond --check FILE [--json]\n"
+	      "       batond --check [FILE] [--json]\n"
 	      "       batond --doctor [--json]\n"
 	      "\n"
 	      "Keeps the services of FILE running and replaces them without losing a connection.\n"
 	      "Without -c: " DEFAULT_CONFIG " and " DEFAULT_DROPINS "/*.json.\n"
 	      "\n"
 	      "  -n, --name NAME   which daemon this is (default: $BATON_NAME, else \"baton\")\n"
-	      "  -c, --config FILE configuration\n"
-	      "      --check FILE  say what is wrong with FILE, touch nothing\n"
+	      "  -c, --config FILE configuration; of a folder its baton.json and conf.d/*.json\n"
+	      "      --check       say what is wrong with FILE, touch nothing\n"
 	      "      --doctor      try what of the kernel baton needs, and say what works\n"
 	      "      --json        with --check or --doctor: the result as JSON\n"
 	      "      --run         one service in the foreground (for `baton run`)\n"
@@ -57,6 +57,13 @@ static void usage(FILE *out)
 	      out);
 }
 
+/* Instead of both defaults. */
+static void set_file(struct options *options, const char *file)
+{
+	options->config = file;
+	options->dropins = NULL;
+}
+
 enum { OPT_CHECK = 256, OPT_DOCTOR, OPT_JSON, OPT_RUN, OPT_VERSION };
 
 /* Returns -1 to go on, else the exit status. */
@@ -65,7 +72,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	static const struct option longs[] = {
 		{"name", required_argument, NULL, 'n'},
 		{"config", required_argument, NULL, 'c'},
-		{"check", required_argument, NULL, OPT_CHECK},
+		{"check", optional_argument, NULL, OPT_CHECK},
 		{"doctor", no_argument, NULL, OPT_DOCTOR},
 		{"json", no_argument, NULL, OPT_JSON},
 		{"run", no_argument, NULL, OPT_RUN},
@@ -84,10 +91,11 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			break;
 		case OPT_CHECK:
 			ret->check = true;
-			/* fall through */
+			if (optarg)
+				set_file(ret, optarg);
+			break;
 		case 'c':
-			ret->config = optarg;
-			ret->dropins = NULL;
+			set_file(ret, optarg);
 			break;
 		case OPT_DOCTOR:
 			ret->doctor = true;
@@ -112,6 +120,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			return EXIT_USAGE;
 		}
 	}
+	if (ret->check && optind < argc)
+		set_file(ret, argv[optind++]);
 	if (optind < argc) {
 		fprintf(stderr, "batond: unexpected argument \"%s\"\n", argv[optind]);
 		return EXIT_USAGE;
@@ -151,12 +161,32 @@ static int check(const struct options *options)
 	if (r < 0 || options->json)
 		print_mistakes(&mistakes, options->json);
 	else
-		printf("%s: ok, %zu service%s\n", options->config, config->n_services,
-		       config->n_services == 1 ? "" : "s");
+		printf("%s%s%s: ok, %zu service%s\n", options->config,
+		       options->dropins ? " and " : "", options->dropins ? options->dropins : "",
+		       config->n_services, config->n_services == 1 ? "" : "s");
 	return r < 0 ? EXIT_ERROR : 0;
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
+
+/* What a service does wrong does not stop the others; if nothing can be started, all is printed. */
+static int load(const struct options *options, struct config **ret)
+{
+	static struct config_mistakes mistakes;
+	int r;
+
+	if (options->single)
+		r = config_load(options->config, options->dropins, ret, &mistakes);
+	else
+		r = config_load_start(options->config, options->dropins, ret, &mistakes);
+	if (r < 0) {
+		print_mistakes(&mistakes, false);
+		return r;
+	}
+	for (size_t k = 0; k < mistakes.n; k++)
+		log_error("%s", mistakes.list[k].text);
+	return 0;
+}
 
 /* In /tmp anybody can make a folder of that name, and then read and replace its files. */
 static int check_owner(const char *folder, struct error *err)
@@ -231,6 +261,8 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = state_open(c->paths.state_file, &c->state, err);
 	if (r < 0)
 		return r;
+	if (r > 0)
+		log_warning("%s", err->text);
 	open_cgroup(c);
 	tiers_try(&c->tiers);
 	r = diag_open(&c->diag, err);
@@ -331,7 +363,6 @@ static int serve(struct context *context, const struct options *options, struct 
 
 int main(int argc, char **argv)
 {
-	static struct config_mistakes mistakes;
 	struct context context = {};
 	struct config *config = NULL;
 	struct options options;
@@ -348,10 +379,8 @@ int main(int argc, char **argv)
 		return doctor_main(options.json);
 	log_init(options.single ? "baton" : "batond",
 		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	if (config_load(options.config, options.dropins, &config, &mistakes) < 0) {
-		print_mistakes(&mistakes, false);
+	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
-	}
 	block_signals();
 	raise_limits();
 	steer_log_init();

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/vector.h"
 #include "orchestrator/config/config_internal.h"
 #include "orchestrator/host/file.h"
 
@@ -19,6 +22,11 @@ void config_free(struct config *config)
 	for (size_t i = 0; i < config->n_services; i++)
 		service_config_done(&config->services[i]);
 	free(config->services);
+	for (size_t i = 0; i < config->n_refused; i++) {
+		free(config->refused[i].name);
+		vector_free(config->refused[i].mistakes);
+	}
+	free(config->refused);
 	free(config->file);
 	free(config->api_group);
 	free(config);
@@ -29,6 +37,14 @@ const struct service_config *config_find(const struct config *config, const char
 	for (size_t i = 0; i < config->n_services; i++)
 		if (strcmp(config->services[i].name, name) == 0)
 			return &config->services[i];
+	return NULL;
+}
+
+const struct config_refused *config_find_refused(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->n_refused; i++)
+		if (strcmp(config->refused[i].name, name) == 0)
+			return &config->refused[i];
 	return NULL;
 }
 
@@ -65,21 +81,71 @@ static int read_text(struct config_reading *reading, const char *text, size_t le
 	return r;
 }
 
-static int read_file(struct config_reading *reading, const char *file)
+/* @reader is file_read() or file_read_or_pipe(). */
+static int read_file(struct config_reading *reading, const char *file,
+		     int (*reader)(const char *, size_t, char **, size_t *))
 {
 	cleanup_free char *text = NULL;
 	size_t length;
 	int r;
 
 	reading->source = file;
-	r = file_read(file, CONFIG_FILE_MAX, &text, &length);
+	r = reader(file, CONFIG_FILE_MAX, &text, &length);
 	if (r == -ENOMEM)
 		return r;
 	if (r == -EFBIG)
 		config_mistake(reading, "", "larger than %d bytes", CONFIG_FILE_MAX);
 	else if (r < 0)
-		config_mistake(reading, "", "%s", strerror(-r));
+		config_mistake(reading, "", "%s", file_why(r));
 	return r < 0 ? 0 : read_text(reading, text, length);
+}
+
+static int add_complaints(struct config_complaints *to, char *const *texts, size_t total)
+{
+	for (; texts && *texts; texts++) {
+		char *copy = strdup(*texts);
+
+		if (!copy || vector_append(&to->texts, copy) < 0)
+			return -ENOMEM;
+	}
+	to->total += total;
+	return 0;
+}
+
+/* What else the file at fault has said does not count either. */
+static int refuse_dropin(struct config_reading *reading, const char *file, size_t first_draft)
+{
+	struct config *config = reading->config;
+
+	for (size_t i = first_draft; i < reading->n_drafts; i++) {
+		int r = add_complaints(&reading->drafts[i]->complaints, reading->file.texts,
+				       reading->file.total);
+
+		if (r < 0)
+			return r;
+	}
+	if (reading->api_source && strcmp(reading->api_source, file) == 0) {
+		free(TAKE_PTR(reading->api_source));
+		free(TAKE_PTR(config->api_group));
+		config->api_gid = (gid_t)-1;
+	}
+	vector_free(TAKE_PTR(reading->file.texts));
+	reading->file.total = 0;
+	return 0;
+}
+
+static int read_dropin(struct config_reading *reading, const char *folder, const char *name)
+{
+	size_t first_draft = reading->n_drafts;
+	cleanup_free char *file = NULL;
+	int r;
+
+	if (asprintf(&file, "%s/%s", folder, name) < 0) {
+		file = NULL;
+		return -ENOMEM;
+	}
+	r = read_file(reading, file, file_read);
+	return r == 0 && reading->file.total ? refuse_dropin(reading, file, first_draft) : r;
 }
 
 /* "*.json", but not what editors and package managers hide. */
@@ -96,6 +162,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+/* Returns how many files there are. */
 static int read_dropins(struct config_reading *reading, const char *folder)
 {
 	struct dirent **entries = NULL;
@@ -111,16 +178,41 @@ static int read_dropins(struct config_reading *reading, const char *folder)
 		config_mistake(reading, "", "%s", strerror(errno));
 	else if (n > CONFIG_DROPINS_MAX)
 		config_mistake(reading, "", "more than %d files", CONFIG_DROPINS_MAX);
+	/* The mistakes above make the folder incomplete, not what there is in it bad. */
+	vector_free(TAKE_PTR(reading->file.texts));
+	reading->file.total = 0;
 	for (int i = 0; i < n; i++) {
-		cleanup_free char *file = NULL;
-
 		if (r == 0 && i < CONFIG_DROPINS_MAX)
-			r = asprintf(&file, "%s/%s", folder, entries[i]->d_name) < 0
-				    ? (file = NULL, -ENOMEM)
-				    : read_file(reading, file);
+			r = read_dropin(reading, folder, entries[i]->d_name);
 		free(entries[i]);
 	}
 	free(entries);
+	return r < 0 ? r : n < 0 ? 1 : n;
+}
+
+/* A folder in place of the file. */
+static int read_folder(struct config_reading *reading, const char *folder)
+{
+	cleanup_free char *file = NULL, *dropins = NULL;
+	int r;
+
+	if (asprintf(&file, "%s/baton.json", folder) < 0) {
+		file = NULL;
+		return -ENOMEM;
+	}
+	if (asprintf(&dropins, "%s/conf.d", folder) < 0) {
+		dropins = NULL;
+		return -ENOMEM;
+	}
+	if (access(file, F_OK) == 0) {
+		r = read_file(reading, file, file_read_or_pipe);
+		reading->unusable = reading->file.total > 0;
+		return r < 0 ? r : read_dropins(reading, dropins);
+	}
+	r = read_dropins(reading, folder);
+	reading->source = folder;
+	if (r == 0)
+		config_mistake(reading, "", "has no *.json file in it");
 	return r;
 }
 
@@ -131,44 +223,105 @@ static int compare_services(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+static int compare_refused(const void *a, const void *b)
+{
+	const struct config_refused *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+/* Has it, or another one of its name, a mistake? */
+static bool is_refused(const struct config_reading *reading, const struct config_draft *draft)
+{
+	for (size_t i = 0; i < reading->n_drafts; i++)
+		if (reading->drafts[i]->complaints.total > 0 &&
+		    strcmp(reading->drafts[i]->service.name, draft->service.name) == 0)
+			return true;
+	return false;
+}
+
+/* Two of one name become one. */
+static int collect_refused(struct config *config, struct config_draft *draft)
+{
+	struct config_complaints all = {};
+	struct config_refused *refused;
+	int r;
+
+	refused = (struct config_refused *)config_find_refused(config, draft->service.name);
+	if (!refused) {
+		refused = &config->refused[config->n_refused];
+		refused->name = strdup(draft->service.name);
+		if (!refused->name)
+			return -ENOMEM;
+		config->n_refused++;
+	}
+	all.texts = TAKE_PTR(refused->mistakes);
+	all.total = refused->total;
+	r = add_complaints(&all, draft->complaints.texts, draft->complaints.total);
+	refused->mistakes = all.texts;
+	refused->total = all.total;
+	return r;
+}
+
 /* Move the services out of the drafts. */
 static int collect(struct config_reading *reading)
 {
+	size_t n = reading->n_drafts ? reading->n_drafts : 1;
 	struct config *config = reading->config;
+	int r = 0;
 
-	config->services =
-		calloc(reading->n_drafts ? reading->n_drafts : 1, sizeof(*config->services));
-	if (!config->services)
+	config->services = calloc(n, sizeof(*config->services));
+	config->refused = calloc(n, sizeof(*config->refused));
+	if (!config->services || !config->refused)
 		return -ENOMEM;
-	for (size_t i = 0; i < reading->n_drafts; i++) {
-		config->services[i] = reading->drafts[i]->service;
-		reading->drafts[i]->service = (struct service_config){0};
+	for (size_t i = 0; i < reading->n_drafts && r == 0; i++) {
+		struct config_draft *draft = reading->drafts[i];
+
+		if (is_refused(reading, draft))
+			r = collect_refused(config, draft);
+		else
+			config->services[config->n_services++] = draft->service;
 	}
-	config->n_services = reading->n_drafts;
+	/* What has been moved is not freed with the draft; names were needed until now. */
+	for (size_t i = 0; i < reading->n_drafts; i++)
+		if (config_find(config, reading->drafts[i]->service.name))
+			reading->drafts[i]->service = (struct service_config){};
 	qsort(config->services, config->n_services, sizeof(*config->services), compare_services);
-	return 0;
+	qsort(config->refused, config->n_refused, sizeof(*config->refused), compare_refused);
+	return r;
 }
 
 static int read_all(struct config_reading *reading, const char *file, const char *dropins)
 {
+	const struct config_mistakes *mistakes = reading->mistakes;
+	struct stat st;
 	int r;
 
 	reading->config->file = strdup(file);
 	if (!reading->config->file)
 		return -ENOMEM;
-	r = read_file(reading, file);
-	if (r == 0 && dropins)
+	if (stat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
+		r = read_folder(reading, file);
+	} else {
+		r = read_file(reading, file, file_read_or_pipe);
+		reading->unusable = reading->file.total > 0;
+	}
+	if (r >= 0 && dropins)
 		r = read_dropins(reading, dropins);
-	if (r < 0)
-		return r;
-	return reading->mistakes->total ? -EINVAL : collect(reading);
+	if (r < 0 || reading->no_memory)
+		return r < 0 ? r : -ENOMEM;
+	if (reading->unusable || (mistakes->total && !reading->lenient))
+		return -EINVAL;
+	r = collect(reading);
+	return r == 0 && mistakes->total && !reading->config->n_services ? -EINVAL : r;
 }
 
-int config_load(const char *file, const char *dropins, struct config **ret,
+static int load(const char *file, const char *dropins, bool lenient, struct config **ret,
 		struct config_mistakes *ret_mistakes)
 {
 	cleanup(config_free) struct config *config = calloc(1, sizeof(*config));
-	struct config_reading reading = {.config = config, .mistakes = ret_mistakes};
+	struct config_reading reading = {
+		.config = config, .mistakes = ret_mistakes, .lenient = lenient};
 	int r;
 
 	*ret = NULL;
@@ -180,8 +333,21 @@ int config_load(const char *file, const char *dropins, struct config **ret,
 	r = read_all(&reading, file, dropins);
 	for (size_t i = 0; i < reading.n_drafts; i++)
 		config_draft_free(reading.drafts[i]);
+	vector_free(reading.file.texts);
 	free(reading.api_source);
 	if (r == 0)
 		*ret = TAKE_PTR(config);
 	return r;
+}
+
+int config_load(const char *file, const char *dropins, struct config **ret,
+		struct config_mistakes *ret_mistakes)
+{
+	return load(file, dropins, false, ret, ret_mistakes);
+}
+
+int config_load_start(const char *file, const char *dropins, struct config **ret,
+		      struct config_mistakes *ret_mistakes)
+{
+	return load(file, dropins, true, ret, ret_mistakes);
 }

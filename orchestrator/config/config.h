@@ -4,8 +4,9 @@
  *
  * Every mistake of a file is found and reported in one go, each with the file and the JSON path
  * ("/etc/baton/baton.json: services.web.health.interval: \"1x\" is not a duration"). A
- * configuration is either whole or refused: nothing is half applied. Unknown keys are mistakes,
- * with the nearest known key suggested if one is close.
+ * configuration is either whole or refused: nothing is half applied. Only at a start, when there is
+ * nothing that could stay as it is, services without mistakes come up beside those that have some.
+ * Unknown keys are mistakes, with the nearest known key suggested if one is close.
  *
  * A top-level key "source" says what messages call the file, for programs that write one on the
  * fly: "baton run" passes its arguments in a memfd, whose mistakes are of the "command line".
@@ -198,12 +199,21 @@ struct service_config {
 	struct drain_config drain;
 };
 
+/* A service that config_load_start() has left out. */
+struct config_refused {
+	char *name;
+	char **mistakes; /* a vector, not empty; its texts are those of struct config_mistakes */
+	size_t total;    /* may exceed CONFIG_MISTAKES_MAX */
+};
+
 struct config {
 	char *file;      /* what it was read from */
 	char *api_group; /* NULL: none */
 	gid_t api_gid;
 	struct service_config *services; /* sorted by name */
 	size_t n_services;
+	struct config_refused *refused; /* sorted by name */
+	size_t n_refused;
 };
 
 /* All mistakes found, in the order of the file. .total may exceed CONFIG_MISTAKES_MAX. */
@@ -215,18 +225,30 @@ struct config_mistakes {
 
 /*
  * Read @file, then each *.json file of the folder @dropins (may be NULL) in the order of their
- * names. A service may be defined once only; a folder that does not exist has no files. Anything
- * that can be read will do for @file (a memfd in /proc/self/fd, a pipe). -EINVAL: @ret_mistakes has
- * what is wrong; files that cannot be read are mistakes too. *ret is NULL then, and at -ENOMEM.
+ * names. A service may be defined once only; a folder that does not exist has no files. @file may
+ * be a memfd in /proc/self/fd or a pipe, and a folder: then its baton.json and its conf.d are read,
+ * or, if it has no baton.json, each *.json file of it. -EINVAL: @ret_mistakes has what is wrong;
+ * files that cannot be read are mistakes too. *ret is NULL then, and at -ENOMEM.
  */
 int config_load(const char *file, const char *dropins, struct config **ret,
 		struct config_mistakes *ret_mistakes);
+
+/*
+ * The same for a start: a service with mistakes is left out, and is in config->refused. One that is
+ * defined twice is, too: nobody knows which is meant. A drop-in with a mistake that is not of a
+ * service (it is no JSON, its "api" is bad) is left out as a whole, and so are its services.
+ * Returns 0 with mistakes in @ret_mistakes then. -EINVAL as above: there is such a mistake in
+ * @file, or no service is left.
+ */
+int config_load_start(const char *file, const char *dropins, struct config **ret,
+		      struct config_mistakes *ret_mistakes);
 
 void config_free(struct config *config);
 DEFINE_CLEANUP(struct config *, config_free);
 
 /* NULL: there is none of that name. */
 const struct service_config *config_find(const struct config *config, const char *name);
+const struct config_refused *config_find_refused(const struct config *config, const char *name);
 
 /* A deep copy, or NULL without memory; free with service_config_free(). */
 struct service_config *service_config_copy(const struct service_config *service);

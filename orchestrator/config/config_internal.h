@@ -33,9 +33,16 @@
 #define CONFIG_VARIABLES_MAX 1024
 #define CONFIG_DROPINS_MAX   256
 
+/* The mistakes of one service, or of one file; kept by a lenient reading only. */
+struct config_complaints {
+	char **texts; /* a vector of at most CONFIG_MISTAKES_MAX; NULL: none */
+	size_t total;
+};
+
 /* A service while it is being read, with what is needed only meanwhile. */
 struct config_draft {
 	struct service_config service;
+	struct config_complaints complaints;
 	char *source;                            /* the file it is from, as messages call it */
 	bool listen_is_text;                     /* "listen" is one string, not an array */
 	uint8_t listen_index[CONFIG_LISTEN_MAX]; /* place in the array of each good endpoint */
@@ -48,8 +55,13 @@ struct config_draft {
 struct config_reading {
 	struct config *config;
 	struct config_mistakes *mistakes;
-	const char *source; /* what messages call the file that is being read */
-	char *api_source;   /* the file "api.group" was in */
+	const char *source;            /* what messages call the file that is being read */
+	bool lenient;                  /* mistakes are kept by service, and by file: */
+	struct config_draft *draft;    /* the service that is being read; NULL: none */
+	struct config_complaints file; /* what is wrong with the file, but with no service of it */
+	bool unusable;                 /* ... and that file is the main one */
+	bool no_memory;                /* some could not be kept */
+	char *api_source;              /* the file "api.group" was in */
 	struct config_draft *drafts[CONFIG_SERVICES_MAX];
 	size_t n_drafts;
 };

@@ -262,6 +262,7 @@ void config_draft_free(struct config_draft *draft)
 	if (!draft)
 		return;
 	service_config_done(&draft->service);
+	vector_free(draft->complaints.texts);
 	free(draft->source);
 	free(draft);
 }
@@ -301,13 +302,15 @@ static int read_services(struct config_reading *reading, const char *path, json_
 				       CONFIG_SERVICES_MAX);
 			break;
 		}
-		check_name(reading, item_path, name);
 		draft = draft_new(name, reading->source);
 		if (!draft)
 			return -ENOMEM;
+		reading->draft = draft;
+		check_name(reading, item_path, name);
 		r = config_read_object(reading, item_path, item, &service_table, draft);
 		if (r == 0 && json_is_object(item))
 			r = config_check_service(reading, item_path, draft);
+		reading->draft = NULL;
 		if (r < 0)
 			return r;
 		reading->drafts[reading->n_drafts++] = TAKE_PTR(draft);

@@ -14,26 +14,39 @@
 /* A name that is longer is not compared with the known ones. */
 #define NAME_COMPARED_MAX 32
 
+/* Also for the service or the file whose mistake it is. */
+static void keep(struct config_reading *reading, const char *text)
+{
+	struct config_complaints *whose =
+		reading->draft ? &reading->draft->complaints : &reading->file;
+	char *copy;
+
+	if (!reading->lenient || whose->total++ >= CONFIG_MISTAKES_MAX)
+		return;
+	copy = strdup(text);
+	if (!copy || vector_append(&whose->texts, copy) < 0)
+		reading->no_memory = true;
+}
+
 void config_mistake(struct config_reading *reading, const char *path, const char *format, ...)
 {
 	struct config_mistakes *mistakes = reading->mistakes;
-	struct error reason;
+	struct error reason, mistake;
 	va_list ap;
-	char *text;
 
 	assert(reading->source);
-	mistakes->total++;
-	if (mistakes->n == CONFIG_MISTAKES_MAX)
-		return;
 	va_start(ap, format);
 	vsnprintf(reason.text, sizeof(reason.text), format, ap);
 	va_end(ap);
-	text = mistakes->list[mistakes->n].text;
-	error_text(&mistakes->list[mistakes->n++], 0, "%s: %s%s%s", reading->source, path,
-		   path[0] ? ": " : "", reason.text);
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
+	error_text(&mistake, 0, "%s: %s%s%s", reading->source, path, path[0] ? ": " : "",
+		   reason.text);
+	for (char *c = mistake.text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	mistakes->total++;
+	if (mistakes->n < CONFIG_MISTAKES_MAX)
+		mistakes->list[mistakes->n++] = mistake;
+	keep(reading, mistake.text);
 }
 
 void config_path(const char *path, const char *name, char ret[static CONFIG_JSON_PATH_MAX])

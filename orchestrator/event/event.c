@@ -21,6 +21,7 @@ static const char *const names[_EVENT_KIND_COUNT] = {
 	[EVENT_FAILED] = "failed",
 	[EVENT_ROLLED_BACK] = "rolled-back",
 	[EVENT_SUPERSEDED] = "superseded",
+	[EVENT_REFUSED] = "refused",
 	[EVENT_SCALED] = "scaled",
 	[EVENT_PAUSED] = "paused",
 	[EVENT_RESUMED] = "resumed",

@@ -37,6 +37,7 @@ enum event_kind {
 
 	/* All others: EVENT_FORM_NOTE. Orders, and what happens to a service: */
 	EVENT_SUPERSEDED,
+	EVENT_REFUSED, /* it is not started or changed as the configuration says: .reason */
 	EVENT_SCALED,
 	EVENT_PAUSED,
 	EVENT_RESUMED,

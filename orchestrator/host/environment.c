@@ -276,7 +276,7 @@ int environment_add_file(char ***environment, const char *path, struct error *er
 
 	r = file_read(path, ENVIRONMENT_FILE_MAX, &text, &length);
 	if (r < 0)
-		return error_set(err, r, "%s", path);
+		return error_text(err, r, "%s: %s", path, file_why(r));
 	if (strlen(text) != length)
 		return error_text(err, -EINVAL, "%s: not a text file", path);
 	value = malloc(length + 1);

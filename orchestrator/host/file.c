@@ -4,24 +4,72 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 
 #define FILE_CHUNK 4096
 
-int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* One that somebody has opened and passed: it has no name that others could open. */
+static bool is_passed_pipe(int fd, const struct stat *st)
 {
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct statfs fs;
+
+	return S_ISFIFO(st->st_mode) && fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
+}
+
+/* The one device that is a file to everybody: an empty one. */
+static bool is_null_device(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
+
+static int check_kind(const struct stat *st, bool pipe)
+{
+	if (S_ISDIR(st->st_mode))
+		return -EISDIR;
+	if (S_ISREG(st->st_mode) || is_null_device(st))
+		return 0;
+	return pipe && S_ISFIFO(st->st_mode) ? 0 : -FILE_IS_NO_FILE;
+}
+
+/* Opening a device may do something, so look first; then it may still become a FIFO. */
+static int open_to_read(const char *path, bool pipe)
+{
+	cleanup_close int fd = -1;
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	r = check_kind(&st, pipe);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (is_passed_pipe(fd, &st))
+		r = fcntl(fd, F_SETFL, 0) < 0 ? -errno : check_kind(&st, pipe);
+	else
+		r = check_kind(&st, false);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int read_all(int fd, size_t max, char **ret_text, size_t *ret_length)
+{
 	cleanup_free char *text = NULL;
 	size_t size = 0, n = 0;
 
-	if (fd < 0)
-		return -errno;
 	for (;;) {
 		ssize_t got;
 
@@ -51,6 +99,28 @@ int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
 	return 0;
 }
 
+int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
+{
+	cleanup_close int fd = open_to_read(path, false);
+
+	return fd < 0 ? fd : read_all(fd, max, ret_text, ret_length);
+}
+
+int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret_length)
+{
+	cleanup_close int fd = open_to_read(path, true);
+
+	return fd < 0 ? fd : read_all(fd, max, ret_text, ret_length);
+}
+
+const char *file_why(int r)
+{
+	return r == -FILE_IS_NO_FILE ? "is not a regular file (but a FIFO, a socket or a device)"
+				     : strerror(-r);
+}
+
+/* ---- replacing ------------------------------------------------------------------------------ */
+
 static int write_all(int fd, const char *text, size_t length)
 {
 	while (length) {
@@ -68,11 +138,13 @@ static int write_all(int fd, const char *text, size_t length)
 
 static int write_new(const char *path, const char *text, size_t length, mode_t mode)
 {
-	/* O_NOFOLLOW: a link left in the way must not choose what is overwritten. */
-	cleanup_close int fd =
-		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	cleanup_close int fd = -1;
 	int r;
 
+	/* A link, a FIFO or a file left in the way must not choose where this goes. */
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, text, length);
@@ -126,6 +198,28 @@ int file_replace(const char *path, const char *text, size_t length, mode_t mode)
 		return r;
 	}
 	return sync_folder(path);
+}
+
+int file_move_aside(const char *path, char ret[static PATH_MAX])
+{
+	for (unsigned k = 1; k <= FILE_ASIDE_MAX; k++) {
+		char number[16] = "";
+
+		if (k > 1)
+			snprintf(number, sizeof(number), ".%u", k);
+		if (snprintf(ret, PATH_MAX, "%s.bad%s", path, number) >= PATH_MAX)
+			return -ENAMETOOLONG;
+		if (k == FILE_ASIDE_MAX)
+			break;
+		if (renameat2(AT_FDCWD, path, AT_FDCWD, ret, RENAME_NOREPLACE) == 0)
+			return 0;
+		/* Some file systems cannot tell whether there is one already. */
+		if (errno == EINVAL && access(ret, F_OK) < 0 && rename(path, ret) == 0)
+			return 0;
+		if (errno != EEXIST && errno != EINVAL)
+			return -errno;
+	}
+	return rename(path, ret) < 0 ? -errno : 0;
 }
 
 int file_make_folder(const char *path, mode_t mode)

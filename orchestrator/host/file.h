@@ -5,22 +5,42 @@
  */
 #pragma once
 
+#include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 /*
  * Read all of @path, at most @max bytes. @ret_text is malloc'ed and NUL-terminated; a NUL inside
- * shows by *ret_length, which may be NULL. Anything that can be read will do (a memfd, a pipe, a
- * file of /proc). -EFBIG: it is longer; -EISDIR, or what open(2) and read(2) say.
+ * shows by *ret_length, which may be NULL. Never waits: a FIFO, a socket or a device is refused
+ * unopened, with -FILE_IS_NO_FILE. /dev/null will do; a memfd and a file of /proc are regular
+ * files. -EFBIG: it is longer; -EISDIR, or what open(2) and read(2) say.
  */
+#define FILE_IS_NO_FILE EMEDIUMTYPE
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length);
 
 /*
+ * The same, but a pipe without a name ("<(...)" of a shell, /dev/stdin) is read to its end, too.
+ * Whoever has passed it is waited for.
+ */
+int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret_length);
+
+/* Why reading has failed with @r, for people. */
+const char *file_why(int r);
+
+/*
  * Replace @path: written to "PATH.new", fsync'ed, renamed, the folder fsync'ed. One writer at a
- * time only. After a failure the old content is there. (If only the last fsync failed it is the new
- * content, which a power failure may still undo.)
+ * time only; what is in the way of "PATH.new" is removed. After a failure the old content is there.
+ * (If only the last fsync failed it is the new content, which a power failure may still undo.)
  */
 int file_replace(const char *path, const char *text, size_t length, mode_t mode);
+
+/*
+ * Rename @path to "PATH.bad", or "PATH.bad.2" and so on, if there is one already; the new name in
+ * @ret. The last of FILE_ASIDE_MAX names is used again.
+ */
+#define FILE_ASIDE_MAX 16
+int file_move_aside(const char *path, char ret[static PATH_MAX]);
 
 /* Make the folder of @path, and those above it, with @mode; what exists is left as it is. */
 int file_make_folder(const char *path, mode_t mode);

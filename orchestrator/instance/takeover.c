@@ -196,7 +196,8 @@ static void find_one(struct context *context, const char *file, struct takeover_
 		list->n++;
 }
 
-int takeover_find(struct context *context, struct takeover_list *ret, struct error *err)
+int takeover_find(struct context *context, const char *service, struct takeover_list *ret,
+		  struct error *err)
 {
 	const char *folder = context->paths.agents_dir;
 	cleanup(close_dir) DIR *dir = opendir(folder);
@@ -209,7 +210,8 @@ int takeover_find(struct context *context, struct takeover_list *ret, struct err
 	if (!ret->agents)
 		return error_set(err, -ENOMEM, "agents");
 	while ((entry = next_entry(dir)))
-		find_one(context, entry->d_name, ret);
+		if (!service || is_agent_of(entry->d_name, service))
+			find_one(context, entry->d_name, ret);
 	/* Better none than some: what is missing in the list would look as if it had ended. */
 	if (errno) {
 		int r = error_set(err, -errno, "%s", folder);

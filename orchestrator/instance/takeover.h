@@ -36,12 +36,15 @@ struct takeover_list {
 };
 
 /*
- * Ask at every control socket in the context's agents_dir, at each for at most TAKEOVER_TIMEOUT_MS.
+ * Ask at every control socket in the context's agents_dir, at each for at most TAKEOVER_TIMEOUT_MS;
+ * or only at those of @service, if that is not NULL. It must have no agents of this daemon: each
+ * would take this for a new daemon.
  * A socket that nobody listens on is removed. An agent that does not answer, or wrongly, is logged
  * and left alone; so are those beyond TAKEOVER_AGENTS_MAX.
  */
 #define TAKEOVER_TIMEOUT_MS 2000
-int takeover_find(struct context *context, struct takeover_list *ret, struct error *err);
+int takeover_find(struct context *context, const char *service, struct takeover_list *ret,
+		  struct error *err);
 
 /*
  * 0 if the context's agents_dir shows that no agent of @service is alive. Else -EBUSY, and @err

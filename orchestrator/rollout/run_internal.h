@@ -15,8 +15,7 @@
 
 #include "orchestrator/rollout/run.h"
 
-/* ---- run_base.c ------------------------------------------------------------------------------
- */
+/* ---- run_base.c ----------------------------------------------------------------------------- */
 
 /* Feed the machine ROLLOUT_TIMER at @at_ms; 0: not any more. */
 void run_set_deadline(struct run *run, uint64_t at_ms);
@@ -31,8 +30,7 @@ void run_set_reason(struct run *run, const char *format, ...) __attribute__((for
 /* drain.idle_timeout of the victims. */
 uint64_t run_idle_timeout_ms(const struct run *run);
 
-/* ---- run_tell.c ------------------------------------------------------------------------------
- */
+/* ---- run_tell.c ----------------------------------------------------------------------------- */
 
 /* Tell that @step has ended; !@ok: the rollout is undone for run->reason. */
 void run_tell_step(struct run *run, enum rollout_state step, bool ok);
@@ -43,8 +41,7 @@ void run_tell_waiting(struct run *run);
 /* Note why @event undoes the rollout, before the machine takes it. */
 void run_note_failure(struct run *run, enum rollout_event event);
 
-/* ---- run_look.c ------------------------------------------------------------------------------
- */
+/* ---- run_look.c ----------------------------------------------------------------------------- */
 
 /* The event that has happened and that the present state waits for; -1: none. */
 int run_look(struct run *run);
@@ -52,8 +49,7 @@ int run_look(struct run *run);
 /* How many connections the victims have, without those that have been idle for @idle_ms. */
 uint64_t run_still_open(struct run *run, uint64_t idle_ms);
 
-/* ---- run_act.c -------------------------------------------------------------------------------
- */
+/* ---- run_act.c ------------------------------------------------------------------------------ */
 
 /* Carry out @action. Returns its result as an event, or -1: it has none yet. */
 int run_act(struct run *run, const struct rollout_action *action);

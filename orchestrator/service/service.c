@@ -114,8 +114,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* ---- questions ---------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 bool service_has_failed(struct service *s)
 {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "orchestrator/service/service_internal.h"
 
 /* ---- generations ---------------------------------------------------------------------------- */
@@ -91,6 +92,9 @@ static int next_number(struct service *s, uint32_t *ret, struct error *err)
 	do {
 		r = state_next_generation(s->context->state, s->config->name, ret, err);
 	} while (r >= 0 && *ret <= highest);
+	if (r > 0)
+		log_warning("%s: generation %u: a later batond may use this number again: %s",
+			    s->config->name, *ret, err->text);
 	return r;
 }
 

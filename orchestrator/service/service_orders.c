@@ -164,7 +164,18 @@ static bool can_begin(struct service *s, enum service_order_type type)
 	return !entries[type].makes_generation || service_has_room(s) || s->shutting_down;
 }
 
-/* The service's own order. If it is refused that is only logged. */
+/* Nobody waits for the service's own wish: whoever follows the events is told. */
+static void tell_refused(struct service *s, enum service_order_type type,
+			 const struct refusal *refusal)
+{
+	char reason[sizeof(refusal->why.text) + 32];
+
+	snprintf(reason, sizeof(reason), "%s: %s", order_info(type)->name, refusal->why.text);
+	service_tell(s,
+		     &(struct event){.kind = EVENT_REFUSED, .message = reason, .reason = reason});
+}
+
+/* The service's own order. If it is refused, an event says so. */
 static void begin_own(struct service *s)
 {
 	struct service_order order = {.type = s->queue.own};
@@ -181,8 +192,7 @@ static void begin_own(struct service *s)
 		return;
 	s->queue.has_own = false;
 	if (carry_out(&call) < 0)
-		log_error("%s: %s: %s", s->config->name, order_info(order.type)->name,
-			  refusal.why.text);
+		tell_refused(s, order.type, &refusal);
 	/* Healing has waited for this. */
 	if (!answer.run)
 		service_poke(s);
@@ -256,6 +266,43 @@ void service_order_later(struct service *s, enum service_order_type type)
 		s->queue.own = type;
 	s->queue.has_own = true;
 	service_poke(s);
+}
+
+/* Why can_begin() says no. */
+static void say_what_is_waited_for(struct service *s, struct service_answer *ret)
+{
+	const struct run *busy = service_undecided_run(s);
+
+	if (!busy)
+		busy = service_stopping_run(s);
+	if (busy)
+		snprintf(ret->message, sizeof(ret->message), "waits for rollout %u (%s)", busy->id,
+			 run_order_name(busy->order));
+	else if (s->queue.next.used)
+		snprintf(ret->message, sizeof(ret->message), "waits for rollout %u (%s)",
+			 s->queue.next.id, order_info(s->queue.next.order.type)->name);
+	else
+		snprintf(ret->message, sizeof(ret->message),
+			 "waits until one of its %zu generations has drained "
+			 "(\"drain.generations_max\" is %u)",
+			 s->n_generations, s->config->drain.generations_max);
+}
+
+int service_order_now(struct service *s, enum service_order_type type, struct service_answer *ret,
+		      struct refusal *refusal)
+{
+	struct service_order order = {.type = type};
+	struct order_call call = {.service = s, .order = &order, .answer = ret, .refusal = refusal};
+
+	*ret = (struct service_answer){};
+	service_order_later(s, type);
+	if (s->queue.next.used || !can_begin(s, s->queue.own)) {
+		say_what_is_waited_for(s, ret);
+		return 1;
+	}
+	order.type = s->queue.own;
+	s->queue.has_own = false;
+	return carry_out(&call);
 }
 
 static int queue(struct order_call *call)

@@ -65,6 +65,14 @@ int service_order(struct service *service, const struct service_order *order,
 /* An order of the service itself. It waits until no rollout is undecided. */
 void service_order_later(struct service *service, enum service_order_type type);
 
+/*
+ * The same, but begun at once if nothing is in its way, so that the caller learns how that goes.
+ * Returns 0 with @ret filled; 1 if it waits, with ret->message saying for what; negative with
+ * @refusal filled.
+ */
+int service_order_now(struct service *service, enum service_order_type type,
+		      struct service_answer *ret, struct refusal *refusal);
+
 /* Begin what is queued, if it can begin now. */
 void service_begin_next(struct service *service);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,37 +132,81 @@ static int parse(struct state *state, const char *text, size_t length, struct er
 
 static int start_empty(struct state *state, struct error *err)
 {
-	int r = file_make_folder(state->file, 0700);
-
-	if (r < 0)
-		return error_set(err, r, "%s: make its folder", state->file);
+	json_decref(state->root);
 	state->root = json_pack("{s:i, s:{}}", "version", STATE_VERSION, "services");
 	state->services = json_object_get(state->root, "services");
 	return state->services ? 0 : error_set(err, -ENOMEM, "%s", state->file);
 }
 
+/* 1: @err says why what there is cannot be used. */
+static int read_state(struct state *state, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	size_t length;
+	int r = file_read(state->file, STATE_FILE_MAX, &text, &length);
+
+	if (r == -ENOENT)
+		return start_empty(state, err);
+	if (r < 0)
+		error_text(err, r, "%s: %s", state->file, file_why(r));
+	else
+		r = parse(state, text, length, err);
+	return r == -ENOMEM || r == 0 ? r : 1;
+}
+
+/* What cannot be used may be of use to a person, or to a later version: it is kept. */
+static void move_aside(const struct state *state, struct error *err)
+{
+	struct error why = *err;
+	char aside[PATH_MAX];
+	int r = file_move_aside(state->file, aside);
+
+	if (r < 0)
+		error_text(err, r,
+			   "%.400s; it is left alone, as it cannot be moved aside: %s; what "
+			   "earlier batonds have noted is not known",
+			   why.text, strerror(-r));
+	else
+		error_text(err, 0,
+			   "%.400s; it was moved to %s, and what earlier batonds have noted is not "
+			   "known",
+			   why.text, aside);
+}
+
+static int give_up(struct state *state, struct error *err)
+{
+	struct error why;
+	int r = start_empty(state, &why);
+
+	if (r < 0) {
+		*err = why;
+		return r;
+	}
+	move_aside(state, err);
+	return 1;
+}
+
 int state_open(const char *file, struct state **ret, struct error *err)
 {
 	cleanup(state_free) struct state *state = calloc(1, sizeof(*state));
-	cleanup_free char *text = NULL;
-	size_t length;
-	int r;
+	int folder, r;
 
 	if (state)
 		state->file = strdup(file);
 	if (!state || !state->file)
 		return error_set(err, -ENOMEM, "%s", file);
-	r = file_read(file, STATE_FILE_MAX, &text, &length);
-	if (r == -ENOENT)
-		r = start_empty(state, err);
-	else if (r < 0)
-		return error_set(err, r, "%s", file);
-	else
-		r = parse(state, text, length, err);
+	folder = file_make_folder(file, 0700);
+	r = read_state(state, err);
+	if (r > 0)
+		r = give_up(state, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(state);
-	return 0;
+	if (r == 0 && folder < 0) {
+		error_set(err, folder, "%s: make its folder", file);
+		return 1;
+	}
+	return r;
 }
 
 /* ---- generations ---------------------------------------------------------------------------- */
@@ -201,12 +246,12 @@ int state_next_generation(struct state *state, const char *service, uint32_t *re
 				 service);
 	json_integer_set(generation, last + 1);
 	r = save(state, err);
-	if (r < 0) {
+	if (r == -ENOMEM) {
 		json_integer_set(generation, last);
 		return r;
 	}
 	*ret = (uint32_t)(last + 1);
-	return 0;
+	return r < 0;
 }
 
 /* ---- what is remembered --------------------------------------------------------------------- */

@@ -19,16 +19,20 @@
 struct state;
 
 /*
- * Open @file. If it does not exist, start empty, and make its folder with mode 0700. -EBADMSG if
- * the file is damaged, -EPROTONOSUPPORT if its version is later; then it is not overwritten.
+ * Open @file; if it does not exist, start empty (its folder is made, mode 0700). What is there and
+ * cannot be used is moved aside (file_move_aside()), and then the state is empty, too: a file that
+ * is damaged, foreign, huge, unreadable or of a later version, a FIFO, a folder. Services come up
+ * without their past. Returns 1 with a warning in @err after that, and if the folder could not be
+ * made. The only failure is -ENOMEM.
  */
 int state_open(const char *file, struct state **ret, struct error *err);
 void state_free(struct state *state);
 DEFINE_CLEANUP(struct state *, state_free);
 
 /*
- * Take the next generation number of @service (the first is 1), and save. If saving fails no number
- * is taken. -EOVERFLOW after the last one.
+ * Take the next generation number of @service (the first is 1) and save before returning. If that
+ * cannot be saved (the disk is full) the number is taken all the same, 1 is returned, and @err says
+ * why: what is to serve must not depend on that file. -EOVERFLOW after the last one.
  */
 int state_next_generation(struct state *state, const char *service, uint32_t *ret,
 			  struct error *err);

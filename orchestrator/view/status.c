@@ -493,3 +493,37 @@ json_t *status_service(struct service *s)
 		json_object_set_new(json, "reason", reason);
 	return json;
 }
+
+/* ---- one that was left out at the start ------------------------------------------------------ */
+
+static json_t *all_mistakes(const struct config_refused *refused)
+{
+	json_t *text = json_string(""), *longer;
+	size_t n = 0;
+
+	for (char *const *mistake = refused->mistakes; *mistake; mistake++, n++) {
+		longer = json_sprintf("%s%s%s", json_string_value(text), n > 0 ? "; " : "",
+				      *mistake);
+		json_decref(text);
+		text = longer;
+	}
+	longer = json_sprintf("%s%s (mend the configuration, then: baton reload)",
+			      json_string_value(text), refused->total > n ? "; and more" : "");
+	json_decref(text);
+	return longer;
+}
+
+json_t *status_refused(const struct config_refused *refused)
+{
+	return json_pack("{s:s, s:s, s:s, s:n, s:b, s:I, s:I, s:[], s:[], s:[], s:n, s:n, s:o, s:o}",
+			 "service", refused->name, "state", "refused", "condition", "refused", "tier", "paused", false,
+			 "hold_ms", (json_int_t)0, "instances", (json_int_t)0, "command",
+			 "endpoints", "generations", "rollout", "last_rollout", "reason",
+			 all_mistakes(refused), "mistakes", strings_json(refused->mistakes));
+}
+
+json_t *status_refused_condition(const struct config_refused *refused)
+{
+	return json_pack("{s:s, s:s, s:o}", "service", refused->name, "condition", "refused",
+			 "reason", all_mistakes(refused));
+}

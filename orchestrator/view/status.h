@@ -11,6 +11,10 @@
 /* A new reference, or NULL without memory. */
 json_t *status_service(struct service *service);
 
+/* A service that is not there, as its configuration has mistakes: state "refused". */
+json_t *status_refused(const struct config_refused *refused);
+json_t *status_refused_condition(const struct config_refused *refused);
+
 /* "starting", "running", "degraded", "rolling", "stopping", "stopped", "failed" */
 const char *status_state(struct service *service);
 

@@ -38,7 +38,8 @@ def test_wrong_usage_is_refused(t):
     daemon = t.daemon(service(example(t)), start=False)
     for args in ((), ("nosuchcommand",), ("restart", "web", "api"),
                  ("restart", "web", "--nosuchoption"),
-                 ("restart", "bad/name"), ("status", "--listen", "127.0.0.1:8080"), ("check",),
+                 ("restart", "bad/name"), ("status", "--listen", "127.0.0.1:8080"),
+                 ("check", "a", "b"),
                  ("run", "--listen", "127.0.0.1:8080"), ("run", "--", "/bin/true")):
         result = daemon.cli(*args)
         check_equal(result.status, 2, f"baton {args}: {result}")

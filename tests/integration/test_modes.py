@@ -256,7 +256,7 @@ def test_first_start_of_a_server_that_does_not_share_says_why(t):
     daemon.start_unready()
     wait_until(lambda: daemon.state() == "failed", "the start has failed")
     check_explained(json.dumps(daemon.service()))
-    check_explained(daemon.cli("start", "web", expect=3).text)
+    check_explained(daemon.cli("start", "web", expect=8).text)
 
 
 def test_upgrade_to_a_server_that_does_not_share_says_why(t):

@@ -297,7 +297,8 @@ def test_stop_supersedes_a_rollout(t):
     wait_until(lambda: (daemon.service()["rollout"] or {}).get("step") == "verify", "step verify")
     daemon.cli("stop", "web", expect=6)
     daemon.cli("stop", "web", "--supersede", expect=0)
-    check_equal(one.wait(), 3, f"exit status of the first: {one.text()}")
+    # The old one may have been told to leave before the end of the upgrade is told.
+    check(one.wait() in (3, 8), f"exit status of the first: {one.text()}")
     wait_until(lambda: daemon.state() == "stopped", "it is stopped")
     check(refused(), "a stopped service takes connections")
     daemon.cli("start", "web", expect=0)

@@ -75,16 +75,16 @@ def test_run_passes_the_environment_and_the_folder_on(t):
     check_equal(os.readlink(server / "cwd"), str(t.tmp), "folder")
 
 
-def test_run_whose_first_start_fails_exits_3_and_says_why(t):
+def test_run_whose_first_start_fails_exits_8_and_says_why(t):
     daemon = begin(t, ["/bin/sh", "-c", "echo no disk >&2; exit 5"])
-    check_equal(daemon.process.wait(), 3, "exit status")
+    check_equal(daemon.process.wait(), 8, "exit status")
     check("no disk" in daemon.process.text(), f"no reason: {daemon.process.text()}")
     daemon.check_clean()
 
 
-def test_run_whose_first_start_is_unhealthy_exits_3_and_says_why(t):
+def test_run_whose_first_start_is_unhealthy_exits_8_and_says_why(t):
     daemon = begin(t, example(t, "--unhealthy"), "--health", "/healthz", "--start-timeout", "2s")
-    check_equal(daemon.process.wait(), 3, "exit status")
+    check_equal(daemon.process.wait(), 8, "exit status")
     check("503" in daemon.process.text(), f"no reason: {daemon.process.text()}")
     daemon.check_clean()
 

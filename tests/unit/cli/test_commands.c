@@ -175,6 +175,19 @@ static void test_commands_reload_with_a_refused_service_is_an_error(void **state
 	assert_non_null(strstr(output, "\"refused\""));
 }
 
+static void test_commands_reload_says_replaced_only_of_what_is(void **state)
+{
+	(void)state;
+	batond.answer = "{\"changed\": [\"a\", \"b\"], \"rollouts\": {\"b\": {\"rollout\": 3, "
+			"\"order\": \"scale\"}}, \"waiting\": [{\"service\": \"c\", \"detail\": "
+			"\"waits for rollout 5 (restart)\"}]}";
+	assert_int_equal(run(cmd_reload, &none), CLI_DONE);
+	assert_string_equal(output,
+			    "a: changed, is replaced\n"
+			    "b: changed, is scaled\n"
+			    "c: changed, not yet replaced: waits for rollout 5 (restart)\n");
+}
+
 static void test_commands_reload_prints_all_mistakes(void **state)
 {
 	struct cli_options options = none;
@@ -259,6 +272,7 @@ int main(void)
 		TEST(test_commands_reload_prints_a_line_for_each_service),
 		TEST(test_commands_reload_of_nothing_prints_the_message),
 		TEST(test_commands_reload_with_a_refused_service_is_an_error),
+		TEST(test_commands_reload_says_replaced_only_of_what_is),
 		TEST(test_commands_reload_prints_all_mistakes),
 		TEST(test_commands_reload_refused_otherwise_gives_the_reason),
 		TEST(test_commands_connections_asks_with_the_limit_given),

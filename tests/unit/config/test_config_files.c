@@ -27,7 +27,10 @@ static void test_config_file_that_cannot_be_read_is_a_mistake(void **state)
 	expect_mistake(0, "No such file or directory");
 
 	assert_int_equal(config_load(folder, NULL, &config, &mistakes), -EINVAL);
-	assert_non_null(strstr(mistakes.list[0].text, ": Is a directory"));
+	assert_non_null(strstr(mistakes.list[0].text, ": has no *.json file in it"));
+	assert_int_equal(mkdir(in_folder("baton.json"), 0755), 0);
+	assert_int_equal(config_load(folder, NULL, &config, &mistakes), -EINVAL);
+	assert_non_null(strstr(mistakes.list[0].text, "/baton.json: Is a directory"));
 }
 
 static void test_config_file_that_is_too_large_is_refused(void **state)

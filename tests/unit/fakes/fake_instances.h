@@ -293,8 +293,7 @@ void instance_done(struct instance *i)
 	};
 }
 
-/* ---- instance.h: orders -----------------------------------------------------------------------
- */
+/* ---- instance.h: orders --------------------------------------------------------------------- */
 
 void instance_check(struct instance *i)
 {
@@ -358,8 +357,7 @@ void instance_reopen(struct instance *i)
 	called("reopen %u.%u", i->generation, i->index);
 }
 
-/* ---- instance.h: questions --------------------------------------------------------------------
- */
+/* ---- instance.h: questions ------------------------------------------------------------------ */
 
 bool instance_is_healthy(const struct instance *i)
 {
@@ -404,8 +402,7 @@ void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 		snprintf(ret, size, "exited with status %d", i->exit_code);
 }
 
-/* ---- instance.h: connections ------------------------------------------------------------------
- */
+/* ---- instance.h: connections ---------------------------------------------------------------- */
 
 int instance_queued(struct instance *i, uint32_t *ret)
 {

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "orchestrator/host/environment.h"
+#include "orchestrator/host/file.h"
 
 static char path[64];
 
@@ -164,6 +166,19 @@ static void test_environment_file_with_nul_or_too_large_is_refused(void **state)
 	assert_string_equal(err.text, "/no/such: No such file or directory");
 }
 
+static void test_environment_file_that_is_a_fifo_is_refused_at_once(void **state)
+{
+	cleanup(vector_free) char **environment = NULL;
+	struct error err;
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(environment_add_file(&environment, path, &err), -FILE_IS_NO_FILE);
+	assert_memory_equal(err.text, path, strlen(path));
+	assert_non_null(strstr(err.text, "not a regular file"));
+}
+
 static void test_environment_set_replaces_by_whole_name(void **state)
 {
 	cleanup(vector_free) char **environment = NULL;
@@ -218,6 +233,7 @@ int main(void)
 		TEST(test_environment_file_values),
 		TEST(test_environment_file_mistakes_name_the_line),
 		TEST(test_environment_file_with_nul_or_too_large_is_refused),
+		TEST(test_environment_file_that_is_a_fifo_is_refused_at_once),
 		TEST(test_environment_set_replaces_by_whole_name),
 		TEST(test_environment_sort_is_by_name_not_by_line),
 		TEST(test_environment_check_name),

@@ -6,10 +6,13 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -75,6 +78,87 @@ static void test_file_read_what_is_not_there_fails(void **state)
 	assert_null(text);
 }
 
+/* Nobody has the FIFO open: whoever waited for a writer would wait for ever. */
+static void test_file_read_refuses_at_once_what_could_make_it_wait(void **state)
+{
+	char link[300], text_of_link[64];
+	char *text = NULL;
+	int ends[2], s;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	(void)state;
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(file_read(path, 10, &text, NULL), -FILE_IS_NO_FILE);
+	assert_int_equal(file_read_or_pipe(path, 10, &text, NULL), -FILE_IS_NO_FILE);
+	snprintf(link, sizeof(link), "%s/link", folder);
+	assert_int_equal(symlink(path, link), 0);
+	assert_int_equal(file_read(link, 10, &text, NULL), -FILE_IS_NO_FILE);
+	assert_int_equal(file_read("/dev/zero", 10, &text, NULL), -FILE_IS_NO_FILE);
+	assert_int_equal(file_read("/dev/tty", 10, &text, NULL), -FILE_IS_NO_FILE);
+	s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);
+	assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(file_read(address.sun_path, 10, &text, NULL), -FILE_IS_NO_FILE);
+	close(s);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	snprintf(text_of_link, sizeof(text_of_link), "/proc/self/fd/%d", ends[0]);
+	assert_int_equal(file_read(text_of_link, 10, &text, NULL), -FILE_IS_NO_FILE);
+	close(ends[0]);
+	close(ends[1]);
+	assert_null(text);
+	assert_non_null(strstr(file_why(-FILE_IS_NO_FILE), "FIFO"));
+	assert_string_equal(file_why(-ENOENT), strerror(ENOENT));
+}
+
+static void test_file_read_or_pipe_reads_a_pipe_to_its_end(void **state)
+{
+	cleanup_free char *text = NULL, *again = NULL;
+	char name[64];
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(write(ends[1], "12345", 5), 5);
+	close(ends[1]);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", ends[0]);
+	assert_int_equal(file_read_or_pipe(name, 10, &text, NULL), 0);
+	assert_string_equal(text, "12345");
+	close(ends[0]);
+	assert_int_equal(file_replace(path, "abc", 3, 0600), 0);
+	assert_int_equal(file_read_or_pipe(path, 10, &again, NULL), 0);
+	assert_string_equal(again, "abc");
+}
+
+static void test_file_move_aside_keeps_what_was_moved_before(void **state)
+{
+	cleanup_free char *text = NULL;
+	char aside[PATH_MAX], expected[300];
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(file_move_aside(path, aside), -ENOENT);
+	assert_int_equal(file_replace(path, "one", 3, 0600), 0);
+	assert_int_equal(file_move_aside(path, aside), 0);
+	snprintf(expected, sizeof(expected), "%s.bad", path);
+	assert_string_equal(aside, expected);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(file_move_aside(path, aside), 0);
+	snprintf(expected, sizeof(expected), "%s.bad.2", path);
+	assert_string_equal(aside, expected);
+	assert_int_equal(stat(aside, &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+	for (int k = 3; k < 20; k++) {
+		assert_int_equal(file_replace(path, "more", 4, 0600), 0);
+		assert_int_equal(file_move_aside(path, aside), 0);
+		assert_int_equal(access(path, F_OK), -1);
+	}
+	snprintf(expected, sizeof(expected), "%s.bad.%d", path, FILE_ASIDE_MAX);
+	assert_string_equal(aside, expected);
+	snprintf(expected, sizeof(expected), "%s.bad", path);
+	assert_int_equal(file_read(expected, 10, &text, NULL), 0);
+	assert_string_equal(text, "one");
+}
+
 static void test_file_replace_sets_mode_and_leaves_no_other_file(void **state)
 {
 	char fresh[300];
@@ -107,14 +191,30 @@ static void test_file_replace_failing_keeps_the_old_one(void **state)
 
 static void test_file_replace_follows_no_link_in_the_way(void **state)
 {
+	cleanup_free char *text = NULL;
 	char fresh[300], victim[300];
 
 	(void)state;
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	snprintf(victim, sizeof(victim), "%s/victim", folder);
 	assert_int_equal(symlink(victim, fresh), 0);
-	assert_int_equal(file_replace(path, "two", 3, 0600), -ELOOP);
+	assert_int_equal(file_replace(path, "two", 3, 0600), 0);
 	assert_int_equal(access(victim, F_OK), -1);
+	assert_int_equal(file_read(path, 10, &text, NULL), 0);
+	assert_string_equal(text, "two");
+}
+
+static void test_file_replace_does_not_wait_for_a_fifo_in_the_way(void **state)
+{
+	cleanup_free char *text = NULL;
+	char fresh[300];
+
+	(void)state;
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	assert_int_equal(mkfifo(fresh, 0600), 0);
+	assert_int_equal(file_replace(path, "two", 3, 0600), 0);
+	assert_int_equal(file_read(path, 10, &text, NULL), 0);
+	assert_string_equal(text, "two");
 }
 
 static void test_file_make_folder_makes_all_above(void **state)
@@ -145,9 +245,13 @@ int main(void)
 		TEST(test_file_read_over_the_limit_is_efbig),
 		TEST(test_file_read_empty_is_an_empty_text),
 		TEST(test_file_read_what_is_not_there_fails),
+		TEST(test_file_read_refuses_at_once_what_could_make_it_wait),
+		TEST(test_file_read_or_pipe_reads_a_pipe_to_its_end),
+		TEST(test_file_move_aside_keeps_what_was_moved_before),
 		TEST(test_file_replace_sets_mode_and_leaves_no_other_file),
 		TEST(test_file_replace_failing_keeps_the_old_one),
 		TEST(test_file_replace_follows_no_link_in_the_way),
+		TEST(test_file_replace_does_not_wait_for_a_fifo_in_the_way),
 		TEST(test_file_make_folder_makes_all_above),
 	};
 

@@ -139,7 +139,7 @@ static void find(struct takeover_list *list)
 {
 	for (size_t k = 0; k < n_agents; k++)
 		answer(k);
-	if (takeover_find(&context, list, &err) < 0)
+	if (takeover_find(&context, NULL, list, &err) < 0)
 		fail_msg("%s", err.text);
 	for (size_t k = 0; k < n_agents; k++)
 		fake_agent_join(&agents[k].fake);
@@ -290,6 +290,22 @@ static void test_takeover_find_agent_with_the_most_sockets_is_found(void **state
 	takeover_list_done(&list);
 }
 
+/* Those of others may be this daemon's own, and would take the question for a new daemon's. */
+static void test_takeover_find_of_one_service_asks_no_other(void **state)
+{
+	struct takeover_list list;
+
+	(void)state;
+	make_good_agent("web", 1, 0);
+	make_good_agent("web-2", 1, 0);
+	answer(0);
+	assert_int_equal(takeover_find(&context, "web", &list, &err), 0);
+	fake_agent_join(&agents[0].fake);
+	assert_int_equal(list.n, 1);
+	assert_string_equal(list.agents[0]->hello.service, "web");
+	takeover_list_done(&list);
+}
+
 static void test_takeover_find_stale_socket_is_removed(void **state)
 {
 	struct takeover_list list;
@@ -299,7 +315,7 @@ static void test_takeover_find_stale_socket_is_removed(void **state)
 	(void)state;
 	fake_agent_close(stale);
 	assert_int_equal(access(stale->path, F_OK), 0);
-	assert_int_equal(takeover_find(&context, &list, &err), 0);
+	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
 	assert_int_equal(list.n, 0);
 	assert_int_equal(access(stale->path, F_OK), -1);
 	assert_int_equal(errno, ENOENT);
@@ -320,7 +336,7 @@ static void test_takeover_find_other_files_are_not_touched(void **state)
 		fake_agent_listen(&stale, path);
 		fake_agent_close(&stale);
 	}
-	assert_int_equal(takeover_find(&context, &list, &err), 0);
+	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
 	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 	for (size_t i = 0; i < COUNT(names); i++) {
@@ -334,7 +350,7 @@ static void test_takeover_find_empty_folder_is_an_empty_list(void **state)
 	struct takeover_list list = {.n = 77};
 
 	(void)state;
-	assert_int_equal(takeover_find(&context, &list, &err), 0);
+	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
 	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 }
@@ -346,7 +362,7 @@ static void test_takeover_find_missing_folder_is_an_error_that_names_it(void **s
 
 	(void)state;
 	strcat(elsewhere.paths.agents_dir, "/none");
-	assert_int_equal(takeover_find(&elsewhere, &list, &err), -ENOENT);
+	assert_int_equal(takeover_find(&elsewhere, NULL, &list, &err), -ENOENT);
 	assert_non_null(strstr(err.text, elsewhere.paths.agents_dir));
 	takeover_list_done(&list);
 }
@@ -844,6 +860,7 @@ int main(void)
 		TEST(find_agent_comes_with_all_it_said),
 		TEST(find_agent_without_sockets_is_found),
 		TEST(find_agent_with_the_most_sockets_is_found),
+		TEST(find_of_one_service_asks_no_other),
 		TEST(find_stale_socket_is_removed),
 		TEST(find_other_files_are_not_touched),
 		TEST(find_empty_folder_is_an_empty_list),

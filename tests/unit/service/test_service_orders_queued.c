@@ -437,6 +437,87 @@ static void test_service_order_later_waits_for_what_is_under_way(void **state)
 	assert_null(newest_event("failed"));
 }
 
+static void test_service_order_later_that_cannot_begin_is_told(void **state)
+{
+	char *gone = (char *)"/none", *program = service->config->command[0];
+
+	(void)state;
+	carry_out("start", NULL);
+	restart_until_verify(2);
+	order_later("restart");
+	service->config->command[0] = gone;
+	pass_checks(2);
+	drive_until(n_ended == 2);
+	turn();
+	service->config->command[0] = program;
+	assert_false(service->queue.has_own);
+	assert_int_equal(service->current->number, 2);
+	assert_event("refused", "reason", "restart: command: \"/none\": No such file or directory");
+}
+
+static int order_now(const char *name)
+{
+	enum service_order_type type;
+
+	assert_true(order_find(name, &type));
+	refusal = (struct refusal){};
+	return service_order_now(service, type, &answer, &refusal);
+}
+
+static void test_service_order_now_begins_before_it_returns(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	assert_int_equal(order_now("restart"), 0);
+	assert_non_null(answer.run);
+	assert_ptr_equal(answer.run, service_run(service));
+	assert_false(service->queue.has_own);
+	drive_until(n_ended == 2);
+	assert_int_equal(service->current->number, 2);
+}
+
+static void test_service_order_now_says_what_it_waits_for(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	restart_until_verify(2);
+	assert_int_equal(order_now("restart"), 1);
+	assert_null(answer.run);
+	assert_string_equal(answer.message, "waits for rollout 2 (restart)");
+	pass_checks(2);
+	drive_until(n_ended == 3);
+	assert_int_equal(service->current->number, 3);
+}
+
+static void test_service_order_now_says_why_it_cannot_begin(void **state)
+{
+	char *program = service->config->command[0];
+
+	(void)state;
+	carry_out("start", NULL);
+	service->config->command[0] = (char *)"/none";
+	assert_true(order_now("restart") < 0);
+	service->config->command[0] = program;
+	assert_int_equal(refusal.kind, REFUSAL_BAD_RELEASE);
+	assert_null(answer.run);
+	turn();
+	assert_null(service_run(service));
+	assert_false(service->queue.has_own);
+	assert_int_equal(service->current->number, 1);
+}
+
+/* A restart that was ordered already brings the other number of instances, too. */
+static void test_service_order_now_of_a_scale_is_the_restart_that_waits(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	order_later("restart");
+	assert_int_equal(order_now("scale"), 0);
+	assert_string_equal(run_order_name(answer.run->order), "restart");
+	drive_until(n_ended == 2);
+	assert_false(service->queue.has_own);
+}
+
 /* It runs what there is then, so nothing of what the service wanted is lost. */
 static void test_service_order_later_gives_way_to_an_operators(void **state)
 {
@@ -561,6 +642,11 @@ int main(void)
 		TEST(test_service_queued_order_fails_where_batond_ends),
 		TEST(test_service_order_later_begins_at_once_where_nothing_is_under_way),
 		TEST(test_service_order_later_waits_for_what_is_under_way),
+		TEST(test_service_order_later_that_cannot_begin_is_told),
+		TEST(test_service_order_now_begins_before_it_returns),
+		TEST(test_service_order_now_says_what_it_waits_for),
+		TEST(test_service_order_now_says_why_it_cannot_begin),
+		TEST(test_service_order_now_of_a_scale_is_the_restart_that_waits),
 		TEST(test_service_order_later_gives_way_to_an_operators),
 		TEST(test_service_order_later_begins_after_a_first_start_that_failed),
 		TEST(test_service_order_later_is_begun_while_nothing_runs),

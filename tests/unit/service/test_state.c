@@ -312,78 +312,139 @@ static void test_state_folder_is_made_private(void **state)
 
 #define WEB(fields_) "{\"version\":1,\"services\":{\"web\":{" fields_ "}}}"
 
-static void test_state_damaged_file_is_refused_and_kept(void **state)
+static void expect_nothing_known(struct state *s)
+{
+	assert_non_null(s);
+	assert_int_equal(next(s, "web"), 1);
+	assert_int_equal(state_serving(s, "web"), 0);
+}
+
+/* And what is saved afterwards can be read. */
+static void expect_used_again(void)
+{
+	cleanup(state_free) struct state *s = NULL;
+
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(next(s, "web"), 2);
+}
+
+static void test_state_damaged_file_is_moved_aside_and_nothing_is_known(void **state)
 {
 	static const struct {
 		const char *text;
-		int code;
 		const char *why;
 	} cases[] = {
-		{"", -EBADMSG, "damaged: line 1"},
-		{"{", -EBADMSG, "damaged: line 1"},
-		{"[]", -EBADMSG, "damaged: no version number"},
-		{"{}", -EBADMSG, "damaged: no version number"},
-		{"{\"version\":\"1\",\"services\":{}}", -EBADMSG, "damaged: no version number"},
-		{"{\"version\":0,\"services\":{}}", -EBADMSG, "damaged: no version number"},
-		{"{\"version\":1}", -EBADMSG, "damaged: no services"},
-		{"{\"version\":1,\"services\":[]}", -EBADMSG, "damaged: no services"},
-		{"{\"version\":1,\"services\":{\"web\":3}}", -EBADMSG, "services.web.generation"},
-		{"{\"version\":1,\"services\":{\"web\":{\"generation\":-1}}}", -EBADMSG,
+		{"", "damaged: line 1"},
+		{"{", "damaged: line 1"},
+		{"[]", "damaged: no version number"},
+		{"{}", "damaged: no version number"},
+		{"{\"version\":\"1\",\"services\":{}}", "damaged: no version number"},
+		{"{\"version\":0,\"services\":{}}", "damaged: no version number"},
+		{"{\"version\":1}", "damaged: no services"},
+		{"{\"version\":1,\"services\":[]}", "damaged: no services"},
+		{"{\"version\":1,\"services\":{\"web\":3}}", "services.web.generation"},
+		{"{\"version\":1,\"services\":{\"web\":{\"generation\":-1}}}",
 		 "services.web.generation"},
-		{"{\"version\":1,\"services\":{\"web\":{\"generation\":4294967296}}}", -EBADMSG,
+		{"{\"version\":1,\"services\":{\"web\":{\"generation\":4294967296}}}",
 		 "services.web.generation"},
-		{"{\"version\":1,\"services\":{\"web\":{\"generation\":1.0}}}", -EBADMSG,
+		{"{\"version\":1,\"services\":{\"web\":{\"generation\":1.0}}}",
 		 "services.web.generation"},
 		{"{\"version\":1,\"services\":{\"web\":{\"generation\":1,\"command\":[]}}}",
-		 -EBADMSG, "services.web.command"},
+		 "services.web.command"},
 		{"{\"version\":1,\"services\":{\"web\":{\"generation\":1,\"command\":[1]}}}",
-		 -EBADMSG, "services.web.command"},
-		{WEB("\"generation\":1,\"environment\":[]"), -EBADMSG, "services.web.environment"},
-		{WEB("\"generation\":1,\"environment\":{\"A\":\"1\"}"), -EBADMSG,
-		 "services.web.environment"},
-		{WEB("\"generation\":1,\"environment\":[\"A=1\",2]"), -EBADMSG,
-		 "services.web.environment"},
-		{WEB("\"generation\":1,\"environment\":[\"A\"]"), -EBADMSG,
+		 "services.web.command"},
+		{WEB("\"generation\":1,\"environment\":[]"), "services.web.environment"},
+		{WEB("\"generation\":1,\"environment\":{\"A\":\"1\"}"), "services.web.environment"},
+		{WEB("\"generation\":1,\"environment\":[\"A=1\",2]"), "services.web.environment"},
+		{WEB("\"generation\":1,\"environment\":[\"A\"]"),
 		 "services.web.environment: not an array of \"NAME=value\""},
-		{WEB("\"generation\":1,\"environment\":[\"=1\"]"), -EBADMSG,
-		 "services.web.environment"},
-		{WEB("\"generation\":1,\"instances\":17"), -EBADMSG, "services.web.instances"},
-		{WEB("\"generation\":1,\"instances\":-1"), -EBADMSG, "services.web.instances"},
-		{WEB("\"generation\":1,\"instances\":\"2\""), -EBADMSG,
+		{WEB("\"generation\":1,\"environment\":[\"=1\"]"), "services.web.environment"},
+		{WEB("\"generation\":1,\"instances\":17"), "services.web.instances"},
+		{WEB("\"generation\":1,\"instances\":-1"), "services.web.instances"},
+		{WEB("\"generation\":1,\"instances\":\"2\""),
 		 "services.web.instances: not a number of instances"},
-		{WEB("\"generation\":1,\"serving\":-1"), -EBADMSG, "services.web.serving"},
-		{"{\"version\":2,\"services\":{}}", -EPROTONOSUPPORT, "a later version of baton"},
+		{WEB("\"generation\":1,\"serving\":-1"), "services.web.serving"},
+		{"{\"version\":2,\"services\":{}}", "a later version of baton"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct state *s = NULL;
+		cleanup(state_free) struct state *s = NULL;
 		cleanup_free char *text = NULL;
 		struct error err = {""};
+		char aside[160];
 
 		put(cases[i].text);
-		assert_int_equal(state_open(path, &s, &err), cases[i].code);
-		assert_null(s);
+		snprintf(aside, sizeof(aside), "%s.bad", path);
+		unlink(aside);
+		assert_int_equal(state_open(path, &s, &err), 1);
 		assert_memory_equal(err.text, path, strlen(path));
+		assert_non_null(strstr(err.text, aside));
 		if (!strstr(err.text, cases[i].why))
 			fail_msg("%s: %s", cases[i].text, err.text);
-		assert_int_equal(file_read(path, 1000, &text, NULL), 0);
+		assert_int_equal(file_read(aside, 1000, &text, NULL), 0);
 		assert_string_equal(text, cases[i].text);
+		expect_nothing_known(s);
+		expect_used_again();
 	}
 }
 
-static void test_state_unreadable_file_is_an_error(void **state)
+static void test_state_no_regular_file_is_moved_aside(void **state)
 {
-	struct state *s = NULL;
-	struct error err;
-
 	(void)state;
-	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(state_open(path, &s, &err), -EISDIR);
-	assert_null(s);
+	for (int k = 0; k < 3; k++) {
+		cleanup(state_free) struct state *s = NULL;
+		struct error err = {""};
+
+		unlink(path);
+		if (k == 0)
+			assert_int_equal(mkdir(path, 0700), 0);
+		else if (k == 1)
+			assert_int_equal(mkfifo(path, 0600), 0);
+		else
+			assert_int_equal(symlink("/dev/zero", path), 0);
+		assert_int_equal(state_open(path, &s, &err), 1);
+		assert_non_null(strstr(err.text, ".bad"));
+		assert_non_null(strstr(err.text, k == 0 ? "directory" : "not a regular file"));
+		expect_nothing_known(s);
+		expect_used_again();
+	}
 }
 
-static void test_state_failing_save_takes_no_number(void **state)
+static void test_state_huge_file_is_moved_aside(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	struct error err = {""};
+
+	(void)state;
+	put("{");
+	assert_int_equal(truncate(path, 1LL << 40), 0);
+	assert_int_equal(state_open(path, &s, &err), 1);
+	assert_non_null(strstr(err.text, ".bad"));
+	expect_nothing_known(s);
+	expect_used_again();
+}
+
+/* As on a full disk that has no room for the folder either: a file is where a folder should be. */
+static void test_state_without_its_folder_is_kept_in_memory(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	struct error err = {""};
+	char below[256];
+	uint32_t number = 0;
+
+	(void)state;
+	put("x");
+	snprintf(below, sizeof(below), "%s/more/state.json", path);
+	assert_int_equal(state_open(below, &s, &err), 1);
+	assert_memory_equal(err.text, below, strlen(below));
+	assert_int_equal(state_next_generation(s, "web", &number, &err), 1);
+	assert_int_equal(number, 1);
+	assert_int_equal(state_next_generation(s, "web", &number, &err), 1);
+	assert_int_equal(number, 2);
+}
+
+static void test_state_failing_save_takes_the_number_and_says_so(void **state)
 {
 	cleanup(state_free) struct state *s = NULL;
 	char fresh[256];
@@ -395,13 +456,18 @@ static void test_state_failing_save_takes_no_number(void **state)
 	assert_int_equal(next(s, "web"), 1);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	assert_int_equal(mkdir(fresh, 0700), 0);
-	assert_int_equal(state_next_generation(s, "web", &generation, &err), -EISDIR);
-	assert_int_equal(state_next_generation(s, "new", &generation, &err), -EISDIR);
-	assert_int_equal(generation, 77);
+	assert_int_equal(state_next_generation(s, "web", &generation, &err), 1);
+	assert_int_equal(generation, 2);
 	assert_memory_equal(err.text, path, strlen(path));
+	assert_int_equal(state_next_generation(s, "new", &generation, &err), 1);
+	assert_int_equal(generation, 1);
 	assert_int_equal(rmdir(fresh), 0);
-	assert_int_equal(next(s, "web"), 2);
-	assert_int_equal(next(s, "new"), 1);
+	assert_int_equal(next(s, "web"), 3);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_int_equal(next(s, "web"), 4);
+	assert_int_equal(next(s, "new"), 2);
 }
 
 static void test_state_last_number_is_not_passed(void **state)
@@ -515,9 +581,11 @@ int main(void)
 		TEST(test_state_file_without_the_later_fields_is_read),
 		TEST(test_state_failing_save_of_a_field_is_an_error),
 		TEST(test_state_folder_is_made_private),
-		TEST(test_state_damaged_file_is_refused_and_kept),
-		TEST(test_state_unreadable_file_is_an_error),
-		TEST(test_state_failing_save_takes_no_number),
+		TEST(test_state_damaged_file_is_moved_aside_and_nothing_is_known),
+		TEST(test_state_no_regular_file_is_moved_aside),
+		TEST(test_state_huge_file_is_moved_aside),
+		TEST(test_state_without_its_folder_is_kept_in_memory),
+		TEST(test_state_failing_save_takes_the_number_and_says_so),
 		TEST(test_state_last_number_is_not_passed),
 		TEST(test_state_without_memory_says_that_it_remembers_nothing),
 		TEST(test_state_without_memory_takes_no_number),

@@ -316,8 +316,7 @@ static void test_tap_socket_that_is_used_again_ends_once(void **state)
 	tap_free(tap);
 }
 
-/* ---- moves, as the steering program notes them ------------------------------------------------
- */
+/* ---- moves, as the steering program notes them ---------------------------------------------- */
 
 static void add_to_counts(struct tap *tap, uint64_t owner, uint64_t in, uint64_t out)
 {

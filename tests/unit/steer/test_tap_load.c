@@ -16,8 +16,7 @@
 
 #define NOBODY 65534
 
-/* ---- a kernel that refuses: bpf(2) goes through here ------------------------------------------
- */
+/* ---- a kernel that refuses: bpf(2) goes through here ---------------------------------------- */
 
 static struct {
 	int program_type;  /* do not load programs to be attached so; -1: load all */

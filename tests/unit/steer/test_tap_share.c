@@ -222,8 +222,7 @@ static void test_tap_try_share_says_that_it_works(void **state)
 	assert_int_equal(count_fds(), n);
 }
 
-/* ---- who changes the program ------------------------------------------------------------------
- */
+/* ---- who changes the program ---------------------------------------------------------------- */
 
 /* In a process of the instance with this name: attach a classic program, and detach it again. */
 static pid_t change_program(const char *cgroup, const char *name)

@@ -36,6 +36,28 @@ static void test_status_never_started_is_stopped(void **state)
 	assert_null(json_object_get(json, "reason"));
 }
 
+static void test_status_of_what_was_left_out_has_its_mistakes(void **state)
+{
+	char *texts[] = {(char *)"a.json: services.bad.x: unknown key", (char *)"two", NULL};
+	struct config_refused refused = {.name = (char *)"bad", .mistakes = texts, .total = 2};
+
+	(void)state;
+	json = status_refused(&refused);
+	assert_text("service", "bad");
+	assert_text("state", "refused");
+	assert_text("reason", "a.json: services.bad.x: unknown key; two "
+			      "(mend the configuration, then: baton reload)");
+	assert_int_equal(json_array_size(at("mistakes")), 2);
+	assert_text("mistakes.1", "two");
+	assert_int_equal(json_array_size(at("generations")), 0);
+	assert_int_equal(json_array_size(at("command")), 0);
+	assert_true(json_is_null(at("rollout")));
+	json_decref(json);
+	refused.total = 70;
+	json = status_refused(&refused);
+	assert_non_null(strstr(json_string_value(at("reason")), "; two; and more (mend"));
+}
+
 static void test_status_first_start_is_starting(void **state)
 {
 	(void)state;
@@ -432,6 +454,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_status_never_started_is_stopped),
+		TEST(test_status_of_what_was_left_out_has_its_mistakes),
 		TEST(test_status_first_start_is_starting),
 		TEST(test_status_running_serves),
 		TEST(test_status_before_the_shift_is_rolling),
