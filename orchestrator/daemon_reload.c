@@ -33,7 +33,7 @@ static void note_rollout(struct outcome *outcome, const struct service *s, const
 {
 	json_object_set_new(
 		outcome->rollouts, s->config->name,
-		json_pack("{s:I, s:s}", "rollout", (json_int_t)run->id, "order", run->order));
+		json_pack("{s:I, s:s}", "rollout", (json_int_t)run->id, "order", run_order_name(run->order)));
 }
 
 static void remove_missing(struct daemon *d, const struct config *config, struct outcome *outcome)
