@@ -232,6 +232,9 @@ static int open_context(struct context *c, const struct options *options, struct
 	if (r < 0)
 		return r;
 	open_cgroup(c);
+	r = removals_new(c->event, &c->removals, err);
+	if (r < 0)
+		return r;
 	tiers_try(&c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
@@ -270,6 +273,9 @@ static void raise_limits(void)
 		log_warning("raise the limit of open files: %s", strerror(errno));
 }
 
+/* For so long the end waits for cgroups that are still busy; the next daemon removes them, too. */
+#define LAST_WAIT_MS 500
+
 /* What is this daemon's own; only after its API has been open is that everything of its name. */
 static void remove_traces(const struct context *c)
 {
@@ -277,6 +283,8 @@ static void remove_traces(const struct context *c)
 	if (c->cgroup_base[0]) {
 		if (c->stepped_aside)
 			cgroup_step_back(c->cgroup_base);
+		/* What was killed just now may still have threads that are ending. */
+		cgroup_wait_empty(c->cgroup_base, LAST_WAIT_MS);
 		cgroup_remove(c->cgroup_base);
 	}
 	if (rmdir(c->paths.agents_dir) == 0) {
@@ -288,6 +296,7 @@ static void remove_traces(const struct context *c)
 static void close_context(struct context *c)
 {
 	inspect_free(c->inspect);
+	removals_free(c->removals);
 	prober_free(c->prober);
 	diag_free(c->diag);
 	state_free(c->state);

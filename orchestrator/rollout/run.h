@@ -100,6 +100,13 @@ struct run_plan {
 	bool shutdown;  /* what goes has shutdown_timeout instead of timeout */
 };
 
+/* What a server wrote last, for people. */
+struct run_words {
+	char text[PROTOCOL_TAIL_MAX]; /* "": nothing */
+	bool is_stdout;               /* else it is from stderr */
+	uint64_t realtime_ms;         /* when the end of it was written; 0: not known */
+};
+
 struct run {
 	const struct run_host *host;
 	uint32_t id; /* 0: not in use */
@@ -130,7 +137,7 @@ struct run {
 
 	uint64_t began_ms;
 	uint64_t step_began_ms;
-	uint32_t step_weight;   /* the machine's, as long as the step lasted */
+	uint32_t step_weight; /* the machine's, as long as the step lasted */
 	uint64_t deadline_ms; /* of the present state; 0: none */
 	struct timer timer;   /* the machine's deadline */
 	struct timer poll;    /* while something can only be looked at */
@@ -156,7 +163,8 @@ struct run {
 	char step[16];               /* the step that failed */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
-	char tail[PROTOCOL_TAIL_MAX];
+	struct run_words words;
+	struct instance *blamed; /* its agent was asked for its last words; NULL: nobody's was */
 };
 
 /* How a rollout ended, kept for status. */
@@ -173,7 +181,7 @@ struct run_result {
 	char step[16];
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
-	char tail[PROTOCOL_TAIL_MAX];
+	struct run_words words; /* none if it is done */
 };
 
 /* Begin. @run is the service's, zeroed. Its first step is taken by the next run_observe(). */

@@ -43,6 +43,12 @@ void run_tell_waiting(struct run *run);
 /* Note why @event undoes the rollout, as far as that can be seen only now. */
 void run_note_failure(struct run *run, enum rollout_event event);
 
+/*
+ * What the agent of .blamed has answered; @whole: as far as it is known by now. If the server had
+ * ended by itself before it was told to go, that is why the rollout is undone.
+ */
+void run_take_words(struct run *run, bool whole);
+
 /* ---- run_look.c ------------------------------------------------------------------------------
  */
 

@@ -102,6 +102,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	if (s->shutting_down && !service_undecided_run(s))
 		stop_current(s);
 	service_look_health(s);
+	service_look_failed(s);
 	service_republish(s);
 	/* What is in no table any more, now that the tables are right. */
 	for (size_t k = 0; k < s->n_generations; k++)
@@ -113,13 +114,6 @@ static int on_defer(sd_event_source *source, void *userdata)
 
 /* ---- questions ---------------------------------------------------------------------------------
  */
-
-bool service_has_failed(struct service *s)
-{
-	if (s->current || s->stopped || service_undecided_run(s))
-		return false;
-	return s->refusal[0] || (s->last.id && s->last.outcome != ROLLOUT_DONE);
-}
 
 bool service_is_idle(const struct service *s)
 {
@@ -137,6 +131,7 @@ void service_refused(struct service *s, const char *reason)
 {
 	s->settled = true;
 	snprintf(s->refusal, sizeof(s->refusal), "%s", reason);
+	service_look_failed(s);
 }
 
 void service_shutdown(struct service *s)

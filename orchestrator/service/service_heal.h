@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/timer.h"
@@ -26,6 +27,15 @@ struct service_healing {
 
 /* Who has turned unhealthy or well again; what is to be replaced; is the service degraded? */
 void service_look_health(struct service *service);
+
+/* Note since when nothing serves of a service that should. */
+void service_look_failed(struct service *service);
+
+/*
+ * When something of the current generation is started again by itself, if nothing recovers before;
+ * *ret_ms is monotonic, and may have passed. False: it is not.
+ */
+bool service_next_try(const struct service *service, uint64_t *ret_ms);
 
 /* Somebody has given an order: what has failed before counts no more. */
 void service_forgive(struct service *service);

@@ -394,6 +394,12 @@ static void test_print_event_failure_has_its_reason_below(void **state)
 		     "    last lines on its stderr:\n"
 		     "    | a\n"
 		     "    | b\n");
+	assert_event(
+		"{'time':'now','service':'web','event':'exited','generation':4,'instance':0,"
+		"'message':'instance 0 exited with status 1','tail':'a','tail_stream':'stdout'}",
+		"now  web 4  exited: instance 0 exited with status 1\n"
+		"    last lines on its stdout:\n"
+		"    | a\n");
 	assert_event("{'time':'now','service':'web','event':'rolled-back','message':'undone',"
 		     "'reason':'not healthy'}",
 		     "now  web  rolled-back: undone\n"

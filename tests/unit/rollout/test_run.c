@@ -394,6 +394,33 @@ static void test_run_retire_of_a_dead_one_does_not_settle(void **state)
 	assert_true(result.took_ms < 5000);
 }
 
+/* What is true of one of them is not said of all. */
+static void test_run_stop_tells_each_way_to_end(void **state)
+{
+	(void)state;
+	have_old(4);
+	fake(1, 1)->exit_signal = SIGKILL;
+	fake_there(1, 1)->killed = true;
+	fake(1, 2)->exit_code = 3;
+	begin_stop(false);
+	drive_to_end();
+	assert_step(
+		"stop", true,
+		"generation 1: 2 exited with status 0, 1 was killed by SIGKILL (it did not stop "
+		"by itself), 1 exited with status 3");
+}
+
+/* Its main process had ended by itself: what was killed is what it had forked. */
+static void test_run_stop_tells_what_was_killed_after_the_server_had_ended(void **state)
+{
+	(void)state;
+	fake_there(1, 0)->killed = true;
+	begin_stop(false);
+	drive_to_end();
+	assert_step("stop", true,
+		    "generation 1 exited with status 0 (what it left had to be killed)");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -418,6 +445,8 @@ int main(void)
 		TEST(test_run_stop_that_cannot_be_published_stops_all_the_same),
 		TEST(test_run_retire_publishes_nothing),
 		TEST(test_run_retire_of_a_dead_one_does_not_settle),
+		TEST(test_run_stop_tells_each_way_to_end),
+		TEST(test_run_stop_tells_what_was_killed_after_the_server_had_ended),
 	};
 #undef TEST
 
