@@ -47,7 +47,7 @@ void print_failed(const struct print *to, const json_t *service)
 	print_label(to, "next");
 	if (retry_ms >= 0)
 		fprintf(to->out, "it is started again in %s\n",
-			duration_format((uint64_t)retry_ms, took));
+			duration_format(((uint64_t)retry_ms + 999) / 1000 * 1000, took));
 	else
 		fputs("it is not started again by itself\n", to->out);
 	if (*advice) {

@@ -600,7 +600,7 @@ static void test_print_status_failed_service_says_what_follows(void **state)
 	(void)state;
 	assert_page(print_status,
 		    "{'service':'web','state':'failed','reason':'exited with status 1',"
-		    "'failure':{'since':null,'retry_ms':42000,'connections':'refused',"
+		    "'failure':{'since':null,'retry_ms':41001,'connections':'refused',"
 		    "'advice':'type this','tail':'panic','tail_stream':'stdout'}}",
 		    "web  failed: exited with status 1\n"
 		    "  clients    connections are refused\n"
