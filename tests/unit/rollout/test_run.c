@@ -166,8 +166,10 @@ static void test_run_replace_messages_name_what_was_unusual(void **state)
 	config.rollout.bake_ms = 30;
 	have_old(2);
 	fake(1, 1)->forced = true;
-	fake_there(1, 0)->killed = true;
-	fake(1, 0)->exit_signal = SIGKILL;
+	for (uint32_t k = 0; k < 2; k++) {
+		fake_there(1, k)->killed = true;
+		fake(1, k)->exit_signal = SIGKILL;
+	}
 	begin_replace("restart");
 	drive_to_end();
 	assert_steps("start verify shift settle bake leave drain stop");
