@@ -15,13 +15,13 @@
 
 #include "common/error.h"
 #include "common/protocol.h"
+#include "common/timer.h"
 #include "orchestrator/instance/agentlink.h"
 #include "orchestrator/health/checker.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/connections.h"
 #include "orchestrator/instance/context.h"
 #include "orchestrator/release/release.h"
-#include "common/timer.h"
 #include "orchestrator/instance/wiring.h"
 
 struct instance;

@@ -527,6 +527,7 @@ void run_note_failure(struct run *run, enum rollout_event event)
 		break;
 	case ROLLOUT_GATE_FAILED:
 		run_set_reason(run, "%s", run->answer_text);
+		blame(run, find_culprit(&run->side[ROLLOUT_NEW]));
 		break;
 	case ROLLOUT_TIMER:
 		note_timeout(run);
