@@ -283,7 +283,8 @@ $(BUILD)/tests/unit/sim/test_simulate: $(BUILD)/obj/tests/unit/sim/test_simulate
 # It is run.
 $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 
-unit-tests: $(UNIT_TESTS)
+# By its name, too: a file that is only another one's prerequisite is not made again if it is missing.
+unit-tests: $(UNIT_TESTS) $(BUILD)/tests/sim/simulate
 
 # Everything: where the code lies, unit tests with sanitizers, integration tests without and with
 # them, real servers in every mode. One total.
@@ -412,3 +413,6 @@ $(shell rm -f $(BUILD)/lib*.a $(foreach g,$(GONE),$(addprefix $(BUILD)/obj/,$g.o
 	$(BUILD)/$g $(BUILD)/$g.link.d))
 endif
 -include $(wildcard $(filter %.d,$(MADE)))
+# A program of which it is not known what it was linked with is linked again.
+$(filter-out $(patsubst %.link.d,%,$(filter %.link.d,$(MADE))),$(filter-out %/test_simulate,$(UNIT_TESTS))): FORCE
+FORCE:

@@ -74,12 +74,24 @@ static void report_send(struct agent *agent, struct report *report)
 	control_send(agent->control, report);
 }
 
+/* What the server wrote last. The caller has read its pipes. */
+static void fill_tail(const struct agent *agent, struct report *report)
+{
+	enum relay_stream from;
+	uint64_t age_ms;
+
+	if (relay_tail(agent->relay, report->tail, &from, &age_ms) == 0)
+		return;
+	report->tail_stdout = from == RELAY_STDOUT;
+	/* 0 is what an older agent says. */
+	report->tail_age_ms = age_ms == 0 ? 1 : age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX;
+}
+
 static void fill_exit(const struct agent *agent, struct report *report)
 {
-	report->exit_code = agent->record.exit_code;
-	report->exit_signal = agent->record.exit_signal;
+	record_report(&agent->record, server_pid(agent->server) != 0, report);
 	relay_drain(agent->relay);
-	relay_tail(agent->relay, report->tail);
+	fill_tail(agent, report);
 }
 
 static void report_started(struct agent *agent)
@@ -107,7 +119,18 @@ static void report_failed(struct agent *agent)
 
 	record_describe_failure(&agent->record, &agent->lifecycle, report.text);
 	relay_drain(agent->relay);
-	relay_tail(agent->relay, report.tail);
+	fill_tail(agent, &report);
+	report_send(agent, &report);
+}
+
+/* The exit first, if there was one: it is the cause of whatever the daemon asks about. */
+static void report_told(struct agent *agent)
+{
+	struct report report = {.type = REPORT_TOLD};
+
+	server_reap(agent->server);
+	relay_read(agent->relay);
+	fill_tail(agent, &report);
 	report_send(agent, &report);
 }
 
@@ -204,6 +227,26 @@ static void on_gone(void *userdata)
 	plain_event(userdata, LIFECYCLE_LISTENERS_GONE);
 }
 
+static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata);
+
+/*
+ * @any: as processes_any() says. The main process may be none of them any more, but cannot be
+ * reaped yet, because a thread of it is still ending. Or it has left the cgroup.
+ */
+static void kill_again(struct agent *agent, int any)
+{
+	int r;
+
+	if (any < 0)
+		log_warning("look for processes: %s", strerror(-any));
+	agent->killed |= any != 0;
+	r = processes_kill(agent->processes);
+	if (r < 0)
+		log_warning("kill: %s", strerror(-r));
+	do_signal(agent, SIGKILL);
+	timer_again(&agent->kill, agent->event, on_kill_poll, agent);
+}
+
 static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct agent *agent = userdata;
@@ -212,20 +255,14 @@ static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
+	/* Zombies do not count as processes, but the exit status must come before EMPTY. */
+	server_reap(agent->server);
 	r = processes_any(agent->processes);
-	if (r != 0) {
-		if (r < 0)
-			log_warning("look for processes: %s", strerror(-r));
-		agent->killed = true;
-		r = processes_kill(agent->processes);
-		if (r < 0)
-			log_warning("kill: %s", strerror(-r));
-		timer_again(&agent->kill, agent->event, on_kill_poll, agent);
+	if (r != 0 || server_pid(agent->server) != 0) {
+		kill_again(agent, r);
 		return 0;
 	}
 	timer_stop(&agent->kill);
-	/* Zombies do not count as processes, but the exit status must come before EMPTY. */
-	server_reap(agent->server);
 	event.killed = agent->killed;
 	agent_event(agent, &event);
 	return 0;
@@ -347,7 +384,7 @@ static void explain_exit(struct agent *agent)
 	if (!binds || agent->lifecycle.steady || agent->lifecycle.state != AGENT_RUNNING)
 		return;
 	relay_drain(agent->relay);
-	relay_tail(agent->relay, tail);
+	relay_tail(agent->relay, tail, NULL, NULL);
 	if (record_says_in_use(tail))
 		record_explain_in_use(&agent->record);
 }
@@ -360,7 +397,10 @@ static void on_exited(int exit_code, int exit_signal, void *userdata)
 		report_started(agent);
 		return;
 	}
-	record_exit(&agent->record, exit_code, exit_signal);
+	if (exit_code == SERVER_EXIT_UNKNOWN)
+		record_exit_unknown(&agent->record);
+	else
+		record_exit(&agent->record, exit_code, exit_signal);
 	explain_exit(agent);
 	sockets_stopped(agent->sockets);
 	plain_event(agent, LIFECYCLE_EXITED);
@@ -381,13 +421,17 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
-	/* These two do not concern the lifecycle. */
+	/* These three do not concern the lifecycle. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
 		return;
 	}
 	if (order->type == ORDER_REOPEN) {
 		output_reopen(agent->output);
+		return;
+	}
+	if (order->type == ORDER_TELL) {
+		report_told(agent);
 		return;
 	}
 	if (order->type == ORDER_LEAVE)
@@ -406,10 +450,11 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 	ret->agent_pid = getpid();
 	ret->state = agent->lifecycle.state;
 	ret->steady = agent->lifecycle.steady;
+	ret->tells = true;
 	ret->pid = server_pid(agent->server);
 	ret->ready = agent->record.ready;
 	relay_read(agent->relay);
-	relay_tail(agent->relay, ret->tail);
+	fill_tail(agent, ret);
 	sockets_report(agent->sockets, ret, fds);
 	fds[ret->n_sockets] = agent->spec_fd;
 	*ret_n = ret->n_sockets + 1;

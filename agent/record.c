@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/record.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,14 +17,35 @@ void record_start_failed(struct record *record, const char *reason)
 	snprintf(record->failure, sizeof(record->failure), "%.*s", (int)sizeof(record->failure) - 1,
 		 reason);
 	record_exit(record, 127, 0);
+	record->ending = ENDING_NEVER_RAN;
 }
 
 void record_exit(struct record *record, int exit_code, int exit_signal)
 {
 	record->ready = false;
 	record->exited = true;
+	record->ending = ENDING_TOLD;
 	record->exit_code = exit_code;
 	record->exit_signal = exit_signal;
+}
+
+void record_exit_unknown(struct record *record)
+{
+	record_exit(record, 0, 0);
+	record->ending = ENDING_UNKNOWN;
+}
+
+void record_report(const struct record *record, bool alive, struct report *report)
+{
+	if (alive) {
+		/* An older daemon takes it for an exit: by the signal that was sent. */
+		report->exit_signal = SIGKILL;
+		report->ending = ENDING_ALIVE;
+		return;
+	}
+	report->exit_code = record->exit_code;
+	report->exit_signal = record->exit_signal;
+	report->ending = record->exited ? record->ending : ENDING_NEVER_RAN;
 }
 
 bool record_says_in_use(const char *tail)
@@ -58,6 +80,8 @@ static void describe(const struct record *record, char ret[static PROTOCOL_TEXT_
 		strcpy(ret, record->failure);
 	else if (!record->exited)
 		strcpy(ret, "not started");
+	else if (record->ending == ENDING_UNKNOWN)
+		strcpy(ret, "ended; nobody can tell how, because its parent is not the agent");
 	else if (record->exit_signal != 0)
 		snprintf(ret, PROTOCOL_TEXT_MAX, "ended by signal %d (%s)", record->exit_signal,
 			 strsignal(record->exit_signal));

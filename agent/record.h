@@ -17,7 +17,8 @@ struct record {
 	bool ready;                     /* it has said READY=1 since its start */
 	char status[PROTOCOL_TEXT_MAX]; /* "": none */
 
-	bool exited; /* exit_code and exit_signal are set */
+	bool exited; /* ending, exit_code and exit_signal are set */
+	enum server_ending ending;
 	int exit_code;
 	int exit_signal;
 	char failure[PROTOCOL_TEXT_MAX]; /* why it ended or could not be started; "": not known */
@@ -40,6 +41,15 @@ void record_explain_in_use(struct record *record);
 
 /* The server has ended; one of the two is 0, or both. */
 void record_exit(struct record *record, int exit_code, int exit_signal);
+
+/* The server has ended, and nobody can tell how. */
+void record_exit_unknown(struct record *record);
+
+/*
+ * Write into @report how the server has ended. @alive: it has not, although it was killed. Without
+ * any exit so far the server has never run.
+ */
+void record_report(const struct record *record, bool alive, struct report *report);
 
 /* The server has said something. Returns whether batond should be told. */
 bool record_notify(struct record *record, const struct notify_message *message);

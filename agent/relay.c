@@ -37,7 +37,8 @@ struct stream {
 	int stuck;       /* the errno for which the sink takes nothing, for now; 0: none */
 	bool told;       /* on_stuck was called for trouble, and not for its end yet */
 	struct timer retry;
-	struct tail *tail; /* NULL for stdout */
+	struct tail tail;
+	uint64_t tail_ms; /* when its end came */
 	char pending[RELAY_PENDING_MAX];
 	size_t n_pending;
 	size_t n_due;   /* so many of them go now; the rest waits for its newline */
@@ -51,7 +52,6 @@ DEFINE_CLEANUP(sd_event_source *, sd_event_source_disable_unref);
 struct relay {
 	sd_event *event;
 	struct stream streams[_RELAY_STREAM_COUNT];
-	struct tail tail;
 	relay_handler on_stuck;
 	void *userdata;
 };
@@ -216,8 +216,8 @@ static void add(struct stream *stream, const char *data, size_t n)
 
 static void pass(struct stream *stream, const char *data, size_t n)
 {
-	if (stream->tail)
-		tail_add(stream->tail, data, n);
+	tail_add(&stream->tail, data, n);
+	stream->tail_ms = clock_monotonic_ms();
 	push(stream);
 	if (stream->dropped > 0 || n > RELAY_PENDING_MAX - stream->n_pending) {
 		stream->dropped += n;
@@ -342,7 +342,6 @@ int relay_new(sd_event *event, int out_fd, int err_fd, uid_t owner, struct relay
 		relay->streams[k].which = (enum relay_stream)k;
 		relay->streams[k].reader = relay->streams[k].writer = -1;
 	}
-	relay->streams[RELAY_STDERR].tail = &relay->tail;
 	r = stream_open(&relay->streams[RELAY_STDOUT], out_fd, owner);
 	if (r < 0)
 		return error_set(err, r, "relay stdout");
@@ -447,12 +446,25 @@ void relay_flush(struct relay *relay, int timeout_ms)
 	}
 }
 
-size_t relay_tail(const struct relay *relay, char ret[static PROTOCOL_TAIL_MAX])
+size_t relay_tail(const struct relay *relay, char ret[static PROTOCOL_TAIL_MAX],
+		  enum relay_stream *ret_from, uint64_t *ret_age_ms)
 {
-	return tail_text(&relay->tail, ret);
+	enum relay_stream from = RELAY_STDERR;
+	size_t n = tail_text(&relay->streams[RELAY_STDERR].tail, ret);
+
+	if (n == 0) {
+		from = RELAY_STDOUT;
+		n = tail_text(&relay->streams[RELAY_STDOUT].tail, ret);
+	}
+	if (ret_from)
+		*ret_from = from;
+	if (ret_age_ms)
+		*ret_age_ms = n ? clock_monotonic_ms() - relay->streams[from].tail_ms : 0;
+	return n;
 }
 
 void relay_reset_tail(struct relay *relay)
 {
-	tail_reset(&relay->tail);
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+		tail_reset(&relay->streams[k].tail);
 }

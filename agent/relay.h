@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * relay: passes the server's stdout and stderr on, and keeps the end of stderr for reports.
+ * relay: passes the server's stdout and stderr on, and keeps the end of each for reports.
  *
  * The server writes into two pipes, which live as long as the relay: a server that is started again
  * gets the same ones. The relay reads them and passes each stream on to its sink. That is the
@@ -87,6 +87,11 @@ void relay_drain(struct relay *relay);
 /* Try to pass on what waits, for at most @timeout_ms. Blocks for that time. */
 void relay_flush(struct relay *relay, int timeout_ms);
 
-/* The end of stderr since relay_reset_tail(), as tail_text() gives it. Returns its length. */
-size_t relay_tail(const struct relay *relay, char ret[static PROTOCOL_TAIL_MAX]);
+/*
+ * The end of stderr since relay_reset_tail(), as tail_text() gives it; of stdout if nothing came on
+ * stderr. *ret_from and *ret_age_ms (either may be NULL): which of the two it is, and how long ago
+ * its end came. Returns its length.
+ */
+size_t relay_tail(const struct relay *relay, char ret[static PROTOCOL_TAIL_MAX],
+		  enum relay_stream *ret_from, uint64_t *ret_age_ms);
 void relay_reset_tail(struct relay *relay);

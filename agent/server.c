@@ -34,11 +34,13 @@ static void forget(struct server *server)
 	server->pid = 0;
 }
 
-/* The main process has ended. */
+/* The main process has ended. A code of 0 in @info: nobody tells how. */
 static void ended(struct server *server, const siginfo_t *info)
 {
 	forget(server);
-	if (info->si_code == CLD_EXITED)
+	if (info->si_code == 0)
+		server->on_exited(SERVER_EXIT_UNKNOWN, 0, server->userdata);
+	else if (info->si_code == CLD_EXITED)
 		server->on_exited(info->si_status, 0, server->userdata);
 	else
 		server->on_exited(0, info->si_status, server->userdata);
@@ -75,8 +77,7 @@ static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *user
 		if (errno != ECHILD)
 			return 0;
 		/* It is not our child: it has ended, but nobody tells us how. */
-		info.si_code = CLD_EXITED;
-		info.si_status = 0;
+		info.si_code = 0;
 	} else if (info.si_pid == 0) {
 		return 0;
 	}

@@ -4,8 +4,8 @@
  *
  * The agent is a child subreaper: it becomes the parent of whatever the server leaves behind, and
  * must reap it. It watches the main process through a pidfd, because with MAINPID= a server may
- * name one that is not a child of the agent (yet). The exit status of such a process stays unknown,
- * and counts as 0. server_follow() finds the main process of a server that has daemonised.
+ * name one that is not a child of the agent (yet). The exit status of such a process stays unknown.
+ * server_follow() finds the main process of a server that has daemonised.
  */
 #pragma once
 
@@ -18,6 +18,8 @@
 #include "common/processes.h"
 
 struct server;
+
+#define SERVER_EXIT_UNKNOWN (-1) /* an exit_code */
 
 /*
  * The main process has ended: by exit_code, or by exit_signal if that is not 0. Called from the

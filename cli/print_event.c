@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "cli/print_failed.h"
 #include "cli/print_failure.h"
+#include "cli/print_status.h"
 
 #define MESSAGE_WIDTH 52
 
@@ -289,8 +291,12 @@ void print_event(const struct print *to, const json_t *event)
 	if (took_ms >= 0)
 		fprintf(to->out, " (%s)", print_took(took_ms, took));
 	fputc('\n', to->out);
-	if (!print_event_is_last(event) || strcmp(name, "done") == 0)
+	if (strcmp(name, "done") == 0)
 		return;
+	if (!print_event_is_last(event)) {
+		print_tail(to, "    ", event);
+		return;
+	}
 	if (*message && *reason && strcmp(message, reason) != 0) {
 		fputs("    ", to->out);
 		print_text(to, reason);

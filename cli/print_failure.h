@@ -7,8 +7,8 @@
 #include "cli/print.h"
 
 /*
- * Print what explains a rollout that did not succeed: the last probe and the end of the server's
- * stderr, as far as they are there. @object is an event or "last_rollout". Each line begins with
+ * Print what explains a rollout that did not succeed: the last probe and the server's last words,
+ * as far as they are there. @object is an event or "last_rollout". Each line begins with
  * @indent.
  */
 void print_failure(const struct print *to, const char *indent, const json_t *object);

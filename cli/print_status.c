@@ -3,11 +3,22 @@
 
 #include <string.h>
 
+#include "cli/print_failed.h"
 #include "cli/print_generations.h"
 #include "cli/print_rollout.h"
 #include "common/duration.h"
 
 #define DIGEST_DIGITS 12
+
+/* Of a crash loop. Those of a rollout that failed are told with it. */
+static void print_last_words(const struct print *to, const json_t *service)
+{
+	const json_t *failure = json_object_get(service, "failure");
+	const json_t *last = json_object_get(service, "last_rollout");
+
+	if (strcmp(print_member(failure, "tail"), print_member(last, "tail")) != 0)
+		print_tail(to, PRINT_DETAIL, failure);
+}
 
 /* ---- parts of a status ---------------------------------------------------------------------- */
 
@@ -384,6 +395,8 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 	const json_t *generations = json_object_get(service, "generations");
 
 	print_head(to, service);
+	print_failed(to, service);
+	print_last_words(to, service);
 	if (json_array_size(json_object_get(service, "command"))) {
 		print_label(to, "command");
 		print_command(to, json_object_get(service, "command"));

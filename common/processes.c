@@ -371,12 +371,55 @@ int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *
 	return 0;
 }
 
+/*
+ * A process of which only a thread is still ending is in no cgroup.procs, but the cgroup is busy.
+ * One that has been removed is not.
+ */
+static int is_busy(const char *cgroup)
+{
+	char name[PATH_MAX], text[256];
+	const char *found;
+	ssize_t n;
+
+	if (snprintf(name, sizeof(name), "%s/cgroup.events", cgroup) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	cleanup_close int fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return errno == ENODEV ? 0 : -errno;
+	text[n] = '\0';
+	found = strstr(text, "populated ");
+	return found && found[strlen("populated ")] == '1';
+}
+
+static int any_in_cgroup(const struct processes *processes)
+{
+	struct pid_list list = {0};
+	bool visited = false;
+	size_t others = 0;
+	int r;
+
+	r = list_cgroup(processes->cgroup, 0, DEPTH_MAX, &list);
+	for (size_t i = 0; i < list.n; i++) {
+		visited |= list.pids[i] == processes->root;
+		others += list.pids[i] != processes->root;
+	}
+	free(list.pids);
+	if (r < 0 || others > 0)
+		return r < 0 ? r : 1;
+	return visited ? 0 : is_busy(processes->cgroup);
+}
+
 int processes_any(const struct processes *processes)
 {
 	cleanup_free pid_t *pids = NULL;
 	size_t n = 0;
 	int r;
 
+	if (processes->cgroup)
+		return any_in_cgroup(processes);
 	r = processes_list(processes, &pids, &n);
 	return r < 0 ? r : n > 0;
 }

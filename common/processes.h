@@ -62,7 +62,10 @@ int processes_open_join(const struct processes *processes, int *ret_fd, struct e
  */
 int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *ret_n);
 
-/* 1: a process of the instance is left; 0: none is; else a negative errno. */
+/*
+ * 1: a process of the instance is left; 0: none is; else a negative errno. Also 1 while threads of
+ * a process are still ending that is not listed any more: its cgroup cannot be removed before.
+ */
 int processes_any(const struct processes *processes);
 
 /*

@@ -21,14 +21,14 @@
 
 static const char *const order_names[] = {
 	[ORDER_STEADY] = "steady",   [ORDER_LEAVE] = "leave",   [ORDER_STOP] = "stop",
-	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen",
+	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen", [ORDER_TELL] = "tell",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
 static const char *const report_names[] = {
 	[REPORT_HELLO] = "hello",     [REPORT_STARTED] = "started", [REPORT_NOTIFY] = "notify",
 	[REPORT_EXITED] = "exited",   [REPORT_FAILED] = "failed",   [REPORT_LEFT] = "left",
-	[REPORT_STOPPED] = "stopped", [REPORT_SOCKETS] = "sockets",
+	[REPORT_STOPPED] = "stopped", [REPORT_SOCKETS] = "sockets", [REPORT_TOLD] = "told",
 };
 _Static_assert(COUNT(report_names) == _REPORT_TYPE_COUNT, "a name for each report");
 
@@ -46,6 +46,14 @@ static const char *const mode_names[] = {
 	[SOCKETS_TRANSPARENT] = "transparent",
 };
 _Static_assert(COUNT(mode_names) == _SOCKETS_COUNT, "a name for each mode");
+
+static const char *const ending_names[] = {
+	[ENDING_TOLD] = "told",
+	[ENDING_UNKNOWN] = "unknown",
+	[ENDING_NEVER_RAN] = "never-ran",
+	[ENDING_ALIVE] = "alive",
+};
+_Static_assert(COUNT(ending_names) == _ENDING_COUNT, "a name for each ending");
 
 const char *order_type_name(enum order_type type)
 {
@@ -532,6 +540,7 @@ int order_decode(const char *text, size_t length, struct order *ret, struct erro
 /* ---- reports -------------------------------------------------------------------------------- */
 
 #define ENDED (BIT(REPORT_EXITED) | BIT(REPORT_STOPPED))
+#define TAIL  (BIT(REPORT_HELLO) | BIT(REPORT_FAILED) | BIT(REPORT_TOLD) | ENDED)
 
 static const struct field report_fields[] = {
 	FIELD_INTEGER(struct report, version, 1, UINT32_MAX, BIT(REPORT_HELLO)),
@@ -551,13 +560,17 @@ static const struct field report_fields[] = {
 	FIELD_BOOLEAN(struct report, forced, BIT(REPORT_LEFT)),
 	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_SOCKETS)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_NOTIFY) | BIT(REPORT_FAILED)),
-	FIELD_TEXT(struct report, tail, BIT(REPORT_HELLO) | BIT(REPORT_FAILED) | ENDED),
+	FIELD_TEXT(struct report, tail, TAIL),
 };
 
 /* The fields that the first version of the protocol did not have. */
 static const struct field report_fields_optional[] = {
 	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_HELLO)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_EXITED)),
+	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
+	FIELD_NAME(struct report, ending, ending_names, _ENDING_COUNT, ENDED),
+	FIELD_BOOLEAN(struct report, tail_stdout, TAIL),
+	FIELD_INTEGER(struct report, tail_age_ms, 0, UINT32_MAX, TAIL),
 };
 
 static bool has_sockets(enum report_type type)

@@ -167,6 +167,11 @@ enum order_type {
 	ORDER_RELEASE,
 	/* The files with the server's output have been rotated: open them anew. */
 	ORDER_REOPEN,
+	/*
+	 * Say what the server wrote last. The agent answers with REPORT_TOLD. An exit that came
+	 * before the order is reported before the answer. Only for agents whose hello has "tells".
+	 */
+	ORDER_TELL,
 	_ORDER_TYPE_COUNT,
 };
 
@@ -189,6 +194,7 @@ enum report_type {
 	REPORT_LEFT,    /* it is out of the group; forced: a socket had to be shut down */
 	REPORT_STOPPED, /* all processes have ended: code or signal, killed, tail */
 	REPORT_SOCKETS, /* the listening sockets or the strangers have changed: all of them */
+	REPORT_TOLD,    /* the answer to ORDER_TELL: tail */
 	_REPORT_TYPE_COUNT,
 };
 
@@ -203,6 +209,15 @@ enum agent_state {
 	AGENT_KILLING,  /* being killed */
 	AGENT_STOPPED,  /* all processes have ended; the agent is about to exit */
 	_AGENT_STATE_COUNT,
+};
+
+/* How the server's last run ended. In JSON: "told", "unknown", "never-ran", "alive". */
+enum server_ending {
+	ENDING_TOLD,      /* with exit_code or exit_signal; older agents say nothing else */
+	ENDING_UNKNOWN,   /* it was no child of the agent's, so nobody told how */
+	ENDING_NEVER_RAN, /* it could not be started, or nobody tried */
+	ENDING_ALIVE,     /* it has not ended, not even by SIGKILL */
+	_ENDING_COUNT,
 };
 
 /* A socket on a declared address that somebody will accept from. */
@@ -225,6 +240,7 @@ struct report {
 	pid_t agent_pid;
 	enum agent_state state;
 	bool steady;
+	bool tells; /* it knows ORDER_TELL; false: it is an older agent */
 
 	/* REPORT_HELLO, REPORT_SOCKETS */
 	uint32_t serial; /* of the set: it grows with each change; 0: an older agent does not say */
@@ -237,16 +253,24 @@ struct report {
 	pid_t pid;  /* HELLO (0: none), STARTED */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
 
-	/* EXITED, STOPPED: exactly one of the two is not 0, or both are 0 for exit status 0 */
+	/*
+	 * EXITED, STOPPED: exactly one of the two is not 0, or both are 0 for exit status 0. They
+	 * count only if the ending is ENDING_TOLD; for the others they are as near as older daemons
+	 * can come to it.
+	 */
 	int exit_code;
 	int exit_signal;
+	enum server_ending ending;
 	bool restarting; /* EXITED: the server will be started again after restart_ms */
 	uint32_t restart_ms;
 	bool killed; /* STOPPED: SIGKILL was needed */
 	bool forced; /* LEFT: a listening socket had to be shut down */
 
 	char text[PROTOCOL_TEXT_MAX]; /* NOTIFY: STATUS=; FAILED: why; EXITED: why, if known */
-	char tail[PROTOCOL_TAIL_MAX]; /* HELLO, EXITED, FAILED, STOPPED: end of stderr */
+	/* HELLO, EXITED, FAILED, STOPPED, TOLD: the end of stderr; if that is empty, of stdout */
+	char tail[PROTOCOL_TAIL_MAX];
+	bool tail_stdout;     /* the tail is from stdout */
+	uint32_t tail_age_ms; /* since the end of the tail was written; 0: an older agent */
 };
 
 /* "leave", "hello", "running", "auto"; "unknown" for a number that has no name. */

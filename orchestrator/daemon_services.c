@@ -232,6 +232,7 @@ void daemon_start(struct daemon *d)
 			start_service(d, d->services[k]);
 	}
 	warn_unclaimed(d, &found);
+	takeover_remove_leftovers(d->context, &found);
 	takeover_list_done(&found);
 	say_ready(d);
 }

@@ -264,6 +264,9 @@ static int open_context(struct context *c, const struct options *options, struct
 	if (r > 0)
 		log_warning("%s", err->text);
 	open_cgroup(c);
+	r = removals_new(c->event, &c->removals, err);
+	if (r < 0)
+		return r;
 	tiers_try(&c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
@@ -302,6 +305,9 @@ static void raise_limits(void)
 		log_warning("raise the limit of open files: %s", strerror(errno));
 }
 
+/* For so long the end waits for cgroups that are still busy; the next daemon removes them, too. */
+#define LAST_WAIT_MS 500
+
 /* Call this only if the API was open: then everything of this name is this daemon's own. */
 static void remove_traces(const struct context *c)
 {
@@ -309,6 +315,8 @@ static void remove_traces(const struct context *c)
 	if (c->cgroup_base[0]) {
 		if (c->stepped_aside)
 			cgroup_step_back(c->cgroup_base);
+		/* What was killed just now may still have threads that are ending. */
+		cgroup_wait_empty(c->cgroup_base, LAST_WAIT_MS);
 		cgroup_remove(c->cgroup_base);
 	}
 	if (rmdir(c->paths.agents_dir) == 0) {
@@ -320,6 +328,7 @@ static void remove_traces(const struct context *c)
 static void close_context(struct context *c)
 {
 	inspect_free(c->inspect);
+	removals_free(c->removals);
 	prober_free(c->prober);
 	diag_free(c->diag);
 	state_free(c->state);

@@ -92,9 +92,11 @@ struct event {
 	bool ok, aborted;
 	const char *step;  /* that failed */
 	const char *probe; /* the last answer of the check that failed */
-	const char *tail;  /* last lines of the server */
-	int exit;          /* status of the command line */
-	uint64_t cut;      /* connections */
+	const char *tail;  /* last lines of the server, of stderr if it is not .tail_stdout */
+	bool tail_stdout;
+	uint64_t tail_realtime_ms; /* when the last of them was written; 0: not known */
+	int exit;                  /* status of the command line */
+	uint64_t cut;              /* connections */
 	struct {
 		bool known;
 		uint32_t generation; /* 0: nothing serves */

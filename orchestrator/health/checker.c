@@ -23,7 +23,13 @@ static void take_answer(struct checker *c, const struct probe_result *result)
 
 	c->last = *result;
 	c->last_ms = clock_monotonic_ms();
+	if (!result->ok && c->health.state != HEALTH_UNHEALTHY) {
+		c->bad = *result;
+		c->has_bad = true;
+	}
 	changed = health_note(&c->health, result->ok, h->healthy, h->unhealthy);
+	if (changed && c->health.state == HEALTH_HEALTHY)
+		c->has_bad = false;
 	schedule(c, h->interval_ms);
 	c->on_answer(c->userdata, result, changed);
 }
@@ -140,6 +146,7 @@ void checker_restart(struct checker *c)
 		return;
 	probe_cancel(TAKE_PTR(c->probe));
 	c->health = (struct health){};
+	c->has_bad = false;
 	schedule(c, 0);
 }
 

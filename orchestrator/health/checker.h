@@ -58,6 +58,8 @@ struct checker {
 	struct checker_socket asked; /* by the probe that is under way */
 	struct health health;
 	struct probe_result last; /* the latest answer */
+	struct probe_result bad;  /* the latest bad one; while unhealthy, the one that made it so */
+	bool has_bad;             /* there was one since it was healthy, or started, last */
 	uint64_t last_ms;         /* when, CLOCK_MONOTONIC; 0: there has been none */
 	struct probe *probe;
 	struct timer timer;

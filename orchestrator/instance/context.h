@@ -12,6 +12,7 @@
 #include "orchestrator/event/event.h"
 #include "orchestrator/health/checker.h"
 #include "orchestrator/host/cgroup.h"
+#include "orchestrator/host/removals.h"
 #include "orchestrator/steer/steer.h"
 
 struct state;
@@ -21,6 +22,7 @@ struct context {
 	struct paths paths;
 	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
 	bool stepped_aside;                /* see cgroup_step_aside() */
+	struct removals *removals;         /* of instances' cgroups; NULL: each is tried once */
 	char agent_program[PATHS_MAX];
 	struct state *state;           /* what services remember (service/state.h) */
 	const struct event_sink *sink; /* takes what is told */

@@ -26,7 +26,15 @@
 
 void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 {
-	if (i->exit_signal)
+	if (!i->ran)
+		snprintf(ret, size, "never ran");
+	else if (i->ending == ENDING_ALIVE)
+		snprintf(ret, size, "survives SIGKILL");
+	else if (i->ending == ENDING_NEVER_RAN)
+		snprintf(ret, size, "could not be started again");
+	else if (i->ending == ENDING_UNKNOWN)
+		snprintf(ret, size, "has ended%s", i->killed ? " by SIGKILL" : "");
+	else if (i->exit_signal)
 		snprintf(ret, size, "was killed by %s", config_signal_name(i->exit_signal));
 	else
 		snprintf(ret, size, "exited with status %d", i->exit_code);
@@ -51,7 +59,9 @@ bool instance_is_serving(const struct instance *i)
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
 	i->agent_said = report->state;
+	i->tells = report->tells;
 	i->pid = report->pid;
+	i->ran |= report->pid > 0;
 	i->ready = report->ready;
 	/* If the server could not be started, the report that says why comes next. */
 	if (report->state < AGENT_FAILED)
@@ -63,6 +73,7 @@ static void on_started(struct instance *i, const struct report *report)
 	bool again = i->restarts > 0;
 
 	i->pid = report->pid;
+	i->ran = true;
 	i->agent_said = AGENT_RUNNING;
 	if (again)
 		instance_note(i, EVENT_RESTARTED, "instance %u runs again, pid %d", i->index,
@@ -97,29 +108,74 @@ static void advise_sharing(const struct instance *i, const char *how, const char
 			 "nothing else");
 }
 
-static void on_exited(struct instance *i, const struct report *report)
+static void take_exit(struct instance *i, const struct report *report)
 {
-	char how[64], why[sizeof(i->failure)];
-
+	i->ending = report->ending;
+	i->ran |= report->ending != ENDING_NEVER_RAN;
 	i->exit_code = report->exit_code;
 	i->exit_signal = report->exit_signal;
 	i->pid = 0;
+}
+
+/*
+ * How the server ended, and why, if that is known. The agent also says so of a server that it could
+ * not start again.
+ */
+static void describe_cause(const struct instance *i, const struct report *report, char *ret,
+			   size_t size)
+{
+	char how[64];
+
+	instance_describe_exit(i, how, sizeof(how));
+	if (!report->text[0])
+		snprintf(ret, size, "%s", how);
+	else if (report->ending == ENDING_NEVER_RAN)
+		snprintf(ret, size, "%s: %s", i->ran ? how : "could not be started", report->text);
+	else
+		advise_sharing(i, how, report->text, ret, size);
+}
+
+/*
+ * It was told to go, but its agent had not heard that when the server ended: whatever it was told
+ * to go for, this is the cause.
+ */
+static void take_own_end(struct instance *i, const char *why)
+{
+	i->ended_itself = true;
+	snprintf(i->failure, sizeof(i->failure), "%s", why);
+}
+
+static void on_exited(struct instance *i, const struct report *report)
+{
+	char why[sizeof(i->failure)], how[64];
+	const char *brief;
+
+	take_exit(i, report);
 	i->ready = false;
 	i->checkers[0].health = (struct health){};
 	instance_describe_exit(i, how, sizeof(how));
+	describe_cause(i, report, why, sizeof(why));
+	brief = report->ending == ENDING_NEVER_RAN ? why : how;
 	if (report->restarting) {
 		i->agent_said = AGENT_DELAYING;
 		i->restarts++;
 		instance_note(i, EVENT_EXITED, "instance %u %s; started again in %u ms", i->index,
-			      how, report->restart_ms);
+			      brief, report->restart_ms);
 		return;
 	}
+	if (i->asked)
+		take_own_end(i, why);
 	if (instance_is_leaving(i))
 		return;
 	i->agent_said = AGENT_FAILED;
-	instance_note(i, EVENT_EXITED, "instance %u %s", i->index, how);
-	advise_sharing(i, how, report->text, why, sizeof(why));
-	instance_fail(i, report->text[0] ? why : how);
+	instance_note(i, EVENT_EXITED, "instance %u %s", i->index, brief);
+	instance_fail(i, why);
+}
+
+static void on_told(struct instance *i)
+{
+	i->asked = false;
+	i->told = true;
 }
 
 static void on_notify(struct instance *i, const struct report *report)
@@ -145,9 +201,7 @@ static void on_stopped(struct instance *i, const struct report *report)
 {
 	i->agent_said = AGENT_STOPPED;
 	i->killed = report->killed;
-	i->exit_code = report->exit_code;
-	i->exit_signal = report->exit_signal;
-	i->pid = 0;
+	take_exit(i, report);
 	instance_uncheck(i);
 	instance_enter(i, INSTANCE_STOPPED);
 }
@@ -164,8 +218,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 {
 	struct instance *i = userdata;
 
-	if (report->tail[0])
-		memcpy(i->tail, report->tail, sizeof(i->tail));
+	instance_take_tail(i, report);
 	/* The report was on its way when the daemon killed the agent. */
 	if (instance_has_stopped(i))
 		return;
@@ -194,6 +247,9 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	case REPORT_SOCKETS:
 		instance_take_sockets(i, report, fds, n_fds);
 		break;
+	case REPORT_TOLD:
+		on_told(i);
+		break;
 	case _REPORT_TYPE_COUNT:
 		break;
 	}
@@ -206,6 +262,7 @@ static void on_lost(void *userdata)
 
 	assert(!i->lost);
 	i->lost = true;
+	i->asked = false;
 	if (instance_has_stopped(i))
 		return;
 	instance_note(i, EVENT_AGENT_LOST, "instance %u has lost its agent (pid %d)", i->index,
@@ -322,8 +379,14 @@ void instance_kill(struct instance *i)
 	if (i->cgroup[0])
 		kill_all(i);
 	unlink(i->socket_path);
-	i->exit_code = 0;
-	i->exit_signal = SIGKILL;
+	/* If its server had ended before, its end is known. Its processes without agent: nobody's.
+	 */
+	if (i->pid > 0) {
+		i->ending = ENDING_TOLD;
+		i->exit_code = 0;
+		i->exit_signal = SIGKILL;
+	}
+	i->asked = false;
 	i->pid = 0;
 	instance_enter(i, INSTANCE_STOPPED);
 }
@@ -410,6 +473,7 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 		i->cgroup[0] = '\0';
 		return r;
 	}
+	removals_forget(i->context->removals, i->cgroup);
 	r = cgroup_limit(i->cgroup, &i->config->resources, err);
 	return r < 0 ? r : hook(i, err);
 }
@@ -535,9 +599,12 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		log_warning("%s: %s", i->config->name, err.text);
 	take_over_phase(i, &agent->hello);
 	i->steady = agent->hello.steady;
-	memcpy(i->tail, agent->hello.tail, sizeof(i->tail));
+	instance_take_tail(i, &agent->hello);
+	/* If its server has failed, it may never have run: the agent says so when it stops. */
+	i->ran = agent->hello.state != AGENT_FAILED;
 	if (i->phase >= INSTANCE_FAILED) {
 		i->agent_said = agent->hello.state;
+		i->tells = agent->hello.tells;
 		i->pid = agent->hello.pid;
 	} else {
 		on_hello(i, &agent->hello, agent->fds, agent->n_fds);
@@ -547,9 +614,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 
 void instance_done(struct instance *i)
 {
-	int r;
-
 	instance_uncheck(i);
+	timer_done(&i->trouble_timer);
 	i->lost_timer = sd_event_source_disable_unref(i->lost_timer);
 	instance_release_all(i);
 	if (i->wiring->tap)
@@ -559,11 +625,8 @@ void instance_done(struct instance *i)
 	/* The agent does so, too, but perhaps only after a next daemon has looked for agents. */
 	if (instance_has_stopped(i) && i->socket_path[0])
 		unlink(i->socket_path);
-	if (i->cgroup[0]) {
-		r = cgroup_remove(i->cgroup);
-		if (r < 0)
-			log_warning("%s: remove %s: %s", i->config->name, i->cgroup, strerror(-r));
-	}
+	if (i->cgroup[0])
+		removals_add(i->context->removals, i->cgroup);
 }
 
 bool instance_has_exited(const struct instance *i)

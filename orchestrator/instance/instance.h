@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "common/protocol.h"
+#include "common/timer.h"
 #include "orchestrator/instance/agentlink.h"
 #include "orchestrator/health/checker.h"
 #include "orchestrator/config/config.h"
@@ -23,10 +24,12 @@
 #include "orchestrator/release/release.h"
 #include "orchestrator/instance/wiring.h"
 
+struct instance;
 struct instance_callbacks {
 	void (*on_change)(void *userdata);
 	/* Something that is no step of a rollout, but worth an event. */
-	void (*on_note)(void *userdata, enum event_kind kind, const char *message);
+	void (*on_note)(void *userdata, const struct instance *instance, enum event_kind kind,
+			const char *message);
 };
 
 /*
@@ -118,7 +121,9 @@ struct instance {
 	 */
 	enum agent_state agent_said;
 	pid_t pid;   /* of the server; 0: none, or not yet known */
+	bool ran;    /* the server has run at least once */
 	bool ready;  /* the server has said READY=1 */
+	bool tells;  /* its agent knows ORDER_TELL */
 	bool steady; /* the agent has been told to start the server again when it exits */
 	bool lost;   /* the agent is gone */
 
@@ -126,9 +131,24 @@ struct instance {
 	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
 	bool forced;                           /* a socket had to be shut down for it to leave */
 	bool killed;                           /* SIGKILL was needed for it to stop */
+	enum server_ending ending;             /* of the server's last run, if .ran */
 	int exit_code, exit_signal;            /* of the server's last exit */
 	uint32_t restarts;                     /* by its agent */
-	char tail[PROTOCOL_TAIL_MAX];          /* the last that the server wrote to stderr */
+
+	/*
+	 * The last that the server wrote: to stderr, else to stdout. Once its agent was asked for
+	 * it (instance_ask()), what it writes on its way out changes it no more.
+	 */
+	char tail[PROTOCOL_TAIL_MAX];
+	bool tail_stdout;
+	uint64_t tail_realtime_ms; /* when the end of it was written; 0: not known */
+	bool asked;                /* the agent's answer is not there yet */
+	bool told;                 /* it is: .tail is what it had written when it was asked */
+	bool ended_itself;         /* its server had ended before it was told to leave or stop */
+
+	/* Why its sockets could not join; a server that is ending is told by its exit instead. */
+	char trouble[256];
+	struct timer trouble_timer;
 
 	/*
 	 * The configured check asks at the first endpoint. Each other endpoint is asked only to
@@ -181,6 +201,13 @@ void instance_kill(struct instance *instance);
 /* Open the files anew that its output goes to. */
 void instance_reopen(struct instance *instance);
 
+/*
+ * It is about to be told to go, for a failure of its own. Ask its agent for the last words of the
+ * server, and whether it has ended already: then .failure is that exit, whatever it was before, and
+ * .ended_itself is set. The answer changes the instance as any report does.
+ */
+void instance_ask(struct instance *instance);
+
 /* ---- questions -------------------------------------------------------------------------------
  *
  * If the kernel cannot answer, neither "it is gone" nor "it has none" is said.
@@ -213,13 +240,16 @@ bool instance_is_healthy(const struct instance *instance);
 /* It was healthy and has failed its check since. */
 bool instance_is_unhealthy(const struct instance *instance);
 
-/* The latest answer of the check that keeps it from being healthy; NULL: none yet. */
+/*
+ * The answer of the check that keeps it from being healthy: the one that made it unhealthy, or else
+ * the latest bad one. If every check is well, the latest. NULL: none yet.
+ */
 const struct probe_result *instance_last_answer(const struct instance *instance);
 
 /* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
 const char *instance_mode(const struct instance *instance);
 
-/* "exited with status 3", "was killed by SIGKILL" */
+/* "exited with status 3", "was killed by SIGKILL", "never ran", "survives SIGKILL" */
 void instance_describe_exit(const struct instance *instance, char *ret, size_t size);
 
 /* ---- health checks --------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/instance/instance_internal.h"
 
@@ -20,7 +21,7 @@ void instance_note(struct instance *i, enum event_kind kind, const char *format,
 	va_start(ap, format);
 	vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	i->callbacks->on_note(i->userdata, kind, message);
+	i->callbacks->on_note(i->userdata, i, kind, message);
 }
 
 void instance_uncheck(struct instance *i)
@@ -37,6 +38,25 @@ void instance_fail(struct instance *i, const char *reason)
 	instance_uncheck(i);
 	if (!i->failure[0])
 		snprintf(i->failure, sizeof(i->failure), "%s", reason);
+}
+
+void instance_take_tail(struct instance *i, const struct report *report)
+{
+	bool on_its_way_out = instance_is_leaving(i) && report->type != REPORT_TOLD;
+
+	if (!report->tail[0] || (i->told && on_its_way_out))
+		return;
+	memcpy(i->tail, report->tail, sizeof(i->tail));
+	i->tail_stdout = report->tail_stdout;
+	i->tail_realtime_ms = report->tail_age_ms ? clock_realtime_ms() - report->tail_age_ms : 0;
+}
+
+void instance_ask(struct instance *i)
+{
+	if (!i->tells || i->asked || i->lost || i->phase >= INSTANCE_STOPPING)
+		return;
+	i->asked = true;
+	instance_order(i, &(struct order){.type = ORDER_TELL});
 }
 
 void instance_order(struct instance *i, const struct order *what)

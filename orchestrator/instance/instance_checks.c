@@ -113,6 +113,6 @@ const struct probe_result *instance_last_answer(const struct instance *i)
 {
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
-			return &i->checkers[k].last;
+			return i->checkers[k].has_bad ? &i->checkers[k].bad : &i->checkers[k].last;
 	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
 }

@@ -33,6 +33,9 @@ void instance_note(struct instance *instance, enum event_kind kind, const char *
  */
 void instance_fail(struct instance *instance, const char *reason);
 
+/* What its server wrote last, as the report has it. */
+void instance_take_tail(struct instance *instance, const struct report *report);
+
 struct order;
 /* To its agent. Does nothing after the agent is lost or the instance has stopped. */
 void instance_order(struct instance *instance, const struct order *what);

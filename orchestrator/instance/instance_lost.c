@@ -74,6 +74,9 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 		check_left(i);
 	/* If the kernel cannot tell whether any is left, one may be: look again. */
 	if (instance_populated(i) == 0) {
+		/* Nobody was there to be told how. */
+		if (i->pid > 0)
+			i->ending = ENDING_UNKNOWN;
 		i->pid = 0;
 		instance_fail(i, "its processes are gone");
 		instance_enter(i, INSTANCE_STOPPED);

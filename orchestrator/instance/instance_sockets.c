@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/instance/instance_internal.h"
+
+/* So long a server may take from closing its sockets to its end, on a machine that is busy. */
+#define TROUBLE_MS 1000
 
 static tap_owner owner_of(const struct instance *i)
 {
@@ -170,6 +174,32 @@ static void take_strangers(struct instance *i, const struct report *report)
 	i->n_strangers = report->n_strangers;
 }
 
+static int on_trouble(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct instance *i = userdata;
+
+	(void)source;
+	(void)usec;
+	if (i->phase != INSTANCE_STARTING || !i->trouble[0])
+		return 0;
+	instance_fail(i, i->trouble);
+	instance_changed(i);
+	return 0;
+}
+
+/*
+ * A socket that cannot join may be of a server that is ending: its listening sockets are closed
+ * first. So there is time for its exit to be told, which is the cause then, or for other sockets.
+ */
+static void note_trouble(struct instance *i, const char *why)
+{
+	if (!i->trouble[0])
+		timer_set(&i->trouble_timer, i->context->event, clock_monotonic_ms() + TROUBLE_MS,
+			  on_trouble, i);
+	snprintf(i->trouble, sizeof(i->trouble), "%s", why);
+	instance_ask(i);
+}
+
 void instance_take_sockets(struct instance *i, const struct report *report, const int *fds,
 			   size_t n_fds)
 {
@@ -186,14 +216,19 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 			       n_fds, report->n_sockets);
 	else
 		r = join_new(i, report, fds, &next, &changed, &err);
-	if (r < 0 && i->phase == INSTANCE_STARTING) {
+	if (r == -EBADMSG && i->phase == INSTANCE_STARTING) {
 		instance_fail(i, err.text);
+		return;
+	}
+	if (r < 0 && i->phase == INSTANCE_STARTING) {
+		note_trouble(i, err.text);
 		return;
 	}
 	if (r < 0) {
 		instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, err.text);
 		return;
 	}
+	i->trouble[0] = '\0';
 	changed |= retire_missing(i, &next);
 	i->sockets = next;
 	i->sockets_serial = report->serial;

@@ -253,22 +253,36 @@ struct release *takeover_release(const struct takeover_agent *agent)
 	return TAKE_PTR(release);
 }
 
-/* Is @leaf "SERVICE.GENERATION.INDEX" of this service, of which no agent is among @found? */
-static bool is_orphan(const char *leaf, const char *service, const struct takeover_list *found)
-{
-	size_t n = strlen(service);
+/* What the name of a cgroup says: "SERVICE.GENERATION.INDEX". */
+struct leaf {
+	char service[PROTOCOL_NAME_MAX];
 	unsigned generation, index;
+};
+
+static bool parse_leaf(const char *name, struct leaf *ret)
+{
+	size_t n = strcspn(name, ".");
 	int length = 0;
 
-	if (strncmp(leaf, service, n) != 0 || leaf[n] != '.' ||
-	    sscanf(leaf + n, ".%u.%u%n", &generation, &index, &length) != 2 ||
-	    leaf[n + (size_t)length])
+	if (n == 0 || n >= sizeof(ret->service) ||
+	    sscanf(name + n, ".%u.%u%n", &ret->generation, &ret->index, &length) != 2 ||
+	    name[n + (size_t)length])
+		return false;
+	memcpy(ret->service, name, n);
+	ret->service[n] = '\0';
+	return true;
+}
+
+/* Is @name the cgroup of an instance of which no agent is among @found? */
+static bool is_orphan(const char *name, const struct takeover_list *found, struct leaf *ret)
+{
+	if (!parse_leaf(name, ret))
 		return false;
 	for (size_t k = 0; k < found->n; k++) {
 		const struct report *hello = &found->agents[k]->hello;
 
-		if (strcmp(hello->service, service) == 0 && hello->generation == generation &&
-		    hello->instance == index)
+		if (strcmp(hello->service, ret->service) == 0 &&
+		    hello->generation == ret->generation && hello->instance == ret->index)
 			return false;
 	}
 	return true;
@@ -312,9 +326,10 @@ unsigned takeover_drain_orphans(struct context *context, const struct service_co
 	dir = context->cgroup_base[0] ? opendir(context->cgroup_base) : NULL;
 	while (dir && (entry = readdir(dir))) {
 		char path[CGROUP_PATH_MAX + sizeof(entry->d_name) + 1];
+		struct leaf leaf;
 
-		if (!is_orphan(entry->d_name, service->name, found) ||
-		    has_socket(context, entry->d_name))
+		if (!is_orphan(entry->d_name, found, &leaf) ||
+		    strcmp(leaf.service, service->name) != 0 || has_socket(context, entry->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
 		if (signal_all(path, service->drain.signal) == 0)
@@ -326,6 +341,25 @@ unsigned takeover_drain_orphans(struct context *context, const struct service_co
 	if (dir)
 		closedir(dir);
 	return n;
+}
+
+void takeover_remove_leftovers(struct context *context, const struct takeover_list *found)
+{
+	const struct dirent *entry;
+	DIR *dir;
+
+	dir = context->cgroup_base[0] ? opendir(context->cgroup_base) : NULL;
+	while (dir && (entry = readdir(dir))) {
+		char path[CGROUP_PATH_MAX + sizeof(entry->d_name) + 1];
+		struct leaf leaf;
+
+		if (!is_orphan(entry->d_name, found, &leaf) || has_socket(context, entry->d_name))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
+		removals_add(context->removals, path);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 bool takeover_fits(const struct takeover_agent *agent, const struct service_config *config)

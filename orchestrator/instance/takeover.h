@@ -61,6 +61,13 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 unsigned takeover_drain_orphans(struct context *context, const struct service_config *service,
 				const struct takeover_list *found);
 
+/*
+ * Remove the cgroups of instances that are gone, of whatever service: those that have no agent in
+ * @found and no control socket. One that is still busy, because a server without agent drains in
+ * it, is removed when that has ended.
+ */
+void takeover_remove_leftovers(struct context *context, const struct takeover_list *found);
+
 /* Frees the list's contents. Agents whose link was not taken go on by themselves. */
 void takeover_list_done(struct takeover_list *list);
 

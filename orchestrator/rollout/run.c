@@ -17,6 +17,8 @@
 
 void run_forget_instance(struct run *run, const struct instance *instance)
 {
+	if (instance == run->blamed)
+		run_take_words(run, true);
 	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
 		instances_remove(&run->side[side], instance);
 	instances_remove(&run->batch, instance);
@@ -98,6 +100,7 @@ static void step_on(struct run *run, int event)
 bool run_observe(struct run *run)
 {
 	assert(run->id > 0);
+	run_take_words(run, false);
 	for (int n = 0; n < STEPS_MAX && run->machine.state != ROLLOUT_ENDED; n++) {
 		int event = run_look(run);
 
@@ -105,7 +108,10 @@ bool run_observe(struct run *run)
 			break;
 		step_on(run, event);
 	}
-	return run->machine.state == ROLLOUT_ENDED;
+	if (run->machine.state != ROLLOUT_ENDED)
+		return false;
+	run_take_words(run, true);
+	return true;
 }
 
 /* ---- timers --------------------------------------------------------------------------------- */

@@ -116,6 +116,13 @@ struct run_plan {
 	bool shutdown;  /* what goes has shutdown_timeout instead of timeout */
 };
 
+/* What a server wrote last, for people. */
+struct run_words {
+	char text[PROTOCOL_TAIL_MAX]; /* "": nothing */
+	bool is_stdout;               /* else it is from stderr */
+	uint64_t realtime_ms;         /* when the end of it was written; 0: not known */
+};
+
 struct run {
 	const struct run_host *host;
 	uint32_t id; /* 0: not in use */
@@ -172,7 +179,8 @@ struct run {
 	char step[16];                 /* the step that failed */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
-	char tail[PROTOCOL_TAIL_MAX];
+	struct run_words words;
+	struct instance *blamed; /* its agent was asked for its last words; NULL: nobody's was */
 };
 
 /* Who serves, at one moment: what a table names, runs, and passes its checks. */
@@ -198,7 +206,7 @@ struct run_result {
 	char step[16];
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
-	char tail[PROTOCOL_TAIL_MAX];
+	struct run_words words; /* none if it is done */
 };
 
 /* Begin. @run is the service's, zeroed. The next run_observe() takes the first step. */

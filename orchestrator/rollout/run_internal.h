@@ -41,6 +41,12 @@ void run_tell_waiting(struct run *run);
 /* Note why @event undoes the rollout, before the machine takes it. */
 void run_note_failure(struct run *run, enum rollout_event event);
 
+/*
+ * What the agent of .blamed has answered; @whole: as far as it is known by now. If the server had
+ * ended by itself before it was told to go, that is why the rollout is undone.
+ */
+void run_take_words(struct run *run, bool whole);
+
 /* ---- run_look.c ----------------------------------------------------------------------------- */
 
 /* The event that has happened and that the present state waits for; -1: none. */

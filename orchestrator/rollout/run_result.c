@@ -52,7 +52,7 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
 	memcpy(ret->probe, run->probe, sizeof(ret->probe));
 	if (run->machine.outcome != ROLLOUT_DONE)
-		memcpy(ret->tail, run->tail, sizeof(ret->tail));
+		ret->words = run->words;
 }
 
 /* Who serves, in words: "generation 3 serves", "generation 3 serves with 1 of 2 instances". */
@@ -164,6 +164,8 @@ void run_result_event(const struct run_result *r, const char *message, struct ev
 		.step = r->step[0] ? r->step : NULL,
 		.reason = r->reason[0] ? r->reason : NULL,
 		.probe = r->probe[0] ? r->probe : NULL,
-		.tail = r->tail[0] ? r->tail : NULL,
+		.tail = r->words.text[0] ? r->words.text : NULL,
+		.tail_stdout = r->words.is_stdout,
+		.tail_realtime_ms = r->words.realtime_ms,
 	};
 }

@@ -3,6 +3,7 @@
  * What a rollout tells: how each step has ended, that it waits for a person, why it is undone.
  */
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -212,18 +213,77 @@ static void describe_drain(const struct run *run, char *ret, size_t size)
 			 (unsigned long long)run->drain_idle);
 }
 
+/* "exited with status 0", "was killed by SIGKILL (it did not stop by itself)" */
+static void describe_end(const struct instance *i, char *ret, size_t size)
+{
+	bool alone = i->killed && i->ending == ENDING_TOLD && i->exit_signal != SIGKILL;
+	size_t n;
+
+	instance_describe_exit(i, ret, size);
+	n = strlen(ret);
+	if (alone)
+		snprintf(ret + n, size - n, " (what it left had to be killed)");
+	else if (i->killed)
+		snprintf(ret + n, size - n, " (it did not stop by itself)");
+}
+
+/* Those that have not all ended alike: each way once, with how many went it. */
+static void describe_ends(const struct run *run, char *ret, size_t size)
+{
+	const struct instances *set = &run->victims;
+	bool counted[INSTANCES_MAX] = {};
+	size_t n = strlen(ret);
+
+	for (size_t k = 0; k < set->n && n < size; k++) {
+		size_t alike = 0;
+		char how[128];
+
+		if (counted[k])
+			continue;
+		describe_end(set->list[k], how, sizeof(how));
+		for (size_t j = k; j < set->n; j++) {
+			char other[128];
+
+			describe_end(set->list[j], other, sizeof(other));
+			if (strcmp(how, other) != 0)
+				continue;
+			counted[j] = true;
+			alike++;
+		}
+		n += (size_t)snprintf(ret + n, size - n, "%s%zu %s", k == 0 ? ": " : ", ", alike,
+				      how);
+	}
+}
+
+static bool ended_alike(const struct instances *set)
+{
+	char first[128], other[128];
+
+	describe_end(set->list[0], first, sizeof(first));
+	for (size_t k = 1; k < set->n; k++) {
+		describe_end(set->list[k], other, sizeof(other));
+		if (strcmp(first, other) != 0)
+			return false;
+	}
+	return true;
+}
+
 static void describe_stop(const struct run *run, char *ret, size_t size)
 {
-	const struct instance *i = run->victims.n > 0 ? run->victims.list[0] : NULL;
-	char how[64], who[64];
+	char how[128], who[64];
 
-	if (!i) {
+	if (run->victims.n == 0) {
 		snprintf(ret, size, "nothing was running");
 		return;
 	}
-	instance_describe_exit(i, how, sizeof(how));
-	snprintf(ret, size, "%s %s%s", describe_victims(run, who, sizeof(who)), how,
-		 i->killed ? " (it did not stop by itself)" : "");
+	describe_victims(run, who, sizeof(who));
+	if (!ended_alike(&run->victims)) {
+		snprintf(ret, size, "%s", who);
+		describe_ends(run, ret, size);
+		return;
+	}
+	describe_end(run->victims.list[0], how, sizeof(how));
+	snprintf(ret, size, "%s %s", who, how);
 }
 
 static void describe(const struct run *run, enum rollout_state step, char *ret, size_t size)
@@ -294,15 +354,59 @@ void run_tell_waiting(struct run *run)
 
 /* ---- why it is undone ----------------------------------------------------------------------- */
 
-/* The last lines of the instance that is to blame, else of the first that wrote any. */
-static void keep_tail(struct run *run, const struct instances *set)
+static void keep_words(struct run *run, const struct instance *i)
 {
-	const struct instance *i = instances_failed(set);
+	if (!i->tail[0])
+		return;
+	memcpy(run->words.text, i->tail, sizeof(run->words.text));
+	run->words.is_stdout = i->tail_stdout;
+	run->words.realtime_ms = i->tail_realtime_ms;
+}
 
-	for (size_t k = 0; (!i || !i->tail[0]) && k < set->n; k++)
+/* The one that has failed; else the first that is not healthy, or else wrote anything. */
+static struct instance *find_culprit(const struct instances *set)
+{
+	struct instance *i = instances_failed(set);
+
+	for (size_t k = 0; !i && k < set->n; k++)
+		if (!instance_is_healthy(set->list[k]))
+			i = set->list[k];
+	for (size_t k = 0; (!i || (!i->tail[0] && i->pid == 0)) && k < set->n; k++)
 		i = set->list[k];
-	if (i)
-		memcpy(run->tail, i->tail, sizeof(run->tail));
+	return i;
+}
+
+/* What it has written by now is known to its agent: the answer comes before it is gone. */
+static void blame(struct run *run, struct instance *i)
+{
+	if (!i)
+		return;
+	keep_words(run, i);
+	instance_ask(i);
+	run->blamed = i;
+}
+
+void run_take_words(struct run *run, bool whole)
+{
+	const struct instance *i = run->blamed;
+
+	if (!i || (i->asked && !whole))
+		return;
+	run->blamed = NULL;
+	keep_words(run, i);
+	if (i->ended_itself)
+		run_set_reason(run, "generation %u: instance %u %s", i->generation, i->index,
+			       i->failure);
+}
+
+/* No table could be made of it: most likely its server has just ended. */
+static void blame_deaf(struct run *run)
+{
+	for (size_t k = 0; k < run->batch.n; k++)
+		if (!instance_is_serving(run->batch.list[k])) {
+			blame(run, run->batch.list[k]);
+			return;
+		}
 }
 
 static void note_instance(struct run *run)
@@ -382,7 +486,7 @@ static void note_timeout(struct run *run)
 	case ROLLOUT_VERIFYING:
 		note_start_timeout(run);
 		note_probe(run);
-		keep_tail(run, &run->batch);
+		blame(run, find_culprit(&run->batch));
 		break;
 	case ROLLOUT_PREPARING:
 		run_set_reason(run, "before_start was not done within %s",
@@ -414,13 +518,17 @@ void run_note_failure(struct run *run, enum rollout_event event)
 	case ROLLOUT_NEW_FAILED:
 		note_instance(run);
 		note_probe(run);
-		keep_tail(run, &run->side[ROLLOUT_NEW]);
+		blame(run, find_culprit(&run->side[ROLLOUT_NEW]));
+		break;
+	case ROLLOUT_SHIFT_FAILED:
+		blame_deaf(run);
 		break;
 	case ROLLOUT_PREPARE_FAILED:
 		run_set_reason(run, "before_start %s", run->answer_text);
 		break;
 	case ROLLOUT_GATE_FAILED:
 		run_set_reason(run, "%s", run->answer_text);
+		blame(run, find_culprit(&run->side[ROLLOUT_NEW]));
 		break;
 	case ROLLOUT_TIMER:
 		note_timeout(run);

@@ -105,6 +105,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	if (s->shutting_down && !service_undecided_run(s))
 		stop_current(s);
 	service_look_health(s);
+	service_look_failed(s);
 	service_republish(s);
 	/* Now that the tables are right: release slots that no table names. */
 	for (size_t k = 0; k < s->n_generations; k++)
@@ -115,13 +116,6 @@ static int on_defer(sd_event_source *source, void *userdata)
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */
-
-bool service_has_failed(struct service *s)
-{
-	if (s->current || s->stopped || service_undecided_run(s))
-		return false;
-	return s->refusal[0] || (s->last.id && s->last.outcome != ROLLOUT_DONE);
-}
 
 enum service_condition service_condition(struct service *s)
 {
@@ -152,6 +146,7 @@ void service_refused(struct service *s, const char *reason)
 {
 	s->settled = true;
 	snprintf(s->refusal, sizeof(s->refusal), "%s", reason);
+	service_look_failed(s);
 }
 
 void service_shutdown(struct service *s, const char *why)

@@ -97,22 +97,39 @@ static int open_tap_if_possible(struct service *s, struct error *err)
 	return 0;
 }
 
+#define LEAF_MAX (PROTOCOL_NAME_MAX + 16)
+
+static bool leaf_exists(const struct service *s, const char *leaf)
+{
+	char path[CGROUP_PATH_MAX + LEAF_MAX + 1];
+
+	snprintf(path, sizeof(path), "%s/%s", s->context->cgroup_base, leaf);
+	return access(path, F_OK) == 0;
+}
+
+/* No instance's is called so: those begin with their service. Earlier versions had it the other way
+ * round; if that is still there, it has the count. */
+static void name_anchor_leaf(const struct service *s, char ret[static LEAF_MAX])
+{
+	snprintf(ret, LEAF_MAX, "%s.anchor", s->config->name);
+	if (!leaf_exists(s, ret))
+		snprintf(ret, LEAF_MAX, "anchor.%s", s->config->name);
+}
+
 /*
  * Connections that wait at the anchors are counted like those of an instance: see steer.h. The
  * count of an earlier daemon goes on: connections that it held may have been sent on, and live.
  */
 static int open_anchor_cgroup(struct service *s, struct error *err)
 {
-	char leaf[PROTOCOL_NAME_MAX + 16];
-	char path[CGROUP_PATH_MAX + sizeof(leaf) + 1];
+	char leaf[LEAF_MAX];
 	struct tap_count count;
 	bool existed;
 	uint64_t id;
 	int r;
 
-	snprintf(leaf, sizeof(leaf), "%s.anchor", s->config->name);
-	snprintf(path, sizeof(path), "%s/%s", s->context->cgroup_base, leaf);
-	existed = access(path, F_OK) == 0;
+	name_anchor_leaf(s, leaf);
+	existed = leaf_exists(s, leaf);
 	r = cgroup_create(s->context->cgroup_base, leaf, s->endpoints.anchor_cgroup, &id, err);
 	if (r < 0) {
 		s->endpoints.anchor_cgroup[0] = '\0';

@@ -13,9 +13,24 @@ static void on_instance_change(void *userdata)
 	service_poke(userdata);
 }
 
-static void on_instance_note(void *userdata, enum event_kind event, const char *message)
+/* A server that has ended is told with its last words. */
+static void on_instance_note(void *userdata, const struct instance *i, enum event_kind kind,
+			     const char *message)
 {
-	service_note(userdata, event, "%s", message);
+	struct event event = {
+		.kind = kind,
+		.message = message,
+		.has_instance = true,
+		.generation = i->generation,
+		.instance = i->index,
+	};
+
+	if (kind == EVENT_EXITED && i->tail[0]) {
+		event.tail = i->tail;
+		event.tail_stdout = i->tail_stdout;
+		event.tail_realtime_ms = i->tail_realtime_ms;
+	}
+	service_tell(userdata, &event);
 }
 
 const struct instance_callbacks service_instance_callbacks = {

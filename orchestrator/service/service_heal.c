@@ -27,13 +27,15 @@ tell(struct service *s, enum event_kind kind, const struct instance *i, const ch
 					.instance = i->index});
 }
 
-static void tell_sick(struct service *s, const struct instance *i)
+/* The server's last words are asked for: it may be replaced. */
+static void tell_sick(struct service *s, struct instance *i)
 {
 	const struct probe_result *answer = instance_last_answer(i);
 	bool alone = service_named(s) > 0 && instances_serving(&s->current->instances) == 1;
 
 	tell(s, EVENT_UNHEALTHY, i, "instance %u of generation %u is unhealthy%s: %s", i->index,
 	     i->generation, alone ? ", but there is no other" : "", answer ? answer->text : "");
+	instance_ask(i);
 }
 
 static void tell_well(struct service *s, const struct instance *i)
@@ -120,9 +122,25 @@ static int on_heal(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void degrade(struct service *s, const char *reason)
+/* With what the first of those that are ill wrote last. */
+static void tell_ailing(struct service *s, enum event_kind kind, const char *text,
+			const struct ailing *ailing)
+{
+	const struct instance *i = ailing->goes.n > 0 ? ailing->goes.list[0] : NULL;
+	struct event event = {.kind = kind, .message = text, .reason = text};
+
+	if (i && i->tail[0]) {
+		event.tail = i->tail;
+		event.tail_stdout = i->tail_stdout;
+		event.tail_realtime_ms = i->tail_realtime_ms;
+	}
+	service_tell(s, &event);
+}
+
+static void degrade(struct service *s, const struct ailing *ailing)
 {
 	const struct restart_config *policy = &s->config->restart;
+	const char *reason = ailing->reason;
 	bool before = s->healing.degraded[0] != '\0';
 	char window[DURATION_TEXT_MAX];
 
@@ -135,9 +153,7 @@ static void degrade(struct service *s, const char *reason)
 			 reason, restarts_used(&s->healing.restarts, policy, clock_monotonic_ms()),
 			 duration_format(policy->window_ms, window));
 	if (!before)
-		service_tell(s, &(struct event){.kind = EVENT_DEGRADED,
-						.message = s->healing.degraded,
-						.reason = s->healing.degraded});
+		tell_ailing(s, EVENT_DEGRADED, s->healing.degraded, ailing);
 }
 
 static void restore(struct service *s)
@@ -162,9 +178,7 @@ static void replace(struct service *s, struct ailing *ailing, uint64_t now_ms)
 		ailing->missing = left;
 	n_new = (uint32_t)ailing->goes.n + ailing->missing;
 	assert(n_new > 0);
-	service_tell(s, &(struct event){.kind = EVENT_REPLACING,
-					.message = ailing->reason,
-					.reason = ailing->reason});
+	tell_ailing(s, EVENT_REPLACING, ailing->reason, ailing);
 	if (service_begin_replace(s, &ailing->goes, n_new, &err) < 0) {
 		log_error("%s: replace: %s", s->config->name, err.text);
 		return;
@@ -181,7 +195,7 @@ static void heal(struct service *s, struct ailing *ailing)
 	uint64_t wait_ms = restarts_wait_ms(&s->healing.restarts, policy, now_ms);
 
 	if (wait_ms > 0) {
-		degrade(s, ailing->reason);
+		degrade(s, ailing);
 		if (wait_ms != UINT64_MAX)
 			service_arm(s, &s->healing.timer, on_heal, wait_ms);
 		return;
@@ -211,6 +225,31 @@ void service_look_health(struct service *s)
 		restore(s);
 	else
 		heal(s, &ailing);
+}
+
+void service_look_failed(struct service *s)
+{
+	bool failed =
+		s->current ? instances_are_dead(&s->current->instances) : service_has_failed(s);
+
+	/* It may be what mends it: until then nothing has changed. */
+	if (service_undecided_run(s))
+		return;
+	if (!failed)
+		s->failed_realtime_ms = 0;
+	else if (s->failed_realtime_ms == 0)
+		s->failed_realtime_ms = clock_realtime_ms();
+}
+
+bool service_next_try(const struct service *s, uint64_t *ret_ms)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	uint64_t wait_ms = restarts_wait_ms(&s->healing.restarts, &s->config->restart, now_ms);
+
+	if (!s->current || s->shutting_down || wait_ms == UINT64_MAX)
+		return false;
+	*ret_ms = s->healing.at_ms ? s->healing.at_ms : now_ms + wait_ms;
+	return true;
 }
 
 void service_forgive(struct service *s)

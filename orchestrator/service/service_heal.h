@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/timer.h"
@@ -26,6 +27,15 @@ struct service_healing {
 
 /* Tell who has become unhealthy or healthy again, and replace what has to be replaced. */
 void service_look_health(struct service *service);
+
+/* Note since when nothing serves of a service that should. */
+void service_look_failed(struct service *service);
+
+/*
+ * When something of the current generation is started again by itself, if nothing recovers before;
+ * *ret_ms is monotonic, and may have passed. False: it is not.
+ */
+bool service_next_try(const struct service *service, uint64_t *ret_ms);
 
 /* Another generation serves, or none: earlier failures count no more. */
 void service_forgive(struct service *service);

@@ -42,6 +42,13 @@ struct run *service_run(struct service *s)
 	return found;
 }
 
+bool service_has_failed(struct service *s)
+{
+	if (s->current || s->stopped || service_undecided_run(s))
+		return false;
+	return s->refusal[0] || (s->last.id && s->last.outcome != ROLLOUT_DONE);
+}
+
 struct run *service_free_run(struct service *s)
 {
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/view/event_json.h"
 
+#include "orchestrator/view/tail_json.h"
+
 static json_t *number_or_null(uint32_t number)
 {
 	return number ? json_integer(number) : json_null();
@@ -75,14 +77,14 @@ json_t *event_json(const struct event *e)
 	const struct {
 		const char *key, *text;
 	} texts[] = {
-		{"message", e->message}, {"step", e->step}, {"reason", e->reason},
-		{"probe", e->probe},     {"tail", e->tail}, {"listen", e->listen},
-		{"path", e->path},
+		{"message", e->message}, {"step", e->step},     {"reason", e->reason},
+		{"probe", e->probe},     {"listen", e->listen}, {"path", e->path},
 	};
 	json_t *json = by_form[event_form(e->kind)](e);
 
 	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
 		if (texts[k].text)
 			json_object_set_new(json, texts[k].key, json_string(texts[k].text));
+	tail_json(json, e->tail ? e->tail : "", e->tail_stdout, e->tail_realtime_ms);
 	return json;
 }

@@ -3,23 +3,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/clock.h"
+#include "orchestrator/view/failure_json.h"
 #include "orchestrator/view/run_json.h"
-
-static json_t *time_json(uint64_t realtime_ms)
-{
-	time_t seconds = (time_t)(realtime_ms / 1000);
-	char text[40];
-	struct tm tm;
-	size_t n;
-
-	gmtime_r(&seconds, &tm);
-	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + n, sizeof(text) - n, ".%03uZ", (unsigned)(realtime_ms % 1000));
-	return json_string(text);
-}
+#include "orchestrator/view/time_json.h"
 
 /* An instance that should serve, but has failed or is unhealthy; NULL: there is none. */
 static const struct instance *ailing(const struct service *s)
@@ -491,6 +479,8 @@ json_t *status_service(struct service *s)
 	reason = reason_json(s);
 	if (json && reason)
 		json_object_set_new(json, "reason", reason);
+	if (json && strcmp(status_state(s), "failed") == 0)
+		json_object_set_new(json, "failure", failure_json(s));
 	return json;
 }
 

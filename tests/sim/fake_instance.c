@@ -52,6 +52,12 @@ void instance_kill(struct instance *i)
 		node_kill(world_now(), n);
 }
 
+/* It is answered with the next thing that is heard of it. */
+void instance_ask(struct instance *i)
+{
+	i->asked = !i->lost && !node_of(i)->has_stopped;
+}
+
 /* ---- questions ------------------------------------------------------------------------------ */
 
 bool instance_is_healthy(const struct instance *i)

@@ -49,6 +49,7 @@ static void node_show(struct node *n)
 	i->lost = n->lost;
 	i->forced = n->agent.forced;
 	i->killed = n->killed;
+	i->asked = false;
 	snprintf(i->failure, sizeof(i->failure), "%s", n->has_failed ? "has failed" : "");
 }
 

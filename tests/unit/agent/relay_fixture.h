@@ -90,6 +90,6 @@ static inline void check_tail(struct fixture *fixture, const char *expected)
 {
 	char got[PROTOCOL_TAIL_MAX];
 
-	relay_tail(fixture->relay, got);
+	relay_tail(fixture->relay, got, NULL, NULL);
 	assert_string_equal(got, expected);
 }

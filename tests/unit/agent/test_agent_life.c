@@ -371,6 +371,124 @@ static void test_agent_address_that_is_not_shared_with_it_is_explained(void **da
 	close(fd);
 }
 
+/* ---- how it ended, and what it said last ------------------------------------------------------
+ */
+
+static void order_stop(struct fixture *fixture, uint32_t timeout_ms)
+{
+	order(fixture,
+	      &(struct order){.type = ORDER_STOP, .signal = SIGTERM, .timeout_ms = timeout_ms});
+}
+
+/* Its threads end one after the other: it is gone from cgroup.procs before it can be reaped. */
+static void test_agent_server_with_threads_that_is_killed_was_killed(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "import threading\n"
+		       "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+		       "hog = bytearray(64 << 20)\n"
+		       "for i in range(50):\n"
+		       "    threading.Thread(target=time.sleep, args=(1000,)).start()\n"
+		       "serve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	order_stop(fixture, 50);
+	await_heard(fixture, REPORT_STOPPED, 1);
+	assert_int_equal(fixture->heard[REPORT_STOPPED].ending, ENDING_TOLD);
+	assert_int_equal(fixture->heard[REPORT_STOPPED].exit_signal, SIGKILL);
+	assert_int_equal(fixture->heard[REPORT_STOPPED].exit_code, 0);
+	assert_true(fixture->heard[REPORT_STOPPED].killed);
+	/* Nothing of it is left that its cgroup would have to wait for. */
+	if (fixture->cgroup[0])
+		assert_int_equal(cgroup_populated(fixture->cgroup), 0);
+}
+
+static void test_agent_server_that_never_ran_is_not_said_to_have_exited(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.executable = (char *)"/nonexistent/web";
+	start(fixture, "");
+	await_heard(fixture, REPORT_FAILED, 1);
+	order_stop(fixture, 1000);
+	await_heard(fixture, REPORT_STOPPED, 1);
+	assert_int_equal(fixture->heard[REPORT_STOPPED].ending, ENDING_NEVER_RAN);
+	assert_false(fixture->heard[REPORT_STOPPED].killed);
+}
+
+/* The pid that it names is another process's child: nobody else is told how that ends. */
+static void test_agent_main_process_of_another_parent_ends_nobody_knows_how(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t first;
+
+	start(fixture,
+	      "pid = os.fork()\n"
+	      "if pid == 0:\n"
+	      "    time.sleep(1000)\n"
+	      "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+	      "s.sendto(b'MAINPID=%d\\nREADY=1' % pid, '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n"
+	      "os.waitpid(pid, 0)\n"
+	      "time.sleep(1000)\n");
+	await_heard(fixture, REPORT_STARTED, 1);
+	first = fixture->pid;
+	await_heard(fixture, REPORT_STARTED, 2);
+	assert_int_not_equal(fixture->pid, first);
+	kill(fixture->pid, SIGSEGV);
+	await_heard(fixture, REPORT_EXITED, 1);
+	assert_int_equal(fixture->heard[REPORT_EXITED].ending, ENDING_UNKNOWN);
+}
+
+static void test_agent_tells_what_a_server_that_hangs_wrote_last(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "print('waiting for the database', file=sys.stderr, flush=True)\n"
+		       "ready()\n"
+		       "time.sleep(1000)\n");
+	assert_true(fixture->heard[REPORT_HELLO].tells);
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	order(fixture, &(struct order){.type = ORDER_TELL});
+	await_heard(fixture, REPORT_TOLD, 1);
+	assert_string_equal(fixture->heard[REPORT_TOLD].tail, "waiting for the database");
+	assert_false(fixture->heard[REPORT_TOLD].tail_stdout);
+	assert_in_range(fixture->heard[REPORT_TOLD].tail_age_ms, 1, DEADLINE_MS);
+}
+
+static void test_agent_tells_what_is_on_stdout_if_stderr_is_silent(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "print('no licence', flush=True)\n"
+		       "ready()\n"
+		       "time.sleep(1000)\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	order(fixture, &(struct order){.type = ORDER_TELL});
+	await_heard(fixture, REPORT_TOLD, 1);
+	assert_string_equal(fixture->heard[REPORT_TOLD].tail, "no licence");
+	assert_true(fixture->heard[REPORT_TOLD].tail_stdout);
+}
+
+/* It had ended before it was asked about: that comes first, and before what it is told next. */
+static void test_agent_tells_of_an_exit_before_it_answers(void **data)
+{
+	struct fixture *fixture = *data;
+
+	start(fixture, "time.sleep(1000)\n");
+	await_heard(fixture, REPORT_STARTED, 1);
+	kill(fixture->agent, SIGSTOP);
+	kill(fixture->pid, SIGKILL);
+	AWAIT(fixture, is_zombie(fixture->pid));
+	order(fixture, &(struct order){.type = ORDER_TELL});
+	order_leave(fixture, SIGTERM, 1000);
+	kill(fixture->agent, SIGCONT);
+	await_heard(fixture, REPORT_TOLD, 1);
+	assert_int_equal(fixture->n_heard[REPORT_EXITED], 1);
+	assert_int_equal(fixture->heard[REPORT_EXITED].exit_signal, SIGKILL);
+	assert_int_equal(fixture->n_heard[REPORT_LEFT], 0);
+	await_heard(fixture, REPORT_LEFT, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -394,6 +512,13 @@ int main(void)
 		TEST(test_agent_later_restarted_server_finds_its_queue),
 		TEST(test_agent_server_that_does_not_share_is_explained),
 		TEST(test_agent_address_that_is_not_shared_with_it_is_explained),
+		TEST(test_agent_server_with_threads_that_is_killed_was_killed),
+		TEST_CGROUP(test_agent_server_with_threads_that_is_killed_was_killed),
+		TEST(test_agent_server_that_never_ran_is_not_said_to_have_exited),
+		TEST(test_agent_main_process_of_another_parent_ends_nobody_knows_how),
+		TEST(test_agent_tells_what_a_server_that_hangs_wrote_last),
+		TEST(test_agent_tells_what_is_on_stdout_if_stderr_is_silent),
+		TEST(test_agent_tells_of_an_exit_before_it_answers),
 	};
 	const char *reason = fixture_open();
 	int failed;

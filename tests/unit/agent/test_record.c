@@ -154,6 +154,39 @@ static void test_record_ready_ends_with_the_server(void **data)
 	assert_string_equal(record.status, "");
 }
 
+static void test_record_report_says_how_it_ended_if_that_is_known(void **data)
+{
+	struct record record = {0};
+	struct report report = {0};
+
+	(void)data;
+	record_report(&record, false, &report);
+	assert_int_equal(report.ending, ENDING_NEVER_RAN);
+	record_exit(&record, 0, SIGKILL);
+	record_report(&record, false, &report);
+	assert_int_equal(report.ending, ENDING_TOLD);
+	assert_int_equal(report.exit_signal, SIGKILL);
+	record_start_failed(&record, "exec: No such file or directory");
+	report = (struct report){0};
+	record_report(&record, false, &report);
+	assert_int_equal(report.ending, ENDING_NEVER_RAN);
+	assert_int_equal(report.exit_code, 127);
+	record_exit_unknown(&record);
+	check_failure(&record, false, "exec: No such file or directory");
+	record_start(&record);
+	record_exit_unknown(&record);
+	record_report(&record, false, &report);
+	assert_int_equal(report.ending, ENDING_UNKNOWN);
+	assert_int_equal(report.exit_code, 0);
+	check_failure(&record, false,
+		      "ended; nobody can tell how, because its parent is not the agent");
+	/* It has not ended: no exit of before counts. */
+	record_report(&record, true, &report);
+	assert_int_equal(report.ending, ENDING_ALIVE);
+	assert_int_equal(report.exit_signal, SIGKILL);
+	assert_int_equal(report.exit_code, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_record_address_in_use_is_why_it_failed),
 		cmocka_unit_test(test_record_notify_says_what_is_worth_reporting),
 		cmocka_unit_test(test_record_ready_ends_with_the_server),
+		cmocka_unit_test(test_record_report_says_how_it_ended_if_that_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

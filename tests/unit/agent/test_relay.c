@@ -77,7 +77,7 @@ static void test_relay_nobody_reading_keeps_the_tail(void **data)
 		write_text(relay_stderr_fd(fixture->relay), line);
 		turn(fixture);
 	}
-	relay_tail(fixture->relay, got);
+	relay_tail(fixture->relay, got, NULL, NULL);
 	assert_string_equal(got + strlen(got) - 4, " 299");
 }
 
@@ -159,6 +159,31 @@ static void test_relay_pipes_belong_to_the_owner(void **data)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* Of stderr; of stdout only if nothing came on stderr. */
+static void test_relay_tail_is_of_stdout_if_stderr_is_silent(void **data)
+{
+	struct fixture *fixture = *data;
+	char got[PROTOCOL_TAIL_MAX];
+	enum relay_stream from;
+	uint64_t age_ms = 1;
+
+	assert_int_equal(relay_tail(fixture->relay, got, &from, &age_ms), 0);
+	assert_int_equal(age_ms, 0);
+	write_text(relay_stdout_fd(fixture->relay), "no database\n");
+	turn(fixture);
+	assert_int_equal(relay_tail(fixture->relay, got, &from, &age_ms), strlen("no database"));
+	assert_string_equal(got, "no database");
+	assert_int_equal(from, RELAY_STDOUT);
+	assert_true(age_ms < 10000);
+	write_text(relay_stderr_fd(fixture->relay), "panic\n");
+	turn(fixture);
+	(void)relay_tail(fixture->relay, got, &from, NULL);
+	assert_string_equal(got, "panic");
+	assert_int_equal(from, RELAY_STDERR);
+	relay_reset_tail(fixture->relay);
+	check_tail(fixture, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +195,7 @@ int main(void)
 		TEST(test_relay_flush_waits_but_not_for_ever),
 		TEST(test_relay_regular_file_is_appended_to),
 		TEST(test_relay_pipes_belong_to_the_owner),
+		TEST(test_relay_tail_is_of_stdout_if_stderr_is_silent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

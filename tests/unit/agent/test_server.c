@@ -191,6 +191,7 @@ static void test_server_that_is_no_child_is_watched_too(void **data)
 	close(hold[0]);
 	close(hold[1]);
 	await_exit(fixture); /* how it ended only its parent knows */
+	assert_int_equal(fixture->exit_code, SERVER_EXIT_UNKNOWN);
 	kill(parent, SIGKILL);
 	assert_int_equal(waitpid(parent, NULL, 0), parent);
 	close(wires[0]);

@@ -61,6 +61,7 @@ static void assert_progress(bool quiet, const char *const *sources, const char *
 #define ASSERT_PROGRESS(expected, ...)                                                             \
 	assert_progress(false, (const char *const[]){__VA_ARGS__, NULL}, expected)
 
+#define OLD_SERVES "'serving':{'generation':3,'instances':1,'wanted':1}"
 #define REPLACE "{'service':'web','order':'restart','rollout':5,'generation':4,'replaces':3}"
 #define FIRST   "{'service':'web','order':'start','rollout':1,'generation':1,'replaces':null}"
 #define STOP    "{'service':'web','order':'stop','rollout':6,'generation':null,'replaces':4}"
@@ -142,6 +143,7 @@ static void test_print_progress_failure_says_step_probe_and_stderr(void **state)
 		"{'event':'verify','ok':false,'message':'not healthy within 5s','took_ms':5000}",
 		"{'event':'stop','ok':true,'message':'killed','took_ms':33}",
 		"{'event':'failed','exit':3,'reason':'not healthy within 5s',"
+		OLD_SERVES ","
 		"'probe':'GET /healthz: 500','tail':'listening\\npanic\\u001b\\n',"
 		"'took_ms':5012}");
 }
@@ -155,7 +157,7 @@ static void test_print_progress_step_that_somebody_has_ended_has_not_failed(void
 		"rolled back at hold: aborted by request\n"
 		"  generation 3 serves again\n",
 		REPLACE, "{'event':'hold','ok':false,'aborted':true,'took_ms':1280}",
-		"{'event':'rolled-back','exit':4,'reason':'aborted by request'}");
+		"{'event':'rolled-back','exit':4,'reason':'aborted by request'," OLD_SERVES "}");
 }
 
 static void test_print_progress_failed_step_is_the_first_one(void **state)
@@ -165,22 +167,39 @@ static void test_print_progress_failed_step_is_the_first_one(void **state)
 			"  start    failed\n"
 			"  stop     failed\n"
 			"failed at start: no such file\n"
-			"  there was no older generation: nothing serves\n",
+			"  nothing serves\n",
 			FIRST, "{'event':'start','ok':false,'message':'x'}",
 			"{'event':'stop','ok':false,'message':'x'}",
-			"{'event':'failed','exit':3,'reason':'no such file'}");
+			"{'event':'failed','exit':8,'reason':'no such file','serving':null}");
 	/* The daemon knows better. */
 	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
 			"  stop     failed\n"
 			"failed at shift: x\n"
 			"  generation 3 is still serving, untouched\n",
 			REPLACE, "{'event':'stop','ok':false}",
-			"{'event':'failed','step':'shift','reason':'x'}");
+			"{'event':'failed','step':'shift','reason':'x'," OLD_SERVES "}");
 	/* Where nobody says so, nothing is claimed. */
 	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
-			"failed: x\n"
-			"  generation 3 is still serving, untouched\n",
+			"failed: x\n",
 			REPLACE, "{'event':'failed','message':'x'}");
+}
+
+static void test_print_progress_fewer_than_wanted_are_numbers(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
+			"failed: x\n"
+			"  generation 3 serves with 1 of 2 instances\n",
+			REPLACE,
+			"{'event':'failed','message':'x',"
+			"'serving':{'generation':3,'instances':1,'wanted':2}}");
+	/* Neither the new one nor the one that was to be replaced. */
+	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
+			"failed: x\n"
+			"  generation 2 serves\n",
+			REPLACE,
+			"{'event':'failed','message':'x',"
+			"'serving':{'generation':2,'instances':1,'wanted':1}}");
 }
 
 static void test_print_progress_rolled_back_says_who_serves(void **state)
@@ -191,7 +210,7 @@ static void test_print_progress_rolled_back_says_who_serves(void **state)
 			"  generation 3 serves again\n",
 			REPLACE,
 			"{'event':'rolled-back','exit':4,'step':'bake',"
-			"'reason':'generation 4 exited','took_ms':10000}");
+			"'reason':'generation 4 exited','took_ms':10000," OLD_SERVES "}");
 }
 
 static void test_print_progress_knows_gates_holds_and_waits(void **state)
@@ -238,7 +257,7 @@ static void test_print_progress_failing_hook_is_no_failed_step(void **state)
 			"{'event':'hook','hook':'after_drain','ok':true}",
 			"{'event':'hook','hook':'on_failure','ok':false,"
 			"'message':'the hook on_failure is late'}",
-			"{'event':'failed','message':'x'}");
+			"{'event':'failed','message':'x'," OLD_SERVES "}");
 }
 
 #define SUPERSEDES                                                                                 \
@@ -257,7 +276,8 @@ static void test_print_progress_superseding_learns_its_generation(void **state)
 	ASSERT_PROGRESS("web: restart, once rollout 6 is undone\n"
 			"rolled back: x\n"
 			"  generation 4 serves again\n",
-			SUPERSEDES, "{'event':'rolled-back','reason':'x','replaces':4}");
+			SUPERSEDES, "{'event':'rolled-back','reason':'x','replaces':4,"
+			"'serving':{'generation':4,'instances':2,'wanted':2}}");
 }
 
 static void test_print_progress_end_of_the_superseded_is_one_line(void **state)
@@ -287,13 +307,14 @@ static void test_print_progress_scale_has_its_own_words(void **state)
 			"failed: not healthy\n"
 			"  generation 4 is still serving, untouched\n",
 			"{'service':'web','order':'scale','generation':4,'replaces':4}",
-			"{'event':'failed','reason':'not healthy'}");
+			"{'event':'failed','reason':'not healthy',"
+			"'serving':{'generation':4,'instances':2,'wanted':2}}");
 }
 
 static void test_print_progress_quiet_still_knows_the_step(void **state)
 {
 	static const char *const sources[] = {REPLACE, "{'event':'verify','ok':false}",
-					      "{'event':'failed','reason':'x'}", NULL};
+					      "{'event':'failed','reason':'x'," OLD_SERVES "}", NULL};
 
 	(void)state;
 	assert_progress(true, sources,
@@ -394,6 +415,12 @@ static void test_print_event_failure_has_its_reason_below(void **state)
 		     "    last lines on its stderr:\n"
 		     "    | a\n"
 		     "    | b\n");
+	assert_event(
+		"{'time':'now','service':'web','event':'exited','generation':4,'instance':0,"
+		"'message':'instance 0 exited with status 1','tail':'a','tail_stream':'stdout'}",
+		"now  web 4  exited: instance 0 exited with status 1\n"
+		"    last lines on its stdout:\n"
+		"    | a\n");
 	assert_event("{'time':'now','service':'web','event':'rolled-back','message':'undone',"
 		     "'reason':'not healthy'}",
 		     "now  web  rolled-back: undone\n"
@@ -472,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_print_progress_step_that_somebody_has_ended_has_not_failed),
 		cmocka_unit_test(test_print_progress_failed_step_is_the_first_one),
 		cmocka_unit_test(test_print_progress_rolled_back_says_who_serves),
+		cmocka_unit_test(test_print_progress_fewer_than_wanted_are_numbers),
 		cmocka_unit_test(test_print_progress_knows_gates_holds_and_waits),
 		cmocka_unit_test(test_print_progress_waiting_without_a_message_gives_the_reason),
 		cmocka_unit_test(test_print_progress_failing_hook_is_no_failed_step),

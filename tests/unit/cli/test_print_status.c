@@ -595,6 +595,34 @@ static void test_print_status_any_member_may_be_anything(void **state)
 	assert_true(replace_each_member(canary) > 600);
 }
 
+static void test_print_status_failed_service_says_what_follows(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'failed','reason':'exited with status 1',"
+		    "'failure':{'since':null,'retry_ms':41001,'connections':'refused',"
+		    "'advice':'type this','tail':'panic','tail_stream':'stdout'}}",
+		    "web  failed: exited with status 1\n"
+		    "  clients    connections are refused\n"
+		    "  next       it is started again in 42s\n"
+		    "             type this\n"
+		    "             last lines on its stdout:\n"
+		    "             | panic\n");
+	/* The last rollout has told its words already. */
+	assert_page(print_status,
+		    "{'service':'web','state':'failed','reason':'exited with status 1',"
+		    "'failure':{'since':null,'retry_ms':null,'connections':'wait','tail':'no'},"
+		    "'last_rollout':{'rollout':1,'order':'start','result':'failed','generation':1,"
+		    "'replaces':null,'reason':'exited with status 1','tail':'no'}}",
+		    "web  failed: exited with status 1\n"
+		    "  clients    new connections wait\n"
+		    "  next       it is not started again by itself\n"
+		    "  last       1, start: generation 1, failed\n"
+		    "             exited with status 1\n"
+		    "             last lines on its stderr:\n"
+		    "             | no\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -616,6 +644,7 @@ int main(void)
 		cmocka_unit_test(test_print_statuses_are_parted_by_empty_lines),
 		cmocka_unit_test(test_print_list_has_one_line_per_service),
 		cmocka_unit_test(test_print_status_any_member_may_be_anything),
+		cmocka_unit_test(test_print_status_failed_service_says_what_follows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,6 +92,7 @@ static inline int try_report(const char *text, size_t length, struct error *err)
 	assert_true(report.pid >= 0 && report.agent_pid >= 0);
 	assert_in_range(report.exit_code, 0, 255);
 	assert_in_range(report.exit_signal, 0, 64);
+	assert_true((unsigned)report.ending < _ENDING_COUNT);
 	assert_true(memchr(report.text, 0, sizeof(report.text)) != NULL);
 	assert_true(memchr(report.tail, 0, sizeof(report.tail)) != NULL);
 	assert_true(memchr(report.service, 0, sizeof(report.service)) != NULL);
@@ -208,6 +209,7 @@ static const struct order orders[] = {
 	{.type = ORDER_RELEASE},
 	{.type = ORDER_RELEASE, .serial = UINT32_MAX},
 	{.type = ORDER_REOPEN},
+	{.type = ORDER_TELL},
 };
 
 static const struct report reports[] = {
@@ -220,6 +222,7 @@ static const struct report reports[] = {
 		.agent_pid = 4711,
 		.state = AGENT_RUNNING,
 		.steady = true,
+		.tells = true,
 		.serial = 3,
 		.sockets = {{.cookie = UINT64_MAX, .inode = 12, .address = "127.0.0.1:8080"},
 			    {.cookie = 0,
@@ -252,6 +255,11 @@ static const struct report reports[] = {
 	{.type = REPORT_LEFT},
 	{.type = REPORT_STOPPED, .exit_signal = 9, .killed = true, .tail = "bye"},
 	{.type = REPORT_STOPPED},
+	{.type = REPORT_STOPPED, .exit_code = 127, .ending = ENDING_NEVER_RAN},
+	{.type = REPORT_STOPPED, .exit_signal = 9, .ending = ENDING_ALIVE, .killed = true},
+	{.type = REPORT_EXITED, .ending = ENDING_UNKNOWN},
+	{.type = REPORT_TOLD, .tail = "waiting", .tail_stdout = true, .tail_age_ms = UINT32_MAX},
+	{.type = REPORT_TOLD},
 	{
 		.type = REPORT_SOCKETS,
 		.serial = UINT32_MAX,
@@ -273,6 +281,9 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 	for (size_t i = 0; !type && i < COUNT(spec_keys); i++)
 		if (strcmp(key, spec_keys[i]) == 0)
 			return true;
+	if (type && (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
+		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0))
+		return true;
 	if (type && strcmp(type, "hello") == 0)
 		return strcmp(key, "serial") == 0 || strcmp(key, "strangers") == 0;
 	return type && strcmp(type, "exited") == 0 && strcmp(key, "text") == 0;

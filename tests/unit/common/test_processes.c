@@ -326,6 +326,45 @@ static void test_processes_missing_cgroup_is_empty_and_cannot_be_joined(void **d
 	assert_string_equal(err.text, "join cgroup /nonexistent/leaf: No such file or directory");
 }
 
+static void write_to(const char *folder, const char *name, const char *text)
+{
+	char file[128];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/%s", folder, name);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* Of a process whose last thread is ending nothing is listed. */
+static void test_processes_cgroup_that_is_busy_without_a_process_is_not_empty(void **state)
+{
+	static const struct {
+		const char *procs, *events;
+		int any;
+	} cases[] = {
+		{"", "populated 0\nfrozen 0\n", 0}, {"", "populated 1\nfrozen 0\n", 1},
+		{"77\n", "populated 1\n", 1},       {"42\n", "populated 1\n", 0 /* the agent */},
+		{"42\n77\n", "populated 1\n", 1},
+	};
+	char folder[] = "/tmp/test_processes.XXXXXX", command[64];
+	struct processes *processes;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(processes_new(folder, 42, &processes), 0);
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		write_to(folder, "cgroup.procs", cases[k].procs);
+		write_to(folder, "cgroup.events", cases[k].events);
+		assert_int_equal(processes_any(processes), cases[k].any);
+	}
+	processes_free(processes);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_processes_cgroup_is_found_and_killed),
 		cmocka_unit_test(test_processes_cgroups_below_count),
 		cmocka_unit_test(test_processes_missing_cgroup_is_empty_and_cannot_be_joined),
+		cmocka_unit_test(test_processes_cgroup_that_is_busy_without_a_process_is_not_empty),
 	};
 	int failed;
 

@@ -560,6 +560,9 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	free(text);
 	json_object_del(json, "serial");
 	json_object_del(json, "strangers");
+	json_object_del(json, "tells");
+	json_object_del(json, "tail_stdout");
+	json_object_del(json, "tail_age_ms");
 	for (size_t i = 0; i < 2; i++) {
 		json_t *item = json_array_get(json_object_get(json, "sockets"), i);
 
@@ -575,6 +578,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	assert_false(back.sockets[1].own);
 	assert_int_equal(back.serial, 0);
 	assert_int_equal(back.n_strangers, 0);
+	assert_false(back.tells);
 }
 
 /* The type is newer than that: nothing may be missing. */
@@ -699,6 +703,30 @@ static void test_protocol_not_a_message_is_refused(void **state)
 	}
 }
 
+/* What older agents say of an end, and what newer ones may add. */
+static void test_protocol_end_of_an_older_agent_is_as_it_says(void **state)
+{
+	static const char *const texts[] = {
+		"{'type':'stopped','exit_code':0,'exit_signal':9,'killed':true,'tail':''}",
+		"{'type':'stopped','exit_code':0,'exit_signal':9,'killed':true,'tail':'','more':{}}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		char text[256];
+		struct report back;
+
+		strcpy(text, texts[i]);
+		for (char *at = text; *at; at++)
+			*at = *at == '\'' ? '"' : *at;
+		assert_int_equal(report_decode(text, strlen(text), &back, NULL), 0);
+		assert_int_equal(back.exit_signal, 9);
+		assert_int_equal(back.ending, ENDING_TOLD);
+		assert_int_equal(back.tail_age_ms, 0);
+		assert_false(back.tail_stdout);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -720,6 +748,7 @@ int main(void)
 		cmocka_unit_test(test_protocol_spec_ids_matter_only_where_set),
 		cmocka_unit_test(test_protocol_exit_code_and_signal_exclude_each_other),
 		cmocka_unit_test(test_protocol_not_a_message_is_refused),
+		cmocka_unit_test(test_protocol_end_of_an_older_agent_is_as_it_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

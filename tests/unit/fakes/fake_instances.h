@@ -47,8 +47,9 @@ struct fake_instance {
 	bool dead;                      /* does not accept, and nobody starts it again */
 	bool exited;                    /* no process is left but its agent */
 	bool cannot_leave, cannot_stop; /* it does not do as it is told */
-	int exit_code, exit_signal;     /* when it stops */
-	bool forced;                    /* when it leaves */
+	bool answers;               /* its agent, when it is asked: later, in .asked and .tail */
+	int exit_code, exit_signal; /* when it stops */
+	bool forced;                /* when it leaves */
 	uint32_t queued;
 	uint64_t live, idle; /* connections, by looking; so many of them are idle */
 	struct connections_kinds kinds;
@@ -60,7 +61,7 @@ struct fake_instance {
 	const char *mode;
 
 	/* How often it was asked for that; kept when it is done with. */
-	unsigned started, queue_looks, busy_looks, unused_released, checked;
+	unsigned asked, started, queue_looks, busy_looks, unused_released, checked;
 	uint64_t idle_ms; /* that was asked for last */
 };
 
@@ -284,6 +285,7 @@ void instance_done(struct instance *i)
 	if (f->sticky)
 		return;
 	*f = (struct fake_instance){
+		.asked = before.asked,
 		.started = before.started,
 		.queue_looks = before.queue_looks,
 		.busy_looks = before.busy_looks,
@@ -369,6 +371,12 @@ bool instance_is_healthy(const struct instance *i)
 bool instance_is_unhealthy(const struct instance *i)
 {
 	return fake_of(i)->unhealthy;
+}
+
+void instance_ask(struct instance *i)
+{
+	fake_of(i)->asked++;
+	i->asked = fake_of(i)->answers;
 }
 
 bool instance_is_serving(const struct instance *i)

@@ -340,6 +340,38 @@ static void test_checker_connected_is_accepted_once_the_queue_is_empty(void **st
 	finish(false);
 }
 
+static void answer(bool ok, unsigned n)
+{
+	finish(ok);
+	run_until_started((int)n);
+}
+
+/* Of one that was condemned and answers well once more, the answer that condemned it counts. */
+static void test_checker_bad_answer_is_kept_until_it_is_well(void **state)
+{
+	(void)state;
+	health.interval_ms = 1;
+	start();
+	run_until_started(1);
+	assert_false(checker.has_bad);
+	answer(true, 2);
+	answer(true, 3);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	for (unsigned n = 0; n < health.unhealthy; n++)
+		answer(false, 4 + n);
+	assert_int_equal(checker.health.state, HEALTH_UNHEALTHY);
+	assert_true(checker.has_bad);
+	checker.bad.took_ms = 4711;
+	answer(false, 4 + health.unhealthy);
+	answer(true, 5 + health.unhealthy);
+	assert_true(checker.last.ok);
+	assert_false(checker.bad.ok);
+	assert_int_equal(checker.bad.took_ms, 4711);
+	answer(true, 6 + health.unhealthy);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	assert_false(checker.has_bad);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +380,7 @@ int main(void)
 		TEST(next_probe_is_an_interval_after_the_answer),
 		TEST(long_interval_asks_once),
 		TEST(answers_become_a_verdict),
+		TEST(bad_answer_is_kept_until_it_is_well),
 		TEST(latest_answer_is_kept),
 		TEST(probe_that_cannot_start_is_a_failed_answer),
 		TEST(probes_that_cannot_start_make_it_unhealthy),

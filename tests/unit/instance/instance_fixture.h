@@ -95,11 +95,13 @@ static void on_change(void *userdata)
 	n_changes++;
 }
 
-static void on_note(void *userdata, enum event_kind kind, const char *message)
+static void on_note(void *userdata, const struct instance *from, enum event_kind kind,
+		    const char *message)
 {
 	size_t n = strlen(notes);
 
 	assert_ptr_equal(userdata, &config);
+	assert_ptr_equal(from, &instance);
 	snprintf(notes + n, sizeof(notes) - n, "%s%s: %s", n ? "\n" : "", event_name(kind),
 		 message);
 }

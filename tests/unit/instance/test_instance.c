@@ -292,6 +292,10 @@ static void test_instance_describe_exit_has_status_or_signal(void **state)
 	char text[64];
 
 	(void)state;
+	/* Of what never ran nobody may say that it exited. */
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "never ran");
+	i->ran = true;
 	instance_describe_exit(i, text, sizeof(text));
 	assert_string_equal(text, "exited with status 0");
 	i->exit_code = 7;
@@ -300,6 +304,139 @@ static void test_instance_describe_exit_has_status_or_signal(void **state)
 	i->exit_signal = SIGBUS;
 	instance_describe_exit(i, text, sizeof(text));
 	assert_string_equal(text, "was killed by SIGBUS");
+	i->ending = ENDING_ALIVE;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "survives SIGKILL");
+	i->ending = ENDING_UNKNOWN;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "has ended");
+	i->killed = true;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "has ended by SIGKILL");
+	i->ending = ENDING_NEVER_RAN;
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "could not be started again");
+}
+
+/* "exited with status 127" would be a shell's word for it. */
+static void test_instance_that_could_not_be_started_never_ran(void **state)
+{
+	char text[64];
+
+	(void)state;
+	assert_started();
+	report.state = AGENT_FAILED;
+	hear(REPORT_HELLO, 1);
+	strcpy(report.text, "exec /bin/web: No such file or directory");
+	hear(REPORT_FAILED, 0);
+	report.exit_code = 127;
+	report.ending = ENDING_NEVER_RAN;
+	hear(REPORT_STOPPED, 0);
+	instance_describe_exit(i, text, sizeof(text));
+	assert_string_equal(text, "never ran");
+	assert_string_equal(i->failure, "exec /bin/web: No such file or directory");
+}
+
+static void test_instance_that_cannot_be_started_again_says_why(void **state)
+{
+	(void)state;
+	run_instance();
+	report.exit_code = 127;
+	report.ending = ENDING_NEVER_RAN;
+	report.restarting = true;
+	report.restart_ms = 200;
+	strcpy(report.text, "exec: Text file busy");
+	hear(REPORT_EXITED, 0);
+	assert_notes("exited: instance 0 could not be started again: exec: Text file busy; started "
+		     "again in 200 ms");
+}
+
+/* ---- last words ----------------------------------------------------------------------------- */
+
+/* Its agent knows ORDER_TELL. */
+static void run_telling(void)
+{
+	assert_started();
+	add_sockets(&report);
+	report.tells = true;
+	report.pid = 600;
+	hear(REPORT_HELLO, 3);
+	forget_calls();
+	notes[0] = '\0';
+}
+
+static void hear_tail(enum report_type type, const char *tail)
+{
+	strcpy(report.tail, tail);
+	report.tail_age_ms = 5;
+	hear(type, 0);
+}
+
+static void test_instance_asked_keeps_what_it_had_said_by_then(void **state)
+{
+	uint64_t now_ms = clock_realtime_ms();
+
+	(void)state;
+	run_telling();
+	instance_ask(i);
+	instance_ask(i);
+	assert_calls("order tell signal 0 timeout 0");
+	assert_true(i->asked);
+	instance_leave(i);
+	report.tail_stdout = true;
+	hear_tail(REPORT_TOLD, "waiting for the database");
+	assert_false(i->asked);
+	assert_true(i->tail_stdout);
+	assert_true(i->tail_realtime_ms >= now_ms - 5);
+	hear_tail(REPORT_EXITED, "good bye");
+	hear_tail(REPORT_STOPPED, "good bye");
+	assert_string_equal(i->tail, "waiting for the database");
+	assert_false(i->ended_itself);
+	assert_false(instance_has_failed(i));
+}
+
+/* Whatever it was to be sent away for, this came before. */
+static void test_instance_asked_that_had_ended_is_told_by_its_exit(void **state)
+{
+	(void)state;
+	run_telling();
+	report.type = REPORT_FAILED;
+	strcpy(report.text, "put the socket into slot 0: Invalid argument");
+	hear(REPORT_FAILED, 0);
+	instance_ask(i);
+	instance_leave(i);
+	report.exit_code = 7;
+	hear_tail(REPORT_EXITED, "database: connection refused");
+	hear_tail(REPORT_TOLD, "database: connection refused");
+	assert_true(i->ended_itself);
+	assert_string_equal(i->failure, "exited with status 7");
+	assert_string_equal(i->tail, "database: connection refused");
+}
+
+static void test_instance_of_an_older_agent_is_not_asked(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_ask(i);
+	assert_calls("");
+	assert_false(i->asked);
+	/* Neither is one that is being stopped: its agent ends. */
+	i->tells = true;
+	instance_stop(i);
+	forget_calls();
+	instance_ask(i);
+	assert_calls("");
+}
+
+static void test_instance_asked_whose_agent_is_lost_has_no_answer(void **state)
+{
+	(void)state;
+	run_telling();
+	instance_ask(i);
+	lose_agent();
+	assert_false(i->asked);
+	instance_ask(i);
+	assert_false(i->asked);
 }
 
 /* ---- health checks -------------------------------------------------------------------------- */
@@ -433,6 +570,8 @@ static void test_instance_last_answer_is_of_the_check_to_blame(void **state)
 	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
 	i->checkers[1].last_ms = 2;
 	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
+	i->checkers[0].has_bad = true;
+	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].bad);
 	i->checkers[0].health.state = HEALTH_HEALTHY;
 	assert_ptr_equal(instance_last_answer(i), &i->checkers[1].last);
 	i->checkers[1].health.state = HEALTH_HEALTHY;
@@ -560,12 +699,47 @@ static void test_instance_kill_ends_agent_and_cgroup(void **state)
 	assert_calls("checker_stop 0; checker_stop 1; kill 500 9; cgroup_kill " CGROUP
 		     "; cgroup_wait_empty " CGROUP);
 	assert_true(i->killed);
+	assert_int_equal(i->exit_signal, SIGKILL);
 	assert_true(instance_has_stopped(i));
 	assert_true(instance_has_left(i));
 	assert_int_equal(i->pid, 0);
 	assert_int_equal(access(i->socket_path, F_OK), -1);
 	instance_kill(i);
 	assert_calls("");
+}
+
+/* How it ended is not changed by killing what it left. */
+static void test_instance_kill_after_its_server_ended_keeps_the_exit(void **state)
+{
+	(void)state;
+	run_instance();
+	report.exit_code = 3;
+	hear(REPORT_EXITED, 0);
+	instance_kill(i);
+	assert_int_equal(i->exit_code, 3);
+	assert_int_equal(i->exit_signal, 0);
+}
+
+/* A cgroup that is busy goes later; one of the same name that is made before stays. */
+static void test_instance_done_leaves_a_busy_cgroup_for_later(void **state)
+{
+	(void)state;
+	assert_int_equal(removals_new(context.event, &context.removals, &err), 0);
+	run_instance();
+	instance_kill(i);
+	fake_cgroup.remove_result = -EBUSY;
+	instance_done(i);
+	assert_int_equal(removals_left(context.removals), 1);
+	reset_instance();
+	forget_calls();
+	run_instance();
+	assert_int_equal(removals_left(context.removals), 0);
+	instance_done(i);
+	assert_int_equal(removals_left(context.removals), 1);
+	fake_cgroup.remove_result = 0;
+	drive_until(removals_left(context.removals) == 0);
+	removals_free(TAKE_PTR(context.removals));
+	reset_instance();
 }
 
 static void test_instance_done_removes_the_socket_of_a_stopped_one_only(void **state)
@@ -594,6 +768,14 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_instance_started_runs),
+		TEST(test_instance_that_could_not_be_started_never_ran),
+		TEST(test_instance_that_cannot_be_started_again_says_why),
+		TEST(test_instance_asked_keeps_what_it_had_said_by_then),
+		TEST(test_instance_asked_that_had_ended_is_told_by_its_exit),
+		TEST(test_instance_of_an_older_agent_is_not_asked),
+		TEST(test_instance_asked_whose_agent_is_lost_has_no_answer),
+		TEST(test_instance_kill_after_its_server_ended_keeps_the_exit),
+		TEST(test_instance_done_leaves_a_busy_cgroup_for_later),
 		TEST(test_instance_exited_restarting_is_not_failed),
 		TEST(test_instance_exited_for_good_is_failed),
 		TEST(test_instance_exited_on_a_taken_address_says_what_to_do),

@@ -501,6 +501,57 @@ static void test_instance_sockets_without_a_free_slot_leave_the_old_set(void **s
 	assert_set_unchanged();
 }
 
+static void hear_failing_hello(void)
+{
+	fake_steer_failure.function = "steer_join";
+	fake_steer_failure.address = ADDRESS_1;
+	fake_steer_failure.code = -EINVAL;
+	report.tells = true;
+	report.pid = 600;
+	hear_hello();
+}
+
+/* Its sockets are closed before it has ended: the exit is the reason. */
+static void test_instance_whose_sockets_cannot_join_is_told_by_its_exit(void **state)
+{
+	(void)state;
+	assert_started();
+	hear_failing_hello();
+	assert_false(instance_has_failed(i));
+	assert_int_equal(i->phase, INSTANCE_STARTING);
+	assert_true(i->asked);
+	report.exit_code = 7;
+	hear(REPORT_EXITED, 0);
+	assert_true(instance_has_failed(i));
+	assert_string_equal(i->failure, "exited with status 7");
+	assert_nothing_kept();
+}
+
+static void test_instance_whose_sockets_cannot_join_and_that_runs_on_fails_by_that(void **state)
+{
+	(void)state;
+	assert_started();
+	hear_failing_hello();
+	hear(REPORT_TOLD, 0);
+	assert_false(instance_has_failed(i));
+	drive_until(instance_has_failed(i));
+	assert_string_equal(i->failure, "steer_join " ADDRESS_1 ": Invalid argument");
+	assert_nothing_kept();
+}
+
+static void test_instance_whose_next_sockets_join_is_well(void **state)
+{
+	(void)state;
+	assert_started();
+	hear_failing_hello();
+	fake_steer_failure.function = NULL;
+	add_sockets(&report);
+	hear_set(2);
+	assert_true(instance_has_joined(i));
+	assert_string_equal(i->trouble, "");
+	assert_false(instance_has_failed(i));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -524,6 +575,9 @@ int main(void)
 		TEST(test_instance_lies_at_first_are_its_end),
 		TEST(test_instance_lies_about_a_known_socket_do_not_move_it),
 		TEST(test_instance_sockets_without_a_free_slot_leave_the_old_set),
+		TEST(test_instance_whose_sockets_cannot_join_is_told_by_its_exit),
+		TEST(test_instance_whose_sockets_cannot_join_and_that_runs_on_fails_by_that),
+		TEST(test_instance_whose_next_sockets_join_is_well),
 	};
 #undef TEST
 

@@ -852,6 +852,60 @@ static void test_takeover_orphans_that_are_gone_are_none(void **state)
 	context.cgroup_base[0] = '\0';
 }
 
+static char removed[256]; /* the leaves that removals_add() was called for, in the order of names */
+
+void removals_add(struct removals *removals, const char *path)
+{
+	const char *leaf = strrchr(path, '/') + 1;
+	size_t n = strlen(removed);
+
+	assert_null(removals);
+	snprintf(removed + n, sizeof(removed) - n, "%s ", leaf);
+}
+
+void removals_forget(struct removals *removals, const char *path)
+{
+	(void)removals;
+	(void)path;
+}
+
+/* Of any service, also of one that is not configured any more; never one that has an agent. */
+static void test_takeover_leftover_cgroups_are_removed(void **state)
+{
+	static const struct {
+		const char *leaf;
+		bool left;
+	} cases[] = {
+		{"web.3.0", true},     {"gone.1.0", true}, {"web.4.0", false} /* has its agent */,
+		{"web.anchor", false}, {"other", false},   {"web.5.0", false} /* has a socket */,
+	};
+	struct takeover_agent agent = {.hello = {.service = "web", .generation = 4, .instance = 0}};
+	struct takeover_agent *found[] = {&agent};
+	struct context here;
+	char path[PATHS_MAX + 32];
+	FILE *file;
+
+	(void)state;
+	make_base();
+	here = context;
+	snprintf(path, sizeof(path), "%s/web.5.0.sock", here.paths.agents_dir);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	fclose(file);
+	for (size_t k = 0; k < COUNT(cases); k++)
+		make_cgroup(cases[k].leaf, 0);
+	takeover_remove_leftovers(&here, &(struct takeover_list){.agents = found, .n = 1});
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		assert_int_equal(strstr(removed, cases[k].leaf) != NULL, cases[k].left);
+		remove_cgroup(cases[k].leaf);
+	}
+	assert_int_equal(remove(path), 0);
+	remove_base();
+	removed[0] = '\0';
+	takeover_remove_leftovers(&context, &(struct takeover_list){});
+	assert_string_equal(removed, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -880,6 +934,7 @@ int main(void)
 		TEST(orphans_are_told_to_drain_others_are_not),
 		TEST(orphans_in_an_unreadable_folder_are_none),
 		TEST(orphans_that_are_gone_are_none),
+		TEST(leftover_cgroups_are_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,9 +175,12 @@ static void test_run_gate_that_refuses_the_shift_fails_the_rollout(void **state)
 	begin_with_gates(ROLLOUT_GATE_SHIFT);
 	drive_to(ROLLOUT_GATING);
 	forget_calls();
+	strcpy(fake_there(2, 0)->tail, "cannot find the template\n");
 	answer_gates(GATES_REFUSED, "gate smoke: exited with status 1");
 	drive_to_end();
 	assert_undone(ROLLOUT_FAILED, "gate", "gate smoke: exited with status 1");
+	assert_int_equal(fake(2, 0)->asked, 1);
+	assert_string_equal(result.words.text, "cannot find the template\n");
 	assert_calls("stop 2.0; hook on_failure; done 2.0");
 }
 

@@ -53,8 +53,10 @@ static void test_run_replace_messages_name_what_was_unusual(void **state)
 	config.rollout.bake_ms = 30;
 	have_old(2);
 	fake(1, 1)->forced = true;
-	fake_there(1, 0)->killed = true;
-	fake(1, 0)->exit_signal = SIGKILL;
+	for (uint32_t k = 0; k < 2; k++) {
+		fake_there(1, k)->killed = true;
+		fake(1, k)->exit_signal = SIGKILL;
+	}
 	begin_replace(RUN_ORDER_RESTART);
 	drive_to_end();
 	assert_steps("start verify shift settle bake leave drain stop");
@@ -206,7 +208,7 @@ static void test_run_result_has_the_tail_of_the_one_to_blame(void **state)
 	drive_to(ROLLOUT_STARTING);
 	change(fake_fail(2, 1, "exited with status 1"));
 	drive_to_end();
-	assert_string_equal(result.tail, "panic\n");
+	assert_string_equal(result.words.text, "panic\n");
 }
 
 static void test_run_start_timeout_names_what_it_listens_on_instead(void **state)
@@ -227,6 +229,33 @@ static void test_run_start_timeout_names_what_it_listens_on_instead(void **state
 		      "\"listen\" does not name");
 }
 
+/* What is true of one of them is not said of all. */
+static void test_run_stop_tells_each_way_to_end(void **state)
+{
+	(void)state;
+	have_old(4);
+	fake(1, 1)->exit_signal = SIGKILL;
+	fake_there(1, 1)->killed = true;
+	fake(1, 2)->exit_code = 3;
+	begin_stop(false);
+	drive_to_end();
+	assert_step(
+		"stop", true,
+		"generation 1: 2 exited with status 0, 1 was killed by SIGKILL (it did not stop "
+		"by itself), 1 exited with status 3");
+}
+
+/* Its main process had ended by itself: what was killed is what it had forked. */
+static void test_run_stop_tells_what_was_killed_after_the_server_had_ended(void **state)
+{
+	(void)state;
+	fake_there(1, 0)->killed = true;
+	begin_stop(false);
+	drive_to_end();
+	assert_step("stop", true,
+		    "generation 1 exited with status 0 (what it left had to be killed)");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -243,6 +272,8 @@ int main(void)
 		TEST(test_run_start_timeout_without_ready_says_so),
 		TEST(test_run_result_has_the_tail_of_the_one_to_blame),
 		TEST(test_run_start_timeout_names_what_it_listens_on_instead),
+		TEST(test_run_stop_tells_each_way_to_end),
+		TEST(test_run_stop_tells_what_was_killed_after_the_server_had_ended),
 	};
 #undef TEST
 

@@ -23,7 +23,7 @@ static void test_run_new_fails_to_start_stops_and_old_is_untouched(void **state)
 	assert_undone(ROLLOUT_FAILED, "start", "generation 2: instance 0 exited with status 1");
 	assert_calls("start 2.0; stop 2.0; hook on_failure; done 2.0");
 	assert_steps("start stop");
-	assert_string_equal(result.tail, "boom\n");
+	assert_string_equal(result.words.text, "boom\n");
 	assert_string_equal(result.probe, "");
 	assert_int_equal(result.replaces, 1);
 }
@@ -81,7 +81,7 @@ static void test_run_new_turns_unhealthy_while_baking_flips_back(void **state)
 	assert_undone(ROLLOUT_ROLLED_BACK, "bake",
 		      "generation 2: instance 0 turned unhealthy: GET /: 500");
 	assert_string_equal(result.probe, "GET /: 500: oops");
-	assert_string_equal(result.tail, "panic\n");
+	assert_string_equal(result.words.text, "panic\n");
 }
 
 static void test_run_flip_back_that_cannot_be_published_goes_on(void **state)
@@ -281,6 +281,95 @@ static void test_run_abort_while_draining_is_too_late(void **state)
 	assert_string_equal(result.reason, "");
 }
 
+/* ---- last words ----------------------------------------------------------------------------- */
+
+/* The agent's answer to what it was asked when the rollout failed. */
+static void answer_words(const char *words)
+{
+	struct instance *i = fake_there(2, 0);
+
+	strcpy(i->tail, words);
+	i->tail_stdout = true;
+	i->tail_realtime_ms = 1700000000042;
+	change(i->asked = false);
+}
+
+static void test_run_start_timeout_asks_for_the_last_words(void **state)
+{
+	(void)state;
+	config.health.start_timeout_ms = 30;
+	fake(2, 0)->not_healthy = true;
+	fake(2, 0)->answers = true;
+	fake(2, 0)->cannot_stop = true;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_STOPPING);
+	assert_int_equal(fake(2, 0)->asked, 1);
+	answer_words("waiting for the database\n");
+	turn();
+	/* What it says on its way out is not why it failed. */
+	strcpy(fake_there(2, 0)->tail, "good bye\n");
+	change(fake_stopped(2, 0));
+	drive_to_end();
+	assert_undone(ROLLOUT_FAILED, "verify", "generation 2 was not healthy within 30ms");
+	assert_string_equal(result.words.text, "waiting for the database\n");
+	assert_true(result.words.is_stdout);
+	assert_int_equal(result.words.realtime_ms, 1700000000042);
+}
+
+static void test_run_unhealthy_while_baking_asks_for_the_last_words(void **state)
+{
+	(void)state;
+	config.rollout.bake_ms = 60000;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_BAKING);
+	fake(2, 0)->answers = true;
+	change(fake(2, 0)->unhealthy = true);
+	drive_until(fake(2, 0)->asked == 1);
+	answer_words("503: cache is down\n");
+	drive_to_end();
+	assert_string_equal(result.words.text, "503: cache is down\n");
+}
+
+/* It answers no more: what is known by then has to do. */
+static void test_run_without_an_answer_tells_what_is_known(void **state)
+{
+	(void)state;
+	config.rollout.bake_ms = 60000;
+	strcpy(fake(2, 0)->tail, "started\n");
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_BAKING);
+	fake(2, 0)->answers = true;
+	change(fake(2, 0)->unhealthy = true);
+	drive_to_end();
+	assert_int_equal(fake(2, 0)->asked, 1);
+	assert_string_equal(result.words.text, "started\n");
+}
+
+/* The first cause: it had ended before anything was made of that. */
+static void test_run_undone_because_of_a_server_that_had_ended_is_told_by_its_exit(void **state)
+{
+	struct instance *i;
+
+	(void)state;
+	sockets_error = -ENOENT;
+	fake(2, 0)->answers = true;
+	fake(2, 0)->cannot_stop = true;
+	fake(2, 0)->dead = true;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_STOPPING);
+	assert_int_equal(fake(2, 0)->asked, 1);
+	i = fake_there(2, 0);
+	i->ended_itself = true;
+	strcpy(i->failure, "exited with status 7");
+	answer_words("database: connection refused\n");
+	change(fake_stopped(2, 0));
+	drive_to_end();
+	assert_int_equal(result.outcome, ROLLOUT_FAILED);
+	assert_string_equal(result.step, "shift");
+	assert_string_equal(result.reason, "generation 2: instance 0 exited with status 7");
+	assert_string_equal(result.words.text, "database: connection refused\n");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -301,6 +390,10 @@ int main(void)
 		TEST(test_run_abort_at_once_starts_nothing),
 		TEST(test_run_abort_of_what_is_undone_keeps_the_reason),
 		TEST(test_run_abort_while_draining_is_too_late),
+		TEST(test_run_start_timeout_asks_for_the_last_words),
+		TEST(test_run_unhealthy_while_baking_asks_for_the_last_words),
+		TEST(test_run_without_an_answer_tells_what_is_known),
+		TEST(test_run_undone_because_of_a_server_that_had_ended_is_told_by_its_exit),
 	};
 #undef TEST
 

@@ -26,9 +26,9 @@
 #define FIXTURE_DEADLINE_MS 10000
 #define ENDPOINT_0          "127.0.0.1:80"
 #define ENDPOINT_1          "[::1]:81"
-#define ANCHOR_CGROUP       "/cgroup/test/web.anchor"
+#define ANCHOR_CGROUP       "/cgroup/test/anchor.web"
 #define OPEN_HOOKS                                                                                 \
-	"tap open /pins/test/web/tap 2; cgroup_create web.anchor; "                                \
+	"tap open /pins/test/web/tap 2; cgroup_create anchor.web; "                                \
 	"tap attach 4294967295.0; "
 #define OPEN_ALL                                                                                   \
 	OPEN_HOOKS                                                                                 \

@@ -12,12 +12,20 @@
 static void test_service_notes_of_instances_become_events(void **state)
 {
 	const struct instance *i;
+	json_t *event;
 
 	(void)state;
 	carry_out("start", NULL);
 	i = fake_there(1, 0);
-	i->callbacks->on_note(i->userdata, EVENT_EXITED, "instance 0 exited with status 9");
+	i->callbacks->on_note(i->userdata, i, EVENT_EXITED, "instance 0 exited with status 9");
 	assert_event("exited", "message", "instance 0 exited with status 9");
+	event = newest_event("exited");
+	assert_null(json_object_get(event, "tail"));
+	assert_int_equal(json_integer_value(json_object_get(event, "generation")), 1);
+	json_decref(event);
+	strcpy(fake_there(1, 0)->tail, "panic");
+	i->callbacks->on_note(i->userdata, i, EVENT_EXITED, "instance 0 exited with status 9");
+	assert_event("exited", "tail", "panic");
 	assert_event("exited", "service", "web");
 }
 

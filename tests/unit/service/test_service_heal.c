@@ -449,6 +449,80 @@ static void test_service_stop_ends_being_degraded(void **state)
 	assert_int_equal(count_events("degraded"), 1);
 }
 
+/* ---- failed --------------------------------------------------------------------------------- */
+
+static void test_service_unhealthy_is_asked_and_replaced_with_its_last_words(void **state)
+{
+	struct instance *i;
+
+	(void)state;
+	start_instances(2);
+	heal_after(600000, 5);
+	fall_ill(1);
+	look();
+	look();
+	assert_int_equal(fake(1, 1)->asked, 1);
+	i = fake_there(1, 1);
+	strcpy(i->tail, "cache is down");
+	i->tail_stdout = true;
+	i->tail_realtime_ms = 1700000000042;
+	delay_passes();
+	assert_event("replacing", "tail", "cache is down");
+	assert_event("replacing", "tail_stream", "stdout");
+	assert_event("replacing", "tail_time", "2023-11-14T22:13:20.042Z");
+}
+
+static void test_service_that_serves_no_more_has_failed_since_then(void **state)
+{
+	uint64_t since, at_ms;
+
+	(void)state;
+	start_instances(1);
+	heal_after(600000, 5);
+	look();
+	assert_int_equal(service->failed_realtime_ms, 0);
+	strcpy(fake_there(1, 0)->tail, "panic");
+	fake_fail(1, 0, "exited with status 1");
+	look();
+	since = service->failed_realtime_ms;
+	assert_true(since > 0);
+	/* When it is tried again is known. */
+	assert_true(service_next_try(service, &at_ms));
+	assert_int_equal(at_ms, service->healing.at_ms);
+	look();
+	assert_int_equal(service->failed_realtime_ms, since);
+}
+
+static void test_service_whose_budget_is_used_up_is_tried_when_there_is_room(void **state)
+{
+	uint64_t at_ms, now_ms = clock_monotonic_ms();
+
+	(void)state;
+	start_instances(1);
+	service->config->restart = (struct restart_config){.max = 1, .window_ms = 60000};
+	restarts_take(&service->healing.restarts, now_ms);
+	strcpy(fake_there(1, 0)->tail, "panic");
+	fake_fail(1, 0, "exited with status 1");
+	look();
+	assert_event("degraded", "tail", "panic");
+	assert_event("degraded", "tail_stream", "stderr");
+	assert_true(service_next_try(service, &at_ms));
+	assert_in_range(at_ms, now_ms + 50000, now_ms + 70000);
+	service->config->restart.max = 0;
+	assert_false(service_next_try(service, &at_ms));
+}
+
+static void test_service_that_was_never_up_is_not_tried_again(void **state)
+{
+	uint64_t at_ms;
+
+	(void)state;
+	assert_false(service_next_try(service, &at_ms));
+	assert_int_equal(service->failed_realtime_ms, 0);
+	service_refused(service, "the port is taken");
+	assert_true(service->failed_realtime_ms > 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -476,6 +550,10 @@ int main(void)
 		TEST(test_service_missing_ones_come_after_the_dead_ones),
 		TEST(test_service_commit_forgives_what_has_failed_before),
 		TEST(test_service_stop_ends_being_degraded),
+		TEST(test_service_unhealthy_is_asked_and_replaced_with_its_last_words),
+		TEST(test_service_that_serves_no_more_has_failed_since_then),
+		TEST(test_service_whose_budget_is_used_up_is_tried_when_there_is_room),
+		TEST(test_service_that_was_never_up_is_not_tried_again),
 	};
 #undef TEST
 

@@ -72,7 +72,7 @@ static void test_event_json_of_a_result_has_exit_and_cut(void **state)
 		    "{\"cut\":0,\"exit\":4,\"generation\":2,\"message\":\"generation 1 keeps "
 		    "serving\",\"order\":\"restart\",\"probe\":\"503\",\"reason\":\"crashed\","
 		    "\"replaces\":1,\"result\":\"rolled-back\",\"rollout\":3,\"step\":\"bake\","
-		    "\"tail\":\"bye\",\"took_ms\":9}");
+		    "\"tail\":\"bye\",\"tail_stream\":\"stderr\",\"took_ms\":9}");
 }
 
 static void test_event_json_of_a_note_has_what_is_set(void **state)
@@ -84,6 +84,13 @@ static void test_event_json_of_a_note_has_what_is_set(void **state)
 				    .has_instance = true,
 				    .generation = 4},
 		    "{\"generation\":4,\"instance\":0,\"message\":\"m\"}");
+	assert_json(&(struct event){.kind = EVENT_EXITED,
+				    .message = "m",
+				    .tail = "bye",
+				    .tail_stdout = true,
+				    .tail_realtime_ms = 1700000000042},
+		    "{\"message\":\"m\",\"tail\":\"bye\",\"tail_stream\":\"stdout\","
+		    "\"tail_time\":\"2023-11-14T22:13:20.042Z\"}");
 	assert_json(&(struct event){.kind = EVENT_HOOK, .message = "m", .hook = "after_shift"},
 		    "{\"hook\":\"after_shift\",\"message\":\"m\",\"ok\":false}");
 	assert_json(&(struct event){.kind = EVENT_DRIFT, .message = "m", .listen = "[::]:80"},

@@ -157,7 +157,7 @@ static void test_run_result_json_has_reasons_where_there_are_any(void **state)
 		.step = "verify",
 		.reason = "generation 2 was not healthy within 1s",
 		.probe = "GET /: 503",
-		.tail = "cannot open database\n",
+		.words.text = "cannot open database\n",
 	};
 	json_t *json = run_result_json(&r);
 
@@ -165,7 +165,7 @@ static void test_run_result_json_has_reasons_where_there_are_any(void **state)
 	assert_string_equal(text_of(json, "step"), r.step);
 	assert_string_equal(text_of(json, "reason"), r.reason);
 	assert_string_equal(text_of(json, "probe"), r.probe);
-	assert_string_equal(text_of(json, "tail"), r.tail);
+	assert_string_equal(text_of(json, "tail"), r.words.text);
 	assert_int_equal(number_of(json, "exit"), 3);
 	json_decref(json);
 }

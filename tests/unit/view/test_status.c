@@ -389,7 +389,7 @@ static void test_status_failed_first_start_is_failed(void **state)
 		.step = "verify",
 		.reason = "generation 1 was not healthy within 60s",
 		.probe = "GET /: 503",
-		.tail = "no database\n",
+		.words.text = "no database\n",
 	};
 	assert_state("failed");
 	assert_text("reason", "generation 1 was not healthy within 60s");
@@ -402,6 +402,11 @@ static void test_status_failed_first_start_is_failed(void **state)
 	assert_text("last_rollout.step", "verify");
 	assert_text("last_rollout.probe", "GET /: 503");
 	assert_text("last_rollout.tail", "no database\n");
+	assert_text("failure.tail", "no database\n");
+	assert_text("failure.tail_stream", "stderr");
+	assert_text("failure.connections", "refused");
+	assert_text("failure.advice", "\"baton restart web\" tries now");
+	assert_true(json_is_null(at("failure.retry_ms")));
 	assert_text("last_rollout.time", "2023-11-14T22:13:20.042Z");
 }
 
@@ -449,6 +454,42 @@ static void test_status_of_two_rollouts_tells_the_undecided(void **state)
 	assert_text("generations.2.state", "candidate");
 }
 
+static void test_status_crash_loop_says_since_when_and_what_to_type(void **state)
+{
+	struct instance *i;
+
+	(void)state;
+	service.current = add_generation(1);
+	i = &instances[0][0];
+	i->phase = INSTANCE_FAILED;
+	i->pid = 0;
+	strcpy(i->failure, "exited with status 1");
+	strcpy(i->tail, "panic");
+	i->tail_realtime_ms = 1700000000042;
+	service.failed_realtime_ms = 1700000000142;
+	service.healing.at_ms = clock_monotonic_ms() + 60000;
+	config.restart.max = 5;
+	assert_state("failed");
+	assert_text("reason", "instance 0: exited with status 1");
+	assert_text("failure.since", "2023-11-14T22:13:20.142Z");
+	assert_text("failure.tail", "panic");
+	assert_text("failure.tail_time", "2023-11-14T22:13:20.042Z");
+	assert_in_range(json_integer_value(at("failure.retry_ms")), 50000, 60000);
+	service.history.previous_release = &release;
+	assert_state("failed");
+	assert_text("failure.advice", "\"baton restart web\" tries now; \"baton rollback web\" "
+				      "goes back to the release before");
+	service.history.previous_release = NULL;
+}
+
+static void test_status_of_what_serves_has_no_failure(void **state)
+{
+	(void)state;
+	service.current = add_generation(1);
+	assert_state("running");
+	assert_none("", "failure");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -478,6 +519,8 @@ int main(void)
 		TEST(test_status_failed_restart_is_running_with_a_reason),
 		TEST(test_status_after_a_stop_is_stopped),
 		TEST(test_status_of_two_rollouts_tells_the_undecided),
+		TEST(test_status_crash_loop_says_since_when_and_what_to_type),
+		TEST(test_status_of_what_serves_has_no_failure),
 	};
 #undef TEST
 

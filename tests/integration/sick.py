@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+sick: a server that fails in the way that a file names, and says something before it does.
+
+    sick.py FILE
+
+FILE has the way ("well", "exit", "listen-exit", "hang", "503", "slow", "elsewhere", "bake", "ignore")
+and, if there is a second word, the stream that the last words go to: "stdout" or "stderr" (which is the default).
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+HEALTHY_ANSWERS = 3  # "bake": it serves so many well before it dies
+
+way, *rest = open(sys.argv[1], encoding="ascii").read().split()
+answered = 0
+
+
+def say(text):
+    print(text, file=sys.stdout if rest == ["stdout"] else sys.stderr, flush=True)
+
+
+def answer(sock, text):
+    sock.sendall(f"HTTP/1.1 {text}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+
+
+def serve(listener):
+    global answered
+    while True:
+        sock = listener.accept()[0]
+        sock.recv(65536)
+        if way == "503":
+            answer(sock, "503 Service Unavailable")
+        elif way != "slow":
+            answer(sock, "200 OK")
+        else:
+            continue  # and keep it open
+        sock.close()
+        answered += 1
+        if way == "bake" and answered > HEALTHY_ANSWERS:
+            say("last words of bake")
+            os._exit(7)
+
+
+def bind(port):
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(64)
+    return listener
+
+
+kept = []
+if way == "ignore":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(20):
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+else:
+    signal.signal(signal.SIGTERM, lambda *_: (say("good bye"), os._exit(0)))
+if way not in ("well", "bake", "ignore"):
+    say(f"last words of {way}")
+if way == "exit":
+    sys.exit(7)
+if way == "listen-exit":
+    kept.append(bind(8080))
+    time.sleep(0.001 * (os.getpid() % 7))
+    sys.exit(7)
+if way != "hang":
+    try:
+        serve(bind(8081 if way == "elsewhere" else 8080))
+    except OSError as error:  # its socket was shut down
+        if way != "ignore":
+            sys.exit(f"accept: {error}")
+while True:
+    time.sleep(1)
