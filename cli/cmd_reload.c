@@ -40,6 +40,19 @@ static void print_refused(const struct print *to, const json_t *refused)
 	}
 }
 
+static void print_overridden(const struct print *to, const json_t *overridden)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (overridden, i, entry) {
+		print_coloured(to, PRINT_BOLD, print_member(entry, "service"));
+		fputs(": ", to->out);
+		print_coloured(to, PRINT_YELLOW, print_member(entry, "detail"));
+		fputc('\n', to->out);
+	}
+}
+
 static void print_reload(const struct print *to, const json_t *answer)
 {
 	static const char *const keys[] = {"started", "changed", "removed", "unchanged", "refused"};
@@ -51,6 +64,7 @@ static void print_reload(const struct print *to, const json_t *answer)
 	print_names(to, answer, "changed", PRINT_YELLOW, "changed, is replaced");
 	print_names(to, answer, "removed", PRINT_YELLOW, "removed, drains and stops");
 	print_names(to, answer, "unchanged", PRINT_PLAIN, "unchanged");
+	print_overridden(to, json_object_get(answer, "overridden"));
 	print_refused(to, json_object_get(answer, "refused"));
 	if (n)
 		return;

@@ -32,7 +32,7 @@ int processes_new(const char *cgroup, pid_t root, struct processes **ret)
 {
 	struct processes *processes;
 
-	assert(root > 0 && (!cgroup || cgroup[0] == '/'));
+	assert(cgroup ? cgroup[0] == '/' : root > 0);
 	processes = calloc(1, sizeof(*processes));
 	if (!processes)
 		return -ENOMEM;

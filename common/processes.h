@@ -33,8 +33,8 @@ struct processes;
 
 /*
  * @cgroup is the path of the instance's cgroup, which is copied, or NULL for none. @root is the
- * agent's pid. Without a cgroup the agent must live as long as the object is used, or @root could
- * come to be another process. Returns 0 or -ENOMEM.
+ * agent's pid; 0: it is gone, which takes a cgroup. Without a cgroup the agent must live as long as
+ * the object is used, or @root could come to be another process. Returns 0 or -ENOMEM.
  */
 int processes_new(const char *cgroup, pid_t root, struct processes **ret);
 void processes_free(struct processes *processes);

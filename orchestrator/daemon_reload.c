@@ -8,7 +8,7 @@
 
 /* What a reload has done, by name of service: arrays for the answer. */
 struct outcome {
-	json_t *started, *changed, *removed, *unchanged, *refused;
+	json_t *started, *changed, *removed, *unchanged, *refused, *overridden;
 };
 
 static void note(json_t *array, const struct service_config *config)
@@ -59,6 +59,10 @@ static void reconfigure_service(struct service *s, struct service_config *config
 	struct error err;
 	int r = service_reconfigure(s, config, &order, &err);
 
+	if (r >= 0 && s->history.overridden[0])
+		json_array_append_new(outcome->overridden,
+				      json_pack("{s:s, s:s}", "service", s->config->name, "detail",
+						s->history.overridden));
 	if (r < 0) {
 		refuse_service(outcome, s->config->name, err.text);
 	} else if (r > 0) {
@@ -117,9 +121,10 @@ static json_t *outcome_json(struct daemon *d, struct outcome *outcome)
 	d->sink.take(
 		d->sink.userdata, "",
 		&(struct event){.kind = EVENT_RELOADED, .message = json_string_value(message)});
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started, "changed",
-			 outcome->changed, "removed", outcome->removed, "unchanged",
-			 outcome->unchanged, "refused", outcome->refused, "message", message);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started,
+			 "changed", outcome->changed, "removed", outcome->removed, "unchanged",
+			 outcome->unchanged, "refused", outcome->refused, "overridden",
+			 outcome->overridden, "message", message);
 }
 
 static void refuse_configuration(const struct config_mistakes *mistakes,
@@ -156,6 +161,7 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 		.removed = json_array(),
 		.unchanged = json_array(),
 		.refused = json_array(),
+		.overridden = json_array(),
 	};
 	apply(d, config, &outcome);
 	config_free(d->config);

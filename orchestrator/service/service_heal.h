@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/timer.h"
@@ -21,6 +22,7 @@ struct service_healing {
 	struct restarts restarts; /* of instances of the current generation */
 	uint64_t at_ms;           /* when something is to be replaced; 0: nothing is */
 	struct timer timer;
+	bool dead;          /* it is degraded, and none of its servers runs */
 	char degraded[320]; /* why it is not as it should be, for good; "": it is */
 };
 

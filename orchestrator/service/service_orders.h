@@ -24,8 +24,11 @@ struct service_order {
 	enum service_order_type type;
 	bool supersede; /* undo what is under way, instead of being refused */
 	bool force;     /* upgrade: also to what runs already */
+	bool reset;     /* restart: with the configuration's command and environment only */
+	bool dry_run;   /* rollback: only say to what it would go */
 	char **command; /* upgrade; NULL: the one of the configuration, or of the last upgrade */
-	char **environment; /* upgrade: added; NULL: what the last upgrade has added */
+	char **environment; /* upgrade: added to what earlier upgrades have added */
+	char **unset;       /* upgrade: names that are not added any more */
 	uint32_t instances; /* scale; 0: as many as are wanted already */
 };
 
@@ -37,7 +40,8 @@ struct service_answer {
 	struct run *run; /* begun; or undone, or promoted; NULL: none, see below */
 	uint32_t queued; /* the number of the rollout that begins when another has been undone */
 	uint32_t supersedes; /* which; 0: none */
-	char message[256];   /* nothing had to be begun, and why */
+	char message[512];   /* nothing had to be begun, and why */
+	char note[512];      /* what is worth knowing of what was begun; "": nothing */
 	bool unchanged;      /* ... because all is so already */
 };
 

@@ -6,16 +6,6 @@
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/service/state.h"
 
-static bool same_group(const struct service_config *a, const struct service_config *b)
-{
-	if (a->n_listen != b->n_listen || a->uid != b->uid)
-		return false;
-	for (size_t k = 0; k < a->n_listen; k++)
-		if (!address_equal(&a->listen[k], &b->listen[k]))
-			return false;
-	return true;
-}
-
 /*
  * Would a restart with @config run something else? Also where the file says the same, but not what
  * it leads to: an edited environment file, another target of a symlink. Of a taken-over generation
@@ -26,13 +16,12 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 {
 	cleanup(release_free) struct release *release = NULL;
 	bool same_file = service_config_same_release(s->config, config), back;
+	const struct history *history = &s->history.past;
 	struct error err;
 	int r;
 
 	/* What a rollback has brought is not what the file says, and is to stay nevertheless. */
-	back = same_file && s->history.rolled_back && g == s->current &&
-	       s->history.previous_config &&
-	       service_config_same_release(s->history.previous_config, config);
+	back = same_file && g == s->current && history_has_thrown_out(history, config, NULL);
 	if (!back && !service_config_same_release(g->config, config))
 		return true;
 	/* One that is still on trial brings what an upgrade has given it. */
@@ -46,8 +35,7 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 	/* What cannot be started must not replace what runs; where that is news it will be said. */
 	if (r < 0)
 		return !same_file;
-	if (same_file && s->history.rolled_back && s->history.previous_release &&
-	    release_identical(s->history.previous_release, release))
+	if (same_file && history_has_thrown_out(history, config, release))
 		return false;
 	return g->taken_over ? !release_equal(release, g->release)
 			     : !release_identical(g->release, release);
@@ -91,7 +79,8 @@ int service_reconfigure(struct service *s, struct service_config *config,
 	/* What will serve, where that is yet to be seen. */
 	const struct generation *g = run && run->new && !run->partial ? run->new : s->current;
 
-	if (s->endpoints.open && (!same_group(s->config, config) || !same_steering(s, config))) {
+	if (s->endpoints.open &&
+	    (!service_config_same_group(s->config, config) || !same_steering(s, config))) {
 		service_config_free(config);
 		return error_text(err, -EBUSY,
 				  "\"listen\", \"user\", \"steering\" and \"sticky\" can only be "
@@ -102,13 +91,10 @@ int service_reconfigure(struct service *s, struct service_config *config,
 		order = SERVICE_ORDER_RESTART;
 	else if (g && scaled && config->instances != s->instances)
 		order = SERVICE_ORDER_SCALE;
-	/* What could be rolled back to had other endpoints: it cannot come back. */
-	if (!same_group(s->config, config))
-		service_forget_previous(s);
 	/* A new command in the file wins over the one of an earlier upgrade. */
-	if (!service_config_same_release(s->config, config)) {
-		service_forget_overrides(s);
-	}
+	s->history.overridden[0] = '\0';
+	if (!service_config_same_release(s->config, config))
+		service_drop_overrides(s);
 	if (scaled) {
 		/* Whatever becomes of a scaling that is under way. */
 		for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)

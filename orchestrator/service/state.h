@@ -59,6 +59,13 @@ int state_set_environment(struct state *state, const char *service, char *const 
 			  struct error *err);
 char **state_environment(const struct state *state, const char *service);
 
+/*
+ * What the file said when these two were given, as a text; NULL: nobody noted it. When it says
+ * something else they count no longer.
+ */
+int state_set_base(struct state *state, const char *service, const char *base, struct error *err);
+char *state_base(const struct state *state, const char *service);
+
 /* The number of instances that "scale" has set; 0: what the configuration says. */
 int state_set_instances(struct state *state, const char *service, uint32_t instances,
 			struct error *err);

@@ -288,12 +288,15 @@ static const struct run_host_ops host_ops = {
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static struct release release = {.executable = (char *)"/none"};
+
 static inline void init_generation(struct generation *g, uint32_t number, struct service_config *c)
 {
 	*g = (struct generation){
 		.number = number,
 		.context = &context,
 		.config = c,
+		.release = &release,
 		.wiring = &wiring,
 	};
 }
@@ -402,7 +405,10 @@ static inline void begin_start(void)
 	current = NULL;
 	forget_calls();
 	run_begin(&run, &host,
-		  &(struct run_plan){.order = "start", .id = ++last_rollout, .new = new, .n_new = config.instances});
+		  &(struct run_plan){.order = "start",
+				     .id = ++last_rollout,
+				     .new = new,
+				     .n_new = config.instances});
 }
 
 static inline void begin_stop(bool shutdown)
@@ -473,7 +479,7 @@ static inline void drive_to_end(void)
 #define change(what)                                                                               \
 	do {                                                                                       \
 		what;                                                                              \
-		host_poke(&host);                                                            \
+		host_poke(&host);                                                                  \
 	} while (0)
 
 /* ---- events --------------------------------------------------------------------------------- */

@@ -131,7 +131,7 @@ static void test_service_orders_that_make_no_sense_are_refused(void **state)
 	assert_refused(409, 1, "Not running", "it is stopped already");
 	refused("rollback", NULL);
 	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier generation has run since batond started");
+		       "no earlier release that has served well is known");
 	carry_out("start", NULL);
 	refused("start", NULL);
 	assert_refused(409, 1, "Already running",

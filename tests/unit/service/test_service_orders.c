@@ -49,12 +49,12 @@ static void test_service_unknown_key_says_what_the_order_takes(void **state)
 	static const struct {
 		const char *order, *key, *takes;
 	} cases[] = {
-		{"restart", "force", "\"supersede\""},
-		{"rollback", "command", "\"supersede\""},
+		{"restart", "force", "\"reset\", \"supersede\""},
+		{"rollback", "command", "\"dry_run\", \"supersede\""},
 		{"start", "instances", "\"supersede\""},
 		{"stop", "x", "\"supersede\""},
-		{"upgrade", "comand", "\"command\", \"environment\", \"force\", \"supersede\""},
-		{"upgrade", "instances", "\"command\", \"environment\", \"force\", \"supersede\""},
+		{"upgrade", "comand", "\"command\", \"environment\", \"unset\", \"force\", \"supersede\""},
+		{"upgrade", "instances", "\"command\", \"environment\", \"unset\", \"force\", \"supersede\""},
 		{"scale", "force", "\"instances\", \"supersede\""},
 		{"promote", "supersede", "none"},
 		{"abort", "force", "none"},
@@ -235,12 +235,42 @@ static void test_service_upgrade_with_environment_keeps_it(void **state)
 	assert_string_equal(environment_get(service->current->release->environment, "A"), "b");
 	give("upgrade", body);
 	assert_null(run);
-	/* Another one takes its place, it is not added to. */
-	carry_out("upgrade", "{\"environment\": {\"D\": \"e\"}}");
-	assert_null(environment_get(service->current->release->environment, "A"));
-	assert_int_equal(vector_length(remembered_environment), 1);
+	/* Another one is added to it. */
+	carry_out("upgrade", "{\"environment\": {\"D\": \"e\", \"C\": \"f\"}}");
+	assert_string_equal(environment_get(service->current->release->environment, "A"), "b");
+	assert_string_equal(environment_get(service->current->release->environment, "C"), "f");
+	assert_int_equal(vector_length(remembered_environment), 3);
+	/* What is unset is gone, and what was never there is no mistake. */
+	carry_out("upgrade", "{\"unset\": [\"C\", \"X\"]}");
+	assert_null(environment_get(service->current->release->environment, "C"));
+	assert_int_equal(vector_length(remembered_environment), 2);
 	carry_out("upgrade", "{\"command\": [\"/bin/v2\"]}");
 	assert_string_equal(environment_get(service->current->release->environment, "D"), "e");
+}
+
+static void test_service_restart_with_reset_drops_overrides(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	carry_out("upgrade", "{\"command\": [\"/bin/v2\"], \"environment\": {\"A\": \"b\"}}");
+	fake(3, 0)->start_error = -EIO;
+	carry_out("restart", "{\"reset\": true}");
+	assert_string_equal(remembered[0], "/bin/v2");
+	carry_out("restart", "{\"reset\": true}");
+	assert_string_equal(current_program(), "/bin/web");
+	assert_null(environment_get(service->current->release->environment, "A"));
+	assert_null(remembered);
+	assert_null(remembered_environment);
+	carry_out("restart", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+	/* That was a release, too. */
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+	assert_string_equal(environment_get(service->current->release->environment, "A"), "b");
+	refused("upgrade", "{\"reset\": true}");
+	refused("upgrade", "{\"unset\": [\"A=b\"]}");
+	assert_string_equal(refusal.why.text, "unset[0]: expected a name");
+	refused("upgrade", "{\"unset\": \"A\"}");
 }
 
 static void test_service_rollback_brings_the_environment_back(void **state)
@@ -498,7 +528,7 @@ static void test_service_supersede_by_what_makes_no_sense_undoes_nothing(void **
 		       "generation 1 is running already (restart replaces it)");
 	refused("rollback", "{\"supersede\": true}");
 	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier generation has run since batond started");
+		       "no earlier release that has served well is known");
 	turn();
 	assert_ptr_equal(service_undecided_run(service), first);
 	assert_null(newest_event("superseded"));
@@ -1245,6 +1275,7 @@ int main(void)
 		TEST(test_service_upgrade_of_a_stopped_one_starts_it),
 		TEST(test_service_upgrade_to_another_configuration_is_no_nothing),
 		TEST(test_service_upgrade_with_environment_keeps_it),
+		TEST(test_service_restart_with_reset_drops_overrides),
 		TEST(test_service_rollback_brings_the_environment_back),
 		TEST(test_service_rollback_to_before_any_environment_forgets_it),
 		TEST(test_service_failed_upgrade_leaves_no_environment),
