@@ -3,7 +3,8 @@
  * state: what must outlive the daemon, in state.json.
  *
  * Per service: the last generation used, so that a number is never used twice; the one that serves;
- * and the command of an upgrade, for as long as it is the one to restart with. The file is
+ * and the command and environment of upgrades, for as long as they are those to restart with, with
+ * what the file said then. What has run before is in files of its own (history_file.h). The file is
  * versioned
  * ({"version": 1, "services": {"web": {"generation": 7, "serving": 6, "command": ["..."]}}}),
  * written to a temporary file, fsync'ed and renamed over the old one. Services that are no longer

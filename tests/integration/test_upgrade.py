@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Releases: what an upgrade finds, what it changes, what is kept."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -243,6 +244,29 @@ def test_rollback_says_that_a_file_is_not_what_it_was(t):
     text = daemon.cli("rollback", "web", expect=0).text
     check(f"rollback runs what {script} is now, not what it was" in text, f"{text}")
     daemon.cli("rollback", "web", expect=1)
+
+
+def test_script_is_known_by_its_own_content_after_a_takeover(t):
+    """Though it has changed, what runs is what it was; and an interpreter says nothing."""
+    script = t.tmp / "script"
+
+    def write(colour):
+        script.write_text(f'#!/bin/sh\nexport COLOUR={colour}\nexec "$@"\n')
+        script.chmod(0o755)
+    write("blue")
+    daemon = t.daemon(service([script, *python(t)]))
+    digest = release(daemon)["digest"]
+    check_equal(digest, f"sha256:{hashlib.sha256(script.read_bytes()).hexdigest()}", "digest")
+    kill_daemon(daemon)
+    write("pink")
+    daemon.start()
+    check_equal(release(daemon)["digest"], digest, "after a takeover")
+    daemon.cli("upgrade", "web", expect=0)
+    check_equal((daemon.current(), how()["environment"]["COLOUR"]), (2, "pink"), "what runs")
+    write("blue")
+    daemon.cli("rollback", "web", expect=0)
+    check_equal((release(daemon)["digest"], how()["environment"]["COLOUR"]), (digest, "blue"),
+                "after a rollback to what lies there again")
 
 
 def test_rollback_to_what_is_gone_is_refused(t):
