@@ -77,6 +77,16 @@ static void on_interrupt(int signal_number)
 	raise(signal_number); /* SA_RESETHAND: delivered with its default once this returns */
 }
 
+/* What is worth knowing before it goes on. */
+static void print_note(const struct print *to, const json_t *answer)
+{
+	if (!*print_member(answer, "note"))
+		return;
+	fputs("  ", to->out);
+	print_coloured(to, PRINT_YELLOW, print_member(answer, "note"));
+	fputc('\n', to->out);
+}
+
 static enum cli_exit watch(const struct cli_options *options, struct cli_client *client,
 			   const json_t *answer, bool until_waiting, struct error *err)
 {
@@ -92,8 +102,10 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 	snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=%lld&follow=1", service,
 		 print_number(answer, "seq"));
 	print_progress_init(&watch.progress, options->quiet);
-	if (!options->json && !options->quiet)
+	if (!options->json && !options->quiet) {
 		print_progress_begin(&watch.to, answer);
+		print_note(&watch.to, answer);
+	}
 	fflush(stdout);
 	sigaction(SIGINT, &interrupt, NULL);
 	r = cli_client_follow(client, path, on_event, &watch, err);
@@ -155,8 +167,10 @@ static enum cli_exit on_answer(const struct cli_options *options, struct cli_cli
 		return CLI_DONE;
 	else if (is_over(answer))
 		cmd_print_message(&to, answer, "unchanged");
-	else
+	else {
 		print_progress_begin(&to, answer);
+		print_note(&to, answer);
+	}
 	return is_wanted(r, order, answer) ? CLI_DONE : r;
 }
 
@@ -193,18 +207,53 @@ static enum cli_exit give(const struct cli_options *options, const char *order, 
 	return r;
 }
 
-enum cli_exit cmd_restart(const struct cli_options *options, struct error *err)
+/* {"reset": true}; NULL where it is not @set. */
+static json_t *flag(const char *name, bool set)
 {
-	return give(options, "restart", NULL, err);
+	return set ? json_pack("{s:b}", name, true) : NULL;
 }
 
-/* "command", "environment" and "force", as far as they are given. */
+enum cli_exit cmd_restart(const struct cli_options *options, struct error *err)
+{
+	return give(options, "restart", flag("reset", options->reset), err);
+}
+
+/* In a list of what earlier orders have added an empty value is none: "--env A=" is "--unset A". */
+static enum cli_exit fill_unset(const struct cli_options *options, json_t *body, struct error *err)
+{
+	json_t *environment = json_object_get(body, "environment"), *names = json_array(), *value;
+	enum cli_exit r = CLI_DONE;
+	const char *name;
+	void *next;
+
+	for (size_t i = 0; i < options->n_unset && r == CLI_DONE; i++)
+		if (json_array_append_new(names, json_string(options->unset[i])) < 0)
+			r = error_text(err, CLI_USAGE, "\"%s\" is not UTF-8 text",
+				       options->unset[i]);
+	json_object_foreach_safe(environment, next, name, value)
+	{
+		if (json_string_length(value) > 0)
+			continue;
+		json_array_append_new(names, json_string(name));
+		json_object_del(environment, name);
+	}
+	if (environment && json_object_size(environment) == 0)
+		json_object_del(body, "environment");
+	if (json_array_size(names) > 0)
+		json_object_set(body, "unset", names);
+	json_decref(names);
+	return r;
+}
+
+/* "command", "environment", "unset" and "force", as far as they are given. */
 static enum cli_exit fill_upgrade(const struct cli_options *options, json_t *body,
 				  struct error *err)
 {
 	json_t *command;
 
 	if (cli_run_environment(&options->run, body, err) < 0)
+		return CLI_USAGE;
+	if (fill_unset(options, body, err) != CLI_DONE)
 		return CLI_USAGE;
 	if (options->force)
 		json_object_set_new(body, "force", json_true());
@@ -238,7 +287,7 @@ enum cli_exit cmd_upgrade(const struct cli_options *options, struct error *err)
 
 enum cli_exit cmd_rollback(const struct cli_options *options, struct error *err)
 {
-	return give(options, "rollback", NULL, err);
+	return give(options, "rollback", flag("dry_run", options->dry_run), err);
 }
 
 enum cli_exit cmd_start(const struct cli_options *options, struct error *err)

@@ -73,6 +73,19 @@ static void print_refused(const struct print *to, const json_t *answer)
 	print_details(to, json_object_get(answer, "refused"), PRINT_RED, "refused");
 }
 
+static void print_overridden(const struct print *to, const json_t *overridden)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (overridden, i, entry) {
+		print_coloured(to, PRINT_BOLD, print_member(entry, "service"));
+		fputs(": ", to->out);
+		print_coloured(to, PRINT_YELLOW, print_member(entry, "detail"));
+		fputc('\n', to->out);
+	}
+}
+
 static void print_reload(const struct print *to, const json_t *answer)
 {
 	static const char *const keys[] = {"started", "changed",   "waiting",
@@ -87,6 +100,7 @@ static void print_reload(const struct print *to, const json_t *answer)
 		      "changed, not yet replaced");
 	print_names(to, answer, "removed", PRINT_YELLOW, "removed, drains and stops");
 	print_names(to, answer, "unchanged", PRINT_PLAIN, "unchanged");
+	print_overridden(to, json_object_get(answer, "overridden"));
 	print_refused(to, answer);
 	if (n)
 		return;

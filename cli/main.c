@@ -15,6 +15,9 @@
 #define ENVIRONMENT (1U << CLI_OPTIONS_ENVIRONMENT)
 #define FORCE       (1U << CLI_OPTIONS_FORCE)
 #define SUPERSEDE   (1U << CLI_OPTIONS_SUPERSEDE)
+#define RESET       (1U << CLI_OPTIONS_RESET)
+#define DRY_RUN     (1U << CLI_OPTIONS_DRY_RUN)
+#define UNSET       (1U << CLI_OPTIONS_UNSET)
 
 struct command {
 	const char *word;
@@ -37,13 +40,15 @@ static const struct command commands[] = {
 	{"list", "", "one line per service", 0, 0, false, GENERAL, cmd_list},
 	{"connections", "[SERVICE] [--limit N]", "each connection: whose, how old, how idle", 0, 1,
 	 false, GENERAL | CONNECTIONS, cmd_connections},
-	{"restart", "[SERVICE] [--supersede]", "replace the server by a new generation of itself",
-	 0, 1, false, GENERAL | SUPERSEDE, cmd_restart},
+	{"restart", "[SERVICE] [--reset] [--supersede]",
+	 "replace the server by a new generation of itself", 0, 1, false,
+	 GENERAL | RESET | SUPERSEDE, cmd_restart},
 	{"upgrade", "[SERVICE] [OPTIONS] [-- COMMAND...]",
 	 "replace the server by a newer release, or another command", 0, 1, true,
-	 GENERAL | ENVIRONMENT | FORCE | SUPERSEDE, cmd_upgrade},
-	{"rollback", "[SERVICE] [--supersede]", "replace the server by what ran before", 0, 1,
-	 false, GENERAL | SUPERSEDE, cmd_rollback},
+	 GENERAL | ENVIRONMENT | UNSET | FORCE | SUPERSEDE, cmd_upgrade},
+	{"rollback", "[SERVICE] [--dry-run] [--supersede]",
+	 "replace the server by the last release that served well", 0, 1, false,
+	 GENERAL | DRY_RUN | SUPERSEDE, cmd_rollback},
 	{"promote", "[SERVICE]", "let a rollout that holds or waits go on at once", 0, 1, false,
 	 GENERAL, cmd_promote},
 	{"abort", "[SERVICE]", "undo the rollout that is under way", 0, 1, false, GENERAL,
@@ -111,6 +116,15 @@ static const char force_options[] =
 static const char supersede_options[] =
 	"      --supersede          undo first what is under way, instead of being refused\n";
 
+static const char unset_options[] =
+	"      --unset NAME         take away what an earlier --env has added; so does --env NAME=\n";
+
+static const char reset_options[] =
+	"      --reset              with the command and environment of the file, without what\n"
+	"                           upgrades have changed\n";
+
+static const char dry_run_options[] = "      --dry-run            only say what it would go to\n";
+
 static const char exit_statuses[] =
 	"Exit status: 0 done; 1 error; 2 usage; 3 the new generation never became healthy, the\n"
 	"old one still serves; 4 rolled back after the shift; 5 done, but connections were cut;\n"
@@ -164,7 +178,10 @@ static void print_command_usage(const struct command *command)
 		{EVENTS, events_options},
 		{CONNECTIONS, connections_options},
 		{ENVIRONMENT, environment_options},
+		{UNSET, unset_options},
 		{FORCE, force_options},
+		{RESET, reset_options},
+		{DRY_RUN, dry_run_options},
 		{SUPERSEDE, supersede_options},
 	};
 

@@ -25,6 +25,9 @@ enum {
 	OPTION_HOLD,
 	OPTION_FORCE,
 	OPTION_SUPERSEDE,
+	OPTION_RESET,
+	OPTION_DRY_RUN,
+	OPTION_UNSET,
 };
 
 /* "+": stop at the first word that is no option; ":": tell missing values from unknown options. */
@@ -55,6 +58,9 @@ static const struct option long_options[] = {
 	{"env", required_argument, NULL, 'e'},
 	{"force", no_argument, NULL, OPTION_FORCE},
 	{"supersede", no_argument, NULL, OPTION_SUPERSEDE},
+	{"reset", no_argument, NULL, OPTION_RESET},
+	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+	{"unset", required_argument, NULL, OPTION_UNSET},
 	{NULL, 0, NULL, 0},
 };
 
@@ -80,6 +86,12 @@ static enum cli_option_group group_of(int option)
 		return CLI_OPTIONS_FORCE;
 	case OPTION_SUPERSEDE:
 		return CLI_OPTIONS_SUPERSEDE;
+	case OPTION_RESET:
+		return CLI_OPTIONS_RESET;
+	case OPTION_DRY_RUN:
+		return CLI_OPTIONS_DRY_RUN;
+	case OPTION_UNSET:
+		return CLI_OPTIONS_UNSET;
 	case 'h':
 	case 'q':
 	case 'n':
@@ -213,6 +225,15 @@ static int take_option(int option, const char *value, struct cli_options *option
 	case OPTION_SUPERSEDE:
 		options->supersede = true;
 		return 0;
+	case OPTION_RESET:
+		options->reset = true;
+		return 0;
+	case OPTION_DRY_RUN:
+		options->dry_run = true;
+		return 0;
+	case OPTION_UNSET:
+		return append_value(options->unset, &options->n_unset, CLI_RUN_ENVIRONMENT_MAX,
+				    "unset", value, err);
 	case OPTION_SINCE:
 	case OPTION_LIMIT:
 	case OPTION_INSTANCES:

@@ -28,6 +28,9 @@ enum cli_option_group {
 	CLI_OPTIONS_ENVIRONMENT, /* --env */
 	CLI_OPTIONS_FORCE,
 	CLI_OPTIONS_SUPERSEDE,
+	CLI_OPTIONS_RESET,
+	CLI_OPTIONS_DRY_RUN,
+	CLI_OPTIONS_UNSET,
 	_CLI_OPTIONS_GROUP_COUNT,
 };
 
@@ -45,6 +48,10 @@ struct cli_options {
 	uint64_t limit; /* at most CLI_LIMIT_MAX */
 	bool force;
 	bool supersede;
+	bool reset;
+	bool dry_run;
+	const char *unset[CLI_RUN_ENVIRONMENT_MAX];
+	size_t n_unset;
 	struct cli_run_options run; /* of "run"; .environment is also of other commands */
 
 	const char *used[_CLI_OPTIONS_GROUP_COUNT]; /* one that was used ("--listen"); NULL: none */

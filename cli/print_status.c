@@ -277,8 +277,71 @@ static void print_releases(const struct print *to, const json_t *service, bool d
 			fputs(", ", to->out);
 			print_text(to, digest);
 		}
+		if (json_is_true(json_object_get(generation, "mixed")))
+			fputs(", and what it was changed into since", to->out);
 		fputs(")\n", to->out);
 	}
+}
+
+/* What does not run as the file says, and how to change that. */
+static void print_differs(const struct print *to, const json_t *service)
+{
+	const json_t *differs = json_object_get(service, "differs");
+	const json_t *command = json_object_get(differs, "command");
+	const json_t *names = json_object_get(differs, "environment");
+	json_t *name;
+	size_t i;
+
+	if (!json_is_object(differs))
+		return;
+	print_label(to, "differs");
+	print_coloured(to, PRINT_YELLOW, "from the file");
+	fputs(": ", to->out);
+	if (json_array_size(command)) {
+		fputs("its command is ", to->out);
+		print_command(to, command);
+	}
+	json_array_foreach (names, i, name) {
+		fputs(i                          ? ", "
+		      : json_array_size(command) ? "; environment: "
+						 : "environment: ",
+		      to->out);
+		print_text(to, json_is_string(name) ? json_string_value(name) : "");
+	}
+	fputs("\n" PRINT_DETAIL "\"baton restart ", to->out);
+	print_text(to, print_member(service, "service"));
+	fputs(" --reset\" goes back to it\n", to->out);
+}
+
+/* What "baton rollback" would go to. */
+static void print_rollback(const struct print *to, const json_t *service)
+{
+	const json_t *rollback = json_object_get(service, "rollback");
+	const char *changed = print_member(rollback, "changed");
+	char buffer[PRINT_CELL_MAX], took[PRINT_TOOK_MAX];
+	const char *digest = short_digest(print_member(rollback, "digest"), buffer);
+	long long age = print_number(rollback, "age_ms");
+
+	if (!json_is_object(rollback))
+		return;
+	print_label(to, "rollback");
+	fprintf(to->out, "to generation %lld: ", print_number(rollback, "generation"));
+	print_command(to, json_object_get(rollback, "command"));
+	if (*digest) {
+		fputs(" (", to->out);
+		print_text(to, digest);
+		fputc(')', to->out);
+	}
+	if (age >= 0)
+		fprintf(to->out, ", replaced %s ago", print_took(age, took));
+	fputc('\n', to->out);
+	if (!*changed)
+		return;
+	fputs(PRINT_DETAIL, to->out);
+	print_coloured(to, PRINT_YELLOW, "it would run what ");
+	print_coloured(to, PRINT_YELLOW, changed);
+	print_coloured(to, PRINT_YELLOW, " is now, not what it was");
+	fputc('\n', to->out);
 }
 
 /* How many of the restarts are used up, if any. */
@@ -402,6 +465,7 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 		print_command(to, json_object_get(service, "command"));
 		fputc('\n', to->out);
 	}
+	print_differs(to, service);
 	print_releases(to, service, details);
 	print_endpoints(to, json_object_get(service, "endpoints"));
 	print_all_undeclared(to, generations);
@@ -412,6 +476,8 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 	print_drains(to, generations);
 	print_rollout(to, service);
 	print_last_rollout(to, service);
+	if (details)
+		print_rollback(to, service);
 	print_generations(to, generations);
 }
 

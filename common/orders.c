@@ -5,13 +5,15 @@
 #include <string.h>
 
 static const struct order_info infos[_SERVICE_ORDER_COUNT] = {
-	[SERVICE_ORDER_RESTART] = {"restart", ORDER_TAKES_SUPERSEDE, "[SERVICE] [--supersede]",
+	[SERVICE_ORDER_RESTART] = {"restart", ORDER_TAKES_SUPERSEDE | ORDER_TAKES_RESET,
+				   "[SERVICE] [--reset] [--supersede]",
 				   "replace the server by a new generation of itself"},
 	[SERVICE_ORDER_UPGRADE] = {"upgrade", ORDER_TAKES_SUPERSEDE | ORDER_TAKES_RELEASE,
 				   "[SERVICE] [OPTIONS] [-- COMMAND...]",
 				   "replace the server by a newer release, or another command"},
-	[SERVICE_ORDER_ROLLBACK] = {"rollback", ORDER_TAKES_SUPERSEDE, "[SERVICE] [--supersede]",
-				    "replace the server by what ran before"},
+	[SERVICE_ORDER_ROLLBACK] = {"rollback", ORDER_TAKES_SUPERSEDE | ORDER_TAKES_DRY_RUN,
+				    "[SERVICE] [--dry-run] [--supersede]",
+				    "replace the server by the last release that served well"},
 	[SERVICE_ORDER_PROMOTE] = {"promote", 0, "[SERVICE]",
 				   "let a rollout that holds or waits go on at once"},
 	[SERVICE_ORDER_ABORT] = {"abort", 0, "[SERVICE]", "undo the rollout that is under way"},

@@ -27,8 +27,10 @@ enum service_order_type {
 /* Members of a body that an order takes; a bit each. */
 enum order_takes {
 	ORDER_TAKES_SUPERSEDE = 1, /* "supersede": true or false */
-	ORDER_TAKES_RELEASE = 2,   /* "command", "environment", "force" */
+	ORDER_TAKES_RELEASE = 2,   /* "command", "environment", "unset", "force" */
 	ORDER_TAKES_INSTANCES = 4, /* "instances": a number; required */
+	ORDER_TAKES_RESET = 8,     /* "reset": true or false */
+	ORDER_TAKES_DRY_RUN = 16,  /* "dry_run": true or false */
 };
 
 struct order_info {

@@ -10,6 +10,7 @@
 struct outcome {
 	struct daemon *daemon;
 	json_t *started, *changed, *waiting, *removed, *unchanged, *refused; /* arrays */
+	json_t *overridden; /* an array */
 	json_t *rollouts; /* an object: those that have begun, by service */
 };
 
@@ -94,6 +95,10 @@ static void reconfigure_service(struct service *s, struct service_config *config
 	struct error err;
 	int r = service_reconfigure(s, config, &order, &err);
 
+	if (r >= 0 && s->history.overridden[0])
+		json_array_append_new(outcome->overridden,
+				      json_pack("{s:s, s:s}", "service", s->config->name, "detail",
+						s->history.overridden));
 	if (r < 0) {
 		refuse_service(outcome, s->config->name, err.text);
 	} else if (r > 0) {
@@ -163,10 +168,10 @@ static json_t *outcome_json(struct daemon *d, struct outcome *outcome)
 	d->sink.take(
 		d->sink.userdata, "",
 		&(struct event){.kind = EVENT_RELOADED, .message = json_string_value(message)});
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started,
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started,
 			 "changed", outcome->changed, "waiting", outcome->waiting, "removed",
 			 outcome->removed, "unchanged", outcome->unchanged, "refused",
-			 outcome->refused, "rollouts", outcome->rollouts, "message", message);
+			 outcome->refused, "overridden", outcome->overridden, "rollouts", outcome->rollouts, "message", message);
 }
 
 static void refuse_configuration(const struct config_mistakes *mistakes,
@@ -206,6 +211,7 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 		.unchanged = json_array(),
 		.refused = json_array(),
 		.rollouts = json_object(),
+		.overridden = json_array(),
 	};
 	apply(d, config, &outcome);
 	config_free(d->config);

@@ -228,8 +228,12 @@ void daemon_start(struct daemon *d)
 		log_error("look for agents of an earlier batond: %s", err.text);
 	for (size_t k = 0; k < d->n_services; k++) {
 		takeover_drain_orphans(d->context, d->services[k]->config, &found);
-		if (!take_over(d->services[k], &found))
-			start_service(d, d->services[k]);
+		if (take_over(d->services[k], &found))
+			continue;
+		/* "baton run": its command line is all that counts. */
+		if (d->options.single)
+			service_forget(d->services[k]);
+		start_service(d, d->services[k]);
 	}
 	warn_unclaimed(d, &found);
 	takeover_remove_leftovers(d->context, &found);

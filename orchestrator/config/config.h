@@ -275,6 +275,15 @@ int service_config_take_policies(struct service_config *config, const struct ser
  */
 bool service_config_same_release(const struct service_config *a, const struct service_config *b);
 
+/* Do both have the addresses and the user that make one reuseport group of their sockets? */
+bool service_config_same_group(const struct service_config *a, const struct service_config *b);
+
+/*
+ * What the file says of the command and the environment, as a number: the same for the same, in
+ * each version of baton. An upgrade's override holds for as long as it does not change.
+ */
+uint64_t service_config_base(const struct service_config *service);
+
 /* "SIGTERM" or "TERM" -> SIGTERM; 0: there is no such signal. */
 int config_signal_parse(const char *text);
 

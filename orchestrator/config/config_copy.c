@@ -206,3 +206,38 @@ bool service_config_same_release(const struct service_config *a, const struct se
 	       process_settings_equal(&a->process, &b->process) &&
 	       same_resources(&a->resources, &b->resources);
 }
+
+bool service_config_same_group(const struct service_config *a, const struct service_config *b)
+{
+	if (a->n_listen != b->n_listen || a->uid != b->uid)
+		return false;
+	for (size_t k = 0; k < a->n_listen; k++)
+		if (!address_equal(&a->listen[k], &b->listen[k]))
+			return false;
+	return true;
+}
+
+/* FNV-1a. The end of each text counts, and so does that there is none. */
+static void mix(uint64_t *hash, const char *text)
+{
+	size_t n = text ? strlen(text) + 1 : 0;
+
+	for (size_t i = 0; i < n; i++)
+		*hash = (*hash ^ (unsigned char)text[i]) * 0x100000001b3;
+	*hash = (*hash ^ 0xff) * 0x100000001b3;
+}
+
+uint64_t service_config_base(const struct service_config *service)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (char **word = service->command; word && *word; word++)
+		mix(&hash, *word);
+	mix(&hash, NULL);
+	for (char **entry = service->environment; entry && *entry; entry++)
+		mix(&hash, *entry);
+	mix(&hash, service->environment_file);
+	mix(&hash, service->directory);
+	mix(&hash, service->user);
+	return hash;
+}

@@ -27,6 +27,7 @@ static const char *const names[_EVENT_KIND_COUNT] = {
 	[EVENT_RESUMED] = "resumed",
 	[EVENT_CHANGED] = "changed",
 	[EVENT_RELOADED] = "reloaded",
+	[EVENT_OVERRIDDEN] = "overridden",
 	[EVENT_TAKEN_OVER] = "adopted",
 	[EVENT_HOOK] = "hook",
 	[EVENT_REPLACING] = "replacing",

@@ -41,8 +41,9 @@ enum event_kind {
 	EVENT_SCALED,
 	EVENT_PAUSED,
 	EVENT_RESUMED,
-	EVENT_CHANGED,  /* a watched path */
-	EVENT_RELOADED, /* the configuration, of no service */
+	EVENT_CHANGED,    /* a watched path */
+	EVENT_RELOADED,   /* the configuration, of no service */
+	EVENT_OVERRIDDEN, /* an upgrade's command or environment, by the file */
 	EVENT_TAKEN_OVER,
 	EVENT_HOOK,
 	EVENT_REPLACING,

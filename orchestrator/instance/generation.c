@@ -80,6 +80,26 @@ static bool is_taken(const struct generation *g, uint32_t index)
 	return cgroup_populated(path) != 0;
 }
 
+void generation_look(struct generation *g)
+{
+	const char *path;
+
+	if (release_changed(g->release, &path))
+		g->mixed = true;
+}
+
+/* Hooks and other instances may have taken their time since it was resolved. */
+static void take_identity(struct generation *g)
+{
+	struct error err;
+
+	if (g->looked)
+		generation_look(g);
+	/* If something is gone that is told when the agent cannot start it. */
+	else if (release_look(g->release, &err) >= 0)
+		g->looked = true;
+}
+
 int generation_add(struct generation *g, struct instance **ret, struct error *err)
 {
 	struct instance *i = make_instance(g);
@@ -91,6 +111,7 @@ int generation_add(struct generation *g, struct instance **ret, struct error *er
 				  g->number, g->instances.n);
 	while (is_taken(g, i->index))
 		i->index++;
+	take_identity(g);
 	instances_add(&g->instances, i);
 	return instance_start(i, g->release, err);
 }
@@ -136,7 +157,7 @@ int generation_take_over(struct context *context, const struct service_config *c
 			   userdata, &g, err);
 	if (r < 0)
 		return r;
-	g->taken_over = true;
+	g->taken_over = g->looked = true;
 	for (size_t k = 0; k < n; k++) {
 		struct instance *i = make_instance(g);
 

@@ -26,7 +26,10 @@ struct generation {
 	struct context *context;
 	struct service_config *config;
 	struct release *release;
-	char **added; /* to the environment, by an upgrade; NULL: nothing; owned */
+	char **added;    /* to the environment, by an upgrade; NULL: nothing; owned */
+	uint32_t origin; /* a rollback: the generation whose release it runs; 0: it is none */
+	bool looked;     /* the release's identity is that of the first instance's start */
+	bool mixed;      /* a file of the release had changed when an instance was started later */
 	const struct wiring *wiring;
 	const struct instance_callbacks *callbacks;
 	void *userdata;
@@ -61,10 +64,14 @@ void generation_free(struct generation *generation);
 DEFINE_CLEANUP(struct generation *, generation_free);
 
 /*
- * Start one more instance. If that fails, *ret is an instance all the same; it has failed, and has
- * to be removed like any other. Only if there is no memory or no room (-E2BIG), *ret is NULL.
+ * Start one more instance. The release's identity is taken at the first one's start. If that fails,
+ * *ret is an instance all the same; it has failed, and has to be removed like any other. Only if
+ * there is no memory or no room (-E2BIG), *ret is NULL.
  */
 int generation_add(struct generation *generation, struct instance **ret, struct error *err);
+
+/* An agent has started its server again: does that run what the others run? */
+void generation_look(struct generation *generation);
 
 /* Forget an instance whose processes are gone. It must be in no other set any more. */
 void generation_remove(struct generation *generation, struct instance *instance);

@@ -228,6 +228,7 @@ int takeover_find(struct context *context, const char *service, struct takeover_
 struct release *takeover_release(const struct takeover_agent *agent)
 {
 	cleanup(release_free) struct release *release = calloc(1, sizeof(*release));
+	uint64_t since_ms = 0;
 	struct stat st;
 
 	if (!release || vector_copy(agent->spec.argv, &release->command) < 0 ||
@@ -237,19 +238,12 @@ struct release *takeover_release(const struct takeover_agent *agent)
 	release->directory = strdup(agent->spec.directory);
 	if (!release->executable || !release->directory)
 		return NULL;
-	/* Of the file that runs, even if another one has its name by now. */
-	if (agent->hello.pid > 0) {
-		char path[32];
-
-		snprintf(path, sizeof(path), "/proc/%d/exe", (int)agent->hello.pid);
-		if (stat(path, &st) == 0) {
-			release->inode = st.st_ino;
-			release->mtime_ms = (uint64_t)st.st_mtim.tv_sec * 1000 +
-					    (uint64_t)st.st_mtim.tv_nsec / 1000000;
-			release->size = (uint64_t)st.st_size;
-		}
-		release_identify(path, release);
-	}
+	/* The agent makes its socket before it starts anything. */
+	if (stat(agent->socket_path, &st) == 0)
+		since_ms =
+			(uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000;
+	if (agent->hello.pid > 0)
+		release_look_back(release, agent->hello.pid, since_ms);
 	return TAKE_PTR(release);
 }
 

@@ -2,11 +2,13 @@
 #include "orchestrator/release/release.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
@@ -14,6 +16,11 @@
 static uint64_t mtime_ms(const struct stat *st)
 {
 	return (uint64_t)st->st_mtim.tv_sec * 1000 + (uint64_t)st->st_mtim.tv_nsec / 1000000;
+}
+
+static uint64_t ctime_ns(const struct stat *st)
+{
+	return (uint64_t)st->st_ctim.tv_sec * 1000000000 + (uint64_t)st->st_ctim.tv_nsec;
 }
 
 /* ---- the files that the command names ------------------------------------------------------- */
@@ -55,13 +62,23 @@ static int add_file(struct release *release, const char *name)
 		.inode = st.st_ino,
 		.mtime_ms = mtime_ms(&st),
 		.size = (uint64_t)st.st_size,
+		.ctime_ns = ctime_ns(&st),
 	};
+	release_hash(file->path, file->hash);
 	release->n_files++;
 	return 1;
 }
 
+static void forget_files(struct release *release)
+{
+	for (size_t i = 0; i < release->n_files; i++)
+		free(release->files[i].path);
+	release->n_files = 0;
+}
+
 static int find_files(struct release *release)
 {
+	forget_files(release);
 	for (char **argument = release->command + 1; *argument; argument++) {
 		const char *value = (*argument)[0] == '-' ? strchr(*argument, '=') : NULL;
 		int r = add_file(release, *argument);
@@ -85,6 +102,7 @@ static int describe_executable(struct release *release, struct error *err)
 	release->inode = st.st_ino;
 	release->mtime_ms = mtime_ms(&st);
 	release->size = (uint64_t)st.st_size;
+	release->ctime_ns = ctime_ns(&st);
 	release_identify(release->executable, release);
 	return 0;
 }
@@ -149,6 +167,69 @@ int release_resolve(const struct service_config *service, char *const *command,
 	return 0;
 }
 
+int release_look(struct release *release, struct error *err)
+{
+	int r = describe_executable(release, err);
+
+	if (r < 0)
+		return r;
+	r = find_files(release);
+	return r < 0 ? error_set(err, r, "command") : 0;
+}
+
+/* ---- what was started earlier --------------------------------------------------------------- */
+
+/* A script is run by another program, which is what the kernel shows of its process. */
+static bool is_script(const char *path)
+{
+	char start[2] = "";
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return fd >= 0 && pread(fd, start, 2, 0) == 2 && memcmp(start, "#!", 2) == 0;
+}
+
+/* By the time that a file's owner cannot set. */
+static bool is_older(const char *path, uint64_t since_ms)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && ctime_ns(&st) / 1000000 <= since_ms;
+}
+
+static void look_back_at_files(struct release *release, uint64_t since_ms)
+{
+	if (find_files(release) < 0)
+		return;
+	for (size_t i = 0; i < release->n_files; i++) {
+		struct release_file *file = &release->files[i];
+
+		if (is_older(file->path, since_ms))
+			continue;
+		file->hash[0] = '\0';
+		file->inode = file->size = file->mtime_ms = file->ctime_ns = 0;
+	}
+}
+
+void release_look_back(struct release *release, pid_t pid, uint64_t since_ms)
+{
+	bool script = is_script(release->executable), older;
+	char path[32];
+	struct stat st;
+
+	older = is_older(release->executable, since_ms);
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	look_back_at_files(release, since_ms);
+	if (script && !older)
+		return;
+	if (stat(script ? release->executable : path, &st) < 0)
+		return;
+	release->inode = st.st_ino;
+	release->mtime_ms = mtime_ms(&st);
+	release->size = (uint64_t)st.st_size;
+	release->ctime_ns = ctime_ns(&st);
+	release_identify(script ? release->executable : path, release);
+}
+
 /* ---- comparing ------------------------------------------------------------------------------ */
 
 bool release_equal(const struct release *a, const struct release *b)
@@ -156,6 +237,11 @@ bool release_equal(const struct release *a, const struct release *b)
 	return vector_equal(a->command, b->command) && strcmp(a->directory, b->directory) == 0 &&
 	       vector_equal(a->environment, b->environment) &&
 	       strcmp(a->executable, b->executable) == 0;
+}
+
+static bool same_stat(const struct release_file *a, const struct release_file *b)
+{
+	return a->inode == b->inode && a->size == b->size && a->mtime_ms == b->mtime_ms;
 }
 
 /*
@@ -177,8 +263,9 @@ static bool same_files(const struct release *a, const struct release *b)
 	for (size_t i = 0; i < a->n_files; i++) {
 		const struct release_file *x = &a->files[i], *y = &b->files[i];
 
-		if (strcmp(x->path, y->path) != 0 || x->inode != y->inode || x->size != y->size ||
-		    x->mtime_ms != y->mtime_ms)
+		if (strcmp(x->path, y->path) != 0)
+			return false;
+		if (x->hash[0] && y->hash[0] ? strcmp(x->hash, y->hash) != 0 : !same_stat(x, y))
 			return false;
 	}
 	return true;
@@ -193,6 +280,48 @@ bool release_identical(const struct release *a, const struct release *b)
 	return release_equal(a, b) && same_contents(a, b) && same_files(a, b);
 }
 
+/* A file that looks as it did is not read again. */
+static bool differs(const char *path, const struct release_file *known)
+{
+	char hash[RELEASE_DIGEST_MAX];
+	struct release_file now;
+	struct stat st;
+
+	if (known->inode == 0)
+		return false;
+	if (stat(path, &st) < 0)
+		return true;
+	now = (struct release_file){
+		.inode = st.st_ino, .mtime_ms = mtime_ms(&st), .size = (uint64_t)st.st_size};
+	if (same_stat(&now, known) && ctime_ns(&st) == known->ctime_ns)
+		return false;
+	if (now.size != known->size)
+		return true;
+	if (!known->hash[0])
+		return !same_stat(&now, known);
+	release_hash(path, hash);
+	return strcmp(hash, known->hash) != 0;
+}
+
+bool release_changed(const struct release *release, const char **ret)
+{
+	struct release_file executable = {.inode = release->inode,
+					  .mtime_ms = release->mtime_ms,
+					  .size = release->size,
+					  .ctime_ns = release->ctime_ns};
+
+	memcpy(executable.hash, release->hash, sizeof(executable.hash));
+	*ret = release->executable;
+	if (differs(release->executable, &executable))
+		return true;
+	for (size_t i = 0; i < release->n_files; i++) {
+		*ret = release->files[i].path;
+		if (differs(release->files[i].path, &release->files[i]))
+			return true;
+	}
+	return false;
+}
+
 /* ---- copies --------------------------------------------------------------------------------- */
 
 struct release *release_copy(const struct release *release)
@@ -205,6 +334,7 @@ struct release *release_copy(const struct release *release)
 	copy->inode = release->inode;
 	copy->mtime_ms = release->mtime_ms;
 	copy->size = release->size;
+	copy->ctime_ns = release->ctime_ns;
 	memcpy(copy->digest, release->digest, sizeof(copy->digest));
 	memcpy(copy->hash, release->hash, sizeof(copy->hash));
 	for (; copy->n_files < release->n_files; copy->n_files++) {
@@ -228,7 +358,6 @@ void release_free(struct release *release)
 	free(release->executable);
 	free(release->directory);
 	vector_free(release->environment);
-	for (size_t i = 0; i < release->n_files; i++)
-		free(release->files[i].path);
+	forget_files(release);
 	free(release);
 }

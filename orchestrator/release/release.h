@@ -32,6 +32,8 @@
 struct release_file {
 	char *path; /* real */
 	uint64_t inode, mtime_ms, size;
+	uint64_t ctime_ns;             /* of its last change, which nobody can set */
+	char hash[RELEASE_DIGEST_MAX]; /* of its contents; "": it is too large, or cannot be read */
 };
 
 struct release {
@@ -40,6 +42,7 @@ struct release {
 	uint64_t inode;
 	uint64_t mtime_ms; /* since 1970 */
 	uint64_t size;
+	uint64_t ctime_ns;
 	char digest[RELEASE_DIGEST_MAX]; /* of the executable, for people; see release_identify() */
 	char hash[RELEASE_DIGEST_MAX];   /* of its contents */
 	struct release_file files[RELEASE_FILES_MAX];
@@ -57,6 +60,20 @@ int release_resolve(const struct service_config *service, char *const *command,
 		    char *const *environment, struct release **ret, struct error *err);
 
 /*
+ * Take the identity anew: what the executable is now, and the files that the command names. For a
+ * release that is started later than it was resolved, or again. Negative if the executable is not
+ * there any more; then nothing has changed.
+ */
+int release_look(struct release *release, struct error *err);
+
+/*
+ * Has the executable, or a file that the command names, other contents than when the identity was
+ * taken? Then *ret is the path of the first one, which is @release's. A file that is gone has
+ * changed, too. What was not known when the identity was taken is not looked at.
+ */
+bool release_changed(const struct release *release, const char **ret);
+
+/*
  * What the file at @path is, whatever it is called. @release gets
  *	hash	"sha256:..." of all that is in it; "" above RELEASE_HASH_MAX;
  *	digest	"build-id:..." (the GNU build id of an ELF file with nothing behind it), else hash.
@@ -68,9 +85,20 @@ int release_resolve(const struct service_config *service, char *const *command,
 #define RELEASE_HASH_MAX (64 * 1024 * 1024)
 void release_identify(const char *path, struct release *release);
 
+/* The hash alone, for any file. */
+void release_hash(const char *path, char ret[static RELEASE_DIGEST_MAX]);
+
+/*
+ * The same release, of which a server was started at @since_ms (realtime) and that runs as the
+ * process @pid (0: none). A program is read from the process, whatever has its name by now. A
+ * script, or a file that the command names, has not changed since then or is unknown: no hash.
+ */
+void release_look_back(struct release *release, pid_t pid, uint64_t since_ms);
+
 /*
  * Would starting @b instead of @a make no difference? That is release_equal(), the same contents of
- * the executable (by hash; by inode, size and time if one of them has none) and the same files.
+ * the executable and of the files that the command names: by hash; by inode, size and time if one
+ * of them has none.
  * Equal build ids say nothing: a build id is that of what was linked, not of what was put into the
  * file afterwards.
  */

@@ -16,7 +16,7 @@
 #define SECTIONS_MAX   65536
 #define BUILD_ID_LABEL "build-id:"
 #define SHA256_LABEL   "sha256:"
-#define KNOWN_MAX      16
+#define KNOWN_MAX      64
 
 /*
  * The coarsest time stamps of common file systems are a second apart: what has changed more lately
@@ -276,4 +276,12 @@ void release_identify(const char *path, struct release *release)
 	if (!build_id(fd, (uint64_t)st.st_size, release->digest))
 		strcpy(release->digest, release->hash);
 	remember(fd, &st, release);
+}
+
+void release_hash(const char *path, char ret[static RELEASE_DIGEST_MAX])
+{
+	struct release release;
+
+	release_identify(path, &release);
+	strcpy(ret, release.hash);
 }

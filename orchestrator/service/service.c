@@ -203,6 +203,7 @@ int service_new(struct context *context, struct service_config *config,
 		return error_set(err, r, "service %s", config->name);
 	sd_event_source_set_enabled(s->defer, SD_EVENT_OFF);
 	service_watch_paths(s);
+	service_recall(s);
 	*ret = TAKE_PTR(s);
 	return 0;
 }

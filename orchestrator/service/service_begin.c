@@ -3,14 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "orchestrator/service/service_internal.h"
+#include "common/clock.h"
+#include "common/duration.h"
 #include "common/vector.h"
+#include "orchestrator/host/environment.h"
+#include "orchestrator/service/service_internal.h"
 
 /* What a new generation is made of. begin() takes it over. */
 struct recipe {
 	struct service_config *config;
 	struct release *release;
-	char **added; /* to the environment; NULL: nothing */
+	char **added;    /* to the environment; NULL: nothing */
+	uint32_t origin; /* a rollback: the generation whose release it is */
 };
 
 static void recipe_done(struct recipe *recipe)
@@ -68,6 +72,17 @@ static int make_generation(struct order_call *call, struct recipe *recipe, struc
 				       &call->refusal->why);
 }
 
+/* A file that the release names was changed where it lies: what it was is nowhere any more. */
+static void note_way_back(struct order_call *call)
+{
+	const struct generation *g = call->service->current;
+	const char *path;
+
+	if (g && release_changed(g->release, &path))
+		snprintf(call->answer->note, sizeof(call->answer->note),
+			 "rollback would run what %.400s is now, not what it was", path);
+}
+
 /* Replace the current generation by one of @recipe, which is taken over. */
 static int begin(struct order_call *call, struct recipe *recipe)
 {
@@ -101,6 +116,9 @@ static int begin(struct order_call *call, struct recipe *recipe)
 	s->queue.has_own = false;
 	s->stopped = false;
 	g->added = TAKE_PTR(recipe->added);
+	g->origin = recipe->origin;
+	if (!recipe->origin)
+		note_way_back(call);
 	service_staying(s, &goes);
 	plan.new = g;
 	plan.old = goes.n > 0 ? s->current : NULL;
@@ -112,8 +130,8 @@ static int begin(struct order_call *call, struct recipe *recipe)
 }
 
 /*
- * Make a recipe of the configuration. @command and @added, if they are not NULL, stand in for those
- * of the last upgrade. If that fails nothing has been touched.
+ * Make a recipe of the configuration. @command and @added, if they are not NULL, stand in for its
+ * command, and are added to its environment. If that fails nothing has been touched.
  */
 static int resolve(struct order_call *call, char *const *command, char *const *added,
 		   struct recipe *ret)
@@ -123,8 +141,6 @@ static int resolve(struct order_call *call, char *const *command, char *const *a
 	int r = 0;
 
 	*ret = (struct recipe){};
-	command = command ? command : s->history.command;
-	added = added ? added : s->history.environment;
 	if (release_resolve(s->config, command, added, &ret->release, &call->refusal->why) < 0) {
 		service_who_serves(s, &serving);
 		return refuse(call->refusal, serving.instances > 0 ? REFUSAL_BAD_RELEASE
@@ -141,10 +157,59 @@ static int resolve(struct order_call *call, char *const *command, char *const *a
 	return 0;
 }
 
+static bool is_unset(char *const *names, const char *entry)
+{
+	size_t n = strcspn(entry, "=");
+
+	for (; names && *names; names++)
+		if (strlen(*names) == n && strncmp(*names, entry, n) == 0)
+			return true;
+	return false;
+}
+
+/* What earlier upgrades have added, less what the order unsets, and what it adds itself. */
+static int merge_environment(const struct order_call *call, char ***ret)
+{
+	const struct service_order *order = call->order;
+	int r = 0;
+
+	for (char **e = call->service->history.environment; e && *e && r >= 0; e++) {
+		char *copy;
+
+		if (is_unset(order->unset, *e))
+			continue;
+		copy = strdup(*e);
+		r = copy ? vector_append(ret, copy) : -ENOMEM;
+	}
+	for (char **e = order->environment; e && *e && r >= 0; e++) {
+		cleanup_free char *name = strndup(*e, strcspn(*e, "="));
+
+		r = name ? environment_set(ret, name, strchr(*e, '=') + 1) : -ENOMEM;
+	}
+	return r;
+}
+
+/* As the configuration and upgrades say, this one included; a reset is by the configuration alone.
+ */
+static int resolve_order(struct order_call *call, struct recipe *ret)
+{
+	const struct service_order *order = call->order;
+	char **command = order->command ? order->command : call->service->history.command;
+	cleanup(vector_free) char **added = NULL;
+
+	if (order->reset)
+		return resolve(call, NULL, NULL, ret);
+	if (merge_environment(call, &added) < 0) {
+		error_text(&call->refusal->why, -ENOMEM, "out of memory");
+		return refuse(call->refusal, REFUSAL_CANNOT_START);
+	}
+	return resolve(call, command, added, ret);
+}
+
 static int begin_fresh(struct order_call *call)
 {
 	struct recipe recipe;
-	int r = resolve(call, NULL, NULL, &recipe);
+	int r = resolve_order(call, &recipe);
 
 	return r < 0 ? r : begin(call, &recipe);
 }
@@ -182,19 +247,14 @@ static bool is_identical(struct order_call *call, const struct recipe *recipe)
 {
 	const struct generation *g = call->service->current;
 
-	if (!g || call->order->force || !release_identical(g->release, recipe->release) ||
+	if (!g || call->order->force || g->mixed ||
+	    !release_identical(g->release, recipe->release) ||
 	    !service_config_same_release(g->config, recipe->config))
 		return false;
 	snprintf(call->answer->message, sizeof(call->answer->message),
 		 "generation %u runs this release already (%s %s)", g->number,
 		 g->release->executable, g->release->digest);
 	return true;
-}
-
-/* With the order's command and environment, if it has any. */
-static int resolve_order(struct order_call *call, struct recipe *ret)
-{
-	return resolve(call, call->order->command, call->order->environment, ret);
 }
 
 int order_check_release(struct order_call *call)
@@ -222,31 +282,93 @@ int order_upgrade(struct order_call *call)
 	return begin(call, &recipe);
 }
 
+/* ---- rollback ------------------------------------------------------------------------------- */
+
 int order_check_rollback(struct order_call *call)
 {
-	if (call->service->history.previous_release)
+	if (service_rollback_target(call->service))
 		return 0;
 	error_text(&call->refusal->why, -ENOENT,
-		   "no earlier generation has run since batond started");
+		   "no earlier release that has served well is known");
 	return refuse(call->refusal, REFUSAL_NO_EARLIER_RELEASE);
 }
 
+/* Can it be started still? As far as can be seen before. */
+static int look_at_target(struct order_call *call, const struct past *target,
+			  struct release *release)
+{
+	struct error *why = &call->refusal->why;
+
+	if (release_look(release, why) >= 0)
+		return 0;
+	error_prefix(why, 0, "the release of generation %u cannot be started any more",
+		     target->generation);
+	return refuse(call->refusal, REFUSAL_BAD_RELEASE);
+}
+
+/* What goes back is the release: how it comes is said by the file as it is now. */
 int order_rollback(struct order_call *call)
 {
 	struct service *s = call->service;
+	const struct past *target = service_rollback_target(s);
 	struct recipe recipe = {};
+	const char *path;
 	int r = order_check_rollback(call);
 
 	if (r < 0)
 		return r;
-	recipe.config = service_config_copy(s->history.previous_config);
-	recipe.release = release_copy(s->history.previous_release);
-	/* Only the release goes back. The policies are those of the configuration. */
+	recipe.origin = target->generation;
+	recipe.config = service_config_copy(target->config);
+	recipe.release = release_copy(target->release);
 	if (recipe.config && service_config_take_policies(recipe.config, s->config) < 0)
 		service_config_free(TAKE_PTR(recipe.config));
-	if (s->history.previous_added && vector_copy(s->history.previous_added, &recipe.added) < 0)
+	if (target->added && vector_copy(target->added, &recipe.added) < 0)
 		release_free(TAKE_PTR(recipe.release));
+	if (recipe.release && recipe.config && look_at_target(call, target, recipe.release) < 0) {
+		recipe_done(&recipe);
+		return -EINVAL;
+	}
+	if (release_changed(target->release, &path))
+		snprintf(call->answer->note, sizeof(call->answer->note),
+			 "rollback runs what %.400s is now, not what it was", path);
 	return begin(call, &recipe);
+}
+
+/* "5m", "3h": as fine as is of interest. */
+static const char *age(uint64_t since_ms, char ret[static DURATION_TEXT_MAX])
+{
+	uint64_t now_ms = clock_realtime_ms(), ms = now_ms > since_ms ? now_ms - since_ms : 0;
+	uint64_t unit = ms < 60000 ? 1000 : ms < 3600000 ? 60000 : 3600000;
+
+	if (ms < 1000)
+		return "0s";
+	return duration_format(ms - ms % unit, ret);
+}
+
+int order_try_rollback(struct order_call *call)
+{
+	const struct past *target = service_rollback_target(call->service);
+	cleanup(release_free) struct release *release = NULL;
+	char *ret = call->answer->message, began[DURATION_TEXT_MAX], ended[DURATION_TEXT_MAX];
+	size_t size = sizeof(call->answer->message), n;
+	const char *path;
+	int r = order_check_rollback(call);
+
+	if (r < 0)
+		return r;
+	release = release_copy(target->release);
+	r = release ? look_at_target(call, target, release) : 0;
+	if (r < 0)
+		return r;
+	n = (size_t)snprintf(ret, size, "rollback would go to generation %u (", target->generation);
+	for (char **word = target->release->command; *word && n < 200; word++)
+		n += (size_t)snprintf(ret + n, size - n, "%s%.100s",
+				      word == target->release->command ? "" : " ", *word);
+	n += (size_t)snprintf(ret + n, size - n, "), which began to serve %s ago, until %s ago",
+			      age(target->began_ms, began), age(target->ended_ms, ended));
+	if (release_changed(target->release, &path) && n < size)
+		snprintf(ret + n, size - n, "; it would run what %s is now, not what it was", path);
+	return 0;
 }
 
 int order_stop(struct order_call *call)

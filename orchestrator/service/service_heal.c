@@ -65,6 +65,8 @@ static void look_restarts(struct service *s)
 	for (size_t k = 0; k < s->current->instances.n; k++) {
 		struct instance *i = s->current->instances.list[k];
 
+		if (i->restarts_counted < i->restarts)
+			generation_look(s->current);
 		for (; i->restarts_counted < i->restarts; i->restarts_counted++)
 			restarts_take(&s->healing.restarts, clock_monotonic_ms());
 	}
@@ -152,6 +154,7 @@ static void degrade(struct service *s, const struct ailing *ailing)
 			 "%s; started again %u times within %s, that is all \"restart\" allows",
 			 reason, restarts_used(&s->healing.restarts, policy, clock_monotonic_ms()),
 			 duration_format(policy->window_ms, window));
+	s->healing.dead = instances_are_dead(&s->current->instances);
 	if (!before)
 		tell_ailing(s, EVENT_DEGRADED, s->healing.degraded, ailing);
 }
@@ -159,6 +162,7 @@ static void degrade(struct service *s, const struct ailing *ailing)
 static void restore(struct service *s)
 {
 	s->healing.at_ms = 0;
+	s->healing.dead = false;
 	if (!s->healing.degraded[0])
 		return;
 	s->healing.degraded[0] = '\0';
@@ -258,6 +262,7 @@ void service_forgive(struct service *s)
 
 	s->healing.restarts = (struct restarts){};
 	s->healing.at_ms = 0;
+	s->healing.dead = false;
 	s->healing.degraded[0] = '\0';
 	/* A reader that has been told "degraded" waits for "restored". */
 	if (degraded && s->current)

@@ -22,6 +22,7 @@ struct service_healing {
 	struct restarts restarts; /* of instances of the current generation */
 	uint64_t at_ms;           /* when instances are to be replaced; 0: none are */
 	struct timer timer;
+	bool dead;          /* it is degraded, and none of its servers runs */
 	char degraded[320]; /* why it stays unwell for now; "": it does not */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * service_history: keeps what a service ran before, for a rollback. Keeps the command and the
- * environment of the last upgrade, which later restarts use instead of the configuration's.
+ * service_history: what a service has run before, for a rollback (history.h), and what upgrades
+ * have put in the place of the configuration's command and environment, for the restarts to come.
+ * Both are in files, too, and so outlive the daemon.
  */
 #pragma once
 
@@ -11,32 +12,34 @@
 #include "orchestrator/config/config.h"
 #include "orchestrator/release/release.h"
 #include "orchestrator/rollout/run.h"
+#include "orchestrator/service/history.h"
 
 struct generation;
 struct service;
 
 struct service_history {
-	char **command;     /* of the last successful upgrade; NULL: the configuration's */
-	char **environment; /* what it has added to the environment; NULL: nothing */
-
-	/* What ran before the current generation; NULL: nothing that is known. */
-	struct service_config *previous_config;
-	struct release *previous_release;
-	char **previous_added;
-	bool rolled_back; /* from .previous_..., by an order: a reload must not bring it again */
+	char **command;       /* of the last successful upgrade; NULL: the configuration's */
+	char **environment;   /* what upgrades have added to the environment; NULL: nothing */
+	char overridden[256]; /* what the last reload has put in the place of these; "": nothing */
+	struct history past;
 };
 
-/* The current generation has taken the place of @old (NULL: of none), by a rollout for @order. */
-void service_note_commit(struct service *service, const struct generation *old,
-			 enum run_order order);
+/* The current generation has taken the place of the one before, if there was one, by @order. */
+void service_note_commit(struct service *service, enum run_order order);
 
-/* A rollback is not possible any more. */
-void service_forget_previous(struct service *service);
+/* The current generation has been taken over: what is known of it by an earlier daemon's notes. */
+void service_note_taken_over(struct service *service);
 
-/* Command and environment of the configuration count again. */
-void service_forget_overrides(struct service *service);
+/* Where a rollback would go; NULL: nothing that has served well is left. */
+const struct past *service_rollback_target(const struct service *service);
 
-/* Read command and environment of the last upgrade, as an earlier daemon has noted them. */
-void service_recall_overrides(struct service *service);
+/* The file's command and environment count again; .overridden says what does not any more. */
+void service_drop_overrides(struct service *service);
+
+/* As an earlier daemon has noted them, unless the file has other ones since. */
+void service_recall(struct service *service);
+
+/* Overrides and history are those of somebody else who has run under this name. */
+void service_forget(struct service *service);
 
 void service_history_done(struct service_history *history);

@@ -79,7 +79,7 @@ static void commit(void *host, const struct run *run)
 	s->current = run->new;
 	remember_serving(s);
 	s->refusal[0] = '\0';
-	service_note_commit(s, run->old, run->order);
+	service_note_commit(s, run->order);
 	service_forgive(s);
 }
 

@@ -169,6 +169,8 @@ int service_begin_replace(struct service *service, const struct instances *goes,
 int order_restart(struct order_call *call);
 int order_upgrade(struct order_call *call);
 int order_rollback(struct order_call *call);
+/* What a rollback would go to, as answer->message. */
+int order_try_rollback(struct order_call *call);
 int order_start(struct order_call *call);
 int order_stop(struct order_call *call);
 

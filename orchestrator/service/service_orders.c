@@ -12,6 +12,7 @@ void service_order_done(struct service_order *order)
 {
 	vector_free(TAKE_PTR(order->command));
 	vector_free(TAKE_PTR(order->environment));
+	vector_free(TAKE_PTR(order->unset));
 }
 
 static int copy_order(const struct service_order *from, struct service_order *ret)
@@ -19,11 +20,13 @@ static int copy_order(const struct service_order *from, struct service_order *re
 	int r = 0;
 
 	*ret = *from;
-	ret->command = ret->environment = NULL;
+	ret->command = ret->environment = ret->unset = NULL;
 	if (from->command)
 		r = vector_copy(from->command, &ret->command);
 	if (r >= 0 && from->environment)
 		r = vector_copy(from->environment, &ret->environment);
+	if (r >= 0 && from->unset)
+		r = vector_copy(from->unset, &ret->unset);
 	if (r < 0)
 		service_order_done(ret);
 	return r;
@@ -363,6 +366,19 @@ static bool ends(const struct run *busy, enum service_order_type type)
 	       !rollout_is_committed(&busy->machine);
 }
 
+/* Only say what would be done. */
+static int try_rollback(struct order_call *call)
+{
+	const struct run *busy = service_undecided_run(call->service);
+
+	if (!busy || !ends(busy, SERVICE_ORDER_ROLLBACK))
+		return order_try_rollback(call);
+	snprintf(call->answer->message, sizeof(call->answer->message),
+		 "rollback would undo rollout %u (%s): generation %u stays", busy->id,
+		 run_order_name(busy->order), busy->old_number);
+	return 0;
+}
+
 static void end_run(struct order_call *call, struct run *busy)
 {
 	struct service *s = call->service;
@@ -411,5 +427,7 @@ int service_order(struct service *s, const struct service_order *order, struct s
 		error_text(&refusal->why, -ESHUTDOWN, "batond is shutting down");
 		return refuse(refusal, REFUSAL_SHUTTING_DOWN);
 	}
+	if (order->dry_run)
+		return try_rollback(&call);
 	return entries[order->type].begins ? begin(&call) : carry_out(&call);
 }

@@ -25,8 +25,11 @@ struct service_order {
 	enum service_order_type type;
 	bool supersede;     /* undo the rollout under way, instead of being refused */
 	bool force;         /* upgrade: even if exactly that runs already */
+	bool reset;         /* restart: with the configuration's command and environment only */
+	bool dry_run;       /* rollback: only say to what it would go */
 	char **command;     /* upgrade; NULL: as the last upgrade, else as configured */
-	char **environment; /* upgrade: variables to add; NULL: as the last upgrade */
+	char **environment; /* upgrade: added to what earlier upgrades have added */
+	char **unset;       /* upgrade: names that are not added any more */
 	uint32_t instances; /* scale; 0: as many as the service wants */
 };
 
@@ -38,7 +41,8 @@ struct service_answer {
 	struct run *run;     /* that it has begun, undone or promoted; NULL: none */
 	uint32_t queued;     /* the number of the rollout that will begin; 0: none */
 	uint32_t supersedes; /* the number of the rollout that it undoes; 0: none */
-	char message[256];   /* why no rollout begins */
+	char message[512];   /* why no rollout begins */
+	char note[512];      /* what is worth knowing of the rollout; "": nothing */
 	bool unchanged;      /* ... because all is as ordered already */
 };
 

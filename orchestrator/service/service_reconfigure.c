@@ -7,16 +7,6 @@
 #include "common/vector.h"
 #include "orchestrator/service/service_internal.h"
 
-static bool same_group(const struct service_config *a, const struct service_config *b)
-{
-	if (a->n_listen != b->n_listen || a->uid != b->uid)
-		return false;
-	for (size_t k = 0; k < a->n_listen; k++)
-		if (!address_equal(&a->listen[k], &b->listen[k]))
-			return false;
-	return true;
-}
-
 /*
  * Would a restart with @config run something else than @g? The configuration may be the same, but
  * an environment file was edited, or a symlink has another target. Of a generation that was taken
@@ -27,13 +17,12 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 {
 	cleanup(release_free) struct release *release = NULL;
 	bool same_file = service_config_same_release(s->config, config), back;
+	const struct history *history = &s->history.past;
 	struct error err;
 	int r;
 
 	/* After a rollback something else runs than the file says, and is to stay. */
-	back = same_file && s->history.rolled_back && g == s->current &&
-	       s->history.previous_config &&
-	       service_config_same_release(s->history.previous_config, config);
+	back = same_file && g == s->current && history_has_thrown_out(history, config, NULL);
 	if (!back && !service_config_same_release(g->config, config))
 		return true;
 	/* A generation on trial has command and environment of its own order. */
@@ -47,8 +36,7 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 	/* It cannot be started. If the file is new, the restart that follows says so. */
 	if (r < 0)
 		return !same_file;
-	if (same_file && s->history.rolled_back && s->history.previous_release &&
-	    release_identical(s->history.previous_release, release))
+	if (same_file && history_has_thrown_out(history, config, release))
 		return false;
 	return g->taken_over ? !release_equal(release, g->release)
 			     : !release_identical(g->release, release);
@@ -93,7 +81,8 @@ int service_reconfigure(struct service *s, struct service_config *config,
 	const struct generation *g = run && run->new && !run->partial ? run->new : s->current;
 
 	assert(strcmp(config->name, s->config->name) == 0);
-	if (s->endpoints.open && (!same_group(s->config, config) || !same_steering(s, config))) {
+	if (s->endpoints.open &&
+	    (!service_config_same_group(s->config, config) || !same_steering(s, config))) {
 		service_config_free(config);
 		return error_text(err, -EBUSY,
 				  "\"listen\", \"user\", \"steering\" and \"sticky\" can only be "
@@ -104,12 +93,10 @@ int service_reconfigure(struct service *s, struct service_config *config,
 		order = SERVICE_ORDER_RESTART;
 	else if (g && scaled && config->instances != s->instances)
 		order = SERVICE_ORDER_SCALE;
-	/* The release before had other endpoints: it cannot come back. */
-	if (!same_group(s->config, config))
-		service_forget_previous(s);
 	/* A new command in the file wins over the one of an earlier upgrade. */
+	s->history.overridden[0] = '\0';
 	if (!service_config_same_release(s->config, config))
-		service_forget_overrides(s);
+		service_drop_overrides(s);
 	if (scaled) {
 		/* A scaling that is under way does not set it back if it fails. */
 		for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)

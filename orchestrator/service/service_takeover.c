@@ -236,7 +236,8 @@ static void serve_on(struct service *s, const struct instances *in)
 	size_t n;
 
 	s->settled = true;
-	service_recall_overrides(s);
+	service_recall(s);
+	service_note_taken_over(s);
 	for (size_t k = 0; k < in->n; k++) {
 		instance_release_leftovers(in->list[k]);
 		instance_steady(in->list[k], true);

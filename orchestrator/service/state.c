@@ -71,6 +71,11 @@ static bool is_environment(const json_t *value)
 	return json_array_size(value) > 0;
 }
 
+static bool is_text(const json_t *value)
+{
+	return json_is_string(value);
+}
+
 static const struct {
 	const char *name, *expected;
 	bool (*is_valid)(const json_t *value);
@@ -78,6 +83,7 @@ static const struct {
 } fields[] = {
 	{"command", "an array of strings", is_command, false},
 	{"environment", "an array of \"NAME=value\"", is_environment, false},
+	{"base", "a text", is_text, false},
 	{"serving", "a generation number", is_generation, false},
 	{"instances", "a number of instances", is_instances, false},
 	{"generation", "a generation number", is_generation, true},
@@ -376,6 +382,22 @@ int state_set_environment(struct state *state, const char *service, char *const 
 char **state_environment(const struct state *state, const char *service)
 {
 	return strings(state, service, "environment");
+}
+
+int state_set_base(struct state *state, const char *service, const char *base, struct error *err)
+{
+	json_t *value = base ? json_string(base) : NULL;
+
+	if (base && !value)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return set_field(state, service, "base", value, err);
+}
+
+char *state_base(const struct state *state, const char *service)
+{
+	const char *base = json_string_value(field_of(state, service, "base"));
+
+	return base ? strdup(base) : NULL;
 }
 
 int state_set_serving(struct state *state, const char *service, uint32_t generation,

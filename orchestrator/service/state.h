@@ -5,8 +5,9 @@
  *	{"version": 1, "services": {"web": {"generation": 7, "serving": 6, "command": ["..."]}}}
  *
  * For each service: the last number of a generation, so that none is used twice; the generation
- * that serves; command and environment of an upgrade, as long as restarts use them; how many
- * instances "scale" has set. The file is written to a temporary file, fsync'ed and renamed over the
+ * that serves; command and environment of an upgrade, as long as restarts use them, with what the
+ * file said then; how many instances "scale" has set. What has run before is in files of its own
+ * (history_file.h). The file is written to a temporary file, fsync'ed and renamed over the
  * old one. Services that are no longer configured keep their entry.
  */
 #pragma once
@@ -61,6 +62,13 @@ char **state_command(const struct state *state, const char *service);
 int state_set_environment(struct state *state, const char *service, char *const *environment,
 			  struct error *err);
 char **state_environment(const struct state *state, const char *service);
+
+/*
+ * What the file said when these two were given, as a text; NULL: nobody noted it. When it says
+ * something else they count no longer.
+ */
+int state_set_base(struct state *state, const char *service, const char *base, struct error *err);
+char *state_base(const struct state *state, const char *service);
 
 /* The number of instances that "scale" has set; 0: as configured. */
 int state_set_instances(struct state *state, const char *service, uint32_t instances,

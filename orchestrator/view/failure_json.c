@@ -35,7 +35,7 @@ static json_t *advice_json(const struct service *s)
 {
 	const char *name = s->config->name;
 
-	if (s->history.previous_release)
+	if (service_rollback_target(s))
 		return json_sprintf("\"baton restart %s\" tries now; \"baton rollback %s\" goes "
 				    "back to the release before",
 				    name, name);

@@ -32,6 +32,16 @@ static int read_supersede(const json_t *value, struct service_order *ret, struct
 	return read_flag(value, "supersede", &ret->supersede, refusal);
 }
 
+static int read_reset(const json_t *value, struct service_order *ret, struct refusal *refusal)
+{
+	return read_flag(value, "reset", &ret->reset, refusal);
+}
+
+static int read_dry_run(const json_t *value, struct service_order *ret, struct refusal *refusal)
+{
+	return read_flag(value, "dry_run", &ret->dry_run, refusal);
+}
+
 static int read_force(const json_t *value, struct service_order *ret, struct refusal *refusal)
 {
 	return read_flag(value, "force", &ret->force, refusal);
@@ -98,6 +108,32 @@ static int read_environment(const json_t *value, struct service_order *ret, stru
 	return 0;
 }
 
+/* An array of names. */
+static int read_unset(const json_t *value, struct service_order *ret, struct refusal *refusal)
+{
+	const json_t *name;
+	size_t k;
+
+	if (!json_is_array(value) || json_array_size(value) > SERVICE_COMMAND_MAX) {
+		error_text(&refusal->why, -EINVAL, "unset: expected an array of at most %d names",
+			   SERVICE_COMMAND_MAX);
+		return refuse(refusal, REFUSAL_BAD_REQUEST);
+	}
+	json_array_foreach (value, k, name) {
+		const char *text = json_string_value(name);
+		char *copy;
+
+		if (!text || !text[0] || strchr(text, '=')) {
+			error_text(&refusal->why, -EINVAL, "unset[%zu]: expected a name", k);
+			return refuse(refusal, REFUSAL_BAD_REQUEST);
+		}
+		copy = strdup(text);
+		if (!copy || vector_append(&ret->unset, copy) < 0)
+			return refuse_memory(refusal);
+	}
+	return 0;
+}
+
 static int read_instances(const json_t *value, struct service_order *ret, struct refusal *refusal)
 {
 	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
@@ -119,8 +155,11 @@ static const struct member {
 } members[] = {
 	{"command", ORDER_TAKES_RELEASE, read_command},
 	{"environment", ORDER_TAKES_RELEASE, read_environment},
+	{"unset", ORDER_TAKES_RELEASE, read_unset},
 	{"force", ORDER_TAKES_RELEASE, read_force},
 	{"instances", ORDER_TAKES_INSTANCES, read_instances},
+	{"reset", ORDER_TAKES_RESET, read_reset},
+	{"dry_run", ORDER_TAKES_DRY_RUN, read_dry_run},
 	{"supersede", ORDER_TAKES_SUPERSEDE, read_supersede},
 };
 
@@ -201,6 +240,8 @@ json_t *order_answer_json(const struct service *s, enum service_order_type type,
 		if (answer->unchanged)
 			json_object_set_new(json, "unchanged", json_true());
 	}
+	if (answer->note[0])
+		json_object_set_new(json, "note", json_string(answer->note));
 	if (answer->supersedes)
 		json_object_set_new(json, "supersedes", json_integer(answer->supersedes));
 	if (type == SERVICE_ORDER_PAUSE || type == SERVICE_ORDER_RESUME)

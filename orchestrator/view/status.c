@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/vector.h"
 #include "orchestrator/view/failure_json.h"
 #include "orchestrator/view/run_json.h"
 #include "orchestrator/view/time_json.h"
@@ -299,6 +300,8 @@ static json_t *generation_json(struct service *s, struct generation *g)
 			 (json_int_t)(clock_monotonic_ms() - g->started_ms), "connections",
 			 steered_json(&s->wiring, &sum), "share", share_json(aimed, seen, all),
 			 "instances", instances);
+	if (g->mixed)
+		json_object_set_new(json, "mixed", json_true());
 	add_drain(s, g, json);
 	return json;
 }
@@ -362,6 +365,48 @@ static json_t *command_json(struct service *s)
 	return strings_json(s->current           ? s->current->release->command
 			    : s->history.command ? s->history.command
 						 : s->config->command);
+}
+
+/* What does not run as the file says; null: all does. */
+static json_t *differs_json(struct service *s)
+{
+	char **command = s->current ? s->current->release->command : s->history.command;
+	char **added = s->current ? s->current->added : s->history.environment;
+	json_t *json = json_object(), *names = json_array();
+
+	if (command && !vector_equal(command, s->config->command))
+		json_object_set_new(json, "command", strings_json(s->config->command));
+	for (; added && *added; added++)
+		json_array_append_new(names, json_stringn(*added, strcspn(*added, "=")));
+	if (json_array_size(names) > 0)
+		json_object_set(json, "environment", names);
+	json_decref(names);
+	if (json_object_size(json) > 0)
+		return json;
+	json_decref(json);
+	return json_null();
+}
+
+/* What a rollback would go to. */
+static json_t *rollback_json(const struct service *s)
+{
+	const struct past *past = service_rollback_target(s);
+	uint64_t now_ms = clock_realtime_ms();
+	const char *changed;
+	json_t *json;
+
+	if (!past)
+		return json_null();
+	json = json_pack("{s:I, s:o, s:s, s:s, s:s, s:o, s:o, s:I}", "generation",
+			 (json_int_t)past->generation, "command",
+			 strings_json(past->release->command), "executable",
+			 past->release->executable, "digest", past->release->digest, "directory",
+			 past->release->directory, "began", time_json(past->began_ms), "ended",
+			 time_json(past->ended_ms), "age_ms",
+			 (json_int_t)(now_ms > past->ended_ms ? now_ms - past->ended_ms : 0));
+	if (release_changed(past->release, &changed))
+		json_object_set_new(json, "changed", json_string(changed));
+	return json;
 }
 
 static json_t *rollout_json(struct service *s)
@@ -473,9 +518,10 @@ json_t *status_service(struct service *s)
 		json_object_set_new(json, "tier_reason", json_string(s->endpoints.tier_reason));
 	if (json)
 		json_object_update_new(json,
-				       json_pack("{s:s, s:o}", "strategy",
+				       json_pack("{s:s, s:o, s:o, s:o}", "strategy",
 						 rollout_strategy_name(s->config->rollout.strategy),
-						 "restarts", restarts_json(s)));
+						 "restarts", restarts_json(s), "differs",
+						 differs_json(s), "rollback", rollback_json(s)));
 	reason = reason_json(s);
 	if (json && reason)
 		json_object_set_new(json, "reason", reason);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Releases: what an upgrade finds, what it changes, what is kept."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -127,8 +128,8 @@ def test_upgrade_to_another_environment_survives_restarts_and_daemons(t):
     daemon.start()
     daemon.restart()
     check_equal(environment(), expected, "after a takeover and a restart")
-    daemon.cli("upgrade", "web", "--env", "SIZE=", expect=0)
-    check_equal(environment(), ("blue", "round", ""), "another upgrade, with an empty one")
+    daemon.cli("upgrade", "web", "--env", "SIZE=", "--env", "SHAPE=flat", expect=0)
+    check_equal(environment(), ("green", "flat", None), "another upgrade, which takes one away")
     daemon.cli("rollback", "web", expect=0)
     check_equal(environment(), expected, "after a rollback")
     check_unharmed(hammer)
@@ -136,7 +137,15 @@ def test_upgrade_to_another_environment_survives_restarts_and_daemons(t):
     daemon.cli("start", "web", expect=0)
     check_equal(environment(), expected, "after a stop and a start")
     restart_daemon(daemon)
-    check_equal(environment(), ("blue", "round", None), "nothing was left: as it is configured")
+    check_equal(environment(), expected, "after a stop and a start of batond")
+    differs = daemon.service()["differs"]
+    check_equal(differs, {"environment": ["COLOUR", "SIZE"]}, "what differs from the file")
+    check("baton restart web --reset" in daemon.cli("status", "web").text, "it is not said")
+    daemon.cli("upgrade", "web", "--unset", "SIZE", expect=0)
+    check_equal(environment(), ("green", "round", None), "after --unset")
+    daemon.cli("restart", "web", "--reset", expect=0)
+    check_equal(environment(), ("blue", "round", None), "as it is configured")
+    check_equal(daemon.service()["differs"], None, "what differs from the file")
 
 
 def test_upgrade_with_a_bad_environment_is_refused(t):
@@ -161,7 +170,126 @@ def test_upgrade_to_another_program_survives_restarts_and_daemons(t):
     check_equal(daemon.service()["command"], other, "command in the status")
     check_unharmed(hammer)
     restart_daemon(daemon)
-    check_equal(release(daemon)["executable"], example(t)[0], "as configured: nothing was left")
+    check_equal(release(daemon)["executable"], other[0], "after a stop and a start of batond")
+    check_equal(daemon.service()["differs"], {"command": example(t)}, "what differs")
+
+
+# ---- back ----------------------------------------------------------------------------------------
+
+def rollback_of(daemon):
+    return daemon.service()["rollback"]
+
+
+def test_rollback_goes_further_back_each_time_across_daemons(t):
+    """Never to what was thrown out, whether batond is killed, stopped or goes on."""
+    programs = [example(t)] + [[t.copy("examples/server", f"server-{k}"), *example(t)[1:]]
+                               for k in (2, 3, 4)]
+    daemon = t.daemon(service(programs[0]))
+    hammer = gentle(t)
+    check_equal(rollback_of(daemon), None, "before anything")
+    for command in programs[1:]:
+        daemon.upgrade(command, expect=0)
+    check_equal(rollback_of(daemon)["command"], programs[2], "announced")
+    kill_daemon(daemon)
+    daemon.start()
+    check_equal(rollback_of(daemon)["generation"], 3, "after a takeover")
+    daemon.cli("rollback", "web", expect=0)
+    check_equal(release(daemon)["command"], programs[2], "the first rollback")
+    check_unharmed(hammer)
+    restart_daemon(daemon)
+    check_equal(release(daemon)["command"], programs[2], "after a stop and a start of batond")
+    dry = daemon.cli("rollback", "web", "--dry-run", expect=0).text
+    check("generation 2" in dry and programs[1][0] in dry and "ago" in dry, f"{dry}")
+    check("generation 2" in daemon.cli("status", "web").text, "the status does not say it")
+    check_equal(release(daemon)["command"], programs[2], "a dry run")
+    daemon.cli("rollback", "web", expect=0)
+    check_equal(release(daemon)["command"], programs[1], "the second")
+    daemon.cli("rollback", "web", expect=0)
+    check_equal(release(daemon)["command"], programs[0], "the third")
+    refused = daemon.cli("rollback", "web", expect=1)
+    check("no earlier release that has served well" in refused.text, f"{refused}")
+    check_equal(release(daemon)["command"], programs[0], "the fourth")
+
+
+def test_rollback_never_goes_to_what_crashed_in_its_bake(t):
+    daemon = t.daemon(service(example(t), rollout={"bake": "30s"}))
+    other = [t.copy("examples/server", "server-2"), *example(t)[1:]]
+    daemon.cli("upgrade", "web", "--no-wait", "--", *other, expect=0)
+    wait_until(lambda: (daemon.service()["rollout"] or {}).get("step") == "bake", "it bakes")
+    pid = next(i["pid"] for g in daemon.service()["generations"] if g["generation"] == 2
+               for i in g["instances"])
+    os.kill(pid, 9)
+    wait_until(lambda: daemon.service()["rollout"] is None, "it is rolled back")
+    check_equal((daemon.current(), rollback_of(daemon)), (1, None), "what serves, the way back")
+    daemon.cli("rollback", "web", expect=1)
+
+
+def test_rollback_says_that_a_file_is_not_what_it_was(t):
+    """A script that an interpreter runs, edited where it lies: a reload and a takeover know it."""
+    script = t.tmp / "app.py"
+    shutil.copy(python(t)[2], script)
+    daemon = t.daemon(service([*python(t)[:2], script]))
+    kill_daemon(daemon)
+    daemon.start()
+    check("already" in daemon.cli("upgrade", "web", expect=0).text, "not known after a takeover")
+    os.utime(script)
+    check("already" in daemon.cli("upgrade", "web", expect=0).text, "touched is not changed")
+    with script.open("a") as file:
+        file.write("# another one\n")
+    text = daemon.cli("upgrade", "web", expect=0).text
+    check(f"rollback would run what {script} is now, not what it was" in text, f"{text}")
+    check_equal((daemon.current(), rollback_of(daemon)["changed"]), (2, str(script)), "status")
+    dry = daemon.cli("rollback", "web", "--dry-run", expect=0).text
+    check(f"it would run what {script} is now, not what it was" in dry, f"{dry}")
+    text = daemon.cli("rollback", "web", expect=0).text
+    check(f"rollback runs what {script} is now, not what it was" in text, f"{text}")
+    daemon.cli("rollback", "web", expect=1)
+
+
+def test_script_is_known_by_its_own_content_after_a_takeover(t):
+    """Though it has changed, what runs is what it was; and an interpreter says nothing."""
+    script = t.tmp / "script"
+
+    def write(colour):
+        script.write_text(f'#!/bin/sh\nexport COLOUR={colour}\nexec "$@"\n')
+        script.chmod(0o755)
+    write("blue")
+    daemon = t.daemon(service([script, *python(t)]))
+    digest = release(daemon)["digest"]
+    check_equal(digest, f"sha256:{hashlib.sha256(script.read_bytes()).hexdigest()}", "digest")
+    kill_daemon(daemon)
+    write("pink")
+    daemon.start()
+    check_equal(release(daemon)["digest"], digest, "after a takeover")
+    daemon.cli("upgrade", "web", expect=0)
+    check_equal((daemon.current(), how()["environment"]["COLOUR"]), (2, "pink"), "what runs")
+    write("blue")
+    daemon.cli("rollback", "web", expect=0)
+    check_equal((release(daemon)["digest"], how()["environment"]["COLOUR"]), (digest, "blue"),
+                "after a rollback to what lies there again")
+
+
+def test_rollback_to_what_is_gone_is_refused(t):
+    daemon = t.daemon(service([t.copy("examples/server", "first"), *example(t)[1:]]))
+    daemon.upgrade(example(t), expect=0)
+    (t.tmp / "first").unlink()
+    for option in ([], ["--dry-run"]):
+        refused = daemon.cli("rollback", "web", *option, expect=3)
+        check("generation 1 cannot be started any more" in refused.text, f"{refused}")
+    check_equal(daemon.current(), 2, "generation")
+
+
+def test_reload_says_what_it_overrides(t):
+    daemon = t.daemon(service(example(t)))
+    daemon.upgrade([t.copy("examples/server", "server-2"), *example(t)[1:]], "--env", "A=b",
+                   expect=0)
+    daemon.config["services"]["web"]["command"][0] = t.copy("examples/server", "server-3")
+    daemon.write_config()
+    check("server-2" in daemon.cli("reload", expect=0).text, "reload does not say it")
+    wait_until(lambda: daemon.current() == 3 and not daemon.service()["rollout"], "it is replaced")
+    told = [e["message"] for e in daemon.events(since=0) if e["event"] == "overridden"]
+    check(len(told) == 1 and "server-2" in told[0] and told[0].endswith("environment: A"), f"{told}")
+    check_equal(daemon.service()["differs"], None, "what differs from the file")
 
 
 def test_upgrade_to_a_program_that_is_not_there_is_refused(t):

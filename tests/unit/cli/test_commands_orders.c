@@ -95,11 +95,21 @@ static void test_orders_upgrade_sends_what_is_given(void **state)
 	options.run.environment[0] = "A=";
 	options.run.environment[1] = "B=x=y";
 	options.run.n_environment = 2;
+	options.unset[0] = "C";
+	options.n_unset = 1;
 	assert_int_equal(run(cmd_upgrade, &options), CLI_DONE);
 	assert_string_equal(batond.asked,
 			    "POST /v1/services/web/upgrade {\"command\":[\"./server\",\"-x\"],"
-			    "\"environment\":{\"A\":\"\",\"B\":\"x=y\"},\"force\":true,"
-			    "\"supersede\":true}");
+			    "\"environment\":{\"B\":\"x=y\"},\"force\":true,"
+			    "\"supersede\":true,\"unset\":[\"C\",\"A\"]}");
+	setup(NULL);
+	batond.answer = ANSWER;
+	options.command = NULL;
+	options.force = options.supersede = false;
+	options.run.n_environment = 1;
+	options.n_unset = 0;
+	assert_int_equal(run(cmd_upgrade, &options), CLI_DONE);
+	assert_string_equal(batond.asked, "POST /v1/services/web/upgrade {\"unset\":[\"A\"]}");
 }
 
 static void test_orders_upgrade_bad_arguments_are_usage(void **state)
@@ -121,6 +131,23 @@ static void test_orders_upgrade_bad_arguments_are_usage(void **state)
 	assert_int_equal(run(cmd_upgrade, &options), CLI_USAGE);
 	assert_string_equal(err.text, "--env: \"=x\" is not NAME=VALUE");
 	assert_string_equal(batond.asked, "");
+}
+
+static void test_orders_flags_are_sent(void **state)
+{
+	struct cli_options options = for_web;
+
+	(void)state;
+	options.no_wait = true;
+	options.reset = true;
+	batond.answer = ANSWER;
+	assert_int_equal(run(cmd_restart, &options), CLI_DONE);
+	assert_string_equal(batond.asked, "POST /v1/services/web/restart {\"reset\":true}");
+	setup(NULL);
+	options.dry_run = true;
+	batond.answer = "{\"service\": \"web\", \"message\": \"rollback would go\"}";
+	assert_int_equal(run(cmd_rollback, &options), CLI_DONE);
+	assert_string_equal(batond.asked, "POST /v1/services/web/rollback {\"dry_run\":true}");
 }
 
 static void test_orders_scale_takes_the_last_argument(void **state)
@@ -309,6 +336,7 @@ int main(void)
 		TEST(test_orders_supersede_is_sent_and_the_undone_is_told),
 		TEST(test_orders_upgrade_sends_what_is_given),
 		TEST(test_orders_upgrade_bad_arguments_are_usage),
+		TEST(test_orders_flags_are_sent),
 		TEST(test_orders_scale_takes_the_last_argument),
 		TEST(test_orders_unchanged_is_said_and_done),
 		TEST(test_orders_answer_without_a_rollout_is_the_end),

@@ -188,6 +188,29 @@ static void test_print_status_running_service_fits_in_few_lines(void **state)
 		    "healthy  GET /healthz: 200 (120 ms ago)\n");
 }
 
+static void test_print_status_differs_and_rollback(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'running','command':['/srv/b'],"
+		    "'differs':{'command':['/srv/a','x'],'environment':['A','B']},"
+		    "'rollback':{'generation':3,'command':['/srv/a'],'digest':'sha256:"
+		    "0123456789abcdef','age_ms':61000,'changed':'/srv/app.py'}}",
+		    "web  running\n"
+		    "  command    /srv/b\n"
+		    "  differs    from the file: its command is /srv/a x; environment: A, B\n"
+		    "             \"baton restart web --reset\" goes back to it\n"
+		    "  rollback   to generation 3: /srv/a (sha256:0123456789ab), replaced 1m 01s "
+		    "ago\n"
+		    "             it would run what /srv/app.py is now, not what it was\n");
+	assert_page(print_status,
+		    "{'service':'web','state':'running','differs':{'environment':['A']},"
+		    "'rollback':null}",
+		    "web  running\n"
+		    "  differs    from the file: environment: A\n"
+		    "             \"baton restart web --reset\" goes back to it\n");
+}
+
 static void test_print_status_rollout_shows_both_generations_and_last_failure(void **state)
 {
 	(void)state;
@@ -627,6 +650,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_print_status_running_service_fits_in_few_lines),
+		cmocka_unit_test(test_print_status_differs_and_rollback),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
 		cmocka_unit_test(test_print_status_tells_all_there_is_to_tell),
 		cmocka_unit_test(test_print_status_canary_tells_shares_and_what_it_waits_for),

@@ -291,7 +291,7 @@ static void test_release_identify_does_not_trust_the_times_of_a_new_file(void **
 
 static void test_release_identify_of_more_files_than_are_remembered(void **state)
 {
-	enum { FILES = 20 };
+	enum { FILES = 70 };
 	char hashes[FILES][RELEASE_DIGEST_MAX], name[16];
 
 	(void)state;
@@ -312,7 +312,7 @@ static void test_release_identify_of_more_files_than_are_remembered(void **state
 		snprintf(name, sizeof(name), "file%u", i % FILES);
 		assert_string_equal(hash(in_folder(name)), hashes[i % FILES]);
 	}
-	for (unsigned i = FILES - 16; i < FILES; i++) {
+	for (unsigned i = FILES - 64; i < FILES; i++) {
 		snprintf(name, sizeof(name), "file%u", i);
 		assert_false(is_read_by_identifying(in_folder(name)));
 	}

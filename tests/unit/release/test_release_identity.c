@@ -349,17 +349,16 @@ static void test_release_identical_is_not_with_an_edited_file(void **state)
 	assert_int_equal(first->n_files, 2);
 	assert_true(still(first, command, NULL));
 
-	/* by its time, its size, its inode, its place, its absence */
+	/* by its contents, whatever its times say; not by its time or inode */
 	write_file("v1/app.py", "two", 0644);
-	assert_false(still(first, command, NULL));
 	set_mtime("v1/app.py", 1000000000);
+	assert_false(still(first, command, NULL));
+	write_file("v1/app.new", "one", 0644);
+	assert_int_equal(rename(in_folder("v1/app.new"), in_folder("v1/app.py")), 0);
 	assert_true(still(first, command, NULL));
+	/* by its size, its place, its absence */
 	write_file("v1/app.py", "longer", 0644);
 	set_mtime("v1/app.py", 1000000000);
-	assert_false(still(first, command, NULL));
-	write_file("v1/app.new", "two", 0644);
-	set_mtime("v1/app.new", 1000000000);
-	assert_int_equal(rename(in_folder("v1/app.new"), in_folder("v1/app.py")), 0);
 	assert_false(still(first, command, NULL));
 	point_to("v2");
 	assert_false(still(first, command, NULL));
@@ -368,6 +367,97 @@ static void test_release_identical_is_not_with_an_edited_file(void **state)
 }
 
 /* Of what is not in the list nobody knows whether it was edited. */
+/* ---- what has become of it ------------------------------------------------------------------ */
+
+static void assert_changed(const struct release *release, const char *expected)
+{
+	const char *path;
+	bool changed = release_changed(release, &path);
+
+	assert_int_equal(changed, expected != NULL);
+	if (expected)
+		assert_string_equal(strrchr(path, '/') + 1, expected);
+}
+
+static void test_release_changed_names_the_file(void **state)
+{
+	char *command[] = {"./current/program", "./current/app.py", NULL};
+	cleanup(release_free) struct release *release = NULL, *copy = NULL;
+	struct error err;
+
+	(void)state;
+	write_file("v1/app.py", "one", 0644);
+	release = resolve(command, NULL);
+	copy = release_copy(release);
+	assert_changed(copy, NULL);
+	write_file("v1/app.py", "two", 0644);
+	set_mtime("v1/app.py", (time_t)(release->files[0].mtime_ms / 1000));
+	assert_changed(copy, "app.py");
+	/* Looked at anew it is what it is now. */
+	assert_int_equal(release_look(release, &err), 0);
+	assert_changed(release, NULL);
+	assert_false(release_identical(release, copy));
+	write_file("v1/app.py", "one", 0644);
+	assert_changed(copy, NULL);
+	write_elf("v1/program", "\x01\x02", "more");
+	assert_changed(copy, "program");
+	/* A link that leads elsewhere changes nothing about what it led to. */
+	assert_int_equal(release_look(release, &err), 0);
+	point_to("v2");
+	assert_changed(release, NULL);
+	assert_int_equal(unlink(in_folder("v1/app.py")), 0);
+	assert_changed(release, "app.py");
+	assert_int_equal(unlink(in_folder("v1/program")), 0);
+	assert_changed(release, "program");
+	assert_int_equal(release_look(release, &err), -ENOENT);
+}
+
+/* What a daemon that takes over finds of @command: only the texts are known. */
+static struct release *look_back(char *const *command, pid_t pid, uint64_t since_ms)
+{
+	struct release *release = calloc(1, sizeof(*release));
+
+	assert_non_null(release);
+	assert_int_equal(vector_copy(command, &release->command), 0);
+	assert_int_equal(vector_copy(NULL, &release->environment), 0);
+	release->executable = realpath(in_folder(command[0]), NULL);
+	release->directory = strdup(folder);
+	release_look_back(release, pid, since_ms);
+	return release;
+}
+
+static void test_release_look_back_knows_a_script_that_has_not_changed(void **state)
+{
+	char *command[] = {"./current/script", "./current/app.py", NULL};
+	cleanup(release_free) struct release *then = NULL, *unknown = NULL;
+	struct release *now;
+	struct stat st;
+
+	(void)state;
+	write_file("v1/script", "#!/bin/sh\nexec sleep 1\n", 0755);
+	write_file("v1/app.py", "one", 0644);
+	then = resolve(command, NULL);
+	now = look_back(command, getpid(), UINT64_MAX);
+	/* Not by what the process shows, which is the interpreter. */
+	assert_string_equal(now->digest, then->digest);
+	assert_string_equal(now->hash, then->hash);
+	assert_int_equal(now->n_files, 1);
+	assert_string_equal(now->files[0].hash, then->files[0].hash);
+	release_free(now);
+	/* It was started before these were written: nobody knows how they were. */
+	unknown = look_back(command, getpid(), 1);
+	assert_string_equal(unknown->hash, "");
+	assert_string_equal(unknown->digest, "");
+	assert_string_equal(unknown->files[0].hash, "");
+	assert_changed(unknown, NULL);
+	/* A program is the one that runs, whatever has its name by now. */
+	command[0] = "./current/program";
+	now = look_back(command, getpid(), 1);
+	assert_int_equal(stat("/proc/self/exe", &st), 0);
+	assert_int_equal(now->inode, st.st_ino);
+	release_free(now);
+}
+
 static void test_release_identical_is_not_where_more_files_are_named_than_kept(void **state)
 {
 	char names[RELEASE_FILES_MAX + 1][16], *command[RELEASE_FILES_MAX + 3] = {program[0]};
@@ -438,6 +528,8 @@ int main(void)
 		SERVICE_TEST(test_release_resolve_bad_further_environment_is_refused),
 		SERVICE_TEST(test_release_resolve_finds_the_files_that_are_named),
 		SERVICE_TEST(test_release_identical_is_not_with_an_edited_file),
+		SERVICE_TEST(test_release_changed_names_the_file),
+		SERVICE_TEST(test_release_look_back_knows_a_script_that_has_not_changed),
 		SERVICE_TEST(test_release_identical_is_not_where_more_files_are_named_than_kept),
 		SERVICE_TEST(test_release_copy_is_whole_and_outlives_the_first),
 	};

@@ -287,12 +287,15 @@ static const struct run_host_ops host_ops = {
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static struct release release = {.executable = (char *)"/none"};
+
 static inline void init_generation(struct generation *g, uint32_t number, struct service_config *c)
 {
 	*g = (struct generation){
 		.number = number,
 		.context = &context,
 		.config = c,
+		.release = &release,
 		.wiring = &wiring,
 	};
 }

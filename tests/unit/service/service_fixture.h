@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "orchestrator/api/events.h"
+#include "orchestrator/service/history_file.h"
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/service/state.h"
 #include "orchestrator/view/event_json.h"
@@ -59,8 +60,11 @@ static char **remembered;             /* the command; NULL: none */
 static char **remembered_environment; /* NULL: none */
 static uint32_t remembered_instances;
 static uint32_t remembered_serving;
+static char remembered_base[32];
+static struct history kept_history;
 
 static bool release_copy_fails;
+static bool files_change;        /* other editions lie where the earlier ones did */
 static char release_edition[32]; /* of the files that releases are made of, and of what they say */
 static int gone_error;           /* what is still alive of an earlier daemon */
 
@@ -85,6 +89,18 @@ uint32_t state_serving(const struct state *state, const char *name)
 {
 	(void)state, (void)name;
 	return remembered_serving;
+}
+
+static inline struct past *copy_past(const struct past *past)
+{
+	struct past *copy = past_new(past->generation, past->release, past->config, past->added,
+				     past->began_ms);
+
+	assert_non_null(copy);
+	copy->ended_ms = past->ended_ms;
+	copy->end = past->end;
+	copy->came_back = past->came_back;
+	return copy;
 }
 
 static inline int remember(char ***where, const char *name, char *const *vector, struct error *e)
@@ -129,6 +145,48 @@ char **state_environment(const struct state *state, const char *name)
 {
 	(void)state;
 	return recall(remembered_environment, name);
+}
+
+int state_set_base(struct state *state, const char *name, const char *base, struct error *e)
+{
+	(void)state, (void)e;
+	assert_string_equal(name, "web");
+	snprintf(remembered_base, sizeof(remembered_base), "%s", base ? base : "");
+	return 0;
+}
+
+char *state_base(const struct state *state, const char *name)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	return remembered_base[0] ? strdup(remembered_base) : NULL;
+}
+
+/* What service_recall() finds, and what was written last, as copies. */
+int history_file_read(const char *path, const struct service_config *c, struct history *ret,
+		      struct error *e)
+{
+	(void)c, (void)e;
+	assert_string_equal(path, "/var/lib/test/history/web.json");
+	for (; ret->n < kept_history.n; ret->n++)
+		ret->list[ret->n] = copy_past(kept_history.list[ret->n]);
+	return 0;
+}
+
+int history_file_write(const char *path, const struct history *history, struct error *e)
+{
+	assert_string_equal(path, "/var/lib/test/history/web.json");
+	if (state_error < 0)
+		return error_set(e, state_error, "%s", path);
+	history_done(&kept_history);
+	for (; kept_history.n < history->n; kept_history.n++)
+		kept_history.list[kept_history.n] = copy_past(history->list[kept_history.n]);
+	return 0;
+}
+
+void history_file_path(const struct paths *paths, const char *name, char ret[static PATHS_MAX])
+{
+	snprintf(ret, PATHS_MAX, "/var/lib/%s/history/%s.json", paths->name, name);
 }
 
 int state_set_instances(struct state *state, const char *name, uint32_t instances, struct error *e)
@@ -196,6 +254,20 @@ struct release *release_copy(const struct release *release)
 	copy = make_release(release->command, release->environment);
 	memcpy(copy->digest, release->digest, sizeof(copy->digest));
 	return copy;
+}
+
+int release_look(struct release *release, struct error *e)
+{
+	(void)release, (void)e;
+	return 0;
+}
+
+/* Whatever is of another edition than what lies there now. */
+bool release_changed(const struct release *release, const char **ret)
+{
+	*ret = release->executable;
+	return files_change && release->digest[0] &&
+	       strcmp(release->digest + strlen("build-id:"), release_edition) != 0;
 }
 
 bool release_equal(const struct release *a, const struct release *b)
@@ -294,7 +366,9 @@ static inline void forget_state(void)
 	state_error = gone_error = 0;
 	vector_free(TAKE_PTR(remembered));
 	vector_free(TAKE_PTR(remembered_environment));
-	release_copy_fails = false;
+	remembered_base[0] = '\0';
+	release_copy_fails = files_change = false;
+	history_done(&kept_history);
 	strcpy(release_edition, "1");
 }
 

@@ -72,18 +72,6 @@ static void test_service_command_is_remembered_while_it_differs(void **state)
 	assert_null(service->history.command);
 }
 
-/* The daemon before had one, but nothing was left of it: the file is what counts. */
-static void test_service_start_forgets_a_command_of_an_earlier_daemon(void **state)
-{
-	char *command[] = {(char *)"/bin/earlier", NULL};
-
-	(void)state;
-	assert_int_equal(vector_copy(command, &remembered), 0);
-	carry_out("start", NULL);
-	assert_null(remembered);
-	assert_string_equal(current_program(), "/bin/web");
-}
-
 static void test_service_command_that_cannot_be_saved_counts_all_the_same(void **state)
 {
 	(void)state;
@@ -116,10 +104,15 @@ static void test_service_upgrade_with_environment_keeps_it(void **state)
 	assert_string_equal(environment_get(service->current->release->environment, "A"), "b");
 	give("upgrade", body);
 	assert_null(run);
-	/* Another one takes its place, it is not added to. */
-	carry_out("upgrade", "{\"environment\": {\"D\": \"e\"}}");
-	assert_null(environment_get(service->current->release->environment, "A"));
-	assert_int_equal(vector_length(remembered_environment), 1);
+	/* Another one is added to it. */
+	carry_out("upgrade", "{\"environment\": {\"D\": \"e\", \"C\": \"f\"}}");
+	assert_string_equal(environment_get(service->current->release->environment, "A"), "b");
+	assert_string_equal(environment_get(service->current->release->environment, "C"), "f");
+	assert_int_equal(vector_length(remembered_environment), 3);
+	/* What is unset is gone, and what was never there is no mistake. */
+	carry_out("upgrade", "{\"unset\": [\"C\", \"X\"]}");
+	assert_null(environment_get(service->current->release->environment, "C"));
+	assert_int_equal(vector_length(remembered_environment), 2);
 	carry_out("upgrade", "{\"command\": [\"/bin/v2\"]}");
 	assert_string_equal(environment_get(service->current->release->environment, "D"), "e");
 }
@@ -162,55 +155,23 @@ static void test_service_failed_upgrade_leaves_no_environment(void **state)
 
 /* ---- what ran before ------------------------------------------------------------------------ */
 
-static void test_service_rollback_starts_what_ran_before_again_and_again(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	upgrade_to("/bin/v2");
-	order("rollback", NULL);
-	assert_int_equal(run->order, RUN_ORDER_ROLLBACK);
-	assert_string_equal(run->new->release->executable, "/bin/web");
-	/* A copy: it may be wanted once more. */
-	assert_ptr_not_equal(run->new->release, service->history.previous_release);
-	assert_ptr_not_equal(run->new->config, service->history.previous_config);
-	drive_until(n_ended == 3);
-	assert_int_equal(service->current->number, 3);
-	/* A restart of the same does not take the place of what can be gone back to. */
-	carry_out("restart", NULL);
-	assert_string_equal(current_program(), "/bin/web");
-	carry_out("rollback", NULL);
-	assert_string_equal(current_program(), "/bin/v2");
-	carry_out("rollback", NULL);
-	assert_string_equal(current_program(), "/bin/web");
-}
-
 static void test_service_restart_of_the_same_is_nothing_to_go_back_to(void **state)
 {
 	(void)state;
 	carry_out("start", NULL);
 	carry_out("restart", NULL);
-	assert_null(service->history.previous_release);
+	assert_null(service_rollback_target(service));
 	refused("rollback", NULL);
 	assert_string_equal(refusal_info(refusal.kind)->title, "Nothing to roll back to");
 	/* The same command, but another program. */
 	strcpy(release_edition, "2");
 	carry_out("restart", NULL);
-	assert_string_equal(service->history.previous_release->digest, "build-id:1");
+	assert_string_equal(service_rollback_target(service)->release->digest, "build-id:1");
 	carry_out("restart", NULL);
-	assert_string_equal(service->history.previous_release->digest, "build-id:1");
+	assert_string_equal(service_rollback_target(service)->release->digest, "build-id:1");
 	carry_out("rollback", NULL);
 	assert_string_equal(service->current->release->digest, "build-id:1");
-	assert_string_equal(service->history.previous_release->digest, "build-id:2");
-}
-
-static void test_service_rollback_twice_is_where_it_began(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	upgrade_to("/bin/v2");
-	carry_out("rollback", NULL);
-	carry_out("rollback", NULL);
-	assert_string_equal(current_program(), "/bin/v2");
+	assert_null(service_rollback_target(service));
 }
 
 static void test_service_failed_rollback_can_be_tried_again(void **state)
@@ -290,7 +251,7 @@ static void test_service_later_rollout_may_end_first(void **state)
 	/* What came later counts. */
 	assert_string_equal(service->history.command[0], "/bin/v3");
 	assert_string_equal(remembered[0], "/bin/v3");
-	assert_string_equal(service->history.previous_release->executable, "/bin/v2");
+	assert_string_equal(service_rollback_target(service)->release->executable, "/bin/v2");
 }
 
 static void test_service_history_without_memory_has_nothing_to_go_back_to(void **state)
@@ -299,22 +260,9 @@ static void test_service_history_without_memory_has_nothing_to_go_back_to(void *
 	carry_out("start", NULL);
 	release_copy_fails = true;
 	upgrade_to("/bin/v2");
-	assert_null(service->history.previous_release);
-	assert_null(service->history.previous_config);
+	release_copy_fails = false;
 	refused("rollback", NULL);
 	assert_int_equal(refusal.kind, REFUSAL_NO_EARLIER_RELEASE);
-}
-
-static void test_service_history_knows_whether_it_was_rolled_back(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	upgrade_to("/bin/v2");
-	assert_false(service->history.rolled_back);
-	carry_out("rollback", NULL);
-	assert_true(service->history.rolled_back);
-	carry_out("restart", NULL);
-	assert_false(service->history.rolled_back);
 }
 
 static void test_service_history_that_is_forgotten_leaves_the_file(void **state)
@@ -322,13 +270,214 @@ static void test_service_history_that_is_forgotten_leaves_the_file(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	upgrade_to("/bin/v2");
-	service_forget_overrides(service);
-	service_forget_previous(service);
+	service_forget(service);
 	assert_null(remembered);
 	assert_null(service->history.command);
-	assert_null(service->history.previous_release);
+	assert_null(service_rollback_target(service));
 	carry_out("restart", NULL);
 	assert_string_equal(current_program(), "/bin/web");
+}
+
+/* What has been thrown out does not come back by another rollback: it goes one further back. */
+static void test_service_rollback_goes_one_further_back_each_time(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	upgrade_to("/bin/v2");
+	upgrade_to("/bin/v3");
+	order("rollback", NULL);
+	assert_string_equal(run_order_name(run->order), "rollback");
+	assert_string_equal(run->new->release->executable, "/bin/v2");
+	/* A copy: it may be wanted once more. */
+	assert_ptr_not_equal(run->new->release, service_rollback_target(service)->release);
+	assert_ptr_not_equal(run->new->config, service_rollback_target(service)->config);
+	drive_until(n_ended == 4);
+	assert_int_equal(service->current->number, 4);
+	/* A restart of the same changes nothing about where it goes. */
+	carry_out("restart", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+	refused("rollback", NULL);
+	assert_refused(409, 1, "Nothing to roll back to",
+		       "no earlier release that has served well is known");
+	assert_string_equal(current_program(), "/bin/web");
+}
+
+static void test_service_rollback_goes_to_what_served_well_again(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	upgrade_to("/bin/v2");
+	carry_out("rollback", NULL);
+	upgrade_to("/bin/v2");
+	upgrade_to("/bin/v3");
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+}
+
+static void test_service_rollback_never_goes_to_what_was_undone(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(2, 0)->start_error = -EIO;
+	upgrade_to("/bin/failed");
+	refused("rollback", NULL);
+	fake(3, 0)->not_healthy = true;
+	order("upgrade", "{\"command\": [\"/bin/aborted\"]}");
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	order("abort", NULL);
+	drive_until(n_ended == 3);
+	refused("rollback", NULL);
+	assert_null(service_rollback_target(service));
+}
+
+/* Its servers ended and could not be started again: whoever took its place does not want it. */
+static void test_service_rollback_never_goes_to_what_has_failed(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	upgrade_to("/bin/v2");
+	heal_after(0, 0);
+	fake_fail(2, 0, "killed");
+	look();
+	assert_true(service->healing.dead);
+	upgrade_to("/bin/v3");
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+}
+
+static void test_service_upgrade_says_that_there_is_no_way_back(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	order("upgrade", "{\"command\": [\"/bin/v2\"]}");
+	assert_string_equal(answer.note, "");
+	drive_until(n_ended == 2);
+	strcpy(release_edition, "2");
+	files_change = true;
+	order("upgrade", NULL);
+	assert_string_equal(answer.note, "rollback would run what /bin/v2 is now, not what it was");
+	drive_until(n_ended == 3);
+	order("rollback", NULL);
+	assert_string_equal(answer.note, "rollback runs what /bin/v2 is now, not what it was");
+	drive_until(n_ended == 4);
+}
+
+static void test_service_dry_run_says_where_a_rollback_goes(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	refused("rollback", "{\"dry_run\": true}");
+	upgrade_to("/bin/v2");
+	give("rollback", "{\"dry_run\": true}");
+	assert_null(answer.run);
+	assert_string_equal(answer.message, "rollback would go to generation 1 (/bin/web), which "
+					    "began to serve 0s ago, until 0s ago");
+	strcpy(release_edition, "2");
+	files_change = true;
+	give("rollback", "{\"dry_run\": true}");
+	assert_non_null(
+		strstr(answer.message, "; it would run what /bin/web is now, not what it was"));
+	assert_string_equal(current_program(), "/bin/v2");
+	assert_null(service_undecided_run(service));
+}
+
+static void test_service_dry_run_while_undecided_undoes_nothing(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	fake(2, 0)->not_healthy = true;
+	order("upgrade", "{\"command\": [\"/bin/v2\"]}");
+	drive_until(run->machine.state == ROLLOUT_VERIFYING);
+	give("rollback", "{\"dry_run\": true}");
+	assert_string_equal(answer.message,
+			    "rollback would undo rollout 2 (upgrade): generation 1 stays");
+	pass_checks(2);
+	drive_until(n_ended == 2);
+	assert_string_equal(current_program(), "/bin/v2");
+}
+
+/* Nothing of the earlier one's is alive. */
+static void another_daemon(struct service_config *config)
+{
+	carry_out("stop", NULL);
+	service_free(service);
+	assert_int_equal(service_new(&context, config, on_end, &n_ended, &service, &err), 0);
+}
+
+static void test_service_history_and_overrides_outlive_the_daemon(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	upgrade_to("/bin/v2");
+	carry_out("upgrade", "{\"environment\": {\"A\": \"1\"}}");
+	another_daemon(make_config("/bin/web", ENDPOINT_0));
+	carry_out("start", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+	assert_string_equal(service->current->added[0], "A=1");
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+	assert_int_equal(vector_length(service->current->release->environment), 0);
+	another_daemon(make_config("/bin/web", ENDPOINT_0));
+	carry_out("start", NULL);
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+	refused("rollback", NULL);
+}
+
+/* It was edited while no daemon ran. */
+static void test_service_another_file_wins_over_overrides(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	upgrade_to("/bin/v2");
+	another_daemon(make_config("/bin/v3", ENDPOINT_0));
+	assert_event("overridden", "message",
+		     "what the file says takes the place of the last upgrade's command (/bin/v2)");
+	carry_out("start", NULL);
+	assert_string_equal(current_program(), "/bin/v3");
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+}
+
+static void test_service_that_is_somebody_elses_has_no_past(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	upgrade_to("/bin/v2");
+	another_daemon(make_config("/bin/web", ENDPOINT_0));
+	service_forget(service);
+	carry_out("start", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+	refused("rollback", NULL);
+}
+
+static void test_service_restart_with_reset_drops_overrides(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	carry_out("upgrade", "{\"command\": [\"/bin/v2\"], \"environment\": {\"A\": \"b\"}}");
+	fake(3, 0)->start_error = -EIO;
+	carry_out("restart", "{\"reset\": true}");
+	assert_string_equal(remembered[0], "/bin/v2");
+	carry_out("restart", "{\"reset\": true}");
+	assert_string_equal(current_program(), "/bin/web");
+	assert_null(environment_get(service->current->release->environment, "A"));
+	assert_null(remembered);
+	assert_null(remembered_environment);
+	carry_out("restart", NULL);
+	assert_string_equal(current_program(), "/bin/web");
+	/* That was a release, too. */
+	carry_out("rollback", NULL);
+	assert_string_equal(current_program(), "/bin/v2");
+	assert_string_equal(environment_get(service->current->release->environment, "A"), "b");
+	refused("upgrade", "{\"reset\": true}");
+	refused("upgrade", "{\"unset\": [\"A=b\"]}");
+	assert_string_equal(refusal.why.text, "unset[0]: expected a name");
+	refused("upgrade", "{\"unset\": \"A\"}");
 }
 
 int main(void)
@@ -340,23 +489,30 @@ int main(void)
 		TEST(test_service_failed_upgrade_is_not_what_ran_before),
 		TEST(test_service_upgrade_stays_though_the_old_one_drains),
 		TEST(test_service_command_is_remembered_while_it_differs),
-		TEST(test_service_start_forgets_a_command_of_an_earlier_daemon),
 		TEST(test_service_command_that_cannot_be_saved_counts_all_the_same),
 		TEST(test_service_upgrade_with_environment_keeps_it),
 		TEST(test_service_rollback_brings_the_environment_back),
 		TEST(test_service_rollback_to_before_any_environment_forgets_it),
 		TEST(test_service_failed_upgrade_leaves_no_environment),
-		TEST(test_service_rollback_starts_what_ran_before_again_and_again),
 		TEST(test_service_restart_of_the_same_is_nothing_to_go_back_to),
-		TEST(test_service_rollback_twice_is_where_it_began),
 		TEST(test_service_failed_rollback_can_be_tried_again),
 		TEST(test_service_rollback_takes_the_configuration_of_then),
 		TEST(test_service_stop_is_not_what_is_rolled_back_to),
 		TEST(test_service_rollback_goes_back_though_the_old_one_drains),
 		TEST(test_service_later_rollout_may_end_first),
 		TEST(test_service_history_without_memory_has_nothing_to_go_back_to),
-		TEST(test_service_history_knows_whether_it_was_rolled_back),
 		TEST(test_service_history_that_is_forgotten_leaves_the_file),
+		TEST(test_service_rollback_goes_one_further_back_each_time),
+		TEST(test_service_rollback_goes_to_what_served_well_again),
+		TEST(test_service_rollback_never_goes_to_what_was_undone),
+		TEST(test_service_rollback_never_goes_to_what_has_failed),
+		TEST(test_service_upgrade_says_that_there_is_no_way_back),
+		TEST(test_service_dry_run_says_where_a_rollback_goes),
+		TEST(test_service_dry_run_while_undecided_undoes_nothing),
+		TEST(test_service_history_and_overrides_outlive_the_daemon),
+		TEST(test_service_another_file_wins_over_overrides),
+		TEST(test_service_that_is_somebody_elses_has_no_past),
+		TEST(test_service_restart_with_reset_drops_overrides),
 	};
 #undef TEST
 

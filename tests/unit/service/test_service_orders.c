@@ -38,12 +38,14 @@ static void test_service_unknown_key_says_what_the_order_takes(void **state)
 	static const struct {
 		const char *order, *key, *takes;
 	} cases[] = {
-		{"restart", "force", "\"supersede\""},
-		{"rollback", "command", "\"supersede\""},
+		{"restart", "force", "\"reset\", \"supersede\""},
+		{"rollback", "command", "\"dry_run\", \"supersede\""},
 		{"start", "instances", "\"supersede\""},
 		{"stop", "x", "\"supersede\""},
-		{"upgrade", "comand", "\"command\", \"environment\", \"force\", \"supersede\""},
-		{"upgrade", "instances", "\"command\", \"environment\", \"force\", \"supersede\""},
+		{"upgrade", "comand",
+		 "\"command\", \"environment\", \"unset\", \"force\", \"supersede\""},
+		{"upgrade", "instances",
+		 "\"command\", \"environment\", \"unset\", \"force\", \"supersede\""},
 		{"scale", "force", "\"instances\", \"supersede\""},
 		{"promote", "supersede", "none"},
 		{"abort", "force", "none"},
@@ -159,7 +161,7 @@ static void test_service_orders_that_make_no_sense_are_refused(void **state)
 	assert_refused(409, 1, "Not running", "it is stopped already");
 	refused("rollback", NULL);
 	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier generation has run since batond started");
+		       "no earlier release that has served well is known");
 	carry_out("start", NULL);
 	refused("start", NULL);
 	assert_refused(409, 1, "Already running",

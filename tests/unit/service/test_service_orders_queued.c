@@ -186,7 +186,7 @@ static void test_service_supersede_by_what_makes_no_sense_undoes_nothing(void **
 		       "generation 1 is running already (restart replaces it)");
 	refused("rollback", "{\"supersede\": true}");
 	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier generation has run since batond started");
+		       "no earlier release that has served well is known");
 	turn();
 	assert_ptr_equal(service_undecided_run(service), first);
 	assert_null(newest_event("superseded"));

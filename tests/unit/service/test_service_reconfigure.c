@@ -157,9 +157,9 @@ static void test_service_reconfigure_of_the_group_forgets_what_ran_before(void *
 	carry_out("start", NULL);
 	upgrade_to("/bin/v3");
 	carry_out("stop", NULL);
-	assert_non_null(service->history.previous_release);
+	assert_non_null(service_rollback_target(service));
 	reconfigured(make_config("/bin/v2", ENDPOINT_0), NULL);
-	assert_non_null(service->history.previous_release);
+	assert_non_null(service_rollback_target(service));
 	reconfigured(make_config("/bin/v2", "127.0.0.1:90"), NULL);
 	refused("rollback", NULL);
 	assert_string_equal(refusal_info(refusal.kind)->title, "Nothing to roll back to");
@@ -345,14 +345,14 @@ static void test_service_reconfigure_does_not_bring_what_was_rolled_back_from(vo
 	assert_string_equal(service->current->release->digest, "build-id:2");
 	carry_out("rollback", NULL);
 	assert_string_equal(service->current->release->digest, "build-id:1");
-	assert_true(service->history.rolled_back);
+	assert_true(history_newest(&service->history.past)->came_back);
 	reconfigured(make_config("/bin/web", ENDPOINT_0), NULL);
 	reconfigured(make_config("/bin/web", ENDPOINT_0), NULL);
 	/* A third one is news. */
 	strcpy(release_edition, "3");
 	reconfigured(make_config("/bin/web", ENDPOINT_0), "restart");
 	carry_out("restart", NULL);
-	assert_false(service->history.rolled_back);
+	assert_false(history_newest(&service->history.past)->came_back);
 	reconfigured(make_config("/bin/web", ENDPOINT_0), NULL);
 }
 

@@ -261,6 +261,24 @@ static void test_state_instances_are_remembered_until_they_are_forgotten(void **
 	assert_int_equal(state_instances(s, "web"), 0);
 }
 
+static void test_state_base_is_remembered_until_it_is_forgotten(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	cleanup_free char *base = NULL;
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_base(s, "web"));
+	assert_int_equal(state_set_base(s, "web", "0123", NULL), 0);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	base = state_base(s, "web");
+	assert_string_equal(base, "0123");
+	assert_int_equal(state_set_base(s, "web", NULL, NULL), 0);
+	assert_null(state_base(s, "web"));
+}
+
 static void test_state_file_without_the_later_fields_is_read(void **state)
 {
 	cleanup(state_free) struct state *s = NULL;
@@ -578,6 +596,7 @@ int main(void)
 		TEST(test_state_environment_is_remembered_until_it_is_forgotten),
 		TEST(test_state_bad_environment_is_refused),
 		TEST(test_state_instances_are_remembered_until_they_are_forgotten),
+		TEST(test_state_base_is_remembered_until_it_is_forgotten),
 		TEST(test_state_file_without_the_later_fields_is_read),
 		TEST(test_state_failing_save_of_a_field_is_an_error),
 		TEST(test_state_folder_is_made_private),

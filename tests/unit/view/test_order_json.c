@@ -86,12 +86,12 @@ static void test_order_parse_refuses_with_the_member_named(void **state)
 {
 	(void)state;
 	assert_bad("restart", "{\"force\": true}", REFUSAL_BAD_REQUEST,
-		   "force: unknown key (restart takes \"supersede\")");
+		   "force: unknown key (restart takes \"reset\", \"supersede\")");
 	assert_bad("promote", "{\"supersede\": true}", REFUSAL_BAD_REQUEST,
 		   "supersede: unknown key (promote takes none)");
 	assert_bad("upgrade", "{\"instances\": 2}", REFUSAL_BAD_REQUEST,
 		   "instances: unknown key (upgrade takes \"command\", \"environment\", "
-		   "\"force\", \"supersede\")");
+		   "\"unset\", \"force\", \"supersede\")");
 	assert_bad("stop", "{\"supersede\": 1}", REFUSAL_BAD_REQUEST,
 		   "supersede: expected true or false");
 	assert_bad("upgrade", "{\"command\": []}", REFUSAL_BAD_REQUEST,

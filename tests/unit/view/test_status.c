@@ -456,6 +456,8 @@ static void test_status_of_two_rollouts_tells_the_undecided(void **state)
 
 static void test_status_crash_loop_says_since_when_and_what_to_type(void **state)
 {
+	struct past before = {.generation = 1, .release = &release, .config = &config};
+	struct past newest = {.generation = 2, .release = &release, .config = &config};
 	struct instance *i;
 
 	(void)state;
@@ -475,11 +477,11 @@ static void test_status_crash_loop_says_since_when_and_what_to_type(void **state
 	assert_text("failure.tail", "panic");
 	assert_text("failure.tail_time", "2023-11-14T22:13:20.042Z");
 	assert_in_range(json_integer_value(at("failure.retry_ms")), 50000, 60000);
-	service.history.previous_release = &release;
+	service.history.past = (struct history){.list = {&before, &newest}, .n = 2};
 	assert_state("failed");
 	assert_text("failure.advice", "\"baton restart web\" tries now; \"baton rollback web\" "
 				      "goes back to the release before");
-	service.history.previous_release = NULL;
+	service.history.past = (struct history){};
 }
 
 static void test_status_of_what_serves_has_no_failure(void **state)

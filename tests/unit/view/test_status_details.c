@@ -22,6 +22,62 @@ static void test_status_command_is_what_runs_else_what_would(void **state)
 	assert_text("command.0", "./web");
 }
 
+static void test_status_differs_from_the_file(void **state)
+{
+	char *kept[] = {(char *)"/bin/upgraded", NULL};
+	char *added[] = {(char *)"A=secret", (char *)"B=", NULL};
+
+	(void)state;
+	look();
+	assert_true(json_is_null(at("differs")));
+	/* Before it runs by what would be started, then by what runs. */
+	service.history.command = kept;
+	service.history.environment = added;
+	look();
+	assert_text("differs.command.0", "/bin/web");
+	assert_int_equal(json_array_size(at("differs.environment")), 2);
+	assert_text("differs.environment.0", "A");
+	assert_text("differs.environment.1", "B");
+	service.current = add_generation(1);
+	service.current->added = added + 1;
+	look();
+	assert_text("differs.command.0", "/bin/web");
+	assert_int_equal(json_array_size(at("differs.environment")), 1);
+}
+
+static void test_status_names_what_a_rollback_goes_to(void **state)
+{
+	struct release gone = {.command = running_command,
+			       .executable = (char *)"/none/web",
+			       .digest = "sha256:12",
+			       .hash = "sha256:12",
+			       .inode = 5,
+			       .directory = (char *)"/srv"};
+	struct past newest = {.generation = 8, .release = &gone, .config = &config};
+	struct past past = {.generation = 7,
+			    .release = &gone,
+			    .config = &config,
+			    .began_ms = 1700000000042,
+			    .ended_ms = clock_realtime_ms() - 5000};
+
+	(void)state;
+	look();
+	assert_true(json_is_null(at("rollback")));
+	service.history.past = (struct history){.list = {&past, &newest}, .n = 2};
+	look();
+	assert_number("rollback.generation", 7);
+	assert_text("rollback.command.0", "./web");
+	assert_text("rollback.executable", "/none/web");
+	assert_text("rollback.digest", "sha256:12");
+	assert_text("rollback.directory", "/srv");
+	assert_text("rollback.began", "2023-11-14T22:13:20.042Z");
+	assert_in_range(json_integer_value(at("rollback.age_ms")), 5000, 60000);
+	assert_text("rollback.changed", "/none/web");
+	past.end = PAST_ROLLED_BACK;
+	look();
+	assert_true(json_is_null(at("rollback")));
+}
+
 static void test_status_endpoints_have_their_program(void **state)
 {
 	(void)state;
@@ -456,6 +512,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_status_command_is_what_runs_else_what_would),
+		TEST(test_status_differs_from_the_file),
+		TEST(test_status_names_what_a_rollback_goes_to),
 		TEST(test_status_endpoints_have_their_program),
 		TEST(test_status_generation_has_what_it_runs),
 		TEST(test_status_instance_has_what_is_known_of_it),
