@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/nearest.h"
+#include "common/orders.h"
 
 #define GENERAL     (1U << CLI_OPTIONS_GENERAL)
 #define RUN         (1U << CLI_OPTIONS_RUN)
@@ -19,6 +20,7 @@
 #define DRY_RUN     (1U << CLI_OPTIONS_DRY_RUN)
 #define UNSET       (1U << CLI_OPTIONS_UNSET)
 
+/* A row of an order has only that, and its function: orders.h has the rest. */
 struct command {
 	const char *word;
 	const char *usage;
@@ -27,6 +29,8 @@ struct command {
 	bool takes_command; /* after "--" */
 	unsigned options;
 	enum cli_exit (*function)(const struct cli_options *options, struct error *err);
+	bool is_order;
+	enum service_order_type order;
 };
 
 static enum cli_exit cmd_help(const struct cli_options *options, struct error *err);
@@ -34,47 +38,35 @@ static enum cli_exit cmd_help(const struct cli_options *options, struct error *e
 static const struct command commands[] = {
 	{"run", "--listen ADDRESS:PORT [OPTIONS] -- COMMAND...",
 	 "run one service in the foreground, without a file", 0, 0, true,
-	 GENERAL | RUN | ENVIRONMENT, cmd_run},
+	 GENERAL | RUN | ENVIRONMENT, .function = cmd_run},
 	{"status", "[SERVICE]", "what runs, how healthy, with how many connections", 0, 1, false,
-	 GENERAL, cmd_status},
-	{"list", "", "one line per service", 0, 0, false, GENERAL, cmd_list},
+	 GENERAL, .function = cmd_status},
+	{"list", "", "one line per service", 0, 0, false, GENERAL, .function = cmd_list},
 	{"connections", "[SERVICE] [--limit N]", "each connection: whose, how old, how idle", 0, 1,
-	 false, GENERAL | CONNECTIONS, cmd_connections},
-	{"restart", "[SERVICE] [--reset] [--supersede]",
-	 "replace the server by a new generation of itself", 0, 1, false,
-	 GENERAL | RESET | SUPERSEDE, cmd_restart},
-	{"upgrade", "[SERVICE] [OPTIONS] [-- COMMAND...]",
-	 "replace the server by a newer release, or another command", 0, 1, true,
-	 GENERAL | ENVIRONMENT | UNSET | FORCE | SUPERSEDE, cmd_upgrade},
-	{"rollback", "[SERVICE] [--dry-run] [--supersede]",
-	 "replace the server by the last release that served well", 0, 1, false,
-	 GENERAL | DRY_RUN | SUPERSEDE, cmd_rollback},
-	{"promote", "[SERVICE]", "let a rollout that holds or waits go on at once", 0, 1, false,
-	 GENERAL, cmd_promote},
-	{"abort", "[SERVICE]", "undo the rollout that is under way", 0, 1, false, GENERAL,
-	 cmd_abort},
-	{"scale", "[SERVICE] N [--supersede]", "run so many instances", 1, 2, false,
-	 GENERAL | SUPERSEDE, cmd_scale},
-	{"start", "[SERVICE] [--supersede]", "start a service that was stopped", 0, 1, false,
-	 GENERAL | SUPERSEDE, cmd_start},
-	{"stop", "[SERVICE] [--supersede]", "drain and stop a service", 0, 1, false,
-	 GENERAL | SUPERSEDE, cmd_stop},
-	{"pause", "[SERVICE]", "let new connections wait; open ones go on", 0, 1, false, GENERAL,
-	 cmd_pause},
-	{"resume", "[SERVICE]", "take connections again, first those that wait", 0, 1, false,
-	 GENERAL, cmd_resume},
-	{"reopen", "[SERVICE]", "open the files anew that its output goes to", 0, 1, false, GENERAL,
-	 cmd_reopen},
+	 false, GENERAL | CONNECTIONS, .function = cmd_connections},
+	{.is_order = true, .order = SERVICE_ORDER_RESTART, .function = cmd_restart},
+	{.is_order = true, .order = SERVICE_ORDER_UPGRADE, .function = cmd_upgrade},
+	{.is_order = true, .order = SERVICE_ORDER_ROLLBACK, .function = cmd_rollback},
+	{.is_order = true, .order = SERVICE_ORDER_PROMOTE, .function = cmd_promote},
+	{.is_order = true, .order = SERVICE_ORDER_ABORT, .function = cmd_abort},
+	{.is_order = true, .order = SERVICE_ORDER_SCALE, .function = cmd_scale},
+	{.is_order = true, .order = SERVICE_ORDER_START, .function = cmd_start},
+	{.is_order = true, .order = SERVICE_ORDER_STOP, .function = cmd_stop},
+	{.is_order = true, .order = SERVICE_ORDER_PAUSE, .function = cmd_pause},
+	{.is_order = true, .order = SERVICE_ORDER_RESUME, .function = cmd_resume},
+	{.is_order = true, .order = SERVICE_ORDER_REOPEN, .function = cmd_reopen},
 	{"reload", "", "read the configuration again and roll what has changed", 0, 0, false,
-	 GENERAL, cmd_reload},
+	 GENERAL, .function = cmd_reload},
 	{"events", "[SERVICE] [-f] [--since SEQ]", "what happened; -f: and what happens", 0, 1,
-	 false, GENERAL | EVENTS, cmd_events},
+	 false, GENERAL | EVENTS, .function = cmd_events},
 	{"check", "[FILE]", "is it a good configuration? (default: what batond would read)", 0, 1,
-	 false, GENERAL, cmd_check},
+	 false, GENERAL, .function = cmd_check},
 	{"doctor", "", "what of the kernel works here, and how to get what does not", 0, 0, false,
-	 GENERAL, cmd_doctor},
-	{"version", "", "versions of baton and of the daemon", 0, 0, false, GENERAL, cmd_version},
-	{"help", "[COMMAND]", "this text, or how to use a command", 0, 1, false, GENERAL, cmd_help},
+	 GENERAL, .function = cmd_doctor},
+	{"version", "", "versions of baton and of the daemon", 0, 0, false, GENERAL,
+	 .function = cmd_version},
+	{"help", "[COMMAND]", "this text, or how to use a command", 0, 1, false, GENERAL,
+	 .function = cmd_help},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -132,12 +124,41 @@ static const char exit_statuses[] =
 	"list: 0 all serves as it should; 9 something is degraded; 10 something does not serve,\n"
 	"or is refused.\n";
 
-static const struct command *find_command(const char *word)
+static unsigned options_of_order(unsigned takes)
 {
-	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].word, word) == 0)
-			return &commands[i];
-	return NULL;
+	return GENERAL | (takes & ORDER_TAKES_SUPERSEDE ? SUPERSEDE : 0) |
+	       (takes & ORDER_TAKES_RESET ? RESET : 0) |
+	       (takes & ORDER_TAKES_DRY_RUN ? DRY_RUN : 0) |
+	       (takes & ORDER_TAKES_RELEASE ? ENVIRONMENT | UNSET | FORCE : 0);
+}
+
+static struct command command_at(size_t k)
+{
+	struct command ret = commands[k];
+	const struct order_info *info;
+
+	if (!ret.is_order)
+		return ret;
+	info = order_info(ret.order);
+	ret.word = info->name;
+	ret.usage = info->synopsis;
+	ret.summary = info->help;
+	ret.min = info->takes & ORDER_TAKES_INSTANCES ? 1 : 0;
+	ret.max = ret.min + 1;
+	ret.takes_command = (info->takes & ORDER_TAKES_RELEASE) != 0;
+	ret.options = options_of_order(info->takes);
+	return ret;
+}
+
+/* False: there is no command of this name. */
+static bool find_command(const char *word, struct command *ret)
+{
+	for (size_t k = 0; k < N_COMMANDS; k++) {
+		*ret = command_at(k);
+		if (strcmp(ret->word, word) == 0)
+			return true;
+	}
+	return false;
 }
 
 static enum cli_exit unknown_command(const char *word, struct error *err)
@@ -146,7 +167,7 @@ static enum cli_exit unknown_command(const char *word, struct error *err)
 	const char *nearest;
 
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		words[i] = commands[i].word;
+		words[i] = command_at(i).word;
 	nearest = cli_nearest(word, words, N_COMMANDS);
 	if (nearest)
 		return error_text(err, CLI_USAGE,
@@ -160,8 +181,11 @@ static void print_usage(FILE *out)
 	fputs("usage: baton [OPTIONS] COMMAND [ARGUMENTS]\n\n"
 	      "Swaps the processes behind a port without losing a connection.\n\n",
 	      out);
-	for (size_t i = 0; i < N_COMMANDS; i++)
-		fprintf(out, "  %-11s  %s\n", commands[i].word, commands[i].summary);
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		const struct command command = command_at(i);
+
+		fprintf(out, "  %-11s  %s\n", command.word, command.summary);
+	}
 	fprintf(out,
 		"\nSERVICE may be left out where the daemon has exactly one.\n"
 		"\"baton help COMMAND\" says more.\n\n%s\n%s",
@@ -197,16 +221,15 @@ static void print_command_usage(const struct command *command)
 
 static enum cli_exit cmd_help(const struct cli_options *options, struct error *err)
 {
-	const struct command *command;
+	struct command command;
 
 	if (!options->n_arguments) {
 		print_usage(stdout);
 		return CLI_DONE;
 	}
-	command = find_command(options->arguments[0]);
-	if (!command)
+	if (!find_command(options->arguments[0], &command))
 		return unknown_command(options->arguments[0], err);
-	print_command_usage(command);
+	print_command_usage(&command);
 	return CLI_DONE;
 }
 
@@ -230,8 +253,8 @@ static enum cli_exit dispatch(const struct command *command, const struct cli_op
 
 static enum cli_exit run(int argc, char **argv, struct error *err)
 {
-	const struct command *command;
 	struct cli_options options;
+	struct command command;
 
 	if (cli_options_parse(argc, argv, &options, err) < 0)
 		return CLI_USAGE;
@@ -239,14 +262,13 @@ static enum cli_exit run(int argc, char **argv, struct error *err)
 		print_usage(options.help ? stdout : stderr);
 		return options.help ? CLI_DONE : CLI_USAGE;
 	}
-	command = find_command(options.word);
-	if (!command)
+	if (!find_command(options.word, &command))
 		return unknown_command(options.word, err);
 	if (options.help) {
-		print_command_usage(command);
+		print_command_usage(&command);
 		return CLI_DONE;
 	}
-	return dispatch(command, &options, err);
+	return dispatch(&command, &options, err);
 }
 
 int main(int argc, char **argv)

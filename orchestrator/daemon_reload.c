@@ -10,7 +10,7 @@
 struct outcome {
 	struct daemon *daemon;
 	json_t *started, *changed, *waiting, *removed, *unchanged, *refused; /* arrays */
-	json_t *overridden; /* an array */
+	json_t *overridden;                                                  /* an array */
 	json_t *rollouts; /* an object: those that have begun, by service */
 };
 
@@ -32,9 +32,9 @@ static void refuse_service(struct outcome *outcome, const char *name, const char
 
 static void note_rollout(struct outcome *outcome, const struct service *s, const struct run *run)
 {
-	json_object_set_new(
-		outcome->rollouts, s->config->name,
-		json_pack("{s:I, s:s}", "rollout", (json_int_t)run->id, "order", run_order_name(run->order)));
+	json_object_set_new(outcome->rollouts, s->config->name,
+			    json_pack("{s:I, s:s}", "rollout", (json_int_t)run->id, "order",
+				      run_order_name(run->order)));
 }
 
 static void remove_missing(struct daemon *d, const struct config *config, struct outcome *outcome)
@@ -168,10 +168,11 @@ static json_t *outcome_json(struct daemon *d, struct outcome *outcome)
 	d->sink.take(
 		d->sink.userdata, "",
 		&(struct event){.kind = EVENT_RELOADED, .message = json_string_value(message)});
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "started", outcome->started,
-			 "changed", outcome->changed, "waiting", outcome->waiting, "removed",
-			 outcome->removed, "unchanged", outcome->unchanged, "refused",
-			 outcome->refused, "overridden", outcome->overridden, "rollouts", outcome->rollouts, "message", message);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "started",
+			 outcome->started, "changed", outcome->changed, "waiting", outcome->waiting,
+			 "removed", outcome->removed, "unchanged", outcome->unchanged, "refused",
+			 outcome->refused, "overridden", outcome->overridden, "rollouts",
+			 outcome->rollouts, "message", message);
 }
 
 static void refuse_configuration(const struct config_mistakes *mistakes,

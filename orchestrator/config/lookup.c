@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/vector.h"
-#include "orchestrator/config/config.h"
+#include "orchestrator/config/service_config.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/host/environment.h"
 

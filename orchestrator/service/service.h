@@ -76,10 +76,10 @@ struct service {
 	struct service_queue queue;
 	struct service_hook hooks[SERVICE_HOOKS_MAX];
 
-	bool settled;       /* its start has ended or was refused, or it was taken over */
-	bool stopped;       /* by an order, and not started since */
-	bool shutting_down; /* no order is taken any more */
-	char refusal[512];  /* why its start was refused; "": it was not refused */
+	bool settled;                /* its start has ended or was refused, or it was taken over */
+	bool stopped;                /* by an order, and not started since */
+	bool shutting_down;          /* no order is taken any more */
+	char refusal[512];           /* why its start was refused; "": it was not refused */
 	uint64_t failed_realtime_ms; /* since when nothing serves that should; 0: it does */
 
 	struct timer tick;      /* every half second, see service_tick.c */

@@ -551,11 +551,12 @@ static json_t *all_mistakes(const struct config_refused *refused)
 
 json_t *status_refused(const struct config_refused *refused)
 {
-	return json_pack("{s:s, s:s, s:s, s:n, s:b, s:I, s:I, s:[], s:[], s:[], s:n, s:n, s:o, s:o}",
-			 "service", refused->name, "state", "refused", "condition", "refused", "tier", "paused", false,
-			 "hold_ms", (json_int_t)0, "instances", (json_int_t)0, "command",
-			 "endpoints", "generations", "rollout", "last_rollout", "reason",
-			 all_mistakes(refused), "mistakes", strings_json(refused->mistakes));
+	return json_pack(
+		"{s:s, s:s, s:s, s:n, s:b, s:I, s:I, s:[], s:[], s:[], s:n, s:n, s:o, s:o}",
+		"service", refused->name, "state", "refused", "condition", "refused", "tier",
+		"paused", false, "hold_ms", (json_int_t)0, "instances", (json_int_t)0, "command",
+		"endpoints", "generations", "rollout", "last_rollout", "reason",
+		all_mistakes(refused), "mistakes", strings_json(refused->mistakes));
 }
 
 json_t *status_refused_condition(const struct config_refused *refused)

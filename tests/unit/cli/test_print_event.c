@@ -62,10 +62,10 @@ static void assert_progress(bool quiet, const char *const *sources, const char *
 	assert_progress(false, (const char *const[]){__VA_ARGS__, NULL}, expected)
 
 #define OLD_SERVES "'serving':{'generation':3,'instances':1,'wanted':1}"
-#define REPLACE "{'service':'web','order':'restart','rollout':5,'generation':4,'replaces':3}"
-#define FIRST   "{'service':'web','order':'start','rollout':1,'generation':1,'replaces':null}"
-#define STOP    "{'service':'web','order':'stop','rollout':6,'generation':null,'replaces':4}"
-#define START   "{'event':'start','message':'generation 4, pid 4711','took_ms':12}"
+#define REPLACE    "{'service':'web','order':'restart','rollout':5,'generation':4,'replaces':3}"
+#define FIRST      "{'service':'web','order':'start','rollout':1,'generation':1,'replaces':null}"
+#define STOP       "{'service':'web','order':'stop','rollout':6,'generation':null,'replaces':4}"
+#define START      "{'event':'start','message':'generation 4, pid 4711','took_ms':12}"
 
 static void test_print_progress_success_shows_each_step(void **state)
 {
@@ -142,8 +142,7 @@ static void test_print_progress_failure_says_step_probe_and_stderr(void **state)
 		"{'event':'probe','message':'GET /healthz: 500 (instance 0)'}",
 		"{'event':'verify','ok':false,'message':'not healthy within 5s','took_ms':5000}",
 		"{'event':'stop','ok':true,'message':'killed','took_ms':33}",
-		"{'event':'failed','exit':3,'reason':'not healthy within 5s',"
-		OLD_SERVES ","
+		"{'event':'failed','exit':3,'reason':'not healthy within 5s'," OLD_SERVES ","
 		"'probe':'GET /healthz: 500','tail':'listening\\npanic\\u001b\\n',"
 		"'took_ms':5012}");
 }
@@ -276,7 +275,8 @@ static void test_print_progress_superseding_learns_its_generation(void **state)
 	ASSERT_PROGRESS("web: restart, once rollout 6 is undone\n"
 			"rolled back: x\n"
 			"  generation 4 serves again\n",
-			SUPERSEDES, "{'event':'rolled-back','reason':'x','replaces':4,"
+			SUPERSEDES,
+			"{'event':'rolled-back','reason':'x','replaces':4,"
 			"'serving':{'generation':4,'instances':2,'wanted':2}}");
 }
 
@@ -314,7 +314,8 @@ static void test_print_progress_scale_has_its_own_words(void **state)
 static void test_print_progress_quiet_still_knows_the_step(void **state)
 {
 	static const char *const sources[] = {REPLACE, "{'event':'verify','ok':false}",
-					      "{'event':'failed','reason':'x'," OLD_SERVES "}", NULL};
+					      "{'event':'failed','reason':'x'," OLD_SERVES "}",
+					      NULL};
 
 	(void)state;
 	assert_progress(true, sources,
