@@ -189,14 +189,14 @@ static int merge_environment(const struct order_call *call, char ***ret)
 	return r;
 }
 
-/* As the configuration and upgrades say, this one included; a reset is by the configuration alone.
- */
+/* By the configuration and upgrades, this one included; a reset is by the configuration alone. */
 static int resolve_order(struct order_call *call, struct recipe *ret)
 {
 	const struct service_order *order = call->order;
 	char **command = order->command ? order->command : call->service->history.command;
 	cleanup(vector_free) char **added = NULL;
 
+	*ret = (struct recipe){};
 	if (order->reset)
 		return resolve(call, NULL, NULL, ret);
 	if (merge_environment(call, &added) < 0) {

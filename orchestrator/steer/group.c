@@ -14,7 +14,6 @@
 #include "orchestrator/steer/anchor.h"
 #include "orchestrator/steer/group_internal.h"
 #include "orchestrator/steer/socket.h"
-#include "orchestrator/steer/socket.h"
 
 #define DECOY_BACKLOG 128
 
