@@ -9,8 +9,8 @@
 /* What a reload has done, by name of service: for the answer. */
 struct outcome {
 	struct daemon *daemon;
-	json_t *started, *changed, *waiting, *removed, *unchanged, *refused; /* arrays */
-	json_t *overridden;                                                  /* an array */
+	/* Arrays. */
+	json_t *started, *changed, *waiting, *removed, *unchanged, *refused, *overridden;
 	json_t *rollouts; /* an object: those that have begun, by service */
 };
 
@@ -96,9 +96,7 @@ static void reconfigure_service(struct service *s, struct service_config *config
 	int r = service_reconfigure(s, config, &order, &err);
 
 	if (r >= 0 && s->history.overridden[0])
-		json_array_append_new(outcome->overridden,
-				      json_pack("{s:s, s:s}", "service", s->config->name, "detail",
-						s->history.overridden));
+		note_with(outcome->overridden, s->config->name, s->history.overridden);
 	if (r < 0) {
 		refuse_service(outcome, s->config->name, err.text);
 	} else if (r > 0) {

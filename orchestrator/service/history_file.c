@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/fields.h"
 #include "common/log.h"
@@ -302,19 +301,14 @@ static void read_releases(const char *path, const json_t *releases,
 	}
 }
 
-/* A device or a FIFO is not opened: that could do something, or wait for ever. */
+/* 0: it does not exist. */
 static int read_text(const char *path, char **ret, size_t *ret_length, const char **ret_why)
 {
-	struct stat st;
-	int r;
+	int r = file_read(path, HISTORY_FILE_MAX + PROTOCOL_SPEC_MAX, ret, ret_length);
 
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	*ret_why = "it is no regular file";
-	if (!S_ISREG(st.st_mode))
-		return -EBADMSG;
-	r = file_read(path, HISTORY_FILE_MAX + PROTOCOL_SPEC_MAX, ret, ret_length);
-	*ret_why = r < 0 ? strerror(-r) : "";
+	if (r == -ENOENT)
+		return 0;
+	*ret_why = r < 0 ? file_why(r) : "";
 	return r < 0 ? r : 1;
 }
 
@@ -338,7 +332,7 @@ int history_file_read(const char *path, const struct service_config *config, str
 		      struct error *err)
 {
 	cleanup_free char *text = NULL;
-	char aside[PATHS_MAX + 16];
+	char aside[PATH_MAX];
 	const char *why = "";
 	size_t length = 0;
 	int r = read_text(path, &text, &length, &why);
@@ -347,9 +341,11 @@ int history_file_read(const char *path, const struct service_config *config, str
 		r = parse(path, text, length, config, ret, &why);
 	if (r >= 0)
 		return 0;
-	snprintf(aside, sizeof(aside), "%s.damaged", path);
-	if (rename(path, aside) < 0)
-		return error_text(err, -EBADMSG, "%s: %s, and it cannot be moved aside: %s", path,
-				  why, strerror(errno));
-	return error_text(err, -EBADMSG, "%s: %s; it is now %s", path, why, aside);
+	if (r == -ENOMEM)
+		return error_set(err, r, "%s", path);
+	r = file_move_aside(path, aside);
+	if (r < 0)
+		return error_text(err, -EBADMSG, "%.400s: %s, and it cannot be moved aside: %s",
+				  path, why, strerror(-r));
+	return error_text(err, -EBADMSG, "%.400s: %s; it was moved to %s", path, why, aside);
 }

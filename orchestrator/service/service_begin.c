@@ -364,7 +364,7 @@ int order_try_rollback(struct order_call *call)
 	for (char **word = target->release->command; *word && n < 200; word++)
 		n += (size_t)snprintf(ret + n, size - n, "%s%.100s",
 				      word == target->release->command ? "" : " ", *word);
-	n += (size_t)snprintf(ret + n, size - n, "), which began to serve %s ago, until %s ago",
+	n += (size_t)snprintf(ret + n, size - n, "), which served from %s ago until %s ago",
 			      age(target->began_ms, began), age(target->ended_ms, ended));
 	if (release_changed(target->release, &path) && n < size)
 		snprintf(ret + n, size - n, "; it would run what %s is now, not what it was", path);

@@ -37,7 +37,7 @@ static json_t *advice_json(const struct service *s)
 
 	if (service_rollback_target(s))
 		return json_sprintf("\"baton restart %s\" tries now; \"baton rollback %s\" goes "
-				    "back to the release before",
+				    "back to the last release that served well",
 				    name, name);
 	return json_sprintf("\"baton restart %s\" tries now", name);
 }

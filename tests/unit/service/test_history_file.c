@@ -223,7 +223,7 @@ static void assert_moved_aside(const char *why)
 	assert_int_equal(read_back(), -EBADMSG);
 	assert_int_equal(back.n, 0);
 	assert_non_null(strstr(err.text, why));
-	snprintf(aside, sizeof(aside), "%s.damaged", path);
+	snprintf(aside, sizeof(aside), "%s.bad", path);
 	assert_non_null(strstr(err.text, aside));
 	assert_int_equal(lstat(aside, &st), 0);
 	assert_int_equal(lstat(path, &st), -1);
@@ -261,9 +261,9 @@ static void test_history_file_that_is_bad_is_moved_aside(void **state)
 	write_file("history/web.json", "{\"version\": 2, \"releases\": []}", 0600);
 	assert_moved_aside("a later version of baton has written it");
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_moved_aside("it is no regular file");
+	assert_moved_aside("is not a regular file");
 	assert_int_equal(symlink("/dev/zero", path), 0);
-	assert_moved_aside("it is no regular file");
+	assert_moved_aside("is not a regular file");
 	write_file("history/web.json", "{", 0600);
 	assert_int_equal(truncate(path, 1 << 30), 0);
 	assert_moved_aside("File too large");

@@ -375,7 +375,7 @@ static void test_service_dry_run_says_where_a_rollback_goes(void **state)
 	give("rollback", "{\"dry_run\": true}");
 	assert_null(answer.run);
 	assert_string_equal(answer.message, "rollback would go to generation 1 (/bin/web), which "
-					    "began to serve 0s ago, until 0s ago");
+					    "served from 0s ago until 0s ago");
 	strcpy(release_edition, "2");
 	files_change = true;
 	give("rollback", "{\"dry_run\": true}");

@@ -480,7 +480,7 @@ static void test_status_crash_loop_says_since_when_and_what_to_type(void **state
 	service.history.past = (struct history){.list = {&before, &newest}, .n = 2};
 	assert_state("failed");
 	assert_text("failure.advice", "\"baton restart web\" tries now; \"baton rollback web\" "
-				      "goes back to the release before");
+				      "goes back to the last release that served well");
 	service.history.past = (struct history){};
 }
 
