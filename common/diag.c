@@ -214,21 +214,34 @@ int diag_talk(struct diag *diag, struct nlmsghdr *header, const struct diag_quer
 	return r;
 }
 
-int diag_destroy(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
-		 struct error *err)
+/* One request about one socket. It is acknowledged, so that its answer has an end. */
+static int ask(struct diag *diag, uint16_t type, uint8_t family, const struct inet_diag_sockid *id,
+	       const struct diag_query *query, struct error *err)
 {
 	char request[DIAG_REQUEST_SIZE] __attribute__((aligned(4)));
 	struct nlmsghdr *header = mnl_nlmsg_put_header(request);
 	struct inet_diag_req_v2 *body;
 
-	header->nlmsg_type = SOCK_DESTROY;
+	header->nlmsg_type = type;
 	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	body = mnl_nlmsg_put_extra_header(header, sizeof(*body));
 	body->sdiag_family = family;
 	body->sdiag_protocol = IPPROTO_TCP;
 	body->idiag_states = UINT32_MAX;
 	body->id = *id;
-	return diag_talk(diag, header, NULL, NULL, err);
+	return diag_talk(diag, header, query, NULL, err);
+}
+
+int diag_find(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
+	      const struct diag_query *query, struct error *err)
+{
+	return ask(diag, SOCK_DIAG_BY_FAMILY, family, id, query, err);
+}
+
+int diag_destroy(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
+		 struct error *err)
+{
+	return ask(diag, SOCK_DESTROY, family, id, NULL, err);
 }
 
 /* ---- dumps ---------------------------------------------------------------------------------- */

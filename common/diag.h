@@ -144,6 +144,13 @@ int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 			 void *userdata, struct error *err);
 
 /*
+ * Fill in state and inode, and both addresses, of the connection between @local, the server's end,
+ * and @peer. -ENOENT: there is none, or it is in TIME_WAIT. Costs one look-up.
+ */
+int diag_connection(struct diag *diag, const struct sockaddr *local, const struct sockaddr *peer,
+		    struct diag_connection *ret, struct error *err);
+
+/*
  * Reset @connection, as diag_each_connection() told of it (SOCK_DESTROY). The next call on it fails
  * at both ends, with ECONNABORTED here and ECONNRESET there. Returns 0, -ENOENT if it has ended, or
  * -EOPNOTSUPP and -EPERM as diag_destroy_listener().

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/diag.h"
 
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
 
@@ -112,6 +113,16 @@ static void discount_fins(struct diag_connection *connection)
 		connection->bytes_sent--;
 }
 
+static void read_ends(const struct inet_diag_msg *message, struct diag_connection *ret)
+{
+	union diag_address address;
+
+	diag_read_address(message, message->id.idiag_src, message->id.idiag_sport, &address);
+	memcpy(&ret->local, &address, sizeof(address));
+	diag_read_address(message, message->id.idiag_dst, message->id.idiag_dport, &address);
+	memcpy(&ret->peer, &address, sizeof(address));
+}
+
 static void visit_connection(void *userdata, const struct nlmsghdr *header)
 {
 	const struct inet_diag_msg *message = mnl_nlmsg_get_payload(header);
@@ -124,12 +135,8 @@ static void visit_connection(void *userdata, const struct nlmsghdr *header)
 		.send_queue = message->idiag_wqueue,
 		.interface = message->id.idiag_if,
 	};
-	union diag_address address;
 
-	diag_read_address(message, message->id.idiag_src, message->id.idiag_sport, &address);
-	memcpy(&connection.local, &address, sizeof(address));
-	diag_read_address(message, message->id.idiag_dst, message->id.idiag_dport, &address);
-	memcpy(&connection.peer, &address, sizeof(address));
+	read_ends(message, &connection);
 	diag_read_details(header, &connection);
 	discount_fins(&connection);
 	visit->found(visit->userdata, &connection);
@@ -153,15 +160,15 @@ int diag_each_connection(struct diag *diag, uint16_t port, uint64_t cgroup_id,
 	return diag_dump(diag, &query, reset_visit, err);
 }
 
-/* ---- destroy -------------------------------------------------------------------------------- */
+/* ---- one of them ---------------------------------------------------------------------------- */
 
 /* Back into the form of inet_diag_sockid. */
-static void write_address(const struct sockaddr_storage *from, uint32_t address[4], uint16_t *port)
+static void write_address(const struct sockaddr *from, uint32_t address[4], uint16_t *port)
 {
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
 	const struct sockaddr_in *in = (const struct sockaddr_in *)from;
 
-	if (from->ss_family == AF_INET) {
+	if (from->sa_family == AF_INET) {
 		memcpy(address, &in->sin_addr, sizeof(in->sin_addr));
 		*port = in->sin_port;
 		return;
@@ -169,6 +176,41 @@ static void write_address(const struct sockaddr_storage *from, uint32_t address[
 	memcpy(address, &in6->sin6_addr, sizeof(in6->sin6_addr));
 	*port = in6->sin6_port;
 }
+
+static void take_connection(void *userdata, const struct nlmsghdr *header)
+{
+	const struct inet_diag_msg *message = mnl_nlmsg_get_payload(header);
+	struct diag_connection *ret = userdata;
+
+	ret->cookie = diag_cookie(message);
+	ret->inode = message->idiag_inode;
+	ret->state = message->idiag_state;
+	ret->interface = message->id.idiag_if;
+	read_ends(message, ret);
+}
+
+int diag_connection(struct diag *diag, const struct sockaddr *local, const struct sockaddr *peer,
+		    struct diag_connection *ret, struct error *err)
+{
+	struct inet_diag_sockid id = {
+		.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE},
+	};
+	const struct diag_query query = {.on_socket = take_connection, .userdata = ret};
+	int r;
+
+	*ret = (struct diag_connection){};
+	write_address(local, id.idiag_src, &id.idiag_sport);
+	write_address(peer, id.idiag_dst, &id.idiag_dport);
+	r = diag_find(diag, (uint8_t)local->sa_family, &id, &query, err);
+	if (r < 0)
+		return r;
+	/* Without the connection, the kernel finds the listener that it would be for. */
+	if (ret->state == TCP_LISTEN || ret->state == TCP_TIME_WAIT || ret->state == 0)
+		return error_set(err, -ENOENT, "sock_diag: no such connection");
+	return 0;
+}
+
+/* ---- destroy -------------------------------------------------------------------------------- */
 
 int diag_destroy_connection(struct diag *diag, const struct diag_connection *connection,
 			    struct error *err)
@@ -179,7 +221,7 @@ int diag_destroy_connection(struct diag *diag, const struct diag_connection *con
 				 (uint32_t)(connection->cookie >> 32)},
 	};
 
-	write_address(&connection->local, id.idiag_src, &id.idiag_sport);
-	write_address(&connection->peer, id.idiag_dst, &id.idiag_dport);
+	write_address((const struct sockaddr *)&connection->local, id.idiag_src, &id.idiag_sport);
+	write_address((const struct sockaddr *)&connection->peer, id.idiag_dst, &id.idiag_dport);
 	return diag_destroy(diag, (uint8_t)connection->local.ss_family, &id, err);
 }

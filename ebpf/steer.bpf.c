@@ -134,7 +134,7 @@ static __always_inline __u32 hash_source(struct sk_reuseport_md *ctx, struct bpf
 	return mix(mix(mix(mix(address[0]) ^ address[1]) ^ address[2]) ^ address[3]);
 }
 
-/* The slot that this connection is pinned to, or NULL. */
+/* The slot that this new connection is pinned to, or NULL. */
 static __always_inline __u32 *pinned_slot(struct sk_reuseport_md *ctx)
 {
 	struct steer_pin_key key = {};
@@ -146,6 +146,35 @@ static __always_inline __u32 *pinned_slot(struct sk_reuseport_md *ctx)
 	key.port = *(__u16 *)transport;
 	if (load_source(ctx, key.address))
 		return NULL;
+	return bpf_map_lookup_elem(&pins, &key);
+}
+
+/*
+ * Is this a health check's connection? Its pin may be gone already. Then the tap knows it, once it
+ * was established.
+ */
+static __always_inline bool is_probe(struct bpf_sock *migrating)
+{
+	__u64 cookie = bpf_get_socket_cookie(migrating);
+	tap_owner *owner = bpf_map_lookup_elem(&moved, &cookie);
+	struct steer_pin_key key = {};
+	__u32 *address = (__u32 *)key.address;
+
+	if (owner && *owner == TAP_PROBE)
+		return true;
+	if (!control.pins)
+		return false;
+	if (migrating->family == AF_INET) {
+		address[2] = bpf_htonl(0xffff);
+		address[3] = migrating->dst_ip4;
+		barrier(); /* as in hash_source() */
+	} else {
+		address[0] = migrating->dst_ip6[0];
+		address[1] = migrating->dst_ip6[1];
+		address[2] = migrating->dst_ip6[2];
+		address[3] = migrating->dst_ip6[3];
+	}
+	key.port = migrating->dst_port;
 	return bpf_map_lookup_elem(&pins, &key);
 }
 
@@ -254,8 +283,11 @@ int steer(struct sk_reuseport_md *ctx)
 	__u32 slot, current, hash;
 
 	/*
-	 * Pins are for new connections only. A connection that migrates goes where the table says.
+	 * Pins are for new connections. A connection that migrates goes where the table says. But a
+	 * health check asks one instance, so another one must not answer it.
 	 */
+	if (migrating && is_probe(migrating))
+		return refuse(true);
 	if (!migrating && control.pins) {
 		__u32 *pin = pinned_slot(ctx);
 

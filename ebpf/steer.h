@@ -6,6 +6,8 @@
 
 #include <linux/types.h>
 
+#include "ebpf/pin.h"
+
 #define STEER_BUCKETS 1024 /* of a table; a power of two */
 #define STEER_SLOTS   256  /* listening sockets of an endpoint at a time */
 #define STEER_PINS    1024 /* pins of an endpoint at a time: health checks under way */
@@ -22,16 +24,6 @@ struct steer_bucket {
 
 struct steer_table {
 	struct steer_bucket buckets[STEER_BUCKETS];
-};
-
-/*
- * The client's end of a connection. IPv4 addresses are IPv4-mapped, so that one map serves
- * dual-stack sockets too.
- */
-struct steer_pin_key {
-	__u8 address[16];
-	__u16 port; /* network byte order */
-	__u16 zero;
 };
 
 /* Per slot. Each connection is counted once, in the slot that it was sent to. */
@@ -59,7 +51,6 @@ struct steer_control {
 
 _Static_assert(sizeof(struct steer_bucket) == 4, "steer_bucket");
 _Static_assert(sizeof(struct steer_table) == 4 * STEER_BUCKETS, "steer_table");
-_Static_assert(sizeof(struct steer_pin_key) == 20, "steer_pin_key");
 _Static_assert(sizeof(struct steer_slot_stats) == 32, "steer_slot_stats");
 _Static_assert(sizeof(struct steer_stats) == 24, "steer_stats");
 _Static_assert(sizeof(struct steer_control) == 16, "steer_control");

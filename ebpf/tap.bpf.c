@@ -15,12 +15,16 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "ebpf/pin.h"
 #include "ebpf/tap_maps.h"
 
 /* <sys/socket.h> cannot be included in a BPF program. */
 #define AF_INET     2
 #define AF_INET6    10
 #define SOCK_STREAM 1
+
+/* <linux/sched.h> of the kernel: the task is on its way through do_exit(). */
+#define PF_EXITING 0x00000004
 
 /*
  * Of a longer option the kernel shows programs only one page. A program must then set optlen to 0
@@ -33,6 +37,7 @@ const volatile tap_owner owner;
 const volatile struct tap_endpoint endpoints[TAP_LISTEN_MAX];
 const volatile __u32 n_endpoints;
 const volatile bool note_births;
+const volatile struct tap_offsets offsets;
 
 /*
  * The instances whose last connection user space waits for. This is not a member of "counts": user
@@ -66,6 +71,55 @@ struct {
 	__uint(max_entries, TAP_EVENTS_SIZE);
 } events SEC(".maps");
 
+/* The client's ends of the connections that health checks are making. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TAP_PROBES_MAX);
+	__type(key, struct steer_pin_key);
+	__type(value, __u32);
+} probes SEC(".maps");
+
+/* ---- health checks -------------------------------------------------------------------------- */
+
+/*
+ * Is it a health check's? Those connect from the very address that they connect to, so that other
+ * connections need no look-up.
+ */
+static __always_inline bool is_probe(struct bpf_sock_ops *ctx)
+{
+	struct steer_pin_key key = {};
+	__u32 *address = (__u32 *)key.address;
+
+	if (ctx->family == AF_INET) {
+		if (ctx->remote_ip4 != ctx->local_ip4)
+			return false;
+		address[2] = bpf_htonl(0xffff);
+		address[3] = ctx->remote_ip4;
+	} else {
+		if (ctx->remote_ip6[3] != ctx->local_ip6[3] ||
+		    ctx->remote_ip6[2] != ctx->local_ip6[2] ||
+		    ctx->remote_ip6[1] != ctx->local_ip6[1] ||
+		    ctx->remote_ip6[0] != ctx->local_ip6[0])
+			return false;
+		address[0] = ctx->remote_ip6[0];
+		address[1] = ctx->remote_ip6[1];
+		address[2] = ctx->remote_ip6[2];
+		address[3] = ctx->remote_ip6[3];
+	}
+	key.port = bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
+	return bpf_map_lookup_elem(&probes, &key);
+}
+
+/* Remember that until its end. False: there is no room, so it counts like a client's. */
+static __always_inline bool note_probe(struct bpf_sock_ops *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	tap_owner nobody = TAP_PROBE;
+
+	return bpf_map_update_elem(&moved, &cookie, &nobody, BPF_ANY) == 0;
+}
+
 /* ---- counting ------------------------------------------------------------------------------- */
 
 static __always_inline bool is_declared(__u32 port)
@@ -98,6 +152,8 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 
 	/* Without this its end would not be seen: then do not count it at all. */
 	if (bpf_sock_ops_cb_flags_set(ctx, (int)flags) < 0)
+		return;
+	if (is_probe(ctx) && note_probe(ctx))
 		return;
 	c = bpf_map_lookup_elem(&counts, &key);
 	if (c)
@@ -142,27 +198,106 @@ static __always_inline void tell_zero(struct tap_counts *c, tap_owner whose, __u
 		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
 }
 
+/* Whose counters have the connection; NULL: nobody's. */
+static __always_inline struct tap_counts *counts_of(struct bpf_sock_ops *ctx, tap_owner *ret_whose)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	tap_owner *new_owner = bpf_map_lookup_elem(&moved, &cookie);
+
+	*ret_whose = new_owner ? *new_owner : owner;
+	return bpf_map_lookup_elem(&counts, ret_whose);
+}
+
 static __always_inline void end(struct bpf_sock_ops *ctx, __u32 from)
 {
 	__u32 flags = ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG;
 	__u64 cookie = bpf_get_socket_cookie(ctx), closed;
-	tap_owner whose = owner, *new_owner;
 	struct tap_counts *c;
+	tap_owner whose;
 
 	/* The socket may be used again: connect(2) to AF_UNSPEC, and then to any address. */
 	bpf_sock_ops_cb_flags_set(ctx, (int)flags);
-	new_owner = bpf_map_lookup_elem(&moved, &cookie);
-	if (new_owner) {
-		whose = *new_owner;
-		bpf_map_delete_elem(&moved, &cookie);
-	}
-	c = bpf_map_lookup_elem(&counts, &whose);
+	c = counts_of(ctx, &whose);
+	bpf_map_delete_elem(&moved, &cookie);
 	if (!c)
 		return;
 	if (is_abort(from))
 		__sync_fetch_and_add(&c->reset, 1);
 	closed = __sync_fetch_and_add(&c->closed, 1) + 1;
 	tell_zero(c, whose, closed);
+}
+
+/* ---- who ends it ---------------------------------------------------------------------------- */
+
+static __always_inline __u32 read_word(const void *object, __u32 offset)
+{
+	__u32 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), object + offset);
+	return word;
+}
+
+/*
+ * Was the last word the client's? Both times are as coarse as the kernel's tick; if they are equal,
+ * the server is believed to have answered, unless it never has.
+ */
+static __always_inline bool is_unanswered(struct bpf_sock_ops *ctx, const void *sk)
+{
+	if (ctx->data_segs_in == 0)
+		return false;
+	if (ctx->data_segs_out == 0)
+		return true;
+	return sk && (__s32)(read_word(sk, offsets.received) - read_word(sk, offsets.sent)) > 0;
+}
+
+/*
+ * The connection goes from @from to @to. Does one of the two sides begin to end it, and which? A
+ * server that closes goes to FIN_WAIT1, or to LAST_ACK after its client: it is then the running
+ * task that closes. CLOSE without an error of the socket is a server that closes with data unread.
+ * With one the client has reset the connection, or no longer answers (tcp_reset(),
+ * tcp_write_err()).
+ *
+ * A client that had closed its side may wait for an answer, or not; that is not known. Only if the
+ * server's process ends is that taken for a connection that was cut.
+ */
+static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32 to)
+{
+	const void *sk = NULL, *task = NULL;
+	bool exiting, unanswered;
+	struct tap_counts *c;
+	tap_owner whose;
+
+	if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT)
+		return;
+	if (to != BPF_TCP_FIN_WAIT1 && to != BPF_TCP_LAST_ACK && to != BPF_TCP_CLOSE_WAIT &&
+	    to != BPF_TCP_CLOSE)
+		return;
+	c = counts_of(ctx, &whose);
+	if (!c)
+		return;
+	if (to == BPF_TCP_CLOSE_WAIT) {
+		__sync_fetch_and_add(&c->by_client, 1);
+		return;
+	}
+	if (offsets.known) {
+		sk = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
+		task = (const void *)bpf_get_current_task();
+	}
+	if (to == BPF_TCP_CLOSE && (!sk || read_word(sk, offsets.sk_err)))
+		return;
+	exiting = task && (read_word(task, offsets.task_flags) & PF_EXITING);
+	unanswered = is_unanswered(ctx, sk);
+	if (from == BPF_TCP_CLOSE_WAIT) {
+		if (!exiting || !unanswered)
+			return;
+		__sync_fetch_and_add(&c->by_client, -1);
+	}
+	if (unanswered)
+		__sync_fetch_and_add(&c->cut, 1);
+	else if (exiting)
+		__sync_fetch_and_add(&c->at_exit, 1);
+	else
+		__sync_fetch_and_add(&c->by_server, 1);
 }
 
 SEC("sockops")
@@ -176,13 +311,14 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 			begin(ctx);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[1] != BPF_TCP_CLOSE)
-			break;
-		/* It was no accepted connection: another program may have asked for its states. */
 		from = ctx->args[0];
+		/* It was no accepted connection: another program may have asked for its states. */
 		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT)
 			break;
-		if (is_declared(ctx->local_port))
+		if (!is_declared(ctx->local_port))
+			break;
+		note_end(ctx, from, ctx->args[1]);
+		if (ctx->args[1] == BPF_TCP_CLOSE)
 			end(ctx, from);
 		break;
 	default:

@@ -16,11 +16,21 @@
 /* An instance: generation << 32 | index. 0 is nobody: generations count from 1. */
 typedef __u64 tap_owner;
 
+/* Whose a connection is that a health check has made: it is in nobody's counts. */
+#define TAP_PROBE ((tap_owner)-1)
+
+/* Health checks of a service that are under way at a time; more are counted like clients. */
+#define TAP_PROBES_MAX 4096
+
 /*
  * The connections of one instance. A connection counts as accepted at the instance where it was
  * established. If its listener closes before accept(2), it migrates: it counts as moved out there,
  * and as moved in at the instance that it goes to. accepted + moved_in - moved_out - closed are
  * alive.
+ *
+ * The last four tell who began to end a connection, at that moment; each counts in one of them at
+ * most, and in none if the client has reset it. It is closed later, when the kernel is done with
+ * both sides. See tap_offsets for what is counted if the kernel lets less be read.
  */
 struct tap_counts {
 	__u64 accepted;
@@ -28,6 +38,23 @@ struct tap_counts {
 	__u64 reset; /* of closed: ended without an orderly end, by either side */
 	__u64 moved_in;
 	__u64 moved_out;
+	__u64 by_client; /* the client closed first */
+	__u64 by_server; /* the server did, and had answered all that it was asked */
+	__u64 cut;       /* the server did, and the last word had been the client's */
+	__u64 at_exit;   /* as by_server, but a process that ended has not closed it before */
+};
+
+/*
+ * Where the kernel keeps what the program reads to tell who has ended a connection. Offsets in
+ * bytes, of the running kernel (its BTF). With .known 0, or without CAP_PERFMON, the program reads
+ * none of them: then at_exit stays 0, and cut counts only connections that never got an answer.
+ */
+struct tap_offsets {
+	__u32 known;
+	__u32 task_flags; /* struct task_struct */
+	__u32 sk_err;     /* these are of struct tcp_sock, which begins with a struct sock */
+	__u32 received;   /* icsk_ack.lrcvtime: when the last data came, in jiffies */
+	__u32 sent;       /* lsndtime: when the last data was sent, in jiffies */
 };
 
 /* A declared endpoint, for the programs at bind(2). IPv4 addresses are IPv4-mapped. */
@@ -50,6 +77,7 @@ struct tap_event {
 	char comm[16]; /* TAP_PROGRAM: its name */
 };
 
-_Static_assert(sizeof(struct tap_counts) == 40, "tap_counts");
+_Static_assert(sizeof(struct tap_counts) == 72, "tap_counts");
+_Static_assert(sizeof(struct tap_offsets) == 20, "tap_offsets");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");

@@ -20,8 +20,9 @@ struct {
 } counts SEC(".maps");
 
 /*
- * Connections, by cookie, that have migrated, and the instance that they went to. 0: none, the
- * connection waits at an anchor.
+ * Connections, by cookie, that are not counted at the instance of their cgroup, and the instance
+ * that they migrated to. 0: none, the connection waits at an anchor. TAP_PROBE: it is a health
+ * check's.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

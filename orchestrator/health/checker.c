@@ -37,17 +37,27 @@ static void take_answer(struct checker *c, const struct probe_result *result)
 static int on_bind(void *userdata, const struct sockaddr *source)
 {
 	struct checker *c = userdata;
+	struct address address;
 
 	/* If connections cannot be pinned, whoever gets it answers: see steer.h. */
-	if (!steer_can(steer_tier(c->target.steer), STEER_CAN_PIN))
-		return 0;
-	return steer_pin(c->target.steer, source, c->asked.slot);
+	if (steer_can(steer_tier(c->target.steer), STEER_CAN_PIN)) {
+		int r = steer_pin(c->target.steer, source, c->asked.slot);
+
+		if (r < 0)
+			return r;
+	}
+	address_local(c->target.address, &address);
+	sources_add(&c->sources, c->target.diag, &address, source);
+	return 0;
 }
 
 static void on_close(void *userdata, const struct sockaddr *source)
 {
 	struct checker *c = userdata;
+	struct address address;
 
+	address_local(c->target.address, &address);
+	sources_close(&c->sources, c->target.diag, &address, source);
 	steer_unpin(c->target.steer, source);
 }
 
@@ -155,4 +165,20 @@ void checker_stop(struct checker *c)
 	c->running = false;
 	probe_cancel(TAKE_PTR(c->probe));
 	timer_done(&c->timer);
+}
+
+void checker_done(struct checker *c)
+{
+	checker_stop(c);
+	sources_done(&c->sources);
+}
+
+uint32_t checker_queued(struct checker *c)
+{
+	struct address address;
+
+	if (c->sources.n == 0)
+		return 0;
+	address_local(c->target.address, &address);
+	return sources_queued(&c->sources, c->target.diag, &address);
 }

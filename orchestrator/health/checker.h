@@ -7,6 +7,7 @@
  *	checker.h	one check, again and again
  *	probe.h		one asking of it; also of a URL of the operator's (a gate)
  *	health.h	from single answers to a verdict
+ *	sources.h	which connections of a server are its checks'
  *
  * checker_start() asks at once; on_answer is called after each answer. The instance's sockets may
  * change meanwhile (checker_retarget()), and so may its server (checker_restart()).
@@ -26,6 +27,7 @@
 #include "orchestrator/config/config.h"
 #include "orchestrator/health/health.h"
 #include "orchestrator/health/probe.h"
+#include "orchestrator/health/sources.h"
 
 struct steer;
 
@@ -62,6 +64,7 @@ struct checker {
 	bool has_bad;             /* there was one since it was healthy, or started, last */
 	uint64_t last_ms;         /* when, CLOCK_MONOTONIC; 0: there has been none */
 	struct probe *probe;
+	struct sources sources; /* of its connections, as long as its server has them */
 	struct timer timer;
 };
 
@@ -83,5 +86,14 @@ void checker_retarget(struct checker *checker, const struct checker_socket *sock
 /* The server is another one now: forget the verdict and probe at once. Does nothing if stopped. */
 void checker_restart(struct checker *checker);
 
-/* End; on_answer is not called any more. Does nothing if it was never started. */
+/*
+ * End; on_answer is not called any more. .sources stays: the server may still have connections of
+ * this check. Does nothing if it was never started.
+ */
 void checker_stop(struct checker *checker);
+
+/* Free what it holds. Takes one that was never started. */
+void checker_done(struct checker *checker);
+
+/* How many connections of this check wait for accept(2). See sources_queued(). */
+uint32_t checker_queued(struct checker *checker);

@@ -89,6 +89,7 @@ static int read_inodes(const struct processes *processes, struct inodes *inodes)
 struct search {
 	const struct connections_handler *handler;
 	const struct inodes *inodes; /* NULL: the kernel has sorted already */
+	const struct connections_of *of;
 };
 
 static void on_reset(void *userdata)
@@ -106,6 +107,8 @@ static void on_found(void *userdata, const struct diag_connection *connection)
 	if (inodes && (inodes->n == 0 || !bsearch(&connection->inode, inodes->list, inodes->n,
 						  sizeof(*inodes->list), compare)))
 		return;
+	if (search->of->skip && search->of->skip(search->of->skip_userdata, connection))
+		return;
 	search->handler->found(search->handler->userdata, connection);
 }
 
@@ -122,7 +125,7 @@ int connections_search(const struct connections_of *of, bool held,
 		       const struct connections_handler *handler, struct error *err)
 {
 	struct inodes inodes = {};
-	struct search search = {.handler = handler};
+	struct search search = {.handler = handler, .of = of};
 	int r = 0;
 
 	assert(!held || of->processes);
@@ -212,7 +215,7 @@ int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_
 	};
 	int r;
 
-	if (of->cgroup_id && idle_ms == 0)
+	if (of->cgroup_id && idle_ms == 0 && !of->skip)
 		return count_by_cgroup(of, ret);
 	r = connections_each(of, &handler, NULL);
 	*ret = count.kept;

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ struct connections_of {
 	size_t n_listen;
 	uint64_t cgroup_id; /* 0: none */
 	const struct processes *processes;
+	/* Leave out those that @skip says yes to. NULL: none. */
+	bool (*skip)(const void *userdata, const struct diag_connection *connection);
+	const void *skip_userdata;
 };
 
 struct connections_handler {

@@ -3,8 +3,38 @@
 
 #include "orchestrator/instance/instance_internal.h"
 
+static bool has_checks(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].sources.n > 0)
+			return true;
+	return false;
+}
+
+static bool is_check(const void *userdata, const struct diag_connection *connection)
+{
+	const struct instance *i = userdata;
+
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (sources_has(&i->checkers[k].sources, connection))
+			return true;
+	return false;
+}
+
+/* Those of its own checks. To be asked after the sum that they are part of. */
+static uint32_t checks_queued(struct instance *i)
+{
+	uint32_t queued = 0;
+
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		queued += checker_queued(&i->checkers[k]);
+	return queued;
+}
+
 int instance_queued(struct instance *i, uint32_t *ret)
 {
+	uint32_t checks;
+
 	*ret = 0;
 	for (size_t k = 0; k < i->sockets.n; k++) {
 		const struct instance_socket *s = &i->sockets.list[k];
@@ -18,6 +48,8 @@ int instance_queued(struct instance *i, uint32_t *ret)
 		if (r >= 0)
 			*ret += listener.queued;
 	}
+	checks = *ret > 0 ? checks_queued(i) : 0;
+	*ret -= checks < *ret ? checks : *ret;
 	return 0;
 }
 
@@ -39,6 +71,8 @@ void instance_connections_of(const struct instance *i, struct connections_of *re
 		.n_listen = i->config->n_listen,
 		.cgroup_id = ours ? 0 : i->cgroup_id,
 		.processes = i->processes,
+		.skip = has_checks(i) ? is_check : NULL,
+		.skip_userdata = i,
 	};
 }
 

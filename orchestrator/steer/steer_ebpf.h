@@ -37,6 +37,7 @@ struct ebpf {
 	int cgroup_fd; /* of the anchor; -1: the own one */
 	struct steer_bpf *skeleton;
 	struct inspect *inspect;
+	struct tap *tap; /* may be NULL */
 	uint32_t program_id;
 	uint32_t earlier_ids[EBPF_PINNED]; /* of programs that were pinned here before; 0: none */
 	bool taken_over;                   /* the maps are an earlier daemon's */

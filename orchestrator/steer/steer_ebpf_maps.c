@@ -6,6 +6,7 @@
 
 #include "orchestrator/steer/key.h"
 #include "orchestrator/steer/steer_ebpf.h"
+#include "orchestrator/steer/tap.h"
 
 /* How long a socket may be in the socket array of a program that is being freed: 1 s. */
 #define BUSY_TRIES   200
@@ -114,6 +115,8 @@ int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 		return r;
 	if (bpf_map_update_elem(map, &key, &value, BPF_NOEXIST) < 0)
 		return -errno;
+	if (ebpf->tap)
+		tap_probe(ebpf->tap, source);
 	/* While this is 0 the program does not look for pins. */
 	__atomic_add_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
 	return 0;
@@ -128,6 +131,8 @@ void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
 		return;
 	if (bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.pins), &key) < 0)
 		return;
+	if (ebpf->tap)
+		tap_unprobe(ebpf->tap, source);
 	__atomic_sub_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
 }
 

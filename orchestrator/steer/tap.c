@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/kernel_offsets.h"
 #include "orchestrator/steer/key.h"
 #include "orchestrator/steer/tap_load.h"
 
@@ -30,6 +31,7 @@ struct tap {
 	tap_owner due[TAP_INSTANCES_MAX]; /* since tap_watch() */
 	size_t n_due;
 	bool without_births, without_program; /* this kernel refuses them */
+	struct tap_offsets offsets;           /* .known 0: refused, too */
 	bool share_works;
 	struct batch *batch;          /* on_events() is filling; else NULL */
 	bool telling;                 /* callbacks run */
@@ -71,6 +73,11 @@ static int count(struct tap *tap, tap_owner owner, struct tap_count *ret)
 		.live = came > gone ? came - gone : 0,
 		.closed = first.closed,
 		.reset = first.reset < first.closed ? first.reset : first.closed,
+		.moved_out = second.moved_out,
+		.by_client = second.by_client,
+		.by_server = second.by_server,
+		.cut = second.cut,
+		.at_exit = second.at_exit,
 	};
 	return 0;
 }
@@ -124,6 +131,50 @@ void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance)
 		if (tap->due[k] == owner)
 			tap->due[k] = tap->due[--tap->n_due];
 }
+
+bool tap_tells_ends(const struct tap *tap)
+{
+	return tap->offsets.known;
+}
+
+/* ---- health checks -------------------------------------------------------------------------- */
+
+void tap_probe(struct tap *tap, const struct sockaddr *source)
+{
+	struct steer_pin_key key;
+	uint32_t yes = 1;
+
+	/* If it cannot be noted, the connection counts like a client's. */
+	if (key_of(source, &key) == 0)
+		bpf_map_update_elem(bpf_map__fd(tap->maps->maps.probes), &key, &yes, BPF_ANY);
+}
+
+void tap_unprobe(struct tap *tap, const struct sockaddr *source)
+{
+	struct steer_pin_key key;
+
+	if (key_of(source, &key) == 0)
+		bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.probes), &key);
+}
+
+/* Of an earlier daemon: their source ports may be anybody's by now. */
+static void forget_probes(struct tap *tap)
+{
+	int fd = bpf_map__fd(tap->maps->maps.probes);
+	struct steer_pin_key key;
+
+	for (int n = 0; n < TAP_PROBES_MAX && bpf_map_get_next_key(fd, NULL, &key) == 0; n++)
+		bpf_map_delete_elem(fd, &key);
+}
+
+bool tap_is_probe(struct tap *tap, uint64_t cookie)
+{
+	tap_owner owner;
+
+	return bpf_map_lookup_elem(tap_moved_fd(tap), &cookie, &owner) == 0 && owner == TAP_PROBE;
+}
+
+/* ---- sockets -------------------------------------------------------------------------------- */
 
 bool tap_forced(struct tap *tap, uint64_t cookie)
 {
@@ -259,7 +310,10 @@ int tap_open(sd_event *event, const char *pin_dir, const struct address *listen,
 	if (pin_dir && (size_t)snprintf(tap->pin_dir, sizeof(tap->pin_dir), "%s", pin_dir) >=
 			       sizeof(tap->pin_dir) - PIN_NAME_MAX)
 		return error_set(err, -ENAMETOOLONG, "tap: %s", pin_dir);
+	kernel_offsets(&tap->offsets);
 	r = tap_load_maps(tap->pin_dir, &tap->maps, err);
+	if (r >= 0)
+		forget_probes(tap);
 	if (r >= 0)
 		r = listen_to_events(tap, event, err);
 	if (r < 0)
@@ -307,6 +361,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 	struct tap_set set = {
 		.parts = TAP_PART_MASK(TAP_PART_COUNT),
 		.births = !tap->without_births,
+		.offsets = tap->offsets,
 		.owner = owner,
 		.endpoints = tap->endpoints,
 		.n_endpoints = tap->n_endpoints,
@@ -324,6 +379,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 	if (r < 0)
 		return r;
 	tap->without_births = !set.births;
+	tap->offsets = set.offsets;
 	tap->without_program = !(set.parts & TAP_PART_MASK(TAP_PART_PROGRAM));
 	*ret_parts = set.parts;
 	return 0;

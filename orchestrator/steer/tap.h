@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <systemd/sd-event.h>
 
 #include "common/address.h"
@@ -75,10 +76,29 @@ struct tap_count {
 	uint64_t live;
 	uint64_t closed;
 	uint64_t reset; /* of closed */
+	uint64_t moved_out;
+	/* Who began to end a connection, at that moment: see struct tap_counts. */
+	uint64_t by_client, by_server, cut, at_exit;
 };
 
 /* -ENOENT: the instance was never attached. */
 int tap_count(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_count *ret);
+
+/*
+ * Does the tap know of at_exit, and of every connection that was cut? Else it knows only of those
+ * that never got an answer. Known after the first tap_attach().
+ */
+bool tap_tells_ends(const struct tap *tap);
+
+/*
+ * A health check is about to connect from @source, to an instance of this service: its connection
+ * is not to be counted. To be called before it connects, and tap_unprobe() once it is closed.
+ */
+void tap_probe(struct tap *tap, const struct sockaddr *source);
+void tap_unprobe(struct tap *tap, const struct sockaddr *source);
+
+/* Is, or was, the connection with this cookie a health check's? Known while it lasts. */
+bool tap_is_probe(struct tap *tap, uint64_t cookie);
 
 /*
  * From now on call on_zero when the last connection ends; at once (but by the loop) if there is

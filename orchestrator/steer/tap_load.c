@@ -30,7 +30,8 @@ static const struct {
 			      "notice other programs (cgroup/setsockopt)"},
 };
 
-static const char *const map_names[] = {"counts", "moved", "watched", "forced", "births", "events"};
+static const char *const map_names[] = {"counts", "moved",  "watched", "forced",
+					"births", "probes", "events"};
 #define N_MAPS (sizeof(map_names) / sizeof(map_names[0]))
 
 /* ---- libbpf's messages ---------------------------------------------------------------------- */
@@ -165,6 +166,7 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 	skeleton->rodata->owner = set->owner;
 	skeleton->rodata->note_births = set->births;
 	skeleton->rodata->n_endpoints = set->n_endpoints;
+	skeleton->rodata->offsets = set->offsets;
 	for (uint32_t k = 0; k < set->n_endpoints; k++)
 		skeleton->rodata->endpoints[k] = set->endpoints[k];
 	if (set->maps)
@@ -189,20 +191,42 @@ static int load_alone(const struct tap_set *set, enum tap_part part)
 	return r;
 }
 
+/* The program that counts does not load: without what needs CAP_PERFMON, or without dates? */
+static int count_less(struct tap_set *set, int code, struct error *err)
+{
+	static bool said_offsets, said_births;
+	struct tap_offsets offsets = set->offsets;
+
+	set->offsets.known = 0;
+	if (offsets.known && load_alone(set, TAP_PART_COUNT) == 0) {
+		if (!said_offsets)
+			log_info("who ends a connection can be told in part only: this kernel does "
+				 "not let it be read (CAP_PERFMON)");
+		said_offsets = true;
+		return 0;
+	}
+	if (!set->births)
+		return refused(err, code, parts[TAP_PART_COUNT].what);
+	set->births = false;
+	set->offsets = offsets;
+	if (load_alone(set, TAP_PART_COUNT) < 0) {
+		set->offsets.known = 0;
+		if (!offsets.known || load_alone(set, TAP_PART_COUNT) < 0)
+			return refused(err, code, parts[TAP_PART_COUNT].what);
+	}
+	if (!said_births)
+		log_info("this kernel does not let connections be dated (sockops)");
+	said_births = true;
+	return 0;
+}
+
 /* @part does not load. Can it be gone without? */
 static int go_without(struct tap_set *set, enum tap_part part, int code, struct error *err)
 {
-	static bool said_births, said_program;
+	static bool said_program;
 
-	if (part == TAP_PART_COUNT && set->births) {
-		set->births = false;
-		if (load_alone(set, part) < 0)
-			return refused(err, code, parts[part].what);
-		if (!said_births)
-			log_info("this kernel does not let connections be dated (sockops)");
-		said_births = true;
-		return 0;
-	}
+	if (part == TAP_PART_COUNT)
+		return count_less(set, code, err);
 	if (part == TAP_PART_PROGRAM) {
 		set->parts &= ~TAP_PART_MASK(part);
 		if (!said_program)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +49,7 @@ static struct {
 	uint16_t pinned; /* the slot */
 	const struct sockaddr *source;
 
+	uint8_t state; /* of the server's end of each connection; 0: it has none */
 	int diag_result;
 	uint32_t queued;
 	uint64_t asked; /* for the queue of the socket with this cookie */
@@ -120,6 +122,22 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 	return fake.diag_result;
 }
 
+/* What the server has of its checks' connections: sources.c asks. */
+int diag_connection(struct diag *diag, const struct sockaddr *local, const struct sockaddr *peer,
+		    struct diag_connection *ret, struct error *err)
+{
+	(void)local;
+	(void)peer;
+	assert_ptr_equal(diag, DIAG);
+	*ret = (struct diag_connection){.state = fake.state, .inode = 1, .cookie = COOKIE};
+	return fake.state ? 0 : error_set(err, -ENOENT, "connection");
+}
+
+bool diag_is_live(const struct diag_connection *connection)
+{
+	return connection->state == TCP_ESTABLISHED;
+}
+
 /* ---- who is told ---------------------------------------------------------------------------- */
 
 static sd_event *event;
@@ -172,7 +190,7 @@ static inline int setup(void **state)
 static inline int teardown(void **state)
 {
 	(void)state;
-	checker_stop(&checker);
+	checker_done(&checker);
 	assert_false(fake.under_way);
 	event = sd_event_unref(event);
 	return 0;

@@ -71,11 +71,23 @@ void checker_restart(struct checker *c)
 	called("checker_restart %zu", checker_index(c));
 }
 
+static uint32_t checks_queued[CONFIG_LISTEN_MAX]; /* connections of its own */
+
 void checker_stop(struct checker *c)
 {
 	if (c->running)
 		called("checker_stop %zu", checker_index(c));
 	c->running = false;
+}
+
+void checker_done(struct checker *c)
+{
+	checker_stop(c);
+}
+
+uint32_t checker_queued(struct checker *c)
+{
+	return checks_queued[checker_index(c)];
 }
 
 /* The descriptor N stands for the socket with cookie 100 + N. */

@@ -56,6 +56,18 @@ int tap_counts_fd(const struct tap *tap)
 	return tap->counts;
 }
 
+void tap_probe(struct tap *tap, const struct sockaddr *source)
+{
+	(void)tap;
+	(void)source;
+}
+
+void tap_unprobe(struct tap *tap, const struct sockaddr *source)
+{
+	(void)tap;
+	(void)source;
+}
+
 int tap_moved_fd(const struct tap *tap)
 {
 	return tap->moved;

@@ -213,6 +213,45 @@ static void test_steer_tap_client_that_gives_up_while_it_waits_ends_there(void *
 	close_tapped(steer);
 }
 
+/* A health check asks one instance: it is refused rather than answered by another. */
+static void test_steer_tap_checks_neither_migrate_nor_count(void **state)
+{
+	struct steer *steer = open_tapped(false);
+	struct address address = parse(LISTEN), source = address;
+	socklen_t length = sizeof(source.in6);
+	uint16_t slot_a, slot_b;
+	int a = listen_as(steer, 0, &slot_a), b = listen_as(steer, 1, &slot_b), pair[2];
+	struct steer_slot_stats slots;
+	struct steer_stats stats;
+
+	(void)state;
+	source.in.sin_port = 0;
+	publish(steer, slot_b);
+	/* One whose pin is there still, and one whose pin is gone. */
+	for (size_t k = 0; k < 2; k++) {
+		pair[k] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		source.in.sin_port = 0;
+		assert_int_equal(bind(pair[k], &source.sa, source.length), 0);
+		assert_int_equal(getsockname(pair[k], &source.sa, &length), 0);
+		assert_int_equal(steer_pin(steer, &source.sa, slot_a), 0);
+		assert_int_equal(connect(pair[k], &address.sa, address.length), 0);
+		if (k == 1)
+			steer_unpin(steer, &source.sa);
+	}
+	close(a);
+	assert_count(tap, 0, 0, 0, 0, 0);
+	assert_count(tap, 1, 0, 0, 0, 0);
+	assert_int_equal(steer_slot_stats(steer, slot_b, &slots), 0);
+	assert_int_equal(slots.primary + slots.backup + slots.migrated, 0);
+	assert_int_equal(steer_stats(steer, &stats), 0);
+	assert_int_equal(stats.refused, 0);
+	assert_int_equal(stats.pinned_failed, 2);
+	for (size_t k = 0; k < 2; k++)
+		close(pair[k]);
+	close(b);
+	close_tapped(steer);
+}
+
 static void test_steer_tap_anchors_cgroup_that_is_not_there_is_an_error(void **state)
 {
 	struct steer_options options = {.tier = STEER_EBPF, .anchor_cgroup = "/nowhere"};
@@ -257,6 +296,7 @@ int main(void)
 		TEST(connections_that_pass_the_anchor_end_at_the_last),
 		TEST(anchor_that_nobody_counts_upsets_no_counter),
 		TEST(client_that_gives_up_while_it_waits_ends_there),
+		TEST(checks_neither_migrate_nor_count),
 		TEST(anchors_cgroup_that_is_not_there_is_an_error),
 		TEST(anchor_falls_back_to_the_own_cgroup),
 	};
