@@ -133,8 +133,10 @@ $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.
 # Rollouts as they are, and the agents' machine. What they call of other modules is played by
 # tests/sim under the same names.
 SIM_REAL := $(addprefix orchestrator/,rollout/rollout rollout/choose rollout/run rollout/run_base \
-		rollout/run_act rollout/run_look rollout/run_tell rollout/run_result \
-		instance/instance_set instance/instance_phase event/event) \
+		rollout/run_act rollout/run_look rollout/run_drain rollout/run_tell \
+		rollout/run_result \
+		instance/instance_set instance/instance_phase event/event \
+		config/config_signal) \
 	    agent/lifecycle $(addprefix common/,backoff duration error vector)
 $(LIB_SIM): $(call library_of,tests/sim) $(SIM_REAL:%=$(BUILD)/obj/%.o)
 # tests/sim/witness.c sees what passes.

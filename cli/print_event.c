@@ -184,14 +184,14 @@ static void print_done(const struct print *to, const json_t *answer, const json_
 {
 	long long generation = number_of(answer, event, "generation");
 	long long replaces = number_of(answer, event, "replaces");
-	long long cut = print_number(event, "cut");
-	const char *message = print_member(event, "message");
+	const char *message = print_member(event, "message"), *lost = print_member(event, "lost");
 
-	print_coloured(to, cut > 0 ? PRINT_YELLOW : PRINT_GREEN, "done");
+	print_coloured(to, *lost ? PRINT_YELLOW : PRINT_GREEN, "done");
 	fputs(": ", to->out);
 	if ((is_scale(answer) && *message) || (generation < 0 && replaces < 0) ||
 	    is_short(event, generation)) {
 		print_text(to, message);
+		return;
 	} else {
 		if (generation >= 0)
 			fprintf(to->out, "generation %lld serves", generation);
@@ -199,16 +199,17 @@ static void print_done(const struct print *to, const json_t *answer, const json_
 			fprintf(to->out, "%sgeneration %lld is gone", generation >= 0 ? ", " : "",
 				replaces);
 	}
-	if (cut > 0)
-		fprintf(to->out, ", but %lld connection%s %s cut at the deadline", cut,
-			cut == 1 ? "" : "s", cut == 1 ? "was" : "were");
+	if (*lost) {
+		fputs(", but ", to->out);
+		print_text(to, lost);
+	}
 }
 
 static void print_undone(const struct print *to, const struct print_progress *progress,
 			 const json_t *event)
 {
 	const char *step = print_member(event, "step");
-	const char *reason = print_member(event, "reason");
+	const char *reason = print_member(event, "reason"), *lost = print_member(event, "lost");
 
 	if (!*step)
 		step = progress->failed_step;
@@ -221,6 +222,10 @@ static void print_undone(const struct print *to, const struct print_progress *pr
 	}
 	fputs(": ", to->out);
 	print_text(to, *reason ? reason : print_member(event, "message"));
+	if (*lost && *reason) {
+		fputs("; ", to->out);
+		print_text(to, lost);
+	}
 }
 
 /* Who takes the connections after a rollout that did not succeed, as the daemon has seen it. */

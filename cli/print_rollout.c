@@ -117,7 +117,7 @@ void print_last_rollout(const struct print *to, const json_t *service)
 	const char *result = print_member(last, "result");
 	const char *reason = print_member(last, "reason");
 	bool good = strcmp(result, "done") == 0;
-	long long cut = print_number(last, "cut");
+	long long cut = print_number(last, "cut"), by_server = print_number(last, "cut_by_server");
 	char took[PRINT_TOOK_MAX];
 
 	if (!json_is_object(last))
@@ -131,6 +131,7 @@ void print_last_rollout(const struct print *to, const json_t *service)
 	print_coloured(to, print_state_colour(result), result);
 	if (print_number(last, "took_ms") >= 0)
 		fprintf(to->out, " in %s", print_took(print_number(last, "took_ms"), took));
+	cut = (cut > 0 ? cut : 0) + (by_server > 0 ? by_server : 0);
 	if (cut > 0)
 		fprintf(to->out, ", %lld connection%s cut", cut, print_plural(cut));
 	if (*print_member(last, "time")) {
@@ -138,6 +139,11 @@ void print_last_rollout(const struct print *to, const json_t *service)
 		print_time(to, print_member(last, "time"));
 	}
 	fputc('\n', to->out);
+	if (*print_member(last, "lost")) {
+		fputs(PRINT_DETAIL, to->out);
+		print_text(to, print_member(last, "lost"));
+		fputc('\n', to->out);
+	}
 	if (good)
 		return;
 	if (*reason) {

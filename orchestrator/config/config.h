@@ -14,8 +14,8 @@
  * Loading looks at the host: the command must be an executable file (searched in the PATH that the
  * service will have), and the user, the group, the directory and the environment file must exist.
  * This is the one header of the folder that others include; service_config.h (what is configured of
- * a service), policy.h (how a rollout is to go, for pure modules) and lookup.h (where a configuration
- * leads on this host) are parts of its manual.
+ * a service), policy.h (how a rollout is to go, for pure modules) and lookup.h (where a
+ * configuration leads on this host) are parts of its manual.
  */
 #pragma once
 

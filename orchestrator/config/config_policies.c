@@ -225,6 +225,7 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 		{.name = "shutdown_timeout", .read = config_read_duration,
 		 DRAFT(service.drain.shutdown_timeout_ms), .max = 30 * CONFIG_DAY_MS},
 		{.name = "force", .read = config_read_bool, DRAFT(service.drain.force)},
+		{.name = "expect_cut", .read = config_read_bool, DRAFT(service.drain.expect_cut)},
 		{.name = "generations_max", .read = config_read_count,
 		 DRAFT(service.drain.generations_max),
 		 .min = GENERATIONS_LEAST, .max = GENERATIONS_MOST},

@@ -118,6 +118,7 @@ struct drain_config {
 	int signal;                   /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
 	uint64_t timeout_ms;          /* "30s": of a generation that is replaced */
 	uint64_t shutdown_timeout_ms; /* of one that is stopped; default: timeout */
+	bool expect_cut;              /* false; true: it is no failure if connections are cut */
 	bool force; /* false; true: what is left at the deadline is reset (SOCK_DESTROY) */
 	uint32_t generations_max;  /* 4: generations alive at once, the one that serves included */
 	uint64_t kill_timeout_ms;  /* "5s" */

@@ -97,7 +97,13 @@ struct event {
 	bool tail_stdout;
 	uint64_t tail_realtime_ms; /* when the last of them was written; 0: not known */
 	int exit;                  /* status of the command line */
-	uint64_t cut;              /* connections */
+	uint64_t cut;              /* connections left at a deadline */
+	uint64_t cut_by_server;    /* connections */
+	const char *lost;          /* both, and why */
+	struct {
+		bool known, counted; /* else only .ended, .left, .idle and .cut_by_server are */
+		uint64_t ended, by_client, by_server, reset, cut_by_server, left, idle;
+	} drain; /* of the step "drain": what became of connections */
 	struct {
 		bool known;
 		uint32_t generation; /* 0: nothing serves */

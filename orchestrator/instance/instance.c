@@ -614,7 +614,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 
 void instance_done(struct instance *i)
 {
-	instance_uncheck(i);
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		checker_done(&i->checkers[k]);
 	timer_done(&i->trouble_timer);
 	i->lost_timer = sd_event_source_disable_unref(i->lost_timer);
 	instance_release_all(i);

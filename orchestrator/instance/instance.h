@@ -157,7 +157,8 @@ struct instance {
 	 */
 	struct checker checkers[CONFIG_LISTEN_MAX];
 	struct health_config accept_check;
-	uint64_t carried_seen; /* as a backup, when its service looked last */
+	uint64_t carried_seen;         /* as a backup, when its service looked last */
+	struct tap_count drain_before; /* what was counted when it was told to leave */
 
 	/* While .lost: when it is looked at next, and until when it may leave or stop. */
 	sd_event_source *lost_timer;
@@ -276,7 +277,8 @@ void instance_release_leftovers(struct instance *instance);
 
 /* ---- connections -----------------------------------------------------------------------------
  *
- * Each returns a negative errno if the kernel could not be asked. That is not "none".
+ * Each returns a negative errno if the kernel could not be asked. That is not "none". They are
+ * clients' connections: those of the instance's own checks are left out.
  */
 
 /* Connections in the queues of its listening sockets; a socket that no longer listens has none. */

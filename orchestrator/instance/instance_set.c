@@ -132,6 +132,14 @@ bool instances_have_exited(const struct instances *set)
 	return true;
 }
 
+bool instances_ends_are_known(const struct instances *set)
+{
+	for_each_instance (i, set)
+		if (i->pid != 0 && !i->lost && !instance_has_stopped(i))
+			return false;
+	return true;
+}
+
 struct instance *instances_failed(const struct instances *set)
 {
 	for_each_instance (i, set)

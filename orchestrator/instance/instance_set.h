@@ -44,6 +44,8 @@ bool instances_have_stopped(const struct instances *set);
 bool instances_are_dead(const struct instances *set);
 /* No process of them is left but agents. */
 bool instances_have_exited(const struct instances *set);
+/* How the servers have ended is known, as far as anybody can tell it. */
+bool instances_ends_are_known(const struct instances *set);
 
 /* The first that has failed or turned unhealthy; NULL: none. */
 struct instance *instances_failed(const struct instances *set);

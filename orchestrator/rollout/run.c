@@ -30,21 +30,10 @@ void run_forget_instance(struct run *run, const struct instance *instance)
 /* Note how the drain has ended, before the machine moves on and the victims go. */
 static void note_drain(struct run *run, enum rollout_event event)
 {
-	struct tap_count count;
-
 	if (run->machine.state != ROLLOUT_DRAINING)
 		return;
-	if (event == ROLLOUT_TIMER) {
-		run->cut_now = run_still_open(run, run_idle_timeout_ms(run));
-		run->drain_idle = run_still_open(run, 0) - run->cut_now;
-		run->cut += run->cut_now;
-	} else if (event == ROLLOUT_DRAINED) {
-		run->drain_idle = instances_have_exited(&run->victims) ? 0 : run_still_open(run, 0);
-	}
-	if (instances_count(&run->victims, &count) == 0 && count.reset > run->drain_reset_before)
-		run->drain_resets = count.reset - run->drain_reset_before;
-	if (run->drain_resets > run->drain_began_with)
-		run->drain_resets = run->drain_began_with;
+	if (event == ROLLOUT_TIMER || event == ROLLOUT_DRAINED)
+		run_drain_end(run, event == ROLLOUT_TIMER);
 }
 
 /*
@@ -277,8 +266,8 @@ void run_abort(struct run *run, bool quit, const char *reason)
 
 void run_limit_drain(struct run *run, uint64_t end_ms)
 {
-	if (run->drain_end_ms == 0 || run->drain_end_ms > end_ms)
-		run->drain_end_ms = end_ms;
+	if (run->drain.end_ms == 0 || run->drain.end_ms > end_ms)
+		run->drain.end_ms = end_ms;
 	if (run->machine.state != ROLLOUT_DRAINING || run->deadline_ms <= end_ms)
 		return;
 	run_set_deadline(run, end_ms);

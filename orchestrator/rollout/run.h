@@ -123,6 +123,31 @@ struct run_words {
 	uint64_t realtime_ms;         /* when the end of it was written; 0: not known */
 };
 
+/*
+ * What has become of the connections of the victims, since they were told to leave. The counters of
+ * the kernel tell it (steer/tap.h); without them only .began_with, .left, .idle and .ended are
+ * known, and .cut_by_server only of a server that has ended badly.
+ */
+#define RUN_ENDS_WAIT_MS 1000 /* for agents to say how their servers have ended */
+struct run_drain {
+	uint64_t look_ms;    /* the connections are not listed again before that */
+	uint64_t end_ms;     /* it ends by then; 0: as the policy says */
+	uint64_t began_with; /* connections when it began */
+	uint64_t seen;       /* without counters: busy ones at the last look */
+	uint64_t exited_ms;  /* when the victims were first seen to have ended; 0: they have not */
+
+	/* When it has ended. */
+	bool counted;           /* by_client, by_server, reset are known */
+	uint64_t left;          /* at the deadline */
+	uint64_t idle;          /* were not waited for */
+	uint64_t moved;         /* went to another instance before they were accepted */
+	uint64_t ended;         /* the others; the sum of the next four, if they are counted */
+	uint64_t by_client;     /* the client closed first */
+	uint64_t by_server;     /* the server did, in order */
+	uint64_t reset;         /* by the client, or not known by whom */
+	uint64_t cut_by_server; /* the server closed with an answer outstanding, or ended badly */
+};
+
 struct run {
 	const struct run_host *host;
 	uint32_t id; /* 0: not in use */
@@ -167,14 +192,11 @@ struct run {
 	uint64_t accepted_before; /* connections of the new side before its first table */
 
 	uint64_t queue_empty_since_ms; /* SETTLING; 0: it is not empty */
-	uint64_t drain_began_with;     /* connections when the drain began */
-	uint64_t drain_look_ms;        /* the connections are not listed again before that */
-	uint64_t drain_end_ms;         /* DRAINING ends by then; 0: as the policy says */
-	uint64_t drain_reset_before;   /* ended by a reset before the drain began */
-	uint64_t drain_resets;         /* ended by a reset while it drained */
-	uint64_t drain_idle;           /* connections that were idle, and not waited for */
+	struct run_drain drain;        /* of the present victims */
 	uint64_t cut;                  /* connections left at a deadline, of all victims */
-	uint64_t cut_now;              /* the same, of the present victims */
+	uint64_t cut_by_server;        /* ended by a server that was not done with them */
+	uint64_t lost;                 /* of both, without those that "expect_cut" allows */
+	char cut_why[192];             /* behind "were cut by the server" */
 	char publish_error[256];       /* why the last publish failed; "": it did not */
 	char step[16];                 /* the step that failed */
 	char reason[512];
@@ -199,9 +221,12 @@ struct run_result {
 	int exit; /* the command line's exit status */
 	bool partial;
 	uint32_t generation, replaces;
-	uint32_t n_new, n_old; /* instances that came and went, or were to come and go */
-	uint32_t missing;      /* could not be started after the point of no return */
-	uint64_t cut, took_ms, realtime_ms;
+	uint32_t n_new, n_old;  /* instances that came and went, or were to come and go */
+	uint32_t missing;       /* could not be started after the point of no return */
+	uint64_t cut;           /* connections left at a deadline */
+	uint64_t cut_by_server; /* ended by a server that was not done with them */
+	char lost[320];         /* both in words; "": none */
+	uint64_t took_ms, realtime_ms;
 	struct run_serving serving; /* when it had ended */
 	char step[16];
 	char reason[512];
@@ -238,6 +263,7 @@ void run_done(struct run *run);
 const char *run_waits_for(const struct run *run);
 
 /* One line for people that says how it ended: "generation 3 serves, generation 2 is gone". */
+#define RUN_MESSAGE_MAX 640
 void run_result_message(const struct run_result *result, char *ret, size_t size);
 
 /* Make the event that tells it. @message: of run_result_message(). Strings are borrowed. */

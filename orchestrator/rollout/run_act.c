@@ -287,7 +287,6 @@ static void act_discard(struct run *run, const struct rollout_action *action)
  */
 static void act_unname(struct run *run, const struct rollout_action *action)
 {
-	struct tap_count count;
 	struct error err;
 
 	(void)action;
@@ -296,10 +295,7 @@ static void act_unname(struct run *run, const struct rollout_action *action)
 	if (!run->machine.retire && run->host->ops->publish(run->host->userdata, NULL, &err) < 0)
 		log_error("%s: %s", run->host->name, err.text);
 	instances_uncheck(&run->victims);
-	if (instances_live(&run->victims, &run->drain_began_with) < 0)
-		run->drain_began_with = 0;
-	run->drain_reset_before = instances_count(&run->victims, &count) == 0 ? count.reset : 0;
-	run->drain_resets = run->drain_idle = run->cut_now = 0;
+	run_drain_begin(run);
 }
 
 static void act_drain(struct run *run, const struct rollout_action *action)
@@ -319,7 +315,8 @@ static void cut_connections(struct run *run)
 	struct error err;
 	uint64_t n;
 
-	if (run->cut_now == 0 || run->victims.n == 0 || !run->victims.list[0]->config->drain.force)
+	if (run->drain.left == 0 || run->victims.n == 0 ||
+	    !run->victims.list[0]->config->drain.force)
 		return;
 	if (instances_cut(&run->victims, &n, &err) < 0)
 		log_warning("%s: connections that are left cannot be closed: %s", run->host->name,
@@ -340,9 +337,9 @@ static void act_stop(struct run *run, const struct rollout_action *action)
 /* If the service ends, its deadline counts for drains that would take longer, too. */
 static void act_timer(struct run *run, const struct rollout_action *action)
 {
-	bool late = run->drain_end_ms > 0 && action->at_ms > run->drain_end_ms;
+	bool late = run->drain.end_ms > 0 && action->at_ms > run->drain.end_ms;
 
-	run_set_deadline(run, run->machine.state == ROLLOUT_DRAINING && late ? run->drain_end_ms
+	run_set_deadline(run, run->machine.state == ROLLOUT_DRAINING && late ? run->drain.end_ms
 									     : action->at_ms);
 }
 

@@ -3,6 +3,7 @@
  * run_internal: what the files of the shell share. From the bottom to the top they are:
  *
  *	run_base.c    timers, reasons, names
+ *	run_drain.c   what becomes of the victims' connections
  *	run_tell.c    tells steps; notes why a rollout is undone
  *	run_result.c  how it has ended
  *	run_look.c    sees which event has happened
@@ -30,6 +31,21 @@ void run_set_reason(struct run *run, const char *format, ...) __attribute__((for
 /* drain.idle_timeout of the victims. */
 uint64_t run_idle_timeout_ms(const struct run *run);
 
+/* ---- run_drain.c ---------------------------------------------------------------------------- */
+
+/* How many connections the victims have, without those that have been idle for @idle_ms. */
+uint64_t run_still_open(struct run *run, uint64_t idle_ms);
+
+/* The victims are in no table any more: the connections that they have now are to end. */
+void run_drain_begin(struct run *run);
+
+/* Note what has become of them. The victims must still be there. */
+void run_drain_end(struct run *run, bool at_deadline);
+
+/* The same in words, and for an event. */
+void run_drain_describe(const struct run *run, char *ret, size_t size);
+void run_drain_event(const struct run *run, struct event *ret);
+
 /* ---- run_tell.c ----------------------------------------------------------------------------- */
 
 /* Tell that @step has ended; !@ok: the rollout is undone for run->reason. */
@@ -51,9 +67,6 @@ void run_take_words(struct run *run, bool whole);
 
 /* The event that has happened and that the present state waits for; -1: none. */
 int run_look(struct run *run);
-
-/* How many connections the victims have, without those that have been idle for @idle_ms. */
-uint64_t run_still_open(struct run *run, uint64_t idle_ms);
 
 /* ---- run_act.c ------------------------------------------------------------------------------ */
 

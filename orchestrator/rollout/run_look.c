@@ -35,13 +35,26 @@ static bool none_is_busy(struct run *run)
 	uint64_t busy = 0;
 	int r;
 
-	if (began_ms < run->drain_look_ms)
+	if (began_ms < run->drain.look_ms)
 		return false;
 	r = instances_busy(&run->victims, run_idle_timeout_ms(run), &busy);
 	ended_ms = clock_monotonic_ms();
-	run->drain_look_ms = ended_ms + 9 * (ended_ms - began_ms);
+	run->drain.look_ms = ended_ms + 9 * (ended_ms - began_ms);
+	if (r == 0)
+		run->drain.seen = busy;
 	/* If the kernel cannot be asked, the deadline ends the drain. */
 	return r == 0 && busy == 0;
+}
+
+/* How they ended tells what became of their connections; but an agent that hangs says nothing. */
+static bool ends_are_known(struct run *run)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	if (run->drain.exited_ms == 0)
+		run->drain.exited_ms = now_ms;
+	return instances_ends_are_known(&run->victims) ||
+	       now_ms - run->drain.exited_ms >= RUN_ENDS_WAIT_MS;
 }
 
 static bool is_drained(struct run *run)
@@ -50,7 +63,7 @@ static bool is_drained(struct run *run)
 	uint32_t queued;
 
 	if (instances_have_exited(&run->victims))
-		return true;
+		return ends_are_known(run);
 	if (instances_count(&run->victims, &count) == 0)
 		return count.live == 0 || none_is_busy(run);
 	/* Without counters, connections that wait for accept(2) are in nobody's list. */
@@ -122,26 +135,6 @@ static int look_leaving(struct run *run)
 	if (m->state == ROLLOUT_DRAINING)
 		return is_drained(run) ? ROLLOUT_DRAINED : -1;
 	return instances_have_stopped(&run->victims) ? ROLLOUT_STOPPED : -1;
-}
-
-/*
- * The counters still count connections that only the kernel has to do with. The kernel's list still
- * has connections that have migrated to others. The smaller number is right.
- */
-uint64_t run_still_open(struct run *run, uint64_t idle_ms)
-{
-	uint64_t live, listed;
-	uint32_t queued;
-
-	if (instances_live(&run->victims, &live) < 0)
-		live = run->drain_began_with;
-	else if (!run->host->wiring->tap && instances_queued(&run->victims, &queued) == 0)
-		live += queued;
-	if (instances_busy(&run->victims, idle_ms, &listed) < 0)
-		return live;
-	if (!run->host->wiring->tap && instances_queued(&run->victims, &queued) == 0)
-		listed += queued;
-	return listed < live ? listed : live;
 }
 
 int run_look(struct run *run)

@@ -24,7 +24,22 @@ static enum exit_status exit_of(const struct run *run, const struct run_serving 
 		return EXIT_STATUS_NOT_HEALTHY;
 	if (run->machine.outcome == ROLLOUT_ROLLED_BACK)
 		return EXIT_STATUS_ROLLED_BACK;
-	return run->cut > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+	return run->lost > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+}
+
+static void describe_lost(const struct run *run, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	ret[0] = '\0';
+	if (run->cut > 0)
+		n = (size_t)snprintf(ret, size, "%llu connection%s cut at the deadline",
+				     (unsigned long long)run->cut,
+				     run->cut == 1 ? " was" : "s were");
+	if (run->cut_by_server > 0 && n < size)
+		snprintf(ret + n, size - n, "%s%llu connection%s cut by the server%s",
+			 n > 0 ? ", " : "", (unsigned long long)run->cut_by_server,
+			 run->cut_by_server == 1 ? " was" : "s were", run->cut_why);
 }
 
 void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret)
@@ -45,9 +60,11 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 				   ? run->n_new - run->machine.wanted[ROLLOUT_NEW]
 				   : 0,
 		.cut = run->cut,
+		.cut_by_server = run->cut_by_server,
 		.took_ms = clock_monotonic_ms() - run->began_ms,
 		.realtime_ms = clock_realtime_ms(),
 	};
+	describe_lost(run, ret->lost, sizeof(ret->lost));
 	memcpy(ret->step, run->step, sizeof(ret->step));
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
 	memcpy(ret->probe, run->probe, sizeof(ret->probe));
@@ -110,17 +127,17 @@ static void describe_done(const struct run_result *r, char *ret, size_t size)
 
 static void describe_result(const struct run_result *r, char *ret, size_t size)
 {
-	size_t n;
-
-	if (r->outcome != ROLLOUT_DONE) {
+	if (r->outcome == ROLLOUT_DONE)
+		describe_done(r, ret, size);
+	else
 		describe_serving(r, keeps(r), ret, size);
-		return;
-	}
-	describe_done(r, ret, size);
-	n = strlen(ret);
-	if (r->cut > 0 && n < size)
-		snprintf(ret + n, size - n, "; %llu connections were cut",
-			 (unsigned long long)r->cut);
+}
+
+static void add_lost(const struct run_result *r, char *ret, size_t size)
+{
+	size_t n = strlen(ret);
+
+	snprintf(ret + n, size - n, "; %s", r->lost);
 }
 
 static void add_missing(const struct run_result *r, char *ret, size_t size)
@@ -134,6 +151,8 @@ static void add_missing(const struct run_result *r, char *ret, size_t size)
 void run_result_message(const struct run_result *r, char *ret, size_t size)
 {
 	describe_result(r, ret, size);
+	if (r->lost[0])
+		add_lost(r, ret, size);
 	if (r->missing > 0)
 		add_missing(r, ret, size);
 }
@@ -156,6 +175,8 @@ void run_result_event(const struct run_result *r, const char *message, struct ev
 		.replaces = r->replaces,
 		.exit = r->exit,
 		.cut = r->cut,
+		.cut_by_server = r->cut_by_server,
+		.lost = r->lost[0] ? r->lost : NULL,
 		.took_ms = r->took_ms,
 		.serving = {.known = true,
 			    .generation = r->serving.generation,

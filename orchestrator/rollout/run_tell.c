@@ -193,26 +193,6 @@ static void describe_leave(const struct run *run, char *ret, size_t size)
 			 forced ? " (its listening socket had to be shut down)" : "");
 }
 
-static void describe_drain(const struct run *run, char *ret, size_t size)
-{
-	unsigned long long all = run->drain_began_with, ended;
-	size_t n;
-
-	if (run->cut_now > 0) {
-		snprintf(ret, size, "%llu of %llu connections left at the deadline",
-			 (unsigned long long)run->cut_now, all);
-		return;
-	}
-	ended = run->drain_idle < all ? all - run->drain_idle : 0;
-	n = (size_t)snprintf(ret, size, "%llu connections ended", ended);
-	if (run->drain_resets > 0 && n < size)
-		n += (size_t)snprintf(ret + n, size - n, ", %llu of them by a reset",
-				      (unsigned long long)run->drain_resets);
-	if (run->drain_idle > 0 && n < size)
-		snprintf(ret + n, size - n, "; %llu idle ones were not waited for",
-			 (unsigned long long)run->drain_idle);
-}
-
 /* "exited with status 0", "was killed by SIGKILL (it did not stop by itself)" */
 static void describe_end(const struct instance *i, char *ret, size_t size)
 {
@@ -290,12 +270,12 @@ static void describe(const struct run *run, enum rollout_state step, char *ret, 
 {
 	static void (*const describers[_ROLLOUT_STATE_COUNT])(const struct run *, char *,
 							      size_t) = {
-		[ROLLOUT_PREPARING] = describe_prepare, [ROLLOUT_STARTING] = describe_start,
-		[ROLLOUT_VERIFYING] = describe_verify,  [ROLLOUT_GATING] = describe_gate,
-		[ROLLOUT_SHIFTING] = describe_shift,    [ROLLOUT_DWELLING] = describe_dwell,
-		[ROLLOUT_WAITING] = describe_wait,      [ROLLOUT_SETTLING] = describe_settle,
-		[ROLLOUT_BAKING] = describe_bake,       [ROLLOUT_LEAVING] = describe_leave,
-		[ROLLOUT_DRAINING] = describe_drain,    [ROLLOUT_STOPPING] = describe_stop,
+		[ROLLOUT_PREPARING] = describe_prepare,  [ROLLOUT_STARTING] = describe_start,
+		[ROLLOUT_VERIFYING] = describe_verify,   [ROLLOUT_GATING] = describe_gate,
+		[ROLLOUT_SHIFTING] = describe_shift,     [ROLLOUT_DWELLING] = describe_dwell,
+		[ROLLOUT_WAITING] = describe_wait,       [ROLLOUT_SETTLING] = describe_settle,
+		[ROLLOUT_BAKING] = describe_bake,        [ROLLOUT_LEAVING] = describe_leave,
+		[ROLLOUT_DRAINING] = run_drain_describe, [ROLLOUT_STOPPING] = describe_stop,
 	};
 
 	ret[0] = '\0';
@@ -326,6 +306,8 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 	}
 	event.message = message;
 	event.ok = ok;
+	if (step == ROLLOUT_DRAINING && ok)
+		run_drain_event(run, &event);
 	event.aborted = !ok && run->machine.cause == ROLLOUT_ABORTED;
 	event.took_ms = now_ms - run->step_began_ms;
 	tell(run, &event);

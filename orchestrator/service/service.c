@@ -53,7 +53,7 @@ static void give_up_restore(struct service *s, struct generation *g,
 
 static void tell_end(struct service *s)
 {
-	char message[256];
+	char message[RUN_MESSAGE_MAX];
 	struct event event;
 
 	run_result_message(&s->last, message, sizeof(message));

@@ -15,6 +15,21 @@ static json_t *of_rollout(const struct event *e)
 			 number_or_null(e->replaces), "elapsed_ms", (json_int_t)e->elapsed_ms);
 }
 
+/* Who ended them is left out if nothing counts that. */
+static json_t *drain_json(const struct event *e)
+{
+	json_t *json = json_pack("{s:I, s:I, s:I, s:I}", "ended", (json_int_t)e->drain.ended,
+				 "cut_by_server", (json_int_t)e->drain.cut_by_server, "left",
+				 (json_int_t)e->drain.left, "idle", (json_int_t)e->drain.idle);
+
+	if (e->drain.counted)
+		json_object_update_new(json, json_pack("{s:I, s:I, s:I}", "by_client",
+						       (json_int_t)e->drain.by_client, "by_server",
+						       (json_int_t)e->drain.by_server, "reset",
+						       (json_int_t)e->drain.reset));
+	return json;
+}
+
 static json_t *of_step(const struct event *e)
 {
 	json_t *json = of_rollout(e);
@@ -23,6 +38,8 @@ static json_t *of_step(const struct event *e)
 	if (e->aborted)
 		json_object_set_new(json, "aborted", json_true());
 	json_object_set_new(json, "took_ms", json_integer((json_int_t)e->took_ms));
+	if (e->drain.known)
+		json_object_set_new(json, "connections", drain_json(e));
 	return json;
 }
 
@@ -38,11 +55,12 @@ static json_t *serving_json(const struct event *e)
 
 static json_t *of_result(const struct event *e)
 {
-	json_t *json = json_pack(
-		"{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I}", "rollout", (json_int_t)e->rollout,
-		"order", e->order, "result", event_name(e->kind), "exit", e->exit, "generation",
-		number_or_null(e->generation), "replaces", number_or_null(e->replaces), "cut",
-		(json_int_t)e->cut, "took_ms", (json_int_t)e->took_ms);
+	json_t *json =
+		json_pack("{s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:I, s:I}", "rollout",
+			  (json_int_t)e->rollout, "order", e->order, "result", event_name(e->kind),
+			  "exit", e->exit, "generation", number_or_null(e->generation), "replaces",
+			  number_or_null(e->replaces), "cut", (json_int_t)e->cut, "cut_by_server",
+			  (json_int_t)e->cut_by_server, "took_ms", (json_int_t)e->took_ms);
 
 	if (e->serving.known)
 		json_object_set_new(json, "serving", serving_json(e));
@@ -79,6 +97,7 @@ json_t *event_json(const struct event *e)
 	} texts[] = {
 		{"message", e->message}, {"step", e->step},     {"reason", e->reason},
 		{"probe", e->probe},     {"listen", e->listen}, {"path", e->path},
+		{"lost", e->lost},
 	};
 	json_t *json = by_form[event_form(e->kind)](e);
 

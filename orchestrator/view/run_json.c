@@ -6,8 +6,6 @@
 #include "common/clock.h"
 #include "orchestrator/view/event_json.h"
 
-#define MESSAGE_MAX 256
-
 static json_t *number_or_null(uint32_t number)
 {
 	return number ? json_integer(number) : json_null();
@@ -47,7 +45,7 @@ json_t *run_status_json(const struct run *run)
 
 json_t *run_result_json(const struct run_result *result)
 {
-	char message[MESSAGE_MAX];
+	char message[RUN_MESSAGE_MAX];
 	struct event event;
 
 	assert(result->id > 0);

@@ -237,7 +237,7 @@ static void check_stopping(struct world *w, struct run *run, const struct rollou
 	for_each_instance (n, &run->victims) {
 		if (!n->told_stop && !n->has_stopped)
 			world_fail(w, "instance %u is not told to stop", n->serial);
-		if (w->plan->force && run->cut_now > 0 && n->connections > 0 &&
+		if (w->plan->force && run->drain.left > 0 && n->connections > 0 &&
 		    n->defect != DEFECT_OPAQUE)
 			world_fail(w, "instance %u has connections that were to be cut", n->serial);
 	}
@@ -263,9 +263,9 @@ static void check_timer(struct world *w, struct run *run, const struct rollout_a
 	struct watch *watch = watch_of(run);
 
 	watch->deadline_ms = action->at_ms;
-	if (run->machine.state == ROLLOUT_DRAINING && run->drain_end_ms > 0 &&
-	    run->drain_end_ms < action->at_ms)
-		watch->deadline_ms = run->drain_end_ms;
+	if (run->machine.state == ROLLOUT_DRAINING && run->drain.end_ms > 0 &&
+	    run->drain.end_ms < action->at_ms)
+		watch->deadline_ms = run->drain.end_ms;
 	if (!daemon_has_armed(w, &run->timer, watch->deadline_ms))
 		world_fail(w, "rollout %u: its deadline is another one", run->id);
 	/* One that is over already is due now. */

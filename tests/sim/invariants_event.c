@@ -119,6 +119,26 @@ static bool has_settled(const struct run *run)
 	return w->now_ms > since_ms + QUIET_MS + 2 * POLL_MS;
 }
 
+static bool has_told_how(const struct node *n)
+{
+	return n->instance->pid == 0 || n->instance->lost || n->has_stopped;
+}
+
+/* How the victims have ended is known, or was waited for long enough. */
+static bool has_heard_how(const struct run *run)
+{
+	const struct world *w = world_now();
+	uint64_t since_ms = run->drain.exited_ms;
+
+	if (since_ms == 0 || all(&run->victims, has_told_how))
+		return true;
+	if (since_ms < w->jumped_ms)
+		since_ms = w->jumped_ms;
+	if (since_ms < w->woke_ms)
+		since_ms = w->woke_ms;
+	return w->now_ms > since_ms + RUN_ENDS_WAIT_MS + 2 * POLL_MS;
+}
+
 /* The event of this state that everything waits for. */
 static bool has_come(const struct run *run)
 {
@@ -132,7 +152,7 @@ static bool has_come(const struct run *run)
 	case ROLLOUT_LEAVING:
 		return all(&run->victims, has_left);
 	case ROLLOUT_DRAINING:
-		return all(&run->victims, has_exited);
+		return all(&run->victims, has_exited) && has_heard_how(run);
 	case ROLLOUT_STOPPING:
 		return all(&run->victims, has_stopped);
 	default:

@@ -100,10 +100,14 @@ static void test_print_progress_cut_connections_are_told(void **state)
 	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
 			"done: generation 4 serves, generation 3 is gone, but 2 connections were "
 			"cut at the deadline (30.0 s)\n",
-			REPLACE, "{'event':'done','exit':5,'cut':2,'took_ms':30010}");
+			REPLACE,
+			"{'event':'done','exit':5,'cut':2,'took_ms':30010,"
+			"'lost':'2 connections were cut at the deadline'}");
 	ASSERT_PROGRESS("web: generation 4 stops\n"
 			"done: generation 4 is gone, but 1 connection was cut at the deadline\n",
-			STOP, "{'event':'done','exit':5,'cut':1}");
+			STOP,
+			"{'event':'done','exit':5,'cut':1,'lost':"
+			"'1 connection was cut at the deadline'}");
 }
 
 static void test_print_progress_first_start_and_stop_have_their_own_words(void **state)

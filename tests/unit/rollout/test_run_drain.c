@@ -8,6 +8,19 @@
 
 #include "tests/unit/rollout/run_fixture.h"
 
+/* The server of the old instance ends by itself. */
+static void server_ends(int code, int sig)
+{
+	struct instance *i = fake_there(1, 0);
+
+	fake(1, 0)->exited = true;
+	i->ran = true;
+	i->pid = 0;
+	i->ending = ENDING_TOLD;
+	i->exit_code = code;
+	i->exit_signal = sig;
+}
+
 /* ---- by looking at them --------------------------------------------------------------------- */
 
 static void test_run_drain_polls_until_no_connection_is_left(void **state)
@@ -16,7 +29,7 @@ static void test_run_drain_polls_until_no_connection_is_left(void **state)
 	fake(1, 0)->live = 2;
 	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
-	assert_int_equal(run.drain_began_with, 2);
+	assert_int_equal(run.drain.began_with, 2);
 	fake(1, 0)->live = 1;
 	turn();
 	turn();
@@ -32,7 +45,7 @@ static void test_run_drain_ends_with_the_server(void **state)
 	fake(1, 0)->live = 2;
 	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
-	change(fake(1, 0)->exited = true);
+	change(server_ends(0, 0));
 	drive_to_end();
 	assert_int_equal(result.cut, 0);
 	assert_int_equal(result.exit, 0);
@@ -56,7 +69,7 @@ static void test_run_drain_counts_rarely_where_counting_is_slow(void **state)
 	}
 	assert_in_range(fake(1, 0)->busy_looks, 1, 2 + took_ms / 100);
 	/* The server's end is not counted, but told. */
-	change(fake(1, 0)->exited = true);
+	change(server_ends(0, 0));
 	look();
 	assert_int_equal(run.machine.state, ROLLOUT_ENDED);
 }
@@ -246,7 +259,7 @@ static void test_run_drain_watches_every_instance(void **state)
 	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
 	assert_non_null(strstr(calls, "leave 1.0; leave 1.1; tap watch 1.0; tap watch 1.1"));
-	assert_int_equal(run.drain_began_with, 3);
+	assert_int_equal(run.drain.began_with, 3);
 	change(fake(1, 0)->count.live = 0);
 	look();
 	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
@@ -263,7 +276,7 @@ static void test_run_drain_ends_when_the_counters_say_so(void **state)
 	fake(1, 0)->live = 3;
 	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_DRAINING);
-	assert_int_equal(run.drain_began_with, 3);
+	assert_int_equal(run.drain.began_with, 3);
 	fake(1, 0)->count.live = 0;
 	drive_to_end();
 	assert_int_equal(result.cut, 0);
@@ -323,7 +336,149 @@ static void test_run_drain_tells_how_many_were_reset(void **state)
 	fake(1, 0)->count.reset = 8;
 	change(fake(1, 0)->count.live = 0);
 	drive_to_end();
-	assert_step("drain", true, "7 connections ended, 3 of them by a reset");
+	assert_step("drain", true, "7 connections ended: 3 reset");
+}
+
+/* ---- who has ended them ---------------------------------------------------------------------- */
+
+static void test_run_drain_tells_who_has_ended_them(void **state)
+{
+	(void)state;
+	count_in_kernel(9);
+	fake(1, 0)->count.by_client = 100; /* earlier */
+	fake(1, 0)->live = 9;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DRAINING);
+	fake(1, 0)->count.by_client = 103;
+	fake(1, 0)->count.by_server = 4;
+	fake(1, 0)->count.at_exit = 1;
+	fake(1, 0)->count.reset = 1;
+	fake(1, 0)->count.live = 0;
+	change(server_ends(0, 0));
+	drive_to_end();
+	assert_step("drain", true,
+		    "9 connections ended: 3 finished by clients, 5 closed by the server, 1 reset");
+	assert_int_equal(result.cut_by_server, 0);
+	assert_int_equal(result.exit, 0);
+}
+
+static void cut_four(int code, int sig)
+{
+	count_in_kernel(6);
+	old_config.drain.signal = SIGTERM;
+	fake(1, 0)->live = 6;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DRAINING);
+	fake(1, 0)->count.by_client = 2;
+	fake(1, 0)->count.cut = 1;
+	fake(1, 0)->count.at_exit = 3;
+	fake(1, 0)->count.live = 0;
+	change(server_ends(code, sig));
+	drive_to_end();
+}
+
+static void test_run_drain_server_that_dies_of_its_signal_has_cut_what_it_had(void **state)
+{
+	static const struct {
+		int code, sig;
+		const char *why;
+	} cases[] = {
+		{0, SIGTERM, ": it does not drain on SIGTERM (drain.signal?)"},
+		{128 + SIGTERM, 0, ": it does not drain on SIGTERM (drain.signal?)"},
+		{3, 0, ": it exited with status 3 while it drained"},
+		{0, SIGSEGV, ": it was killed by SIGSEGV while it drained"},
+	};
+
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char expected[128];
+
+		if (k > 0) {
+			tear_down(state);
+			set_up(state);
+		}
+		cut_four(cases[k].code, cases[k].sig);
+		assert_step("drain", true,
+			    "6 connections ended: 2 finished by clients, 4 cut by the server");
+		snprintf(expected, sizeof(expected), "4 connections were cut by the server%s",
+			 cases[k].why);
+		assert_string_equal(result.lost, expected);
+		assert_int_equal(result.cut, 0);
+		assert_int_equal(result.cut_by_server, 4);
+		assert_int_equal(result.outcome, ROLLOUT_DONE);
+		assert_int_equal(result.exit, 5);
+	}
+}
+
+static void test_run_drain_server_that_did_not_answer_has_cut_one(void **state)
+{
+	(void)state;
+	cut_four(0, 0);
+	assert_string_equal(result.lost,
+			    "1 connection was cut by the server, which had not answered yet: does "
+			    "it drain on SIGTERM (drain.signal)?");
+	assert_int_equal(result.cut_by_server, 1);
+	assert_int_equal(result.exit, 5);
+}
+
+static void test_run_drain_that_is_expected_to_cut_is_no_failure(void **state)
+{
+	(void)state;
+	old_config.drain.expect_cut = true;
+	cut_four(0, SIGTERM);
+	assert_int_equal(result.cut_by_server, 4);
+	assert_int_equal(result.exit, 0);
+}
+
+/* It does not know which were left open: then all that the server has ended. */
+static void test_run_drain_tap_that_cannot_tell_blames_a_bad_end(void **state)
+{
+	(void)state;
+	fake_tap_blind = true;
+	count_in_kernel(6);
+	old_config.drain.signal = SIGTERM;
+	fake(1, 0)->live = 6;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DRAINING);
+	fake(1, 0)->count.by_client = 1;
+	fake(1, 0)->count.by_server = 3;
+	fake(1, 0)->count.reset = 2;
+	fake(1, 0)->count.live = 0;
+	change(server_ends(0, SIGTERM));
+	drive_to_end();
+	fake_tap_blind = false;
+	assert_int_equal(result.cut_by_server, 5);
+	assert_int_equal(result.exit, 5);
+}
+
+static void test_run_drain_without_counters_takes_the_last_look(void **state)
+{
+	(void)state;
+	fake(1, 0)->live = 5;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DRAINING);
+	fake(1, 0)->live = 3;
+	drive_until(run.drain.seen == 3);
+	fake(1, 0)->live = 0;
+	change(server_ends(0, SIGTERM));
+	drive_to_end();
+	assert_int_equal(result.cut_by_server, 3);
+	assert_int_equal(result.exit, 5);
+}
+
+/* How it ended is not known yet: it may have cut all of them. */
+static void test_run_drain_waits_to_hear_how_the_server_ended(void **state)
+{
+	(void)state;
+	fake(1, 0)->live = 5;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DRAINING);
+	fake(1, 0)->live = 0;
+	change(fake(1, 0)->exited = true);
+	turn();
+	assert_int_equal(run.machine.state, ROLLOUT_DRAINING);
+	change(server_ends(0, 0));
+	drive_to_end();
+	assert_int_equal(result.exit, 0);
 }
 
 /* ---- idle ones ------------------------------------------------------------------------------ */
@@ -384,7 +539,7 @@ static void test_run_old_that_cannot_drain_stays_until_it_is_empty(void **state)
 	assert_calls("start 2.0; check 2.0; publish 2.0 backup 1.0; steady 1.0 off; "
 		     "hook after_shift; steady 2.0 on; commit; "
 		     "publish 2.0; uncheck 1.0");
-	assert_int_equal(run.drain_began_with, 2);
+	assert_int_equal(run.drain.began_with, 2);
 	change(fake(1, 0)->live = 0);
 	drive_to_end();
 	assert_calls("hook after_drain; stop 1.0; done 1.0");
@@ -476,6 +631,13 @@ int main(void)
 		TEST(test_run_drain_deadline_cuts_the_least_that_is_known),
 		TEST(test_run_drain_deadline_believes_the_counters_where_they_say_less),
 		TEST(test_run_drain_tells_how_many_were_reset),
+		TEST(test_run_drain_tells_who_has_ended_them),
+		TEST(test_run_drain_server_that_dies_of_its_signal_has_cut_what_it_had),
+		TEST(test_run_drain_server_that_did_not_answer_has_cut_one),
+		TEST(test_run_drain_that_is_expected_to_cut_is_no_failure),
+		TEST(test_run_drain_tap_that_cannot_tell_blames_a_bad_end),
+		TEST(test_run_drain_without_counters_takes_the_last_look),
+		TEST(test_run_drain_waits_to_hear_how_the_server_ended),
 		TEST(test_run_drain_does_not_wait_for_idle_ones),
 		TEST(test_run_drain_of_idle_ones_only_ends_none),
 		TEST(test_run_drain_without_idle_timeout_waits_for_all),

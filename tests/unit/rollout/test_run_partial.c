@@ -73,7 +73,7 @@ static void test_run_replace_of_one_instance_starts_its_successor_first(void **s
 		     "stop 1.0; done 1.0");
 	assert_int_equal(result.exit, 5);
 	assert_result_says("1 instance came, 1 instance went; generation 1 serves; "
-			   "3 connections were cut");
+			   "3 connections were cut at the deadline");
 	assert_int_equal(old->instances.n, 2);
 }
 

@@ -44,7 +44,7 @@ static void test_run_new_fails_while_settling_flips_back(void **state)
 	drive_to(ROLLOUT_DRAINING);
 	assert_calls("publish 1.0 backup 2.0; hook on_rollback; steady 1.0 on; publish 1.0; "
 		     "uncheck 2.0; leave 2.0");
-	assert_int_equal(run.drain_began_with, 4);
+	assert_int_equal(run.drain.began_with, 4);
 	change(fake(2, 0)->live = 0);
 	drive_to_end();
 	assert_calls("stop 2.0; done 2.0");
@@ -160,7 +160,8 @@ static void test_run_drain_deadline_when_rolled_back_is_counted(void **state)
 	assert_int_equal(result.cut, 2);
 	json = run_result_json(&result);
 	assert_int_equal(number_of(json, "cut"), 2);
-	assert_string_equal(text_of(json, "message"), "generation 1 keeps serving");
+	assert_string_equal(text_of(json, "message"), "generation 1 keeps serving; 2 "
+						      "connections were cut at the deadline");
 	json_decref(json);
 }
 

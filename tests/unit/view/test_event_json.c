@@ -69,7 +69,7 @@ static void test_event_json_of_a_result_has_exit_and_cut(void **state)
 				    .reason = "crashed",
 				    .probe = "503",
 				    .tail = "bye"},
-		    "{\"cut\":0,\"exit\":4,\"generation\":2,\"message\":\"generation 1 keeps "
+		    "{\"cut\":0,\"cut_by_server\":0,\"exit\":4,\"generation\":2,\"message\":\"generation 1 keeps "
 		    "serving\",\"order\":\"restart\",\"probe\":\"503\",\"reason\":\"crashed\","
 		    "\"replaces\":1,\"result\":\"rolled-back\",\"rollout\":3,\"step\":\"bake\","
 		    "\"tail\":\"bye\",\"tail_stream\":\"stderr\",\"took_ms\":9}");

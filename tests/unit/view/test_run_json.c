@@ -40,7 +40,7 @@ static void test_run_result_json_of_success_has_no_reasons(void **state)
 	drive_to_end();
 	assert_in_range(result.realtime_ms, clock_realtime_ms() - 10000, clock_realtime_ms());
 	json = run_result_json(&result);
-	assert_int_equal(json_object_size(json), 10);
+	assert_int_equal(json_object_size(json), 11);
 	assert_int_equal(number_of(json_object_get(json, "serving"), "generation"), 2);
 	assert_int_equal(number_of(json, "rollout"), run.id);
 	assert_string_equal(text_of(json, "order"), "upgrade");
@@ -62,9 +62,9 @@ static void test_run_result_json_says_how_it_ended(void **state)
 	} cases[] = {
 		{{.generation = 3, .serving = {3, 2, 2, false}}, "done", "generation 3 serves"},
 		{{.replaces = 2}, "done", "generation 2 is gone"},
-		{{.generation = 3, .replaces = 2, .cut = 4, .serving = {3, 1, 1, false}},
+		{{.generation = 3, .replaces = 2, .cut = 4, .lost = "4 were cut", .serving = {3, 1, 1, false}},
 		 "done",
-		 "generation 3 serves, generation 2 is gone; 4 connections were cut"},
+		 "generation 3 serves, generation 2 is gone; 4 were cut"},
 		{{.generation = 3, .replaces = 2, .serving = {3, 1, 2, false}},
 		 "done",
 		 "generation 3 serves with 1 of 2 instances, generation 2 is gone"},
@@ -124,8 +124,8 @@ static void test_run_result_json_of_some_instances_says_which(void **state)
 		{{.replaces = 3, .n_old = 2}, "2 instances went; generation 3 serves"},
 		{{.generation = 3, .replaces = 3, .n_new = 2, .n_old = 1},
 		 "2 instances came, 1 instance went; generation 3 serves"},
-		{{.replaces = 3, .n_old = 1, .cut = 4},
-		 "1 instance went; generation 3 serves; 4 connections were cut"},
+		{{.replaces = 3, .n_old = 1, .cut = 4, .lost = "4 were cut"},
+		 "1 instance went; generation 3 serves; 4 were cut"},
 		{{.outcome = ROLLOUT_FAILED, .generation = 3, .n_new = 1},
 		 "generation 3 keeps serving"},
 		{{.outcome = ROLLOUT_ROLLED_BACK, .generation = 3, .replaces = 3, .n_new = 1},

@@ -244,8 +244,10 @@ static void test_status_connections_are_counted_where_there_are_hooks(void **sta
 	service.wiring.tap = &hooks;
 	for (uint32_t k = 0; k < 2; k++)
 		assert_int_equal(tap_attach(&hooks, "", 1, k, false, NULL), 0);
-	fake_tap_set(&hooks, 1, 0, (struct tap_count){9, 5, 4, 1});
-	fake_tap_set(&hooks, 1, 1, (struct tap_count){90, 50, 40, 10});
+	fake_tap_set(&hooks, 1, 0,
+		     (struct tap_count){.accepted = 9, .live = 5, .closed = 4, .reset = 1});
+	fake_tap_set(&hooks, 1, 1,
+		     (struct tap_count){.accepted = 90, .live = 50, .closed = 40, .reset = 10});
 	look();
 	assert_number("generations.0.instances.1.connections.accepted", 90);
 	assert_number("generations.0.instances.1.connections.live", 50);
