@@ -257,6 +257,9 @@ static __always_inline bool is_unanswered(struct bpf_sock_ops *ctx, const void *
  * With one the client has reset the connection, or no longer answers (tcp_reset(),
  * tcp_write_err()).
  *
+ * Whoever closes an idle connection may meet the next request: it is unread then, and its client
+ * repeats it (RFC 9112, 9.3.1). Such a one does not count as cut.
+ *
  * A client that had closed its side may wait for an answer, or not; that is not known. Only if the
  * server's process ends is that taken for a connection that was cut.
  */
@@ -286,7 +289,7 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 	if (to == BPF_TCP_CLOSE && (!sk || read_word(sk, offsets.sk_err)))
 		return;
 	exiting = task && (read_word(task, offsets.task_flags) & PF_EXITING);
-	unanswered = is_unanswered(ctx, sk);
+	unanswered = is_unanswered(ctx, sk) && (to != BPF_TCP_CLOSE || ctx->data_segs_out == 0);
 	if (from == BPF_TCP_CLOSE_WAIT) {
 		if (!exiting || !unanswered)
 			return;
@@ -296,7 +299,7 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 		__sync_fetch_and_add(&c->cut, 1);
 	else if (exiting)
 		__sync_fetch_and_add(&c->at_exit, 1);
-	else
+	else if (to != BPF_TCP_CLOSE)
 		__sync_fetch_and_add(&c->by_server, 1);
 }
 

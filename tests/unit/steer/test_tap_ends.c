@@ -158,6 +158,22 @@ static void test_tap_ends_server_that_leaves_a_request_unread_has_cut(void **sta
 	finish();
 }
 
+/* It closes an idle connection, and a request has come at that very moment: RFC 9112, 9.3.1. */
+static void test_tap_ends_request_that_meets_a_close_is_not_cut(void **state)
+{
+	(void)state;
+	begin(HERE);
+	say(client, server);
+	say(server, client);
+	tick();
+	assert_int_equal(write(client, "x", 1), 1);
+	close(server);
+	assert_ends(tap, 0, 0, 0, 0, 0);
+	assert_int_equal(count_of(tap, 0).reset, 1);
+	close(client);
+	finish();
+}
+
 static void test_tap_ends_reset_by_the_client_is_nobodys(void **state)
 {
 	(void)state;
@@ -303,6 +319,7 @@ int main(void)
 		TEST(server_that_was_never_asked_has_closed),
 		TEST(server_that_has_not_answered_has_cut),
 		TEST(server_that_leaves_a_request_unread_has_cut),
+		TEST(request_that_meets_a_close_is_not_cut),
 		TEST(reset_by_the_client_is_nobodys),
 		TEST(what_a_process_leaves_open_is_told_apart),
 		TEST(half_closed_client_is_cut_by_a_death_only),
