@@ -11,7 +11,7 @@ enum exit_status {
 	EXIT_STATUS_USAGE = 2,
 	EXIT_STATUS_NOT_HEALTHY = 3, /* the new generation never became healthy */
 	EXIT_STATUS_ROLLED_BACK = 4, /* after the shift */
-	EXIT_STATUS_CUT = 5,         /* done, but connections were cut at the deadline */
+	EXIT_STATUS_CUT = 5,         /* done, but connections were cut */
 	EXIT_STATUS_BUSY = 6,
 	EXIT_STATUS_UNREACHABLE = 7, /* the daemon */
 	EXIT_STATUS_DOWN = 8,        /* the order failed, and nothing serves */

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "orchestrator/health/answer.h"
 #include "orchestrator/health/curl_loop.h"
+#include "orchestrator/health/sources.h"
 
 #define ASK_INTERVAL_MS 20
 #define WORK_BUDGET     256 /* probes handled in one go, before the loop gets its turn again */
@@ -678,6 +679,14 @@ void probe_cancel(struct probe *probe)
 	probe->ask_timer = sd_event_source_disable_unref(probe->ask_timer);
 	release_source(probe);
 	kick(probe->prober);
+}
+
+bool prober_has(const struct prober *prober, const struct sockaddr *source)
+{
+	for (const struct probe *p = prober->probes; p; p = p->next)
+		if (p->bound && sources_same((const struct sockaddr *)&p->source, source))
+			return true;
+	return false;
 }
 
 /* ---- the prober ----------------------------------------------------------------------------- */

@@ -75,6 +75,9 @@ int prober_new(sd_event *event, struct prober **ret, struct error *err);
 void prober_free(struct prober *prober);
 DEFINE_CLEANUP(struct prober *, prober_free);
 
+/* Has a probe that is under way connected from @source? */
+bool prober_has(const struct prober *prober, const struct sockaddr *source);
+
 /*
  * Ask @address (a wildcard: the loopback address of its family) the question of @health
  * (HEALTH_KIND_HTTP or HEALTH_KIND_CONNECT; else -EINVAL), which is only read during the call.

@@ -52,13 +52,24 @@ static void to_sockaddr(const struct source *source, struct sockaddr_storage *re
 	in6->sin6_addr = source->address;
 }
 
+static bool same(const struct source *a, const struct source *b)
+{
+	return a->port == b->port && memcmp(&a->address, &b->address, sizeof(a->address)) == 0;
+}
+
+bool sources_same(const struct sockaddr *a, const struct sockaddr *b)
+{
+	struct source first = to_source(a), second = to_source(b);
+
+	return same(&first, &second);
+}
+
 static struct source *find(const struct sources *sources, const struct sockaddr *address)
 {
 	struct source wanted = to_source(address);
 
 	for (size_t k = 0; k < sources->n; k++)
-		if (sources->list[k].port == wanted.port &&
-		    memcmp(&sources->list[k].address, &wanted.address, sizeof(wanted.address)) == 0)
+		if (same(&sources->list[k], &wanted))
 			return &sources->list[k];
 	return NULL;
 }

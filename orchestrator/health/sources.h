@@ -45,6 +45,9 @@ void sources_close(struct sources *sources, struct diag *diag, const struct addr
  */
 uint32_t sources_queued(struct sources *sources, struct diag *diag, const struct address *address);
 
+/* Do both name the same end? One of them may be IPv4-mapped. */
+bool sources_same(const struct sockaddr *a, const struct sockaddr *b);
+
 /* Is it one of them? */
 bool sources_has(const struct sources *sources, const struct diag_connection *connection);
 

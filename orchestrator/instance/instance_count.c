@@ -5,6 +5,8 @@
 
 static bool has_checks(const struct instance *i)
 {
+	if (!steer_can(i->wiring->tier, STEER_CAN_PIN))
+		return true;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].sources.n > 0)
 			return true;
@@ -18,7 +20,9 @@ static bool is_check(const void *userdata, const struct diag_connection *connect
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (sources_has(&i->checkers[k].sources, connection))
 			return true;
-	return false;
+	/* If connections cannot be pinned, a check of one instance comes to any other. */
+	return !steer_can(i->wiring->tier, STEER_CAN_PIN) &&
+	       prober_has(i->context->prober, (const struct sockaddr *)&connection->peer);
 }
 
 /* Those of its own checks. To be asked after the sum that they are part of. */

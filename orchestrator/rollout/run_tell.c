@@ -119,7 +119,7 @@ static void describe_shift(const struct run *run, char *ret, size_t size)
 
 	if (run->publish_error[0])
 		snprintf(ret, size, "the table could not be published: %s", run->publish_error);
-	else if (!m->has_new && !run->partial)
+	else if (!run->partial && !(m->to == ROLLOUT_NEW ? m->has_new : m->has_old))
 		snprintf(ret, size, "new connections are refused");
 	else if (m->weight > 0)
 		snprintf(ret, size, "%u%% of new connections go to generation %u", m->weight,

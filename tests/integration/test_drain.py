@@ -312,7 +312,7 @@ def test_stop_cuts_at_shutdown_timeout_and_exits_5(t):
         wait_live(daemon, 1)
         result = daemon.cli("stop", "web", expect=5)
         check_ended(slow)
-    check("1 of 1 connections left at the deadline" in result.text, f"said: {result}")
+    check("1 of 1 connection left at the deadline" in result.text, f"said: {result}")
     check_equal(daemon.state(), "stopped", "state")
 
 
@@ -324,7 +324,7 @@ def test_term_to_batond_cuts_at_shutdown_timeout(t):
         daemon.process.popen.send_signal(signal.SIGTERM)
         check_ended(slow)
     check_equal(daemon.process.wait(), 0, "exit status of batond")
-    check("1 of 1 connections left at the deadline" in daemon.process.text(), "not in the log")
+    check("1 of 1 connection left at the deadline" in daemon.process.text(), "not in the log")
     daemon.check_clean()
 
 
