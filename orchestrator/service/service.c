@@ -104,6 +104,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 			end_run(s, &s->runs[k]);
 	if (s->shutting_down && !service_undecided_run(s))
 		stop_current(s);
+	service_look_reopening(s);
 	service_look_health(s);
 	service_look_failed(s);
 	service_republish(s);
@@ -214,6 +215,7 @@ void service_free(struct service *s)
 		return;
 	watch_free(s->watcher);
 	service_cancel_hooks(s);
+	service_reopening_done(&s->reopening);
 	timer_done(&s->healing.timer);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		run_done(&s->runs[k]);

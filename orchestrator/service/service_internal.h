@@ -13,6 +13,7 @@
  *	service_tick.c        looks twice a second
  *	service_endpoints.c *
  *	service_pause.c       pause and resume
+ *	service_reopen.c *
  *	service_generations.c making and dropping generations, removing instances
  *	service_hooks.c *
  *	service_history.c *

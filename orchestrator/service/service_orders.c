@@ -68,36 +68,16 @@ static int order_abort(struct order_call *call)
 	return 0;
 }
 
-static size_t count_files(const struct service_config *config)
-{
-	size_t n = 0;
-
-	for (size_t k = 0; k < sizeof(config->process.output) / sizeof(config->process.output[0]);
-	     k++)
-		n += config->process.output[k] == OUTPUT_FILE;
-	return n;
-}
-
-/* The agents do it. If one cannot, its log says why, and the old file stays in use. */
+/* The agents do it, and the answer waits for them. */
 static int order_reopen(struct order_call *call)
 {
-	struct service *s = call->service;
-	size_t n = 0;
+	const struct service_order *order = call->order;
+	int r = service_reopen(call->service, order->on_reopened, order->userdata,
+			       &call->refusal->why);
 
-	for (size_t k = 0; k < s->n_generations; k++) {
-		const struct generation *g = s->generations[k];
-
-		n += g->instances.n * count_files(g->config);
-		for (size_t j = 0; j < g->instances.n; j++)
-			instance_reopen(g->instances.list[j]);
-	}
-	if (n == 0)
-		snprintf(call->answer->message, sizeof(call->answer->message),
-			 "no output goes to a file");
-	else
-		snprintf(call->answer->message, sizeof(call->answer->message),
-			 "told to open %zu file%s anew; the log says where that fails", n,
-			 n > 1 ? "s" : "");
+	if (r < 0)
+		return refuse(call->refusal, r == -EBUSY ? REFUSAL_BUSY : REFUSAL_CANNOT_REOPEN);
+	call->answer->later = true;
 	return 0;
 }
 

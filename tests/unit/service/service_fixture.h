@@ -343,6 +343,32 @@ static inline struct service_config *make_config(const char *program, const char
 	return copy;
 }
 
+/* How the last "reopen" went. */
+static struct {
+	unsigned told;
+	uint32_t files;
+	size_t n_failures;
+	char message[1024], failures[1024]; /* the latter: "1.0 TEXT; 1.1 TEXT" */
+} reopen;
+
+static inline void keep_reopened(void *userdata, struct service *s,
+				 const struct reopen_result *result)
+{
+	size_t n = 0;
+
+	assert_ptr_equal(userdata, &reopen);
+	assert_ptr_equal(s, service);
+	reopen.told++;
+	reopen.files = result->files;
+	reopen.n_failures = result->n_failures;
+	service_reopen_message(result, reopen.message, sizeof(reopen.message));
+	reopen.failures[0] = '\0';
+	for (size_t k = 0; k < result->n_failures && n < sizeof(reopen.failures); k++)
+		n += (size_t)snprintf(reopen.failures + n, sizeof(reopen.failures) - n,
+				      "%s%u.%u %s", k ? "; " : "", result->failures[k].generation,
+				      result->failures[k].instance, result->failures[k].text);
+}
+
 static inline void on_end(void *userdata, struct service *s)
 {
 	assert_ptr_equal(userdata, &n_ended);
@@ -391,6 +417,7 @@ static inline int set_up(void **state)
 	answer = (struct service_answer){};
 	run = NULL;
 	n_ended = 0;
+	memset(&reopen, 0, sizeof(reopen));
 	forget_state();
 	memset(&fake_cgroup, 0, sizeof(fake_cgroup));
 	fake_instances_reset();
@@ -492,6 +519,8 @@ static inline int give_order(const char *name, const char *body)
 	refusal = (struct refusal){};
 	answer = (struct service_answer){};
 	r = order_parse(name, json, &parsed, &refusal);
+	parsed.on_reopened = keep_reopened;
+	parsed.userdata = &reopen;
 	if (r >= 0)
 		r = service_order(service, &parsed, &answer, &refusal);
 	service_order_done(&parsed);

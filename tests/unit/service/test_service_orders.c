@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What orders take, what refuses them, and those that begin nothing: promote, abort, reopen.
+ * What orders take, what refuses them, and those that begin nothing: promote, abort.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -443,44 +443,6 @@ static void test_service_rollback_at_once_starts_nothing(void **state)
 	assert_int_equal(service->current->number, 1);
 }
 
-/* ---- reopen --------------------------------------------------------------------------------- */
-
-static void test_service_reopen_reaches_every_instance(void **state)
-{
-	struct process_settings *process = &service->config->process;
-
-	(void)state;
-	give("reopen", NULL);
-	assert_string_equal(answer.message, "no output goes to a file");
-	process->output[1] = OUTPUT_FILE;
-	process->output_path[1] = strdup("/var/log/web.log");
-	carry_out("start", NULL);
-	give("reopen", "{}");
-	assert_string_equal(answer.message,
-			    "told to open 1 file anew; the log says where that fails");
-	carry_out("scale", "{\"instances\": 2}");
-	fake(1, 0)->live = fake(1, 1)->live = 1;
-	order("restart", NULL);
-	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	forget_calls();
-	give("reopen", NULL);
-	assert_null(run);
-	assert_string_equal(answer.message,
-			    "told to open 4 files anew; the log says where that fails");
-	assert_calls("reopen 1.0; reopen 1.1; reopen 2.0; reopen 2.1");
-}
-
-/* Of an adopted one only the agent knows: it is asked all the same. */
-static void test_service_reopen_without_files_asks_the_agents_too(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	forget_calls();
-	give("reopen", NULL);
-	assert_string_equal(answer.message, "no output goes to a file");
-	assert_calls("reopen 1.0");
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -505,8 +467,6 @@ int main(void)
 		TEST(test_service_rollback_while_undecided_undoes_it),
 		TEST(test_service_stop_while_first_starting_ends_it),
 		TEST(test_service_rollback_at_once_starts_nothing),
-		TEST(test_service_reopen_reaches_every_instance),
-		TEST(test_service_reopen_without_files_asks_the_agents_too),
 	};
 #undef TEST
 
