@@ -202,8 +202,10 @@ struct run_result {
 	uint32_t n_new, n_old; /* instances that came and went, or were to come and go */
 	uint32_t missing;      /* could not be started after the point of no return */
 	uint64_t cut, took_ms, realtime_ms;
+	uint64_t began_ms;          /* monotonic; 0: it had not begun */
 	struct run_serving serving; /* when it had ended */
-	char step[16];
+	bool found;                 /* half done, at .step, by a daemon that took over */
+	char step[16];              /* that failed, or that it was found at */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words; /* none if it is done */
@@ -230,6 +232,12 @@ void run_forget_instance(struct run *run, const struct instance *instance);
 
 /* How it has ended. @serving: who serves now. */
 void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret);
+
+/*
+ * The same for a rollout that another daemon had begun: @ret has everything but what is known only
+ * now that it has ended: its time, its exit status and @serving.
+ */
+void run_result_finish(struct run_result *ret, const struct run_serving *serving);
 
 /* Let go of everything, at any time; *run is zero afterwards. */
 void run_done(struct run *run);

@@ -10,21 +10,29 @@
 #include "common/exit_status.h"
 #include "orchestrator/rollout/run_internal.h"
 
-static bool leaves_nothing(const struct run *run, const struct run_serving *serving)
+static bool leaves_nothing(const struct run_result *r)
 {
-	return serving->instances == 0 && !serving->ending &&
-	       (run->machine.outcome != ROLLOUT_DONE || (run->machine.has_new && !run->partial));
+	return r->serving.instances == 0 && !r->serving.ending &&
+	       (r->outcome != ROLLOUT_DONE || (r->generation && !r->partial));
 }
 
-static enum exit_status exit_of(const struct run *run, const struct run_serving *serving)
+static enum exit_status exit_of(const struct run_result *r)
 {
-	if (leaves_nothing(run, serving))
+	if (leaves_nothing(r))
 		return EXIT_STATUS_DOWN;
-	if (run->machine.outcome == ROLLOUT_FAILED)
+	if (r->outcome == ROLLOUT_FAILED)
 		return EXIT_STATUS_NOT_HEALTHY;
-	if (run->machine.outcome == ROLLOUT_ROLLED_BACK)
+	if (r->outcome == ROLLOUT_ROLLED_BACK)
 		return EXIT_STATUS_ROLLED_BACK;
-	return run->cut > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+	return r->cut > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+}
+
+void run_result_finish(struct run_result *r, const struct run_serving *serving)
+{
+	r->serving = *serving;
+	r->exit = (int)exit_of(r);
+	r->took_ms = r->began_ms ? clock_monotonic_ms() - r->began_ms : 0;
+	r->realtime_ms = clock_realtime_ms();
 }
 
 void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret)
@@ -34,8 +42,6 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 		.id = run->id,
 		.order = run->order,
 		.outcome = run->machine.outcome,
-		.exit = (int)exit_of(run, serving),
-		.serving = *serving,
 		.partial = run->partial,
 		.generation = run->new_number,
 		.replaces = run->old_number,
@@ -45,14 +51,14 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 				   ? run->n_new - run->machine.wanted[ROLLOUT_NEW]
 				   : 0,
 		.cut = run->cut,
-		.took_ms = clock_monotonic_ms() - run->began_ms,
-		.realtime_ms = clock_realtime_ms(),
+		.began_ms = run->began_ms,
 	};
 	memcpy(ret->step, run->step, sizeof(ret->step));
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
 	memcpy(ret->probe, run->probe, sizeof(ret->probe));
 	if (run->machine.outcome != ROLLOUT_DONE)
 		ret->words = run->words;
+	run_result_finish(ret, serving);
 }
 
 /* Who serves, in words: "generation 3 serves", "generation 3 serves with 1 of 2 instances". */
@@ -131,11 +137,21 @@ static void add_missing(const struct run_result *r, char *ret, size_t size)
 		 r->missing > 1 ? "s" : "");
 }
 
+static void add_found(const struct run_result *r, char *ret, size_t size)
+{
+	size_t n = strlen(ret);
+
+	snprintf(ret + n, size - n, "; batond had ended at step %s, and the next one finished it",
+		 r->step);
+}
+
 void run_result_message(const struct run_result *r, char *ret, size_t size)
 {
 	describe_result(r, ret, size);
 	if (r->missing > 0)
 		add_missing(r, ret, size);
+	if (r->found && r->outcome == ROLLOUT_DONE)
+		add_found(r, ret, size);
 }
 
 void run_result_event(const struct run_result *r, const char *message, struct event *ret)

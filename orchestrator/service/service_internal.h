@@ -19,6 +19,7 @@
  *	service_history.c *
  *	service_scale.c       more instances, fewer, others in their place
  *	service_begin.c       a new generation, or none any more
+ *	service_underway.c *
  *	service_orders.c *
  *	service_heal.c *
  *	service_host.c        answers what rollouts ask
