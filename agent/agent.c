@@ -134,6 +134,28 @@ static void report_told(struct agent *agent)
 	report_send(agent, &report);
 }
 
+/* @serial: the order's; an earlier daemon, which gives none, would not know the report. */
+static void report_reopened(struct agent *agent, uint32_t serial,
+			    const struct output_reopened *reopened)
+{
+	struct report report = {
+		.type = REPORT_REOPENED, .serial = serial, .files = reopened->files};
+
+	if (serial == 0)
+		return;
+	strcpy(report.stdout_failure, reopened->failure[RELAY_STDOUT]);
+	strcpy(report.stderr_failure, reopened->failure[RELAY_STDERR]);
+	report_send(agent, &report);
+}
+
+static void reopen(struct agent *agent, uint32_t serial)
+{
+	struct output_reopened reopened;
+
+	output_reopen(agent->output, &reopened);
+	report_reopened(agent, serial, &reopened);
+}
+
 static void report_left(struct agent *agent, const struct lifecycle_action *action)
 {
 	struct report report = {.type = REPORT_LEFT, .forced = action->forced};
@@ -427,7 +449,7 @@ static void on_order(const struct order *order, void *userdata)
 		return;
 	}
 	if (order->type == ORDER_REOPEN) {
-		output_reopen(agent->output);
+		reopen(agent, order->serial);
 		return;
 	}
 	if (order->type == ORDER_TELL) {
@@ -450,7 +472,7 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 	ret->agent_pid = getpid();
 	ret->state = agent->lifecycle.state;
 	ret->steady = agent->lifecycle.steady;
-	ret->tells = true;
+	ret->tells = ret->reopens = true;
 	ret->pid = server_pid(agent->server);
 	ret->ready = agent->record.ready;
 	relay_read(agent->relay);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -102,17 +103,21 @@ int output_open(struct output *output, struct error *err)
 	return 0;
 }
 
-void output_reopen(struct output *output)
+void output_reopen(struct output *output, struct output_reopened *ret)
 {
 	struct error err;
 
+	*ret = (struct output_reopened){};
 	/* The output that is in the pipes was written before, so the old files get it. */
-	relay_drain(output->relay);
+	relay_read(output->relay);
 	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
 		if (output->settings->output[k] != OUTPUT_FILE || output->fds[k] < 0)
 			continue;
-		if (replace_sink(output, (enum relay_stream)k, &err) < 0)
-			log_error("reopen: %s; the old file stays in use", err.text);
+		ret->files++;
+		if (replace_sink(output, (enum relay_stream)k, &err) == 0)
+			continue;
+		log_error("reopen: %s; the old file stays in use", err.text);
+		snprintf(ret->failure[k], sizeof(ret->failure[k]), "%s", err.text);
 	}
 }
 

@@ -38,10 +38,17 @@ DEFINE_CLEANUP(struct output *, output_free);
  */
 int output_open(struct output *output, struct error *err);
 
+struct output_reopened {
+	uint32_t files; /* so many were to be opened anew: those that were open */
+	/* "stderr: /var/log/web: Permission denied": why that one could not; "": it could. */
+	char failure[_RELAY_STREAM_COUNT][PROTOCOL_REOPEN_MAX];
+};
+
 /*
- * The files have been moved away: open them anew, which makes new ones. What the server wrote
- * before goes to the old file, what it writes later to the new one. If more than 1 MiB waits in the
- * pipe, the cut may be inside a line. If a file cannot be opened, that is logged and the old one
- * stays in use. The journal is not affected.
+ * The files have been moved away: open them anew, which makes new ones. Lines that the server wrote
+ * before go to the old file, those that it ends later to the new one, each of them whole
+ * (relay_redirect() says how). When this returns, nothing will be written to an old file any more.
+ * If a file cannot be opened, that is logged, and the old one stays in use as if nothing had been
+ * asked. The journal is not affected.
  */
-void output_reopen(struct output *output);
+void output_reopen(struct output *output, struct output_reopened *ret);

@@ -42,6 +42,7 @@ struct stream {
 	char pending[RELAY_PENDING_MAX];
 	size_t n_pending;
 	size_t n_due;   /* so many of them go now; the rest waits for its newline */
+	size_t n_begun; /* so many of them are in the sink: a file that was full within a line */
 	size_t dropped; /* bytes, since the last mark */
 	sd_event_source *readable;
 	sd_event_source *writable; /* NULL: the sink cannot be polled, and never blocks */
@@ -139,10 +140,10 @@ static void note_trouble(struct stream *stream, int error)
 			  clock_monotonic_ms() + RELAY_RETRY_MS, on_retry, stream);
 }
 
-/* Returns how much was written. *ret_error: why not all; 0: it must only wait for a reader. */
+/* Returns how much is written. *ret_error: why not all; 0: it must only wait for a reader. */
 static size_t write_pending(struct stream *stream, int *ret_error)
 {
-	size_t at = 0;
+	size_t at = stream->n_begun;
 	ssize_t n = 0;
 
 	while (at < stream->n_due) {
@@ -155,28 +156,44 @@ static size_t write_pending(struct stream *stream, int *ret_error)
 	return at;
 }
 
+/*
+ * Of the @written bytes so many are done with. A file that was full may have taken a part of a
+ * line: another file would get that line whole.
+ */
+static size_t count_done(const struct stream *stream, size_t written)
+{
+	const char *newline = memrchr(stream->pending, '\n', written);
+	size_t whole = newline ? (size_t)(newline - stream->pending) + 1 : 0;
+
+	if (!stream->is_file || written == stream->n_due || written - whole > RELAY_LINE_MAX)
+		return written;
+	return whole;
+}
+
 static void push(struct stream *stream)
 {
-	size_t gone;
+	size_t written, gone;
 	int error;
 
 	/* A second time if there was no room for the mark of a gap before. */
 	do {
 		mark_gap(stream);
 		mark_due(stream);
-		gone = write_pending(stream, &error);
+		written = write_pending(stream, &error);
 		/* For example EPIPE: nobody will ever read it, so drop it. */
 		if (error && !may_change(stream, error)) {
-			gone = stream->n_due = stream->n_pending;
+			written = stream->n_due = stream->n_pending;
 			error = 0;
 		}
+		gone = count_done(stream, written);
+		stream->n_begun = written - gone;
 		stream->n_pending -= gone;
 		stream->n_due -= gone;
 		memmove(stream->pending, stream->pending + gone, stream->n_pending);
 	} while (stream->dropped > 0 && stream->n_pending == 0);
 	note_trouble(stream, error);
 	/* A sink in trouble may be writable all the time: the timer tries it again. */
-	watch_sink(stream, stream->n_due > 0 && !error);
+	watch_sink(stream, stream->n_due > stream->n_begun && !error);
 }
 
 /* Pass on everything, also what has no newline yet. */
@@ -378,10 +395,11 @@ int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct 
 	r = watch_writable(stream, fd, &writable);
 	if (r < 0)
 		return error_set(err, r, "relay %s", which == RELAY_STDOUT ? "stdout" : "stderr");
-	push_all(stream);
+	push(stream);
 	sd_event_source_disable_unref(stream->writable);
 	stream->writable = writable;
 	stream->sink = fd;
+	stream->n_begun = 0;
 	stream->is_file = is_regular(fd);
 	stream->redirected = true;
 	push(stream);

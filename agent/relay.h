@@ -16,7 +16,7 @@
  * A regular file gets whole lines. Everything up to the last newline goes into one write(2), so
  * that several writers that append to one file do not tear each other's lines. The rest waits for
  * its newline, unless it is longer than RELAY_LINE_MAX or its continuation was dropped.
- * relay_drain(), relay_flush(), relay_redirect() and relay_free() pass it on, too.
+ * relay_drain(), relay_flush() and relay_free() pass it on, too.
  */
 #pragma once
 
@@ -69,8 +69,10 @@ void relay_watch_stuck(struct relay *relay, relay_handler on_stuck, void *userda
 
 /*
  * Pass @which on to @fd from now on, which stays the caller's. Output that has been read already
- * goes to the old sink; if that does not take it, to the new one. Returns 0, or a negative errno
- * and the old sink stays.
+ * goes to the old sink; if that does not take it, to the new one. No line is torn: what waits for
+ * its newline goes to the new sink, and so does a whole line of which the old file, being full, has
+ * taken a part. (A line longer than RELAY_LINE_MAX is in pieces anyway.) Returns 0, or a negative
+ * errno and the old sink stays.
  */
 int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct error *err);
 

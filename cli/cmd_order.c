@@ -4,14 +4,35 @@
  * order, then show the rollout's steps until its last event, whose "exit" is the exit status. A
  * rollout that waits for somebody is waited for as well, since somebody else may let it go on; only
  * who has just done that ("promote") is told, and let go.
+ *
+ * If the daemon goes away meanwhile the next one takes over, and knows how the rollout has ended:
+ * it is looked for, and asked.
  */
 #include "cli/commands.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "cli/patience.h"
 #include "cli/print_event.h"
+#include "common/clock.h"
+
+/* For so long a daemon that is gone is waited for. */
+#define RETURN_LIMIT_MS 30000
+#define LOOK_MS         500
+/* If so many looks in a row find no rollout under way, the new daemon knows nothing of it. */
+#define LOOKS_MAX 4
+
+#define TIME_MAX 40
+
+/* Until where the events have been seen. Each daemon numbers its own; the clock is the same. */
+struct seen {
+	char time[TIME_MAX]; /* RFC 3339, which sorts as text; at first: before the order was given
+			      */
+	long long seq;
+};
 
 struct watch {
 	const struct cli_options *options;
@@ -19,9 +40,36 @@ struct watch {
 	struct print to;
 	struct print_progress progress;
 	bool until_waiting; /* "waiting" is as good as the end */
+	bool again;         /* events may have been seen before */
+	struct seen seen;
 	bool ended;
 	enum cli_exit exit;
 };
+
+static void seen_nothing(struct seen *ret)
+{
+	uint64_t now_ms = clock_realtime_ms();
+	time_t seconds = (time_t)(now_ms / 1000);
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(ret->time, sizeof(ret->time), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(ret->time + n, sizeof(ret->time) - n, ".%03uZ", (unsigned)(now_ms % 1000));
+	ret->seq = -1;
+}
+
+static bool is_new(struct seen *seen, const json_t *event)
+{
+	const char *time = print_member(event, "time");
+	int order = strcmp(time, seen->time);
+
+	if (order < 0 || (order == 0 && print_number(event, "seq") <= seen->seq))
+		return false;
+	snprintf(seen->time, sizeof(seen->time), "%s", time);
+	seen->seq = print_number(event, "seq");
+	return true;
+}
 
 /* An event of another rollout: only the end of the one that is undone for this one matters. */
 static bool on_other(struct watch *watch, const json_t *event)
@@ -43,6 +91,8 @@ static bool on_event(void *userdata, const json_t *event)
 	const struct cli_options *options = watch->options;
 	bool last = print_event_is_last(event);
 
+	if (!is_new(&watch->seen, event) && watch->again)
+		return true;
 	if (print_number(event, "rollout") != print_number(watch->answer, "rollout"))
 		return on_other(watch, event);
 	if (last) {
@@ -87,14 +137,94 @@ static void print_note(const struct print *to, const json_t *answer)
 	fputc('\n', to->out);
 }
 
+/* ---- a daemon that goes away ---------------------------------------------------------------- */
+
+/* Is a rollout of the service under way, as far as its status says? */
+static enum cli_exit look_for_any(struct cli_client *client, const char *service, bool *ret,
+				  struct error *err)
+{
+	char path[CLI_SERVICE_MAX + 32];
+	json_t *status;
+	enum cli_exit r;
+
+	snprintf(path, sizeof(path), "/v1/services/%.63s", service);
+	r = cli_client_get(client, path, &status, err);
+	if (r != CLI_DONE)
+		return r;
+	*ret = json_is_object(json_object_get(status, "rollout")) ||
+	       strcmp(print_member(status, "state"), "starting") == 0;
+	json_decref(status);
+	return CLI_DONE;
+}
+
+/* One look: the events that the daemon has, and whether there can come more. */
+static enum cli_exit look(struct watch *watch, struct cli_client *client, const char *service,
+			  bool *ret_any, struct error *err)
+{
+	char path[CLI_SERVICE_MAX + 96];
+	enum cli_exit r;
+
+	*ret_any = false;
+	/* First this one: what ends in between is in the events then. */
+	r = look_for_any(client, service, ret_any, err);
+	if (r != CLI_DONE)
+		return r;
+	snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=0", service);
+	return cli_client_follow(client, path, on_event, watch, err);
+}
+
+static void print_gone(const struct watch *watch)
+{
+	if (watch->options->json || watch->options->quiet)
+		return;
+	fputs("  ", watch->to.out);
+	print_coloured(&watch->to, PRINT_YELLOW,
+		       "batond is gone; waiting for the next one to take over");
+	fputc('\n', watch->to.out);
+	fflush(watch->to.out);
+}
+
+/* Returns once the rollout has ended, or with @err saying why that cannot be known. */
+static enum cli_exit find_again(struct watch *watch, struct cli_client *client, const char *service,
+				struct error *err)
+{
+	struct patience patience;
+	int idle = 0;
+
+	watch->again = true;
+	print_gone(watch);
+	patience_begin(&patience, RETURN_LIMIT_MS);
+	while (patience_wait(&patience, LOOK_MS)) {
+		bool any;
+		enum cli_exit r = look(watch, client, service, &any, err);
+
+		if (watch->ended)
+			return watch->exit;
+		if (r == CLI_UNREACHABLE)
+			continue;
+		if (r != CLI_DONE)
+			return r;
+		patience_begin(&patience, RETURN_LIMIT_MS);
+		idle = any ? 0 : idle + 1;
+		if (idle == LOOKS_MAX)
+			return error_text(err, CLI_ERROR,
+					  "batond was started anew, and does not know how it has "
+					  "ended; \"baton status %s\" says what serves",
+					  service);
+	}
+	return CLI_UNREACHABLE;
+}
+
 static enum cli_exit watch(const struct cli_options *options, struct cli_client *client,
-			   const json_t *answer, bool until_waiting, struct error *err)
+			   const char *order, const json_t *answer, const struct seen *seen,
+			   struct error *err)
 {
 	struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
 	struct watch watch = {.options = options,
 			      .answer = answer,
 			      .to = cmd_stdout(),
-			      .until_waiting = until_waiting};
+			      .until_waiting = strcmp(order, "promote") == 0,
+			      .seen = *seen};
 	const char *service = print_member(answer, "service");
 	char path[CLI_SERVICE_MAX + 96];
 	enum cli_exit r;
@@ -115,6 +245,13 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 		r = error_text(err, CLI_UNREACHABLE,
 			       "the daemon called \"%s\" ended the connection",
 			       cli_client_name(client));
+	if (r == CLI_UNREACHABLE)
+		r = find_again(&watch, client, service, err);
+	if (watch.ended) {
+		/* Why the daemon could not be reached in between is of no interest any more. */
+		err->text[0] = '\0';
+		return watch.exit;
+	}
 	error_prefix(err, 0, "%s: lost sight of rollout %lld before its end", service,
 		     print_number(answer, "rollout"));
 	return r;
@@ -154,13 +291,14 @@ static bool is_wanted(enum cli_exit r, const char *order, const json_t *answer)
 }
 
 static enum cli_exit on_answer(const struct cli_options *options, struct cli_client *client,
-			       const char *order, const json_t *answer, struct error *err)
+			       const char *order, const json_t *answer, const struct seen *seen,
+			       struct error *err)
 {
 	struct print to = cmd_stdout();
 	enum cli_exit r = CLI_DONE;
 
 	if (!is_over(answer) && !options->no_wait)
-		r = watch(options, client, answer, strcmp(order, "promote") == 0, err);
+		r = watch(options, client, order, answer, seen, err);
 	else if (options->json)
 		cmd_print_json(answer);
 	else if (options->quiet)
@@ -182,8 +320,10 @@ static enum cli_exit give(const struct cli_options *options, const char *order, 
 	char name[CLI_SERVICE_MAX];
 	char path[CLI_SERVICE_MAX + 32];
 	json_t *answer = NULL;
+	struct seen seen;
 	enum cli_exit r;
 
+	seen_nothing(&seen);
 	if (options->supersede) {
 		if (!body)
 			body = json_object();
@@ -200,7 +340,7 @@ static enum cli_exit give(const struct cli_options *options, const char *order, 
 	if (r != CLI_DONE)
 		return r;
 	if (makes_sense(answer, name))
-		r = on_answer(options, client, order, answer, err);
+		r = on_answer(options, client, order, answer, &seen, err);
 	else
 		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense", order);
 	json_decref(answer);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* "baton pause", "resume" and "reopen [SERVICE]": orders that are done when answered. */
+/* "baton pause", "resume" and "reopen [SERVICE]": orders that are done when they are answered. */
 #include "cli/commands.h"
 
 #include <stdio.h>
@@ -22,6 +22,30 @@ static bool makes_sense(const struct quick_order *order, const char *service, co
 	       (json_is_boolean(paused) && json_is_true(paused) == order->paused);
 }
 
+/* All that is listed; @err has only the first. */
+static void print_failures(const struct cli_options *options, const json_t *problem,
+			   struct error *err)
+{
+	const json_t *mistakes = json_object_get(problem, "mistakes");
+	struct print to = {.out = stderr};
+	json_t *text;
+	size_t i;
+
+	if (json_array_size(mistakes) == 0)
+		return;
+	if (options->json) {
+		cmd_print_json(problem);
+	} else {
+		fputs("baton: ", stderr);
+		print_text(&to, print_member(problem, "title"));
+		fputs("; where that failed, the old one is written on:\n", stderr);
+		json_array_foreach (mistakes, i, text)
+			if (json_is_string(text))
+				print_lines(&to, "  ", json_string_value(text));
+	}
+	err->text[0] = '\0';
+}
+
 static enum cli_exit give(const struct cli_options *options, const struct quick_order *order,
 			  struct error *err)
 {
@@ -39,8 +63,10 @@ static enum cli_exit give(const struct cli_options *options, const struct quick_
 		return r;
 	snprintf(path, sizeof(path), "/v1/services/%s/%s", name, order->name);
 	r = cli_client_post(client, path, NULL, &answer, err);
-	if (r != CLI_DONE)
+	if (r != CLI_DONE) {
+		print_failures(options, cli_client_problem(client), err);
 		return r;
+	}
 	if (!makes_sense(order, name, answer))
 		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense",
 			       order->name);

@@ -26,9 +26,10 @@ static const char *const order_names[] = {
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
 static const char *const report_names[] = {
-	[REPORT_HELLO] = "hello",     [REPORT_STARTED] = "started", [REPORT_NOTIFY] = "notify",
-	[REPORT_EXITED] = "exited",   [REPORT_FAILED] = "failed",   [REPORT_LEFT] = "left",
-	[REPORT_STOPPED] = "stopped", [REPORT_SOCKETS] = "sockets", [REPORT_TOLD] = "told",
+	[REPORT_HELLO] = "hello",       [REPORT_STARTED] = "started", [REPORT_NOTIFY] = "notify",
+	[REPORT_EXITED] = "exited",     [REPORT_FAILED] = "failed",   [REPORT_LEFT] = "left",
+	[REPORT_STOPPED] = "stopped",   [REPORT_SOCKETS] = "sockets", [REPORT_TOLD] = "told",
+	[REPORT_REOPENED] = "reopened",
 };
 _Static_assert(COUNT(report_names) == _REPORT_TYPE_COUNT, "a name for each report");
 
@@ -504,6 +505,11 @@ static const struct field order_fields[] = {
 	FIELD_INTEGER(struct order, serial, 0, UINT32_MAX, BIT(ORDER_RELEASE)),
 };
 
+/* The fields that the first version of the protocol did not have. */
+static const struct field order_fields_optional[] = {
+	FIELD_INTEGER(struct order, serial, 0, UINT32_MAX, BIT(ORDER_REOPEN)),
+};
+
 int order_encode(const struct order *order, char **ret_text, size_t *ret_length)
 {
 	cleanup(json_decref) json_t *object = json_object();
@@ -513,6 +519,9 @@ int order_encode(const struct order *order, char **ret_text, size_t *ret_length)
 	if (json_object_set_new(object, "type", json_string(order_names[order->type])) < 0)
 		return -ENOMEM;
 	r = fields_encode(object, order_fields, COUNT(order_fields), order->type, order);
+	if (r == 0)
+		r = fields_encode(object, order_fields_optional, COUNT(order_fields_optional),
+				  order->type, order);
 	if (r < 0)
 		return r;
 	return fields_dump(object, PROTOCOL_MESSAGE_MAX, ret_text, ret_length);
@@ -532,6 +541,9 @@ int order_decode(const char *text, size_t length, struct order *ret, struct erro
 		return error_prefix(err, r, "order");
 	ret->type = type;
 	r = fields_decode(object, order_fields, COUNT(order_fields), type, ret, err);
+	if (r == 0)
+		r = decode_optional(object, order_fields_optional, COUNT(order_fields_optional),
+				    type, ret, err);
 	if (r < 0)
 		return error_prefix(err, r, "order %s", order_names[type]);
 	return 0;
@@ -558,7 +570,11 @@ static const struct field report_fields[] = {
 	FIELD_INTEGER(struct report, restart_ms, 0, UINT32_MAX, BIT(REPORT_EXITED)),
 	FIELD_BOOLEAN(struct report, killed, BIT(REPORT_STOPPED)),
 	FIELD_BOOLEAN(struct report, forced, BIT(REPORT_LEFT)),
-	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_SOCKETS)),
+	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX,
+		      BIT(REPORT_SOCKETS) | BIT(REPORT_REOPENED)),
+	FIELD_INTEGER(struct report, files, 0, 2, BIT(REPORT_REOPENED)),
+	FIELD_TEXT(struct report, stdout_failure, BIT(REPORT_REOPENED)),
+	FIELD_TEXT(struct report, stderr_failure, BIT(REPORT_REOPENED)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_NOTIFY) | BIT(REPORT_FAILED)),
 	FIELD_TEXT(struct report, tail, TAIL),
 };
@@ -568,6 +584,7 @@ static const struct field report_fields_optional[] = {
 	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_HELLO)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_EXITED)),
 	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
+	FIELD_BOOLEAN(struct report, reopens, BIT(REPORT_HELLO)),
 	FIELD_NAME(struct report, ending, ending_names, _ENDING_COUNT, ENDED),
 	FIELD_BOOLEAN(struct report, tail_stdout, TAIL),
 	FIELD_INTEGER(struct report, tail_age_ms, 0, UINT32_MAX, TAIL),

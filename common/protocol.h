@@ -56,7 +56,8 @@
 #define PROTOCOL_GROUPS_MAX    64
 #define PROTOCOL_TAIL_MAX      4096 /* bytes of stderr carried by one report */
 #define PROTOCOL_TEXT_MAX      256
-#define PROTOCOL_NAME_MAX      64 /* a service's name, with its NUL */
+#define PROTOCOL_REOPEN_MAX    1024 /* bytes of why a file could not be opened, with its path */
+#define PROTOCOL_NAME_MAX      64   /* a service's name, with its NUL */
 
 /* ---- launch specification ------------------------------------------------------------------- */
 
@@ -165,7 +166,11 @@ enum order_type {
 	 * way): shut down those that had left the set by then. What is queued in them migrates.
 	 */
 	ORDER_RELEASE,
-	/* The files with the server's output have been rotated: open them anew. */
+	/*
+	 * The files with the server's output have been rotated: open them anew. The agent answers
+	 * with REPORT_REOPENED, which has the order's serial; none if that is 0. Older agents never
+	 * answer: their hello has no "reopens".
+	 */
 	ORDER_REOPEN,
 	/*
 	 * Say what the server wrote last. The agent answers with REPORT_TOLD. An exit that came
@@ -180,21 +185,23 @@ struct order {
 	bool on;             /* ORDER_STEADY */
 	int signal;          /* ORDER_LEAVE, ORDER_STOP; 0: none */
 	uint32_t timeout_ms; /* ORDER_LEAVE, ORDER_STOP */
-	uint32_t serial;     /* ORDER_RELEASE: of which report; 0: the last one sent */
+	/* RELEASE: of which report; 0: the last one sent. REOPEN: the daemon's; 0: tell nobody */
+	uint32_t serial;
 };
 
 /* ---- reports: agent to batond --------------------------------------------------------------- */
 
 enum report_type {
-	REPORT_HELLO,   /* first on every connection, with the sockets */
-	REPORT_STARTED, /* the server was started (exec succeeded): pid */
-	REPORT_NOTIFY,  /* sd_notify(3): ready, reloading, stopping, or status text */
-	REPORT_EXITED,  /* the server ended: code or signal, tail; restart_ms if started again */
-	REPORT_FAILED,  /* it could not be started, or its restarts are used up: text, tail */
-	REPORT_LEFT,    /* it is out of the group; forced: a socket had to be shut down */
-	REPORT_STOPPED, /* all processes have ended: code or signal, killed, tail */
-	REPORT_SOCKETS, /* the listening sockets or the strangers have changed: all of them */
-	REPORT_TOLD,    /* the answer to ORDER_TELL: tail */
+	REPORT_HELLO,    /* first on every connection, with the sockets */
+	REPORT_STARTED,  /* the server was started (exec succeeded): pid */
+	REPORT_NOTIFY,   /* sd_notify(3): ready, reloading, stopping, or status text */
+	REPORT_EXITED,   /* the server ended: code or signal, tail; restart_ms if started again */
+	REPORT_FAILED,   /* it could not be started, or its restarts are used up: text, tail */
+	REPORT_LEFT,     /* it is out of the group; forced: a socket had to be shut down */
+	REPORT_STOPPED,  /* all processes have ended: code or signal, killed, tail */
+	REPORT_SOCKETS,  /* the listening sockets or the strangers have changed: all of them */
+	REPORT_TOLD,     /* the answer to ORDER_TELL: tail */
+	REPORT_REOPENED, /* the answer to ORDER_REOPEN: serial, files, stdout_ and stderr_failure */
 	_REPORT_TYPE_COUNT,
 };
 
@@ -240,10 +247,16 @@ struct report {
 	pid_t agent_pid;
 	enum agent_state state;
 	bool steady;
-	bool tells; /* it knows ORDER_TELL; false: it is an older agent */
+	bool tells;   /* it knows ORDER_TELL; false: it is an older agent */
+	bool reopens; /* it answers ORDER_REOPEN; false: it is an older agent */
+
+	/*
+	 * REPORT_HELLO, REPORT_SOCKETS: of the set; it grows with each change; 0: an older agent
+	 * does not say. REPORT_REOPENED: of the order.
+	 */
+	uint32_t serial;
 
 	/* REPORT_HELLO, REPORT_SOCKETS */
-	uint32_t serial; /* of the set: it grows with each change; 0: an older agent does not say */
 	struct report_socket sockets[PROTOCOL_SOCKETS_MAX];
 	size_t n_sockets;
 	/* Undeclared addresses that the instance listens on: baton leaves them alone. */
@@ -271,6 +284,12 @@ struct report {
 	char tail[PROTOCOL_TAIL_MAX];
 	bool tail_stdout;     /* the tail is from stdout */
 	uint32_t tail_age_ms; /* since the end of the tail was written; 0: an older agent */
+
+	/* REPORT_REOPENED */
+	uint32_t files; /* so many were to be opened anew */
+	/* "stdout: PATH: Permission denied": it could not, and the old one is in use; "": it could
+	 */
+	char stdout_failure[PROTOCOL_REOPEN_MAX], stderr_failure[PROTOCOL_REOPEN_MAX];
 };
 
 /* "leave", "hello", "running", "auto"; "unknown" for a number that has no name. */

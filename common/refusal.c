@@ -24,6 +24,7 @@ static const struct refusal_info infos[_REFUSAL_KIND_COUNT] = {
 	[REFUSAL_CANNOT_SCALE] = {500, EXIT_STATUS_ERROR, "Cannot scale"},
 	[REFUSAL_CANNOT_PAUSE] = {409, EXIT_STATUS_ERROR, "Cannot pause"},
 	[REFUSAL_CANNOT_RESUME] = {409, EXIT_STATUS_ERROR, "Cannot resume"},
+	[REFUSAL_CANNOT_REOPEN] = {500, EXIT_STATUS_ERROR, "Not every file was opened anew"},
 	[REFUSAL_CANNOT_LIST_CONNECTIONS] = {500, EXIT_STATUS_ERROR,
 					     "Cannot look at the connections"},
 	[REFUSAL_CANNOT_RELOAD] = {409, EXIT_STATUS_ERROR, "Cannot reload"},

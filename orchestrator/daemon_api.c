@@ -90,14 +90,36 @@ static json_t *api_connections(void *userdata, const char *service, size_t limit
 	return json;
 }
 
+/* The agents have answered: so can the API. */
+static void on_reopened(void *userdata, struct service *s, const struct reopen_result *result)
+{
+	struct api_problem problem = {};
+	struct refusal refusal = {};
+
+	if (result->n_failures == 0) {
+		api_reply_send(userdata, order_reopened_json(s, result), &problem);
+		return;
+	}
+	service_reopen_message(result, refusal.why.text, sizeof(refusal.why.text));
+	refuse(&refusal, REFUSAL_CANNOT_REOPEN);
+	daemon_refuse(&refusal, &problem);
+	problem.mistakes = order_reopen_failures(result);
+	api_reply_send(userdata, NULL, &problem);
+}
+
+/* NULL, too, if the answer comes later. */
 static json_t *carry_out(struct service *s, const struct service_order *order, uint64_t seq,
-			 struct refusal *refusal)
+			 struct api_reply *reply, struct refusal *refusal)
 {
 	struct service_answer answer;
 	json_t *json;
 
 	if (service_order(s, order, &answer, refusal) < 0)
 		return NULL;
+	if (answer.later) {
+		api_reply_wait(reply);
+		return NULL;
+	}
 	json = order_answer_json(s, order->type, &answer);
 	if (answer.run || answer.queued)
 		json_object_set_new(json, "seq", json_integer((json_int_t)seq));
@@ -105,7 +127,7 @@ static json_t *carry_out(struct service *s, const struct service_order *order, u
 }
 
 static json_t *api_order(void *userdata, const char *service, const char *name, const json_t *body,
-			 struct api_problem *problem)
+			 struct api_reply *reply, struct api_problem *problem)
 {
 	struct daemon *d = userdata;
 	struct service *s = find_or_refuse(d, service, problem);
@@ -116,8 +138,11 @@ static json_t *api_order(void *userdata, const char *service, const char *name, 
 
 	if (!s)
 		return NULL;
-	if (order_parse(name, body, &order, &refusal) >= 0)
-		json = carry_out(s, &order, seq, &refusal);
+	if (order_parse(name, body, &order, &refusal) >= 0) {
+		order.on_reopened = on_reopened;
+		order.userdata = reply;
+		json = carry_out(s, &order, seq, reply, &refusal);
+	}
 	if (!json)
 		daemon_refuse(&refusal, problem);
 	service_order_done(&order);

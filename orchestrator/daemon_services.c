@@ -119,7 +119,7 @@ static size_t agents_of(const struct takeover_list *found, const struct service 
 }
 
 /* Does something serve already? */
-static bool take_over(struct service *s, const struct takeover_list *found)
+static bool take_over_agents(struct service *s, const struct takeover_list *found)
 {
 	size_t first = 0, n = agents_of(found, s, &first);
 	struct error err;
@@ -143,6 +143,15 @@ static bool take_over(struct service *s, const struct takeover_list *found)
 	}
 	/* If it cannot be taken over it goes on by itself: another one beside it would not help. */
 	return r != 0;
+}
+
+/* False: the service is to be started. */
+static bool take_over(struct service *s, const struct takeover_list *found)
+{
+	bool done = take_over_agents(s, found);
+
+	/* An order to stop it may have been under way, too. */
+	return service_judge_underway(s) || done;
 }
 
 void daemon_tell_refused(struct daemon *d, const char *service, const char *why)

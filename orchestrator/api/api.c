@@ -33,6 +33,7 @@ struct api {
 	void *userdata;
 	struct stream *streams; /* the followed ones */
 	size_t n_streams;
+	struct api_reply *replies; /* those that somebody waits for */
 };
 
 /* A followed stream of events: libmicrohttpd suspends it while it has nothing to say. */
@@ -50,13 +51,14 @@ struct request {
 	char *body;
 	size_t length;
 	size_t swallowed;
+	struct api_reply *reply; /* its answer comes later; NULL: it does not */
 };
 
 /* One request being answered. */
 struct exchange {
 	struct api *api;
 	struct MHD_Connection *connection;
-	const struct request *request;
+	struct request *request;
 	const char *path;
 	bool head;                 /* asked by HEAD: the answer without its body */
 	char service[SERVICE_MAX]; /* of the path */
@@ -113,6 +115,14 @@ static void resume(struct stream *stream)
 	MHD_resume_connection(stream->connection);
 }
 
+static void resume_reply(struct api_reply *reply)
+{
+	if (!reply->suspended)
+		return;
+	reply->suspended = false;
+	MHD_resume_connection(reply->connection);
+}
+
 static int on_wake(sd_event_source *source, void *userdata)
 {
 	struct api *api = userdata;
@@ -122,21 +132,29 @@ static int on_wake(sd_event_source *source, void *userdata)
 		if (event_stream_ready(s->text))
 			resume(s);
 	}
+	for (struct api_reply *reply = api->replies; reply; reply = reply->next)
+		if (reply->ready)
+			resume_reply(reply);
 	run(api);
 	return 0;
 }
 
-/* An event may come from within libmicrohttpd (an order being taken): so nothing is done here. */
+/* It may be called from within libmicrohttpd (an order being taken): so nothing is done here. */
+static void wake(void *userdata)
+{
+	struct api *api = userdata;
+	int r = sd_event_source_set_enabled(api->wake, SD_EVENT_ONESHOT);
+
+	if (r < 0)
+		log_error("api: cannot defer: %s", strerror(-r));
+}
+
 static void on_event(void *userdata)
 {
 	struct api *api = userdata;
-	int r;
 
-	if (api->n_streams == 0)
-		return;
-	r = sd_event_source_set_enabled(api->wake, SD_EVENT_ONESHOT);
-	if (r < 0)
-		log_error("api: cannot defer: %s", strerror(-r));
+	if (api->n_streams > 0)
+		wake(api);
 }
 
 static void set_heartbeat(struct api *api)
@@ -286,16 +304,72 @@ static json_t *admit(const struct exchange *x, struct api_problem *problem)
 	return NULL;
 }
 
+/* ---- answers that come later ---------------------------------------------------------------- */
+
+/* Nobody waits for it any more. */
+static void forget_reply(struct api *api, struct api_reply *reply)
+{
+	struct api_reply **link = &api->replies;
+
+	while (*link && *link != reply)
+		link = &(*link)->next;
+	if (*link)
+		*link = reply->next;
+	api_reply_free(reply);
+}
+
+/* This function is called again, with the same request, when the connection is resumed. */
+static enum MHD_Result wait_for_reply(const struct exchange *x, struct api_reply *reply)
+{
+	reply->next = x->api->replies;
+	x->api->replies = x->request->reply = reply;
+	reply->suspended = true;
+	MHD_suspend_connection(x->connection);
+	/* It may be there already. */
+	if (reply->ready)
+		wake(x->api);
+	return MHD_YES;
+}
+
+static enum MHD_Result send_reply(const struct exchange *x)
+{
+	struct api_reply *reply = x->request->reply;
+	struct api_problem problem = reply->problem;
+	json_t *answer = reply->answer;
+
+	/* Nothing else resumes it. */
+	if (!reply->ready)
+		return MHD_NO;
+	reply->answer = NULL;
+	reply->problem = (struct api_problem){0};
+	return send_answer(x, MHD_HTTP_OK, answer, &problem);
+}
+
 static enum MHD_Result handle_order(const struct exchange *x)
 {
 	struct api_problem refusal = {0}, problem = {0};
-	json_t *body = admit(x, &refusal), *answer;
+	struct api_reply *reply;
+	json_t *body, *answer;
 	unsigned status = MHD_HTTP_OK;
 
+	if (x->request->reply)
+		return send_reply(x);
+	body = admit(x, &refusal);
 	if (!body)
 		return send_answer(x, 0, NULL, &refusal);
-	answer = x->api->backend.order(x->api->userdata, x->service, x->order, body, &problem);
+	reply = api_reply_new(x->connection, wake, x->api);
+	if (!reply) {
+		json_decref(body);
+		return MHD_NO;
+	}
+	answer = x->api->backend.order(x->api->userdata, x->service, x->order, body, reply,
+				       &problem);
 	json_decref(body);
+	if (reply->waits) {
+		api_problem_done(&problem);
+		return wait_for_reply(x, reply);
+	}
+	api_reply_free(reply);
 	/* What it has begun goes on. */
 	if (json_object_get(answer, "rollout"))
 		status = MHD_HTTP_ACCEPTED;
@@ -568,11 +642,12 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
 {
 	struct request *request = *state;
 
-	(void)userdata;
 	(void)connection;
 	(void)why;
 	if (!request)
 		return;
+	if (request->reply)
+		forget_reply(userdata, request->reply);
 	free(request->body);
 	free(request);
 	*state = NULL;
@@ -597,7 +672,7 @@ static int start_daemon(struct api *api, struct error *err)
 		on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
 		api->listening.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, NULL, MHD_OPTION_END);
+		on_completed, api, MHD_OPTION_END);
 	if (!api->daemon)
 		return error_text(err, -EIO, "api: libmicrohttpd cannot start on %s",
 				  api->listening.address.sun_path);
@@ -658,6 +733,15 @@ int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events 
 	return 0;
 }
 
+static void refuse_reply(struct api_reply *reply)
+{
+	struct api_problem problem = {.status = MHD_HTTP_SERVICE_UNAVAILABLE, .code = 1};
+
+	error_text(&problem.detail, 0,
+		   "batond ended before it was known how that went: its log may tell");
+	api_reply_send(reply, NULL, &problem);
+}
+
 /* Send what there is to be sent, and the end of each stream; nobody is waited for long. */
 static void say_farewell(struct api *api)
 {
@@ -670,9 +754,15 @@ static void say_farewell(struct api *api)
 		event_stream_finish(s->text);
 		resume(s);
 	}
+	for (struct api_reply *reply = api->replies; reply; reply = reply->next) {
+		if (!reply->ready)
+			refuse_reply(reply);
+		resume_reply(reply);
+	}
 	do {
 		MHD_run(api->daemon);
-	} while (api->streams && clock_monotonic_ms() < deadline_ms && poll(&poll_fd, 1, 10) >= 0);
+	} while ((api->streams || api->replies) && clock_monotonic_ms() < deadline_ms &&
+		 poll(&poll_fd, 1, 10) >= 0);
 }
 
 void api_free(struct api *api)

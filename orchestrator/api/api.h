@@ -9,7 +9,7 @@
  *	POST /v1/services/NAME/ORDER		restart, upgrade, rollback, stop, start, scale,
  *						promote, abort, pause, resume, reopen: 202 and
  *						the "rollout" that goes on; 200 without one: all
- *						is done
+ *						is done ("reopen" is answered when it is)
  *	POST /v1/reload				the configuration is read again: 200, or 422 with
  *						its "mistakes"
  *	GET  /v1/events				one JSON object a line (below)
@@ -46,6 +46,7 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "orchestrator/api/api_problem.h"
+#include "orchestrator/api/api_reply.h"
 #include "orchestrator/api/events.h"
 
 #define API_BODY_MAX        (128 * 1024)
@@ -69,10 +70,11 @@ struct api_backend {
 			       struct api_problem *problem);
 	/*
 	 * @body is a JSON object, empty if the request had none; borrowed. An answer with a
-	 * member "rollout" is sent as 202, any other as 200.
+	 * member "rollout" is sent as 202, any other as 200. If the answer is not there yet, it
+	 * calls api_reply_wait(), returns NULL, and calls api_reply_send() later.
 	 */
 	json_t *(*order)(void *userdata, const char *service, const char *order, const json_t *body,
-			 struct api_problem *problem);
+			 struct api_reply *reply, struct api_problem *problem);
 	/* Read the configuration again; in single mode, or with mistakes in it, refused. */
 	json_t *(*reload)(void *userdata, struct api_problem *problem);
 	json_t *(*version)(void *userdata);
@@ -95,8 +97,9 @@ int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events 
 void api_set_heartbeat(struct api *api, uint64_t heartbeat_ms);
 
 /*
- * Ends all streams, each with the newest event, closes the socket and removes its file. Waits for
- * slow readers for at most a quarter of a second in all. Takes NULL.
+ * Ends all streams, each with the newest event, answers all who wait for an answer still with 503,
+ * closes the socket and removes its file. Waits for slow readers for at most a quarter of a second
+ * in all. No reply may be sent afterwards. Takes NULL.
  */
 void api_free(struct api *api);
 DEFINE_CLEANUP(struct api *, api_free);

@@ -60,6 +60,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 {
 	i->agent_said = report->state;
 	i->tells = report->tells;
+	i->reopens = report->reopens;
 	i->pid = report->pid;
 	i->ran |= report->pid > 0;
 	i->ready = report->ready;
@@ -250,6 +251,9 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	case REPORT_TOLD:
 		on_told(i);
 		break;
+	case REPORT_REOPENED:
+		i->callbacks->on_reopened(i->userdata, i, report);
+		break;
 	case _REPORT_TYPE_COUNT:
 		break;
 	}
@@ -287,9 +291,13 @@ void instance_steady(struct instance *i, bool on)
 	instance_order(i, &(struct order){.type = ORDER_STEADY, .on = on});
 }
 
-void instance_reopen(struct instance *i)
+int instance_reopen(struct instance *i, uint32_t serial)
 {
-	instance_order(i, &(struct order){.type = ORDER_REOPEN});
+	int r;
+
+	assert(serial > 0);
+	r = instance_order(i, &(struct order){.type = ORDER_REOPEN, .serial = serial});
+	return r < 0 || i->reopens ? r : -EOPNOTSUPP;
 }
 
 /* A server that cannot drain is not asked to: its sockets are shut down at once. */
@@ -605,6 +613,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	if (i->phase >= INSTANCE_FAILED) {
 		i->agent_said = agent->hello.state;
 		i->tells = agent->hello.tells;
+		i->reopens = agent->hello.reopens;
 		i->pid = agent->hello.pid;
 	} else {
 		on_hello(i, &agent->hello, agent->fds, agent->n_fds);

@@ -30,6 +30,9 @@ struct instance_callbacks {
 	/* Something that is no step of a rollout, but worth an event. */
 	void (*on_note)(void *userdata, const struct instance *instance, enum event_kind kind,
 			const char *message);
+	/* Its agent answers instance_reopen(): @report is a REPORT_REOPENED. */
+	void (*on_reopened)(void *userdata, const struct instance *instance,
+			    const struct report *report);
 };
 
 /*
@@ -120,12 +123,13 @@ struct instance {
 	 * the daemon itself. The agent names its own state, of which status tells people.
 	 */
 	enum agent_state agent_said;
-	pid_t pid;   /* of the server; 0: none, or not yet known */
-	bool ran;    /* the server has run at least once */
-	bool ready;  /* the server has said READY=1 */
-	bool tells;  /* its agent knows ORDER_TELL */
-	bool steady; /* the agent has been told to start the server again when it exits */
-	bool lost;   /* the agent is gone */
+	pid_t pid;    /* of the server; 0: none, or not yet known */
+	bool ran;     /* the server has run at least once */
+	bool ready;   /* the server has said READY=1 */
+	bool tells;   /* its agent knows ORDER_TELL */
+	bool reopens; /* its agent answers ORDER_REOPEN */
+	bool steady;  /* the agent has been told to start the server again when it exits */
+	bool lost;    /* the agent is gone */
 
 	/* How it came to its end: facts for people, which stay true in later phases. */
 	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
@@ -199,8 +203,13 @@ void instance_stop(struct instance *instance);
 /* SIGKILL the whole cgroup and the agent, and be done with it: it has stopped. */
 void instance_kill(struct instance *instance);
 
-/* Open the files anew that its output goes to. */
-void instance_reopen(struct instance *instance);
+/*
+ * Open the files anew that its output goes to. Returns 0: on_reopened will tell how that went, with
+ * @serial (not 0), unless the agent is lost or the instance stops before. -EOPNOTSUPP: the agent is
+ * told, but is of an earlier baton and never answers. Else the agent was not told: -ENOTCONN, it is
+ * lost; -ESRCH, the instance has stopped; -EAGAIN, it does not read.
+ */
+int instance_reopen(struct instance *instance, uint32_t serial);
 
 /*
  * It is about to be told to go, for a failure of its own. Ask its agent for the last words of the

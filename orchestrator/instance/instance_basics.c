@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,15 +60,18 @@ void instance_ask(struct instance *i)
 	instance_order(i, &(struct order){.type = ORDER_TELL});
 }
 
-void instance_order(struct instance *i, const struct order *what)
+int instance_order(struct instance *i, const struct order *what)
 {
 	int r;
 
-	if (i->lost || instance_has_stopped(i))
-		return;
+	if (instance_has_stopped(i))
+		return -ESRCH;
+	if (i->lost)
+		return -ENOTCONN;
 	assert(i->link);
 	r = agentlink_order(i->link, what);
 	if (r < 0)
 		log_warning("%s: order %s to the agent of instance %u.%u: %s", i->config->name,
 			    order_type_name(what->type), i->generation, i->index, strerror(-r));
+	return r;
 }

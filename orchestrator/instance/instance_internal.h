@@ -37,8 +37,11 @@ void instance_fail(struct instance *instance, const char *reason);
 void instance_take_tail(struct instance *instance, const struct report *report);
 
 struct order;
-/* To its agent. Does nothing after the agent is lost or the instance has stopped. */
-void instance_order(struct instance *instance, const struct order *what);
+/*
+ * To its agent. -ENOTCONN: it is lost; -ESRCH: the instance has stopped. Any other failure is
+ * logged.
+ */
+int instance_order(struct instance *instance, const struct order *what);
 
 /* ---- instance_checks.c ----------------------------------------------------------------------- */
 

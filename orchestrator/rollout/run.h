@@ -195,7 +195,7 @@ struct run {
 	struct run_drain drain;        /* of the present victims */
 	uint64_t cut;                  /* connections left at a deadline, of all victims */
 	uint64_t cut_by_server;        /* ended by a server that was not done with them */
-	uint64_t lost;                 /* of both, without those that "expect_cut" allows */
+	uint64_t unexpected;           /* of both: "expect_cut" does not allow them */
 	char cut_why[192];             /* behind "were cut by the server" */
 	char publish_error[256];       /* why the last publish failed; "": it did not */
 	char step[16];                 /* the step that failed */
@@ -225,10 +225,14 @@ struct run_result {
 	uint32_t missing;       /* could not be started after the point of no return */
 	uint64_t cut;           /* connections left at a deadline */
 	uint64_t cut_by_server; /* ended by a server that was not done with them */
+	uint64_t unexpected;    /* of both: "expect_cut" does not allow them */
+	char cut_why[192];      /* behind "were cut by the server" */
 	char lost[320];         /* both in words; "": none */
 	uint64_t took_ms, realtime_ms;
+	uint64_t began_ms;          /* monotonic; 0: it had not begun */
 	struct run_serving serving; /* when it had ended */
-	char step[16];
+	bool found;                 /* half done, at .step, by a daemon that took over */
+	char step[16];              /* that failed, or that it was found at */
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words; /* none if it is done */
@@ -255,6 +259,12 @@ void run_forget_instance(struct run *run, const struct instance *instance);
 
 /* How it has ended. @serving: who serves now. */
 void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret);
+
+/*
+ * The same for a rollout that another daemon had begun: @ret has everything but what is known only
+ * now that it has ended: its time, its exit status and @serving.
+ */
+void run_result_finish(struct run_result *ret, const struct run_serving *serving);
 
 /* Let go of everything, at any time; *run is zero afterwards. */
 void run_done(struct run *run);

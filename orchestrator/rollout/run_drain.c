@@ -166,7 +166,7 @@ void run_drain_end(struct run *run, bool at_deadline)
 	if (drain->cut_by_server > 0)
 		blame(run);
 	if (run->victims.n > 0 && !run->victims.list[0]->config->drain.expect_cut)
-		run->lost += drain->left + drain->cut_by_server;
+		run->unexpected += drain->left + drain->cut_by_server;
 }
 
 static size_t add_part(char *ret, size_t size, size_t n, const char *between, uint64_t number,

@@ -10,36 +10,45 @@
 #include "common/exit_status.h"
 #include "orchestrator/rollout/run_internal.h"
 
-static bool leaves_nothing(const struct run *run, const struct run_serving *serving)
+static bool leaves_nothing(const struct run_result *r)
 {
-	return serving->instances == 0 && !serving->ending &&
-	       (run->machine.outcome != ROLLOUT_DONE || (run->machine.has_new && !run->partial));
+	return r->serving.instances == 0 && !r->serving.ending &&
+	       (r->outcome != ROLLOUT_DONE || (r->generation && !r->partial));
 }
 
-static enum exit_status exit_of(const struct run *run, const struct run_serving *serving)
+static enum exit_status exit_of(const struct run_result *r)
 {
-	if (leaves_nothing(run, serving))
+	if (leaves_nothing(r))
 		return EXIT_STATUS_DOWN;
-	if (run->machine.outcome == ROLLOUT_FAILED)
+	if (r->outcome == ROLLOUT_FAILED)
 		return EXIT_STATUS_NOT_HEALTHY;
-	if (run->machine.outcome == ROLLOUT_ROLLED_BACK)
+	if (r->outcome == ROLLOUT_ROLLED_BACK)
 		return EXIT_STATUS_ROLLED_BACK;
-	return run->lost > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+	return r->unexpected > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
 }
 
-static void describe_lost(const struct run *run, char *ret, size_t size)
+static void describe_lost(struct run_result *r)
 {
+	const size_t size = sizeof(r->lost);
 	size_t n = 0;
 
-	ret[0] = '\0';
-	if (run->cut > 0)
-		n = (size_t)snprintf(ret, size, "%llu connection%s cut at the deadline",
-				     (unsigned long long)run->cut,
-				     run->cut == 1 ? " was" : "s were");
-	if (run->cut_by_server > 0 && n < size)
-		snprintf(ret + n, size - n, "%s%llu connection%s cut by the server%s",
-			 n > 0 ? ", " : "", (unsigned long long)run->cut_by_server,
-			 run->cut_by_server == 1 ? " was" : "s were", run->cut_why);
+	r->lost[0] = '\0';
+	if (r->cut > 0)
+		n = (size_t)snprintf(r->lost, size, "%llu connection%s cut at the deadline",
+				     (unsigned long long)r->cut, r->cut == 1 ? " was" : "s were");
+	if (r->cut_by_server > 0 && n < size)
+		snprintf(r->lost + n, size - n, "%s%llu connection%s cut by the server%s",
+			 n > 0 ? ", " : "", (unsigned long long)r->cut_by_server,
+			 r->cut_by_server == 1 ? " was" : "s were", r->cut_why);
+}
+
+void run_result_finish(struct run_result *r, const struct run_serving *serving)
+{
+	r->serving = *serving;
+	r->exit = (int)exit_of(r);
+	r->took_ms = r->began_ms ? clock_monotonic_ms() - r->began_ms : 0;
+	r->realtime_ms = clock_realtime_ms();
+	describe_lost(r);
 }
 
 void run_result(const struct run *run, const struct run_serving *serving, struct run_result *ret)
@@ -49,8 +58,6 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 		.id = run->id,
 		.order = run->order,
 		.outcome = run->machine.outcome,
-		.exit = (int)exit_of(run, serving),
-		.serving = *serving,
 		.partial = run->partial,
 		.generation = run->new_number,
 		.replaces = run->old_number,
@@ -61,15 +68,16 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 				   : 0,
 		.cut = run->cut,
 		.cut_by_server = run->cut_by_server,
-		.took_ms = clock_monotonic_ms() - run->began_ms,
-		.realtime_ms = clock_realtime_ms(),
+		.unexpected = run->unexpected,
+		.began_ms = run->began_ms,
 	};
-	describe_lost(run, ret->lost, sizeof(ret->lost));
+	memcpy(ret->cut_why, run->cut_why, sizeof(ret->cut_why));
 	memcpy(ret->step, run->step, sizeof(ret->step));
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
 	memcpy(ret->probe, run->probe, sizeof(ret->probe));
 	if (run->machine.outcome != ROLLOUT_DONE)
 		ret->words = run->words;
+	run_result_finish(ret, serving);
 }
 
 /* Who serves, in words: "generation 3 serves", "generation 3 serves with 1 of 2 instances". */
@@ -148,6 +156,14 @@ static void add_missing(const struct run_result *r, char *ret, size_t size)
 		 r->missing > 1 ? "s" : "");
 }
 
+static void add_found(const struct run_result *r, char *ret, size_t size)
+{
+	size_t n = strlen(ret);
+
+	snprintf(ret + n, size - n, "; batond had ended at step %s, and the next one finished it",
+		 r->step);
+}
+
 void run_result_message(const struct run_result *r, char *ret, size_t size)
 {
 	describe_result(r, ret, size);
@@ -155,6 +171,8 @@ void run_result_message(const struct run_result *r, char *ret, size_t size)
 		add_lost(r, ret, size);
 	if (r->missing > 0)
 		add_missing(r, ret, size);
+	if (r->found && r->outcome == ROLLOUT_DONE)
+		add_found(r, ret, size);
 }
 
 void run_result_event(const struct run_result *r, const char *message, struct event *ret)

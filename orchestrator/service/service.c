@@ -51,14 +51,27 @@ static void give_up_restore(struct service *s, struct generation *g,
 	service_retire(s, g, substitutes);
 }
 
-static void tell_end(struct service *s)
+static void tell_end(struct service *s, const struct run_result *result)
 {
 	char message[RUN_MESSAGE_MAX];
 	struct event event;
 
-	run_result_message(&s->last, message, sizeof(message));
-	run_result_event(&s->last, message, &event);
+	run_result_message(result, message, sizeof(message));
+	run_result_event(result, message, &event);
 	service_tell(s, &event);
+}
+
+/* Rollouts that an earlier daemon had begun. A later one that has ended meanwhile stays the last.
+ */
+static void tell_found(struct service *s)
+{
+	struct run_result result;
+
+	while (service_end_underway(s, &result)) {
+		tell_end(s, &result);
+		if (s->last.id <= s->underway.until)
+			s->last = result;
+	}
 }
 
 static void end_run(struct service *s, struct run *run)
@@ -71,6 +84,7 @@ static void end_run(struct service *s, struct run *run)
 	service_settle_scale(s);
 	service_who_serves(s, &serving);
 	run_result(run, &serving, &s->last);
+	service_count_underway(s, &s->last);
 	/* A service that was stopped is not paused, even if older generations still drain. */
 	if (!run->machine.has_new && !run->machine.retire && !run->partial) {
 		s->hold.paused = false;
@@ -90,7 +104,7 @@ static void end_run(struct service *s, struct run *run)
 	 * have more. */
 	if (s->last.outcome != ROLLOUT_DONE && !s->last.partial)
 		shed_surplus(s);
-	tell_end(s);
+	tell_end(s, &s->last);
 	s->on_end(s->userdata, s);
 }
 
@@ -104,6 +118,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 			end_run(s, &s->runs[k]);
 	if (s->shutting_down && !service_undecided_run(s))
 		stop_current(s);
+	service_look_reopening(s);
 	service_look_health(s);
 	service_look_failed(s);
 	service_republish(s);
@@ -112,6 +127,8 @@ static int on_defer(sd_event_source *source, void *userdata)
 		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
 			instance_release_unused(s->generations[k]->instances.list[j]);
 	service_begin_next(s);
+	tell_found(s);
+	service_note_underway(s);
 	return 0;
 }
 
@@ -204,6 +221,7 @@ int service_new(struct context *context, struct service_config *config,
 	sd_event_source_set_enabled(s->defer, SD_EVENT_OFF);
 	service_watch_paths(s);
 	service_recall(s);
+	service_recall_underway(s);
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -214,6 +232,8 @@ void service_free(struct service *s)
 		return;
 	watch_free(s->watcher);
 	service_cancel_hooks(s);
+	service_reopening_done(&s->reopening);
+	service_underway_done(s, s->shutting_down);
 	timer_done(&s->healing.timer);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		run_done(&s->runs[k]);

@@ -21,6 +21,8 @@
  *	service_heal       replaces instances that are unhealthy, dead or missing
  *	service_history    knows what ran before, and what an upgrade has changed
  *	service_hooks      runs the operator's commands
+ *	service_reopen     has files of output opened anew, and waits for the agents
+ *	service_underway   tells the end of rollouts in whose middle a daemon has died
  *	service_orders     takes orders, refuses or queues them
  *
  * The other files have no state of their own: service_internal.h lists all, and the order in which
@@ -47,6 +49,8 @@
 #include "orchestrator/service/service_hooks.h"
 #include "orchestrator/service/service_orders.h"
 #include "orchestrator/service/service_publish.h"
+#include "orchestrator/service/service_reopen.h"
+#include "orchestrator/service/service_underway.h"
 #include "orchestrator/service/state.h"
 
 #define SERVICE_GENERATIONS_MAX 8  /* drain.generations_max is no more */
@@ -75,6 +79,8 @@ struct service {
 	struct service_history history;
 	struct service_queue queue;
 	struct service_hook hooks[SERVICE_HOOKS_MAX];
+	struct service_reopening reopening;
+	struct service_underway underway;
 
 	bool settled;                /* its start has ended or was refused, or it was taken over */
 	bool stopped;                /* by an order, and not started since */

@@ -33,9 +33,16 @@ static void on_instance_note(void *userdata, const struct instance *i, enum even
 	service_tell(userdata, &event);
 }
 
+static void on_instance_reopened(void *userdata, const struct instance *i,
+				 const struct report *report)
+{
+	service_reopened(userdata, i, report);
+}
+
 const struct instance_callbacks service_instance_callbacks = {
 	.on_change = on_instance_change,
 	.on_note = on_instance_note,
+	.on_reopened = on_instance_reopened,
 };
 
 static void drop_generation(struct service *s, struct generation *g)
@@ -84,6 +91,7 @@ void service_drop_empty_generations(struct service *s)
 
 void service_remove_instance(struct service *s, struct instance *i)
 {
+	service_forget_reopening(s, i);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]))
 			run_forget_instance(&s->runs[k], i);

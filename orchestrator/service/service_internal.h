@@ -13,11 +13,13 @@
  *	service_tick.c        looks twice a second
  *	service_endpoints.c *
  *	service_pause.c       pause and resume
+ *	service_reopen.c *
  *	service_generations.c making and dropping generations, removing instances
  *	service_hooks.c *
  *	service_history.c *
  *	service_scale.c       more instances, fewer, others in their place
  *	service_begin.c       a new generation, or none any more
+ *	service_underway.c *
  *	service_orders.c *
  *	service_heal.c *
  *	service_host.c        answers what rollouts ask

@@ -50,54 +50,44 @@ static int order_promote(struct order_call *call)
 	return 0;
 }
 
+static int refuse_abort(struct order_call *call)
+{
+	const struct run *run = service_run(call->service);
+
+	error_text(&call->refusal->why, -EALREADY,
+		   run ? "rollout %u cannot be undone any more (step %s)"
+		       : "no rollout is under way",
+		   run ? run->id : 0, run ? rollout_state_name(run->machine.state) : "");
+	return refuse(call->refusal, REFUSAL_NOTHING_TO_ABORT);
+}
+
+/* False: it had come too far by now, as a look at it has shown, and goes on. */
+static bool undo(struct run *run, const char *reason)
+{
+	run_abort(run, false, reason);
+	return run->machine.outcome != ROLLOUT_DONE || run->machine.turn != ROLLOUT_NO_CAUSE;
+}
+
 static int order_abort(struct order_call *call)
 {
-	struct service *s = call->service;
-	struct run *run = service_undecided_run(s);
+	struct run *run = service_undecided_run(call->service);
 
-	if (!run || rollout_is_committed(&run->machine)) {
-		run = service_run(s);
-		error_text(&call->refusal->why, -EALREADY,
-			   run ? "rollout %u cannot be undone any more (step %s)"
-			       : "no rollout is under way",
-			   run ? run->id : 0, run ? rollout_state_name(run->machine.state) : "");
-		return refuse(call->refusal, REFUSAL_NOTHING_TO_ABORT);
-	}
+	if (!run || rollout_is_committed(&run->machine) || !undo(run, "aborted by request"))
+		return refuse_abort(call);
 	call->answer->run = run;
-	run_abort(run, false, "aborted by request");
 	return 0;
 }
 
-static size_t count_files(const struct service_config *config)
-{
-	size_t n = 0;
-
-	for (size_t k = 0; k < sizeof(config->process.output) / sizeof(config->process.output[0]);
-	     k++)
-		n += config->process.output[k] == OUTPUT_FILE;
-	return n;
-}
-
-/* The agents do it. If one cannot, its log says why, and the old file stays in use. */
+/* The agents do it, and the answer waits for them. */
 static int order_reopen(struct order_call *call)
 {
-	struct service *s = call->service;
-	size_t n = 0;
+	const struct service_order *order = call->order;
+	int r = service_reopen(call->service, order->on_reopened, order->userdata,
+			       &call->refusal->why);
 
-	for (size_t k = 0; k < s->n_generations; k++) {
-		const struct generation *g = s->generations[k];
-
-		n += g->instances.n * count_files(g->config);
-		for (size_t j = 0; j < g->instances.n; j++)
-			instance_reopen(g->instances.list[j]);
-	}
-	if (n == 0)
-		snprintf(call->answer->message, sizeof(call->answer->message),
-			 "no output goes to a file");
-	else
-		snprintf(call->answer->message, sizeof(call->answer->message),
-			 "told to open %zu file%s anew; the log says where that fails", n,
-			 n > 1 ? "s" : "");
+	if (r < 0)
+		return refuse(call->refusal, r == -EBUSY ? REFUSAL_BUSY : REFUSAL_CANNOT_REOPEN);
+	call->answer->later = true;
 	return 0;
 }
 
@@ -379,17 +369,20 @@ static int try_rollback(struct order_call *call)
 	return 0;
 }
 
-static void end_run(struct order_call *call, struct run *busy)
+/* False: it cannot be undone any more. */
+static bool end_run(struct order_call *call, struct run *busy)
 {
 	struct service *s = call->service;
 
+	if (!undo(busy, busy->old ? "rolled back by request" : "stopped by request"))
+		return false;
 	cancel_next(s);
 	if (!busy->old) {
 		s->queue.has_own = false;
 		s->stopped = true;
 	}
 	call->answer->run = busy;
-	run_abort(busy, false, busy->old ? "rolled back by request" : "stopped by request");
+	return true;
 }
 
 /* An order that begins a rollout. */
@@ -399,10 +392,9 @@ static int begin(struct order_call *call)
 	struct run *busy = service_undecided_run(s);
 	int r;
 
-	if (busy && ends(busy, call->order->type)) {
-		end_run(call, busy);
+	if (busy && ends(busy, call->order->type) && end_run(call, busy))
 		return 0;
-	}
+	busy = service_undecided_run(s);
 	if (!busy)
 		busy = service_stopping_run(s);
 	if (!busy) {
@@ -416,8 +408,8 @@ static int begin(struct order_call *call)
 	return supersede(call, busy);
 }
 
-int service_order(struct service *s, const struct service_order *order, struct service_answer *ret,
-		  struct refusal *refusal)
+static int take_order(struct service *s, const struct service_order *order,
+		      struct service_answer *ret, struct refusal *refusal)
 {
 	struct order_call call = {.service = s, .order = order, .answer = ret, .refusal = refusal};
 
@@ -430,4 +422,14 @@ int service_order(struct service *s, const struct service_order *order, struct s
 	if (order->dry_run)
 		return try_rollback(&call);
 	return entries[order->type].begins ? begin(&call) : carry_out(&call);
+}
+
+/* From the moment that it is accepted, the next daemon would know of it. */
+int service_order(struct service *s, const struct service_order *order, struct service_answer *ret,
+		  struct refusal *refusal)
+{
+	int r = take_order(s, order, ret, refusal);
+
+	service_note_underway(s);
+	return r;
 }

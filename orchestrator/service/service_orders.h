@@ -14,6 +14,7 @@
 
 #include "common/orders.h"
 #include "common/refusal.h"
+#include "orchestrator/service/service_reopen.h"
 
 #define SERVICE_COMMAND_MAX 256 /* arguments of an upgrade's command; variables it adds */
 
@@ -31,6 +32,11 @@ struct service_order {
 	char **environment; /* upgrade: added to what earlier upgrades have added */
 	char **unset;       /* upgrade: names that are not added any more */
 	uint32_t instances; /* scale; 0: as many as the service wants */
+
+	/* reopen: how it went, told from the loop after service_order() has returned 0 with .later
+	 */
+	service_on_reopened *on_reopened;
+	void *userdata;
 };
 
 /* Frees what the order holds, not the struct. */
@@ -44,6 +50,7 @@ struct service_answer {
 	char message[512];   /* why no rollout begins */
 	char note[512];      /* what is worth knowing of the rollout; "": nothing */
 	bool unchanged;      /* ... because all is as ordered already */
+	bool later;          /* the answer to "reopen" comes later: to the order's on_reopened */
 };
 
 /* An order that begins as soon as no rollout is undecided. */

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/underway.h"
 
 /* ---- who is there --------------------------------------------------------------------------- */
 
@@ -232,7 +233,9 @@ static void retire_rest(struct service *s, struct generation *g,
 
 static void serve_on(struct service *s, const struct instances *in)
 {
-	char message[160];
+	struct event event = {.kind = EVENT_TAKEN_OVER, .generation = s->current->number};
+	const struct underway_list *found = s->underway.found;
+	char message[768], what[512];
 	size_t n;
 
 	s->settled = true;
@@ -246,14 +249,21 @@ static void serve_on(struct service *s, const struct instances *in)
 	/* A rollout was under way, or the configuration has changed. */
 	if (in->n > s->instances)
 		service_order_later(s, SERVICE_ORDER_SCALE);
-	n = (size_t)snprintf(message, sizeof(message), "generation %u serves on",
-			     s->current->number);
+	service_describe_underway(s, what, sizeof(what));
+	n = (size_t)snprintf(message, sizeof(message), "%s%sgeneration %u serves on", what,
+			     what[0] ? ": " : "", s->current->number);
 	for (size_t k = 0; k < s->n_generations && n < sizeof(message); k++)
 		if (s->generations[k] != s->current)
 			n += (size_t)snprintf(message + n, sizeof(message) - n,
 					      "; generation %u, whose rollout was under way, goes",
 					      s->generations[k]->number);
-	service_note(s, EVENT_TAKEN_OVER, "%s", message);
+	if (s->hold.paused && n < sizeof(message))
+		snprintf(message + n, sizeof(message) - n,
+			 "; it stays paused: new connections wait until \"baton resume %s\"",
+			 s->config->name);
+	event.message = message;
+	event.rollout = found ? found->list[found->n - 1].id : 0;
+	service_tell(s, &event);
 	/* No instance reports that others are missing: look. */
 	service_poke(s);
 }
@@ -276,6 +286,8 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		return r;
 	service_forget_failover(s);
 	s->current = find_current(s, steady);
+	s->hold.paused =
+		s->underway.was_paused && s->current && steer_can(s->wiring.tier, STEER_CAN_HOLD);
 	if (s->current) {
 		find_staying(s, s->current, &in, &out);
 		other = find_substitutes(s, &in, &substitutes);

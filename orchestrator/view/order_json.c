@@ -249,3 +249,25 @@ json_t *order_answer_json(const struct service *s, enum service_order_type type,
 	json_object_set_new(json, "service", json_string(s->config->name));
 	return json;
 }
+
+json_t *order_reopened_json(const struct service *s, const struct reopen_result *result)
+{
+	char message[64];
+
+	assert(result->n_failures == 0);
+	service_reopen_message(result, message, sizeof(message));
+	return json_pack("{s:s, s:I, s:s}", "service", s->config->name, "files",
+			 (json_int_t)result->files, "message", message);
+}
+
+json_t *order_reopen_failures(const struct reopen_result *result)
+{
+	json_t *list = json_array();
+
+	for (size_t k = 0; k < result->n_failures; k++)
+		json_array_append_new(list, json_sprintf("generation %u, instance %u: %s",
+							 result->failures[k].generation,
+							 result->failures[k].instance,
+							 result->failures[k].text));
+	return list;
+}

@@ -19,3 +19,9 @@ int order_parse(const char *name, const json_t *body, struct service_order *ret,
 /* What has become of an order of @type; a new reference. */
 json_t *order_answer_json(const struct service *service, enum service_order_type type,
 			  const struct service_answer *answer);
+
+/* How "reopen" went, where nothing failed. */
+json_t *order_reopened_json(const struct service *service, const struct reopen_result *result);
+
+/* What could not be opened anew: an array with a line of text for each. */
+json_t *order_reopen_failures(const struct reopen_result *result);

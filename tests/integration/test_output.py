@@ -8,7 +8,7 @@ import re
 import signal
 import stat
 
-from harness import alive, check, check_equal, get, send_signal, wait_until
+from harness import (alive, check, check_equal, command_of, get, send_signal, timeout, wait_until)
 from journal import Journal, hide_run
 from services import example, generation_of, keeper, service
 
@@ -63,7 +63,7 @@ def test_output_goes_to_files_made_as_batond_s_user(t):
         found = path.stat()
         check_equal((stat.S_IMODE(found.st_mode), found.st_uid), (0o640, 0), f"mode, owner: {name}")
     result = daemon.cli("reopen", expect=0)
-    check("told to open 2 files anew" in result.text, f"said: {result}")
+    check("2 files opened anew" in result.text, f"said: {result}")
 
 
 def test_one_file_for_both_streams_gets_both(t):
@@ -136,7 +136,7 @@ def test_killed_batond_loses_no_line_and_the_next_one_can_reopen(t):
     wait_lines(out, len(lines_of(out)) + ENOUGH)
     daemon.start()
     os.rename(out, old)
-    check("told to open 2 files anew" in daemon.cli("reopen", expect=0).text, "what is said")
+    check("2 files opened anew" in daemon.cli("reopen", expect=0).text, "what is said")
     wait_lines(out)
     check_equal(hammer.stop()["lost"], 0, "lost")
     daemon.cli("stop", "web", expect=0)
@@ -158,7 +158,10 @@ def test_reopen_where_the_folder_is_gone_keeps_the_old_file_and_says_so(t):
     logs, moved = t.tmp / "log", t.tmp / "moved"
     wait_lines(logs / "out", 1)
     logs.rename(moved)
-    daemon.cli("reopen", "web")
+    result = daemon.cli("reopen", "web", expect=1)
+    for name in ("out", "err"):
+        check(f"generation 1, instance 0: std{name}: {logs / name}: No such file or directory"
+              in result.err, f"said: {result}")
     wait_until(lambda: "the old file stays in use" in daemon.process.text(), "it is logged")
     before = len(lines_of(moved / "out"))
     get()
@@ -204,6 +207,153 @@ def test_reload_that_moves_the_output_to_a_file_rolls(t):
     check_equal({line.split()[0] for line in lines_of(t.tmp / "log" / "out")},
                 {str(daemon.server_pid())}, "who has written")
     check_equal(hammer.stop()["lost"], 0, "lost")
+
+
+# ---- what reopen says, and what it leaves whole ---------------------------------------------------
+
+def test_reopen_names_each_file_of_each_instance_that_could_not_be_opened(t):
+    logs = t.tmp / "log"
+    daemon = t.daemon(to_files(t, keeper(t, "--log"), instances=2))
+    pids = {daemon.server_pid(instance=k) for k in range(2)}
+    wait_lines(logs / "out", 1)
+    os.rename(logs / "err", logs / "err.0")
+    (logs / "err").mkdir()
+    status, problem = daemon.api("/v1/services/web/reopen", "POST")
+    check_equal((status, problem["code"]), (500, 1), f"answer: {problem}")
+    check_equal(problem["mistakes"],
+                [f"generation 1, instance {k}: stderr: {logs / 'err'}: Is a directory"
+                 for k in range(2)], "mistakes")
+    result = daemon.cli("reopen", "web", expect=1)
+    for line in problem["mistakes"]:
+        check(line in result.err, f"{line!r} is not in {result}")
+    # What could not be opened is written on, and so is what could.
+    for _ in range(40):
+        get()
+
+    def written(name):
+        return {int(line.split()[0]) for line in lines_of(logs / name)}
+    wait_until(lambda: written("err.0") == written("out") == pids, "lines of both in both")
+    (logs / "err").rmdir()
+    check_equal(daemon.api("/v1/services/web/reopen", "POST"),
+                (200, {"service": "web", "files": 4, "message": "4 files opened anew"}), "answer")
+
+
+def test_reopen_does_not_say_done_for_an_agent_that_does_not_answer(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log"), instances=2))
+    agent = daemon.service()["generations"][0]["instances"][1]["agent_pid"]
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        waiting = t.spawn("reopen", t.program("baton"), "-n", daemon.name, "reopen", "web")
+        # Nobody else waits for that agent.
+        while waiting.running():
+            check_equal(daemon.state(), "running", "state meanwhile")
+        check_equal(waiting.wait(), 1, "exit status")
+        check("generation 1, instance 1: its agent has not answered within 10s" in waiting.text(),
+              f"said: {waiting.text()}")
+        check("instance 0" not in waiting.text(), f"said: {waiting.text()}")
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    daemon.cli("reopen", "web", expect=0)
+
+
+def test_reopen_says_that_an_agent_is_gone(t):
+    daemon = t.daemon(to_files(t, keeper(t, "--log"), instances=2, restart={"max": 0}))
+    agent = daemon.service()["generations"][0]["instances"][1]["agent_pid"]
+    os.kill(agent, signal.SIGKILL)
+    daemon.wait_event("agent-lost")
+    result = daemon.cli("reopen", "web", expect=1)
+    check("generation 1, instance 1: its agent is gone, and nobody takes its output" in result.err,
+          f"said: {result}")
+
+
+WRITER = '''
+import os, signal, sys
+stop = []
+signal.signal(signal.SIGUSR1, lambda *_: stop.append(1))
+number = 0
+while not stop:
+    number += 1
+    line = b"%d %s .\\n" % (number, b"x" * (number * 7919 % 2000 + 1))
+    for which in 1, 2:
+        # In two pieces: a reopen may come between.
+        cut = number * 31 % len(line)
+        os.write(which, line[:cut])
+        os.write(which, line[cut:])
+os.write(1, b"end")
+os.write(2, b"end")
+open(sys.argv[1], "w").close()
+signal.pause()
+'''
+
+
+def pieces(folder, name):
+    """The files that one stream went to, in their order."""
+    old = sorted(folder.glob(f"{name}.*"), key=lambda path: int(path.suffix[1:]))
+    return [*old, folder / name]
+
+
+@timeout(300)
+def test_hundreds_of_reopens_under_a_fast_writer_leave_every_line_whole(t):
+    logs = t.tmp / "log"
+    writer = t.file("writer.py", WRITER)
+    command = ["/bin/sh", "-c", f"python3 {writer} {t.tmp}/paused & exec {' '.join(example(t))}"]
+    daemon = t.daemon(to_files(t, command, mode="inherit"))
+    pid = next(pid for pid in daemon.pids(1) if "writer.py" in command_of(pid)
+               and "/bin/sh" not in command_of(pid))
+    sizes = {}
+    for turn in range(300):
+        for name in ("out", "err"):
+            os.rename(logs / name, logs / f"{name}.{turn}")
+        check_equal(daemon.api("/v1/services/web/reopen", "POST")[0], 200, "answer")
+        # Once it is answered nothing goes to the old file any more.
+        for name in ("out", "err"):
+            sizes[f"{name}.{turn}"] = (logs / f"{name}.{turn}").stat().st_size
+    send_signal(pid, signal.SIGUSR1)
+    wait_until((t.tmp / "paused").exists, "the writer to pause")
+    daemon.cli("stop", "web", expect=0)
+    for name in ("out", "err"):
+        files = pieces(logs, name)
+        check_equal(len(files), 301, "files")
+        number = 0
+        for path in files:
+            if path.name in sizes:
+                check_equal(path.stat().st_size, sizes[path.name], f"size of {path.name}")
+            text = path.read_bytes()
+            if path == files[-1]:
+                check(text.endswith(b"end"), "the half line at the end is not there")
+                text = text[:-3]
+            check(not text or text.endswith(b"\n"), f"{path.name} ends within a line")
+            for line in text.splitlines():
+                found = line.split()
+                if not (len(found) == 3 and found[0].isdigit() and found[2] == b"."):
+                    check(b" " in line and b"x" not in line, f"torn: {line!r} in {path.name}")
+                    continue
+                number += 1
+                check_equal((int(found[0]), len(found[1])), (number, number * 7919 % 2000 + 1),
+                            f"line of {path.name}")
+        check(number > 1000, f"only {number} lines")
+
+
+def test_half_a_line_at_a_reopen_is_whole_in_one_of_the_two_files(t):
+    logs = t.tmp / "log"
+    fifo = t.tmp / "say"
+    os.mkfifo(fifo)
+    command = ["/bin/sh", "-c", f"cat {fifo} & exec {' '.join(example(t))}"]
+    daemon = t.daemon(to_files(t, command, mode="inherit"))
+    with open(fifo, "wb", buffering=0) as say:
+        say.write(b"one\nabc")
+        wait_until(lambda: "one" in lines_of(logs / "out"), "the first line")
+        os.rename(logs / "out", logs / "out.0")
+        check("2 files opened anew" in daemon.cli("reopen", "web", expect=0).text, "answer")
+        say.write(b"def\nlast")
+        wait_until(lambda: "abcdef" in lines_of(logs / "out"), "the line, whole")
+        os.rename(logs / "out", logs / "out.1")
+        daemon.cli("reopen", "web", expect=0)
+    daemon.cli("stop", "web", expect=0)
+    for name, expected in (("out.0", ["one"]), ("out.1", ["abcdef"]), ("out", ["last"])):
+        found = [line for line in lines_of(logs / name) if line in ("one", "abcdef", "last")
+                 or line in "abcdef"]
+        check_equal(found, expected, f"lines of {name}")
 
 
 # ---- the journal ---------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
 import os
 import signal
 
-from harness import alive, bodies, check, check_equal, refused, timeout, wait_until
+from harness import (alive, begin_post, bodies, check, check_equal, connect, read_response, refused,
+                     send_request, timeout, wait_until)
 from services import example, generation_of, python, service
 from swaps import check_unharmed
 
@@ -53,6 +54,29 @@ def end_bake(daemon, since):
     daemon.cli("promote", "web", "--no-wait", expect=0)
 
 
+def check_end(daemon, rollout, step, serves):
+    """What the next one tells of a rollout that was killed after @step had ended."""
+    undone = STEPS.index(step) < STEPS.index("bake")
+    # Past the commit it may have ended before the kill: then that was told, and is no news.
+    if not undone and "rollout" not in daemon.events("adopted")[-1]:
+        return
+    wait_until(lambda: ends(daemon, rollout), f"an end of rollout {rollout} is told")
+    end, = ends(daemon, rollout)
+    if not undone:
+        expected = ("done", 0)
+    elif STEPS.index(step) < STEPS.index("verify"):
+        expected = ("failed", 3)
+    else:
+        expected = None if step == "verify" else ("rolled-back", 4)
+    if expected:
+        check_equal((end["event"], end["exit"]), expected, f"end after {step}: {end}")
+    check_equal(end["serving"]["generation"], serves, f"who serves: {end}")
+    check_equal((end.get("reason") or "").startswith("batond ended in the middle of step "), undone,
+                f"reason: {end}")
+    last = daemon.service()["last_rollout"]
+    check_equal((last["rollout"], last["result"]), (rollout, end["event"]), "last rollout")
+
+
 @timeout(600)
 def test_daemon_killed_after_every_step_loses_nothing(t):
     daemon = t.daemon(service(example(t, "--ready-after", "200ms"), rollout={"bake": "10m"}))
@@ -64,12 +88,13 @@ def test_daemon_killed_after_every_step_loses_nothing(t):
         daemon.begin()
         if STEPS.index(step) >= STEPS.index("bake"):
             end_bake(daemon, since)
-        daemon.wait_event(step, since=since)
+        rollout = daemon.wait_event(step, since=since)["rollout"]
         kill_daemon(daemon)
         daemon.start()
         wait_until(lambda: settled(daemon), f"one generation after a kill at {step}")
         # Until the commit the old one is kept, from then on the new one.
         kept = daemon.current() == before
+        check_end(daemon, rollout, step, before if kept else daemon.current())
         check_equal(kept, STEPS.index(step) < STEPS.index("bake"), f"old one kept after {step}")
         check_equal({generation_of(body) for body in bodies(20)}, {daemon.current()}, "answers")
     since = daemon.begin()
@@ -203,3 +228,213 @@ def test_second_daemon_of_the_name_leaves_the_first_one_its_folders(t):
     check_equal(second.wait(), 1, f"exit status: {second.text()}")
     daemon.cli("start", "web", expect=0)
     check_equal(daemon.state(), "running", "state of the first")
+
+
+# ---- what is told of a rollout in whose middle batond was killed ---------------------------------
+
+def ends(daemon, rollout):
+    """The last events of the rollout: there is to be one."""
+    return [each for each in daemon.events() if each.get("rollout") == rollout
+            and each["event"] in ("done", "failed", "rolled-back")]
+
+
+def killed_at(t, daemon, step, order="restart", *arguments):
+    """
+    Kill batond as soon as the order is at @step, while a command waits for it, and start the next
+    one. Returns the number of the rollout, and the command.
+    """
+    waiting = t.spawn("waiting", t.program("baton"), "-n", daemon.name, order, "web", *arguments)
+
+    def there():
+        rollout = daemon.service()["rollout"]
+        return rollout and rollout["step"] == step and rollout
+    rollout = wait_until(there, f"step {step}", poll_s=0.002)["rollout"]
+    kill_daemon(daemon)
+    daemon.start_unready()
+    return rollout, waiting
+
+
+def check_told(daemon, rollout, waiting, step, event, status, reason):
+    """The same in the event, in the status, and for whoever has waited."""
+    wait_until(lambda: ends(daemon, rollout), f"an end of rollout {rollout} is told")
+    end, = ends(daemon, rollout)
+    check_equal((end["event"], end["exit"], end["step"]), (event, status, step), f"end: {end}")
+    check_equal(end.get("reason"), reason, f"reason: {end}")
+    last = daemon.service()["last_rollout"]
+    check_equal({key: last[key] for key in ("rollout", "result", "exit", "generation", "replaces")},
+                {"rollout": rollout, "result": event, "exit": status,
+                 "generation": end["generation"], "replaces": end["replaces"]}, "last rollout")
+    check_equal(end["serving"]["generation"], daemon.current(), f"who serves: {end}")
+    check_equal(waiting.wait(), status, f"exit status: {waiting.text()}")
+    check("batond is gone; waiting for the next one" in waiting.text(), waiting.text())
+
+
+# Steps that can be made to last, and how.
+LINGERING = {
+    "prepare": {"hooks": {"before_start": ["/bin/sleep", "60"], "timeout": "100s"}},
+    "verify": {},
+    "gate": {"gates": [{"name": "slow", "at": "shift", "exec": ["/bin/sleep", "60"],
+                        "timeout": "100s"}]},
+    "hold": {"rollout": {"strategy": "canary",
+                         "steps": [{"weight": 50, "hold": "10m"}, {"weight": 100}]}},
+    "bake": {"rollout": {"bake": "10m"}},
+}
+
+
+def check_killed_at(t, step):
+    late = ["--ready-after", "5s"] if step == "verify" else []
+    daemon = t.daemon(service(example(t)))
+    # The first start has none of it: it would linger, too.
+    daemon.config["services"]["web"] = service(example(t), **LINGERING[step])
+    kill_daemon(daemon)
+    daemon.start()
+    hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
+    number, waiting = killed_at(t, daemon, step, "upgrade", "--force", "--", *example(t, *late))
+    shifted = step in ("hold", "bake")
+    check_told(daemon, number, waiting, step, "rolled-back" if shifted else "failed",
+               4 if shifted else 3, f"batond ended in the middle of step {step}")
+    check_equal(daemon.current(), 1, "generation that serves")
+    check_equal({generation_of(body) for body in bodies(20)}, {1}, "answers")
+    adopted = daemon.events("adopted")[-1]
+    check(f"rollout {number} (upgrade), at step {step}: generation 1 serves on"
+          in adopted["message"], f"{adopted}")
+    # Nothing is left to tell, and its number is not given again.
+    check(not list(daemon.api_socket.parent.glob("rollouts.*")), "the file is left")
+    if step in ("verify", "hold", "bake"):
+        check(daemon.cli("restart", "web", "--no-wait", "--json").json()["rollout"] > number,
+              "the number is used again")
+    check_equal(hammer.stop()["lost"], 0, "lost")
+
+
+def test_rollout_in_whose_preparation_batond_was_killed_has_failed(t):
+    check_killed_at(t, "prepare")
+
+
+def test_rollout_in_whose_checks_batond_was_killed_has_failed(t):
+    check_killed_at(t, "verify")
+
+
+def test_rollout_at_whose_gate_batond_was_killed_has_failed(t):
+    check_killed_at(t, "gate")
+
+
+def test_canary_in_whose_hold_batond_was_killed_was_rolled_back(t):
+    check_killed_at(t, "hold")
+
+
+def test_rollout_in_whose_bake_batond_was_killed_was_rolled_back(t):
+    check_killed_at(t, "bake")
+
+
+@timeout(300)
+def test_rollout_that_the_next_batond_finishes_is_done_with_what_was_cut(t):
+    daemon = t.daemon(service(example(t), drain={"timeout": "4s"}))
+    held = begin_post()
+    rollout, waiting = killed_at(t, daemon, "drain")
+    check_told(daemon, rollout, waiting, "drain", "done", 5, None)
+    end, = ends(daemon, rollout)
+    check_equal((end["cut"], end["generation"], end["replaces"]), (1, 2, 1), f"{end}")
+    check("batond had ended at step drain, and the next one finished it" in end["message"],
+          f"{end}")
+    check_equal(daemon.current(), 2, "generation that serves")
+    held.close()
+
+
+def test_rollout_is_told_by_the_third_batond_if_the_second_is_killed_too(t):
+    daemon = t.daemon(service(example(t), drain={"timeout": "60s"}))
+    with begin_post() as held:
+        rollout, waiting = killed_at(t, daemon, "drain")
+        wait_until(lambda: (daemon.service()["rollout"] or {}).get("order") == "retire",
+                   "the next one drains")
+        check_equal(ends(daemon, rollout), [], "told before it is known what is lost")
+        kill_daemon(daemon)
+        daemon.start_unready()
+        held.sendall(b"x" * 5)
+        check(held.recv(100).startswith(b"HTTP/1.1 200"), "the answer")
+    check_told(daemon, rollout, waiting, "drain", "done", 0, None)
+
+
+def test_first_start_in_whose_middle_batond_was_killed_has_failed(t):
+    daemon = t.daemon(service(example(t, "--ready-after", "3s")), start=False)
+    daemon.start_unready()
+    rollout = wait_until(lambda: daemon.service()["rollout"], "it starts")["rollout"]
+    kill_daemon(daemon)
+    daemon.start()
+    wait_until(lambda: ends(daemon, rollout), "an end is told")
+    end, = ends(daemon, rollout)
+    check_equal((end["event"], end["order"], end["replaces"]), ("failed", "start", None), f"{end}")
+    check(end["reason"].startswith("batond ended in the middle of step "), f"{end}")
+    check_equal(daemon.state(), "running", "state")
+    check_equal(daemon.service()["last_rollout"]["result"], "done", "the later start is the last")
+
+
+def test_stop_in_whose_middle_batond_was_killed_is_carried_out(t):
+    daemon = t.daemon(service(example(t), drain={"shutdown_timeout": "60s"}))
+    with begin_post() as held:
+        rollout, waiting = killed_at(t, daemon, "drain", "stop")
+        check_equal(ends(daemon, rollout), [], "it is not over")
+        held.sendall(b"x" * 5)
+        check(held.recv(100).startswith(b"HTTP/1.1 200"), "the answer")
+    wait_until(lambda: ends(daemon, rollout), "an end is told")
+    check_equal(waiting.wait(), 0, f"exit status: {waiting.text()}")
+    check_equal(daemon.state(), "stopped", "state")
+    check(refused(), "a connection is taken")
+    daemon.cli("start", "web", expect=0)
+
+
+def test_scale_in_whose_middle_batond_was_killed_is_carried_out(t):
+    daemon = t.daemon(service(example(t, "--ready-after", "2s")))
+    rollout, waiting = killed_at(t, daemon, "verify", "scale", "3")
+    check_equal(waiting.wait(), 0, f"exit status: {waiting.text()}")
+    end, = ends(daemon, rollout)
+    check_equal((end["event"], end["serving"]["instances"]), ("done", 3), f"{end}")
+    check_equal(len(daemon.generation()["instances"]), 3, "instances")
+
+
+def test_order_that_waits_when_batond_is_killed_is_told_that_it_did_not_begin(t):
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"},
+                              drain={"timeout": "60s", "generations_max": 2}))
+    since = daemon.begin()
+    daemon.wait_event("settle", since=since)
+    with begin_post():
+        waiting = t.spawn("waiting", t.program("baton"), "-n", daemon.name, "restart", "web",
+                          "--supersede")
+        # It waits until the second generation, which is undone, has drained.
+        undone = daemon.wait_event("superseded")["rollout"]
+        daemon.wait_event("leave", since=since)
+        kill_daemon(daemon)
+        daemon.start_unready()
+    check_equal(waiting.wait(), 3, f"exit status: {waiting.text()}")
+    check("batond ended before it began" in waiting.text(), waiting.text())
+    end, = ends(daemon, undone)
+    check_equal((end["event"], end["reason"]), ("rolled-back", "superseded by restart"), f"{end}")
+
+
+def test_command_that_waits_gives_up_if_no_batond_comes(t):
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"}))
+    waiting = t.spawn("waiting", t.program("baton"), "-n", daemon.name, "restart", "web")
+    daemon.wait_event("settle")
+    kill_daemon(daemon)
+    check_equal(waiting.wait(), 7, f"exit status: {waiting.text()}")
+    check("lost sight of rollout" in waiting.text(), waiting.text())
+    daemon.start()
+
+
+def test_service_that_is_paused_stays_so_under_the_next_batond(t):
+    daemon = t.daemon(service(example(t)))
+    daemon.cli("pause", "web", expect=0)
+    kill_daemon(daemon)
+    daemon.start()
+    check_equal(daemon.service()["paused"], True, "paused")
+    check("it stays paused" in daemon.events("adopted")[-1]["message"], "what is told")
+    with connect() as waiting:
+        send_request(waiting, headers=["Connection: close"])
+        waiting.settimeout(0.5)
+        try:
+            waiting.recv(1)
+            check(False, "it is served")
+        except TimeoutError:
+            pass
+        waiting.settimeout(60)
+        daemon.cli("resume", "web", expect=0)
+        check_equal(read_response(waiting).status, 200, "answer")

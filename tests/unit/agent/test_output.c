@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -106,6 +107,19 @@ static void check_file(const char *path, const char *expected)
 	close(fd);
 }
 
+/* All the files that there are, none of which fails. */
+static void reopen(void)
+{
+	struct output_reopened reopened;
+
+	output_reopen(world.output, &reopened);
+	assert_int_equal(reopened.files,
+			 (world.settings.output[RELAY_STDOUT] == OUTPUT_FILE) +
+				 (world.settings.output[RELAY_STDERR] == OUTPUT_FILE));
+	assert_string_equal(reopened.failure[RELAY_STDOUT], "");
+	assert_string_equal(reopened.failure[RELAY_STDERR], "");
+}
+
 static void check_refused(int expected, const char *text)
 {
 	struct error err;
@@ -121,7 +135,7 @@ static void test_output_through_changes_nothing(void **data)
 	struct fixture *fixture = *data;
 
 	open_output();
-	output_reopen(world.output);
+	reopen();
 	say(fixture, RELAY_STDOUT, "out\n");
 	say(fixture, RELAY_STDERR, "err\n");
 	turn(fixture);
@@ -235,7 +249,7 @@ static void test_output_reopen_after_a_rename_loses_no_line(void **data)
 			snprintf(expected, sizeof(expected), "%d after\n%d before\n", i - 1, i);
 		/* What it has written is in the pipe still. */
 		assert_int_equal(rename(world.path, world.old), 0);
-		output_reopen(world.output);
+		reopen();
 		snprintf(line, sizeof(line), "%d after\n", i);
 		say(fixture, RELAY_STDOUT, line);
 		turn(fixture);
@@ -249,6 +263,7 @@ static void test_output_reopen_that_fails_keeps_the_old_file(void **data)
 {
 	struct fixture *fixture = *data;
 	char moved[80], expected[256];
+	struct output_reopened reopened;
 
 	to_file(RELAY_STDERR, world.path);
 	open_output();
@@ -256,7 +271,11 @@ static void test_output_reopen_that_fails_keeps_the_old_file(void **data)
 	turn(fixture);
 	snprintf(moved, sizeof(moved), "%s.moved", world.folder);
 	assert_int_equal(rename(world.folder, moved), 0);
-	output_reopen(world.output);
+	output_reopen(world.output, &reopened);
+	assert_int_equal(reopened.files, 1);
+	assert_string_equal(reopened.failure[RELAY_STDOUT], "");
+	snprintf(expected, sizeof(expected), "stderr: %s: No such file or directory", world.path);
+	assert_string_equal(reopened.failure[RELAY_STDERR], expected);
 	say(fixture, RELAY_STDERR, "two\n");
 	turn(fixture);
 	assert_int_equal(rename(moved, world.folder), 0);
@@ -266,6 +285,84 @@ static void test_output_reopen_that_fails_keeps_the_old_file(void **data)
 		 "use\n",
 		 world.path);
 	check_text(world.log, expected);
+}
+
+/* Written in pieces, with a rotation at every place that a piece can end. */
+static void test_output_reopen_within_a_line_leaves_it_whole(void **data)
+{
+	static const char text[] = "one\nlonger two\n\nthree\n";
+	struct fixture *fixture = *data;
+	char old[sizeof(text)], now[2] = "";
+	size_t begun = 0;
+
+	to_file(RELAY_STDOUT, world.path);
+	open_output();
+	for (size_t i = 0; text[i]; i++) {
+		now[0] = text[i];
+		say(fixture, RELAY_STDOUT, now);
+		if (i % 2)
+			turn(fixture);
+		assert_int_equal(rename(world.path, world.old), 0);
+		reopen();
+		/* The last file before got a line only if one ended since. */
+		snprintf(old, sizeof(old), "%.*s", (int)(i + 1 - begun), text + begun);
+		check_file(world.old, text[i] == '\n' ? old : "");
+		if (text[i] == '\n')
+			begun = i + 1;
+	}
+	check_file(world.path, "");
+	check_text(world.log, "");
+}
+
+/* What never gets its newline: the file has it that was in use when the server ended. */
+static void test_output_end_after_half_a_line_and_reopen_is_in_the_new_file(void **data)
+{
+	struct fixture *fixture = *data;
+
+	to_file(RELAY_STDOUT, world.path);
+	open_output();
+	say(fixture, RELAY_STDOUT, "one\nlast wor");
+	turn(fixture);
+	assert_int_equal(rename(world.path, world.old), 0);
+	reopen();
+	check_file(world.old, "one\n");
+	say(fixture, RELAY_STDOUT, "ds");
+	relay_drain(fixture->relay);
+	check_file(world.old, "one\n");
+	check_file(world.path, "last words");
+}
+
+/* The file has become full within a line: the next one gets that line whole. */
+static void test_output_reopen_of_a_file_full_within_a_line_repeats_it(void **data)
+{
+	struct rlimit old_limit, limit = {.rlim_cur = 10};
+	struct fixture *fixture = *data;
+
+	to_file(RELAY_STDOUT, world.path);
+	open_output();
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old_limit), 0);
+	limit.rlim_max = old_limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	say(fixture, RELAY_STDOUT, "one\ntwo\nthree\nfour\n");
+	turn(fixture);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
+	check_file(world.path, "one\ntwo\nth");
+	assert_int_equal(rename(world.path, world.old), 0);
+	reopen();
+	check_file(world.old, "one\ntwo\nthree\nfour\n");
+	check_file(world.path, "");
+	/* And while it is full, still: */
+	limit.rlim_cur = 6;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	say(fixture, RELAY_STDOUT, "five\nsix\n");
+	turn(fixture);
+	check_file(world.path, "five\ns");
+	assert_int_equal(rename(world.path, world.old), 0);
+	reopen();
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
+	check_file(world.old, "five\ns");
+	check_file(world.path, "six\n");
 }
 
 static void test_output_reopen_after_a_full_disk_takes_along_what_waits(void **data)
@@ -278,7 +375,7 @@ static void test_output_reopen_after_a_full_disk_takes_along_what_waits(void **d
 	say(fixture, RELAY_STDOUT, "one\n");
 	turn(fixture);
 	assert_int_equal(unlink(world.path), 0);
-	output_reopen(world.output);
+	reopen();
 	say(fixture, RELAY_STDOUT, "two\n");
 	turn(fixture);
 	check_file(world.path, "one\ntwo\n");
@@ -318,7 +415,7 @@ static void test_output_full_disk_is_logged_once_and_its_end(void **data)
 	for (int i = 0; i < 3; i++)
 		assert_true(sd_event_run(fixture->event, 10000000) > 0);
 	assert_int_equal(unlink(world.path), 0);
-	output_reopen(world.output);
+	reopen();
 	AWAIT(log_has("again"));
 	snprintf(expected, sizeof(expected),
 		 "baton: stdout: %s: No space left on device; output waits, and what is more than "
@@ -419,7 +516,7 @@ static void test_output_journal_gets_both_streams(void **data)
 	check_arrived(err, "web\n\n3\n1\n0\n0\n0\nto err\n");
 	check_tail(fixture, "to err");
 	/* It is no file: the connection stays. */
-	output_reopen(world.output);
+	reopen();
 	say(fixture, RELAY_STDOUT, "more\n");
 	turn(fixture);
 	check_arrived(out, "more\n");
@@ -482,6 +579,9 @@ int main(void)
 		TEST(test_output_fifo_without_a_reader_is_refused),
 		TEST(test_output_reopen_after_a_rename_loses_no_line),
 		TEST(test_output_reopen_that_fails_keeps_the_old_file),
+		TEST(test_output_reopen_within_a_line_leaves_it_whole),
+		TEST(test_output_end_after_half_a_line_and_reopen_is_in_the_new_file),
+		TEST(test_output_reopen_of_a_file_full_within_a_line_repeats_it),
 		TEST(test_output_reopen_after_a_full_disk_takes_along_what_waits),
 		TEST(test_output_full_disk_is_logged_once_and_its_end),
 		TEST(test_output_fifo_whose_reader_comes_back_gets_what_waits),

@@ -243,7 +243,7 @@ static void test_relay_free_passes_on_the_rest(void **data)
 	close(file);
 }
 
-static void test_relay_redirect_leaves_the_rest_to_the_old_file(void **data)
+static void test_relay_redirect_takes_half_a_line_along(void **data)
 {
 	struct fixture *fixture = *data;
 	int first = open_file(), second = open_file();
@@ -251,14 +251,16 @@ static void test_relay_redirect_leaves_the_rest_to_the_old_file(void **data)
 	redirect(fixture, first);
 	say(fixture, "one\ntwo");
 	redirect(fixture, second);
-	check_file(first, "one\ntwo");
+	check_file(first, "one\n");
 	say(fixture, "three");
 	check_file(second, "");
+	say(fixture, "\nfour");
+	check_file(second, "twothree\n");
 	/* And a pipe after it is none that waits for newlines. */
 	redirect(fixture, fixture->out[1]);
-	check_file(second, "three");
-	say(fixture, "four");
-	check_arrived(fixture->out[0], "four");
+	check_file(second, "twothree\n");
+	say(fixture, "five");
+	check_arrived(fixture->out[0], "fourfive");
 	close(first);
 	close(second);
 }
@@ -441,7 +443,7 @@ int main(void)
 		TEST(test_relay_two_that_append_to_one_file_do_not_tear_lines),
 		TEST(test_relay_read_holds_back_what_drain_and_flush_pass_on),
 		TEST(test_relay_free_passes_on_the_rest),
-		TEST(test_relay_redirect_leaves_the_rest_to_the_old_file),
+		TEST(test_relay_redirect_takes_half_a_line_along),
 		TEST(test_relay_file_gets_the_longest_line_in_one_write),
 		TEST(test_relay_file_gets_a_line_without_an_end),
 		TEST(test_relay_rest_that_a_full_file_did_not_take_goes_later),

@@ -36,7 +36,9 @@ static struct {
 	size_t limit;
 	size_t made; /* how many connections there are */
 	int reloads;
-	bool mistaken; /* the configuration is */
+	bool mistaken;                /* the configuration is */
+	struct api_reply *replies[8]; /* that "slow" has promised */
+	size_t n_replies;
 } seen;
 
 static inline json_t *backend_list(void *userdata)
@@ -75,7 +77,8 @@ static inline json_t *backend_connections(void *userdata, const char *service, s
 }
 
 static inline json_t *backend_order(void *userdata, const char *service, const char *order,
-				    const json_t *body, struct api_problem *problem)
+				    const json_t *body, struct api_reply *reply,
+				    struct api_problem *problem)
 {
 	(void)userdata;
 	seen.orders++;
@@ -92,6 +95,12 @@ static inline json_t *backend_order(void *userdata, const char *service, const c
 	}
 	if (strcmp(service, "silent") == 0)
 		return NULL;
+	if (strcmp(service, "slow") == 0) {
+		assert_true(seen.n_replies < 8);
+		seen.replies[seen.n_replies++] = reply;
+		api_reply_wait(reply);
+		return NULL;
+	}
 	if (strcmp(order, "pause") == 0 || strcmp(order, "resume") == 0)
 		return json_pack("{s:s, s:b}", "service", service, "paused",
 				 strcmp(order, "pause") == 0);

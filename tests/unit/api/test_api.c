@@ -121,6 +121,69 @@ static void test_api_orders_without_a_rollout_are_200(void **state)
 	}
 }
 
+/* Others are served meanwhile; the connection goes on afterwards. */
+static void test_api_answer_that_comes_later_is_waited_for(void **state)
+{
+	struct client *client = client_new(), *other = client_new();
+	struct api_problem problem = {.status = 500, .code = 1};
+
+	(void)state;
+	client_say(client, "POST /v1/services/slow/reopen HTTP/1.1\r\nHost: x\r\n"
+			   "Content-Length: 2\r\n\r\n{}");
+	client_say(other, "POST /v1/services/slow/reopen HTTP/1.1\r\nHost: x\r\n\r\n");
+	while (seen.n_replies < 2)
+		turn();
+	check_ok("GET", "/healthz", NULL, 200, "ok\n");
+	api_reply_send(seen.replies[0], json_pack("{s:i}", "files", 2), &problem);
+	client_expect(client, "{\"files\":2}\n");
+	assert_non_null(strstr(client->input, "HTTP/1.1 200"));
+	client_receive(other);
+	assert_int_equal(other->length, 0);
+	problem.mistakes = json_pack("[s]", "one");
+	api_reply_send(seen.replies[1], NULL, &problem);
+	client_expect(other, "\"mistakes\":[\"one\"]");
+	assert_non_null(strstr(other->input, "HTTP/1.1 500"));
+	client_forget(client);
+	client_say(client, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(client, "ok\n");
+	assert_int_equal(seen.orders, 2);
+	client_free(client);
+	client_free(other);
+}
+
+/* A client that has gone away harms nobody. */
+static void test_api_answer_for_a_client_that_is_gone_is_dropped(void **state)
+{
+	struct client *client = client_new();
+	struct api_problem problem = {};
+
+	(void)state;
+	client_say(client, "POST /v1/services/slow/reopen HTTP/1.1\r\nHost: x\r\n\r\n");
+	while (seen.n_replies < 1)
+		turn();
+	client_free(client);
+	run_for(20);
+	api_reply_send(seen.replies[0], json_pack("{}"), &problem);
+	run_for(20);
+	check_ok("GET", "/healthz", NULL, 200, "ok\n");
+}
+
+static void test_api_end_answers_those_who_wait(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, "POST /v1/services/slow/reopen HTTP/1.1\r\nHost: x\r\n\r\n");
+	while (seen.n_replies < 1)
+		turn();
+	api_free(api);
+	api = NULL;
+	client_receive(client);
+	assert_non_null(strstr(client->input, "HTTP/1.1 503"));
+	assert_non_null(strstr(client->input, "batond ended before it was known how that went"));
+	client_free(client);
+}
+
 static void test_api_reload_reaches_the_backend(void **state)
 {
 	(void)state;
@@ -414,6 +477,9 @@ int main(void)
 		TEST(test_api_connection_is_kept_alive),
 		TEST(test_api_pause_and_resume_are_done_when_answered),
 		TEST(test_api_orders_without_a_rollout_are_200),
+		TEST(test_api_answer_that_comes_later_is_waited_for),
+		TEST(test_api_answer_for_a_client_that_is_gone_is_dropped),
+		TEST(test_api_end_answers_those_who_wait),
 		TEST(test_api_reload_reaches_the_backend),
 		TEST(test_api_problem_may_carry_mistakes),
 		TEST(test_api_order_reaches_the_backend),

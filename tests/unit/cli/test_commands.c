@@ -99,12 +99,10 @@ static void test_commands_reopen_prints_what_the_daemon_says(void **state)
 	struct cli_options options = for_web;
 
 	(void)state;
-	batond.answer =
-		"{\"service\": \"web\", \"message\": \"told to open 2 files anew; the log says where that fails\"}";
+	batond.answer = "{\"service\": \"web\", \"message\": \"2 files opened anew\"}";
 	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
 	assert_string_equal(batond.asked, "POST /v1/services/web/reopen");
-	assert_string_equal(output,
-			    "web: told to open 2 files anew; the log says where that fails\n");
+	assert_string_equal(output, "web: 2 files opened anew\n");
 	batond.answer = "{\"service\": \"web\"}";
 	assert_int_equal(run(cmd_reopen, &options), CLI_DONE);
 	assert_string_equal(output, "web: reopened\n");
@@ -117,6 +115,28 @@ static void test_commands_reopen_prints_what_the_daemon_says(void **state)
 	batond.answer = NULL;
 	assert_int_equal(run(cmd_reopen, &options), CLI_BUSY);
 	assert_string_equal(output, "");
+}
+
+static void test_commands_reopen_lists_what_failed(void **state)
+{
+	struct cli_options options = for_web;
+
+	(void)state;
+	batond.problem = "{\"title\": \"Not every file was opened anew\", \"detail\": \"one\", "
+			 "\"mistakes\": [\"generation 1, instance 0: stdout: /x: No such file\", "
+			 "\"generation 1, instance 1: stderr: /y: Permission denied\"]}";
+	assert_int_not_equal(run(cmd_reopen, &options), CLI_DONE);
+	assert_string_equal(errors,
+			    "baton: Not every file was opened anew; where that failed, the old one "
+			    "is written on:\n"
+			    "  generation 1, instance 0: stdout: /x: No such file\n"
+			    "  generation 1, instance 1: stderr: /y: Permission denied\n");
+	assert_string_equal(err.text, "");
+	assert_string_equal(output, "");
+	options.json = true;
+	assert_int_not_equal(run(cmd_reopen, &options), CLI_DONE);
+	assert_non_null(strstr(output, "\"mistakes\": ["));
+	assert_string_equal(errors, "");
 }
 
 /* ---- reload --------------------------------------------------------------------------------- */
@@ -269,6 +289,7 @@ int main(void)
 		TEST(test_commands_pause_quiet_and_json),
 		TEST(test_commands_pause_refused_or_answered_with_nonsense_fails),
 		TEST(test_commands_reopen_prints_what_the_daemon_says),
+		TEST(test_commands_reopen_lists_what_failed),
 		TEST(test_commands_reload_prints_a_line_for_each_service),
 		TEST(test_commands_reload_of_nothing_prints_the_message),
 		TEST(test_commands_reload_with_a_refused_service_is_an_error),

@@ -328,6 +328,61 @@ static void test_orders_lost_sight_is_unreachable(void **state)
 	assert_non_null(strstr(err.text, "ended the connection"));
 }
 
+/* An event of the next daemon, which numbers its own; the year is one that has yet to come. */
+#define LATER(seq, rest) "{\"time\": \"2999-01-01T00:00:00.000Z\", \"seq\": " seq ", " rest "}"
+/* ... and one that was told before the order was given. */
+#define BEFORE(rest) "{\"time\": \"2001-01-01T00:00:00.000Z\", \"seq\": 9, " rest "}"
+
+static void test_orders_next_daemon_tells_the_end(void **state)
+{
+	static const char *const idle = "{\"service\": \"web\", \"rollout\": null}";
+	struct cli_options quiet = for_web;
+
+	(void)state;
+	quiet.quiet = true;
+	batond.answer = ANSWER;
+	patience_left = 5;
+	batond.back_after = 2;
+	batond.status = idle;
+	batond.later =
+		EVENTS(BEFORE("\"event\": \"done\", \"rollout\": 7, \"exit\": 0"),
+		       LATER("1", "\"event\": \"done\", \"rollout\": 6, \"exit\": 0"),
+		       LATER("2", "\"event\": \"rolled-back\", \"rollout\": 7, \"exit\": 4, "
+				  "\"reason\": \"batond ended in the middle of step bake\""));
+	assert_int_equal(run(cmd_restart, &for_web), CLI_ROLLED_BACK);
+	assert_int_equal(batond.looks, 3);
+	assert_string_equal(output, "web: generation 4 replaces 3\n"
+				    "  batond is gone; waiting for the next one to take over\n"
+				    "rolled back: batond ended in the middle of step bake\n");
+	assert_string_equal(err.text, "");
+	batond.looks = 0;
+	patience_left = 5;
+	batond.later = EVENTS(LATER("2", "\"event\": \"done\", \"rollout\": 7, \"exit\": 5"));
+	assert_int_equal(run(cmd_restart, &quiet), CLI_CUT);
+}
+
+/* What the next one does not know it will not come to know, once nothing is under way. */
+static void test_orders_next_daemon_that_knows_nothing_is_not_waited_for(void **state)
+{
+	(void)state;
+	batond.answer = ANSWER;
+	patience_left = 100;
+	batond.status = "{\"service\": \"web\", \"rollout\": null, \"state\": \"running\"}";
+	batond.later = EVENTS(BEFORE("\"event\": \"done\", \"rollout\": 7, \"exit\": 0"));
+	assert_int_equal(run(cmd_restart, &for_web), CLI_ERROR);
+	assert_int_equal(batond.looks, 4);
+	assert_string_equal(
+		err.text,
+		"web: lost sight of rollout 7 before its end: batond was started anew, "
+		"and does not know how it has ended; \"baton status web\" says what serves");
+	/* As long as something is under way its end may come. */
+	batond.looks = 0;
+	patience_left = 20;
+	batond.status = "{\"service\": \"web\", \"rollout\": {\"rollout\": 8}}";
+	assert_int_equal(run(cmd_restart, &for_web), CLI_UNREACHABLE);
+	assert_int_equal(batond.looks, 20);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
@@ -346,6 +401,8 @@ int main(void)
 		TEST(test_orders_others_go_on_waiting),
 		TEST(test_orders_abort_wants_the_rollback),
 		TEST(test_orders_lost_sight_is_unreachable),
+		TEST(test_orders_next_daemon_tells_the_end),
+		TEST(test_orders_next_daemon_that_knows_nothing_is_not_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,6 +209,7 @@ static const struct order orders[] = {
 	{.type = ORDER_RELEASE},
 	{.type = ORDER_RELEASE, .serial = UINT32_MAX},
 	{.type = ORDER_REOPEN},
+	{.type = ORDER_REOPEN, .serial = UINT32_MAX},
 	{.type = ORDER_TELL},
 };
 
@@ -260,6 +261,8 @@ static const struct report reports[] = {
 	{.type = REPORT_EXITED, .ending = ENDING_UNKNOWN},
 	{.type = REPORT_TOLD, .tail = "waiting", .tail_stdout = true, .tail_age_ms = UINT32_MAX},
 	{.type = REPORT_TOLD},
+	{.type = REPORT_REOPENED, .serial = UINT32_MAX, .files = 2, .stdout_failure = "stdout: x"},
+	{.type = REPORT_REOPENED, .serial = 1, .files = 1, .stderr_failure = "stderr: y"},
 	{
 		.type = REPORT_SOCKETS,
 		.serial = UINT32_MAX,
@@ -282,8 +285,11 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 		if (strcmp(key, spec_keys[i]) == 0)
 			return true;
 	if (type && (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
-		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0))
+		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
+		     strcmp(key, "reopens") == 0))
 		return true;
+	if (type && strcmp(type, "reopen") == 0)
+		return strcmp(key, "serial") == 0;
 	if (type && strcmp(type, "hello") == 0)
 		return strcmp(key, "serial") == 0 || strcmp(key, "strangers") == 0;
 	return type && strcmp(type, "exited") == 0 && strcmp(key, "text") == 0;

@@ -242,6 +242,10 @@ static void assert_same_report(const struct report *a, const struct report *b)
 	assert_int_equal(a->forced, b->forced);
 	assert_string_equal(a->text, b->text);
 	assert_string_equal(a->tail, b->tail);
+	assert_int_equal(a->reopens, b->reopens);
+	assert_int_equal(a->files, b->files);
+	assert_string_equal(a->stdout_failure, b->stdout_failure);
+	assert_string_equal(a->stderr_failure, b->stderr_failure);
 }
 
 static void test_protocol_report_round_trip_is_lossless(void **state)
@@ -312,6 +316,8 @@ static struct report largest_report(char byte)
 	/* Not even terminated: the encoder must cope. */
 	memset(report.tail, byte, sizeof(report.tail));
 	memset(report.text, byte, sizeof(report.text));
+	memset(report.stdout_failure, byte, sizeof(report.stdout_failure));
+	memset(report.stderr_failure, byte, sizeof(report.stderr_failure));
 	return report;
 }
 
@@ -493,6 +499,7 @@ static void test_protocol_names_are_different_and_known(void **state)
 	assert_string_equal(order_type_name(ORDER_RELEASE), "release");
 	assert_string_equal(order_type_name(ORDER_REOPEN), "reopen");
 	assert_string_equal(report_type_name(REPORT_SOCKETS), "sockets");
+	assert_string_equal(report_type_name(REPORT_REOPENED), "reopened");
 	assert_string_equal(socket_mode_name(SOCKETS_AUTO), "auto");
 	assert_string_equal(socket_mode_name(SOCKETS_INHERIT), "inherit");
 	assert_string_equal(socket_mode_name(SOCKETS_NATIVE), "native");

@@ -561,6 +561,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	json_object_del(json, "serial");
 	json_object_del(json, "strangers");
 	json_object_del(json, "tells");
+	json_object_del(json, "reopens");
 	json_object_del(json, "tail_stdout");
 	json_object_del(json, "tail_age_ms");
 	for (size_t i = 0; i < 2; i++) {
@@ -579,6 +580,19 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	assert_int_equal(back.serial, 0);
 	assert_int_equal(back.n_strangers, 0);
 	assert_false(back.tells);
+	assert_false(back.reopens);
+}
+
+/* An earlier daemon numbers no order to reopen, and knows no answer to it. */
+static void test_protocol_reopen_of_first_version_is_understood(void **state)
+{
+	static const char text[] = "{\"type\":\"reopen\"}";
+	struct order back;
+
+	(void)state;
+	assert_int_equal(order_decode(text, sizeof(text) - 1, &back, NULL), 0);
+	assert_int_equal(back.type, ORDER_REOPEN);
+	assert_int_equal(back.serial, 0);
 }
 
 /* The type is newer than that: nothing may be missing. */
@@ -743,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_protocol_hello_bad_values_are_named),
 		cmocka_unit_test(test_protocol_sockets_bad_values_are_named),
 		cmocka_unit_test(test_protocol_hello_of_first_version_is_understood),
+		cmocka_unit_test(test_protocol_reopen_of_first_version_is_understood),
 		cmocka_unit_test(test_protocol_sockets_report_is_complete),
 		cmocka_unit_test(test_protocol_spec_of_first_version_means_inherit),
 		cmocka_unit_test(test_protocol_spec_ids_matter_only_where_set),

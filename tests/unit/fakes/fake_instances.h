@@ -58,6 +58,8 @@ struct fake_instance {
 	unsigned busy_takes_ms;
 	int ask_error; /* the kernel cannot be asked about it */
 	int cut_error; /* its connections cannot be closed */
+	int reopen_error;
+	uint32_t reopen_serial; /* of the last instance_reopen() */
 	const char *mode;
 
 	/* How often it was asked for that; kept when it is done with. */
@@ -354,9 +356,23 @@ void instance_release_leftovers(struct instance *i)
 	called("release leftovers %u.%u", i->generation, i->index);
 }
 
-void instance_reopen(struct instance *i)
+int instance_reopen(struct instance *i, uint32_t serial)
 {
 	called("reopen %u.%u", i->generation, i->index);
+	fake_of(i)->reopen_serial = serial;
+	return i->lost ? -ENOTCONN : fake_of(i)->reopen_error;
+}
+
+/* Its agent answers the last instance_reopen(). */
+static inline void fake_reopened(uint32_t generation, uint32_t index, uint32_t files,
+				 const char *stdout_failure)
+{
+	struct instance *i = fake_there(generation, index);
+	struct report report = {
+		.type = REPORT_REOPENED, .serial = fake_of(i)->reopen_serial, .files = files};
+
+	snprintf(report.stdout_failure, sizeof(report.stdout_failure), "%s", stdout_failure);
+	i->callbacks->on_reopened(i->userdata, i, &report);
 }
 
 /* ---- instance.h: questions ------------------------------------------------------------------ */

@@ -118,7 +118,17 @@ static void on_note(void *userdata, const struct instance *from, enum event_kind
 		 message);
 }
 
-static const struct instance_callbacks callbacks = {.on_change = on_change, .on_note = on_note};
+static struct report reopened; /* the last one */
+
+static void on_reopened(void *userdata, const struct instance *from, const struct report *answer)
+{
+	assert_ptr_equal(userdata, &config);
+	assert_ptr_equal(from, &instance);
+	reopened = *answer;
+}
+
+static const struct instance_callbacks callbacks = {
+	.on_change = on_change, .on_note = on_note, .on_reopened = on_reopened};
 
 #define assert_notes(expected)                                                                     \
 	do {                                                                                       \

@@ -619,16 +619,47 @@ static void test_instance_orders_carry_signal_and_timeout(void **state)
 	assert_calls("");
 }
 
-static void test_instance_reopen_is_an_order(void **state)
+static void test_instance_reopen_is_an_order_that_is_answered(void **state)
 {
 	(void)state;
 	run_instance();
-	instance_reopen(i);
+	i->reopens = true;
+	assert_int_equal(instance_reopen(i, 7), 0);
+	assert_calls("order reopen signal 0 timeout 0");
+	report.serial = 7;
+	report.files = 2;
+	strcpy(report.stderr_failure, "stderr: /x: Permission denied");
+	hear(REPORT_REOPENED, 0);
+	assert_int_equal(reopened.serial, 7);
+	assert_int_equal(reopened.files, 2);
+	assert_string_equal(reopened.stderr_failure, "stderr: /x: Permission denied");
+}
+
+static void test_instance_reopen_that_nobody_answers_says_so(void **state)
+{
+	(void)state;
+	run_instance();
+	/* It does it, but is of an earlier baton. */
+	assert_int_equal(instance_reopen(i, 1), -EOPNOTSUPP);
 	assert_calls("order reopen signal 0 timeout 0");
 	/* Nobody is there who could. */
 	i->lost = true;
-	instance_reopen(i);
+	assert_int_equal(instance_reopen(i, 2), -ENOTCONN);
 	assert_calls("");
+	i->lost = false;
+	hear(REPORT_STOPPED, 0);
+	forget_calls();
+	assert_int_equal(instance_reopen(i, 3), -ESRCH);
+	assert_calls("");
+}
+
+static void test_instance_hello_says_whether_reopen_is_answered(void **state)
+{
+	(void)state;
+	assert_started();
+	report.reopens = true;
+	hear_hello();
+	assert_true(i->reopens);
 }
 
 /* For many servers a second SIGTERM means "at once". */
@@ -798,7 +829,9 @@ int main(void)
 		TEST(test_instance_last_answer_is_of_the_check_to_blame),
 		TEST(test_instance_healthy_needs_a_server_and_every_endpoint),
 		TEST(test_instance_orders_carry_signal_and_timeout),
-		TEST(test_instance_reopen_is_an_order),
+		TEST(test_instance_reopen_is_an_order_that_is_answered),
+		TEST(test_instance_reopen_that_nobody_answers_says_so),
+		TEST(test_instance_hello_says_whether_reopen_is_answered),
 		TEST(test_instance_sigterm_is_not_sent_twice),
 		TEST(test_instance_stop_without_leave_sends_sigterm),
 		TEST(test_instance_that_cannot_drain_is_not_asked_to),

@@ -14,6 +14,7 @@
 #include "orchestrator/service/history_file.h"
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/service/state.h"
+#include "orchestrator/service/underway.h"
 #include "orchestrator/view/event_json.h"
 #include "orchestrator/view/order_json.h"
 #include "common/vector.h"
@@ -62,6 +63,9 @@ static uint32_t remembered_instances;
 static uint32_t remembered_serving;
 static char remembered_base[32];
 static struct history kept_history;
+static struct underway_list kept_underway; /* what is in the file of rollouts under way */
+static unsigned underway_writes;
+static int underway_error;
 
 static bool release_copy_fails;
 static bool files_change;        /* other editions lie where the earlier ones did */
@@ -187,6 +191,29 @@ int history_file_write(const char *path, const struct history *history, struct e
 void history_file_path(const struct paths *paths, const char *name, char ret[static PATHS_MAX])
 {
 	snprintf(ret, PATHS_MAX, "/var/lib/%s/history/%s.json", paths->name, name);
+}
+
+void underway_path(const struct paths *paths, const char *name, char ret[static PATHS_MAX])
+{
+	snprintf(ret, PATHS_MAX, "/run/%s/rollouts.%s.json", paths->name, name);
+}
+
+int underway_read(const char *path, struct underway_list *ret, struct error *e)
+{
+	(void)e;
+	assert_string_equal(path, "/run/test/rollouts.web.json");
+	*ret = kept_underway;
+	return 0;
+}
+
+int underway_write(const char *path, const struct underway_list *list, struct error *e)
+{
+	assert_string_equal(path, "/run/test/rollouts.web.json");
+	underway_writes++;
+	if (underway_error < 0)
+		return error_set(e, underway_error, "%s", path);
+	kept_underway = *list;
+	return 0;
 }
 
 int state_set_instances(struct state *state, const char *name, uint32_t instances, struct error *e)
@@ -343,6 +370,32 @@ static inline struct service_config *make_config(const char *program, const char
 	return copy;
 }
 
+/* How the last "reopen" went. */
+static struct {
+	unsigned told;
+	uint32_t files;
+	size_t n_failures;
+	char message[1024], failures[1024]; /* the latter: "1.0 TEXT; 1.1 TEXT" */
+} reopen;
+
+static inline void keep_reopened(void *userdata, struct service *s,
+				 const struct reopen_result *result)
+{
+	size_t n = 0;
+
+	assert_ptr_equal(userdata, &reopen);
+	assert_ptr_equal(s, service);
+	reopen.told++;
+	reopen.files = result->files;
+	reopen.n_failures = result->n_failures;
+	service_reopen_message(result, reopen.message, sizeof(reopen.message));
+	reopen.failures[0] = '\0';
+	for (size_t k = 0; k < result->n_failures && n < sizeof(reopen.failures); k++)
+		n += (size_t)snprintf(reopen.failures + n, sizeof(reopen.failures) - n,
+				      "%s%u.%u %s", k ? "; " : "", result->failures[k].generation,
+				      result->failures[k].instance, result->failures[k].text);
+}
+
 static inline void on_end(void *userdata, struct service *s)
 {
 	assert_ptr_equal(userdata, &n_ended);
@@ -369,6 +422,9 @@ static inline void forget_state(void)
 	remembered_base[0] = '\0';
 	release_copy_fails = files_change = false;
 	history_done(&kept_history);
+	kept_underway = (struct underway_list){};
+	underway_writes = 0;
+	underway_error = 0;
 	strcpy(release_edition, "1");
 }
 
@@ -391,6 +447,7 @@ static inline int set_up(void **state)
 	answer = (struct service_answer){};
 	run = NULL;
 	n_ended = 0;
+	memset(&reopen, 0, sizeof(reopen));
 	forget_state();
 	memset(&fake_cgroup, 0, sizeof(fake_cgroup));
 	fake_instances_reset();
@@ -492,6 +549,8 @@ static inline int give_order(const char *name, const char *body)
 	refusal = (struct refusal){};
 	answer = (struct service_answer){};
 	r = order_parse(name, json, &parsed, &refusal);
+	parsed.on_reopened = keep_reopened;
+	parsed.userdata = &reopen;
 	if (r >= 0)
 		r = service_order(service, &parsed, &answer, &refusal);
 	service_order_done(&parsed);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What orders take, what refuses them, and those that begin nothing: promote, abort, reopen.
+ * What orders take, what refuses them, and those that begin nothing: promote, abort.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -389,6 +389,41 @@ static void test_service_abort_of_a_first_start_leaves_nothing(void **state)
 	assert_true(service_is_idle(service));
 }
 
+/* Generation 2 bakes; the old one has died, and nobody has noticed yet: there is no way back. */
+static void bake_without_a_way_back(void)
+{
+	service->config->rollout.bake_ms = 60000;
+	carry_out("start", NULL);
+	order("upgrade", "{\"command\": [\"/bin/v2\"]}");
+	drive_until(run->machine.state == ROLLOUT_BAKING);
+	turn();
+	fake(1, 0)->dead = true;
+}
+
+/* An abort that is taken undoes something: one that comes too late is refused. */
+static void test_service_abort_that_comes_too_late_is_refused(void **state)
+{
+	(void)state;
+	bake_without_a_way_back();
+	assert_true(give_order("abort", NULL) < 0);
+	assert_int_equal(refusal.kind, REFUSAL_NOTHING_TO_ABORT);
+	assert_non_null(strstr(refusal.why.text, "rollout 2 cannot be undone any more"));
+	drive_until(n_ended == 2);
+	assert_int_equal(service->last.outcome, ROLLOUT_DONE);
+	assert_int_equal(service->current->number, 2);
+}
+
+/* What cannot be undone can be replaced, as a rollback does at any other time. */
+static void test_service_rollback_that_cannot_undo_begins_one(void **state)
+{
+	(void)state;
+	bake_without_a_way_back();
+	order("rollback", NULL);
+	assert_int_equal(run->order, RUN_ORDER_ROLLBACK);
+	assert_int_equal(run->new_number, 3);
+	assert_int_equal(run->old_number, 2);
+}
+
 /* ---- what is undone ------------------------------------------------------------------------- */
 
 /* A rollback of what can still go either way is its end, not a rollout of its own. */
@@ -443,44 +478,6 @@ static void test_service_rollback_at_once_starts_nothing(void **state)
 	assert_int_equal(service->current->number, 1);
 }
 
-/* ---- reopen --------------------------------------------------------------------------------- */
-
-static void test_service_reopen_reaches_every_instance(void **state)
-{
-	struct process_settings *process = &service->config->process;
-
-	(void)state;
-	give("reopen", NULL);
-	assert_string_equal(answer.message, "no output goes to a file");
-	process->output[1] = OUTPUT_FILE;
-	process->output_path[1] = strdup("/var/log/web.log");
-	carry_out("start", NULL);
-	give("reopen", "{}");
-	assert_string_equal(answer.message,
-			    "told to open 1 file anew; the log says where that fails");
-	carry_out("scale", "{\"instances\": 2}");
-	fake(1, 0)->live = fake(1, 1)->live = 1;
-	order("restart", NULL);
-	drive_until(run->machine.state == ROLLOUT_DRAINING);
-	forget_calls();
-	give("reopen", NULL);
-	assert_null(run);
-	assert_string_equal(answer.message,
-			    "told to open 4 files anew; the log says where that fails");
-	assert_calls("reopen 1.0; reopen 1.1; reopen 2.0; reopen 2.1");
-}
-
-/* Of an adopted one only the agent knows: it is asked all the same. */
-static void test_service_reopen_without_files_asks_the_agents_too(void **state)
-{
-	(void)state;
-	carry_out("start", NULL);
-	forget_calls();
-	give("reopen", NULL);
-	assert_string_equal(answer.message, "no output goes to a file");
-	assert_calls("reopen 1.0");
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -502,11 +499,11 @@ int main(void)
 		TEST(test_service_abort_with_nothing_to_do_is_refused),
 		TEST(test_service_abort_undoes_what_is_under_way),
 		TEST(test_service_abort_of_a_first_start_leaves_nothing),
+		TEST(test_service_abort_that_comes_too_late_is_refused),
+		TEST(test_service_rollback_that_cannot_undo_begins_one),
 		TEST(test_service_rollback_while_undecided_undoes_it),
 		TEST(test_service_stop_while_first_starting_ends_it),
 		TEST(test_service_rollback_at_once_starts_nothing),
-		TEST(test_service_reopen_reaches_every_instance),
-		TEST(test_service_reopen_without_files_asks_the_agents_too),
 	};
 #undef TEST
 
