@@ -19,6 +19,8 @@ struct watch {
 	struct print to;
 	struct print_progress progress;
 	bool until_waiting; /* "waiting" is as good as the end */
+	long long seq;      /* the stream goes on from here */
+	bool dropped;       /* events are missing; the last one may be among them */
 	bool ended;
 	enum cli_exit exit;
 };
@@ -43,6 +45,11 @@ static bool on_event(void *userdata, const json_t *event)
 	const struct cli_options *options = watch->options;
 	bool last = print_event_is_last(event);
 
+	if (strcmp(print_member(event, "event"), "dropped") == 0) {
+		watch->dropped = true;
+		watch->seq = print_number(event, "seq");
+		return false;
+	}
 	if (print_number(event, "rollout") != print_number(watch->answer, "rollout"))
 		return on_other(watch, event);
 	if (last) {
@@ -87,6 +94,48 @@ static void print_note(const struct print *to, const json_t *answer)
 	fputc('\n', to->out);
 }
 
+/* Events were dropped. If the rollout has ended meanwhile the status knows how. */
+static enum cli_exit look_for_end(struct watch *watch, struct cli_client *client,
+				  const char *service, struct error *err)
+{
+	char path[CLI_SERVICE_MAX + 32];
+	json_t *status, *last;
+	enum cli_exit r;
+
+	watch->dropped = false;
+	snprintf(path, sizeof(path), "/v1/services/%.63s", service);
+	r = cli_client_get(client, path, &status, err);
+	if (r != CLI_DONE)
+		return r;
+	last = json_object_get(status, "last_rollout");
+	if (json_is_object(last) &&
+	    print_number(last, "rollout") == print_number(watch->answer, "rollout")) {
+		json_object_set_new(last, "event", json_string(print_member(last, "result")));
+		on_event(watch, last);
+	}
+	json_decref(status);
+	return CLI_DONE;
+}
+
+/* Until the end, or until nothing more can be seen. */
+static enum cli_exit follow(struct watch *watch, struct cli_client *client, const char *service,
+			    struct error *err)
+{
+	const char *epoch = print_member(watch->answer, "epoch"); /* an older daemon has none */
+	char path[CLI_SERVICE_MAX + 96];
+	enum cli_exit r;
+
+	do {
+		snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=%.16s%s%lld&follow=1",
+			 service, epoch, epoch[0] ? ":" : "", watch->seq);
+		r = cli_client_follow(client, path, on_event, watch, err);
+		if (r != CLI_DONE || !watch->dropped)
+			return r;
+		r = look_for_end(watch, client, service, err);
+	} while (r == CLI_DONE && !watch->ended);
+	return r;
+}
+
 static enum cli_exit watch(const struct cli_options *options, struct cli_client *client,
 			   const json_t *answer, bool until_waiting, struct error *err)
 {
@@ -94,13 +143,11 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 	struct watch watch = {.options = options,
 			      .answer = answer,
 			      .to = cmd_stdout(),
+			      .seq = print_number(answer, "seq"),
 			      .until_waiting = until_waiting};
 	const char *service = print_member(answer, "service");
-	char path[CLI_SERVICE_MAX + 96];
 	enum cli_exit r;
 
-	snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=%lld&follow=1", service,
-		 print_number(answer, "seq"));
 	print_progress_init(&watch.progress, options->quiet);
 	if (!options->json && !options->quiet) {
 		print_progress_begin(&watch.to, answer);
@@ -108,7 +155,7 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 	}
 	fflush(stdout);
 	sigaction(SIGINT, &interrupt, NULL);
-	r = cli_client_follow(client, path, on_event, &watch, err);
+	r = follow(&watch, client, service, err);
 	if (watch.ended)
 		return watch.exit;
 	if (r == CLI_DONE)

@@ -22,6 +22,8 @@ static const struct cli_options for_web = {.arguments = {"web"}, .n_arguments = 
 	"{\"event\": \"waiting\", \"rollout\": 7, \"reason\": \"promote\", "                       \
 	"\"message\": \"baton promote web goes on\"}"
 
+#define DROPPED "{\"event\": \"dropped\", \"seq\": 90, \"missed\": 50}"
+
 #define EVENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* ---- what is asked -------------------------------------------------------------------------- */
@@ -49,6 +51,43 @@ static void test_orders_each_has_its_path_and_no_body(void **state)
 		assert_string_equal(output, "web: generation 4 replaces 3\n"
 					    "done: generation 4 serves, generation 3 is gone\n");
 	}
+}
+
+static void test_orders_follow_from_the_epoch_of_the_answer(void **state)
+{
+	(void)state;
+	batond.answer = "{\"service\": \"web\", \"order\": \"restart\", \"rollout\": 7, "
+			"\"generation\": 4, \"replaces\": 3, \"seq\": 40, "
+			"\"epoch\": \"0123456789abcdef\"}";
+	batond.events = EVENTS(DONE);
+	assert_int_equal(run(cmd_restart, &for_web), CLI_DONE);
+	assert_string_equal(batond.asked,
+			    "POST /v1/services/web/restart, "
+			    "GET /v1/events?service=web&since=0123456789abcdef:40&follow=1");
+}
+
+/* The last event may be among those that were dropped: then the status knows how it has ended. */
+static void test_orders_that_miss_events_look_for_the_end(void **state)
+{
+	(void)state;
+	batond.answer = ANSWER;
+	batond.events = EVENTS(DROPPED, DONE);
+	batond.again = EVENTS(UNDONE);
+	assert_int_equal(run(cmd_restart, &for_web), CLI_ROLLED_BACK);
+	assert_string_equal(batond.asked,
+			    "POST /v1/services/web/restart, " FOLLOW ", GET /v1/services/web, "
+			    "GET /v1/events?service=web&since=90&follow=1");
+	setup(NULL);
+	/* The same document answers the order and the question. */
+	batond.answer =
+		"{\"service\": \"web\", \"order\": \"restart\", \"rollout\": 7, \"generation\": "
+		"4, \"replaces\": 3, \"seq\": 40, \"last_rollout\": {\"rollout\": 7, \"result\": "
+		"\"done\", \"exit\": 5, \"cut\": 2}}";
+	batond.events = EVENTS(DROPPED);
+	assert_int_equal(run(cmd_restart, &for_web), CLI_CUT);
+	assert_string_equal(batond.asked,
+			    "POST /v1/services/web/restart, " FOLLOW ", GET /v1/services/web");
+	assert_non_null(strstr(output, "done: generation 4 serves"));
 }
 
 static void test_orders_supersede_is_sent_and_the_undone_is_told(void **state)
@@ -333,6 +372,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
 		TEST(test_orders_each_has_its_path_and_no_body),
+		TEST(test_orders_follow_from_the_epoch_of_the_answer),
+		TEST(test_orders_that_miss_events_look_for_the_end),
 		TEST(test_orders_supersede_is_sent_and_the_undone_is_told),
 		TEST(test_orders_upgrade_sends_what_is_given),
 		TEST(test_orders_upgrade_bad_arguments_are_usage),

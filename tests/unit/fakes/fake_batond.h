@@ -19,7 +19,9 @@ static struct {
 	const char *answer;        /* NULL: refused, as busy */
 	const char *problem;       /* with this document */
 	const char *const *events; /* of a stream, NULL-terminated; NULL: it breaks at once */
-	size_t taken;              /* how many of them the command wanted */
+	const char *const *again;  /* of the next stream */
+	unsigned returns;          /* so often it comes back after it has gone */
+	size_t taken;              /* how many events the command wanted */
 	json_t *document;          /* .problem, while it is borrowed */
 } batond;
 
@@ -97,20 +99,29 @@ enum cli_exit cli_client_follow(struct cli_client *client, const char *path,
 				bool (*on_event)(void *userdata, const json_t *event),
 				void *userdata, struct error *error)
 {
+	const char *const *events = batond.events;
 	bool go_on = true;
 
 	(void)client;
 	note("GET", path, NULL);
-	for (size_t i = 0; go_on && batond.events && batond.events[i]; i++) {
-		json_t *event = json_loads(batond.events[i], 0, NULL);
+	if (batond.again)
+		batond.events = batond.again;
+	for (size_t i = 0; go_on && events && events[i]; i++) {
+		json_t *event = json_loads(events[i], 0, NULL);
 
 		assert_non_null(event);
 		batond.taken++;
 		go_on = on_event(userdata, event);
 		json_decref(event);
 	}
-	return batond.events ? CLI_DONE
-			     : error_text(error, CLI_UNREACHABLE, "the connection broke");
+	return events ? CLI_DONE : error_text(error, CLI_UNREACHABLE, "the connection broke");
+}
+
+bool cli_client_wait(struct cli_client *client, uint64_t timeout_ms)
+{
+	(void)client;
+	assert_true(timeout_ms > 0);
+	return batond.returns > 0 && batond.returns--;
 }
 
 /* ---- running a command ---------------------------------------------------------------------- */
