@@ -9,7 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
+#include "common/clock.h"
 #include "common/paths.h"
 
 #define NAME_MAX_SIZE 64
@@ -368,6 +370,23 @@ enum cli_exit cli_client_post(struct cli_client *client, const char *path, const
 			return error_text(err, CLI_ERROR, "out of memory");
 	}
 	return request(client, path, text ? text : "", ret, err);
+}
+
+bool cli_client_wait(struct cli_client *client, uint64_t timeout_ms)
+{
+	const struct timespec pause = {.tv_nsec = CLI_RETRY_MS * 1000000L};
+	uint64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
+	struct error err;
+	json_t *answer;
+
+	do {
+		nanosleep(&pause, NULL);
+		if (cli_client_get(client, "/v1/version", &answer, &err) == CLI_DONE) {
+			json_decref(answer);
+			return true;
+		}
+	} while (clock_monotonic_ms() < deadline_ms);
+	return false;
 }
 
 enum cli_exit cli_client_follow(struct cli_client *client, const char *path,

@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "cli/exit.h"
 #include "common/cleanup.h"
@@ -21,6 +22,7 @@
 
 #define CLI_CONNECT_TIMEOUT_MS 5000
 #define CLI_ANSWER_TIMEOUT_MS  30000
+#define CLI_RETRY_MS           100
 #define CLI_ANSWER_MAX         (64 * 1024 * 1024) /* 100,000 connections take 30 MiB */
 #define CLI_LINE_MAX           (1024 * 1024)
 
@@ -59,6 +61,12 @@ const json_t *cli_client_problem(const struct cli_client *client);
 /* POST @body (NULL: nothing) to @path. *ret is a new reference; NULL after an error. */
 enum cli_exit cli_client_post(struct cli_client *client, const char *path, const json_t *body,
 			      json_t **ret, struct error *err);
+
+/*
+ * Wait until the daemon answers again, at most @timeout_ms; false: it does not. For whoever has
+ * lost it: it may be started anew.
+ */
+bool cli_client_wait(struct cli_client *client, uint64_t timeout_ms);
 
 /*
  * GET @path, a stream of JSON objects, one a line. Call @on_event for each (borrowed) until it

@@ -13,26 +13,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "cli/patience.h"
 #include "cli/print_event.h"
-#include "common/clock.h"
 
 /* For so long a daemon that is gone is waited for. */
 #define RETURN_LIMIT_MS 30000
-#define LOOK_MS         500
 /* If so many looks in a row find no rollout under way, the new daemon knows nothing of it. */
-#define LOOKS_MAX 4
-
-#define TIME_MAX 40
-
-/* Until where the events have been seen. Each daemon numbers its own; the clock is the same. */
-struct seen {
-	char time[TIME_MAX]; /* RFC 3339, which sorts as text; at first: before the order was given
-			      */
-	long long seq;
-};
+#define LOOKS_MAX (2000 / CLI_RETRY_MS)
 
 struct watch {
 	const struct cli_options *options;
@@ -40,36 +27,12 @@ struct watch {
 	struct print to;
 	struct print_progress progress;
 	bool until_waiting; /* "waiting" is as good as the end */
-	bool again;         /* events may have been seen before */
-	struct seen seen;
+	char epoch[CLI_EPOCH_MAX];
+	long long seq;      /* ... of that epoch: the stream goes on from here */
+	bool dropped;       /* events are missing; the last one may be among them */
 	bool ended;
 	enum cli_exit exit;
 };
-
-static void seen_nothing(struct seen *ret)
-{
-	uint64_t now_ms = clock_realtime_ms();
-	time_t seconds = (time_t)(now_ms / 1000);
-	struct tm tm;
-	size_t n;
-
-	gmtime_r(&seconds, &tm);
-	n = strftime(ret->time, sizeof(ret->time), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(ret->time + n, sizeof(ret->time) - n, ".%03uZ", (unsigned)(now_ms % 1000));
-	ret->seq = -1;
-}
-
-static bool is_new(struct seen *seen, const json_t *event)
-{
-	const char *time = print_member(event, "time");
-	int order = strcmp(time, seen->time);
-
-	if (order < 0 || (order == 0 && print_number(event, "seq") <= seen->seq))
-		return false;
-	snprintf(seen->time, sizeof(seen->time), "%s", time);
-	seen->seq = print_number(event, "seq");
-	return true;
-}
 
 /* An event of another rollout: only the end of the one that is undone for this one matters. */
 static bool on_other(struct watch *watch, const json_t *event)
@@ -85,14 +48,26 @@ static bool on_other(struct watch *watch, const json_t *event)
 	return true;
 }
 
+/* An older daemon has no epochs. */
+static void note_place(struct watch *watch, const json_t *from)
+{
+	if (print_number(from, "seq") < 0)
+		return;
+	watch->seq = print_number(from, "seq");
+	snprintf(watch->epoch, sizeof(watch->epoch), "%s", print_member(from, "epoch"));
+}
+
 static bool on_event(void *userdata, const json_t *event)
 {
 	struct watch *watch = userdata;
 	const struct cli_options *options = watch->options;
 	bool last = print_event_is_last(event);
 
-	if (!is_new(&watch->seen, event) && watch->again)
-		return true;
+	note_place(watch, event);
+	if (strcmp(print_member(event, "event"), "dropped") == 0) {
+		watch->dropped = true;
+		return false;
+	}
 	if (print_number(event, "rollout") != print_number(watch->answer, "rollout"))
 		return on_other(watch, event);
 	if (last) {
@@ -137,41 +112,64 @@ static void print_note(const struct print *to, const json_t *answer)
 	fputc('\n', to->out);
 }
 
-/* ---- a daemon that goes away ---------------------------------------------------------------- */
+/* ---- what the stream does not tell ----------------------------------------------------------- */
 
-/* Is a rollout of the service under way, as far as its status says? */
-static enum cli_exit look_for_any(struct cli_client *client, const char *service, bool *ret,
-				  struct error *err)
+/*
+ * Ask for the service's status. *ret_any: a rollout of it is under way. If events were dropped the
+ * status may know how this rollout has ended.
+ */
+static enum cli_exit ask_status(struct watch *watch, struct cli_client *client, const char *service,
+				bool *ret_any, struct error *err)
 {
 	char path[CLI_SERVICE_MAX + 32];
-	json_t *status;
+	json_t *status, *last;
 	enum cli_exit r;
 
 	snprintf(path, sizeof(path), "/v1/services/%.63s", service);
 	r = cli_client_get(client, path, &status, err);
 	if (r != CLI_DONE)
 		return r;
-	*ret = json_is_object(json_object_get(status, "rollout")) ||
-	       strcmp(print_member(status, "state"), "starting") == 0;
+	*ret_any = json_is_object(json_object_get(status, "rollout")) ||
+		   strcmp(print_member(status, "state"), "starting") == 0;
+	last = json_object_get(status, "last_rollout");
+	if (watch->dropped && json_is_object(last) &&
+	    print_number(last, "rollout") == print_number(watch->answer, "rollout")) {
+		json_object_set_new(last, "event", json_string(print_member(last, "result")));
+		on_event(watch, last);
+	}
+	watch->dropped = false;
 	json_decref(status);
 	return CLI_DONE;
 }
 
-/* One look: the events that the daemon has, and whether there can come more. */
-static enum cli_exit look(struct watch *watch, struct cli_client *client, const char *service,
-			  bool *ret_any, struct error *err)
+/* Take the events from the present place on; @forever: also those that come. */
+static enum cli_exit take_events(struct watch *watch, struct cli_client *client,
+				 const char *service, bool forever, struct error *err)
 {
-	char path[CLI_SERVICE_MAX + 96];
-	enum cli_exit r;
+	char path[CLI_SERVICE_MAX + CLI_EPOCH_MAX + 96];
 
-	*ret_any = false;
-	/* First this one: what ends in between is in the events then. */
-	r = look_for_any(client, service, ret_any, err);
-	if (r != CLI_DONE)
-		return r;
-	snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=0", service);
+	snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=%s%s%lld%s", service,
+		 watch->epoch, watch->epoch[0] ? ":" : "", watch->seq, forever ? "&follow=1" : "");
 	return cli_client_follow(client, path, on_event, watch, err);
 }
+
+/* Until the end, or until nothing more can be seen. */
+static enum cli_exit follow(struct watch *watch, struct cli_client *client, const char *service,
+			    struct error *err)
+{
+	enum cli_exit r;
+	bool any;
+
+	do {
+		r = take_events(watch, client, service, true, err);
+		if (r != CLI_DONE || !watch->dropped)
+			return r;
+		r = ask_status(watch, client, service, &any, err);
+	} while (r == CLI_DONE && !watch->ended);
+	return r;
+}
+
+/* ---- a daemon that goes away ---------------------------------------------------------------- */
 
 static void print_gone(const struct watch *watch)
 {
@@ -184,18 +182,30 @@ static void print_gone(const struct watch *watch)
 	fflush(watch->to.out);
 }
 
+/* One look: the events that the daemon has, and whether there can come more. */
+static enum cli_exit look(struct watch *watch, struct cli_client *client, const char *service,
+			  bool *ret_any, struct error *err)
+{
+	/* First the status: what ends in between is in the events then. */
+	enum cli_exit r = ask_status(watch, client, service, ret_any, err);
+
+	if (r != CLI_DONE || watch->ended)
+		return r;
+	r = take_events(watch, client, service, false, err);
+	if (r == CLI_DONE && watch->dropped)
+		r = ask_status(watch, client, service, ret_any, err);
+	return r;
+}
+
 /* Returns once the rollout has ended, or with @err saying why that cannot be known. */
 static enum cli_exit find_again(struct watch *watch, struct cli_client *client, const char *service,
 				struct error *err)
 {
-	struct patience patience;
 	int idle = 0;
 
-	watch->again = true;
 	print_gone(watch);
-	patience_begin(&patience, RETURN_LIMIT_MS);
-	while (patience_wait(&patience, LOOK_MS)) {
-		bool any;
+	while (cli_client_wait(client, RETURN_LIMIT_MS)) {
+		bool any = false;
 		enum cli_exit r = look(watch, client, service, &any, err);
 
 		if (watch->ended)
@@ -204,7 +214,6 @@ static enum cli_exit find_again(struct watch *watch, struct cli_client *client, 
 			continue;
 		if (r != CLI_DONE)
 			return r;
-		patience_begin(&patience, RETURN_LIMIT_MS);
 		idle = any ? 0 : idle + 1;
 		if (idle == LOOKS_MAX)
 			return error_text(err, CLI_ERROR,
@@ -216,21 +225,17 @@ static enum cli_exit find_again(struct watch *watch, struct cli_client *client, 
 }
 
 static enum cli_exit watch(const struct cli_options *options, struct cli_client *client,
-			   const char *order, const json_t *answer, const struct seen *seen,
-			   struct error *err)
+			   const json_t *answer, bool until_waiting, struct error *err)
 {
 	struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
 	struct watch watch = {.options = options,
 			      .answer = answer,
 			      .to = cmd_stdout(),
-			      .until_waiting = strcmp(order, "promote") == 0,
-			      .seen = *seen};
+			      .until_waiting = until_waiting};
 	const char *service = print_member(answer, "service");
-	char path[CLI_SERVICE_MAX + 96];
 	enum cli_exit r;
 
-	snprintf(path, sizeof(path), "/v1/events?service=%.63s&since=%lld&follow=1", service,
-		 print_number(answer, "seq"));
+	note_place(&watch, answer);
 	print_progress_init(&watch.progress, options->quiet);
 	if (!options->json && !options->quiet) {
 		print_progress_begin(&watch.to, answer);
@@ -238,7 +243,7 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 	}
 	fflush(stdout);
 	sigaction(SIGINT, &interrupt, NULL);
-	r = cli_client_follow(client, path, on_event, &watch, err);
+	r = follow(&watch, client, service, err);
 	if (watch.ended)
 		return watch.exit;
 	if (r == CLI_DONE)
@@ -291,14 +296,13 @@ static bool is_wanted(enum cli_exit r, const char *order, const json_t *answer)
 }
 
 static enum cli_exit on_answer(const struct cli_options *options, struct cli_client *client,
-			       const char *order, const json_t *answer, const struct seen *seen,
-			       struct error *err)
+			       const char *order, const json_t *answer, struct error *err)
 {
 	struct print to = cmd_stdout();
 	enum cli_exit r = CLI_DONE;
 
 	if (!is_over(answer) && !options->no_wait)
-		r = watch(options, client, order, answer, seen, err);
+		r = watch(options, client, answer, strcmp(order, "promote") == 0, err);
 	else if (options->json)
 		cmd_print_json(answer);
 	else if (options->quiet)
@@ -320,10 +324,8 @@ static enum cli_exit give(const struct cli_options *options, const char *order, 
 	char name[CLI_SERVICE_MAX];
 	char path[CLI_SERVICE_MAX + 32];
 	json_t *answer = NULL;
-	struct seen seen;
 	enum cli_exit r;
 
-	seen_nothing(&seen);
 	if (options->supersede) {
 		if (!body)
 			body = json_object();
@@ -340,7 +342,7 @@ static enum cli_exit give(const struct cli_options *options, const char *order, 
 	if (r != CLI_DONE)
 		return r;
 	if (makes_sense(answer, name))
-		r = on_answer(options, client, order, answer, &seen, err);
+		r = on_answer(options, client, order, answer, err);
 	else
 		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense", order);
 	json_decref(answer);

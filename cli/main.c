@@ -57,8 +57,8 @@ static const struct command commands[] = {
 	{.is_order = true, .order = SERVICE_ORDER_REOPEN, .function = cmd_reopen},
 	{"reload", "", "read the configuration again and roll what has changed", 0, 0, false,
 	 GENERAL, .function = cmd_reload},
-	{"events", "[SERVICE] [-f] [--since SEQ]", "what happened; -f: and what happens", 0, 1,
-	 false, GENERAL | EVENTS, .function = cmd_events},
+	{"events", "[SERVICE] [-f] [--since [EPOCH:]SEQ]", "what happened; -f: and what happens", 0,
+	 1, false, GENERAL | EVENTS, .function = cmd_events},
 	{"check", "[FILE]", "is it a good configuration? (default: what batond would read)", 0, 1,
 	 false, GENERAL, .function = cmd_check},
 	{"doctor", "", "what of the kernel works here, and how to get what does not", 0, 0, false,
@@ -94,7 +94,7 @@ static const char run_options[] =
 
 static const char events_options[] =
 	"  -f, --follow             go on with what comes, until interrupted\n"
-	"      --since SEQ          only events after this number\n";
+	"      --since [EPOCH:]SEQ  only events after this number\n";
 
 static const char connections_options[] =
 	"      --limit N            show at most so many (default: 1000, at most 100000)\n";

@@ -118,6 +118,20 @@ int cli_options_number(const char *text, uint64_t max, uint64_t *ret)
 	return 0;
 }
 
+/* "SEQ" or "EPOCH:SEQ" */
+static int take_since(const char *value, struct cli_options *options)
+{
+	size_t n = strspn(value, "0123456789abcdef");
+	const char *number = value;
+
+	if (n == CLI_EPOCH_MAX - 1 && value[n] == ':') {
+		memcpy(options->epoch, value, n);
+		number = value + n + 1;
+	}
+	options->has_since = true;
+	return cli_options_number(number, INT64_MAX, &options->since);
+}
+
 static int take_number(int option, const char *value, struct cli_options *options,
 		       struct error *err)
 {
@@ -125,9 +139,7 @@ static int take_number(int option, const char *value, struct cli_options *option
 	int r;
 
 	if (option == OPTION_SINCE) {
-		r = cli_options_number(value, INT64_MAX, &number);
-		options->since = number;
-		options->has_since = true;
+		r = take_since(value, options);
 	} else if (option == OPTION_LIMIT) {
 		r = cli_options_number(value, CLI_LIMIT_MAX, &number);
 		options->limit = number;

@@ -34,6 +34,8 @@ enum cli_option_group {
 	_CLI_OPTIONS_GROUP_COUNT,
 };
 
+#define CLI_EPOCH_MAX 17 /* 16 hexadecimal digits */
+
 struct cli_options {
 	const char *name; /* NULL: from the environment, or the default */
 	bool json;
@@ -43,6 +45,7 @@ struct cli_options {
 
 	bool follow;
 	bool has_since;
+	char epoch[CLI_EPOCH_MAX]; /* that .since is of; "": not said */
 	uint64_t since;
 	bool has_limit;
 	uint64_t limit; /* at most CLI_LIMIT_MAX */

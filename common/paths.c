@@ -109,6 +109,8 @@ int paths_init(const char *name, struct paths *ret, struct error *err)
 		r = find_state_dir(&paths, err);
 	if (r == 0)
 		r = format_path(paths.state_file, err, "%s/state.json", paths.state_dir);
+	if (r == 0)
+		r = format_path(paths.event_file, err, "%s/events.jsonl", paths.state_dir);
 	if (r < 0)
 		return r;
 	if (strlen(paths.api_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))

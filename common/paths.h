@@ -25,6 +25,7 @@ struct paths {
 	char agents_dir[PATHS_MAX]; /* /run/NAME/agents */
 	char state_dir[PATHS_MAX];  /* /var/lib/NAME */
 	char state_file[PATHS_MAX]; /* /var/lib/NAME/state.json */
+	char event_file[PATHS_MAX]; /* /var/lib/NAME/events.jsonl */
 };
 
 /*

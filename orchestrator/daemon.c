@@ -109,8 +109,12 @@ static void on_event(void *userdata, const char *service, const struct event *ev
 {
 	struct daemon *d = userdata;
 
-	events_add(d->events, clock_realtime_ms(), service, event_name(event->kind),
-		   event_json(event));
+	if (event->passing)
+		events_pass(d->events, clock_realtime_ms(), service, event_name(event->kind),
+			    event_json(event));
+	else
+		events_add(d->events, clock_realtime_ms(), service, event_name(event->kind),
+			   event_json(event));
 }
 
 static int make_events(struct daemon *d, struct error *err)
@@ -122,6 +126,16 @@ static int make_events(struct daemon *d, struct error *err)
 	d->sink = (struct event_sink){.take = on_event, .userdata = d};
 	d->context->sink = &d->sink;
 	return 0;
+}
+
+/* Only now is it certain that no other daemon of this name writes that file. */
+static int open_events(struct daemon *d, struct error *err)
+{
+	int r = events_open(d->events, d->context->paths.event_file, err);
+
+	if (r > 0)
+		log_warning("%s", err->text);
+	return r;
 }
 
 int daemon_new(struct context *context, struct config *config, const struct daemon_options *options,
@@ -155,6 +169,8 @@ int daemon_new(struct context *context, struct config *config, const struct daem
 	r = api_open(context->event, context->paths.api_socket,
 		     config->api_group ? config->api_gid : (gid_t)-1, d->events, &daemon_api, d,
 		     &d->api, err);
+	if (r >= 0)
+		r = open_events(d, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(d);

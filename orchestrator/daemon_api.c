@@ -108,9 +108,10 @@ static void on_reopened(void *userdata, struct service *s, const struct reopen_r
 }
 
 /* NULL, too, if the answer comes later. */
-static json_t *carry_out(struct service *s, const struct service_order *order, uint64_t seq,
+static json_t *carry_out(struct daemon *d, struct service *s, const struct service_order *order,
 			 struct api_reply *reply, struct refusal *refusal)
 {
+	uint64_t seq = events_last(d->events);
 	struct service_answer answer;
 	json_t *json;
 
@@ -122,7 +123,8 @@ static json_t *carry_out(struct service *s, const struct service_order *order, u
 	}
 	json = order_answer_json(s, order->type, &answer);
 	if (answer.run || answer.queued)
-		json_object_set_new(json, "seq", json_integer((json_int_t)seq));
+		json_object_update_new(json, json_pack("{s:I, s:s}", "seq", (json_int_t)seq,
+						       "epoch", events_epoch(d->events)));
 	return json;
 }
 
@@ -131,7 +133,6 @@ static json_t *api_order(void *userdata, const char *service, const char *name, 
 {
 	struct daemon *d = userdata;
 	struct service *s = find_or_refuse(d, service, problem);
-	uint64_t seq = events_last(d->events);
 	struct refusal refusal = {};
 	struct service_order order;
 	json_t *json = NULL;
@@ -141,7 +142,7 @@ static json_t *api_order(void *userdata, const char *service, const char *name, 
 	if (order_parse(name, body, &order, &refusal) >= 0) {
 		order.on_reopened = on_reopened;
 		order.userdata = reply;
-		json = carry_out(s, &order, seq, reply, &refusal);
+		json = carry_out(d, s, &order, reply, &refusal);
 	}
 	if (!json)
 		daemon_refuse(&refusal, problem);
@@ -170,8 +171,9 @@ static json_t *api_version(void *userdata)
 {
 	struct daemon *d = userdata;
 
-	return json_pack("{s:s, s:s, s:I}", "name", d->context->paths.name, "version",
-			 BATON_VERSION, "pid", (json_int_t)getpid());
+	return json_pack("{s:s, s:s, s:I, s:s, s:I}", "name", d->context->paths.name, "version",
+			 BATON_VERSION, "pid", (json_int_t)getpid(), "epoch",
+			 events_epoch(d->events), "seq", (json_int_t)events_last(d->events));
 }
 
 static json_t *api_reload(void *userdata, struct api_problem *problem)

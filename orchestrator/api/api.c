@@ -435,14 +435,14 @@ static const char *format_type(enum event_format format)
 	return format == EVENT_FORMAT_SSE ? "text/event-stream" : "application/x-ndjson";
 }
 
-static enum MHD_Result send_stream(const struct exchange *x, uint64_t since, bool follow,
-				   enum event_format format)
+static enum MHD_Result send_stream(const struct exchange *x, const struct event_start *start,
+				   bool follow, enum event_format format)
 {
 	struct stream *stream = calloc(1, sizeof(*stream));
 	struct api *api = x->api;
 	struct MHD_Response *response;
 
-	if (!stream || event_stream_new(api->events, argument(x, "service"), since, follow, format,
+	if (!stream || event_stream_new(api->events, argument(x, "service"), start, follow, format,
 					&stream->text) < 0) {
 		free(stream);
 		return MHD_NO;
@@ -467,22 +467,36 @@ static enum MHD_Result send_stream(const struct exchange *x, uint64_t since, boo
 	return api_send(x->connection, MHD_HTTP_OK, format_type(format), NULL, response);
 }
 
+/* Where the request says that it begins; why it does not make sense, or NULL. */
+static const char *parse_start(const struct exchange *x, enum event_format format,
+			       struct event_start *ret)
+{
+	const char *since = argument(x, "since"), *epoch = argument(x, "epoch");
+
+	if (format == EVENT_FORMAT_SSE && !since)
+		since = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+						    "Last-Event-ID");
+	*ret = (struct event_start){.from_now = !since};
+	if (epoch && !event_epoch_parse(epoch, &ret->epoch))
+		return "epoch: not 16 hexadecimal digits";
+	if (since && !event_start_parse(since, ret))
+		return "since: neither a sequence number nor EPOCH:SEQ";
+	return NULL;
+}
+
 static enum MHD_Result handle_events(const struct exchange *x)
 {
 	enum event_format format = EVENT_FORMAT_LINES;
 	const char *accept = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Accept");
-	const char *since_text = argument(x, "since"), *follow_text = argument(x, "follow");
-	uint64_t since = events_last(x->api->events);
+	const char *follow_text = argument(x, "follow"), *why;
 	bool follow = follow_text && strcmp(follow_text, "1") == 0;
+	struct event_start start;
 
 	if (accept && strcasestr(accept, "text/event-stream"))
 		format = EVENT_FORMAT_SSE;
-	if (format == EVENT_FORMAT_SSE && !since_text)
-		since_text = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
-							 "Last-Event-ID");
-	if (since_text && !parse_number(since_text, &since))
-		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
-				  "since: not a sequence number");
+	why = parse_start(x, format, &start);
+	if (why)
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2, "%s", why);
 	if (follow_text && !follow && strcmp(follow_text, "0") != 0)
 		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
 				  "follow: neither 0 nor 1");
@@ -492,7 +506,7 @@ static enum MHD_Result handle_events(const struct exchange *x)
 	/* libmicrohttpd would end a body of unknown length that it has not sent (0.9.75). */
 	if (x->head)
 		return api_send_text(x->connection, MHD_HTTP_OK, format_type(format), NULL, "");
-	return send_stream(x, since, follow, format);
+	return send_stream(x, &start, follow, format);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------- */

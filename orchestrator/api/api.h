@@ -13,15 +13,16 @@
  *	POST /v1/reload				the configuration is read again: 200, or 422 with
  *						its "mistakes"
  *	GET  /v1/events				one JSON object a line (below)
- *	GET  /v1/version			{"name", "version", "pid"}
+ *	GET  /v1/version			{"name", "version", "pid", "epoch", "seq"}
  *	GET  /healthz				200 "ok\n": batond lives
  *	GET  /readyz				200, or 503 if a service that should serve does
  *						not: {"ready", "services": [{"service",
  *						"condition", "reason"}]}
  *
- * Events: ?service=NAME, ?since=SEQ (default: only what comes from now on; 0: all that is kept);
- * ?follow=1 keeps the connection open and sends what comes. With "Accept: text/event-stream" they
- * are server-sent events, whose Last-Event-ID stands in for a missing ?since.
+ * Events: ?service=NAME, ?since=SEQ or EPOCH:SEQ (default: only what comes from now on; 0: all that
+ * is kept), ?epoch=EPOCH; ?follow=1 keeps the connection open and sends what comes. With "Accept:
+ * text/event-stream" they are server-sent events, whose Last-Event-ID stands in for a missing
+ * ?since. A reader who has missed some is told by an event "dropped" (event_stream.h).
  *
  * HEAD is answered wherever GET is. Errors are problem documents (RFC 9457,
  * application/problem+json) with "title", "status", "detail" and "code", the exit status that the

@@ -5,66 +5,71 @@
  * Services and rollouts fill a struct event and give it to an event_sink. They know nothing of JSON
  * or of readers: view/ makes JSON of an event, api/ keeps the last ones and sends them.
  *
- * The kinds below are all there are. docs/api.md explains each to users.
+ * EVENT_KINDS is the list of all kinds. docs/api.md explains each to users: a test compares the
+ * two.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/* X(kind, name, form): EVENT_kind is what users read as "name", and its form is EVENT_FORM_form. */
+#define EVENT_KINDS(X)                                                                             \
+	/* A step of a rollout has ended. */                                                       \
+	X(PREPARE, "prepare", STEP)                                                                \
+	X(START, "start", STEP)                                                                    \
+	X(VERIFY, "verify", STEP)                                                                  \
+	X(GATE, "gate", STEP)                                                                      \
+	X(SHIFT, "shift", STEP)                                                                    \
+	X(HOLD, "hold", STEP) /* a canary has dwelt at a weight */                                 \
+	X(WAIT, "wait", STEP)                                                                      \
+	X(SETTLE, "settle", STEP)                                                                  \
+	X(BAKE, "bake", STEP)                                                                      \
+	X(LEAVE, "leave", STEP)                                                                    \
+	X(DRAIN, "drain", STEP)                                                                    \
+	X(STOP, "stop", STEP)                                                                      \
+	/* A rollout waits for a person. */                                                        \
+	X(WAITING, "waiting", WAITING)                                                             \
+	/* A rollout has ended. */                                                                 \
+	X(DONE, "done", RESULT)                                                                    \
+	X(FAILED, "failed", RESULT)                                                                \
+	X(ROLLED_BACK, "rolled-back", RESULT)                                                      \
+	/* Orders, and what happens to a service. */                                               \
+	X(SUPERSEDED, "superseded", NOTE)                                                          \
+	X(REFUSED, "refused", NOTE) /* it is not as the configuration says: .reason */             \
+	X(SCALED, "scaled", NOTE)                                                                  \
+	X(PAUSED, "paused", NOTE)                                                                  \
+	X(RESUMED, "resumed", NOTE)                                                                \
+	X(CHANGED, "changed", NOTE)       /* a watched path */                                     \
+	X(RELOADED, "reloaded", NOTE)     /* the configuration, of no service */                   \
+	X(OVERRIDDEN, "overridden", NOTE) /* an upgrade's command or environment, by the file */   \
+	X(TAKEN_OVER, "adopted", NOTE)                                                             \
+	X(HOOK, "hook", NOTE)                                                                      \
+	X(REPLACING, "replacing", NOTE)                                                            \
+	X(DEGRADED, "degraded", NOTE)                                                              \
+	X(RESTORED, "restored", NOTE)                                                              \
+	X(DRIFT, "drift", NOTE)                                                                    \
+	X(FAILOVER, "failover", NOTE)                                                              \
+	X(RELEASED, "released", NOTE)                                                              \
+	/* What happens to one instance. */                                                        \
+	X(UNHEALTHY, "unhealthy", NOTE)                                                            \
+	X(RECOVERED, "recovered", NOTE)                                                            \
+	X(HEALTHY, "healthy", NOTE)                                                                \
+	X(PROBE, "probe", NOTE)                                                                    \
+	X(READY, "ready", NOTE)                                                                    \
+	X(EXITED, "exited", NOTE)                                                                  \
+	X(RESTARTED, "restarted", NOTE)                                                            \
+	X(AGENT_LOST, "agent-lost", NOTE)                                                          \
+	X(SOCKETS, "sockets", NOTE)                                                                \
+	X(UNDECLARED, "undeclared", NOTE)                                                          \
+	/* To one reader: it has missed some. Made by api/, of no service. */                      \
+	X(DROPPED, "dropped", NOTE)
+
 enum event_kind {
-	/* A step of a rollout has ended: EVENT_FORM_STEP. */
-	EVENT_PREPARE,
-	EVENT_START,
-	EVENT_VERIFY,
-	EVENT_GATE,
-	EVENT_SHIFT,
-	EVENT_HOLD, /* a canary has dwelt at a weight */
-	EVENT_WAIT,
-	EVENT_SETTLE,
-	EVENT_BAKE,
-	EVENT_LEAVE,
-	EVENT_DRAIN,
-	EVENT_STOP,
-
-	/* A rollout waits for a person: EVENT_FORM_WAITING. */
-	EVENT_WAITING,
-
-	/* A rollout has ended: EVENT_FORM_RESULT. */
-	EVENT_DONE,
-	EVENT_FAILED,
-	EVENT_ROLLED_BACK,
-
-	/* All others: EVENT_FORM_NOTE. Orders, and what happens to a service: */
-	EVENT_SUPERSEDED,
-	EVENT_REFUSED, /* it is not started or changed as the configuration says: .reason */
-	EVENT_SCALED,
-	EVENT_PAUSED,
-	EVENT_RESUMED,
-	EVENT_CHANGED,    /* a watched path */
-	EVENT_RELOADED,   /* the configuration, of no service */
-	EVENT_OVERRIDDEN, /* an upgrade's command or environment, by the file */
-	EVENT_TAKEN_OVER,
-	EVENT_HOOK,
-	EVENT_REPLACING,
-	EVENT_DEGRADED,
-	EVENT_RESTORED,
-	EVENT_DRIFT,
-	EVENT_FAILOVER,
-	EVENT_RELEASED,
-
-	/* ... and what happens to one instance: */
-	EVENT_UNHEALTHY,
-	EVENT_RECOVERED,
-	EVENT_HEALTHY,
-	EVENT_PROBE,
-	EVENT_READY,
-	EVENT_EXITED,
-	EVENT_RESTARTED,
-	EVENT_AGENT_LOST,
-	EVENT_SOCKETS,
-	EVENT_UNDECLARED,
-	_EVENT_KIND_COUNT,
+#define EVENT_KIND(kind, name, form) EVENT_##kind,
+	EVENT_KINDS(EVENT_KIND)
+#undef EVENT_KIND
+		_EVENT_KIND_COUNT,
 };
 
 /* Which fields of an event of this form are always told, even if they are zero. */
@@ -81,13 +86,14 @@ enum event_form {
  */
 struct event {
 	enum event_kind kind;
+	bool passing;        /* one of many answers: for who follows now, and not kept */
 	const char *message; /* for people; one line */
 	const char *reason;
 
 	/* Of a rollout. */
 	uint32_t rollout;
 	const char *order;
-	uint32_t generation, replaces; /* 0: none */
+	uint32_t generation, replaces; /* 0: none; .generation is a note's, too */
 	uint64_t elapsed_ms;           /* since the rollout began */
 	uint64_t took_ms;              /* the step, or all of it */
 	bool ok, aborted;
@@ -110,9 +116,10 @@ struct event {
 		uint32_t instances, wanted;
 	} serving; /* of a result: when the rollout had ended */
 
-	/* Of a note. */
 	bool has_instance;
-	uint32_t instance; /* of .generation */
+	uint32_t instance; /* of .generation; of a failure: the one that is to blame */
+
+	/* Of a note. */
 	uint32_t instances;
 	const char *hook; /* told with .ok */
 	const char *listen, *path;

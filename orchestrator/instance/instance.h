@@ -109,6 +109,7 @@ struct instance {
 
 	enum instance_role role;
 	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
+	bool told_bad;  /* a bad answer before its server was ever healthy: the rest only passes */
 	uint32_t aimed; /* its share of new connections on the first endpoint, of 1,024 */
 	uint32_t restarts_counted; /* so many of .restarts has its service counted */
 	uint64_t shifted; /* connections that its slots had had when the table was last changed */

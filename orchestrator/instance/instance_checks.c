@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/instance/instance_internal.h"
 
+/*
+ * Before its server has ever been healthy each bad answer tells how it comes along. Only the first
+ * is a change.
+ */
+static void tell_bad(struct instance *i, const struct probe_result *result)
+{
+	instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
+	i->told_bad = true;
+}
+
 static void on_answer(void *userdata, const struct probe_result *result, bool new_verdict)
 {
 	struct instance *i = userdata;
 	const struct health *health = &i->checkers[0].health;
 
 	if (!result->ok && health->state == HEALTH_UNKNOWN)
-		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
+		tell_bad(i, result);
 	if (!new_verdict)
 		return;
-	/* The service itself tells that an instance has turned unhealthy: it knows what follows. */
-	if (health->state == HEALTH_HEALTHY)
+	/*
+	 * The service itself tells that an instance has turned unhealthy: it knows what follows. It
+	 * also tells that one which it has taken out is back.
+	 */
+	if (health->state == HEALTH_HEALTHY && !i->out_sick)
 		instance_note(i, EVENT_HEALTHY, "%s (instance %u, %u in a row)", result->text,
 			      i->index, health->successes);
 	instance_changed(i);
@@ -23,7 +36,7 @@ static void on_accept_answer(void *userdata, const struct probe_result *result, 
 	struct instance *i = userdata;
 
 	if (!result->ok)
-		instance_note(i, EVENT_PROBE, "%s (instance %u)", result->text, i->index);
+		tell_bad(i, result);
 	for (size_t k = 1; k < i->config->n_listen; k++)
 		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
 			checker_stop(&i->checkers[k]);
@@ -88,6 +101,7 @@ void instance_retarget_checks(struct instance *i)
 
 void instance_restart_checks(struct instance *i)
 {
+	i->told_bad = false;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		checker_restart(&i->checkers[k]);
 }

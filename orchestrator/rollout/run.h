@@ -148,6 +148,12 @@ struct run_drain {
 	uint64_t cut_by_server; /* the server closed with an answer outstanding, or ended badly */
 };
 
+/* The instance of the new generation that a rollout has failed for. */
+struct run_culprit {
+	bool known;
+	uint32_t instance; /* its index */
+};
+
 struct run {
 	const struct run_host *host;
 	uint32_t id; /* 0: not in use */
@@ -202,6 +208,7 @@ struct run {
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words;
+	struct run_culprit culprit;
 	struct instance *blamed; /* its agent was asked for its last words; NULL: nobody's was */
 };
 
@@ -236,6 +243,7 @@ struct run_result {
 	char reason[512];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words; /* none if it is done */
+	struct run_culprit culprit;
 };
 
 /* Begin. @run is the service's, zeroed. The next run_observe() takes the first step. */

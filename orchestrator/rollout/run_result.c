@@ -75,8 +75,10 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 	memcpy(ret->step, run->step, sizeof(ret->step));
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
 	memcpy(ret->probe, run->probe, sizeof(ret->probe));
-	if (run->machine.outcome != ROLLOUT_DONE)
+	if (run->machine.outcome != ROLLOUT_DONE) {
 		ret->words = run->words;
+		ret->culprit = run->culprit;
+	}
 	run_result_finish(ret, serving);
 }
 
@@ -200,6 +202,8 @@ void run_result_event(const struct run_result *r, const char *message, struct ev
 			    .generation = r->serving.generation,
 			    .instances = r->serving.instances,
 			    .wanted = r->serving.wanted},
+		.has_instance = r->culprit.known,
+		.instance = r->culprit.instance,
 		.step = r->step[0] ? r->step : NULL,
 		.reason = r->reason[0] ? r->reason : NULL,
 		.probe = r->probe[0] ? r->probe : NULL,

@@ -309,6 +309,8 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 	if (step == ROLLOUT_DRAINING && ok)
 		run_drain_event(run, &event);
 	event.aborted = !ok && run->machine.cause == ROLLOUT_ABORTED;
+	event.has_instance = !ok && run->culprit.known;
+	event.instance = run->culprit.instance;
 	event.took_ms = now_ms - run->step_began_ms;
 	tell(run, &event);
 	run->step_began_ms = now_ms;
@@ -359,13 +361,20 @@ static struct instance *find_culprit(const struct instances *set)
 }
 
 /* What it has written by now is known to its agent: the answer comes before it is gone. */
-static void blame(struct run *run, struct instance *i)
+static void ask(struct run *run, struct instance *i)
 {
 	if (!i)
 		return;
 	keep_words(run, i);
 	instance_ask(i);
 	run->blamed = i;
+}
+
+static void blame(struct run *run, struct instance *i)
+{
+	ask(run, i);
+	if (i)
+		run->culprit = (struct run_culprit){.known = true, .instance = i->index};
 }
 
 void run_take_words(struct run *run, bool whole)
@@ -510,7 +519,7 @@ void run_note_failure(struct run *run, enum rollout_event event)
 		break;
 	case ROLLOUT_GATE_FAILED:
 		run_set_reason(run, "%s", run->answer_text);
-		blame(run, find_culprit(&run->side[ROLLOUT_NEW]));
+		ask(run, find_culprit(&run->side[ROLLOUT_NEW]));
 		break;
 	case ROLLOUT_TIMER:
 		note_timeout(run);

@@ -18,8 +18,9 @@ static void log_event(const char *service, const struct event *event)
 		snprintf(rollout, sizeof(rollout), "rollout %u: ", event->rollout);
 	if (message && reason && strcmp(message, reason) == 0)
 		reason = NULL;
-	log_info("%s: %s%s%s%s%s%s", service, rollout, event_name(event->kind), message ? ": " : "",
-		 message ? message : "", reason ? " -- " : "", reason ? reason : "");
+	log_line(event->passing ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "%s: %s%s%s%s%s%s", service,
+		 rollout, event_name(event->kind), message ? ": " : "", message ? message : "",
+		 reason ? " -- " : "", reason ? reason : "");
 }
 
 void service_tell(struct service *s, const struct event *event)
@@ -38,7 +39,9 @@ void service_note(struct service *s, enum event_kind kind, const char *format, .
 	va_start(ap, format);
 	vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	service_tell(s, &(struct event){.kind = kind, .message = message});
+	service_tell(s, &(struct event){.kind = kind,
+					.message = message,
+					.generation = s->current ? s->current->number : 0});
 }
 
 void service_poke(struct service *s)

@@ -8,15 +8,21 @@ static void tell_drift(struct service *s, size_t k, enum steer_program program, 
 		       const char *outcome)
 {
 	const char *address = s->config->listen[k].text;
-	char what[256], message[sizeof(what) + sizeof(s->drift.culprit) + 200];
+	char what[256], message[sizeof(what) + sizeof(s->drift.culprit.text) + 200];
 
 	if (program == STEER_PROGRAM_MISSING)
 		snprintf(what, sizeof(what), "baton's program was taken off %s", address);
 	else
 		snprintf(what, sizeof(what), "%.120s had replaced baton's on %s", who, address);
-	snprintf(message, sizeof(message), "%s%s; %s", what, s->drift.culprit, outcome);
-	service_tell(s,
-		     &(struct event){.kind = EVENT_DRIFT, .message = message, .listen = address});
+	snprintf(message, sizeof(message), "%s%s; %s", what, s->drift.culprit.text, outcome);
+	service_tell(s, &(struct event){.kind = EVENT_DRIFT,
+					.message = message,
+					.has_instance = s->drift.culprit.text[0] != '\0',
+					.generation = s->drift.culprit.text[0]
+							      ? s->drift.culprit.generation
+							      : 0,
+					.instance = s->drift.culprit.instance,
+					.listen = address});
 }
 
 /* Drift is told once until the program has been ours again. Each look tries to repair it. */
@@ -47,15 +53,17 @@ void service_look_drift(struct service *s)
 {
 	for (size_t k = 0; k < s->config->n_listen; k++)
 		look_drift_of(s, k);
-	s->drift.culprit[0] = '\0';
+	s->drift.culprit.text[0] = '\0';
 }
 
 void service_note_culprit(struct service *s, uint32_t generation, uint32_t instance, pid_t pid,
 			  const char *comm)
 {
-	snprintf(s->drift.culprit, sizeof(s->drift.culprit),
+	snprintf(s->drift.culprit.text, sizeof(s->drift.culprit.text),
 		 " (set by pid %d \"%s\", instance %u of generation %u)", (int)pid, comm, instance,
 		 generation);
+	s->drift.culprit.generation = generation;
+	s->drift.culprit.instance = instance;
 }
 
 void service_forget_drift(struct service *s)

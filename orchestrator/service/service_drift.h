@@ -15,7 +15,11 @@ struct service;
 
 struct service_drift {
 	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on the endpoint, and that was told */
-	char culprit[128]; /* who has set a program since the last look, for the next event */
+	/* Who has set a program since the last look, for the next event. */
+	struct {
+		char text[128];                /* "": not known */
+		uint32_t generation, instance; /* if it is a process of the service's own */
+	} culprit;
 };
 
 /* Check the program of each endpoint; tell and repair what has drifted. */

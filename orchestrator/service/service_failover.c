@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+
 #include "common/clock.h"
 #include "orchestrator/service/service_internal.h"
 
@@ -37,16 +39,21 @@ static void tell_failover(struct service *s, const struct generation *g, uint64_
 {
 	const struct generation *named = service_named_generation(s);
 
+	char message[160];
+
 	if (named && named != g)
-		service_note(s, EVENT_FAILOVER,
-			     "generation %u does not accept; generation %u carries its new "
-			     "connections (%llu so far)",
-			     named->number, g->number, (unsigned long long)n);
+		snprintf(message, sizeof(message),
+			 "generation %u does not accept; generation %u carries its new "
+			 "connections (%llu so far)",
+			 named->number, g->number, (unsigned long long)n);
 	else
-		service_note(s, EVENT_FAILOVER,
-			     "other instances of generation %u carry new connections of one that "
-			     "does not accept (%llu so far)",
-			     g->number, (unsigned long long)n);
+		snprintf(message, sizeof(message),
+			 "other instances of generation %u carry new connections of one that "
+			 "does not accept (%llu so far)",
+			 g->number, (unsigned long long)n);
+	service_tell(s, &(struct event){.kind = EVENT_FAILOVER,
+					.message = message,
+					.generation = g->number});
 }
 
 void service_look_failover(struct service *s)

@@ -19,6 +19,7 @@ static void on_instance_note(void *userdata, const struct instance *i, enum even
 {
 	struct event event = {
 		.kind = kind,
+		.passing = kind == EVENT_PROBE && i->told_bad,
 		.message = message,
 		.has_instance = true,
 		.generation = i->generation,

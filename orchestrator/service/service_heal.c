@@ -40,8 +40,10 @@ static void tell_sick(struct service *s, struct instance *i)
 
 static void tell_well(struct service *s, const struct instance *i)
 {
-	tell(s, EVENT_RECOVERED, i, "instance %u of generation %u is healthy again", i->index,
-	     i->generation);
+	const struct probe_result *answer = instance_last_answer(i);
+
+	tell(s, EVENT_RECOVERED, i, "instance %u of generation %u is healthy again%s%s", i->index,
+	     i->generation, answer ? ": " : "", answer ? answer->text : "");
 }
 
 /* Of the current generation only: a rollout judges those on trial. */
@@ -129,7 +131,12 @@ static void tell_ailing(struct service *s, enum event_kind kind, const char *tex
 			const struct ailing *ailing)
 {
 	const struct instance *i = ailing->goes.n > 0 ? ailing->goes.list[0] : NULL;
-	struct event event = {.kind = kind, .message = text, .reason = text};
+	struct event event = {.kind = kind,
+			      .message = text,
+			      .reason = text,
+			      .generation = s->current->number,
+			      .has_instance = i != NULL,
+			      .instance = i ? i->index : 0};
 
 	if (i && i->tail[0]) {
 		event.tail = i->tail;

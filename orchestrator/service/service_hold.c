@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -96,6 +97,17 @@ static int on_hold(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void tell_released(struct service *s, uint32_t n, uint32_t generation)
+{
+	char message[96];
+
+	snprintf(message, sizeof(message), "%u connections that waited go to generation %u", n,
+		 generation);
+	service_tell(s, &(struct event){.kind = EVENT_RELEASED,
+					.message = message,
+					.generation = generation});
+}
+
 void service_unhold(struct service *s)
 {
 	const struct generation *named = service_named_generation(s);
@@ -117,8 +129,7 @@ void service_unhold(struct service *s)
 		sum += (uint32_t)r;
 	}
 	if (sum > 0)
-		service_note(s, EVENT_RELEASED, "%u connections that waited go to generation %u",
-			     sum, named ? named->number : 0);
+		tell_released(s, sum, named ? named->number : 0);
 }
 
 void service_forget_hold(struct service *s)

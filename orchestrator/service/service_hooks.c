@@ -113,15 +113,17 @@ int service_command(struct service *s, const struct run *run, enum hook_point po
 
 /* ---- those that nothing waits for ----------------------------------------------------------- */
 
-static void tell(struct service *s, enum hook_point point, bool ok, const char *text)
+static void tell(const struct service_hook *hook, bool ok, const char *text)
 {
 	char message[1200];
 
-	snprintf(message, sizeof(message), "%s %s", point_names[point], text);
-	service_tell(s, &(struct event){.kind = EVENT_HOOK,
-					.message = message,
-					.hook = point_names[point],
-					.ok = ok});
+	snprintf(message, sizeof(message), "%s %s", point_names[hook->point], text);
+	service_tell(hook->service, &(struct event){.kind = EVENT_HOOK,
+						    .message = message,
+						    .rollout = hook->rollout,
+						    .generation = hook->generation,
+						    .hook = point_names[hook->point],
+						    .ok = ok});
 }
 
 static void on_done(void *userdata, const struct command_result *result)
@@ -131,7 +133,7 @@ static void on_done(void *userdata, const struct command_result *result)
 
 	hook->command = NULL;
 	vector_free(TAKE_PTR(hook->environment));
-	tell(hook->service, hook->point, ok, result->text);
+	tell(hook, ok, result->text);
 	/* The end of the service may have waited for this. */
 	hook->service->on_end(hook->service->userdata, hook->service);
 }
@@ -139,6 +141,8 @@ static void on_done(void *userdata, const struct command_result *result)
 void service_hook(struct service *s, const struct run *run, enum hook_point point)
 {
 	const struct generation *g = run->new ? run->new : run->old;
+	const struct service_hook asked = {
+		.service = s, .point = point, .rollout = run->id, .generation = g ? g->number : 0};
 	struct service_hook *hook = NULL;
 	struct command_spec spec;
 	struct error err;
@@ -151,16 +155,16 @@ void service_hook(struct service *s, const struct run *run, enum hook_point poin
 		if (!s->hooks[k].command)
 			hook = &s->hooks[k];
 	if (!hook) {
-		tell(s, point, false, "was not run: too many are running already");
+		tell(&asked, false, "was not run: too many are running already");
 		return;
 	}
-	hook->service = s;
-	hook->point = point;
+	vector_free(hook->environment);
+	*hook = asked;
 	r = service_command(s, run, point, &spec, &hook->environment, &err);
 	if (r >= 0)
 		r = command_start(s->context->event, &spec, on_done, hook, &hook->command, &err);
 	if (r < 0)
-		tell(s, point, false, err.text);
+		tell(hook, false, err.text);
 }
 
 void service_cancel_hooks(struct service *s)

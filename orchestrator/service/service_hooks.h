@@ -17,7 +17,8 @@ struct service;
 struct service_hook {
 	struct service *service;
 	enum hook_point point;
-	struct command *command; /* NULL: not in use */
+	uint32_t rollout, generation; /* for whose sake it runs */
+	struct command *command;      /* NULL: not in use */
 	char **environment;
 };
 

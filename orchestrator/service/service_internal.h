@@ -39,7 +39,7 @@
 /* Log an event, and give it to whoever keeps events. */
 void service_tell(struct service *service, const struct event *event);
 
-/* The same for an event that has nothing but a message. */
+/* The same for an event that has nothing but a message, and the generation that serves. */
 void service_note(struct service *service, enum event_kind kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -164,8 +164,10 @@ static void tell_refused(struct service *s, enum service_order_type type,
 	char reason[sizeof(refusal->why.text) + 32];
 
 	snprintf(reason, sizeof(reason), "%s: %s", order_info(type)->name, refusal->why.text);
-	service_tell(s,
-		     &(struct event){.kind = EVENT_REFUSED, .message = reason, .reason = reason});
+	service_tell(s, &(struct event){.kind = EVENT_REFUSED,
+					.message = reason,
+					.generation = s->current ? s->current->number : 0,
+					.reason = reason});
 }
 
 /* The service's own order. If it is refused, an event says so. */
@@ -320,8 +322,11 @@ static void tell_superseded(struct service *s, const struct run *busy, const cha
 
 	snprintf(message, sizeof(message), "%s takes the place of %s", order,
 		 run_order_name(busy->order));
-	service_tell(s, &(struct event){
-				.kind = EVENT_SUPERSEDED, .rollout = busy->id, .message = message});
+	service_tell(s, &(struct event){.kind = EVENT_SUPERSEDED,
+					.rollout = busy->id,
+					.generation = busy->new_number ? busy->new_number
+								       : busy->old_number,
+					.message = message});
 }
 
 /* Undo the rollout under way. The order begins now, or as soon as that is decided. */

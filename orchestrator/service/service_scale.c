@@ -101,6 +101,7 @@ static void begin_scaling(struct order_call *call, const struct instances *stayi
 	snprintf(message, sizeof(message), "%zu instances become %u", staying->n, s->instances);
 	service_tell(s, &(struct event){.kind = EVENT_SCALED,
 					.message = message,
+					.generation = s->current->number,
 					.instances = s->instances});
 	service_begin_run(s, run, plan);
 	run->instances_before = before;

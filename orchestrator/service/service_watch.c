@@ -24,7 +24,10 @@ static void on_path_change(void *userdata, const char *path)
 	if (!s->current || s->shutting_down || service_stopping_run(s) || is_old_news(s))
 		return;
 	snprintf(message, sizeof(message), "%s has been replaced", path);
-	service_tell(s, &(struct event){.kind = EVENT_CHANGED, .message = message, .path = path});
+	service_tell(s, &(struct event){.kind = EVENT_CHANGED,
+					.message = message,
+					.generation = s->current->number,
+					.path = path});
 	service_order_later(s, SERVICE_ORDER_RESTART);
 }
 

@@ -73,10 +73,8 @@ static json_t *of_note(const struct event *e)
 
 	if (e->rollout)
 		json_object_set_new(json, "rollout", json_integer(e->rollout));
-	if (e->has_instance)
-		json_object_update_new(json, json_pack("{s:I, s:I}", "generation",
-						       (json_int_t)e->generation, "instance",
-						       (json_int_t)e->instance));
+	if (e->generation)
+		json_object_set_new(json, "generation", json_integer(e->generation));
 	if (e->instances)
 		json_object_set_new(json, "instances", json_integer(e->instances));
 	if (e->hook)
@@ -101,6 +99,8 @@ json_t *event_json(const struct event *e)
 	};
 	json_t *json = by_form[event_form(e->kind)](e);
 
+	if (e->has_instance)
+		json_object_set_new(json, "instance", json_integer(e->instance));
 	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
 		if (texts[k].text)
 			json_object_set_new(json, texts[k].key, json_string(texts[k].text));

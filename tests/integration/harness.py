@@ -19,6 +19,7 @@ Exit status: 0 passed, 1 failed, 77 skipped (the last line says why).
 import contextlib
 import ctypes
 import fcntl
+import functools
 import http.client
 import json
 import os
@@ -226,6 +227,48 @@ def sweep(prefix):
             remove_daemon(name)
     for folder in pathlib.Path(tempfile.gettempdir()).glob(f"baton-{prefix}*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- what docs/api.md says of events ----------------------------------------------------------
+
+EVENTS_PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "api.md"
+EVENT_FIELDS = {"seq", "epoch", "time", "service", "event", "message"}
+
+
+def quoted(text):
+    return set(re.findall(r"`([a-z_-]+)`", text))
+
+
+@functools.cache
+def documented_events():
+    """For each kind of event: the fields that it may have beside those that all have, and must."""
+    page = EVENTS_PAGE.read_text()
+    page = page[page.index("\n## Events\n"):page.index("\nClients must let pass")]
+    may, must = {}, {}
+    for table in re.findall(r"^\| event \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE):
+        for row in table.splitlines():
+            kinds, cell = (part.strip() for part in row.split("|")[1:3])
+            own = quoted(cell)
+            for other in re.findall(r"\bas `([a-z-]+)`", cell):
+                own |= may.get(other, set())
+            for kind in quoted(kinds):
+                may[kind] = own
+                must[kind] = (EVENT_FIELDS |
+                              quoted("".join(re.findall("^`generation`, `instance`", cell))))
+    return may, must
+
+
+def undocumented(events):
+    """What is wrong with events: one line each."""
+    may, must = documented_events()
+    for each in events:
+        if each["event"] not in may:
+            yield f"docs/api.md does not know this event: {each}"
+            continue
+        extra = each.keys() - may[each["event"]] - EVENT_FIELDS
+        lacking = must[each["event"]] - each.keys()
+        if extra or lacking:
+            yield f"docs/api.md does not know {sorted(extra)} of, or lists {sorted(lacking)}: {each}"
 
 
 # ---- clients ---------------------------------------------------------------------------------
@@ -476,6 +519,7 @@ class Daemon:
         status, text = self.api(f"/v1/events?service={service}&since={since}")
         check_equal(status, 200, "GET /v1/events")
         found = [json.loads(line) for line in text.splitlines() if line]
+        check(not (wrong := list(undocumented(found))), lambda: "\n".join(wrong))
         return [each for each in found if event is None or each["event"] == event]
 
     def wait_event(self, event, service="web", since=0, deadline_s=DEADLINE_S):
@@ -484,6 +528,19 @@ class Daemon:
 
     def last_seq(self):
         return max((each["seq"] for each in self.events()), default=0)
+
+    def event_files(self):
+        """Where its events are kept, the older file first."""
+        newer = pathlib.Path("/var/lib") / self.name / "events.jsonl"
+        return [pathlib.Path(f"{newer}.1"), newer]
+
+    def kept_events(self):
+        """All events that are in its files."""
+        lines = []
+        for path in self.event_files():
+            if path.is_file():
+                lines += path.read_text().splitlines()[1:]
+        return [json.loads(line) for line in lines]
 
     # -- ordering
 
@@ -677,6 +734,8 @@ class Test:
                 wrong.append(f"{daemon.name}: {error}")
         for process in reversed(self.processes):
             process.end(20.0 if clean else 1.0)
+        for daemon in self.daemons if clean else ():
+            wrong += undocumented(daemon.kept_events())
         for daemon in self.daemons:
             daemon.end()
         try:

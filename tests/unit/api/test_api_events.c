@@ -20,6 +20,8 @@ static void check_seqs(const char *target, const char *expected)
 	assert_non_null(strstr(client->input, "Content-Type: application/x-ndjson\r\n"));
 	for (const char *p = client->input; (p = strstr(p, "{\"seq\":")); p++)
 		snprintf(seqs + strlen(seqs), sizeof(seqs) - strlen(seqs), "%d ", atoi(p + 7));
+	if (strstr(client->input, "\"event\":\"dropped\""))
+		strcat(seqs, "dropped");
 	assert_string_equal(seqs, expected);
 	client_free(client);
 }
@@ -40,8 +42,25 @@ static void test_api_events_gives_what_is_kept(void **state)
 	check_seqs("/v1/events?since=0", "1 2 3 ");
 	check_seqs("/v1/events?since=1&follow=0", "2 3 ");
 	check_seqs("/v1/events?since=0&service=web", "1 3 ");
-	check_seqs("/v1/events?since=99", "");
-	check_seqs("/v1/events?since=18446744073709551615", "");
+	check_seqs("/v1/events?since=99", "0 1 2 3 dropped");
+	check_seqs("/v1/events?since=18446744073709551615", "0 1 2 3 dropped");
+}
+
+static void test_api_events_of_another_epoch_are_told_from_this_one(void **state)
+{
+	char target[128];
+
+	(void)state;
+	add("web", "a");
+	add("web", "b");
+	snprintf(target, sizeof(target), "/v1/events?since=%s:1", events_epoch(events));
+	check_seqs(target, "2 ");
+	snprintf(target, sizeof(target), "/v1/events?since=1&epoch=%s", events_epoch(events));
+	check_seqs(target, "2 ");
+	check_seqs("/v1/events?since=0123456789abcdef:1", "0 1 2 dropped");
+	check_seqs("/v1/events?since=1&epoch=0123456789abcdef", "0 1 2 dropped");
+	check_problem("GET", "/v1/events?since=1&epoch=x", NULL, 0, 400, 2, "epoch");
+	check_problem("GET", "/v1/events?since=x:1", NULL, 0, 400, 2, "since");
 }
 
 static void test_api_events_old_clients_get_the_plain_lines(void **state)
@@ -52,8 +71,10 @@ static void test_api_events_old_clients_get_the_plain_lines(void **state)
 	add("web", "a");
 	client_say(client, "GET /v1/events?since=0 HTTP/1.0\r\n\r\n");
 	client_expect(client, NULL); /* closed: that is how its end is told */
-	assert_string_equal(body_of(client), "{\"seq\":1,\"time\":\"1970-01-01T00:00:00.000Z\","
-					     "\"service\":\"web\",\"event\":\"a\"}\n");
+	assert_memory_equal(body_of(client), "{\"seq\":1,\"epoch\":\"", 18);
+	assert_string_equal(strstr(body_of(client), ",\"time\""),
+			    ",\"time\":\"1970-01-01T00:00:00.000Z\",\"service\":\"web\",\"event\":"
+			    "\"a\"}\n");
 	client_free(client);
 }
 
@@ -135,20 +156,32 @@ static void test_api_events_of_an_order_reach_the_followers(void **state)
 static void test_api_events_sse_has_ids_and_goes_on_from_the_last(void **state)
 {
 	struct client *client;
+	char headers[128];
 
 	(void)state;
 	add("web", "one");
 	add("web", "two");
 	client = follow("", "Accept: text/event-stream\r\nLast-Event-ID: 1\r\n");
 	assert_non_null(strstr(client->input, "Content-Type: text/event-stream\r\n"));
-	client_expect(client, "id: 2\ndata: {\"seq\":2,");
-	assert_null(strstr(client->input, "id: 1"));
+	client_expect(client, ":2\ndata: {\"seq\":2,");
+	assert_null(strstr(client->input, ":1\ndata"));
 	add("web", "three");
-	client_expect(client, "id: 3\ndata: {\"seq\":3,");
+	client_expect(client, ":3\ndata: {\"seq\":3,");
+	client_free(client);
+	/* The ids are good for it. */
+	snprintf(headers, sizeof(headers), "Accept: text/event-stream\r\nLast-Event-ID: %s:2\r\n",
+		 events_epoch(events));
+	client = follow("", headers);
+	client_expect(client, ":3\ndata: {\"seq\":3,");
+	assert_null(strstr(client->input, ":2\ndata"));
+	client_free(client);
+	client = follow("", "Accept: text/event-stream\r\nLast-Event-ID: 0123456789abcdef:2\r\n");
+	client_expect(client, "\"event\":\"dropped\"");
+	client_expect(client, ":1\ndata: {\"seq\":1,");
 	client_free(client);
 	/* What is asked for in the query comes before. */
 	client = follow("&since=0", "Accept: text/event-stream\r\nLast-Event-ID: 2\r\n");
-	client_expect(client, "id: 1\n");
+	client_expect(client, ":1\n");
 	client_free(client);
 }
 
@@ -257,8 +290,9 @@ static void test_api_events_slow_reader_holds_up_nobody(void **state)
 	client_forget(quick);
 	add_large(-1, 10);
 	client_expect(quick, "\"last\"");
-	/* It has missed some, but not the newest. */
+	/* It has missed some, and was told so, but not the newest. */
 	client_expect(slow, "\"last\"");
+	assert_non_null(strstr(slow->input, "dropped: this reader was too slow"));
 	assert_true(slow->length < 3 * EVENTS_MAX * 1024);
 	assert_non_null(strstr(slow->input, "{\"seq\":1,"));
 	client_free(slow);
@@ -320,6 +354,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_api_events_gives_what_is_kept),
+		TEST(test_api_events_of_another_epoch_are_told_from_this_one),
 		TEST(test_api_events_old_clients_get_the_plain_lines),
 		TEST(test_api_events_bad_queries_are_400),
 		TEST(test_api_events_follow_delivers_at_once),

@@ -492,6 +492,26 @@ static void test_client_follow_problem_is_no_event(void **state)
 	assert_int_equal(seen.n, 0);
 }
 
+/* ---- a daemon that has gone ------------------------------------------------------------------ */
+
+static void test_client_waits_until_the_daemon_is_back(void **state)
+{
+	struct cli_client *client = new_client();
+
+	(void)state;
+	unlink(server.path);
+	assert_false(cli_client_wait(client, 1));
+	/* One that answers with an error is not there yet. */
+	expect_request(HEAD("503 No") "\r\n{}");
+	assert_false(cli_client_wait(client, 1));
+	end_request();
+	expect_request(HEAD("200 OK") "\r\n{\"pid\": 1}");
+	assert_true(cli_client_wait(client, 60000));
+	end_request();
+	assert_memory_equal(server.request, "GET /v1/version HTTP/1.1\r\n", 26);
+	cli_client_free(client);
+}
+
 static int make_folder(void **state)
 {
 	(void)state;
@@ -532,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_client_follow_bad_line_is_an_error),
 		cmocka_unit_test(test_client_follow_endless_line_is_an_error),
 		cmocka_unit_test(test_client_follow_problem_is_no_event),
+		cmocka_unit_test(test_client_waits_until_the_daemon_is_back),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

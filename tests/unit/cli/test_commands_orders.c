@@ -22,6 +22,8 @@ static const struct cli_options for_web = {.arguments = {"web"}, .n_arguments = 
 	"{\"event\": \"waiting\", \"rollout\": 7, \"reason\": \"promote\", "                       \
 	"\"message\": \"baton promote web goes on\"}"
 
+#define DROPPED "{\"event\": \"dropped\", \"seq\": 90, \"missed\": 50}"
+
 #define EVENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* ---- what is asked -------------------------------------------------------------------------- */
@@ -49,6 +51,43 @@ static void test_orders_each_has_its_path_and_no_body(void **state)
 		assert_string_equal(output, "web: generation 4 replaces 3\n"
 					    "done: generation 4 serves, generation 3 is gone\n");
 	}
+}
+
+static void test_orders_follow_from_the_epoch_of_the_answer(void **state)
+{
+	(void)state;
+	batond.answer = "{\"service\": \"web\", \"order\": \"restart\", \"rollout\": 7, "
+			"\"generation\": 4, \"replaces\": 3, \"seq\": 40, "
+			"\"epoch\": \"0123456789abcdef\"}";
+	batond.events = EVENTS(DONE);
+	assert_int_equal(run(cmd_restart, &for_web), CLI_DONE);
+	assert_string_equal(batond.asked,
+			    "POST /v1/services/web/restart, "
+			    "GET /v1/events?service=web&since=0123456789abcdef:40&follow=1");
+}
+
+/* The last event may be among those that were dropped: then the status knows how it has ended. */
+static void test_orders_that_miss_events_look_for_the_end(void **state)
+{
+	(void)state;
+	batond.answer = ANSWER;
+	batond.events = EVENTS(DROPPED, DONE);
+	batond.again = EVENTS(UNDONE);
+	assert_int_equal(run(cmd_restart, &for_web), CLI_ROLLED_BACK);
+	assert_string_equal(batond.asked,
+			    "POST /v1/services/web/restart, " FOLLOW ", GET /v1/services/web, "
+			    "GET /v1/events?service=web&since=90&follow=1");
+	setup(NULL);
+	/* The same document answers the order and the question. */
+	batond.answer =
+		"{\"service\": \"web\", \"order\": \"restart\", \"rollout\": 7, \"generation\": "
+		"4, \"replaces\": 3, \"seq\": 40, \"last_rollout\": {\"rollout\": 7, \"result\": "
+		"\"done\", \"exit\": 5, \"cut\": 2}}";
+	batond.events = EVENTS(DROPPED);
+	assert_int_equal(run(cmd_restart, &for_web), CLI_CUT);
+	assert_string_equal(batond.asked,
+			    "POST /v1/services/web/restart, " FOLLOW ", GET /v1/services/web");
+	assert_non_null(strstr(output, "done: generation 4 serves"));
 }
 
 static void test_orders_supersede_is_sent_and_the_undone_is_told(void **state)
@@ -328,37 +367,41 @@ static void test_orders_lost_sight_is_unreachable(void **state)
 	assert_non_null(strstr(err.text, "ended the connection"));
 }
 
-/* An event of the next daemon, which numbers its own; the year is one that has yet to come. */
-#define LATER(seq, rest) "{\"time\": \"2999-01-01T00:00:00.000Z\", \"seq\": " seq ", " rest "}"
-/* ... and one that was told before the order was given. */
-#define BEFORE(rest) "{\"time\": \"2001-01-01T00:00:00.000Z\", \"seq\": 9, " rest "}"
-
 static void test_orders_next_daemon_tells_the_end(void **state)
 {
-	static const char *const idle = "{\"service\": \"web\", \"rollout\": null}";
 	struct cli_options quiet = for_web;
 
 	(void)state;
 	quiet.quiet = true;
 	batond.answer = ANSWER;
-	patience_left = 5;
-	batond.back_after = 2;
-	batond.status = idle;
-	batond.later =
-		EVENTS(BEFORE("\"event\": \"done\", \"rollout\": 7, \"exit\": 0"),
-		       LATER("1", "\"event\": \"done\", \"rollout\": 6, \"exit\": 0"),
-		       LATER("2", "\"event\": \"rolled-back\", \"rollout\": 7, \"exit\": 4, "
-				  "\"reason\": \"batond ended in the middle of step bake\""));
+	batond.returns = 5;
+	batond.status = "{\"service\": \"web\", \"rollout\": null}";
+	batond.again =
+		EVENTS("{\"seq\": 51, \"event\": \"done\", \"rollout\": 6, \"exit\": 0}",
+		       "{\"seq\": 52, \"event\": \"rolled-back\", \"rollout\": 7, \"exit\": 4, "
+		       "\"reason\": \"batond ended in the middle of step bake\"}");
 	assert_int_equal(run(cmd_restart, &for_web), CLI_ROLLED_BACK);
-	assert_int_equal(batond.looks, 3);
+	assert_int_equal(batond.looks, 1);
 	assert_string_equal(output, "web: generation 4 replaces 3\n"
 				    "  batond is gone; waiting for the next one to take over\n"
 				    "rolled back: batond ended in the middle of step bake\n");
 	assert_string_equal(err.text, "");
-	batond.looks = 0;
-	patience_left = 5;
-	batond.later = EVENTS(LATER("2", "\"event\": \"done\", \"rollout\": 7, \"exit\": 5"));
+	batond.events = NULL;
+	batond.again =
+		EVENTS("{\"seq\": 52, \"event\": \"done\", \"rollout\": 7, \"exit\": 5}");
 	assert_int_equal(run(cmd_restart, &quiet), CLI_CUT);
+}
+
+/* Its history has a gap: then the status may know. */
+static void test_orders_next_daemon_that_misses_events_is_asked_for_the_end(void **state)
+{
+	(void)state;
+	batond.answer = ANSWER;
+	batond.returns = 5;
+	batond.status = "{\"service\": \"web\", \"rollout\": null, \"last_rollout\": "
+			"{\"rollout\": 7, \"result\": \"failed\", \"exit\": 3}}";
+	batond.again = EVENTS("{\"seq\": 2, \"epoch\": \"0\", \"event\": \"dropped\"}");
+	assert_int_equal(run(cmd_restart, &for_web), CLI_NOT_HEALTHY);
 }
 
 /* What the next one does not know it will not come to know, once nothing is under way. */
@@ -366,21 +409,22 @@ static void test_orders_next_daemon_that_knows_nothing_is_not_waited_for(void **
 {
 	(void)state;
 	batond.answer = ANSWER;
-	patience_left = 100;
+	batond.returns = 100;
 	batond.status = "{\"service\": \"web\", \"rollout\": null, \"state\": \"running\"}";
-	batond.later = EVENTS(BEFORE("\"event\": \"done\", \"rollout\": 7, \"exit\": 0"));
+	batond.again = EVENTS("{\"seq\": 51, \"event\": \"done\", \"rollout\": 6, \"exit\": 0}");
 	assert_int_equal(run(cmd_restart, &for_web), CLI_ERROR);
-	assert_int_equal(batond.looks, 4);
+	assert_int_equal(batond.looks, 2000 / CLI_RETRY_MS);
 	assert_string_equal(
 		err.text,
 		"web: lost sight of rollout 7 before its end: batond was started anew, "
 		"and does not know how it has ended; \"baton status web\" says what serves");
 	/* As long as something is under way its end may come. */
 	batond.looks = 0;
-	patience_left = 20;
+	batond.returns = 30;
+	batond.events = NULL;
 	batond.status = "{\"service\": \"web\", \"rollout\": {\"rollout\": 8}}";
 	assert_int_equal(run(cmd_restart, &for_web), CLI_UNREACHABLE);
-	assert_int_equal(batond.looks, 20);
+	assert_int_equal(batond.looks, 30);
 }
 
 int main(void)
@@ -388,6 +432,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
 		TEST(test_orders_each_has_its_path_and_no_body),
+		TEST(test_orders_follow_from_the_epoch_of_the_answer),
+		TEST(test_orders_that_miss_events_look_for_the_end),
 		TEST(test_orders_supersede_is_sent_and_the_undone_is_told),
 		TEST(test_orders_upgrade_sends_what_is_given),
 		TEST(test_orders_upgrade_bad_arguments_are_usage),
@@ -402,6 +448,7 @@ int main(void)
 		TEST(test_orders_abort_wants_the_rollback),
 		TEST(test_orders_lost_sight_is_unreachable),
 		TEST(test_orders_next_daemon_tells_the_end),
+		TEST(test_orders_next_daemon_that_misses_events_is_asked_for_the_end),
 		TEST(test_orders_next_daemon_that_knows_nothing_is_not_waited_for),
 	};
 

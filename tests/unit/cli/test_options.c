@@ -134,6 +134,14 @@ static void test_options_events_take_follow_and_since(void **state)
 	assert_int_equal(PARSE("events", "--since=9223372036854775807"), 0);
 	assert_true(options.since == INT64_MAX);
 	assert_string_equal(options.used[CLI_OPTIONS_EVENTS], "--since=9223372036854775807");
+	assert_string_equal(options.epoch, "");
+	assert_int_equal(PARSE("events", "--since", "0123456789abcdef:41"), 0);
+	assert_string_equal(options.epoch, "0123456789abcdef");
+	assert_int_equal(options.since, 41);
+	assert_refused(PARSE("events", "--since", "0123456789abcde:41"),
+		       "--since: \"0123456789abcde:41\" is not a number");
+	assert_refused(PARSE("events", "--since", "0123456789abcdef:"),
+		       "--since: \"0123456789abcdef:\" is not a number");
 }
 
 static void test_options_connections_take_a_limit(void **state)

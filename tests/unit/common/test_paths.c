@@ -119,6 +119,7 @@ static void test_paths_init_root_uses_run_and_var_lib(void **state)
 	assert_string_equal(paths.agents_dir, "/run/web-host/agents");
 	assert_string_equal(paths.state_dir, "/var/lib/web-host");
 	assert_string_equal(paths.state_file, "/var/lib/web-host/state.json");
+	assert_string_equal(paths.event_file, "/var/lib/web-host/events.jsonl");
 }
 
 static void test_paths_init_user_uses_xdg_folders(void **state)
@@ -135,6 +136,7 @@ static void test_paths_init_user_uses_xdg_folders(void **state)
 	assert_string_equal(paths.agents_dir, "/run/user/65534/b/agents");
 	assert_string_equal(paths.state_dir, "/home/somebody/state/b");
 	assert_string_equal(paths.state_file, "/home/somebody/state/b/state.json");
+	assert_string_equal(paths.event_file, "/home/somebody/state/b/events.jsonl");
 }
 
 static void test_paths_init_user_without_xdg_uses_tmp_and_home(void **state)

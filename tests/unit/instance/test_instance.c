@@ -523,6 +523,29 @@ static void test_instance_answers_become_notes_and_verdicts(void **state)
 	assert_notes("");
 	assert_int_equal(n_changes, 2);
 	assert_false(instance_is_healthy(i));
+	/* If its service has taken it out, and said so, that also says that it is back. */
+	i->out_sick = true;
+	*health = (struct health){.state = HEALTH_HEALTHY, .successes = 2};
+	i->checkers[0].on_answer(i->checkers[0].userdata, &good, true);
+	assert_notes("");
+	assert_int_equal(n_changes, 3);
+}
+
+static void test_instance_first_bad_answer_is_a_change_until_its_server_is_another(void **state)
+{
+	struct probe_result bad = {.text = "GET /: 500"};
+
+	(void)state;
+	run_instance();
+	instance_check(i);
+	assert_false(i->told_bad);
+	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, false);
+	assert_true(i->told_bad);
+	i->checkers[1].on_answer(i->checkers[1].userdata, &bad, false);
+	assert_notes("probe: GET /: 500 (instance 0)\nprobe: GET /: 500 (instance 0)");
+	report.pid = 601;
+	hear(REPORT_STARTED, 0);
+	assert_false(i->told_bad);
 }
 
 /* A socket that is never accepted from would leave its clients hanging. */
@@ -824,6 +847,7 @@ int main(void)
 		TEST(test_instance_check_asks_other_endpoints_to_accept),
 		TEST(test_instance_check_has_nothing_to_ask_of_some),
 		TEST(test_instance_answers_become_notes_and_verdicts),
+		TEST(test_instance_first_bad_answer_is_a_change_until_its_server_is_another),
 		TEST(test_instance_answers_of_other_endpoints_are_wanted_once),
 		TEST(test_instance_unhealthy_is_what_was_healthy_once),
 		TEST(test_instance_last_answer_is_of_the_check_to_blame),

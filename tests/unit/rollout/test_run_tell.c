@@ -209,6 +209,7 @@ static void test_run_result_has_the_tail_of_the_one_to_blame(void **state)
 	change(fake_fail(2, 1, "exited with status 1"));
 	drive_to_end();
 	assert_string_equal(result.words.text, "panic\n");
+	assert_true(result.culprit.known && result.culprit.instance == 1);
 }
 
 static void test_run_start_timeout_names_what_it_listens_on_instead(void **state)

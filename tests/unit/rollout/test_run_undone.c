@@ -24,6 +24,7 @@ static void test_run_new_fails_to_start_stops_and_old_is_untouched(void **state)
 	assert_calls("start 2.0; stop 2.0; hook on_failure; done 2.0");
 	assert_steps("start stop");
 	assert_string_equal(result.words.text, "boom\n");
+	assert_true(result.culprit.known && result.culprit.instance == 0);
 	assert_string_equal(result.probe, "");
 	assert_int_equal(result.replaces, 1);
 }

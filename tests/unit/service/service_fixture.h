@@ -432,7 +432,12 @@ static inline void keep_event(void *userdata, const char *name, const struct eve
 {
 	(void)userdata;
 	assert_string_equal(name, "web");
-	events_add(events, clock_realtime_ms(), name, event_name(event->kind), event_json(event));
+	if (event->passing)
+		events_pass(events, clock_realtime_ms(), name, event_name(event->kind),
+			    event_json(event));
+	else
+		events_add(events, clock_realtime_ms(), name, event_name(event->kind),
+			   event_json(event));
 }
 
 static const struct event_sink sink = {.take = keep_event};
@@ -648,11 +653,11 @@ static inline void refused(const char *name, const char *body)
 static inline json_t *newest_event(const char *name)
 {
 	json_t *found = NULL;
-	uint64_t seq = 0;
-	const char *line;
+	struct events_cursor cursor = {};
+	struct events_found next;
 
-	while ((line = events_next(events, seq, "web", &seq))) {
-		json_t *json = json_loads(line, 0, NULL);
+	for (; events_find(events, &cursor, "web", &next); events_take(&cursor, &next)) {
+		json_t *json = json_loads(next.line, 0, NULL);
 
 		assert_non_null(json);
 		if (strcmp(json_string_value(json_object_get(json, "event")), name) == 0) {
@@ -675,12 +680,12 @@ static inline void assert_event(const char *name, const char *key, const char *t
 
 static inline unsigned count_events(const char *name)
 {
-	uint64_t seq = 0;
-	const char *line;
+	struct events_cursor cursor = {};
+	struct events_found next;
 	unsigned n = 0;
 
-	while ((line = events_next(events, seq, "web", &seq))) {
-		json_t *json = json_loads(line, 0, NULL);
+	for (; events_find(events, &cursor, "web", &next); events_take(&cursor, &next)) {
+		json_t *json = json_loads(next.line, 0, NULL);
 
 		assert_non_null(json);
 		n += strcmp(json_string_value(json_object_get(json, "event")), name) == 0;

@@ -29,6 +29,48 @@ static void test_service_notes_of_instances_become_events(void **state)
 	assert_event("exited", "service", "web");
 }
 
+/* The number of @key in the newest event of this name; -1: it has none. */
+static json_int_t number_of(const char *name, const char *key)
+{
+	json_t *event = newest_event(name), *number = json_object_get(event, key);
+	json_int_t ret = number ? json_integer_value(number) : -1;
+
+	json_decref(event);
+	return ret;
+}
+
+static void test_service_answers_of_a_check_pass_but_for_the_first(void **state)
+{
+	uint64_t before;
+	struct instance *i;
+
+	(void)state;
+	carry_out("start", NULL);
+	i = fake_there(1, 0);
+	before = events_last(events);
+	i->callbacks->on_note(i->userdata, i, EVENT_PROBE, "GET /: 500");
+	assert_int_equal(events_last(events), before + 1);
+	i->told_bad = true;
+	for (int k = 0; k < 10; k++)
+		i->callbacks->on_note(i->userdata, i, EVENT_PROBE, "GET /: 500");
+	assert_int_equal(events_last(events), before + 1);
+	assert_int_equal(count_events("probe"), 11); /* whoever follows sees them all */
+	assert_int_equal(number_of("probe", "instance"), 0);
+	i->callbacks->on_note(i->userdata, i, EVENT_EXITED, "x");
+	assert_int_equal(events_last(events), before + 2);
+}
+
+static void test_service_notes_say_which_generation_serves(void **state)
+{
+	(void)state;
+	service_note(service, EVENT_RESTORED, "x");
+	assert_int_equal(number_of("restored", "generation"), -1);
+	carry_out("start", NULL);
+	service_note(service, EVENT_RESTORED, "x");
+	assert_int_equal(number_of("restored", "generation"), 1);
+	assert_int_equal(number_of("restored", "instance"), -1);
+}
+
 static void test_service_note_is_an_event_with_a_message(void **state)
 {
 	(void)state;
@@ -43,6 +85,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_notes_of_instances_become_events),
 		TEST(test_service_note_is_an_event_with_a_message),
+		TEST(test_service_answers_of_a_check_pass_but_for_the_first),
+		TEST(test_service_notes_say_which_generation_serves),
 	};
 #undef TEST
 

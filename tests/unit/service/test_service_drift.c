@@ -129,6 +129,17 @@ static void test_service_drift_is_told_of_each_endpoint(void **state)
 
 /* ---- who did it ----------------------------------------------------------------------------- */
 
+/* Of the newest event "drift"; -1: it does not say. */
+static json_int_t instance_told(void)
+{
+	json_t *event = newest_event("drift"), *instance = json_object_get(event, "instance");
+	json_int_t ret = instance ? json_integer_value(instance) : -1;
+
+	assert_true(!instance == !json_object_get(event, "generation"));
+	json_decref(event);
+	return ret;
+}
+
 static void test_service_drift_names_the_culprit(void **state)
 {
 	(void)state;
@@ -140,10 +151,12 @@ static void test_service_drift_names_the_culprit(void **state)
 	assert_event("drift", "message",
 		     REPLACED(ENDPOINT_0) " (set by pid 42 \"nginx\", instance 3 of generation 1); "
 					  "put right");
+	assert_int_equal(instance_told(), 3);
 	/* The next time it may be somebody else. */
 	replace_program(0);
 	watch_now();
 	assert_event("drift", "message", REPLACED(ENDPOINT_0) "; put right");
+	assert_int_equal(instance_told(), -1);
 }
 
 /* It tried, and failed: who replaces the program later need not be the same. */

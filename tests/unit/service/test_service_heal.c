@@ -24,7 +24,8 @@ static void test_service_unhealthy_and_recovered_are_told_once(void **state)
 	look();
 	look();
 	assert_int_equal(count_events("recovered"), 1);
-	assert_event("recovered", "message", "instance 1 of generation 1 is healthy again");
+	assert_event("recovered", "message",
+		     "instance 1 of generation 1 is healthy again: GET /: 200");
 	fall_ill(1);
 	look();
 	assert_int_equal(count_events("unhealthy"), 2);

@@ -32,6 +32,9 @@ static void assert_hook_event(const char *hook, bool ok, const char *message)
 	assert_string_equal(json_string_value(json_object_get(event, "hook")), hook);
 	assert_int_equal(json_is_true(json_object_get(event, "ok")), ok);
 	assert_string_equal(json_string_value(json_object_get(event, "message")), message);
+	/* Whose it was. */
+	assert_true(json_integer_value(json_object_get(event, "rollout")) > 0);
+	assert_true(json_integer_value(json_object_get(event, "generation")) > 0);
 	json_decref(event);
 }
 

@@ -57,10 +57,10 @@ static void test_service_tick_comes_at_once_when_a_program_has_changed(void **st
 	carry_out("start", NULL);
 	before = service->wiring.endpoints[0]->tended;
 	service_on_program(service, 1, 0, 77, "intruder");
-	assert_non_null(strstr(service->drift.culprit, "pid 77 \"intruder\""));
+	assert_non_null(strstr(service->drift.culprit.text, "pid 77 \"intruder\""));
 	turn();
 	assert_int_equal(service->wiring.endpoints[0]->tended, before + 1);
-	assert_string_equal(service->drift.culprit, "");
+	assert_string_equal(service->drift.culprit.text, "");
 }
 
 static void test_service_tick_of_new_endpoints_remembers_nothing(void **state)

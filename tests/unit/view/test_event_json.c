@@ -57,22 +57,25 @@ static void test_event_json_of_waiting_has_a_reason(void **state)
 static void test_event_json_of_a_result_has_exit_and_cut(void **state)
 {
 	(void)state;
-	assert_json(&(struct event){.kind = EVENT_ROLLED_BACK,
-				    .message = "generation 1 keeps serving",
-				    .rollout = 3,
-				    .order = "restart",
-				    .generation = 2,
-				    .replaces = 1,
-				    .exit = 4,
-				    .took_ms = 9,
-				    .step = "bake",
-				    .reason = "crashed",
-				    .probe = "503",
-				    .tail = "bye"},
-		    "{\"cut\":0,\"cut_by_server\":0,\"exit\":4,\"generation\":2,\"message\":\"generation 1 keeps "
-		    "serving\",\"order\":\"restart\",\"probe\":\"503\",\"reason\":\"crashed\","
-		    "\"replaces\":1,\"result\":\"rolled-back\",\"rollout\":3,\"step\":\"bake\","
-		    "\"tail\":\"bye\",\"tail_stream\":\"stderr\",\"took_ms\":9}");
+	assert_json(
+		&(struct event){.kind = EVENT_ROLLED_BACK,
+				.message = "generation 1 keeps serving",
+				.rollout = 3,
+				.order = "restart",
+				.generation = 2,
+				.replaces = 1,
+				.exit = 4,
+				.took_ms = 9,
+				.has_instance = true,
+				.instance = 1,
+				.step = "bake",
+				.reason = "crashed",
+				.probe = "503",
+				.tail = "bye"},
+		"{\"cut\":0,\"cut_by_server\":0,\"exit\":4,\"generation\":2,\"instance\":1,\"message\":\"generation 1 "
+		"keeps serving\",\"order\":\"restart\",\"probe\":\"503\",\"reason\":\"crashed\","
+		"\"replaces\":1,\"result\":\"rolled-back\",\"rollout\":3,\"step\":\"bake\","
+		"\"tail\":\"bye\",\"tail_stream\":\"stderr\",\"took_ms\":9}");
 }
 
 static void test_event_json_of_a_note_has_what_is_set(void **state)
@@ -84,6 +87,8 @@ static void test_event_json_of_a_note_has_what_is_set(void **state)
 				    .has_instance = true,
 				    .generation = 4},
 		    "{\"generation\":4,\"instance\":0,\"message\":\"m\"}");
+	assert_json(&(struct event){.kind = EVENT_PAUSED, .message = "m", .generation = 4},
+		    "{\"generation\":4,\"message\":\"m\"}");
 	assert_json(&(struct event){.kind = EVENT_EXITED,
 				    .message = "m",
 				    .tail = "bye",
