@@ -25,6 +25,7 @@ enum tap_part { TAP_PART_COUNT, TAP_PART_BIND4, TAP_PART_BIND6, TAP_PART_PROGRAM
 struct tap_set {
 	unsigned parts; /* TAP_PART_MASK() of each program */
 	bool births;    /* TAP_PART_COUNT also notes when a connection was established */
+	bool sharing;   /* TAP_PART_SHARE sets SO_REUSEPORT; else it is there to refuse only */
 	tap_owner owner;
 	const struct tap_endpoint *endpoints;
 	uint32_t n_endpoints;
@@ -37,7 +38,7 @@ void tap_remove_pins(const char *pin_dir);
 
 /*
  * Load the programs of @set. What this kernel refuses, and is not needed, is taken out of @set and
- * logged: births, TAP_PART_PROGRAM.
+ * logged: births, TAP_PART_PROGRAM, and TAP_PART_SHARE if it is there to refuse only.
  */
 int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err);
 
