@@ -135,7 +135,7 @@ $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.
 SIM_REAL := $(addprefix orchestrator/,rollout/rollout rollout/choose rollout/run rollout/run_base \
 		rollout/run_act rollout/run_look rollout/run_tell rollout/run_result \
 		instance/instance_set instance/instance_phase event/event) \
-	    agent/lifecycle $(addprefix common/,backoff duration error vector)
+	    agent/lifecycle $(addprefix common/,address backoff duration error vector)
 $(LIB_SIM): $(call library_of,tests/sim) $(SIM_REAL:%=$(BUILD)/obj/%.o)
 # tests/sim/witness.c sees what passes.
 SIM_WRAP := -Wl,--wrap=rollout_step,--wrap=run_act

@@ -62,6 +62,7 @@ static uint32_t remembered_instances;
 static uint32_t remembered_serving;
 static char remembered_base[32];
 static struct history kept_history;
+static char remembered_twin[ADDRESS_TEXT_MAX]; /* "": none */
 
 static bool release_copy_fails;
 static bool files_change;        /* other editions lie where the earlier ones did */
@@ -160,6 +161,27 @@ char *state_base(const struct state *state, const char *name)
 	(void)state;
 	assert_string_equal(name, "web");
 	return remembered_base[0] ? strdup(remembered_base) : NULL;
+}
+
+int state_set_twin(struct state *state, const char *name, const char *address, bool on,
+		   struct error *e)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	if (state_error < 0)
+		return error_set(e, state_error, "state.json");
+	if (on)
+		strcpy(remembered_twin, address);
+	else if (strcmp(remembered_twin, address) == 0)
+		remembered_twin[0] = '\0';
+	return 0;
+}
+
+bool state_has_twin(const struct state *state, const char *name, const char *address)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	return strcmp(remembered_twin, address) == 0;
 }
 
 /* What service_recall() finds, and what was written last, as copies. */
@@ -366,7 +388,7 @@ static inline void forget_state(void)
 	state_error = gone_error = 0;
 	vector_free(TAKE_PTR(remembered));
 	vector_free(TAKE_PTR(remembered_environment));
-	remembered_base[0] = '\0';
+	remembered_base[0] = remembered_twin[0] = '\0';
 	release_copy_fails = files_change = false;
 	history_done(&kept_history);
 	strcpy(release_edition, "1");
