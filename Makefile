@@ -137,7 +137,7 @@ SIM_REAL := $(addprefix orchestrator/,rollout/rollout rollout/choose rollout/run
 		rollout/run_result \
 		instance/instance_set instance/instance_phase event/event \
 		config/config_signal) \
-	    agent/lifecycle $(addprefix common/,backoff duration error vector)
+	    agent/lifecycle $(addprefix common/,address backoff duration error vector)
 $(LIB_SIM): $(call library_of,tests/sim) $(SIM_REAL:%=$(BUILD)/obj/%.o)
 # tests/sim/witness.c sees what passes.
 SIM_WRAP := -Wl,--wrap=rollout_step,--wrap=run_act

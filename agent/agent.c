@@ -443,7 +443,7 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
-	/* These three do not concern the lifecycle. */
+	/* These four do not concern the lifecycle. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
 		return;
@@ -454,6 +454,10 @@ static void on_order(const struct order *order, void *userdata)
 	}
 	if (order->type == ORDER_TELL) {
 		report_told(agent);
+		return;
+	}
+	if (order->type == ORDER_FAMILY) {
+		sockets_set_family(agent->sockets, order->endpoint, order->on);
 		return;
 	}
 	if (order->type == ORDER_LEAVE)

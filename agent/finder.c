@@ -173,11 +173,12 @@ static int ask_kernel(struct finder *finder, uint64_t cgroup_id, struct error *e
 
 /* ---- whose they are ------------------------------------------------------------------------- */
 
-/* The endpoint with its address, or -1. */
+/* The endpoint with its address, in either family, or -1. */
 static int endpoint_of(const struct finder *finder, const struct sighting *sighting)
 {
 	for (size_t i = 0; i < finder->spec->n_listen; i++)
-		if (address_equal(&finder->spec->listen[i], &sighting->address))
+		if (address_equal(&finder->spec->listen[i], &sighting->address) ||
+		    address_are_twins(&finder->spec->listen[i], &sighting->address))
 			return (int)i;
 	return -1;
 }

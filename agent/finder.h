@@ -17,7 +17,8 @@
  *			added to the listeners.
  *
  * Who holds a socket is found out in /proc/PID/fd of the instance's processes (holders.h), unless
- * the cgroup and the address say enough. ":80" and "[::]:80" are two different addresses.
+ * the cgroup and the address say enough. ":80" and "[::]:80" are two different addresses. Twins
+ * (address.h) are both declared if one is: which of them a server binds, batond must hear.
  */
 #pragma once
 

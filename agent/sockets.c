@@ -28,7 +28,8 @@
 #define PATIENCE_MS 60000
 
 struct sockets {
-	const struct launch_spec *spec;
+	const struct launch_spec *spec; /* .family */
+	struct launch_spec family;      /* as given, but for .twins: what batond has said since */
 	sd_event *event;
 	struct processes *processes;
 	const struct sockets_handlers *handlers;
@@ -489,6 +490,27 @@ void sockets_release(struct sockets *sockets, uint32_t serial)
 			release(sockets, i);
 }
 
+void sockets_set_family(struct sockets *sockets, uint32_t endpoint, bool twin)
+{
+	struct address address;
+
+	if (endpoint >= sockets->spec->n_listen || sockets->closed)
+		return;
+	sockets->family.twins[endpoint] = twin;
+	launch_spec_address(sockets->spec, endpoint, &address);
+	for (size_t i = sockets->listeners.n; i-- > 0;) {
+		const struct listener *listener = &sockets->listeners.list[i];
+
+		if (listener->endpoint == endpoint &&
+		    !address_equal(&listener->address, &address) &&
+		    (!listener->own || !listener->counts))
+			release(sockets, i);
+	}
+	next_serial(sockets);
+	update(sockets, clock_monotonic_ms());
+	sockets->handlers->on_change(sockets->userdata);
+}
+
 /* ---- the end -------------------------------------------------------------------------------- */
 
 void sockets_close(struct sockets *sockets)
@@ -582,7 +604,8 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	if (!sockets)
 		return error_set(err, -ENOMEM, "sockets");
 	sockets->event = sd_event_ref(event);
-	sockets->spec = spec;
+	sockets->family = *spec;
+	sockets->spec = &sockets->family;
 	sockets->processes = processes;
 	sockets->handlers = handlers;
 	sockets->userdata = userdata;
@@ -594,7 +617,7 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	if (r < 0)
 		return r;
 	if (spec->mode != SOCKETS_INHERIT && spec->n_listen > 0) {
-		r = finder_new(spec, processes, &sockets->finder, err);
+		r = finder_new(sockets->spec, processes, &sockets->finder, err);
 		if (r < 0)
 			return r;
 	}

@@ -91,6 +91,12 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds);
 void sockets_release(struct sockets *sockets, uint32_t serial);
 
 /*
+ * ORDER_FAMILY: the sockets of @endpoint are of the declared family, or (@twin) of the other one.
+ * Calls on_change.
+ */
+void sockets_set_family(struct sockets *sockets, uint32_t endpoint, bool twin);
+
+/*
  * Shut down and close the sockets outside the set, close the duplicates of the others, and look no
  * more. To call it again does no harm.
  */

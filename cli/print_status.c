@@ -171,6 +171,22 @@ static void print_program(const struct print *to, const json_t *program)
 	}
 }
 
+/* "127.0.0.1:8080 (IPv4-mapped)": with the family of its sockets if that is to be remarked on. */
+static const char *endpoint_text(const json_t *endpoint, char buffer[static PRINT_CELL_MAX])
+{
+	const char *listen = print_member(endpoint, "listen");
+	const char *family = print_member(endpoint, "family");
+	bool odd = strcmp(family, "IPv4-mapped") == 0 ||
+		   (strcmp(family, "IPv4") == 0 && listen[0] == '[');
+	char text[PRINT_CELL_MAX];
+
+	if (odd)
+		snprintf(text, sizeof(text), "%s (%s)", listen, family);
+	else
+		snprintf(text, sizeof(text), "%s", listen);
+	return print_clean(text, buffer, PRINT_CELL_MAX);
+}
+
 static void print_endpoint(const struct print *to, const json_t *endpoint, size_t width)
 {
 	static const struct {
@@ -184,8 +200,7 @@ static void print_endpoint(const struct print *to, const json_t *endpoint, size_
 
 	for (size_t i = 0; i < 3; i++)
 		more |= print_number(endpoint, counts[i].key) > 0;
-	print_clean(print_member(endpoint, "listen"), listen, sizeof(listen));
-	fputs(listen, to->out);
+	fputs(endpoint_text(endpoint, listen), to->out);
 	if (more)
 		fprintf(to->out, "%*s", (int)(width - print_width(listen)), "");
 	if (json_is_object(program))
@@ -212,8 +227,7 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 	json_t *endpoint;
 
 	json_array_foreach (endpoints, i, endpoint) {
-		size_t own = print_width(
-			print_clean(print_member(endpoint, "listen"), listen, sizeof(listen)));
+		size_t own = print_width(endpoint_text(endpoint, listen));
 
 		if (own > width)
 			width = own;

@@ -87,6 +87,11 @@ struct launch_spec {
 	 */
 	struct address *listen;
 	size_t n_listen;
+	/*
+	 * The sockets that are passed are of the other family than declared: address_twin(). The
+	 * server may bind either; only those of the family of its group get connections.
+	 */
+	bool twins[PROTOCOL_LISTEN_MAX];
 	enum socket_mode mode;
 	bool sockets_given;
 	/*
@@ -128,6 +133,9 @@ struct launch_spec {
 	uint32_t restart_delay_ms;
 	uint32_t restart_delay_max_ms;
 };
+
+/* The address of the sockets that are passed for endpoint @k. */
+void launch_spec_address(const struct launch_spec *spec, size_t k, struct address *ret);
 
 /* Free the contents, not the struct itself, which is all zero afterwards. */
 void launch_spec_done(struct launch_spec *spec);
@@ -177,16 +185,24 @@ enum order_type {
 	 * before the order is reported before the answer. Only for agents whose hello has "tells".
 	 */
 	ORDER_TELL,
+	/*
+	 * The sockets of `endpoint` are of the family that is declared, or with on=true of its
+	 * twin's (address.h). Shut down those of the other that were passed, or that count no
+	 * longer: they would take connections away from the right ones. Pass no more of them. The
+	 * agent answers with REPORT_SOCKETS, whether the set has changed or not.
+	 */
+	ORDER_FAMILY,
 	_ORDER_TYPE_COUNT,
 };
 
 struct order {
 	enum order_type type;
-	bool on;             /* ORDER_STEADY */
+	bool on;             /* ORDER_STEADY, ORDER_FAMILY */
 	int signal;          /* ORDER_LEAVE, ORDER_STOP; 0: none */
 	uint32_t timeout_ms; /* ORDER_LEAVE, ORDER_STOP */
 	/* RELEASE: of which report; 0: the last one sent. REOPEN: the daemon's; 0: tell nobody */
 	uint32_t serial;
+	uint32_t endpoint;   /* ORDER_FAMILY: index into the specification's listen */
 };
 
 /* ---- reports: agent to batond --------------------------------------------------------------- */

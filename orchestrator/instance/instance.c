@@ -164,7 +164,7 @@ static void on_exited(struct instance *i, const struct report *report)
 			      brief, report->restart_ms);
 		return;
 	}
-	if (i->asked)
+	if (i->asked && !i->refused)
 		take_own_end(i, why);
 	if (instance_is_leaving(i))
 		return;
@@ -246,6 +246,8 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 		on_stopped(i, report);
 		break;
 	case REPORT_SOCKETS:
+		if (i->awaited > 0)
+			i->awaited--;
 		instance_take_sockets(i, report, fds, n_fds);
 		break;
 	case REPORT_TOLD:
@@ -267,6 +269,7 @@ static void on_lost(void *userdata)
 	assert(!i->lost);
 	i->lost = true;
 	i->asked = false;
+	i->awaited = 0;
 	if (instance_has_stopped(i))
 		return;
 	instance_note(i, EVENT_AGENT_LOST, "instance %u has lost its agent (pid %d)", i->index,
@@ -433,9 +436,21 @@ static void fill_spec(const struct instance *i, const struct release *release,
 		.restart_delay_ms = (uint32_t)c->restart.delay_ms,
 		.restart_delay_max_ms = (uint32_t)c->restart.delay_ms * RESTART_DELAY_GROWTH,
 	};
+	for (size_t k = 0; k < c->n_listen; k++)
+		ret->twins[k] =
+			address_are_twins(&c->listen[k], steer_address(i->wiring->endpoints[k]));
 	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
 	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
 	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
+}
+
+/* An IPv4 socket would take all connections of those that serve on IPv4-mapped ones. */
+static void guard(const struct instance *i, struct tap *tap)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		tap_guard(tap, k,
+			  address_is_mapped(steer_address(i->wiring->endpoints[k])) &&
+				  i->callbacks->is_served(i->userdata, i, k));
 }
 
 /* Attach the programs for counting and sharing, before anything runs in the cgroup. */
@@ -453,6 +468,7 @@ static int hook(struct instance *i, struct error *err)
 			steer_tier_name(i->wiring->tier));
 	if (!tap || !i->cgroup[0])
 		return 0;
+	guard(i, tap);
 	r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
 	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
 		return r;

@@ -33,6 +33,23 @@ struct instance_callbacks {
 	/* Its agent answers instance_reopen(): @report is a REPORT_REOPENED. */
 	void (*on_reopened)(void *userdata, const struct instance *instance,
 			    const struct report *report);
+	/*
+	 * Does another instance serve on endpoint @k, or is it about to? Then the family of that
+	 * endpoint's sockets cannot change.
+	 */
+	bool (*is_served)(void *userdata, const struct instance *instance, size_t k);
+	/*
+	 * The server of @instance listens on @address, the twin of what endpoint @k was opened for.
+	 * Nobody serves there: open it anew, for @address. instance_change_endpoint() is called
+	 * for every instance before this returns.
+	 */
+	int (*move_endpoint)(void *userdata, const struct instance *instance, size_t k,
+			     const struct address *address, struct error *err);
+	/*
+	 * Does any instance still have passed sockets of the wrong family? Until none does, no
+	 * socket joins. Afterwards instance_ask_sockets() is called for those that were postponed.
+	 */
+	bool (*is_moving)(void *userdata);
 };
 
 /*
@@ -103,6 +120,13 @@ struct instance {
 	struct instance_sockets unused;
 	uint32_t sockets_version; /* counts the changes of .sockets */
 	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
+	/*
+	 * Sockets of the wrong family (instance_twins.c) are never in .sockets. As long as they
+	 * listen they may take connections from those of the right one.
+	 */
+	uint32_t awaited;  /* answers to ORDER_FAMILY: it may still have passed ones */
+	bool postponed;    /* its last report was not taken: another's answer was awaited */
+	uint32_t moved_to; /* the endpoint that was opened anew last */
 	/* Addresses that it listens on and its service does not declare. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
@@ -150,6 +174,7 @@ struct instance {
 	bool asked;                /* the agent's answer is not there yet */
 	bool told;                 /* it is: .tail is what it had written when it was asked */
 	bool ended_itself;         /* its server had ended before it was told to leave or stop */
+	bool refused;              /* it failed for the family of its sockets, and not by its end */
 
 	/* Why its sockets could not join; a server that is ending is told by its exit instead. */
 	char trouble[256];
@@ -284,6 +309,21 @@ void instance_release_unused(struct instance *instance);
  * the earlier daemon has not told it to let go of.
  */
 void instance_release_leftovers(struct instance *instance);
+
+/*
+ * Endpoint @k was opened anew, for sockets of another family: those that it has had there are in no
+ * slot any more, and its checks begin anew. The one that was open before must still be there.
+ */
+void instance_change_endpoint(struct instance *instance, size_t k);
+
+/* Have the agent report its sockets once more, if the last report was postponed. */
+void instance_ask_sockets(struct instance *instance);
+
+/*
+ * A process of it was kept from binding an IPv4 socket to endpoint @k (tap_guard()). Unless it
+ * serves otherwise, it has failed.
+ */
+void instance_refuse_ipv4(struct instance *instance, size_t k, pid_t pid, const char *comm);
 
 /* ---- connections -----------------------------------------------------------------------------
  *

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/service_twins.h"
 #include "orchestrator/host/watch.h"
 
 static void stop_current(struct service *s)
@@ -113,6 +114,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	struct service *s = userdata;
 
 	(void)source;
+	service_end_move(s);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]) && run_observe(&s->runs[k]))
 			end_run(s, &s->runs[k]);

@@ -58,9 +58,24 @@ static void on_zero(void *userdata, uint32_t generation, uint32_t instance)
 	service_poke(userdata);
 }
 
+static void on_ipv4(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
+		    const char *comm)
+{
+	struct service *s = userdata;
+
+	for (size_t g = 0; g < s->n_generations; g++)
+		for (size_t j = 0; j < s->generations[g]->instances.n; j++) {
+			struct instance *i = s->generations[g]->instances.list[j];
+
+			if (i->generation == generation && i->index == instance)
+				instance_refuse_ipv4(i, k, pid, comm);
+		}
+}
+
 static const struct tap_callbacks tap_callbacks = {
 	.on_zero = on_zero,
 	.on_program = service_on_program,
+	.on_ipv4 = on_ipv4,
 };
 
 static int open_tap(struct service *s, struct error *err)
@@ -141,9 +156,9 @@ static int open_anchor_cgroup(struct service *s, struct error *err)
 			  false, err);
 }
 
-static int open_endpoint(struct service *s, size_t k, struct error *err)
+int service_open_endpoint(struct service *s, const struct address *address, bool has_member,
+			  struct steer **ret, struct error *err)
 {
-	const struct address *address = &s->config->listen[k];
 	char key[ADDRESS_KEY_MAX], pin_dir[BPFFS_PATH_MAX];
 	struct steer_options options = {
 		.tier = s->wiring.tier,
@@ -152,6 +167,7 @@ static int open_endpoint(struct service *s, size_t k, struct error *err)
 		.tap = s->wiring.tap,
 		.sticky = s->config->sticky,
 		.anchor_cgroup = s->endpoints.anchor_cgroup[0] ? s->endpoints.anchor_cgroup : NULL,
+		.has_member = has_member,
 	};
 	int r;
 
@@ -162,7 +178,19 @@ static int open_endpoint(struct service *s, size_t k, struct error *err)
 			return r;
 		options.pin_dir = pin_dir;
 	}
-	return steer_open(address, &options, &s->wiring.endpoints[k], err);
+	return steer_open(address, &options, ret, err);
+}
+
+/* Endpoint @k, for sockets of the family that its servers were found to bind. */
+static int open_endpoint(struct service *s, size_t k, struct error *err)
+{
+	const struct address *declared = &s->config->listen[k];
+	struct address twin;
+	bool has_twin = address_twin(declared, &twin) &&
+			state_has_twin(s->context->state, s->config->name, twin.text);
+
+	return service_open_endpoint(s, has_twin ? &twin : declared, false, &s->wiring.endpoints[k],
+				     err);
 }
 
 int service_open_endpoints(struct service *s, struct error *err)

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/service_twins.h"
 
 /* ---- generations ---------------------------------------------------------------------------- */
 
@@ -44,6 +45,9 @@ const struct instance_callbacks service_instance_callbacks = {
 	.on_change = on_instance_change,
 	.on_note = on_instance_note,
 	.on_reopened = on_instance_reopened,
+	.is_served = service_is_served,
+	.move_endpoint = service_move_endpoint,
+	.is_moving = service_is_moving,
 };
 
 static void drop_generation(struct service *s, struct generation *g)

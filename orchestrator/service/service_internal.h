@@ -12,6 +12,7 @@
  *	service_publish.c *
  *	service_tick.c        looks twice a second
  *	service_endpoints.c *
+ *	service_twins.c *
  *	service_pause.c       pause and resume
  *	service_reopen.c *
  *	service_generations.c making and dropping generations, removing instances

@@ -239,9 +239,15 @@ static void tell(struct tap *tap, struct tap_event *event)
 	event->comm[sizeof(event->comm) - 1] = '\0';
 	if (event->type == TAP_ZERO)
 		tell_zero(tap, event->owner);
-	else if (event->type == TAP_PROGRAM && count(tap, event->owner, &now) == 0)
+	else if (count(tap, event->owner, &now) < 0)
+		return;
+	else if (event->type == TAP_PROGRAM)
 		tap->callbacks->on_program(tap->userdata, (uint32_t)(event->owner >> 32),
 					   (uint32_t)event->owner, (pid_t)event->pid, event->comm);
+	else if (event->type == TAP_IPV4 && event->endpoint < tap->n_endpoints)
+		tap->callbacks->on_ipv4(tap->userdata, (uint32_t)(event->owner >> 32),
+					(uint32_t)event->owner, event->endpoint, (pid_t)event->pid,
+					event->comm);
 }
 
 static int on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -274,6 +280,9 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 		return error_set(err, -errno, "open the ring buffer");
 	r = sd_event_add_io(event, &tap->events_source, ring_buffer__epoll_fd(tap->ring), EPOLLIN,
 			    on_events, tap);
+	/* What a server was refused comes before its end, which follows from it. */
+	if (r >= 0)
+		r = sd_event_source_set_priority(tap->events_source, SD_EVENT_PRIORITY_NORMAL - 1);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &tap->due_source, on_due, tap);
 	if (r >= 0)
@@ -283,7 +292,7 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 
 static struct tap_endpoint to_endpoint(const struct address *address)
 {
-	struct tap_endpoint ret = {.family = address->sa.sa_family};
+	struct tap_endpoint ret = {};
 	struct steer_pin_key key;
 
 	(void)key_of(&address->sa, &key); /* one of the two families */
@@ -345,6 +354,19 @@ void tap_unpin_all(struct tap *tap)
 
 /* ---- instances ------------------------------------------------------------------------------ */
 
+void tap_guard(struct tap *tap, size_t k, bool on)
+{
+	tap->endpoints[k].no_ipv4 = on;
+}
+
+static bool is_guarded(const struct tap *tap)
+{
+	for (size_t k = 0; k < tap->n_endpoints; k++)
+		if (tap->endpoints[k].no_ipv4)
+			return true;
+	return false;
+}
+
 /* Asked once. That the programs load does not say that they work. */
 static int check_share(struct tap *tap, struct error *err)
 {
@@ -362,6 +384,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 		.parts = TAP_PART_MASK(TAP_PART_COUNT),
 		.births = !tap->without_births,
 		.offsets = tap->offsets,
+		.sharing = share,
 		.owner = owner,
 		.endpoints = tap->endpoints,
 		.n_endpoints = tap->n_endpoints,
@@ -373,6 +396,8 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 		set.parts |= TAP_PART_MASK(TAP_PART_PROGRAM);
 	if (share)
 		set.parts |= TAP_PART_SHARE;
+	else if (is_guarded(tap))
+		set.parts |= TAP_PART_MASK(TAP_PART_BIND4);
 	r = tap_load_programs(&set, ret, err);
 	if (r == 0 && share)
 		r = check_share(tap, err);

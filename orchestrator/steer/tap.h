@@ -6,7 +6,8 @@
  *	                 the same for ten as for a million, and a draining instance that has none
  *	                 left is told of.
  *	cgroup/bind4, 6  make a server that never asked for it share its port (SO_REUSEPORT), on the
- *	                 declared addresses of this service only (Linux 6.0)
+ *	                 declared addresses of this service only (Linux 6.0), IPv4-mapped ones
+ *	                 included; and refuse IPv4 sockets where tap_guard() says so
  *	cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
  * One of each is loaded per instance, with the instance's number in it, and attached to its cgroup
@@ -42,6 +43,12 @@ struct tap_callbacks {
 	 */
 	void (*on_program)(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			   const char *comm);
+	/*
+	 * A process of an instance was kept from binding an IPv4 socket to endpoint @k: see
+	 * tap_guard(). Told before anything that happens to the instance for it.
+	 */
+	void (*on_ipv4)(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
+			const char *comm);
 };
 
 /*
@@ -60,10 +67,17 @@ DEFINE_CLEANUP(struct tap *, tap_free);
 void tap_unpin_all(struct tap *tap);
 
 /*
+ * From now on instances are tapped so that they cannot bind IPv4 sockets to endpoint @k (EPERM).
+ * For endpoints whose instances serve on IPv4-mapped sockets: the kernel would give an IPv4 socket
+ * all their connections.
+ */
+void tap_guard(struct tap *tap, size_t k, bool on);
+
+/*
  * Tap the cgroup at @cgroup_path for an instance, before anything runs in it. @share: also the
- * programs at bind(2). Its counters begin at 0. Programs that an earlier attempt has left there are
- * replaced. If the kernel cannot share ports the text says so, and nothing is attached. -E2BIG:
- * there are TAP_INSTANCES_MAX already.
+ * programs that share at bind(2). Its counters begin at 0. Programs that an earlier attempt has
+ * left there are replaced. If the kernel cannot share ports the text says so, and nothing is
+ * attached. -E2BIG: there are TAP_INSTANCES_MAX already.
  */
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err);

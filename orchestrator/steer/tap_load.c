@@ -165,6 +165,7 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 	bpf_map__set_autocreate(skeleton->maps.births, set->births);
 	skeleton->rodata->owner = set->owner;
 	skeleton->rodata->note_births = set->births;
+	skeleton->rodata->sharing = set->sharing;
 	skeleton->rodata->n_endpoints = set->n_endpoints;
 	skeleton->rodata->offsets = set->offsets;
 	for (uint32_t k = 0; k < set->n_endpoints; k++)
@@ -233,6 +234,10 @@ static int go_without(struct tap_set *set, enum tap_part part, int code, struct 
 			log_info("this kernel does not tell who replaces the program of a group "
 				 "(cgroup/setsockopt)");
 		said_program = true;
+		return 0;
+	}
+	if (TAP_PART_MASK(part) & TAP_PART_SHARE && !set->sharing) {
+		set->parts &= ~TAP_PART_MASK(part);
 		return 0;
 	}
 	if (TAP_PART_MASK(part) & TAP_PART_SHARE && code != -EPERM)
@@ -318,7 +323,7 @@ static void trial_endpoint(struct sockaddr_in *ret_address, struct tap_endpoint 
 		.sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(0x7f530000u | ((uint32_t)getpid() & 0xffff)),
 	};
-	*ret = (struct tap_endpoint){.address = {[10] = 0xff, [11] = 0xff}, .family = AF_INET};
+	*ret = (struct tap_endpoint){.address = {[10] = 0xff, [11] = 0xff}};
 	memcpy(ret->address + 12, &ret_address->sin_addr, 4);
 }
 
@@ -346,7 +351,11 @@ static int bind_and_look(const struct sockaddr_in *address, struct error *err)
 int tap_try_share(struct error *err)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
-	struct tap_set set = {.parts = TAP_PART_MASK(TAP_PART_BIND4), .n_endpoints = 1};
+	struct tap_set set = {
+		.parts = TAP_PART_MASK(TAP_PART_BIND4),
+		.sharing = true,
+		.n_endpoints = 1,
+	};
 	struct tap_endpoint endpoint;
 	struct sockaddr_in address;
 	cleanup_close int cgroup_fd = -1;

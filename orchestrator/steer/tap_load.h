@@ -26,6 +26,7 @@ struct tap_set {
 	unsigned parts; /* TAP_PART_MASK() of each program */
 	bool births;    /* TAP_PART_COUNT also notes when a connection was established */
 	struct tap_offsets offsets; /* ... and who has ended it */
+	bool sharing;   /* TAP_PART_SHARE sets SO_REUSEPORT; else it is there to refuse only */
 	tap_owner owner;
 	const struct tap_endpoint *endpoints;
 	uint32_t n_endpoints;
@@ -38,7 +39,7 @@ void tap_remove_pins(const char *pin_dir);
 
 /*
  * Load the programs of @set. What this kernel refuses, and is not needed, is taken out of @set and
- * logged: births, offsets, TAP_PART_PROGRAM.
+ * logged: births, offsets, TAP_PART_PROGRAM, and TAP_PART_SHARE if it is there to refuse only.
  */
 int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err);
 

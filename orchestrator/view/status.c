@@ -320,6 +320,16 @@ static json_t *program_json(struct steer *steer)
 	return json;
 }
 
+/* Of its sockets, which need not be the one that is declared. */
+static const char *family(const struct address *address)
+{
+	if (address->sa.sa_family == AF_INET)
+		return "IPv4";
+	if (address_is_mapped(address))
+		return "IPv4-mapped";
+	return address->dual_stack ? "dual-stack" : "IPv6";
+}
+
 static json_t *endpoint_json(struct service *s, size_t k)
 {
 	struct steer *steer = s->wiring.endpoints[k];
@@ -333,6 +343,7 @@ static json_t *endpoint_json(struct service *s, size_t k)
 				 "program");
 	json = json_pack("{s:s, s:s, s:o}", "listen", address->text, "protocol", "tcp", "program",
 			 program_json(steer));
+	json_object_set_new(json, "family", json_string(family(steer_address(steer))));
 	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
 		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
 	if (steer_held(steer, &held) >= 0)

@@ -59,7 +59,7 @@ static int bind_to(const char *text)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
 		return -1;
 	if (address.sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.dual_stack ? &off : &on,
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address_v6only(&address) ? &on : &off,
 			   sizeof(on));
 	if (bind(fd, &address.sa, address.length) < 0 || listen(fd, 5) < 0)
 		return -1;
@@ -243,6 +243,31 @@ static void test_finder_finds_what_the_server_binds(void **data)
 	assert_int_equal(fixture->listeners.n, 2);
 	check_found(fixture, 1, 0);
 	check_strangers(fixture, "");
+}
+
+/* Which of the two a server binds is not known before: batond decides what it means. */
+static void test_finder_finds_twins_of_what_is_declared(void **data)
+{
+	struct fixture *fixture = *data;
+	struct server *server = start_server(fixture);
+
+	declare(fixture, "127.0.0.1:7012");
+	declare(fixture, "[::ffff:127.0.0.1]:7013");
+	tell(server, "+[::ffff:127.0.0.1]:7012");
+	tell(server, "+127.0.0.1:7013");
+	tell(server, "+[::ffff:127.0.0.2]:7012");
+	look(fixture);
+	look(fixture);
+	assert_int_equal(fixture->listeners.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct listener *listener = &fixture->listeners.list[i];
+
+		assert_true(listener->own && listener->listens && listener->endpoint < 2);
+		assert_string_equal(listener->address.text, listener->endpoint == 0
+								    ? "[::ffff:127.0.0.1]:7012"
+								    : "127.0.0.1:7013");
+	}
+	check_strangers(fixture, "[::ffff:127.0.0.2]:7012");
 }
 
 static void test_finder_finds_several_on_one_port(void **data)
@@ -498,6 +523,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_finder_finds_what_the_server_binds),
+		TEST(test_finder_finds_twins_of_what_is_declared),
+		TEST_CGROUP(test_finder_finds_twins_of_what_is_declared),
 		TEST(test_finder_finds_several_on_one_port),
 		TEST(test_finder_takes_each_once),
 		TEST(test_finder_families_of_the_wildcard_are_told_apart),

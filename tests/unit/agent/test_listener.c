@@ -118,6 +118,41 @@ static void test_listener_open_has_the_options(void **data)
 	}
 }
 
+/* What batond has found out about the server's family counts, whatever is declared. */
+static void test_listener_twins_are_opened_and_taken(void **data)
+{
+	struct fixture *fixture = *data;
+	static const char *const twins[] = {"[::ffff:127.0.0.1]:7026", "127.0.0.1:7027"};
+	struct listeners taken = {0};
+	struct error err;
+	int fds[2];
+
+	add(fixture, "127.0.0.1:7026");
+	add(fixture, twins[1]);
+	assert_int_equal(address_parse("[::ffff:127.0.0.1]:7027", &fixture->addresses[1], &err), 0);
+	fixture->spec.twins[0] = fixture->spec.twins[1] = true;
+	assert_int_equal(open_all(fixture), 0);
+	for (size_t i = 0; i < 2; i++) {
+		struct address bound, *named = &fixture->listeners.list[i].address;
+		socklen_t size = sizeof(bound.in6);
+
+		assert_string_equal(named->text, twins[i]);
+		assert_int_equal(getsockname(fixture->listeners.list[i].fd, &bound.sa, &size), 0);
+		assert_int_equal(bound.sa.sa_family, named->sa.sa_family);
+		fds[i] = fcntl(fixture->listeners.list[i].fd, F_DUPFD_CLOEXEC, 0);
+	}
+	assert_int_equal(listeners_take(&fixture->spec, fds, &taken, &err), 0);
+	assert_string_equal(taken.list[0].address.text, twins[0]);
+	listeners_close(&taken);
+	fixture->spec.twins[0] = false;
+	fds[0] = fcntl(fixture->listeners.list[0].fd, F_DUPFD_CLOEXEC, 0);
+	fds[1] = fcntl(fixture->listeners.list[1].fd, F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(listeners_take(&fixture->spec, fds, &taken, &err), -EINVAL);
+	assert_string_equal(err.text,
+			    "listen 127.0.0.1:7026: the socket that was given is bound to "
+			    "[::ffff:127.0.0.1]:7026");
+}
+
 static void test_listener_open_twice_shares_the_port(void **data)
 {
 	struct fixture *fixture = *data;
@@ -434,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_listener_open_has_the_options),
 		TEST(test_listener_nonblocking_is_what_the_spec_says),
+		TEST(test_listener_twins_are_opened_and_taken),
 		TEST(test_listener_open_twice_shares_the_port),
 		TEST(test_listener_open_sets_the_owner),
 		TEST(test_listener_open_fails_as_a_whole),

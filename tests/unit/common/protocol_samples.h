@@ -211,6 +211,8 @@ static const struct order orders[] = {
 	{.type = ORDER_REOPEN},
 	{.type = ORDER_REOPEN, .serial = UINT32_MAX},
 	{.type = ORDER_TELL},
+	{.type = ORDER_FAMILY},
+	{.type = ORDER_FAMILY, .endpoint = PROTOCOL_LISTEN_MAX - 1, .on = true},
 };
 
 static const struct report reports[] = {
@@ -278,7 +280,8 @@ static const struct report reports[] = {
 static inline bool may_be_missing(const json_t *json, const char *key)
 {
 	static const char *const spec_keys[] = {
-		"cgroup", "mode", "sockets_given", "listen_later", "listen_delay_ms", "process"};
+		"cgroup",          "mode",    "sockets_given", "listen_later",
+		"listen_delay_ms", "process", "twins"};
 	const char *type = json_string_value(json_object_get(json, "type"));
 
 	for (size_t i = 0; !type && i < COUNT(spec_keys); i++)

@@ -353,6 +353,8 @@ int agentlink_order(struct agentlink *link, const struct order *order)
 		called("order steady %s", order->on ? "on" : "off");
 	else if (order->type == ORDER_RELEASE)
 		called("order release serial %u", order->serial);
+	else if (order->type == ORDER_FAMILY)
+		called("order family %u %s", order->endpoint, order->on ? "twin" : "declared");
 	else
 		called("order %s signal %d timeout %u", order_type_name(order->type), order->signal,
 		       order->timeout_ms);

@@ -157,6 +157,11 @@ int steer_open(const struct address *address, const struct steer_options *option
 	return 0;
 }
 
+const struct address *steer_address(const struct steer *steer)
+{
+	return &steer->address;
+}
+
 int steer_reset(struct steer *steer, struct error *err)
 {
 	if (fake_steer_fails("steer_reset", steer->address.text, err))

@@ -24,6 +24,7 @@ struct tap {
 	void *userdata;
 	struct fake_tapped attached[FAKE_TAPPED_MAX];
 	size_t n;
+	bool guard[TAP_LISTEN_MAX];
 };
 
 static unsigned fake_tap_open;
@@ -125,6 +126,11 @@ void tap_unpin_all(struct tap *tap)
 {
 	(void)tap;
 	called("tap unpin");
+}
+
+void tap_guard(struct tap *tap, size_t k, bool on)
+{
+	tap->guard[k] = on;
 }
 
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,

@@ -66,6 +66,7 @@ static struct history kept_history;
 static struct underway_list kept_underway; /* what is in the file of rollouts under way */
 static unsigned underway_writes;
 static int underway_error;
+static char remembered_twin[ADDRESS_TEXT_MAX]; /* "": none */
 
 static bool release_copy_fails;
 static bool files_change;        /* other editions lie where the earlier ones did */
@@ -164,6 +165,27 @@ char *state_base(const struct state *state, const char *name)
 	(void)state;
 	assert_string_equal(name, "web");
 	return remembered_base[0] ? strdup(remembered_base) : NULL;
+}
+
+int state_set_twin(struct state *state, const char *name, const char *address, bool on,
+		   struct error *e)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	if (state_error < 0)
+		return error_set(e, state_error, "state.json");
+	if (on)
+		strcpy(remembered_twin, address);
+	else if (strcmp(remembered_twin, address) == 0)
+		remembered_twin[0] = '\0';
+	return 0;
+}
+
+bool state_has_twin(const struct state *state, const char *name, const char *address)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	return strcmp(remembered_twin, address) == 0;
 }
 
 /* What service_recall() finds, and what was written last, as copies. */
@@ -419,7 +441,7 @@ static inline void forget_state(void)
 	state_error = gone_error = 0;
 	vector_free(TAKE_PTR(remembered));
 	vector_free(TAKE_PTR(remembered_environment));
-	remembered_base[0] = '\0';
+	remembered_base[0] = remembered_twin[0] = '\0';
 	release_copy_fails = files_change = false;
 	history_done(&kept_history);
 	kept_underway = (struct underway_list){};
