@@ -18,6 +18,7 @@
 #include "agent/relay.h"
 #include "agent/server.h"
 #include "agent/sockets.h"
+#include "common/advice.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/processes.h"
@@ -380,12 +381,15 @@ static void explain_exit(struct agent *agent)
 {
 	bool binds = agent->spec->mode != SOCKETS_INHERIT;
 	char tail[PROTOCOL_TAIL_MAX];
+	uid_t uid;
 
+	if (server_last_uid(agent->server, &uid) == 0)
+		record_uid(&agent->record, uid);
 	if (!binds || agent->lifecycle.steady || agent->lifecycle.state != AGENT_RUNNING)
 		return;
 	relay_drain(agent->relay);
 	relay_tail(agent->relay, tail, NULL, NULL);
-	if (record_says_in_use(tail))
+	if (advice_says_in_use(tail))
 		record_explain_in_use(&agent->record);
 }
 

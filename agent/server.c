@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -22,6 +24,8 @@ struct server {
 	void *userdata;
 	pid_t pid;
 	int pidfd;
+	bool has_uid;
+	uid_t uid; /* of the one that ended last */
 	sd_event_source *child_source;
 	sd_event_source *pidfd_source;
 };
@@ -46,15 +50,47 @@ static void ended(struct server *server, const siginfo_t *info)
 		server->on_exited(0, info->si_status, server->userdata);
 }
 
+/* A zombie still has its user ids; who is reaped has none. */
+static void note_uid(struct server *server, pid_t pid)
+{
+	char path[64], text[1024];
+	const char *line;
+	unsigned uid;
+	ssize_t n;
+
+	server->has_uid = false;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	line = strstr(text, "\nUid:");
+	server->has_uid = line && sscanf(line, "\nUid: %*u %*u %*u %u", &uid) == 1;
+	if (server->has_uid)
+		server->uid = uid;
+}
+
+/* Reap @pid, which has ended. */
+static void reap(struct server *server, pid_t pid)
+{
+	siginfo_t info = {0};
+
+	if (pid == server->pid)
+		note_uid(server, pid);
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0 &&
+	    pid == server->pid)
+		ended(server, &info);
+}
+
 void server_reap(struct server *server)
 {
 	for (int i = 0; i < REAP_MAX; i++) {
 		siginfo_t info = {0};
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 			return;
-		if (info.si_pid == server->pid)
-			ended(server, &info);
+		reap(server, info.si_pid);
 	}
 }
 
@@ -73,6 +109,7 @@ static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *user
 
 	(void)source;
 	(void)events;
+	note_uid(server, server->pid);
 	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
 		if (errno != ECHILD)
 			return 0;
@@ -168,6 +205,14 @@ bool server_follow(struct server *server, const struct processes *processes)
 pid_t server_pid(const struct server *server)
 {
 	return server->pid;
+}
+
+int server_last_uid(const struct server *server, uid_t *ret)
+{
+	if (!server->has_uid)
+		return -ENODATA;
+	*ret = server->uid;
+	return 0;
 }
 
 int server_signal(const struct server *server, int signal)

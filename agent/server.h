@@ -47,6 +47,12 @@ bool server_follow(struct server *server, const struct processes *processes);
 /* The main process; 0: there is none. */
 pid_t server_pid(const struct server *server);
 
+/*
+ * The user id with which the main process that ended last made sockets and files (proc(5): the
+ * fourth of "Uid:"). -ENODATA if that could not be read: it was no child, or has not ended.
+ */
+int server_last_uid(const struct server *server, uid_t *ret);
+
 /* Send @signal to the main process. Returns 0, -ESRCH if there is none, or another errno. */
 int server_signal(const struct server *server, int signal);
 

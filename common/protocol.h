@@ -249,6 +249,8 @@ struct report {
 	/* Undeclared addresses that the instance listens on: baton leaves them alone. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	/* HELLO, SOCKETS: why a listening socket of the server cannot be used; "": all can be */
+	char trouble[PROTOCOL_TEXT_MAX];
 
 	pid_t pid;  /* HELLO (0: none), STARTED */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
@@ -261,6 +263,11 @@ struct report {
 	int exit_code;
 	int exit_signal;
 	enum server_ending ending;
+	/* EXITED, STOPPED: the user id with which it made its sockets, if that is known. */
+	bool has_uid;
+	uid_t uid;
+	/* EXITED: its address was in use, by nothing but connections of an earlier server */
+	bool lingers;
 	bool restarting; /* EXITED: the server will be started again after restart_ms */
 	uint32_t restart_ms;
 	bool killed; /* STOPPED: SIGKILL was needed */

@@ -33,6 +33,7 @@ const volatile tap_owner owner;
 const volatile struct tap_endpoint endpoints[TAP_LISTEN_MAX];
 const volatile __u32 n_endpoints;
 const volatile bool note_births;
+const volatile bool shares; /* the programs at bind(2) also set SO_REUSEPORT */
 
 /*
  * The instances whose last connection user space waits for. This is not a member of "counts": user
@@ -52,6 +53,17 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } forced SEC(".maps");
+
+/*
+ * What each instance has bound last. If that is refused, nobody else can tell what it was: the
+ * server knows, and says "Address already in use".
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TAP_INSTANCES_MAX);
+	__type(key, tap_owner);
+	__type(value, struct tap_bind);
+} binds SEC(".maps");
 
 /* When a connection was established: bpf_ktime_get_ns(). The entry goes with the connection. */
 struct {
@@ -210,13 +222,32 @@ static __always_inline void share(struct bpf_sock_addr *ctx)
 	bpf_map_update_elem(&forced, &cookie, &set, BPF_ANY);
 }
 
+/* @bind: with its address. A port that the kernel is to choose is never in use. */
+static __always_inline void note_bind(struct tap_bind *bind)
+{
+	tap_owner key = owner;
+
+	if (bind->to.port == 0)
+		return;
+	bind->uid = (__u32)bpf_get_current_uid_gid();
+	bind->pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
+	bpf_get_current_comm(bind->comm, sizeof(bind->comm));
+	bpf_map_update_elem(&binds, &key, bind, BPF_ANY);
+}
+
 SEC("cgroup/bind4")
 int tap_bind4(struct bpf_sock_addr *ctx)
 {
 	__u32 address = ctx->user_ip4;
 	__u16 port = (__u16)ctx->user_port;
+	struct tap_bind bind = {.to = {.port = port, .family = AF_INET}};
 
 	if (ctx->type != SOCK_STREAM)
+		return 1;
+	bind.to.address[10] = bind.to.address[11] = 0xff;
+	__builtin_memcpy(bind.to.address + 12, &address, sizeof(address));
+	note_bind(&bind);
+	if (!shares)
 		return 1;
 	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
 		const volatile struct tap_endpoint *e = &endpoints[k];
@@ -236,8 +267,16 @@ int tap_bind6(struct bpf_sock_addr *ctx)
 	__u32 a0 = ctx->user_ip6[0], a1 = ctx->user_ip6[1];
 	__u32 a2 = ctx->user_ip6[2], a3 = ctx->user_ip6[3];
 	__u16 port = (__u16)ctx->user_port;
+	struct tap_bind bind = {.to = {.port = port, .family = AF_INET6}};
 
 	if (ctx->type != SOCK_STREAM)
+		return 1;
+	__builtin_memcpy(bind.to.address, &a0, sizeof(a0));
+	__builtin_memcpy(bind.to.address + 4, &a1, sizeof(a1));
+	__builtin_memcpy(bind.to.address + 8, &a2, sizeof(a2));
+	__builtin_memcpy(bind.to.address + 12, &a3, sizeof(a3));
+	note_bind(&bind);
+	if (!shares)
 		return 1;
 	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
 		const volatile __u32 *a = (const volatile __u32 *)endpoints[k].address;

@@ -50,6 +50,16 @@ struct tap_event {
 	char comm[16]; /* TAP_PROGRAM: its name */
 };
 
+/* The last bind(2) of a stream socket to a port by a process of an instance, as it was asked for.
+ */
+struct tap_bind {
+	struct tap_endpoint to;
+	__u32 uid; /* real user id, of the initial user namespace */
+	__u32 pid; /* of the initial PID namespace */
+	char comm[16];
+};
+
 _Static_assert(sizeof(struct tap_counts) == 40, "tap_counts");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");
+_Static_assert(sizeof(struct tap_bind) == 44, "tap_bind");

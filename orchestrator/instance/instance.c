@@ -81,33 +81,6 @@ static void on_started(struct instance *i, const struct report *report)
 	instance_restart_checks(i);
 }
 
-/*
- * The report's text, @what, says that the server could not bind its address. Add advice, which
- * depends on the daemon's privileges and the service's mode.
- */
-static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
-			   size_t size)
-{
-	size_t n =
-		(size_t)snprintf(ret, size, "%s: %s (%s); ", how, what, i->config->listen[0].text);
-
-	if (n >= size)
-		return;
-	ret += n;
-	size -= n;
-	if (!i->wiring->tap)
-		snprintf(ret, size,
-			 "switch on its reuse-port option, have it take its socket from its "
-			 "parent (LISTEN_FDS, {fd}), or %s for mode \"transparent\"",
-			 geteuid() == 0 ? "let baton steer by ebpf" : "run batond as root");
-	else if (i->config->mode == SOCKETS_NATIVE)
-		snprintf(ret, size, "switch on its reuse-port option, or use mode \"transparent\"");
-	else
-		snprintf(ret, size,
-			 "mode \"transparent\" makes it share exactly what \"listen\" declares, "
-			 "nothing else");
-}
-
 static void take_exit(struct instance *i, const struct report *report)
 {
 	i->ending = report->ending;
@@ -124,7 +97,7 @@ static void take_exit(struct instance *i, const struct report *report)
 static void describe_cause(const struct instance *i, const struct report *report, char *ret,
 			   size_t size)
 {
-	char how[64];
+	char how[64], advice[ADVICE_TEXT_MAX];
 
 	instance_describe_exit(i, how, sizeof(how));
 	if (!report->text[0])
@@ -132,7 +105,8 @@ static void describe_cause(const struct instance *i, const struct report *report
 	else if (report->ending == ENDING_NEVER_RAN)
 		snprintf(ret, size, "%s: %s", i->ran ? how : "could not be started", report->text);
 	else
-		advise_sharing(i, how, report->text, ret, size);
+		snprintf(ret, size, "%s: \"Address already in use\": %s", how,
+			 instance_advise_in_use(i, report, advice));
 }
 
 /*

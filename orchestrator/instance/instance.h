@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "common/advice.h"
 #include "common/error.h"
 #include "common/protocol.h"
 #include "common/timer.h"
@@ -128,12 +129,12 @@ struct instance {
 	bool lost;   /* the agent is gone */
 
 	/* How it came to its end: facts for people, which stay true in later phases. */
-	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
-	bool forced;                           /* a socket had to be shut down for it to leave */
-	bool killed;                           /* SIGKILL was needed for it to stop */
-	enum server_ending ending;             /* of the server's last run, if .ran */
-	int exit_code, exit_signal;            /* of the server's last exit */
-	uint32_t restarts;                     /* by its agent */
+	char failure[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX]; /* why it failed; "": see .phase */
+	bool forced;                                       /* a socket had to be shut down */
+	bool killed;                                       /* SIGKILL was needed for it to stop */
+	enum server_ending ending;                         /* of the server's last run, if .ran */
+	int exit_code, exit_signal;                        /* of the server's last exit */
+	uint32_t restarts;                                 /* by its agent */
 
 	/*
 	 * The last that the server wrote: to stderr, else to stdout. Once its agent was asked for
@@ -248,6 +249,12 @@ const struct probe_result *instance_last_answer(const struct instance *instance)
 
 /* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
 const char *instance_mode(const struct instance *instance);
+
+/*
+ * What is wrong with its sockets: "listens on :80 ..., but ...", to follow "; it ". "": nothing, as
+ * far as anybody can tell. Returns @ret.
+ */
+char *instance_advise(const struct instance *instance, char ret[static ADVICE_TEXT_MAX]);
 
 /* "exited with status 3", "was killed by SIGKILL", "never ran", "survives SIGKILL" */
 void instance_describe_exit(const struct instance *instance, char *ret, size_t size);

@@ -177,7 +177,7 @@ struct run {
 	uint64_t cut_now;              /* the same, of the present victims */
 	char publish_error[256];       /* why the last publish failed; "": it did not */
 	char step[16];                 /* the step that failed */
-	char reason[512];
+	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words;
 	struct instance *blamed; /* its agent was asked for its last words; NULL: nobody's was */
@@ -204,7 +204,7 @@ struct run_result {
 	uint64_t cut, took_ms, realtime_ms;
 	struct run_serving serving; /* when it had ended */
 	char step[16];
-	char reason[512];
+	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words; /* none if it is done */
 };

@@ -87,8 +87,10 @@ static int open_tap_if_possible(struct service *s, struct error *err)
 {
 	int r = open_tap(s, err);
 
+	s->wiring.no_tap[0] = '\0';
 	if (r >= 0)
 		return 0;
+	snprintf(s->wiring.no_tap, sizeof(s->wiring.no_tap), "%.255s", err->text);
 	if (s->config->mode == SOCKETS_TRANSPARENT)
 		return error_prefix(err, r, "mode \"transparent\"");
 	if (s->wiring.tier == STEER_EBPF)

@@ -6,7 +6,7 @@
  *	                 the same for ten as for a million, and a draining instance that has none
  *	                 left is told of.
  *	cgroup/bind4, 6  make a server that never asked for it share its port (SO_REUSEPORT), on the
- *	                 declared addresses of this service only (Linux 6.0)
+ *	                 declared addresses of this service only (Linux 6.0); note what is bound
  *	cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
  * One of each is loaded per instance, with the instance's number in it, and attached to its cgroup
@@ -59,10 +59,10 @@ DEFINE_CLEANUP(struct tap *, tap_free);
 void tap_unpin_all(struct tap *tap);
 
 /*
- * Tap the cgroup at @cgroup_path for an instance, before anything runs in it. @share: also the
- * programs at bind(2). Its counters begin at 0. Programs that an earlier attempt has left there are
- * replaced. If the kernel cannot share ports the text says so, and nothing is attached. -E2BIG:
- * there are TAP_INSTANCES_MAX already.
+ * Tap the cgroup at @cgroup_path for an instance, before anything runs in it. @share: make its
+ * servers share their port. Its counters begin at 0. Programs that an earlier attempt has left
+ * there are replaced. If the kernel cannot share ports the text says so, and nothing is attached.
+ * -E2BIG: there are TAP_INSTANCES_MAX already.
  */
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err);
@@ -89,6 +89,16 @@ int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance);
 
 /* Was the listening socket with this cookie made to share its port by the tap? */
 bool tap_forced(struct tap *tap, uint64_t cookie);
+
+/* The last bind(2) of the instance to a port, whether it succeeded or not. */
+struct tap_bound {
+	struct address address; /* ":80" stands for "[::]:80", too: nobody sees IPV6_V6ONLY */
+	uid_t uid;              /* real user id of who did it */
+	pid_t pid;              /* of the initial PID namespace */
+};
+
+/* -ENOENT: it has bound nothing, or the kernel does not tell. */
+int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_bound *ret);
 
 /*
  * For steer: descriptors (borrowed) of the maps "counts" and "moved" of ebpf/tap.h, which its

@@ -30,7 +30,8 @@ static const struct {
 			      "notice other programs (cgroup/setsockopt)"},
 };
 
-static const char *const map_names[] = {"counts", "moved", "watched", "forced", "births", "events"};
+static const char *const map_names[] = {"counts", "moved",  "watched", "forced",
+					"binds",  "births", "events"};
 #define N_MAPS (sizeof(map_names) / sizeof(map_names[0]))
 
 /* ---- libbpf's messages ---------------------------------------------------------------------- */
@@ -164,6 +165,7 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 	bpf_map__set_autocreate(skeleton->maps.births, set->births);
 	skeleton->rodata->owner = set->owner;
 	skeleton->rodata->note_births = set->births;
+	skeleton->rodata->shares = set->share;
 	skeleton->rodata->n_endpoints = set->n_endpoints;
 	for (uint32_t k = 0; k < set->n_endpoints; k++)
 		skeleton->rodata->endpoints[k] = set->endpoints[k];
@@ -192,7 +194,7 @@ static int load_alone(const struct tap_set *set, enum tap_part part)
 /* @part does not load. Can it be gone without? */
 static int go_without(struct tap_set *set, enum tap_part part, int code, struct error *err)
 {
-	static bool said_births, said_program;
+	static bool said_births, said_binds, said_program;
 
 	if (part == TAP_PART_COUNT && set->births) {
 		set->births = false;
@@ -211,7 +213,14 @@ static int go_without(struct tap_set *set, enum tap_part part, int code, struct 
 		said_program = true;
 		return 0;
 	}
-	if (TAP_PART_MASK(part) & TAP_PART_SHARE && code != -EPERM)
+	if (TAP_PART_MASK(part) & TAP_PART_BINDS && !set->share) {
+		set->parts &= ~TAP_PART_MASK(part);
+		if (!said_binds)
+			log_info("this kernel does not tell what servers bind (cgroup/bind4, 6)");
+		said_binds = true;
+		return 0;
+	}
+	if (TAP_PART_MASK(part) & TAP_PART_BINDS && code != -EPERM)
 		return error_set(err, code, "%s, from Linux 6.0 on", parts[part].what);
 	return refused(err, code, parts[part].what);
 }
@@ -322,7 +331,11 @@ static int bind_and_look(const struct sockaddr_in *address, struct error *err)
 int tap_try_share(struct error *err)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
-	struct tap_set set = {.parts = TAP_PART_MASK(TAP_PART_BIND4), .n_endpoints = 1};
+	struct tap_set set = {
+		.parts = TAP_PART_MASK(TAP_PART_BIND4),
+		.share = true,
+		.n_endpoints = 1,
+	};
 	struct tap_endpoint endpoint;
 	struct sockaddr_in address;
 	cleanup_close int cgroup_fd = -1;

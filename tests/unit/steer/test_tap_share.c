@@ -94,6 +94,50 @@ static void test_tap_other_addresses_are_not_touched(void **state)
 	tap_free(tap);
 }
 
+/* What a server binds is known, whether it is refused or not, and whether it is to be shared. */
+static void expect_bound(struct tap *tap, const char *text, const char *expected)
+{
+	struct address address = parse(text);
+	int other = sharing_listener(text), fd = socket_in(leaves[0], &address);
+	struct tap_bound bound;
+
+	(void)!bind(fd, &address.sa, address.length);
+	assert_int_equal(tap_bound(tap, 1, 0, &bound), 0);
+	assert_string_equal(bound.address.text, expected);
+	assert_int_equal(bound.uid, getuid());
+	assert_int_equal(bound.pid, getpid());
+	close(fd);
+	close(other);
+}
+
+static void test_tap_what_was_bound_last_is_known(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE);
+	struct address any = {.in = {.sin_family = AF_INET}, .length = sizeof(any.in)};
+	struct tap_bound bound;
+	int fd;
+
+	(void)state;
+	for (int share = 0; share < 2; share++) {
+		attach(tap, 0, share);
+		assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+		/* A port of the kernel's choice is never in use. */
+		fd = socket_in(leaves[0], &any);
+		assert_int_equal(bind(fd, &any.sa, any.length), 0);
+		close(fd);
+		assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+		expect_bound(tap, HERE, HERE);
+		expect_bound(tap, "127.0.0.1:8081", "127.0.0.1:8081");
+		expect_bound(tap, "[::1]:8082", "[::1]:8082");
+		expect_bound(tap, ":8083", ":8083");
+		/* Nobody sees IPV6_V6ONLY. */
+		expect_bound(tap, "[::]:8084", ":8084");
+	}
+	tap_forget(tap, 1, 0);
+	assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+	tap_free(tap);
+}
+
 static void test_tap_mapped_address_is_not_the_ipv4_one(void **state)
 {
 	struct tap *tap = open_tap(NULL, HERE);
@@ -339,6 +383,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_tap_##name, setup, teardown)
 		TEST(server_that_knows_nothing_shares_a_declared_address),
 		TEST(other_addresses_are_not_touched),
+		TEST(what_was_bound_last_is_known),
 		TEST(mapped_address_is_not_the_ipv4_one),
 		TEST(server_that_shares_by_itself_is_not_forced),
 		TEST(share_is_only_where_it_was_asked_for),
