@@ -318,6 +318,11 @@ void tap_unpin_all(struct tap *tap)
 
 /* ---- instances ------------------------------------------------------------------------------ */
 
+int tap_can_share(struct error *err)
+{
+	return tap_try_share(err);
+}
+
 /* Asked once. That the programs load does not say that they work. */
 static int check_share(struct tap *tap, struct error *err)
 {

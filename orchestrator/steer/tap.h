@@ -67,6 +67,12 @@ void tap_unpin_all(struct tap *tap);
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err);
 
+/*
+ * Can the kernel share the ports of servers (tap_attach() with @share)? Tries it in the own cgroup.
+ * -EOPNOTSUPP: it cannot; another error: why that cannot be told.
+ */
+int tap_can_share(struct error *err);
+
 /* The instance's cgroup is gone: forget its counters. */
 void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance);
 

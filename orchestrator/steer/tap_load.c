@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/privilege.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/steer/bpffs.h"
 
@@ -112,12 +113,10 @@ static int load_maps_once(const char *pin_dir, struct tap_bpf **ret)
 
 static int refused(struct error *err, int code, const char *what)
 {
-	if (code == -EPERM)
-		return error_text(err, code,
-				  "%s: Operation not permitted (needs CAP_BPF and CAP_NET_ADMIN: "
-				  "run as root)",
-				  what);
-	return error_set(err, code, "%s", what);
+	char advice[PRIVILEGE_TEXT_MAX];
+
+	return error_text(err, code, "%s: %s%s", what, strerror(-code),
+			  privilege_explain(code, &privilege_bpf, advice));
 }
 
 int tap_load_maps(const char *pin_dir, struct tap_bpf **ret, struct error *err)

@@ -446,7 +446,7 @@ static void test_tap_without_privileges_is_an_error_that_says_so(void **state)
 			_exit(1);
 		if (tap_open(loop, NULL, &here, 1, &callbacks, &seen, &tap, &err) != -EPERM)
 			_exit(2);
-		if (!strstr(err.text, "run as root"))
+		if (!strstr(err.text, "run it as root"))
 			_exit(3);
 		_exit(0);
 	}
