@@ -10,7 +10,8 @@ void record_start(struct record *record)
 	record->ready = false;
 	record->status[0] = '\0';
 	record->failure[0] = '\0';
-	record->has_uid = false;
+	record->has_uid = record->lingers = false;
+	record->wrapper[0] = '\0';
 }
 
 void record_start_failed(struct record *record, const char *reason)
@@ -36,6 +37,11 @@ void record_uid(struct record *record, uid_t uid)
 	record->uid = uid;
 }
 
+void record_wrapper(struct record *record, const char *name)
+{
+	snprintf(record->wrapper, sizeof(record->wrapper), "%s", name);
+}
+
 void record_exit_unknown(struct record *record)
 {
 	record_exit(record, 0, 0);
@@ -57,8 +63,9 @@ void record_report(const struct record *record, bool alive, struct report *repor
 	report->uid = record->uid;
 }
 
-void record_explain_in_use(struct record *record)
+void record_explain_in_use(struct record *record, bool lingers)
 {
+	record->lingers = lingers;
 	snprintf(record->failure, sizeof(record->failure), "\"Address already in use\"");
 }
 

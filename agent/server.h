@@ -47,11 +47,14 @@ bool server_follow(struct server *server, const struct processes *processes);
 /* The main process; 0: there is none. */
 pid_t server_pid(const struct server *server);
 
-/*
- * The user id with which the main process that ended last made sockets and files (proc(5): the
- * fourth of "Uid:"). -ENODATA if that could not be read: it was no child, or has not ended.
- */
-int server_last_uid(const struct server *server, uid_t *ret);
+/* What /proc said of the main process that ended last, before it was reaped. */
+struct server_last {
+	bool known;        /* false: it was no child, or has not ended */
+	uid_t uid;         /* with which it made sockets and files: the fourth of "Uid:" */
+	char name[16];     /* "Name:" */
+	bool had_children; /* it has waited for one */
+};
+const struct server_last *server_last(const struct server *server);
 
 /* Send @signal to the main process. Returns 0, -ESRCH if there is none, or another errno. */
 int server_signal(const struct server *server, int signal);

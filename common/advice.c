@@ -206,6 +206,24 @@ static int parse_word(const char *word, size_t length, struct address *ret)
 	return address_parse(text, ret, NULL) < 0 ? -ENOENT : 0;
 }
 
+bool advice_is_wrapper(const char *name)
+{
+	static const char *const names[] = {
+		"sh",      "bash",      "dash",        "ash",          "zsh",     "ksh",
+		"busybox", "su",        "sudo",        "doas",         "runuser", "dumb-init",
+		"tini",    "catatonit", "docker-init", "s6-supervise", "timeout", "script",
+		"npm",     "npx",       "yarn",        "pnpm",         "poetry",  "uv",
+		"make",    "strace",
+	};
+	/* npm calls itself "npm run start". */
+	size_t n = strcspn(name, " ");
+
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+		if (strlen(names[k]) == n && strncmp(names[k], name, n) == 0)
+			return true;
+	return false;
+}
+
 int advice_find_address(const char *tail, struct address *ret)
 {
 	static const char between[] = " \t\r'\"(){},;=/";
@@ -298,7 +316,10 @@ static void add_unshared(struct text *text, const struct advice_in_use *facts)
 	    "the server binds %s itself and does not share it: switch on its reuse-port option "
 	    "(SO_REUSEPORT)",
 	    which);
-	if (facts->could_share)
+	if (facts->inherits)
+		add(text, ", or have it take the socket that is passed to it (LISTEN_FDS, {fd}), "
+			  "or use mode \"auto\"");
+	else if (facts->could_share)
 		add(text, ", or use mode \"transparent\"");
 	else
 		add(text, ", or have it take its socket from its parent (LISTEN_FDS, {fd})");
@@ -309,7 +330,8 @@ static void add_unshared(struct text *text, const struct advice_in_use *facts)
 		    (unsigned)address_port(&facts->declared[k]));
 		break;
 	}
-	if (!facts->could_share && facts->cannot_share && facts->cannot_share[0])
+	if (!facts->inherits && !facts->could_share && facts->cannot_share &&
+	    facts->cannot_share[0])
 		add(text, "; mode \"transparent\" does not work here: %s", facts->cannot_share);
 }
 
@@ -326,7 +348,12 @@ char *advice_in_use(const struct advice_in_use *facts, char ret[static ADVICE_TE
 	else if (facts->lingers)
 		add(&text, "nobody listens there, but connections of an earlier server are not "
 			   "over yet (TIME_WAIT), and the server binds without SO_REUSEADDR: "
-			   "switch that on");
+			   "switch that on, or wait a minute");
+	else if (facts->wrapper)
+		add(&text,
+		    "the server binds its address itself, although a socket was passed to it: "
+		    "LISTEN_PID has the pid of \"%s\", not of the server that it started; " ADVICE_WRAPPER,
+		    facts->wrapper);
 	else if (facts->holder)
 		add(&text, "%s has it, and does not share it: end it", facts->holder);
 	else if (!facts->shares)

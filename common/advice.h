@@ -48,6 +48,9 @@ struct advice_in_use {
 	uid_t uid; /* of the server when it bound */
 	const char *user_name;
 
+	const char *wrapper; /* the server was behind this one, and sockets were passed; NULL: no */
+
+	bool inherits;            /* mode inherit: sockets are passed, and it is to use them */
 	bool shares;              /* baton makes the server share its port (mode transparent) */
 	bool could_share;         /* ... and would in mode "transparent" */
 	const char *cannot_share; /* ... why it cannot; "" or NULL if it can */
@@ -61,6 +64,18 @@ int advice_find_address(const char *tail, struct address *ret);
 
 /* Do they say that an address is in use? By the text or the name of EADDRINUSE, in any case. */
 bool advice_says_in_use(const char *tail);
+
+/*
+ * Is @name (of a process) that of a program that starts another one and waits for it: a shell, an
+ * init for containers, su, npm? LISTEN_PID names such a wrapper, so the server behind it ignores
+ * the sockets that were passed (sd_listen_fds(3)).
+ */
+bool advice_is_wrapper(const char *name);
+
+/* What to do about it. */
+#define ADVICE_WRAPPER                                                                             \
+	"such a server ignores the sockets that are passed: start it without the wrapper or by "   \
+	"exec, or name the socket by {fd}"
 
 /* Always says something. Returns @ret. */
 char *advice_in_use(const struct advice_in_use *facts, char ret[static ADVICE_TEXT_MAX]);

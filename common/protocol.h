@@ -56,6 +56,7 @@
 #define PROTOCOL_GROUPS_MAX    64
 #define PROTOCOL_TAIL_MAX      4096 /* bytes of stderr carried by one report */
 #define PROTOCOL_TEXT_MAX      256
+#define PROTOCOL_TROUBLE_MAX   512
 #define PROTOCOL_NAME_MAX      64 /* a service's name, with its NUL */
 
 /* ---- launch specification ------------------------------------------------------------------- */
@@ -250,7 +251,7 @@ struct report {
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
 	/* HELLO, SOCKETS: why a listening socket of the server cannot be used; "": all can be */
-	char trouble[PROTOCOL_TEXT_MAX];
+	char trouble[PROTOCOL_TROUBLE_MAX];
 
 	pid_t pid;  /* HELLO (0: none), STARTED */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
@@ -268,6 +269,8 @@ struct report {
 	uid_t uid;
 	/* EXITED: its address was in use, by nothing but connections of an earlier server */
 	bool lingers;
+	/* EXITED: its main process was a wrapper, which LISTEN_PID named; "": it was none */
+	char wrapper[16];
 	bool restarting; /* EXITED: the server will be started again after restart_ms */
 	uint32_t restart_ms;
 	bool killed; /* STOPPED: SIGKILL was needed */

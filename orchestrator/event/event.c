@@ -34,6 +34,7 @@ static const char *const names[_EVENT_KIND_COUNT] = {
 	[EVENT_DEGRADED] = "degraded",
 	[EVENT_RESTORED] = "restored",
 	[EVENT_DRIFT] = "drift",
+	[EVENT_STRANGER] = "stranger",
 	[EVENT_FAILOVER] = "failover",
 	[EVENT_RELEASED] = "released",
 	[EVENT_UNHEALTHY] = "unhealthy",

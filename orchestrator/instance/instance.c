@@ -100,7 +100,12 @@ static void describe_cause(const struct instance *i, const struct report *report
 	char how[64], advice[ADVICE_TEXT_MAX];
 
 	instance_describe_exit(i, how, sizeof(how));
-	if (!report->text[0])
+	if (!report->text[0] && report->wrapper[0])
+		snprintf(
+			ret, size,
+			"%s; LISTEN_PID had the pid of \"%s\", not of the server that it started: " ADVICE_WRAPPER,
+			how, report->wrapper);
+	else if (!report->text[0])
 		snprintf(ret, size, "%s", how);
 	else if (report->ending == ENDING_NEVER_RAN)
 		snprintf(ret, size, "%s: %s", i->ran ? how : "could not be started", report->text);
@@ -133,6 +138,7 @@ static void on_exited(struct instance *i, const struct report *report)
 	if (report->restarting) {
 		i->agent_said = AGENT_DELAYING;
 		i->restarts++;
+		snprintf(i->obstacle, sizeof(i->obstacle), "%s", why);
 		instance_note(i, EVENT_EXITED, "instance %u %s; started again in %u ms", i->index,
 			      brief, report->restart_ms);
 		return;
@@ -367,8 +373,21 @@ void instance_kill(struct instance *i)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static void fill_spec(const struct instance *i, const struct release *release,
-		      struct launch_spec *ret)
+static bool any_names_fds(char *const *texts)
+{
+	for (; texts && *texts; texts++)
+		if (strstr(*texts, "{fd"))
+			return true;
+	return false;
+}
+
+/* Then the server need not be the process that LISTEN_PID names. */
+static bool names_fds(const struct release *release)
+{
+	return any_names_fds(release->command) || any_names_fds(release->environment);
+}
+
+static void fill_spec(struct instance *i, const struct release *release, struct launch_spec *ret)
 {
 	const struct service_config *c = i->config;
 
@@ -401,6 +420,7 @@ static void fill_spec(const struct instance *i, const struct release *release,
 	};
 	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
 	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
+	i->names_fds = names_fds(release);
 	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
 }
 
@@ -413,10 +433,8 @@ static int hook(struct instance *i, struct error *err)
 	int r;
 
 	if ((!tap || !i->cgroup[0]) && mode == SOCKETS_TRANSPARENT)
-		return error_text(
-			err, -EOPNOTSUPP,
-			"mode \"transparent\" needs tier ebpf and a cgroup; this is tier %s",
-			steer_tier_name(i->wiring->tier));
+		return error_text(err, -EOPNOTSUPP, "mode \"transparent\": %s",
+				  i->cgroup[0] ? i->wiring->no_tap : i->context->no_cgroup);
 	if (!tap || !i->cgroup[0])
 		return 0;
 	r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
@@ -438,8 +456,8 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 
 		if (limits->memory_max || limits->cpu_max || limits->pids_max)
 			return error_text(err, -EOPNOTSUPP,
-					  "\"resources\" needs a cgroup v2 that batond may "
-					  "write to");
+					  "\"resources\" needs a cgroup for each instance: %s",
+					  i->context->no_cgroup);
 		return hook(i, err);
 	}
 	r = cgroup_create(i->context->cgroup_base, leaf, i->cgroup, &i->cgroup_id, err);

@@ -104,6 +104,8 @@ struct instance {
 	/* Addresses that it listens on and its service does not declare. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	/* Why a socket that its server listens on cannot be used ("listens on ..."); "": none. */
+	char unusable[PROTOCOL_TROUBLE_MAX];
 
 	enum instance_role role;
 	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
@@ -121,12 +123,13 @@ struct instance {
 	 * the daemon itself. The agent names its own state, of which status tells people.
 	 */
 	enum agent_state agent_said;
-	pid_t pid;   /* of the server; 0: none, or not yet known */
-	bool ran;    /* the server has run at least once */
-	bool ready;  /* the server has said READY=1 */
-	bool tells;  /* its agent knows ORDER_TELL */
-	bool steady; /* the agent has been told to start the server again when it exits */
-	bool lost;   /* the agent is gone */
+	pid_t pid;      /* of the server; 0: none, or not yet known */
+	bool ran;       /* the server has run at least once */
+	bool ready;     /* the server has said READY=1 */
+	bool tells;     /* its agent knows ORDER_TELL */
+	bool names_fds; /* its command names the sockets that are passed: {fd} */
+	bool steady;    /* the agent has been told to start the server again when it exits */
+	bool lost;      /* the agent is gone */
 
 	/* How it came to its end: facts for people, which stay true in later phases. */
 	char failure[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX]; /* why it failed; "": see .phase */
@@ -146,6 +149,10 @@ struct instance {
 	bool asked;                /* the agent's answer is not there yet */
 	bool told;                 /* it is: .tail is what it had written when it was asked */
 	bool ended_itself;         /* its server had ended before it was told to leave or stop */
+
+	/* Why its server, which is started again, has ended last: "exited with ..."; "": it has not
+	 */
+	char obstacle[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX];
 
 	/* Why its sockets could not join; a server that is ending is told by its exit instead. */
 	char trouble[256];

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Gathers the facts from which common/advice.h makes sentences. */
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/advice.h"
+#include "common/cleanup.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/instance/instance_internal.h"
 
@@ -48,6 +52,66 @@ static uint32_t missing(const struct instance *i)
 	return ret;
 }
 
+/* "" if that cannot be told, or it is a kernel thread. */
+static void read_link(pid_t pid, const char *file, char *ret, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	n = readlink(path, ret, size - 1);
+	ret[n > 0 ? n : 0] = '\0';
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* A process of the instance that executes another program than the main process does; 0: none. */
+static pid_t find_other_program(const struct instance *i, const char *program, char *ret,
+				size_t size)
+{
+	cleanup_free pid_t *pids = NULL;
+	size_t n = 0;
+
+	if (!i->processes || processes_list(i->processes, &pids, &n) < 0)
+		return 0;
+	for (size_t k = 0; k < n; k++) {
+		if (pids[k] == i->pid || (i->link && pids[k] == agentlink_pid(i->link)))
+			continue;
+		read_link(pids[k], "exe", ret, size);
+		if (ret[0] && strcmp(ret, program) != 0)
+			return pids[k];
+	}
+	return 0;
+}
+
+/* Sockets were passed, and nobody uses them: does LISTEN_PID name somebody else than the server? */
+static void advise_wrapper(const struct instance *i, char ret[static ADVICE_TEXT_MAX])
+{
+	char program[PATH_MAX], other[PATH_MAX];
+	bool passed = i->config->mode == SOCKETS_INHERIT || i->config->mode == SOCKETS_AUTO;
+	pid_t pid;
+
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		passed &= !has_answered(i, k) && !has_own(i, k);
+	if (!passed || i->names_fds || i->ready || i->pid == 0)
+		return;
+	read_link(i->pid, "exe", program, sizeof(program));
+	pid = program[0] ? find_other_program(i, program, other, sizeof(other)) : 0;
+	if (pid != 0)
+		snprintf(
+			ret, ADVICE_TEXT_MAX,
+			"is most likely pid %d (%.64s), but LISTEN_PID has the pid of its wrapper, "
+			"%d (%.64s); " ADVICE_WRAPPER,
+			(int)pid, last_part(other), (int)i->pid, last_part(program));
+}
+
+_Static_assert(PROTOCOL_TROUBLE_MAX <= ADVICE_TEXT_MAX, "it fits");
+
 char *instance_advise(const struct instance *i, char ret[static ADVICE_TEXT_MAX])
 {
 	const struct advice_addresses facts = {
@@ -58,7 +122,14 @@ char *instance_advise(const struct instance *i, char ret[static ADVICE_TEXT_MAX]
 		.n_strangers = i->n_strangers,
 	};
 
-	return advice_addresses(&facts, ret);
+	/* It would be among those that are missing. */
+	if (i->unusable[0])
+		strcpy(ret, i->unusable);
+	else if (i->obstacle[0] && i->pid == 0)
+		snprintf(ret, ADVICE_TEXT_MAX, "%.*s", ADVICE_TEXT_MAX - 1, i->obstacle);
+	else if (!advice_addresses(&facts, ret)[0])
+		advise_wrapper(i, ret);
+	return ret;
 }
 
 char *instance_advise_in_use(const struct instance *i, const struct report *report,
@@ -71,10 +142,12 @@ char *instance_advise_in_use(const struct instance *i, const struct report *repo
 		.declared = c->listen,
 		.n_declared = c->n_listen,
 		.lingers = report->lingers,
+		.wrapper = report->wrapper[0] ? report->wrapper : NULL,
 		.owner = c->uid,
 		.has_uid = report->has_uid,
 		.uid = report->uid,
 		.shares = tap && (c->mode == SOCKETS_AUTO || c->mode == SOCKETS_TRANSPARENT),
+		.inherits = c->mode == SOCKETS_INHERIT,
 		.could_share = tap,
 		.cannot_share = i->wiring->no_tap,
 	};

@@ -13,5 +13,5 @@ struct wiring {
 	enum steer_tier tier;                       /* of every endpoint */
 	struct steer *endpoints[CONFIG_LISTEN_MAX]; /* NULL while the service is closed */
 	struct tap *tap;                            /* NULL: see .no_tap */
-	char no_tap[256]; /* why there is none, for people; "": there is */
+	char no_tap[512]; /* why there is none, for people; "": there is */
 };

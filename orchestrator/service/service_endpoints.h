@@ -13,6 +13,9 @@
 struct service;
 
 struct service_endpoints {
+	/* Opening failed, because connections of an earlier server are in the way, nothing else. */
+	bool lingers;
+	size_t in_use;                       /* 1 + the endpoint at which opening failed so */
 	bool open;                           /* the service's wiring is filled */
 	char anchor_cgroup[CGROUP_PATH_MAX]; /* "": none */
 	char tier_reason[TIERS_REASON_MAX];  /* why not a higher tier; "": it is the highest */

@@ -10,6 +10,7 @@ ODDBALL = pathlib.Path(__file__).with_name("oddball.py")
 QUICK = {"start_timeout": "2s", "timeout": "300ms", "interval": "50ms"}
 V4, V6, BOTH = "127.0.0.1:8080", "[::1]:8080", ":8080"
 WWW_DATA = 33
+SHELL = pathlib.Path("/bin/sh").resolve().name
 
 
 def oddball(t, *steps, **changes):
@@ -158,3 +159,63 @@ def test_addresses_that_are_missing_are_named(t):
 def test_address_that_is_missing_is_named_although_a_socket_was_passed_for_it(t):
     reads(t, oddball(t, f"bind={V4}", listen=[V4, "127.0.0.1:8081"]),
           "does not listen on 127.0.0.1:8081")
+
+
+# ---- unusable ------------------------------------------------------------------------------------
+
+def test_listener_with_mptcp_is_told(t):
+    config = shares(t, V4, "mptcp", f"bind={V4}", mode="native")
+    daemon = reads(t, config, f"listens on {V4} with MPTCP", "have it listen with TCP")
+    check("MPTCP" in daemon.wait_event("sockets")["message"], "the event")
+
+
+def test_listener_with_mptcp_is_in_status_while_it_serves_by_another_socket(t):
+    config = shares(t, [V4, "127.0.0.1:8081"], f"bind={V4}", "bind=127.0.0.1:8081", "mptcp",
+                    f"bind={V4}", mode="native")
+    daemon = t.daemon(config)
+    daemon.wait_event("sockets")
+    check("MPTCP" in daemon.generation()["instances"][0]["unusable"], "unusable")
+    status = daemon.cli("status", "web", expect=0).out
+    check(f"unusable   instance 0 of generation 1 listens on {V4} with MPTCP" in status, status)
+
+
+# ---- wrappers ------------------------------------------------------------------------------------
+
+def wrapped(t, *steps, shell="exit", **changes):
+    """A shell that does not exec its server: LISTEN_PID names the shell."""
+    script = t.file("oddball.py", ODDBALL.read_text())
+    command = f"/usr/bin/python3 -S {script} {' '.join(steps)}; {shell}"
+    return service(["/bin/sh", "-c", command], health=dict(QUICK), **changes)
+
+
+def test_server_behind_a_wrapper_that_waits_for_ever_is_told_whose_pid_listen_pid_has(t):
+    daemon = reads(t, wrapped(t, "passed", mode="inherit"), "LISTEN_PID", "python3", SHELL, "exec",
+                   "{fd}")
+    check("was not healthy" in daemon.service()["reason"], "reason")
+
+
+def test_server_behind_a_wrapper_that_binds_is_told_whose_pid_listen_pid_has(t):
+    config = wrapped(t, f"bind={V4}", shell="exit 3", mode="inherit")
+    reads(t, config, "Address already in use", "LISTEN_PID", f'"{SHELL}"', "exec", "{fd}")
+
+
+def test_server_behind_a_wrapper_that_ends_is_told_whose_pid_listen_pid_has(t):
+    config = wrapped(t, "unknown", shell="exit 3", mode="inherit")
+    reads(t, config, "exited with status 3", "LISTEN_PID", f'"{SHELL}"', "exec", "{fd}")
+
+
+def test_server_behind_a_wrapper_is_found_by_itself_where_baton_shares_its_port(t):
+    daemon = t.daemon(wrapped(t, f"bind={V4}"))
+    check(daemon.generation()["mode"] == "transparent", "mode")
+
+
+def test_shell_that_execs_its_server_is_no_wrapper(t):
+    script = t.file("oddball.py", ODDBALL.read_text())
+    config = service(["/bin/sh", "-c", f"true & wait; exec /usr/bin/python3 -S {script} deaf"],
+                     mode="inherit", health=dict(QUICK))
+    reads(t, config, "was not healthy", unexpected=["LISTEN_PID"])
+
+
+def test_server_in_mode_inherit_that_binds_is_told_to_take_the_socket(t):
+    reads(t, oddball(t, f"bind={V4}", mode="inherit"), "the socket that is passed to it",
+          'mode "auto"', unexpected=["LISTEN_PID"])

@@ -83,7 +83,8 @@ static void test_record_address_in_use_is_why_it_failed(void **data)
 
 	(void)data;
 	record_exit(&record, 1, 0);
-	record_explain_in_use(&record);
+	record_explain_in_use(&record, true);
+	assert_true(record.lingers);
 	check_failure(&record, false, "\"Address already in use\"");
 	assert_int_equal(record.exit_code, 1);
 	record_start(&record);

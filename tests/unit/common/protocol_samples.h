@@ -260,7 +260,11 @@ static const struct report reports[] = {
 	{.type = REPORT_STOPPED, .exit_signal = 9, .ending = ENDING_ALIVE, .killed = true},
 	{.type = REPORT_EXITED, .ending = ENDING_UNKNOWN},
 	{.type = REPORT_EXITED, .exit_code = 1, .text = "why", .has_uid = true, .uid = UINT32_MAX},
-	{.type = REPORT_EXITED, .exit_code = 1, .text = "why", .lingers = true},
+	{.type = REPORT_EXITED,
+	 .exit_code = 1,
+	 .text = "why",
+	 .lingers = true,
+	 .wrapper = "dumb-init"},
 	{.type = REPORT_TOLD, .tail = "waiting", .tail_stdout = true, .tail_age_ms = UINT32_MAX},
 	{.type = REPORT_TOLD},
 	{
@@ -288,7 +292,8 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 	if (type && (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
 		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
 		     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
-		     strcmp(key, "trouble") == 0 || strcmp(key, "lingers") == 0))
+		     strcmp(key, "trouble") == 0 || strcmp(key, "lingers") == 0 ||
+		     strcmp(key, "wrapper") == 0))
 		return true;
 	if (type && strcmp(type, "hello") == 0)
 		return strcmp(key, "serial") == 0 || strcmp(key, "strangers") == 0;

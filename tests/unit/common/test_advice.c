@@ -207,7 +207,7 @@ static const struct in_use_case {
 	 NULL,
 	 {.lingers = true},
 	 "nobody listens there, but connections of an earlier server are not over yet "
-	 "(TIME_WAIT), and the server binds without SO_REUSEADDR: switch that on"},
+	 "(TIME_WAIT), and the server binds without SO_REUSEADDR: switch that on, or wait a minute"},
 	{{"127.0.0.1:80"},
 	 "127.0.0.1:80",
 	 {.holder = "pid 7 \"nginx\""},
@@ -223,6 +223,16 @@ static const struct in_use_case {
 	 {.cannot_share = "there is no cgroup v2"},
 	 UNSHARED "have it take its socket from its parent (LISTEN_FDS, {fd})" ALSO "; mode "
 		  "\"transparent\" does not work here: there is no cgroup v2"},
+	{{"127.0.0.1:80"},
+	 "127.0.0.1:80",
+	 {.inherits = true, .could_share = true},
+	 UNSHARED "have it take the socket that is passed to it (LISTEN_FDS, {fd}), or use mode "
+		  "\"auto\""},
+	{{"127.0.0.1:80"},
+	 NULL,
+	 {.wrapper = "dumb-init"},
+	 "the server binds its address itself, although a socket was passed to it: LISTEN_PID has "
+	 "the pid of \"dumb-init\", not of the server that it started; " ADVICE_WRAPPER},
 	/* "[::]:80" is told as ":80", because nobody sees IPV6_V6ONLY. */
 	{{"[::]:80"},
 	 ":80",
@@ -275,6 +285,18 @@ static void test_advice_in_use_is_recognised(void **state)
 			fail_msg("%s", cases[i].tail);
 }
 
+static void test_advice_wrappers_are_known_by_their_names(void **state)
+{
+	(void)state;
+	assert_true(advice_is_wrapper("sh"));
+	assert_true(advice_is_wrapper("dumb-init"));
+	assert_true(advice_is_wrapper("npm run start"));
+	assert_false(advice_is_wrapper(""));
+	assert_false(advice_is_wrapper("shared"));
+	assert_false(advice_is_wrapper("python3"));
+	assert_false(advice_is_wrapper("nginx"));
+}
+
 static void test_advice_finds_the_address_in_last_words(void **state)
 {
 	static const struct {
@@ -314,6 +336,7 @@ int main(void)
 		cmocka_unit_test(test_advice_that_does_not_fit_is_cut),
 		cmocka_unit_test(test_advice_in_use_names_the_first_cause),
 		cmocka_unit_test(test_advice_in_use_is_recognised),
+		cmocka_unit_test(test_advice_wrappers_are_known_by_their_names),
 		cmocka_unit_test(test_advice_finds_the_address_in_last_words),
 	};
 
