@@ -53,7 +53,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 
 # What decides and computes: no system call, clock or log, and of the libraries none. Their tests
 # need neither clang nor bpftool.
-PURE := $(addprefix common/,address backoff clean duration error fields vector) \
+PURE := $(addprefix common/,address advice backoff clean duration error fields vector) \
 	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic \
 		service/hold service/restarts health/health health/answer) \
 	$(addprefix agent/,lifecycle expand)

@@ -46,6 +46,12 @@ DEFINE_CLEANUP(struct finder *, finder_free);
 int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
 		struct error *err);
 
+/*
+ * Why a listening socket of the server's, on a declared address, cannot be used, and what to do;
+ * "": there is none that cannot. Borrowed until the next look.
+ */
+const char *finder_trouble(const struct finder *finder);
+
 /* Fill in the addresses of the last look's strangers, sorted, each once. Returns how many. */
 size_t finder_strangers(const struct finder *finder,
 			char ret[static PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX]);

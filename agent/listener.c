@@ -39,8 +39,8 @@ static int explain(const struct address *address, const char *what, int r, struc
 {
 	if (r == -EADDRINUSE)
 		return error_text(err, r,
-				  "listen %s: %s: %s: what holds it does not share it "
-				  "(SO_REUSEPORT), or belongs to another user",
+				  "listen %s: %s: %s: a socket or a connection that has it does "
+				  "not share it (SO_REUSEPORT), or belongs to another user",
 				  address->text, what, strerror(-r));
 	return error_set(err, r, "listen %s: %s", address->text, what);
 }
@@ -102,6 +102,33 @@ static int open_socket(const struct launch_spec *spec, size_t endpoint, struct l
 	if (r == 0)
 		(void)TAKE_FD(fd);
 	return r;
+}
+
+/* Can an address be bound by a socket that shares it? -EADDRINUSE: no. */
+static int try_bind(const struct launch_spec *spec, const struct address *address, bool reuse)
+{
+	cleanup_close int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = set_options(fd, address);
+	if (r == 0 && !reuse)
+		r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+	if (r == 0 && spec->set_ids && fchown(fd, spec->uid, (gid_t)-1) < 0)
+		r = -errno;
+	if (r == 0 && bind(fd, &address->sa, address->length) < 0)
+		r = -errno;
+	return r;
+}
+
+bool listeners_linger(const struct launch_spec *spec)
+{
+	for (size_t i = 0; i < spec->n_listen; i++)
+		if (try_bind(spec, &spec->listen[i], false) == -EADDRINUSE &&
+		    try_bind(spec, &spec->listen[i], true) == 0)
+			return true;
+	return false;
 }
 
 static bool is_missing(const struct listeners *listeners, size_t endpoint)

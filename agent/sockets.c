@@ -43,6 +43,7 @@ struct sockets {
 	size_t n_given; /* of them that were not taken yet */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	char trouble[PROTOCOL_TROUBLE_MAX]; /* finder_trouble(), as it was told */
 	uint32_t serial;
 
 	bool own_seen[PROTOCOL_LISTEN_MAX]; /* the server has bound one for this endpoint */
@@ -102,6 +103,16 @@ static bool update_strangers(struct sockets *sockets)
 	return true;
 }
 
+static bool update_trouble(struct sockets *sockets)
+{
+	const char *trouble = sockets->finder ? finder_trouble(sockets->finder) : "";
+
+	if (strcmp(trouble, sockets->trouble) == 0)
+		return false;
+	strcpy(sockets->trouble, trouble);
+	return true;
+}
+
 /*
  * Has a socket that was shut down listened again? The kernel has taken it out of its group
  * meanwhile, so batond must be told, although the set is the same.
@@ -150,7 +161,8 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 		note_own(sockets);
 		release_untold(sockets);
 	}
-	return update_strangers(sockets) || changed;
+	changed |= update_strangers(sockets);
+	return update_trouble(sockets) || changed;
 }
 
 /*
@@ -326,6 +338,11 @@ void sockets_ready(struct sockets *sockets)
 	look_again(sockets);
 }
 
+bool sockets_are_passed_by_pid(const struct sockets *sockets)
+{
+	return passes_sockets(sockets->spec) && sockets->passed.n > 0 && !sockets->named;
+}
+
 bool sockets_hold_own(struct sockets *sockets)
 {
 	sockets_look(sockets);
@@ -481,6 +498,7 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
 	}
 	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
 	ret->n_strangers = sockets->n_strangers;
+	strcpy(ret->trouble, sockets->trouble);
 }
 
 void sockets_release(struct sockets *sockets, uint32_t serial)

@@ -634,6 +634,11 @@ static const struct field report_fields_optional[] = {
 	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, reopens, BIT(REPORT_HELLO)),
 	FIELD_NAME(struct report, ending, ending_names, _ENDING_COUNT, ENDED),
+	FIELD_TEXT(struct report, trouble, BIT(REPORT_HELLO) | BIT(REPORT_SOCKETS)),
+	FIELD_BOOLEAN(struct report, lingers, BIT(REPORT_EXITED)),
+	FIELD_TEXT(struct report, wrapper, BIT(REPORT_EXITED)),
+	FIELD_BOOLEAN(struct report, has_uid, ENDED),
+	FIELD_INTEGER(struct report, uid, 0, UINT32_MAX, ENDED),
 	FIELD_BOOLEAN(struct report, tail_stdout, TAIL),
 	FIELD_INTEGER(struct report, tail_age_ms, 0, UINT32_MAX, TAIL),
 };

@@ -19,7 +19,8 @@
 #include "ebpf/tap_maps.h"
 
 /* <sys/socket.h> cannot be included in a BPF program. */
-#define AF_INET     2 /* but AF_INET6 is all that is not this one */
+#define AF_INET     2
+#define AF_INET6    10
 #define SOCK_STREAM 1
 
 /* <linux/sched.h> of the kernel: the task is on its way through do_exit(). */
@@ -57,6 +58,17 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } forced SEC(".maps");
+
+/*
+ * What each instance has bound last. If that is refused, nobody else can tell what it was: the
+ * server knows, and says "Address already in use".
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TAP_INSTANCES_MAX);
+	__type(key, tap_owner);
+	__type(value, struct tap_bind);
+} binds SEC(".maps");
 
 /* When a connection was established: bpf_ktime_get_ns(). The entry goes with the connection. */
 struct {
@@ -362,6 +374,21 @@ static __always_inline void share(struct bpf_sock_addr *ctx)
 	bpf_map_update_elem(&forced, &cookie, &set, BPF_ANY);
 }
 
+/* @to: what is bound. A port that the kernel is to choose is never in use. */
+static __always_inline void note_bind(const __u32 to[4], __u16 port, __u16 family)
+{
+	struct tap_bind bind = {.port = port, .family = family};
+	tap_owner key = owner;
+
+	if (port == 0)
+		return;
+	__builtin_memcpy(bind.address, to, sizeof(bind.address));
+	bind.uid = (__u32)bpf_get_current_uid_gid();
+	bind.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
+	bpf_get_current_comm(bind.comm, sizeof(bind.comm));
+	bpf_map_update_elem(&binds, &key, &bind, BPF_ANY);
+}
+
 /* The declared endpoint with this address and port; TAP_LISTEN_MAX: there is none. */
 static __always_inline __u32 find_endpoint(const __u32 address[4], __u32 port)
 {
@@ -387,7 +414,10 @@ int tap_bind4(struct bpf_sock_addr *ctx)
 	const __u32 address[4] = {0, 0, bpf_htonl(0xffff), ctx->user_ip4};
 	__u32 k = find_endpoint(address, ctx->user_port);
 
-	if (ctx->type != SOCK_STREAM || k >= TAP_LISTEN_MAX)
+	if (ctx->type != SOCK_STREAM)
+		return 1;
+	note_bind(address, (__u16)ctx->user_port, AF_INET);
+	if (k >= TAP_LISTEN_MAX)
 		return 1;
 	if (endpoints[k].no_ipv4) {
 		tell_who(TAP_IPV4, k);
@@ -403,7 +433,10 @@ int tap_bind6(struct bpf_sock_addr *ctx)
 	const __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2],
 				  ctx->user_ip6[3]};
 
-	if (ctx->type == SOCK_STREAM && find_endpoint(address, ctx->user_port) < TAP_LISTEN_MAX)
+	if (ctx->type != SOCK_STREAM)
+		return 1;
+	note_bind(address, (__u16)ctx->user_port, AF_INET6);
+	if (find_endpoint(address, ctx->user_port) < TAP_LISTEN_MAX)
 		share(ctx);
 	return 1;
 }

@@ -82,7 +82,21 @@ struct tap_event {
 	char comm[16];  /* ... and its name */
 };
 
+/*
+ * The last bind(2) of a stream socket to a port by a process of an instance, as it was asked for.
+ * IPv4 addresses are IPv4-mapped.
+ */
+struct tap_bind {
+	__u8 address[16];
+	__u16 port;   /* network byte order */
+	__u16 family; /* AF_INET or AF_INET6 */
+	__u32 uid;    /* real user id, of the initial user namespace */
+	__u32 pid;    /* of the initial PID namespace */
+	char comm[16];
+};
+
 _Static_assert(sizeof(struct tap_counts) == 72, "tap_counts");
 _Static_assert(sizeof(struct tap_offsets) == 20, "tap_offsets");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");
+_Static_assert(sizeof(struct tap_bind) == 44, "tap_bind");

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "common/advice.h"
 #include "common/error.h"
 #include "common/protocol.h"
 #include "common/timer.h"
@@ -130,6 +131,8 @@ struct instance {
 	/* Addresses that it listens on and its service does not declare. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	/* Why a socket that its server listens on cannot be used ("listens on ..."); "": none. */
+	char unusable[PROTOCOL_TROUBLE_MAX];
 
 	enum instance_role role;
 	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
@@ -148,21 +151,22 @@ struct instance {
 	 * the daemon itself. The agent names its own state, of which status tells people.
 	 */
 	enum agent_state agent_said;
-	pid_t pid;    /* of the server; 0: none, or not yet known */
-	bool ran;     /* the server has run at least once */
-	bool ready;   /* the server has said READY=1 */
-	bool tells;   /* its agent knows ORDER_TELL */
-	bool reopens; /* its agent answers ORDER_REOPEN */
-	bool steady;  /* the agent has been told to start the server again when it exits */
-	bool lost;    /* the agent is gone */
+	pid_t pid;      /* of the server; 0: none, or not yet known */
+	bool ran;       /* the server has run at least once */
+	bool ready;     /* the server has said READY=1 */
+	bool tells;     /* its agent knows ORDER_TELL */
+	bool reopens;   /* its agent answers ORDER_REOPEN */
+	bool names_fds; /* its command names the sockets that are passed: {fd} */
+	bool steady;    /* the agent has been told to start the server again when it exits */
+	bool lost;      /* the agent is gone */
 
 	/* How it came to its end: facts for people, which stay true in later phases. */
-	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
-	bool forced;                           /* a socket had to be shut down for it to leave */
-	bool killed;                           /* SIGKILL was needed for it to stop */
-	enum server_ending ending;             /* of the server's last run, if .ran */
-	int exit_code, exit_signal;            /* of the server's last exit */
-	uint32_t restarts;                     /* by its agent */
+	char failure[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX]; /* why it failed; "": see .phase */
+	bool forced;                                       /* a socket had to be shut down */
+	bool killed;                                       /* SIGKILL was needed for it to stop */
+	enum server_ending ending;                         /* of the server's last run, if .ran */
+	int exit_code, exit_signal;                        /* of the server's last exit */
+	uint32_t restarts;                                 /* by its agent */
 
 	/*
 	 * The last that the server wrote: to stderr, else to stdout. Once its agent was asked for
@@ -175,6 +179,10 @@ struct instance {
 	bool told;                 /* it is: .tail is what it had written when it was asked */
 	bool ended_itself;         /* its server had ended before it was told to leave or stop */
 	bool refused;              /* it failed for the family of its sockets, and not by its end */
+
+	/* Why its server, which is started again, has ended last: "exited with ..."; "": it has not
+	 */
+	char obstacle[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX];
 
 	/* Why its sockets could not join; a server that is ending is told by its exit instead. */
 	char trouble[256];
@@ -284,6 +292,12 @@ const struct probe_result *instance_last_answer(const struct instance *instance)
 
 /* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
 const char *instance_mode(const struct instance *instance);
+
+/*
+ * What is wrong with its sockets: "listens on :80 ..., but ...", to follow "; it ". "": nothing, as
+ * far as anybody can tell. Returns @ret.
+ */
+char *instance_advise(const struct instance *instance, char ret[static ADVICE_TEXT_MAX]);
 
 /* "exited with status 3", "was killed by SIGKILL", "never ran", "survives SIGKILL" */
 void instance_describe_exit(const struct instance *instance, char *ret, size_t size);

@@ -8,6 +8,7 @@
  *	instance_checks.c   health checks
  *	instance_twins.c    sockets of the wrong family
  *	instance_sockets.c  sockets in their slots
+ *	instance_advice.c   what is wrong with its sockets, and what to do about it
  *	instance_lost.c     what can be done after the agent was lost
  *	instance_count.c    queues and connections (uses none of the others)
  *	instance.c          reports, orders, the beginning and the end
@@ -79,6 +80,12 @@ void instance_take_sockets(struct instance *instance, const struct report *repor
 
 /* Free every slot. */
 void instance_release_all(struct instance *instance);
+
+/* ---- instance_advice.c ----------------------------------------------------------------------- */
+
+/* Its server has ended, as @report says, because an address was in use: why? Returns @ret. */
+char *instance_advise_in_use(const struct instance *instance, const struct report *report,
+			     char ret[static ADVICE_TEXT_MAX]);
 
 /* ---- instance_lost.c ------------------------------------------------------------------------- */
 

@@ -185,6 +185,13 @@ static void take_strangers(struct instance *i, const struct report *report)
 	i->n_strangers = report->n_strangers;
 }
 
+static void take_unusable(struct instance *i, const struct report *report)
+{
+	if (report->trouble[0] && strcmp(i->unusable, report->trouble) != 0)
+		instance_note(i, EVENT_SOCKETS, "instance %u %s", i->index, report->trouble);
+	memcpy(i->unusable, report->trouble, sizeof(i->unusable));
+}
+
 static int on_trouble(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct instance *i = userdata;
@@ -220,6 +227,7 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	int r;
 
 	take_strangers(i, report);
+	take_unusable(i, report);
 	if (i->phase > INSTANCE_JOINED)
 		return;
 	if (n_fds < report->n_sockets)

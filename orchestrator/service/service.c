@@ -163,8 +163,9 @@ bool service_is_idle(const struct service *s)
 
 void service_refused(struct service *s, const char *reason)
 {
-	s->settled = true;
 	snprintf(s->refusal, sizeof(s->refusal), "%s", reason);
+	service_retry(s);
+	s->settled |= !service_retries(s);
 	service_look_failed(s);
 }
 
@@ -236,6 +237,7 @@ void service_free(struct service *s)
 	service_cancel_hooks(s);
 	service_reopening_done(&s->reopening);
 	service_underway_done(s, s->shutting_down);
+	service_retry_done(s);
 	timer_done(&s->healing.timer);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		run_done(&s->runs[k]);

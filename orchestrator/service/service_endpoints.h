@@ -13,6 +13,9 @@
 struct service;
 
 struct service_endpoints {
+	/* Opening failed, because connections of an earlier server are in the way, nothing else. */
+	bool lingers;
+	size_t in_use;                         /* 1 + the endpoint at which opening failed so */
 	bool open;                             /* the service's wiring is filled */
 	bool taking_over;                      /* agents of an earlier daemon are being heard */
 	uint32_t moved_for[CONFIG_LISTEN_MAX]; /* service_twins.c: for which generation; 0: none */

@@ -97,6 +97,7 @@ void service_drop_empty_generations(struct service *s)
 void service_remove_instance(struct service *s, struct instance *i)
 {
 	service_forget_reopening(s, i);
+	service_note_gone(s, i);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]))
 			run_forget_instance(&s->runs[k], i);

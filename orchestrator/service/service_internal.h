@@ -8,6 +8,7 @@
  *	service_members.c     which instances serve, are meant to serve, stay
  *	service_failover.c *
  *	service_drift.c *
+ *	service_strangers.c *
  *	service_hold.c *
  *	service_publish.c *
  *	service_tick.c        looks twice a second
@@ -23,6 +24,7 @@
  *	service_underway.c *
  *	service_orders.c *
  *	service_heal.c *
+ *	service_retry.c *
  *	service_host.c        answers what rollouts ask
  *	service_takeover.c    takes over what an earlier daemon has left
  *	service_watch.c       paths whose change begins a rollout

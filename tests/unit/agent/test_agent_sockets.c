@@ -238,11 +238,12 @@ static void test_agent_auto_ready_comes_after_what_was_bound_before(void **data)
 	struct fixture *fixture = *data;
 
 	fixture->spec.mode = SOCKETS_AUTO;
+	/* A signal just before a sleep does not end it. */
 	start(fixture, "s = []\n"
 		       "signal.signal(signal.SIGUSR1, lambda *_: (s.append(bind(7001)), ready()))\n"
 		       "ready()\n"
 		       "while True:\n"
-		       "    time.sleep(60)\n");
+		       "    time.sleep(0.1)\n");
 	await_heard(fixture, REPORT_NOTIFY, 1);
 	assert_int_equal(count_set(fixture, 0, false), 1);
 	/* Stopped, so that it cannot look before the message is there. */
@@ -354,7 +355,6 @@ static void test_agent_family_lets_go_of_what_was_passed(void **data)
 		       "serve(s)\n");
 	AWAIT(fixture, count_set(fixture, 0, true) == 1);
 	assert_string_equal(fixture->set.report.sockets[0].address, MAPPED);
-	assert_int_equal(count_listening(), 1); /* of IPv4 */
 	sets = fixture->n_sets;
 	order_mapped(fixture);
 	/* It answers, although the set is the same. */

@@ -47,7 +47,7 @@ static char base[CGROUP_PATH_MAX], leaf[CGROUP_PATH_MAX];
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
-static int bind_to(const char *text)
+static int bind_to(const char *text, int protocol)
 {
 	struct address address;
 	struct error err;
@@ -55,7 +55,7 @@ static int bind_to(const char *text)
 
 	if (address_parse(text, &address, &err) < 0)
 		return -1;
-	fd = socket(address.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(address.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
 		return -1;
 	if (address.sa.sa_family == AF_INET6)
@@ -66,7 +66,8 @@ static int bind_to(const char *text)
 	return fd;
 }
 
-/* "+ADDRESS" binds, "-" closes what was bound last, "&" leaves all to a daemonised child. */
+/* "+ADDRESS" binds, "*ADDRESS" does so with MPTCP, "-" closes what was bound last, "&" leaves all
+ * to a daemonised child. */
 static void serve(int wire)
 {
 	int fds[128], n = 0;
@@ -75,7 +76,9 @@ static void serve(int wire)
 
 	while ((length = recv(wire, command, sizeof(command) - 1, 0)) > 0) {
 		command[length] = '\0';
-		if (command[0] == '+' && (fds[n++] = bind_to(command + 1)) < 0)
+		if (command[0] == '+' && (fds[n++] = bind_to(command + 1, 0)) < 0)
+			_exit(1);
+		if (command[0] == '*' && (fds[n++] = bind_to(command + 1, IPPROTO_MPTCP)) < 0)
 			_exit(1);
 		if (command[0] == '-')
 			close(fds[--n]);
@@ -410,8 +413,8 @@ static void test_finder_other_peoples_sockets_are_left_alone(void **data)
 
 	declare(fixture, "127.0.0.1:7013");
 	(void)start_server(fixture);
-	declared = bind_to("127.0.0.1:7013");
-	undeclared = bind_to("127.0.0.1:7014");
+	declared = bind_to("127.0.0.1:7013", 0);
+	undeclared = bind_to("127.0.0.1:7014", 0);
 	assert_true(declared >= 0 && undeclared >= 0);
 	for (int i = 0; i < 10; i++)
 		look(fixture);
@@ -450,7 +453,7 @@ static void test_finder_cgroup_says_whose_they_are(void **data)
 	if (!leaf[0])
 		skip();
 	declare(fixture, "127.0.0.1:7016");
-	outside = bind_to("127.0.0.1:7016");
+	outside = bind_to("127.0.0.1:7016", 0);
 	assert_true(outside >= 0);
 	/* It has that socket too, but it is not of its cgroup. */
 	server = start_server(fixture);
@@ -519,6 +522,32 @@ static void remove_leaf(void)
 #define TEST(function)        cmocka_unit_test_setup_teardown(function, setup, teardown)
 #define TEST_CGROUP(function) cmocka_unit_test_setup_teardown(function, setup_cgroup, teardown)
 
+/* People must learn why it gets no connections, for as long as that is so. */
+static void test_finder_names_a_listener_that_cannot_be_steered(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+	struct server *server;
+
+	if (fd < 0)
+		skip();
+	close(fd);
+	declare(fixture, "127.0.0.1:7030");
+	server = start_server(fixture);
+	tell(server, "+127.0.0.1:7031");
+	look(fixture);
+	assert_string_equal(finder_trouble(fixture->finder), "");
+	tell(server, "*127.0.0.1:7030");
+	look(fixture);
+	look(fixture);
+	assert_string_equal(finder_trouble(fixture->finder),
+			    "listens on 127.0.0.1:7030 with MPTCP, which cannot be steered: have "
+			    "it listen with TCP");
+	tell(server, "-");
+	look(fixture);
+	assert_string_equal(finder_trouble(fixture->finder), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -530,6 +559,7 @@ int main(void)
 		TEST(test_finder_families_of_the_wildcard_are_told_apart),
 		TEST(test_finder_follows_a_daemon),
 		TEST(test_finder_passed_ones_are_known),
+		TEST(test_finder_names_a_listener_that_cannot_be_steered),
 		TEST(test_finder_strangers_are_named_once_while_they_listen),
 		TEST(test_finder_names_no_more_strangers_than_fit),
 		TEST(test_finder_other_peoples_sockets_are_left_alone),

@@ -94,6 +94,12 @@ int processes_any(const struct processes *processes)
 	return fake_processes.any;
 }
 
+int processes_contain(const struct processes *processes, pid_t pid)
+{
+	assert_non_null(processes);
+	return fake_processes.pid == pid;
+}
+
 int processes_kill(const struct processes *processes)
 {
 	called("processes_kill below %d", (int)processes->root);

@@ -442,6 +442,15 @@ const char *instance_mode(const struct instance *i)
 	return fake_of(i)->mode;
 }
 
+/* What it says of the strangers that the test gives it. */
+char *instance_advise(const struct instance *i, char ret[static ADVICE_TEXT_MAX])
+{
+	ret[0] = '\0';
+	if (i->n_strangers > 0)
+		snprintf(ret, ADVICE_TEXT_MAX, "listens on %s", i->strangers[0]);
+	return ret;
+}
+
 void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 {
 	if (i->exit_signal)

@@ -81,6 +81,12 @@ int bpffs_make(const char *name, const char *service, const char *key,
 	return 0;
 }
 
+int bpffs_try(const char *name, const char *key, struct error *err)
+{
+	(void)name;
+	return fake_steer_fails("bpffs_try", key, err) ? fake_steer_failure.code : 0;
+}
+
 void bpffs_remove(const char *path)
 {
 	(void)path;

@@ -22,6 +22,7 @@
 #include "tests/unit/fakes/fake_command.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
+#include "tests/unit/fakes/fake_occupants.h"
 #include "tests/unit/fakes/fake_steer.h"
 #include "tests/unit/fakes/fake_watch.h"
 
@@ -478,6 +479,7 @@ static inline int set_up(void **state)
 	forget_state();
 	memset(&fake_cgroup, 0, sizeof(fake_cgroup));
 	fake_instances_reset();
+	fake_occupants_reset();
 	give_slots();
 	fake_steer_reset();
 	fake_tap_reset();

@@ -94,6 +94,50 @@ static void test_tap_other_addresses_are_not_touched(void **state)
 	tap_free(tap);
 }
 
+/* What a server binds is known, whether it is refused or not, and whether it is to be shared. */
+static void expect_bound(struct tap *tap, const char *text, const char *expected)
+{
+	struct address address = parse(text);
+	int other = sharing_listener(text), fd = socket_in(leaves[0], &address);
+	struct tap_bound bound;
+
+	(void)!bind(fd, &address.sa, address.length);
+	assert_int_equal(tap_bound(tap, 1, 0, &bound), 0);
+	assert_string_equal(bound.address.text, expected);
+	assert_int_equal(bound.uid, getuid());
+	assert_int_equal(bound.pid, getpid());
+	close(fd);
+	close(other);
+}
+
+static void test_tap_what_was_bound_last_is_known(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE);
+	struct address any = {.in = {.sin_family = AF_INET}, .length = sizeof(any.in)};
+	struct tap_bound bound;
+	int fd;
+
+	(void)state;
+	for (int share = 0; share < 2; share++) {
+		attach(tap, 0, share);
+		assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+		/* A port of the kernel's choice is never in use. */
+		fd = socket_in(leaves[0], &any);
+		assert_int_equal(bind(fd, &any.sa, any.length), 0);
+		close(fd);
+		assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+		expect_bound(tap, HERE, HERE);
+		expect_bound(tap, "127.0.0.1:8081", "127.0.0.1:8081");
+		expect_bound(tap, "[::1]:8082", "[::1]:8082");
+		expect_bound(tap, ":8083", ":8083");
+		/* Nobody sees IPV6_V6ONLY. */
+		expect_bound(tap, "[::]:8084", ":8084");
+	}
+	tap_forget(tap, 1, 0);
+	assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+	tap_free(tap);
+}
+
 /* Which of the two a server makes is not known before: it may make either, beside the other. */
 static void test_tap_twins_of_declared_addresses_are_shared(void **state)
 {
@@ -426,6 +470,7 @@ int main(void)
 		TEST(twins_of_declared_addresses_are_shared),
 		TEST(guard_keeps_ipv4_sockets_out),
 		TEST(guard_alone_shares_nothing),
+		TEST(what_was_bound_last_is_known),
 		TEST(server_that_shares_by_itself_is_not_forced),
 		TEST(share_is_only_where_it_was_asked_for),
 		TEST(datagrams_are_not_touched),
