@@ -78,7 +78,7 @@ static void test_agent_release_of_an_older_set_keeps_what_was_in_it(void **data)
 	start(fixture, "s = [bind(7001) for i in range(3)]\n"
 		       "signal.signal(signal.SIGUSR1, lambda *_: s.pop().close())\n"
 		       "while True:\n"
-		       "    time.sleep(60)\n");
+		       "    time.sleep(0.1)\n");
 	AWAIT(fixture, count_set(fixture, 0, true) == 3);
 	kill(fixture->pid, SIGUSR1);
 	AWAIT(fixture, count_set(fixture, 0, true) == 2);
@@ -413,7 +413,7 @@ static void check_relistening(struct fixture *fixture, const char *make)
 		 " s[0].listen(5)))\n"
 		 "ready()\n"
 		 "while True:\n"
-		 "    time.sleep(60)\n",
+		 "    time.sleep(0.1)\n",
 		 make);
 	start(fixture, script);
 	await_heard(fixture, REPORT_NOTIFY, 1);
