@@ -229,6 +229,18 @@ static void print_undone(const struct print *to, const struct print_progress *pr
 	}
 }
 
+/* If an instance is to blame there is something to mend. */
+static void print_nothing_serves(const struct print *to, const json_t *answer, const json_t *event)
+{
+	fputs("  nothing serves", to->out);
+	if (print_number(event, "instance") >= 0) {
+		fputs(": when that is mended, \"baton restart ", to->out);
+		print_text(to, print_member(answer, "service"));
+		fputs("\" tries again", to->out);
+	}
+	fputc('\n', to->out);
+}
+
 /* Who takes the connections after a rollout that did not succeed, as the daemon has seen it. */
 static void print_survivor(const struct print *to, const json_t *answer, const json_t *event)
 {
@@ -241,7 +253,7 @@ static void print_survivor(const struct print *to, const json_t *answer, const j
 	if (!serving)
 		return;
 	if (generation < 0)
-		fputs("  nothing serves\n", to->out);
+		print_nothing_serves(to, answer, event);
 	else if (instances < wanted)
 		fprintf(to->out, "  generation %lld serves with %lld of %lld instances\n",
 			generation, instances, wanted);

@@ -385,9 +385,12 @@ void run_take_words(struct run *run, bool whole)
 		return;
 	run->blamed = NULL;
 	keep_words(run, i);
-	if (i->ended_itself)
-		run_set_reason(run, "generation %u: instance %u %s", i->generation, i->index,
-			       i->failure);
+	if (!i->ended_itself)
+		return;
+	run_set_reason(run, "generation %u: instance %u %s", i->generation, i->index, i->failure);
+	/* That nobody answers any more says nothing of why; what the server had answered may. */
+	if (run->probe_status == 0)
+		run->probe[0] = '\0';
 }
 
 /* No table could be made of it: most likely its server has just ended. */
@@ -463,6 +466,7 @@ static void note_probe(struct run *run)
 	answer = i ? instance_last_answer(i) : NULL;
 	if (!answer || answer->ok)
 		return;
+	run->probe_status = answer->status;
 	snprintf(run->probe, sizeof(run->probe), "%s%s%s", answer->text,
 		 answer->body[0] ? ": " : "", answer->body);
 }

@@ -174,6 +174,14 @@ static void test_print_progress_failed_step_is_the_first_one(void **state)
 			FIRST, "{'event':'start','ok':false,'message':'x'}",
 			"{'event':'stop','ok':false,'message':'x'}",
 			"{'event':'failed','exit':8,'reason':'no such file','serving':null}");
+	/* If an instance is to blame, there is something to mend. */
+	ASSERT_PROGRESS(
+		"web: generation 1 starts\n"
+		"failed at verify: exited with status 7\n"
+		"  nothing serves: when that is mended, \"baton restart web\" tries again\n",
+		FIRST,
+		"{'event':'failed','exit':8,'step':'verify','instance':0,"
+		"'reason':'exited with status 7','serving':null}");
 	/* The daemon knows better. */
 	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
 			"  stop     failed\n"
