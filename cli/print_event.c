@@ -135,6 +135,19 @@ static bool is_repeated(struct print_progress *progress, const json_t *event, co
 	return false;
 }
 
+/* The step before may have said already why somebody is waited for. */
+static void leave_out_reason(const struct print_progress *progress, const json_t *event,
+			     char *message)
+{
+	size_t length = strlen(progress->last_message);
+
+	if (!print_event_is_waiting(event) || length == 0)
+		return;
+	if (strncmp(message, progress->last_message, length) == 0 &&
+	    strncmp(message + length, "; ", 2) == 0)
+		memmove(message, message + length + 2, strlen(message + length + 2) + 1);
+}
+
 void print_progress_step(const struct print *to, struct print_progress *progress,
 			 const json_t *event)
 {
@@ -156,6 +169,8 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 										: "failed");
 	if (is_repeated(progress, event, message))
 		return;
+	leave_out_reason(progress, event, message);
+	snprintf(progress->last_message, sizeof(progress->last_message), "%s", message);
 	fputs("  ", to->out);
 	print_coloured(to, PRINT_DIM, name);
 	width = print_width(name);

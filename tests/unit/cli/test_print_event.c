@@ -245,6 +245,20 @@ static void test_print_progress_knows_gates_holds_and_waits(void **state)
 		"{'event':'done'}");
 }
 
+static void test_print_progress_unsure_gate_is_said_once(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS(
+		"web: generation 4 replaces 3\n"
+		"  gate     gate smoke is unsure: 12 connections                      1 ms\n"
+		"  waiting  baton promote web goes on\n",
+		REPLACE,
+		"{'event':'gate','ok':true,'message':'gate smoke is unsure: 12 connections',"
+		"'took_ms':1}",
+		"{'event':'waiting','reason':'gate smoke is unsure: 12 connections',"
+		"'message':'gate smoke is unsure: 12 connections; baton promote web goes on'}");
+}
+
 static void test_print_progress_waiting_without_a_message_gives_the_reason(void **state)
 {
 	(void)state;
@@ -514,6 +528,7 @@ int main(void)
 		cmocka_unit_test(test_print_progress_rolled_back_says_who_serves),
 		cmocka_unit_test(test_print_progress_fewer_than_wanted_are_numbers),
 		cmocka_unit_test(test_print_progress_knows_gates_holds_and_waits),
+		cmocka_unit_test(test_print_progress_unsure_gate_is_said_once),
 		cmocka_unit_test(test_print_progress_waiting_without_a_message_gives_the_reason),
 		cmocka_unit_test(test_print_progress_failing_hook_is_no_failed_step),
 		cmocka_unit_test(test_print_progress_superseding_learns_its_generation),

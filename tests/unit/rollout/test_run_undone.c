@@ -372,19 +372,16 @@ static void test_run_undone_because_of_a_server_that_had_ended_is_told_by_its_ex
 	assert_string_equal(result.words.text, "database: connection refused\n");
 }
 
-/* @status: of the last answer that was bad; then the server has ended by itself. */
-static void end_after_answer(uint16_t status, const char *text)
+/* @status: of the last answer that was bad; then the server ends. */
+static void end_after_answer(uint16_t status, const char *text, bool itself)
 {
-	struct instance *i;
-
 	fake(2, 0)->answers = true;
 	fake(2, 0)->answer = (struct probe_result){.status = status};
 	strcpy(fake(2, 0)->answer.text, text);
 	fake(2, 0)->not_healthy = true;
 	begin_replace(RUN_ORDER_RESTART);
 	drive_to(ROLLOUT_VERIFYING);
-	i = fake_there(2, 0);
-	i->ended_itself = true;
+	fake_there(2, 0)->ended_itself = itself;
 	fail_new("exited with status 7");
 	answer_words("bye\n");
 	drive_to_end();
@@ -394,14 +391,21 @@ static void end_after_answer(uint16_t status, const char *text)
 static void test_run_ended_server_is_told_by_what_it_had_answered(void **state)
 {
 	(void)state;
-	end_after_answer(503, "GET /: 503 is not in 200-299");
+	end_after_answer(503, "GET /: 503 is not in 200-299", true);
 	assert_string_equal(result.probe, "GET /: 503 is not in 200-299");
 }
 
 static void test_run_ended_server_is_not_told_by_answering_no_more(void **state)
 {
 	(void)state;
-	end_after_answer(0, "GET /: Connection reset by peer");
+	end_after_answer(0, "GET /: Connection reset by peer", false);
+	assert_string_equal(result.probe, "");
+}
+
+static void test_run_server_that_had_ended_is_not_told_by_answering_no_more(void **state)
+{
+	(void)state;
+	end_after_answer(0, "connect: Connection refused", true);
 	assert_string_equal(result.probe, "");
 }
 
@@ -431,6 +435,7 @@ int main(void)
 		TEST(test_run_undone_because_of_a_server_that_had_ended_is_told_by_its_exit),
 		TEST(test_run_ended_server_is_told_by_what_it_had_answered),
 		TEST(test_run_ended_server_is_not_told_by_answering_no_more),
+		TEST(test_run_server_that_had_ended_is_not_told_by_answering_no_more),
 	};
 #undef TEST
 
