@@ -54,7 +54,7 @@ struct probe {
 	bool url;                    /* of probe_url(): no source is bound, no .target */
 	struct address target;
 	char what[PATH_SHOWN_MAX + 8];     /* "GET /healthz" */
-	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: "; "": an instance */
+	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: ", "127.0.0.1:80: "; "" */
 	uint64_t started_ms;
 
 	CURL *easy;
@@ -332,14 +332,15 @@ static void ask(struct probe *p)
 		snprintf(result.text, sizeof(result.text), "connected and accepted");
 	else if (r == 0)
 		snprintf(result.text, sizeof(result.text),
-			 "connected, but nothing accepted the connection within %s",
+			 "%sconnected, but nothing accepted the connection within %s", p->whom,
 			 duration_format(p->health.timeout_ms, limit));
 	else if (r == -ENOENT)
 		snprintf(result.text, sizeof(result.text),
-			 "connected, but the listening socket is gone");
+			 "%sconnected, but the listening socket is gone", p->whom);
 	else
 		snprintf(result.text, sizeof(result.text),
-			 "connected, but whether it was accepted cannot be told: %s", strerror(-r));
+			 "%sconnected, but whether it was accepted cannot be told: %s", p->whom,
+			 strerror(-r));
 	report(p, &result);
 }
 
@@ -545,8 +546,11 @@ static void name_question(struct probe *p, const struct health_config *health)
 {
 	char path[PATH_SHOWN_MAX];
 
-	if (health->kind != HEALTH_KIND_HTTP)
+	if (health->kind != HEALTH_KIND_HTTP) {
+		/* Each address of a service may be asked so. */
+		snprintf(p->whom, sizeof(p->whom), "%s: ", p->target.text);
 		return;
+	}
 	answer_printable(health->path, strlen(health->path), path, sizeof(path));
 	snprintf(p->what, sizeof(p->what), "GET %s", path);
 }

@@ -45,8 +45,8 @@ struct probe_result {
 	/*
 	 * For people: "GET /healthz: 200 OK", "GET /healthz: 503 Service Unavailable is not in
 	 * 200-299", "GET /healthz: no answer within 2s (connected, nothing received)" or "... (...;
-	 * connections wait to be accepted)", "connect: Connection refused", "connected, but nothing
-	 * accepted the connection within 2s".
+	 * connections wait to be accepted)", "connect: Connection refused", "127.0.0.1:81:
+	 * connected, but nothing accepted the connection within 2s".
 	 */
 	char text[PROBE_TEXT_MAX];
 	char body[PROBE_BODY_MAX]; /* start of the answer, printable ASCII only */

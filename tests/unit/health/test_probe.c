@@ -506,7 +506,7 @@ static void test_probe_nobody_listens_is_refused(void **state)
 	run_until_done(&caller);
 	run_until_done(&other);
 	assert_string_equal(caller.result.text, "connect: Connection refused");
-	assert_string_equal(other.result.text, "connect: Connection refused");
+	assert_string_equal(other.result.text, "[::1]:4712: connect: Connection refused");
 	assert_int_equal(caller.result.status, 0);
 	assert_int_equal(caller.binds, 1);
 	assert_int_equal(other.asks, 0);
@@ -571,7 +571,8 @@ static void test_probe_connect_never_accepted_says_so(void **state)
 	run_until_done(&caller);
 	assert_false(caller.result.ok);
 	assert_string_equal(caller.result.text,
-			    "connected, but nothing accepted the connection within 200ms");
+			    "127.0.0.1:4712: connected, but nothing accepted the connection within "
+			    "200ms");
 	assert_in_range(caller.asks, 3, 12);
 	assert_in_range(caller.result.took_ms, 200, 1000);
 }
@@ -586,9 +587,12 @@ static void test_probe_connect_given_up_says_why(void **state)
 	start(&other, &connecting, "127.0.0.1:4712");
 	run_until_done(&gone);
 	run_until_done(&other);
-	assert_string_equal(gone.result.text, "connected, but the listening socket is gone");
-	assert_string_equal(other.result.text, "connected, but whether it was accepted cannot be "
-					       "told: Operation not permitted");
+	assert_string_equal(gone.result.text,
+			    "127.0.0.1:4712: connected, but the listening socket is gone");
+	assert_string_equal(
+		other.result.text,
+		"127.0.0.1:4712: connected, but whether it was accepted cannot be told: "
+		"Operation not permitted");
 }
 
 /* ---- starting, cancelling ------------------------------------------------------------------- */
