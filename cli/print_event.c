@@ -135,6 +135,19 @@ static bool is_repeated(struct print_progress *progress, const json_t *event, co
 	return false;
 }
 
+/* The step before may have said already why somebody is waited for. */
+static void leave_out_reason(const struct print_progress *progress, const json_t *event,
+			     char *message)
+{
+	size_t length = strlen(progress->last_message);
+
+	if (!print_event_is_waiting(event) || length == 0)
+		return;
+	if (strncmp(message, progress->last_message, length) == 0 &&
+	    strncmp(message + length, "; ", 2) == 0)
+		memmove(message, message + length + 2, strlen(message + length + 2) + 1);
+}
+
 void print_progress_step(const struct print *to, struct print_progress *progress,
 			 const json_t *event)
 {
@@ -156,6 +169,8 @@ void print_progress_step(const struct print *to, struct print_progress *progress
 										: "failed");
 	if (is_repeated(progress, event, message))
 		return;
+	leave_out_reason(progress, event, message);
+	snprintf(progress->last_message, sizeof(progress->last_message), "%s", message);
 	fputs("  ", to->out);
 	print_coloured(to, PRINT_DIM, name);
 	width = print_width(name);
@@ -229,6 +244,18 @@ static void print_undone(const struct print *to, const struct print_progress *pr
 	}
 }
 
+/* If an instance is to blame there is something to mend. */
+static void print_nothing_serves(const struct print *to, const json_t *answer, const json_t *event)
+{
+	fputs("  nothing serves", to->out);
+	if (print_number(event, "instance") >= 0) {
+		fputs(": when that is mended, \"baton restart ", to->out);
+		print_text(to, print_member(answer, "service"));
+		fputs("\" tries again", to->out);
+	}
+	fputc('\n', to->out);
+}
+
 /* Who takes the connections after a rollout that did not succeed, as the daemon has seen it. */
 static void print_survivor(const struct print *to, const json_t *answer, const json_t *event)
 {
@@ -241,7 +268,7 @@ static void print_survivor(const struct print *to, const json_t *answer, const j
 	if (!serving)
 		return;
 	if (generation < 0)
-		fputs("  nothing serves\n", to->out);
+		print_nothing_serves(to, answer, event);
 	else if (instances < wanted)
 		fprintf(to->out, "  generation %lld serves with %lld of %lld instances\n",
 			generation, instances, wanted);

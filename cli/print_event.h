@@ -9,6 +9,7 @@
 /* The progress of one rollout. Plain data; initialise it with print_progress_init(). */
 struct print_progress {
 	char last_probe[PRINT_CELL_MAX];  /* the last failed probe: it is shown once */
+	char last_message[512];           /* of the step before: it is not said again */
 	char failed_step[PRINT_CELL_MAX]; /* the first step that failed; "": none */
 	bool quiet;                       /* steps are noted, but not shown */
 };

@@ -57,7 +57,7 @@ static void print_waiting(const struct print *to, const json_t *service, const j
 		const char *name, *text;
 	} known[] = {
 		{"hold", "for the end of the hold"},
-		{"gate", "for somebody to decide: a gate is unsure"},
+		{"gate", "for somebody to decide"},
 		{"promote", "for a promotion"},
 	};
 	const char *waiting = print_member(rollout, "waiting"), *text = waiting;
@@ -74,6 +74,10 @@ static void print_waiting(const struct print *to, const json_t *service, const j
 	print_coloured(to, PRINT_YELLOW, text);
 	if (left >= 0)
 		fprintf(to->out, ", %s left", print_took(left, took));
+	if (strcmp(waiting, "gate") == 0 && *print_member(rollout, "reason")) {
+		fputs("\n" PRINT_DETAIL, to->out);
+		print_text(to, print_member(rollout, "reason"));
+	}
 	fputs("\n" PRINT_DETAIL "\"baton promote ", to->out);
 	print_text(to, name);
 	fputs("\" goes on, \"baton abort ", to->out);

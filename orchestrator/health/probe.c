@@ -54,7 +54,7 @@ struct probe {
 	bool url;                    /* of probe_url(): no source is bound, no .target */
 	struct address target;
 	char what[PATH_SHOWN_MAX + 8];     /* "GET /healthz" */
-	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: "; "": an instance */
+	char whom[PATH_SHOWN_MAX + 8 + 2]; /* "GET http://a/b: ", "127.0.0.1:80: "; "" */
 	uint64_t started_ms;
 
 	CURL *easy;
@@ -62,6 +62,7 @@ struct probe {
 	char curl_error[CURL_ERROR_SIZE];
 	CURLcode code;
 	char refused[PROBE_TEXT_MAX]; /* why no socket was given to curl */
+	bool queued;                  /* when its time was over connections waited for accept() */
 	sd_event_source *ask_timer;
 
 	int fd; /* curl's to close; -1: none */
@@ -197,8 +198,9 @@ static void describe_timeout(struct probe *p, struct probe_result *result)
 			 answer_status_text(&p->answer, status, sizeof(status)), limit);
 	else
 		snprintf(result->text, sizeof(result->text),
-			 "%s: no answer within %s (connected, %s)", p->what, limit,
-			 first_byte ? "an answer began" : "nothing received");
+			 "%s: no answer within %s (connected, %s%s)", p->what, limit,
+			 first_byte ? "an answer began" : "nothing received",
+			 p->queued ? "; connections wait to be accepted" : "");
 }
 
 static void describe_failure(struct probe *p, struct probe_result *result)
@@ -330,14 +332,15 @@ static void ask(struct probe *p)
 		snprintf(result.text, sizeof(result.text), "connected and accepted");
 	else if (r == 0)
 		snprintf(result.text, sizeof(result.text),
-			 "connected, but nothing accepted the connection within %s",
+			 "%sconnected, but nothing accepted the connection within %s", p->whom,
 			 duration_format(p->health.timeout_ms, limit));
 	else if (r == -ENOENT)
 		snprintf(result.text, sizeof(result.text),
-			 "connected, but the listening socket is gone");
+			 "%sconnected, but the listening socket is gone", p->whom);
 	else
 		snprintf(result.text, sizeof(result.text),
-			 "connected, but whether it was accepted cannot be told: %s", strerror(-r));
+			 "%sconnected, but whether it was accepted cannot be told: %s", p->whom,
+			 strerror(-r));
 	report(p, &result);
 }
 
@@ -349,12 +352,30 @@ static int on_ask_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/*
+ * No answer in time: does the server accept at all? What it has not accepted stays in its queue,
+ * also after curl has closed it.
+ */
+static void look_at_queue(struct probe *p)
+{
+	if (p->code != CURLE_OPERATION_TIMEDOUT || p->answer.status || !p->callbacks.on_connected)
+		return;
+	p->calling = true;
+	p->queued = p->callbacks.on_connected(p->userdata) == 0;
+	p->calling = false;
+}
+
 /* curl is done with it. */
 static void conclude(struct probe *p)
 {
 	struct probe_result result = {0};
 	bool whole = p->code == CURLE_OK || p->answer.received > PROBE_ANSWER_MAX;
 
+	look_at_queue(p);
+	if (p->state == PROBE_CANCELLED) {
+		free_probe(p);
+		return;
+	}
 	if (p->health.kind == HEALTH_KIND_CONNECT && p->code == CURLE_OK) {
 		p->state = PROBE_ASKING;
 		ask(p);
@@ -525,8 +546,11 @@ static void name_question(struct probe *p, const struct health_config *health)
 {
 	char path[PATH_SHOWN_MAX];
 
-	if (health->kind != HEALTH_KIND_HTTP)
+	if (health->kind != HEALTH_KIND_HTTP) {
+		/* Each address of a service may be asked so. */
+		snprintf(p->whom, sizeof(p->whom), "%s: ", p->target.text);
 		return;
+	}
 	answer_printable(health->path, strlen(health->path), path, sizeof(path));
 	snprintf(p->what, sizeof(p->what), "GET %s", path);
 }

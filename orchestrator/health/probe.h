@@ -44,8 +44,9 @@ struct probe_result {
 	uint64_t took_ms;
 	/*
 	 * For people: "GET /healthz: 200 OK", "GET /healthz: 503 Service Unavailable is not in
-	 * 200-299", "GET /healthz: no answer within 2s (connected, nothing received)", "connect:
-	 * Connection refused", "connected, but nothing accepted the connection within 2s".
+	 * 200-299", "GET /healthz: no answer within 2s (connected, nothing received)" or "... (...;
+	 * connections wait to be accepted)", "connect: Connection refused", "127.0.0.1:81:
+	 * connected, but nothing accepted the connection within 2s".
 	 */
 	char text[PROBE_TEXT_MAX];
 	char body[PROBE_BODY_MAX]; /* start of the answer, printable ASCII only */
@@ -60,9 +61,10 @@ struct probe_callbacks {
 	/* The socket bound to @source is closed. Called once for each successful on_bind. */
 	void (*on_close)(void *userdata, const struct sockaddr *source);
 	/*
-	 * HEALTH_KIND_CONNECT only, connected: has the instance accepted everything that was
-	 * queued? 1 yes, 0 not yet (asked again every 20 ms until the timeout), negative errno:
-	 * give up (-ENOENT: its listening socket is gone).
+	 * Connected: has the instance accepted everything that was queued? 1 yes, 0 not yet,
+	 * negative errno: give up (-ENOENT: its listening socket is gone). HEALTH_KIND_CONNECT asks
+	 * every 20 ms until the timeout; HEALTH_KIND_HTTP once, if no answer came in time, and may
+	 * have NULL.
 	 */
 	int (*on_connected)(void *userdata);
 	/* Called exactly once, unless the probe is cancelled. The probe is freed afterwards. */

@@ -207,6 +207,7 @@ struct run {
 	char step[16];                 /* the step that failed */
 	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
+	uint16_t probe_status; /* of that answer; 0: there was none, or no HTTP */
 	struct run_words words;
 	struct run_culprit culprit;
 	struct instance *blamed; /* its agent was asked for its last words; NULL: nobody's was */

@@ -100,7 +100,9 @@ static void describe_serving(const struct run_result *r, const char *verb, char 
 
 static const char *keeps(const struct run_result *r)
 {
-	return r->partial || r->serving.generation == r->replaces ? "keeps serving" : "serves";
+	if (!r->partial && r->serving.generation != r->replaces)
+		return "serves";
+	return !r->partial && r->outcome == ROLLOUT_ROLLED_BACK ? "serves again" : "keeps serving";
 }
 
 static void describe_partial(const struct run_result *r, char *ret, size_t size)

@@ -377,6 +377,15 @@ static void blame(struct run *run, struct instance *i)
 		run->culprit = (struct run_culprit){.known = true, .instance = i->index};
 }
 
+/*
+ * That nobody answers a check any more says nothing of why a server has ended; what it had
+ * answered, if that was anything (@status), may.
+ */
+static bool tells_only_of_the_end(uint16_t status, bool has_ended)
+{
+	return has_ended && status == 0;
+}
+
 void run_take_words(struct run *run, bool whole)
 {
 	const struct instance *i = run->blamed;
@@ -385,9 +394,11 @@ void run_take_words(struct run *run, bool whole)
 		return;
 	run->blamed = NULL;
 	keep_words(run, i);
-	if (i->ended_itself)
-		run_set_reason(run, "generation %u: instance %u %s", i->generation, i->index,
-			       i->failure);
+	if (!i->ended_itself)
+		return;
+	run_set_reason(run, "generation %u: instance %u %s", i->generation, i->index, i->failure);
+	if (tells_only_of_the_end(run->probe_status, true))
+		run->probe[0] = '\0';
 }
 
 /* No table could be made of it: most likely its server has just ended. */
@@ -460,8 +471,9 @@ static void note_probe(struct run *run)
 		if (!instance_is_healthy(set->list[k]))
 			i = set->list[k];
 	answer = i ? instance_last_answer(i) : NULL;
-	if (!answer || answer->ok)
+	if (!answer || answer->ok || tells_only_of_the_end(answer->status, instance_has_failed(i)))
 		return;
+	run->probe_status = answer->status;
 	snprintf(run->probe, sizeof(run->probe), "%s%s%s", answer->text,
 		 answer->body[0] ? ": " : "", answer->body);
 }

@@ -62,11 +62,11 @@ int order_refuse_busy(const struct run *run, struct refusal *refusal)
 		snprintf(replaces, sizeof(replaces), run->new ? " replaces %u" : ", %u stops",
 			 run->old->number);
 	error_text(&refusal->why, -EBUSY,
-		   "rollout %u (%s, %s%s) is at step %s since %.1f s; \"baton abort\" undoes it, "
-		   "--supersede takes its place",
+		   "rollout %u (%s, %s%s) is at step %s since %.1f s; \"baton abort %s\" undoes "
+		   "it, --supersede takes its place",
 		   run->id, run_order_name(run->order), generation, replaces,
 		   rollout_state_name(run->machine.state),
-		   (double)(clock_monotonic_ms() - run->step_began_ms) / 1000.0);
+		   (double)(clock_monotonic_ms() - run->step_began_ms) / 1000.0, run->host->name);
 	return refuse(refusal, REFUSAL_BUSY);
 }
 

@@ -40,6 +40,8 @@ json_t *run_status_json(const struct run *run)
 				rollout_victim_is_new(m)));
 	if (run->reason[0])
 		json_object_set_new(json, "reason", json_string(run->reason));
+	else if (m->state == ROLLOUT_WAITING && run->answer_text[0])
+		json_object_set_new(json, "reason", json_string(run->answer_text));
 	return json;
 }
 

@@ -4,8 +4,9 @@ sick: a server that fails in the way that a file names, and says something befor
 
     sick.py FILE
 
-FILE has the way ("well", "exit", "listen-exit", "hang", "503", "slow", "elsewhere", "bake", "ignore")
-and, if there is a second word, the stream that the last words go to: "stdout" or "stderr" (which is the default).
+FILE has the way ("well", "exit", "listen-exit", "hang", "503", "slow", "elsewhere", "bake", "ignore",
+"two": well, and on port 8081, too) and, if there is a second word, the stream that the last words go to: "stdout" or "stderr" (which is the default).
+A second line has the last words. Told by SIGUSR1, it says them and exits with status 7.
 """
 
 import os
@@ -17,12 +18,19 @@ import time
 
 HEALTHY_ANSWERS = 3  # "bake": it serves so many well before it dies
 
-way, *rest = open(sys.argv[1], encoding="ascii").read().split()
+first, _, words = open(sys.argv[1], encoding="ascii").read().strip().partition("\n")
+way, *rest = first.split()
+words = words or f"last words of {way}"
 answered = 0
 
 
 def say(text):
     print(text, file=sys.stdout if rest == ["stdout"] else sys.stderr, flush=True)
+
+
+def crash(*_):
+    say(words)
+    os._exit(7)
 
 
 def answer(sock, text):
@@ -43,8 +51,7 @@ def serve(listener):
         sock.close()
         answered += 1
         if way == "bake" and answered > HEALTHY_ANSWERS:
-            say("last words of bake")
-            os._exit(7)
+            crash()
 
 
 def bind(port):
@@ -62,14 +69,17 @@ if way == "ignore":
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 else:
     signal.signal(signal.SIGTERM, lambda *_: (say("good bye"), os._exit(0)))
-if way not in ("well", "bake", "ignore"):
-    say(f"last words of {way}")
+signal.signal(signal.SIGUSR1, crash)
+if way not in ("well", "two", "bake", "ignore"):
+    say(words)
 if way == "exit":
     sys.exit(7)
 if way == "listen-exit":
     kept.append(bind(8080))
     time.sleep(0.001 * (os.getpid() % 7))
     sys.exit(7)
+if way == "two":
+    threading.Thread(target=serve, args=(bind(8081),), daemon=True).start()
 if way != "hang":
     try:
         serve(bind(8081 if way == "elsewhere" else 8080))

@@ -174,6 +174,14 @@ static void test_print_progress_failed_step_is_the_first_one(void **state)
 			FIRST, "{'event':'start','ok':false,'message':'x'}",
 			"{'event':'stop','ok':false,'message':'x'}",
 			"{'event':'failed','exit':8,'reason':'no such file','serving':null}");
+	/* If an instance is to blame, there is something to mend. */
+	ASSERT_PROGRESS(
+		"web: generation 1 starts\n"
+		"failed at verify: exited with status 7\n"
+		"  nothing serves: when that is mended, \"baton restart web\" tries again\n",
+		FIRST,
+		"{'event':'failed','exit':8,'step':'verify','instance':0,"
+		"'reason':'exited with status 7','serving':null}");
 	/* The daemon knows better. */
 	ASSERT_PROGRESS("web: generation 4 replaces 3\n"
 			"  stop     failed\n"
@@ -235,6 +243,20 @@ static void test_print_progress_knows_gates_holds_and_waits(void **state)
 		"connections; baton promote web goes on, baton abort web goes back'}",
 		"{'event':'wait','ok':true,'message':'promoted','took_ms':300000}",
 		"{'event':'done'}");
+}
+
+static void test_print_progress_unsure_gate_is_said_once(void **state)
+{
+	(void)state;
+	ASSERT_PROGRESS(
+		"web: generation 4 replaces 3\n"
+		"  gate     gate smoke is unsure: 12 connections                      1 ms\n"
+		"  waiting  baton promote web goes on\n",
+		REPLACE,
+		"{'event':'gate','ok':true,'message':'gate smoke is unsure: 12 connections',"
+		"'took_ms':1}",
+		"{'event':'waiting','reason':'gate smoke is unsure: 12 connections',"
+		"'message':'gate smoke is unsure: 12 connections; baton promote web goes on'}");
 }
 
 static void test_print_progress_waiting_without_a_message_gives_the_reason(void **state)
@@ -506,6 +528,7 @@ int main(void)
 		cmocka_unit_test(test_print_progress_rolled_back_says_who_serves),
 		cmocka_unit_test(test_print_progress_fewer_than_wanted_are_numbers),
 		cmocka_unit_test(test_print_progress_knows_gates_holds_and_waits),
+		cmocka_unit_test(test_print_progress_unsure_gate_is_said_once),
 		cmocka_unit_test(test_print_progress_waiting_without_a_message_gives_the_reason),
 		cmocka_unit_test(test_print_progress_failing_hook_is_no_failed_step),
 		cmocka_unit_test(test_print_progress_superseding_learns_its_generation),

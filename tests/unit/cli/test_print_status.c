@@ -371,10 +371,12 @@ static void test_print_status_waiting_says_what_for(void **state)
 	(void)state;
 	assert_page(print_status,
 		    "{'service':'web','state':'rolling','rollout':{'rollout':5,'order':'restart',"
-		    "'step':'wait','generation':4,'replaces':3,'waiting':'gate'}}",
+		    "'step':'wait','generation':4,'replaces':3,'waiting':'gate',"
+		    "'waiting_ms':60000,'reason':'gate errors is unsure: 3 requests'}}",
 		    "web  rolling\n"
 		    "  rollout    5, restart: generation 4 replaces 3, at wait\n"
-		    "  waits      for somebody to decide: a gate is unsure\n"
+		    "  waits      for somebody to decide, 1m 00s left\n"
+		    "             gate errors is unsure: 3 requests\n"
 		    "             \"baton promote web\" goes on, \"baton abort web\" goes back\n");
 	assert_page(print_status,
 		    "{'service':'web','state':'rolling','rollout':{'rollout':5,'order':'restart',"

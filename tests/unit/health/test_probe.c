@@ -271,7 +271,7 @@ static void run_until_done(struct caller *caller)
 static void check_text(const struct health_config *health, enum server_mode mode, const char *reply,
 		       const char *text)
 {
-	struct caller caller = {0};
+	struct caller caller = {.connected_result = 1};
 
 	serve("127.0.0.1:4712", mode, reply);
 	start(&caller, health, "127.0.0.1:4712");
@@ -469,9 +469,18 @@ static void test_probe_http_endless_answer_ends(void **state)
 static void test_probe_http_failures_say_what_happened(void **state)
 {
 	struct health_config quick = http;
+	struct caller queued = {0}; /* it says: not yet accepted */
 
 	(void)state;
 	quick.timeout_ms = 150;
+	serve("127.0.0.1:4712", SERVER_DOES_NOT_ACCEPT, "");
+	start(&queued, &quick, "127.0.0.1:4712");
+	run_until_done(&queued);
+	assert_string_equal(queued.result.text,
+			    "GET /healthz: no answer within 150ms (connected, nothing received; "
+			    "connections wait to be accepted)");
+	assert_int_equal(queued.asks, 1);
+	stop_server();
 	check_text(&quick, SERVER_HANGS, "",
 		   "GET /healthz: no answer within 150ms (connected, nothing received)");
 	check_text(&quick, SERVER_HANGS, "HTTP/1.1 20",
@@ -497,7 +506,7 @@ static void test_probe_nobody_listens_is_refused(void **state)
 	run_until_done(&caller);
 	run_until_done(&other);
 	assert_string_equal(caller.result.text, "connect: Connection refused");
-	assert_string_equal(other.result.text, "connect: Connection refused");
+	assert_string_equal(other.result.text, "[::1]:4712: connect: Connection refused");
 	assert_int_equal(caller.result.status, 0);
 	assert_int_equal(caller.binds, 1);
 	assert_int_equal(other.asks, 0);
@@ -562,7 +571,8 @@ static void test_probe_connect_never_accepted_says_so(void **state)
 	run_until_done(&caller);
 	assert_false(caller.result.ok);
 	assert_string_equal(caller.result.text,
-			    "connected, but nothing accepted the connection within 200ms");
+			    "127.0.0.1:4712: connected, but nothing accepted the connection within "
+			    "200ms");
 	assert_in_range(caller.asks, 3, 12);
 	assert_in_range(caller.result.took_ms, 200, 1000);
 }
@@ -577,9 +587,12 @@ static void test_probe_connect_given_up_says_why(void **state)
 	start(&other, &connecting, "127.0.0.1:4712");
 	run_until_done(&gone);
 	run_until_done(&other);
-	assert_string_equal(gone.result.text, "connected, but the listening socket is gone");
-	assert_string_equal(other.result.text, "connected, but whether it was accepted cannot be "
-					       "told: Operation not permitted");
+	assert_string_equal(gone.result.text,
+			    "127.0.0.1:4712: connected, but the listening socket is gone");
+	assert_string_equal(
+		other.result.text,
+		"127.0.0.1:4712: connected, but whether it was accepted cannot be told: "
+		"Operation not permitted");
 }
 
 /* ---- starting, cancelling ------------------------------------------------------------------- */
@@ -671,6 +684,22 @@ static void test_probe_cancel_itself_from_each_callback_is_safe(void **state)
 	assert_int_equal(in_connected.closes, 1);
 	assert_int_equal(in_bind.dones + in_close.dones + in_connected.dones, 0);
 	assert_int_equal(in_done.dones, 1);
+}
+
+static void test_probe_cancel_itself_when_asked_about_its_queue_is_safe(void **state)
+{
+	struct health_config quick = http;
+	struct caller caller = {0};
+
+	(void)state;
+	quick.timeout_ms = 150;
+	caller.cancel_on_connected = &caller;
+	serve("127.0.0.1:4712", SERVER_DOES_NOT_ACCEPT, "");
+	start(&caller, &quick, "127.0.0.1:4712");
+	run_for(400);
+	assert_int_equal(caller.asks, 1);
+	assert_int_equal(caller.closes, 1);
+	assert_int_equal(caller.dones, 0);
 }
 
 static void check_cancel_other(struct caller *canceller, const struct health_config *health)
@@ -989,6 +1018,7 @@ int main(void)
 		TEST(test_probe_refused_pin_ends_it),
 		TEST(test_probe_cancel_at_every_stage_is_silent),
 		TEST(test_probe_cancel_itself_from_each_callback_is_safe),
+		TEST(test_probe_cancel_itself_when_asked_about_its_queue_is_safe),
 		TEST(test_probe_cancel_others_from_each_callback_is_safe),
 		TEST(test_probe_start_from_on_done_works),
 		TEST(test_probe_many_at_once_all_end),

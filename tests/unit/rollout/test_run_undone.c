@@ -161,7 +161,7 @@ static void test_run_drain_deadline_when_rolled_back_is_counted(void **state)
 	assert_int_equal(result.cut, 2);
 	json = run_result_json(&result);
 	assert_int_equal(number_of(json, "cut"), 2);
-	assert_string_equal(text_of(json, "message"), "generation 1 keeps serving; 2 "
+	assert_string_equal(text_of(json, "message"), "generation 1 serves again; 2 "
 						      "connections were cut at the deadline");
 	json_decref(json);
 }
@@ -395,6 +395,43 @@ static void test_run_undone_because_of_a_server_that_had_ended_is_told_by_its_ex
 	assert_string_equal(result.words.text, "database: connection refused\n");
 }
 
+/* @status: of the last answer that was bad; then the server ends. */
+static void end_after_answer(uint16_t status, const char *text, bool itself)
+{
+	fake(2, 0)->answers = true;
+	fake(2, 0)->answer = (struct probe_result){.status = status};
+	strcpy(fake(2, 0)->answer.text, text);
+	fake(2, 0)->not_healthy = true;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_VERIFYING);
+	fake_there(2, 0)->ended_itself = itself;
+	fail_new("exited with status 7");
+	answer_words("bye\n");
+	drive_to_end();
+	assert_string_equal(result.reason, "generation 2: instance 0 exited with status 7");
+}
+
+static void test_run_ended_server_is_told_by_what_it_had_answered(void **state)
+{
+	(void)state;
+	end_after_answer(503, "GET /: 503 is not in 200-299", true);
+	assert_string_equal(result.probe, "GET /: 503 is not in 200-299");
+}
+
+static void test_run_ended_server_is_not_told_by_answering_no_more(void **state)
+{
+	(void)state;
+	end_after_answer(0, "GET /: Connection reset by peer", false);
+	assert_string_equal(result.probe, "");
+}
+
+static void test_run_server_that_had_ended_is_not_told_by_answering_no_more(void **state)
+{
+	(void)state;
+	end_after_answer(0, "connect: Connection refused", true);
+	assert_string_equal(result.probe, "");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -420,6 +457,9 @@ int main(void)
 		TEST(test_run_unhealthy_while_baking_asks_for_the_last_words),
 		TEST(test_run_without_an_answer_tells_what_is_known),
 		TEST(test_run_undone_because_of_a_server_that_had_ended_is_told_by_its_exit),
+		TEST(test_run_ended_server_is_told_by_what_it_had_answered),
+		TEST(test_run_ended_server_is_not_told_by_answering_no_more),
+		TEST(test_run_server_that_had_ended_is_not_told_by_answering_no_more),
 	};
 #undef TEST
 

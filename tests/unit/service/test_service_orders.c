@@ -176,7 +176,7 @@ static void assert_busy(const char *begin)
 
 	for (size_t k = 0; k < sizeof(orders) / sizeof(orders[0]); k++) {
 		static const char *const end =
-			" s; \"baton abort\" undoes it, --supersede takes its place";
+			" s; \"baton abort web\" undoes it, --supersede takes its place";
 		size_t length;
 
 		refused(orders[k], NULL);

@@ -197,7 +197,7 @@ static void test_service_underway_after_the_shift_was_rolled_back(void **state)
 	drive_until(service->last.id == 41);
 	assert_end(41, ROLLOUT_ROLLED_BACK, 4, "batond ended in the middle of step bake");
 	run_result_message(&service->last, message, sizeof(message));
-	assert_string_equal(message, "generation 3 keeps serving");
+	assert_string_equal(message, "generation 3 serves again");
 	turn();
 	assert_int_equal(kept_underway.n, 0);
 }

@@ -91,7 +91,7 @@ static void test_run_result_json_says_how_it_ended(void **state)
 		  .replaces = 2,
 		  .serving = {2, 1, 3, false}},
 		 "rolled-back",
-		 "generation 2 keeps serving with 1 of 3 instances"},
+		 "generation 2 serves again with 1 of 3 instances"},
 		{{.outcome = ROLLOUT_ROLLED_BACK,
 		  .generation = 3,
 		  .replaces = 2,

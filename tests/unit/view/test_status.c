@@ -345,6 +345,9 @@ static void test_status_rollout_says_what_it_waits_for(void **state)
 	look();
 	assert_text("rollout.step", "wait");
 	assert_text("rollout.waiting", "gate");
+	strcpy(run->answer_text, "gate errors is unsure: 3 requests");
+	look();
+	assert_text("rollout.reason", "gate errors is unsure: 3 requests");
 	/* The deadline has passed, but has not been seen to yet. */
 	run->deadline_ms = 1;
 	look();
