@@ -436,7 +436,7 @@ static int try_connection(const struct address *address, int listener, struct er
 
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return error_set(err, -errno, "socket");
+		return error_set(err, -errno, "make a socket");
 	if (connect(fd, &address->sa, address->length) < 0 && errno != EINPROGRESS)
 		return error_set(err, -errno, "connect");
 	if (poll(&readable, 1, TRY_MS) == 1)
