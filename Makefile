@@ -65,7 +65,7 @@ LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: always all deps deps-servers deps-tools unit-tests test one-test check check-layout check-unit \
+.PHONY: always all deps deps-servers deps-tools unit-tests test one-test check check-layout check-unit messages \
 	check-integration check-servers asan simulate simulate-mutants model demo bench coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
@@ -288,19 +288,23 @@ $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 # By its name, too: a file that is only another one's prerequisite is not made again if it is missing.
 unit-tests: $(UNIT_TESTS) $(BUILD)/tests/sim/simulate
 
-# Everything: where the code lies, unit tests with sanitizers, integration tests without and with
+# Everything: where the code lies, what it says, unit tests with sanitizers, integration tests without and with
 # them, real servers in every mode. One total.
 check:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run --jobs 2 layout:build unit:build/asan integration:build integration:build/asan \
-		servers:build
+	$(Q)tests/run --jobs 2 layout:build messages:build unit:build/asan integration:build \
+		integration:build/asan servers:build
 
 # Which module uses which: no arrow up, no ring, pure modules pure (see tests/layout/check).
 LAYOUT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard agent/*.c bench/*.c cli/*.c common/*.c \
 		  examples/*.c orchestrator/*.c orchestrator/*/*.c)) $(LIBBATON_OBJECTS)
 check-layout: $(LAYOUT_OBJECTS)
 	$(Q)tests/layout/check $(BUILD) --pure '$(PURE)'
+
+# Every text that a user can see, by kind: make messages KIND=refusal
+messages:
+	$(Q)tests/messages/list $(if $(KIND),'$(KIND)')
 
 check-unit:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 unit-tests

@@ -243,7 +243,7 @@ static void do_signal(struct agent *agent, int signal)
 	int r = server_signal(agent->server, signal);
 
 	if (r < 0 && r != -ESRCH)
-		log_error("signal %d to pid %d: %s", signal, (int)server_pid(agent->server),
+		log_error("send signal %d to pid %d: %s", signal, (int)server_pid(agent->server),
 			  strerror(-r));
 }
 
@@ -263,11 +263,11 @@ static void kill_again(struct agent *agent, int any)
 	int r;
 
 	if (any < 0)
-		log_warning("look for processes: %s", strerror(-any));
+		log_warning("look for processes of the server: %s", strerror(-any));
 	agent->killed |= any != 0;
 	r = processes_kill(agent->processes);
 	if (r < 0)
-		log_warning("kill: %s", strerror(-r));
+		log_warning("kill what is left of the server: %s", strerror(-r));
 	do_signal(agent, SIGKILL);
 	timer_again(&agent->kill, agent->event, on_kill_poll, agent);
 }
@@ -553,7 +553,9 @@ static void note_main_pid(struct agent *agent, pid_t pid)
 	    processes_contain(agent->processes, pid) <= 0)
 		return;
 	if (server_watch(agent->server, pid, &err) < 0) {
-		log_warning("MAINPID: %s", err.text);
+		log_warning("MAINPID=%d: the server names this process as its main one, but it "
+			    "cannot be followed: %s",
+			    (int)pid, err.text);
 		return;
 	}
 	report_started(agent);
@@ -626,7 +628,7 @@ static int open_processes(struct agent *agent, const int *socket_fds, struct err
 
 	r = processes_new(agent->spec->cgroup, getpid(), &agent->processes);
 	if (r < 0)
-		return error_set(err, r, "processes");
+		return error_set(err, r, "follow the server's processes");
 	return sockets_new(agent->event, agent->spec, agent->processes, socket_fds, &handlers,
 			   agent, &agent->sockets, err);
 }

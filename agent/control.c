@@ -96,7 +96,9 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -EMSGSIZE) {
-		log_warning("control: a message that is too long or carries descriptors: ignored");
+		log_warning("control: a message is ignored: it is longer than %d bytes, or carries "
+			    "descriptors",
+			    PROTOCOL_MESSAGE_MAX);
 		return 0;
 	}
 	if (r < 0 || length == 0) {
@@ -105,7 +107,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 	}
 	r = order_decode(text, length, &order, &err);
 	if (r < 0) {
-		log_warning("control: bad order: %s: ignored", err.text);
+		log_warning("control: an order is ignored, as it cannot be read: %s", err.text);
 		return 0;
 	}
 	control->handlers.on_order(&order, control->userdata);
@@ -121,7 +123,8 @@ static bool may_command(int fd)
 		return false;
 	if (peer.uid == 0 || peer.uid == geteuid())
 		return true;
-	log_warning("control: pid %d of uid %u refused", (int)peer.pid, peer.uid);
+	log_warning("control: pid %d of uid %u is refused: only root and uid %u may give orders",
+		    (int)peer.pid, peer.uid, geteuid());
 	return false;
 }
 
@@ -154,7 +157,7 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 	if (r >= 0)
 		r = sd_event_source_set_priority(control->source, PRIORITY);
 	if (r < 0) {
-		log_warning("control: %s", strerror(-r));
+		log_warning("control: watch the connection to batond: %s", strerror(-r));
 		control->source = sd_event_source_disable_unref(control->source);
 		return 0;
 	}

@@ -42,7 +42,7 @@ int hangups_new(sd_event *event, hangups_handler handler, void *userdata, struct
 	hangups->userdata = userdata;
 	hangups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (hangups->epoll_fd < 0)
-		return error_set(err, -errno, "epoll");
+		return error_set(err, -errno, "watch the sockets: epoll");
 	r = sd_event_add_io(event, &hangups->source, hangups->epoll_fd, EPOLLIN, on_ready, hangups);
 	if (r < 0)
 		return error_set(err, r, "watch the sockets");

@@ -410,7 +410,7 @@ static int describe_failure(const struct launch_spec *spec, const struct failure
 	case STEP_CGROUP:
 		return error_set(err, r, "join cgroup %s", spec->cgroup);
 	case STEP_SESSION:
-		return error_set(err, r, "setsid");
+		return error_set(err, r, "begin a session of its own");
 	case STEP_DESCRIPTORS:
 		return error_set(err, r, "pass descriptors");
 	case STEP_OOM_SCORE:
@@ -456,7 +456,7 @@ static int await_exec(const struct launch *launch, int fd, struct error *err)
 		now_ms = clock_monotonic_ms();
 	} while (r < 0 && errno == EINTR && now_ms < end_ms);
 	if (r <= 0)
-		return error_text(err, -ETIMEDOUT, "exec %s: not done after %u ms",
+		return error_text(err, -ETIMEDOUT, "exec %s: not done within %u ms",
 				  launch->spec->executable, launch->timeout_ms);
 	do
 		n = read(fd, &failure, sizeof(failure));
@@ -464,7 +464,9 @@ static int await_exec(const struct launch *launch, int fd, struct error *err)
 	if (n == 0)
 		return 0;
 	if (n != (ssize_t)sizeof(failure))
-		return error_text(err, -EIO, "exec %s: no answer", launch->spec->executable);
+		return error_text(err, -EIO,
+				  "exec %s: the process that was to do it ended without a word",
+				  launch->spec->executable);
 	return describe_failure(launch->spec, &failure, err);
 }
 
@@ -486,13 +488,13 @@ static int run(const struct launch *launch, struct child *child, pid_t *ret_pid,
 	pid_t pid;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-		return error_set(err, -errno, "pipe");
+		return error_set(err, -errno, "make a pipe to the server");
 	reader = pipe_fds[0];
 	writer = pipe_fds[1];
 	child->report_fd = writer;
 	pid = fork();
 	if (pid < 0)
-		return error_set(err, -errno, "fork");
+		return error_set(err, -errno, "start a process");
 	if (pid == 0)
 		run_child(child);
 	close(TAKE_FD(writer));

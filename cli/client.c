@@ -176,7 +176,8 @@ static enum cli_exit transfer_failed(const struct cli_client *client, CURLcode c
 	long os_errno = 0;
 
 	if (receiver->too_large)
-		return error_text(err, CLI_ERROR, "the daemon's answer is too large");
+		return error_text(err, CLI_ERROR, "the daemon's answer is longer than %d bytes",
+				  receiver->on_event ? CLI_LINE_MAX : CLI_ANSWER_MAX);
 	if (receiver->no_memory || code == CURLE_OUT_OF_MEMORY)
 		return error_text(err, CLI_ERROR, "out of memory");
 	if (receiver->malformed)
@@ -216,7 +217,8 @@ static enum cli_exit take_problem(struct cli_client *client, const struct receiv
 	if (text && *text)
 		error_text(err, 0, "%s", text);
 	else
-		error_text(err, 0, "the daemon answered with HTTP status %ld", status);
+		error_text(err, 0, "the daemon answered with HTTP status %ld, and did not say why",
+			   status);
 	if (json_is_object(document))
 		client->problem = json_incref(document);
 	json_decref(document);
@@ -346,7 +348,9 @@ static enum cli_exit request(struct cli_client *client, const char *path, const 
 	if (r == CLI_DONE) {
 		*ret = json_loadb(receiver.length ? receiver.data : "", receiver.length, 0, NULL);
 		if (!*ret)
-			r = error_text(err, CLI_ERROR, "the daemon's answer is not JSON");
+			r = error_text(err, CLI_ERROR,
+				       "what answers on %s does not speak JSON: is it batond?",
+				       client->socket_path);
 	}
 	free(receiver.data);
 	return r;

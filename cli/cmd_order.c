@@ -218,8 +218,7 @@ static enum cli_exit find_again(struct watch *watch, struct cli_client *client, 
 		if (idle == LOOKS_MAX)
 			return error_text(err, CLI_ERROR,
 					  "batond was started anew, and does not know how it has "
-					  "ended; \"baton status %s\" says what serves",
-					  service);
+					  "ended");
 	}
 	return CLI_UNREACHABLE;
 }
@@ -257,8 +256,9 @@ static enum cli_exit watch(const struct cli_options *options, struct cli_client 
 		err->text[0] = '\0';
 		return watch.exit;
 	}
-	error_prefix(err, 0, "%s: lost sight of rollout %lld before its end", service,
-		     print_number(answer, "rollout"));
+	error_prefix(err, 0,
+		     "%s: lost sight of rollout %lld before its end (see \"baton status %s\")",
+		     service, print_number(answer, "rollout"), service);
 	return r;
 }
 
@@ -344,7 +344,7 @@ static enum cli_exit give(const struct cli_options *options, const char *order, 
 	if (makes_sense(answer, name))
 		r = on_answer(options, client, order, answer, err);
 	else
-		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense", order);
+		r = cmd_odd_answer(order, err);
 	json_decref(answer);
 	return r;
 }

@@ -68,8 +68,7 @@ static enum cli_exit give(const struct cli_options *options, const struct quick_
 		return r;
 	}
 	if (!makes_sense(order, name, answer))
-		r = error_text(err, CLI_ERROR, "%s: the daemon's answer makes no sense",
-			       order->name);
+		r = cmd_odd_answer(order->name, err);
 	else if (options->json)
 		cmd_print_json(answer);
 	else if (!options->quiet)

@@ -148,7 +148,7 @@ enum cli_exit cmd_reload(const struct cli_options *options, struct error *err)
 	if (r != CLI_DONE)
 		return r;
 	if (!json_is_object(answer))
-		r = error_text(err, CLI_ERROR, "reload: the daemon's answer makes no sense");
+		r = cmd_odd_answer("reload", err);
 	else if (options->json)
 		cmd_print_json(answer);
 	else if (options->quiet)

@@ -25,10 +25,10 @@ static int config_to_memfd(const json_t *config, struct error *err)
 	size_t length, done = 0;
 
 	if (!text)
-		return error_set(err, -ENOMEM, "configuration");
+		return error_set(err, -ENOMEM, "write the configuration for batond");
 	fd = memfd_create("baton-run", MFD_ALLOW_SEALING);
 	if (fd < 0)
-		return error_set(err, -errno, "memfd_create");
+		return error_set(err, -errno, "make a file in memory for batond's configuration");
 	length = strlen(text);
 	while (done < length) {
 		ssize_t n = write(fd, text + done, length - done);
@@ -36,11 +36,11 @@ static int config_to_memfd(const json_t *config, struct error *err)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return error_set(err, -errno, "configuration");
+			return error_set(err, -errno, "write the configuration for batond");
 		done += (size_t)n;
 	}
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-		return error_set(err, -errno, "configuration");
+		return error_set(err, -errno, "write the configuration for batond");
 	return TAKE_FD(fd);
 }
 

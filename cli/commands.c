@@ -55,6 +55,14 @@ static void join_names(const json_t *services, char *ret, size_t size)
 	}
 }
 
+enum cli_exit cmd_odd_answer(const char *word, struct error *err)
+{
+	return error_text(err, CLI_ERROR,
+			  "%s: the daemon's answer is not one that this program knows; \"baton "
+			  "version\" tells whether they are of the same version",
+			  word);
+}
+
 static enum cli_exit only_service(struct cli_client *client, char ret[static CLI_SERVICE_MAX],
 				  struct error *err)
 {

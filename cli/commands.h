@@ -48,6 +48,9 @@ void cmd_print_json(const json_t *value);
 /* "web: paused: new connections wait": @answer's "message", else @otherwise. */
 void cmd_print_message(const struct print *to, const json_t *answer, const char *otherwise);
 
+/* The answer to @word lacks what it must have. Returns CLI_ERROR. */
+enum cli_exit cmd_odd_answer(const char *word, struct error *err);
+
 /*
  * The service meant: @options' first argument, or the daemon's only one. CLI_USAGE where the name
  * cannot be one, or where the daemon has several; the reason lists them.

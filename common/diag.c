@@ -174,7 +174,7 @@ static ssize_t receive(struct diag *diag, struct error *err)
 		n = mnl_socket_recvfrom(diag->socket, diag->buffer, sizeof(diag->buffer));
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN) /* SO_RCVTIMEO */
-		return error_text(err, -ETIMEDOUT, "sock_diag: no answer within %dms",
+		return error_text(err, -ETIMEDOUT, "sock_diag: no answer within %d ms",
 				  DIAG_TIMEOUT_MS);
 	if (n < 0)
 		return error_set(err, -errno, "sock_diag: receive");

@@ -185,8 +185,8 @@ static json_t *api_reload(void *userdata, struct api_problem *problem)
 		return daemon_reload(d, problem);
 	error_text(&refusal.why, -EINVAL, "%s",
 		   d->ending ? "batond is shutting down"
-			     : "\"baton run\" has no configuration file (baton restart replaces "
-			       "the service)");
+			     : "\"baton run\" has no configuration file (\"baton restart\" "
+			       "replaces the service)");
 	refuse(&refusal, REFUSAL_CANNOT_RELOAD);
 	daemon_refuse(&refusal, problem);
 	return NULL;

@@ -94,7 +94,9 @@ int daemon_add_service(struct daemon *d, const struct service_config *config, st
 		return error_set(err, -ENOMEM, "service %s", config->name);
 	if (d->n_services == CONFIG_SERVICES_MAX) {
 		service_config_free(copy);
-		return error_text(err, -E2BIG, "more than %d services", CONFIG_SERVICES_MAX);
+		return error_text(err, -E2BIG,
+				  "service %s: there is no room for more than %d services",
+				  config->name, CONFIG_SERVICES_MAX);
 	}
 	r = service_new(d->context, copy, on_service_end, d, &s, err);
 	if (r < 0)
@@ -204,8 +206,9 @@ static void warn_unclaimed(const struct daemon *d, const struct takeover_list *f
 				    hello->service, hello->generation, hello->instance,
 				    (int)hello->agent_pid);
 		else
-			log_warning("%s.%u.%u of an earlier batond is not configured any more and "
-				    "is left alone: end it by SIGTERM to its agent, pid %d",
+			log_warning("%s.%u.%u of an earlier batond belongs to no service that is "
+				    "configured, and is left alone: end it by SIGTERM to its "
+				    "agent, pid %d",
 				    hello->service, hello->generation, hello->instance,
 				    (int)hello->agent_pid);
 	}

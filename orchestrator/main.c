@@ -123,7 +123,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	if (ret->check && optind < argc)
 		set_file(ret, argv[optind++]);
 	if (optind < argc) {
-		fprintf(stderr, "batond: unexpected argument \"%s\"\n", argv[optind]);
+		fprintf(stderr, "batond: there is no argument \"%s\" (see batond --help)\n",
+			argv[optind]);
 		return EXIT_USAGE;
 	}
 	return -1;

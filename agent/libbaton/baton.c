@@ -58,11 +58,16 @@ static int read_options(const struct baton_options *options, struct baton_option
 				"options: the program uses one that this library does not "
 				"have (it is older)");
 	if (ret->flags & ~(BATON_BLOCKING | BATON_SHARE))
-		return error_text(err, -EINVAL, "options: flags 0x%x", ret->flags);
+		return error_text(
+			err, -EINVAL,
+			"options: flags 0x%x: this library knows BATON_BLOCKING and BATON_SHARE",
+			ret->flags);
 	if (ret->reserved)
-		return error_text(err, -EINVAL, "options: reserved is not 0");
+		return error_text(err, -EINVAL,
+				  "options: reserved is not 0: use BATON_OPTIONS_INIT");
 	if (ret->backlog < 0)
-		return error_text(err, -EINVAL, "options: backlog %d", ret->backlog);
+		return error_text(err, -EINVAL, "options: backlog %d: expected 0 or more",
+				  ret->backlog);
 	return 0;
 }
 

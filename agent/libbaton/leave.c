@@ -185,7 +185,7 @@ int leave_begin(int signal, struct leave *leave, struct error *err)
 	leave->signal = 0;
 	leave->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (leave->fd < 0) {
-		r = error_set(err, -errno, "eventfd");
+		r = error_set(err, -errno, "make an eventfd");
 		atomic_store(&state.owner, 0);
 		return r;
 	}

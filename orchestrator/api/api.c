@@ -502,7 +502,8 @@ static enum MHD_Result handle_events(const struct exchange *x)
 				  "follow: neither 0 nor 1");
 	if (follow && x->api->n_streams >= API_STREAMS_MAX)
 		return api_refuse(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, 1,
-				  "%d readers follow the events already", API_STREAMS_MAX);
+				  "%d readers follow the events already: end one of them",
+				  API_STREAMS_MAX);
 	/* libmicrohttpd would end a body of unknown length that it has not sent (0.9.75). */
 	if (x->head)
 		return api_send_text(x->connection, MHD_HTTP_OK, format_type(format), NULL, "");
@@ -591,7 +592,8 @@ static enum MHD_Result answer(struct exchange *x, const char *method)
 	if (allow) {
 		struct api_problem problem = {.status = MHD_HTTP_METHOD_NOT_ALLOWED, .code = 2};
 
-		error_text(&problem.detail, 0, "%.16s %.200s: only %s", method, x->path, allow);
+		error_text(&problem.detail, 0, "%.16s %.200s: only %s can be asked of it", method,
+			   x->path, allow);
 		return api_send_problem(x->connection, &problem, allow);
 	}
 	return api_refuse(x->connection, MHD_HTTP_NOT_FOUND, 2, "there is no %.200s", x->path);
@@ -688,7 +690,8 @@ static int start_daemon(struct api *api, struct error *err)
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, api, MHD_OPTION_END);
 	if (!api->daemon)
-		return error_text(err, -EIO, "api: libmicrohttpd cannot start on %s",
+		return error_text(err, -EIO,
+				  "api: libmicrohttpd cannot start on %s (batond -v logs why)",
 				  api->listening.address.sun_path);
 	api->listening.fd = -1; /* libmicrohttpd's now */
 	return 0;

@@ -59,7 +59,9 @@ enum MHD_Result api_send_json(struct MHD_Connection *connection, unsigned status
 
 	json_decref(json);
 	if (!line) {
-		error_text(&problem.detail, 0, "the answer could not be made");
+		error_text(
+			&problem.detail, 0,
+			"the answer could not be made: out of memory, or a text in it is not UTF-8");
 		return api_send_problem(connection, &problem, NULL);
 	}
 	response = MHD_create_response_from_buffer(length, line, MHD_RESPMEM_MUST_FREE);

@@ -20,15 +20,18 @@ static int clear_place(const struct sockaddr_un *address, struct error *err)
 	if (lstat(address->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : error_set(err, -errno, "api: %s", address->sun_path);
 	if (!S_ISSOCK(st.st_mode))
-		return error_text(err, -EEXIST, "api: %s: there is something that is not a socket",
+		return error_text(err, -EEXIST,
+				  "api: %s: a file that is not a socket is in the way: remove it",
 				  address->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "api: socket");
 	/* unix(7): ECONNREFUSED if nobody listens; EAGAIN if somebody does, but is behind. */
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
-		return error_text(err, -EADDRINUSE, "api: %s: another daemon answers there",
-				  address->sun_path);
+		return error_text(
+			err, -EADDRINUSE,
+			"api: %s: another daemon answers there (-n gives this one another name)",
+			address->sun_path);
 	if (errno != ECONNREFUSED && errno != ENOENT)
 		return error_set(err, -errno, "api: %s", address->sun_path);
 	if (unlink(address->sun_path) < 0 && errno != ENOENT)

@@ -536,9 +536,11 @@ static int check_question(const struct health_config *health, struct error *err)
 	if (health->kind != HEALTH_KIND_HTTP)
 		return error_text(err, -EINVAL, "probe: this kind of check asks no question");
 	if (!health->path || health->path[0] != '/' || !fits_in_header(health->path))
-		return error_text(err, -EINVAL, "probe: bad path");
+		return error_text(err, -EINVAL,
+				  "probe: the path must begin with \"/\", and have no blanks");
 	if (health->host && !fits_in_header(health->host))
-		return error_text(err, -EINVAL, "probe: bad host");
+		return error_text(err, -EINVAL,
+				  "probe: the host must not be empty, nor have blanks");
 	return 0;
 }
 

@@ -305,7 +305,7 @@ static int say_failure(const struct command *c, const struct failure *failure, s
 
 	switch (failure->step) {
 	case STEP_SESSION:
-		return error_set(err, r, "setsid");
+		return error_set(err, r, "begin a session of its own");
 	case STEP_LIMIT:
 		return error_set(err, r, "limit open files");
 	case STEP_DESCRIPTORS:
@@ -529,7 +529,7 @@ static int start(struct command *c, const struct command_spec *spec, int null, i
 	int r;
 
 	if (pid < 0)
-		return error_set(err, -errno, "fork");
+		return error_set(err, -errno, "start a process");
 	if (pid == 0)
 		run_child(spec, null, output, report);
 	r = sd_event_add_child(c->event, &c->child, pid, WEXITED, on_ended, c);
@@ -594,7 +594,7 @@ int command_start(sd_event *event, const struct command_spec *spec,
 	if (r >= 0)
 		r = open_pipe(spec, &c->report_fd, &report);
 	if (r < 0)
-		return error_set(err, r, "pipe");
+		return error_set(err, r, "make a pipe for its output");
 	r = watch(c);
 	if (r < 0)
 		return error_set(err, r, "watch the process");

@@ -61,7 +61,8 @@ struct watch {
 static void tell_limit(struct watch *watch, int r)
 {
 	if (!watch->limit_told)
-		log_warning("watch: inotify: %s; some paths are only looked at every %llums",
+		log_warning("watch: inotify: %s; some paths are only looked at every %llu ms "
+			    "(larger limits: sysctl fs.inotify)",
 			    strerror(-r), (unsigned long long)watch->pace.poll_ms);
 	watch->limit_told = true;
 }

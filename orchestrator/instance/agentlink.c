@@ -41,7 +41,7 @@ static int spec_fd(const struct launch_spec *spec, int *ret_fd, struct error *er
 		return error_set(err, r, "encode the launch specification");
 	fd = memfd_create("baton-launch-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
-		return error_set(err, -errno, "memfd_create");
+		return error_set(err, -errno, "make a file in memory for the launch specification");
 	if (pwrite(fd, text, length, 0) != (ssize_t)length)
 		return error_set(err, -EIO, "write the launch specification");
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
@@ -132,7 +132,7 @@ static int fork_agent(const struct start *start, pid_t *ret_pid, struct error *e
 		return error_set(err, -errno, "%s", start->program);
 	pid = fork();
 	if (pid < 0)
-		return error_set(err, -errno, "fork");
+		return error_set(err, -errno, "start %s", start->program);
 	if (pid == 0)
 		exec_agent(start, argv);
 	*ret_pid = pid;
@@ -164,14 +164,17 @@ static int receive_one(struct agentlink *link)
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -EMSGSIZE) {
-		log_warning("agent %d: a report was too long and is dropped", (int)link->pid);
+		log_warning("agent %d: a report is ignored: it is longer than %d bytes, or carries "
+			    "more than %d descriptors",
+			    (int)link->pid, PROTOCOL_MESSAGE_MAX, PROTOCOL_FDS_MAX);
 		return 1;
 	}
 	if (r < 0 || length == 0)
 		return r < 0 ? r : -ECONNRESET;
 	r = report_decode(link->buffer, length, &report, &err);
 	if (r < 0)
-		log_warning("agent %d: bad report: %s", (int)link->pid, err.text);
+		log_warning("agent %d: a report is ignored, as it cannot be read: %s",
+			    (int)link->pid, err.text);
 	else
 		link->callbacks->on_report(link->userdata, &report, fds, n_fds);
 	for (size_t i = 0; i < n_fds; i++)

@@ -346,8 +346,8 @@ static void kill_all(struct instance *i)
 		cgroup_kill(i->cgroup);
 		/* Only an empty cgroup can be removed. The kernel needs a moment for it. */
 		if (cgroup_wait_empty(i->cgroup, KILL_WAIT_MS) < 0)
-			log_warning("%s: processes in %s survive SIGKILL", i->config->name,
-				    i->cgroup);
+			log_warning("%s: processes in %s survive SIGKILL: they hang in the kernel",
+				    i->config->name, i->cgroup);
 		return;
 	}
 	/* Before the agent: they are found as its descendants. */
@@ -538,7 +538,7 @@ static int know_processes(struct instance *i, pid_t agent, struct error *err)
 {
 	int r = processes_new(i->cgroup[0] ? i->cgroup : NULL, agent, &i->processes);
 
-	return r < 0 ? error_set(err, r, "processes") : 0;
+	return r < 0 ? error_set(err, r, "follow the server's processes") : 0;
 }
 
 static int start(struct instance *i, const struct release *release, struct error *err)

@@ -94,12 +94,17 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 
 void instance_watch_lost(struct instance *i)
 {
+	int r;
+
 	/* They were found below the agent, whose pid may be another process's by now. */
 	if (!i->cgroup[0])
 		processes_free(TAKE_PTR(i->processes));
-	if (sd_event_add_time_relative(i->context->event, &i->lost_timer, CLOCK_MONOTONIC, 0, 1000,
-				       poll_lost, i) < 0)
-		log_error("%s: cannot watch an instance without agent", i->config->name);
+	r = sd_event_add_time_relative(i->context->event, &i->lost_timer, CLOCK_MONOTONIC, 0, 1000,
+				       poll_lost, i);
+	if (r < 0)
+		log_error("%s: instance %u of generation %u has lost its agent, and cannot be "
+			  "watched: %s",
+			  i->config->name, i->index, i->generation, strerror(-r));
 }
 
 void instance_signal_lost(struct instance *i, int signal)

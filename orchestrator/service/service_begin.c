@@ -36,8 +36,8 @@ static int check_room(struct order_call *call, const struct recipe *recipe)
 	if (service_free_run(s) && service_has_room(s))
 		return 0;
 	if (service_has_room(s))
-		error_text(&call->refusal->why, -EBUSY, "%d rollouts are under way",
-			   SERVICE_RUNS_MAX);
+		error_text(&call->refusal->why, -EBUSY,
+			   "%d rollouts are under way; wait until one has ended", SERVICE_RUNS_MAX);
 	else
 		error_text(
 			&call->refusal->why, -EBUSY,
@@ -222,7 +222,7 @@ int order_restart(struct order_call *call)
 static int refuse_running(struct order_call *call)
 {
 	error_text(&call->refusal->why, -EALREADY,
-		   "generation %u is running already (restart replaces it)",
+		   "generation %u is running already (\"baton restart\" replaces it)",
 		   call->service->current->number);
 	return refuse(call->refusal, REFUSAL_RUNNING);
 }
@@ -288,8 +288,11 @@ int order_check_rollback(struct order_call *call)
 {
 	if (service_rollback_target(call->service))
 		return 0;
-	error_text(&call->refusal->why, -ENOENT,
-		   "no earlier release that has served well is known");
+	error_text(
+		&call->refusal->why, -ENOENT,
+		"no earlier release that has served well is known; \"baton upgrade %s -- COMMAND\" "
+		"starts another one",
+		call->service->config->name);
 	return refuse(call->refusal, REFUSAL_NO_EARLIER_RELEASE);
 }
 

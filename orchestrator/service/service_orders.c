@@ -50,14 +50,37 @@ static int order_promote(struct order_call *call)
 	return 0;
 }
 
+/* The command that takes back what such a rollout has done; NULL: none. */
+static const char *undo_later(enum run_order order)
+{
+	switch (order) {
+	case RUN_ORDER_RESTART:
+	case RUN_ORDER_UPGRADE:
+		return "rollback";
+	case RUN_ORDER_STOP:
+		return "start";
+	default:
+		return NULL;
+	}
+}
+
 static int refuse_abort(struct order_call *call)
 {
 	const struct run *run = service_run(call->service);
+	struct error *why = &call->refusal->why;
+	const char *later = run ? undo_later(run->order) : NULL;
 
-	error_text(&call->refusal->why, -EALREADY,
-		   run ? "rollout %u cannot be undone any more (step %s)"
-		       : "no rollout is under way",
-		   run ? run->id : 0, run ? rollout_state_name(run->machine.state) : "");
+	if (!run)
+		error_text(why, -EALREADY, "no rollout is under way");
+	else if (!later)
+		error_text(why, -EALREADY, "rollout %u cannot be undone any more (step %s)",
+			   run->id, rollout_state_name(run->machine.state));
+	else
+		error_text(why, -EALREADY,
+			   "rollout %u cannot be undone any more (step %s); once it has ended: "
+			   "\"baton %s %s\"",
+			   run->id, rollout_state_name(run->machine.state), later,
+			   call->service->config->name);
 	return refuse(call->refusal, REFUSAL_NOTHING_TO_ABORT);
 }
 

@@ -12,7 +12,9 @@ static int set_paused(struct service *s, bool on, struct error *err)
 	int r;
 
 	if (!s->endpoints.open)
-		return error_text(err, -ENOTCONN, "the service is stopped");
+		return error_text(err, -ENOTCONN,
+				  "the service is stopped (\"baton start %s\" starts it)",
+				  s->config->name);
 	if (on && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
 		return error_text(err, -EOPNOTSUPP,
 				  "connections can be held on tier ebpf only; this is tier %s",

@@ -86,7 +86,7 @@ int service_reconfigure(struct service *s, struct service_config *config,
 		service_config_free(config);
 		return error_text(err, -EBUSY,
 				  "\"listen\", \"user\", \"steering\" and \"sticky\" can only be "
-				  "changed while it is stopped (baton stop %s)",
+				  "changed while it is stopped (\"baton stop %s\")",
 				  s->config->name);
 	}
 	if (g && differs_from_running(s, g, config))

@@ -71,7 +71,7 @@ static void fail_silent(struct reopening *r, const struct instance *i, int why)
 	else if (why == -EOPNOTSUPP)
 		snprintf(text, sizeof(text),
 			 "its agent is of an earlier baton, and does not say whether it could: the "
-			 "log may; baton restart replaces it");
+			 "log may; \"baton restart\" replaces it");
 	else
 		snprintf(text, sizeof(text), "its agent could not be told: %s", strerror(-why));
 	fail(r, i->generation, i->index, text);

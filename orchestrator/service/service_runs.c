@@ -105,8 +105,8 @@ void service_retire(struct service *s, struct generation *g, const struct instan
 	if (goes->n == 0)
 		return;
 	if (!run) {
-		log_error("%s: generation %u is left as it is: too many rollouts", s->config->name,
-			  g->number);
+		log_error("%s: generation %u is left as it is: %d rollouts are under way",
+			  s->config->name, g->number, SERVICE_RUNS_MAX);
 		return;
 	}
 	service_begin_run(s, run,

@@ -143,7 +143,9 @@ int service_begin_replace(struct service *s, const struct instances *goes, uint3
 	struct run *run = service_free_run(s);
 
 	if (!run)
-		return error_text(err, -EBUSY, "%d rollouts are under way", SERVICE_RUNS_MAX);
+		return error_text(err, -EBUSY,
+				  "%d rollouts are under way; wait until one has ended",
+				  SERVICE_RUNS_MAX);
 	service_begin_run(s, run,
 			  (struct run_plan){.order = RUN_ORDER_REPLACE,
 					    .new = s->current,

@@ -160,5 +160,5 @@ int underway_read(const char *path, struct underway_list *ret, struct error *err
 	return error_text(err, -EBADMSG,
 			  "%s: %s; it is removed, and how the rollouts have ended that an earlier "
 			  "batond had begun is not told",
-			  path, r == -EBADMSG ? "makes no sense" : file_why(r));
+			  path, r == -EBADMSG ? "it is damaged" : file_why(r));
 }

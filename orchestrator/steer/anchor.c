@@ -103,7 +103,7 @@ int anchor_bind(const struct address *address, uid_t uid, int *ret_fd, struct er
 	int r;
 
 	if (fd < 0)
-		return error_set(err, fd, "socket");
+		return error_set(err, fd, "make a socket");
 	r = bind_socket(fd, address, uid, err);
 	if (r < 0)
 		return r;
@@ -124,7 +124,7 @@ int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *re
 	if (fd < 0)
 		fd = make_socket(address->sa.sa_family);
 	if (fd < 0)
-		return error_set(err, fd, "socket");
+		return error_set(err, fd, "make a socket");
 	r = bind_socket(fd, address, uid, err);
 	if (r < 0)
 		return r;

@@ -370,7 +370,7 @@ int group_listen(struct group *g, int backlog, bool nonblocking, int *ret_fd, st
 	if (!nonblocking) {
 		r = make_blocking(fd);
 		if (r < 0)
-			return error_set(err, r, "fcntl");
+			return error_set(err, r, "duplicate a socket");
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;

@@ -40,10 +40,10 @@ static int open_client(const struct address *local, int *ret_fd, struct steer_pi
 
 	fd = socket(local->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return error_set(err, -errno, "socket");
+		return error_set(err, -errno, "make a socket");
 	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
-		return error_set(err, -errno, "setsockopt");
+		return error_set(err, -errno, "set a socket's options");
 	source.in.sin_port = 0; /* in the same place for both families */
 	if (bind(fd, &source.sa, source.length) < 0 || getsockname(fd, &source.sa, &length) < 0)
 		return error_set(err, -errno, "bind a source port");

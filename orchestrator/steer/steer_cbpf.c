@@ -443,7 +443,7 @@ static int try_connection(const struct address *address, int listener, struct er
 
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return error_set(err, -errno, "socket");
+		return error_set(err, -errno, "make a socket");
 	/* It is closed first, and leaves nothing in TIME_WAIT. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	if (connect(fd, &address->sa, address->length) < 0 && errno != EINPROGRESS)

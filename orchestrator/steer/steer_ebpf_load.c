@@ -275,7 +275,7 @@ int ebpf_try(struct error *err)
 	/* A socket that shares its port makes its group at the first program: no port is needed. */
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
-		r = error_set(err, -errno, "socket");
+		r = error_set(err, -errno, "make a socket");
 	else
 		r = ebpf_attach_to(fd, skeleton, err);
 	steer_bpf__destroy(skeleton);

@@ -337,7 +337,7 @@ static int bind_and_look(const struct sockaddr_in *address, struct error *err)
 	int on = 0;
 
 	if (fd < 0)
-		return error_set(err, -errno, "socket");
+		return error_set(err, -errno, "make a socket");
 	/* It is asked before the kernel looks whether there is such an address. */
 	(void)bind(fd, (const struct sockaddr *)address, sizeof(*address));
 	if (getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &length) < 0)

@@ -301,7 +301,7 @@ static void test_launch_that_hangs_is_given_up(void **data)
 	for (int k = 0; k < 100 && r == 0; k++)
 		r = run(fixture, &pid);
 	assert_int_equal(r, -ETIMEDOUT);
-	assert_string_equal(fixture->err.text, "exec /bin/sh: not done after 0 ms");
+	assert_string_equal(fixture->err.text, "exec /bin/sh: not done within 0 ms");
 	/* The child has been reaped. */
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	assert_int_equal(errno, ECHILD);

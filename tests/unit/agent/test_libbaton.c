@@ -37,9 +37,10 @@ static void test_libbaton_open_bad_options_are_refused(void **data)
 		struct baton_options options;
 		const char *why;
 	} cases[] = {
-		{{.flags = 4}, "options: flags 0x4"},
-		{{.reserved = 1}, "options: reserved is not 0"},
-		{{.backlog = -1}, "options: backlog -1"},
+		{{.flags = 4},
+		 "options: flags 0x4: this library knows BATON_BLOCKING and BATON_SHARE"},
+		{{.reserved = 1}, "options: reserved is not 0: use BATON_OPTIONS_INIT"},
+		{{.backlog = -1}, "options: backlog -1: expected 0 or more"},
 		{{.signal = SIGKILL}, "signal 9: not a signal that can be caught"},
 		{{.signal = NSIG}, "signal 65: not a signal that can be caught"},
 		{{.signal = -2}, "signal -2: not a signal that can be caught"},

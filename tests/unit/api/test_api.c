@@ -190,7 +190,8 @@ static void test_api_reload_reaches_the_backend(void **state)
 	check_ok("POST", "/v1/reload", NULL, 200, "{\"changed\":[\"web\"]}\n");
 	check_ok("POST", "/v1/reload", "{}", 200, "{\"changed\":[\"web\"]}\n");
 	assert_int_equal(seen.reloads, 2);
-	check_problem("GET", "/v1/reload", NULL, 0, 405, 2, "GET /v1/reload: only POST");
+	check_problem("GET", "/v1/reload", NULL, 0, 405, 2,
+		      "GET /v1/reload: only POST can be asked of it");
 	check_problem("POST", "/v1/reload", "{\"a\":1}", 7, 400, 2, "reload takes nothing");
 	check_problem("POST", "/v1/reload", "[]", 2, 400, 2, "not a JSON object");
 	check_problem("POST", "/v1/reload/", "", 0, 404, 2, "");
@@ -287,7 +288,8 @@ static void test_api_wrong_methods_are_405_with_allow(void **state)
 	assert_int_equal(ask("DELETE", "/v1/services/web", "", NULL, 0, &client), 405);
 	assert_non_null(strstr(client->input, "\r\nAllow: GET, HEAD\r\n"));
 	client_free(client);
-	check_problem("POST", "/v1/events", "{}", 2, 405, 2, "POST /v1/events: only GET, HEAD");
+	check_problem("POST", "/v1/events", "{}", 2, 405, 2,
+		      "POST /v1/events: only GET, HEAD can be asked of it");
 	check_problem("HEAD2", "/healthz", NULL, 0, 405, 2, "");
 }
 

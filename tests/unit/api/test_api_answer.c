@@ -120,7 +120,8 @@ static void test_api_answer_that_could_not_be_made_is_a_problem(void **state)
 	(void)state;
 	assert_int_equal(api_send_json(&connection, 200, NULL), MHD_YES);
 	assert_int_equal(connection.status, 500);
-	assert_member("detail", "the answer could not be made");
+	assert_member("detail",
+		      "the answer could not be made: out of memory, or a text in it is not UTF-8");
 	assert_member("code", "1");
 }
 

@@ -83,7 +83,7 @@ static void test_commands_pause_refused_or_answered_with_nonsense_fails(void **s
 	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
 		batond.answer = nonsense[i];
 		assert_int_equal(run(cmd_pause, &for_web), CLI_ERROR);
-		assert_string_equal(err.text, "pause: the daemon's answer makes no sense");
+		assert_non_null(strstr(err.text, "pause: the daemon\'s answer is not one that"));
 		assert_string_equal(output, "");
 	}
 	setup(NULL);
@@ -111,7 +111,7 @@ static void test_commands_reopen_prints_what_the_daemon_says(void **state)
 	assert_string_equal(output, "{\n  \"service\": \"web\"\n}\n");
 	batond.answer = "{\"service\": \"api\"}";
 	assert_int_equal(run(cmd_reopen, &options), CLI_ERROR);
-	assert_string_equal(err.text, "reopen: the daemon's answer makes no sense");
+	assert_non_null(strstr(err.text, "reopen: the daemon\'s answer is not one that"));
 	batond.answer = NULL;
 	assert_int_equal(run(cmd_reopen, &options), CLI_BUSY);
 	assert_string_equal(output, "");
@@ -240,7 +240,7 @@ static void test_commands_reload_refused_otherwise_gives_the_reason(void **state
 	assert_string_equal(errors, "");
 	batond.answer = "[]";
 	assert_int_equal(run(cmd_reload, &none), CLI_ERROR);
-	assert_string_equal(err.text, "reload: the daemon's answer makes no sense");
+	assert_non_null(strstr(err.text, "reload: the daemon\'s answer is not one that"));
 	assert_int_equal(run(cmd_reload, &gone), CLI_UNREACHABLE);
 }
 

@@ -289,7 +289,7 @@ static void test_orders_refused_or_answered_with_nonsense_fail(void **state)
 	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
 		batond.answer = nonsense[i];
 		assert_int_equal(run(cmd_abort, &for_web), CLI_ERROR);
-		assert_string_equal(err.text, "abort: the daemon's answer makes no sense");
+		assert_non_null(strstr(err.text, "abort: the daemon\'s answer is not one that"));
 	}
 	assert_int_equal(run(cmd_abort, &gone), CLI_UNREACHABLE);
 }
@@ -360,8 +360,10 @@ static void test_orders_lost_sight_is_unreachable(void **state)
 	(void)state;
 	batond.answer = ANSWER;
 	assert_int_equal(run(cmd_promote, &for_web), CLI_UNREACHABLE);
-	assert_string_equal(err.text, "web: lost sight of rollout 7 before its end: the connection "
-				      "broke");
+	assert_string_equal(
+		err.text,
+		"web: lost sight of rollout 7 before its end (see \"baton status web\"): the connection "
+		"broke");
 	batond.events = EVENTS(WAITING);
 	assert_int_equal(run(cmd_restart, &for_web), CLI_UNREACHABLE);
 	assert_non_null(strstr(err.text, "ended the connection"));
@@ -415,8 +417,8 @@ static void test_orders_next_daemon_that_knows_nothing_is_not_waited_for(void **
 	assert_int_equal(batond.looks, 2000 / CLI_RETRY_MS);
 	assert_string_equal(
 		err.text,
-		"web: lost sight of rollout 7 before its end: batond was started anew, "
-		"and does not know how it has ended; \"baton status web\" says what serves");
+		"web: lost sight of rollout 7 before its end (see \"baton status web\"): batond was started anew, "
+		"and does not know how it has ended");
 	/* As long as something is under way its end may come. */
 	batond.looks = 0;
 	batond.returns = 30;

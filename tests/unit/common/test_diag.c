@@ -302,7 +302,7 @@ static void test_diag_timeout_fails_and_the_next_call_is_right(void **state)
 	tamper = tamper_once_timeout; /* the real answer stays unread */
 	assert_int_equal(diag_connections(diag, PORT, 0, &live, &err), -ETIMEDOUT);
 	assert_int_equal(live, 77);
-	assert_string_equal(err.text, "sock_diag: no answer within 2000ms");
+	assert_string_equal(err.text, "sock_diag: no answer within 2000 ms");
 	make_client(PORT);
 	assert_int_equal(count(), 2);
 }

@@ -749,7 +749,7 @@ static void test_diag_each_silence_is_waited_for_once(void **state)
 	assert_int_equal(receive_calls, 1);
 	assert_int_equal(diag_each_listener(diag, 0, reset_found, found_listening, &resets, &err),
 			 -ETIMEDOUT);
-	assert_string_equal(err.text, "sock_diag: no answer within 2000ms");
+	assert_string_equal(err.text, "sock_diag: no answer within 2000 ms");
 	tamper = NULL;
 	assert_int_equal(look_at(0), 1);
 	assert_int_equal(diag_each_connection(diag, PORT, 0, NULL, found_connection, &resets, &err),

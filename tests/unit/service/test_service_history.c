@@ -299,8 +299,9 @@ static void test_service_rollback_goes_one_further_back_each_time(void **state)
 	carry_out("rollback", NULL);
 	assert_string_equal(current_program(), "/bin/web");
 	refused("rollback", NULL);
-	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier release that has served well is known");
+	assert_refused(
+		409, 1, "Nothing to roll back to",
+		"no earlier release that has served well is known; \"baton upgrade web -- COMMAND\" starts another one");
 	assert_string_equal(current_program(), "/bin/web");
 }
 

@@ -160,12 +160,13 @@ static void test_service_orders_that_make_no_sense_are_refused(void **state)
 	refused("stop", NULL);
 	assert_refused(409, 1, "Not running", "it is stopped already");
 	refused("rollback", NULL);
-	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier release that has served well is known");
+	assert_refused(
+		409, 1, "Nothing to roll back to",
+		"no earlier release that has served well is known; \"baton upgrade web -- COMMAND\" starts another one");
 	carry_out("start", NULL);
 	refused("start", NULL);
 	assert_refused(409, 1, "Already running",
-		       "generation 1 is running already (restart replaces it)");
+		       "generation 1 is running already (\"baton restart\" replaces it)");
 	refused("rollback", NULL);
 	assert_int_equal(refusal_info(refusal.kind)->http_status, 409);
 }
@@ -342,16 +343,18 @@ static void test_service_abort_with_nothing_to_do_is_refused(void **state)
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
 	refused("abort", NULL);
-	assert_refused(409, 1, "Nothing to abort",
-		       "rollout 2 cannot be undone any more (step drain)");
+	assert_refused(
+		409, 1, "Nothing to abort",
+		"rollout 2 cannot be undone any more (step drain); once it has ended: \"baton rollback web\"");
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);
 	fake(2, 0)->live = 1;
 	order("stop", NULL);
 	drive_until(run->machine.state == ROLLOUT_DRAINING);
 	refused("abort", NULL);
-	assert_refused(409, 1, "Nothing to abort",
-		       "rollout 3 cannot be undone any more (step drain)");
+	assert_refused(
+		409, 1, "Nothing to abort",
+		"rollout 3 cannot be undone any more (step drain); once it has ended: \"baton start web\"");
 }
 
 static void test_service_abort_undoes_what_is_under_way(void **state)

@@ -183,10 +183,11 @@ static void test_service_supersede_by_what_makes_no_sense_undoes_nothing(void **
 	first = run;
 	refused("start", "{\"supersede\": true}");
 	assert_refused(409, 1, "Already running",
-		       "generation 1 is running already (restart replaces it)");
+		       "generation 1 is running already (\"baton restart\" replaces it)");
 	refused("rollback", "{\"supersede\": true}");
-	assert_refused(409, 1, "Nothing to roll back to",
-		       "no earlier release that has served well is known");
+	assert_refused(
+		409, 1, "Nothing to roll back to",
+		"no earlier release that has served well is known; \"baton upgrade web -- COMMAND\" starts another one");
 	turn();
 	assert_ptr_equal(service_undecided_run(service), first);
 	assert_null(newest_event("superseded"));

@@ -52,7 +52,7 @@ static void test_service_pause_that_makes_no_sense_is_refused(void **state)
 {
 	(void)state;
 	assert_true(give_pause(true) < 0);
-	assert_string_equal(err.text, "the service is stopped");
+	assert_string_equal(err.text, "the service is stopped (\"baton start web\" starts it)");
 	assert_true(give_pause(false) < 0);
 	service->config->steering = STEERING_CBPF;
 	carry_out("start", NULL);

@@ -17,7 +17,7 @@ static void reconfigure_refused(struct service_config *config)
 
 	assert_int_equal(reconfigure(config, &order_after, &err), -EBUSY);
 	assert_string_equal(err.text, "\"listen\", \"user\", \"steering\" and \"sticky\" can only "
-				      "be changed while it is stopped (baton stop web)");
+				      "be changed while it is stopped (\"baton stop web\")");
 	assert_ptr_equal(service->config, before);
 }
 

@@ -119,7 +119,7 @@ static void test_underway_that_makes_no_sense_is_removed_and_said(void **state)
 			fail_msg("taken: %s", bad[k]);
 		assert_int_equal(back.n, 0);
 		assert_non_null(strstr(err.text, path));
-		assert_non_null(strstr(err.text, "makes no sense; it is removed"));
+		assert_non_null(strstr(err.text, "it is damaged; it is removed"));
 		assert_int_equal(access(path, F_OK), -1);
 	}
 	assert_int_equal(

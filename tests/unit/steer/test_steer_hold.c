@@ -267,7 +267,7 @@ static void test_steer_unhold_that_fails_leaves_everything_waiting(void **state)
 	r = steer_unhold(steer, &err);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(r, -EMFILE);
-	assert_non_null(strstr(err.text, "127.0.0.1:8080: another anchor: socket: "));
+	assert_non_null(strstr(err.text, "127.0.0.1:8080: another anchor: make a socket: "));
 	assert_int_equal(held(steer), 20);
 	assert_int_equal(steer_unhold(steer, &err), 20);
 	assert_int_equal(accept_all(fd), 20);
