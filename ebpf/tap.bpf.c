@@ -272,7 +272,8 @@ static __always_inline bool is_unanswered(struct bpf_sock_ops *ctx, const void *
 /*
  * Whoever closes an idle connection may meet the next request, unread or just read. Its client
  * repeats it (RFC 9112, 9.3.1). If a server closes a connection by itself, a request that it has
- * read in the last tick is taken for such a one.
+ * read in the last tick is taken for such a one. With a request unread close(2) goes to CLOSE, but
+ * shutdown(2) does not.
  */
 static __always_inline bool is_race(struct bpf_sock_ops *ctx, const void *sk, __u32 to,
 				    bool exiting)
@@ -283,7 +284,8 @@ static __always_inline bool is_race(struct bpf_sock_ops *ctx, const void *sk, __
 		return true;
 	if (exiting || !sk)
 		return false;
-	return (__u32)bpf_jiffies64() - read_word(sk, offsets.received) <= 1;
+	return read_word(sk, offsets.read) != ctx->rcv_nxt ||
+	       (__u32)bpf_jiffies64() - read_word(sk, offsets.received) <= 1;
 }
 
 /*

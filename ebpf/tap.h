@@ -56,6 +56,7 @@ struct tap_offsets {
 	__u32 received;     /* icsk_ack.lrcvtime: when the last data came, in jiffies */
 	__u32 sent;         /* lsndtime: when the last data was sent, in jiffies */
 	__u32 heard;        /* snd_wl1: where the last segment with news began, by sequence */
+	__u32 read;         /* copied_seq: how far the server has read, by sequence */
 	__u32 sk_socket;    /* the struct socket that a process has open */
 	__u32 socket_flags; /* struct socket */
 };
@@ -81,6 +82,6 @@ struct tap_event {
 };
 
 _Static_assert(sizeof(struct tap_counts) == 72, "tap_counts");
-_Static_assert(sizeof(struct tap_offsets) == 32, "tap_offsets");
+_Static_assert(sizeof(struct tap_offsets) == 36, "tap_offsets");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");

@@ -85,6 +85,7 @@ static void read_offsets(const struct btf *btf, struct tap_offsets *ret)
 	static const char *const received[] = {"inet_conn", "icsk_ack", "lrcvtime", NULL};
 	static const char *const sent[] = {"lsndtime", NULL};
 	static const char *const heard[] = {"snd_wl1", NULL};
+	static const char *const read[] = {"copied_seq", NULL};
 	static const char *const socket[] = {"inet_conn", "icsk_inet", "sk", "sk_socket", NULL};
 	const size_t word = sizeof(uint32_t), wide = sizeof(uint64_t);
 
@@ -93,6 +94,7 @@ static void read_offsets(const struct btf *btf, struct tap_offsets *ret)
 		     find_field(btf, "tcp_sock", received, word, &ret->received) &&
 		     find_field(btf, "tcp_sock", sent, word, &ret->sent) &&
 		     find_field(btf, "tcp_sock", heard, word, &ret->heard) &&
+		     find_field(btf, "tcp_sock", read, word, &ret->read) &&
 		     find_field(btf, "tcp_sock", socket, wide, &ret->sk_socket) &&
 		     find_field(btf, "socket", flags, wide, &ret->socket_flags);
 }

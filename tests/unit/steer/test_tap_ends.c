@@ -264,6 +264,23 @@ static void test_tap_ends_request_that_meets_a_close_is_not_cut(void **state)
 	finish();
 }
 
+/* A server that closes with a lingering: shutdown(2), then it reads what comes. */
+static void test_tap_ends_request_that_meets_a_shutdown_is_not_cut(void **state)
+{
+	(void)state;
+	begin(HERE);
+	say(client, server);
+	say(server, client);
+	tick();
+	assert_int_equal(write(client, "x", 1), 1);
+	tick();
+	assert_int_equal(shutdown(server, SHUT_WR), 0);
+	assert_ends(tap, 0, 0, 1, 0, 0);
+	close(client);
+	close(server);
+	finish();
+}
+
 /* The server has read it, and does not know yet that the connection is not idle any more. */
 static void test_tap_ends_request_that_is_just_read_meets_a_close(void **state)
 {
@@ -436,6 +453,7 @@ int main(void)
 		TEST(server_that_has_not_answered_has_cut),
 		TEST(server_that_leaves_a_request_unread_has_cut),
 		TEST(request_that_meets_a_close_is_not_cut),
+		TEST(request_that_meets_a_shutdown_is_not_cut),
 		TEST(request_that_is_just_read_meets_a_close),
 		TEST(question_at_the_heels_of_an_answer_is_cut),
 		TEST(answer_at_the_heels_of_a_question_is_no_cut),
