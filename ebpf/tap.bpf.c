@@ -26,6 +26,9 @@
 /* <linux/sched.h> of the kernel: the task is on its way through do_exit(). */
 #define PF_EXITING 0x00000004
 
+/* <linux/net.h> of the kernel, SOCK_NOSPACE. */
+#define SOCKET_NOSPACE (1ULL << 2)
+
 /*
  * Of a longer option the kernel shows programs only one page. A program must then set optlen to 0
  * ("use the option as the process gave it"), or setsockopt(2) fails. A page may be larger than
@@ -241,6 +244,14 @@ static __always_inline void end(struct bpf_sock_ops *ctx, __u32 from)
 
 /* ---- who ends it ---------------------------------------------------------------------------- */
 
+static __always_inline __u64 read_wide(const void *object, __u32 offset)
+{
+	__u64 wide = 0;
+
+	bpf_probe_read_kernel(&wide, sizeof(wide), object + offset);
+	return wide;
+}
+
 static __always_inline __u32 read_word(const void *object, __u32 offset)
 {
 	__u32 word = 0;
@@ -250,16 +261,55 @@ static __always_inline __u32 read_word(const void *object, __u32 offset)
 }
 
 /*
- * Was the last word the client's? Both times are as coarse as the kernel's tick; if they are equal,
- * the server is believed to have answered, unless it never has.
+ * Was the last word the client's? Both times are as coarse as the kernel's tick. If they are equal,
+ * the client's acknowledgements tell: for what was sent after its data there is a later one, in a
+ * segment that begins behind that data. Not if its FIN is there, which is behind the data, too.
  */
-static __always_inline bool is_unanswered(struct bpf_sock_ops *ctx, const void *sk)
+static __always_inline bool is_unanswered(struct bpf_sock_ops *ctx, const void *sk, __u32 from)
 {
+	__s32 later;
+
 	if (ctx->data_segs_in == 0)
 		return false;
 	if (ctx->data_segs_out == 0)
 		return true;
-	return sk && (__s32)(read_word(sk, offsets.received) - read_word(sk, offsets.sent)) > 0;
+	if (!sk)
+		return false;
+	later = (__s32)(read_word(sk, offsets.received) - read_word(sk, offsets.sent));
+	if (later != 0 || from != BPF_TCP_ESTABLISHED)
+		return later > 0;
+	return ctx->snd_una == ctx->snd_nxt && read_word(sk, offsets.heard) != ctx->rcv_nxt;
+}
+
+/*
+ * Whoever closes an idle connection may meet the next request, unread or just read. Its client
+ * repeats it (RFC 9112, 9.3.1). If a server closes a connection by itself, a request that it has
+ * read in the last tick is taken for such a one. With a request unread close(2) goes to CLOSE, but
+ * shutdown(2) does not.
+ */
+static __always_inline bool is_race(struct bpf_sock_ops *ctx, const void *sk, __u32 to,
+				    bool exiting)
+{
+	if (ctx->data_segs_out == 0)
+		return false;
+	if (to == BPF_TCP_CLOSE)
+		return true;
+	if (exiting || !sk)
+		return false;
+	return read_word(sk, offsets.read) != ctx->rcv_nxt ||
+	       (__u32)bpf_jiffies64() - read_word(sk, offsets.received) <= 1;
+}
+
+/*
+ * Has the server tried to send more than the kernel had room for? poll(2) alone sets that bit, too,
+ * for an answer that the kernel has in full. So this is asked only about a process that ends: a
+ * server that closes by itself is believed.
+ */
+static __always_inline bool is_unsent(const void *sk)
+{
+	const void *socket = sk ? (const void *)read_wide(sk, offsets.sk_socket) : NULL;
+
+	return socket && (read_wide(socket, offsets.socket_flags) & SOCKET_NOSPACE);
 }
 
 /*
@@ -269,17 +319,14 @@ static __always_inline bool is_unanswered(struct bpf_sock_ops *ctx, const void *
  * With one the client has reset the connection, or no longer answers (tcp_reset(),
  * tcp_write_err()).
  *
- * Whoever closes an idle connection may meet the next request: it is unread then, and its client
- * repeats it (RFC 9112, 9.3.1). Such a one does not count as cut.
- *
  * A client that had closed its side may wait for an answer, or not; that is not known. Only if the
  * server's process ends is that taken for a connection that was cut.
  */
 static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32 to)
 {
 	const void *sk = NULL, *task = NULL;
-	bool exiting, unanswered;
 	struct tap_counts *c;
+	bool exiting, cut;
 	tap_owner whose;
 
 	if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT)
@@ -301,13 +348,14 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 	if (to == BPF_TCP_CLOSE && (!sk || read_word(sk, offsets.sk_err)))
 		return;
 	exiting = task && (read_word(task, offsets.task_flags) & PF_EXITING);
-	unanswered = is_unanswered(ctx, sk) && (to != BPF_TCP_CLOSE || ctx->data_segs_out == 0);
+	cut = (is_unanswered(ctx, sk, from) && !is_race(ctx, sk, to, exiting)) ||
+	      (exiting && is_unsent(sk));
 	if (from == BPF_TCP_CLOSE_WAIT) {
-		if (!exiting || !unanswered)
+		if (!exiting || !cut)
 			return;
 		__sync_fetch_and_add(&c->by_client, -1);
 	}
-	if (unanswered)
+	if (cut)
 		__sync_fetch_and_add(&c->cut, 1);
 	else if (exiting)
 		__sync_fetch_and_add(&c->at_exit, 1);

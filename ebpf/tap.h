@@ -40,7 +40,7 @@ struct tap_counts {
 	__u64 moved_out;
 	__u64 by_client; /* the client closed first */
 	__u64 by_server; /* the server did, and had answered all that it was asked */
-	__u64 cut;       /* the server did, and the last word had been the client's */
+	__u64 cut;       /* the server did, and owed an answer, or more of one */
 	__u64 at_exit;   /* as by_server, but a process that ended has not closed it before */
 };
 
@@ -51,10 +51,14 @@ struct tap_counts {
  */
 struct tap_offsets {
 	__u32 known;
-	__u32 task_flags; /* struct task_struct */
-	__u32 sk_err;     /* these are of struct tcp_sock, which begins with a struct sock */
-	__u32 received;   /* icsk_ack.lrcvtime: when the last data came, in jiffies */
-	__u32 sent;       /* lsndtime: when the last data was sent, in jiffies */
+	__u32 task_flags;   /* struct task_struct */
+	__u32 sk_err;       /* these are of struct tcp_sock, which begins with a struct sock */
+	__u32 received;     /* icsk_ack.lrcvtime: when the last data came, in jiffies */
+	__u32 sent;         /* lsndtime: when the last data was sent, in jiffies */
+	__u32 heard;        /* snd_wl1: where the last segment with news began, by sequence */
+	__u32 read;         /* copied_seq: how far the server has read, by sequence */
+	__u32 sk_socket;    /* the struct socket that a process has open */
+	__u32 socket_flags; /* struct socket */
 };
 
 /*
@@ -96,7 +100,7 @@ struct tap_bind {
 };
 
 _Static_assert(sizeof(struct tap_counts) == 72, "tap_counts");
-_Static_assert(sizeof(struct tap_offsets) == 20, "tap_offsets");
+_Static_assert(sizeof(struct tap_offsets) == 36, "tap_offsets");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");
 _Static_assert(sizeof(struct tap_bind) == 44, "tap_bind");

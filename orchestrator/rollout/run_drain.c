@@ -117,12 +117,13 @@ static void blame(struct run *run)
 	bool is_told = drain->wait != DRAIN_WAIT_CONNECTIONS;
 	const struct instance *i = worst(&run->victims);
 	char *why = run->cut_why, how[128];
+	size_t n;
 
 	if (!i && !is_told) {
-		snprintf(why, sizeof(run->cut_why), ", which had not answered yet");
+		snprintf(why, sizeof(run->cut_why), ", which had not answered in full");
 	} else if (!i) {
 		snprintf(why, sizeof(run->cut_why),
-			 ", which had not answered yet: does it drain on %s (drain.signal)?",
+			 ", which had not answered in full: does it drain on %s (drain.signal)?",
 			 config_signal_name(drain->signal));
 	} else if (is_told && (i->exit_signal == drain->signal ||
 			       i->exit_code == EXIT_OF_SIGNAL + drain->signal)) {
@@ -130,7 +131,12 @@ static void blame(struct run *run)
 			 config_signal_name(drain->signal));
 	} else {
 		instance_describe_exit(i, how, sizeof(how));
-		snprintf(why, sizeof(run->cut_why), ": it %s while it drained", how);
+		n = (size_t)snprintf(why, sizeof(run->cut_why), ": it %s while it drained", how);
+		/* It chose to end: the signal may be one that it does not drain on. */
+		if (is_told && i->exit_signal == 0 && n < sizeof(run->cut_why))
+			snprintf(why + n, sizeof(run->cut_why) - n,
+				 "; does it drain on %s (drain.signal)?",
+				 config_signal_name(drain->signal));
 	}
 }
 

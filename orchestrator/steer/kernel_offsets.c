@@ -51,8 +51,12 @@ static bool find_member(const struct btf *btf, const struct btf_type *type, cons
 	return false;
 }
 
-/* The offset in bytes of the 32 bits at @path, names of members that end with NULL. */
-static bool find_word(const struct btf *btf, const char *of, const char *const *path, uint32_t *ret)
+/*
+ * The offset in bytes of a number or a pointer of @size bytes, at @path: names of members that end
+ * with NULL.
+ */
+static bool find_field(const struct btf *btf, const char *of, const char *const *path, size_t size,
+		       uint32_t *ret)
 {
 	int id = btf__find_by_name_kind(btf, of, BTF_KIND_STRUCT);
 	const struct btf_type *type = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
@@ -65,7 +69,10 @@ static bool find_word(const struct btf *btf, const char *of, const char *const *
 			return false;
 		sum += bits;
 	}
-	if (!type || !btf_is_int(type) || type->size != sizeof(uint32_t) || sum % 8)
+	if (!type || sum % 8)
+		return false;
+	if (btf_is_ptr(type) ? btf__pointer_size(btf) != size
+			     : !btf_is_int(type) || type->size != size)
 		return false;
 	*ret = sum / 8;
 	return true;
@@ -77,11 +84,19 @@ static void read_offsets(const struct btf *btf, struct tap_offsets *ret)
 	static const char *const error[] = {"inet_conn", "icsk_inet", "sk", "sk_err", NULL};
 	static const char *const received[] = {"inet_conn", "icsk_ack", "lrcvtime", NULL};
 	static const char *const sent[] = {"lsndtime", NULL};
+	static const char *const heard[] = {"snd_wl1", NULL};
+	static const char *const read[] = {"copied_seq", NULL};
+	static const char *const socket[] = {"inet_conn", "icsk_inet", "sk", "sk_socket", NULL};
+	const size_t word = sizeof(uint32_t), wide = sizeof(uint64_t);
 
-	ret->known = find_word(btf, "task_struct", flags, &ret->task_flags) &&
-		     find_word(btf, "tcp_sock", error, &ret->sk_err) &&
-		     find_word(btf, "tcp_sock", received, &ret->received) &&
-		     find_word(btf, "tcp_sock", sent, &ret->sent);
+	ret->known = find_field(btf, "task_struct", flags, word, &ret->task_flags) &&
+		     find_field(btf, "tcp_sock", error, word, &ret->sk_err) &&
+		     find_field(btf, "tcp_sock", received, word, &ret->received) &&
+		     find_field(btf, "tcp_sock", sent, word, &ret->sent) &&
+		     find_field(btf, "tcp_sock", heard, word, &ret->heard) &&
+		     find_field(btf, "tcp_sock", read, word, &ret->read) &&
+		     find_field(btf, "tcp_sock", socket, wide, &ret->sk_socket) &&
+		     find_field(btf, "socket", flags, wide, &ret->socket_flags);
 }
 
 void kernel_offsets(struct tap_offsets *ret)

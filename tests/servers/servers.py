@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
-servers: seven real servers as they come with Debian 12, in every way in which they can come by their
+servers: real servers as they come with Debian 12, in every way in which they can come by their
 sockets. What they read is what users are shown in examples/servers, but for the lines that differ
 from mode to mode.
 
 A function here returns a service's configuration; the tests are what ask for a mode.
 """
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -128,9 +129,72 @@ def python(t):
                     "--directory", f"{t.tmp}/{{generation}}", port], drain={"wait": "connections"})
 
 
+def lighttpd(t, *lines, **changes):
+    """@lines are added to the configuration; documents are in folders, see underway.Folders."""
+    conf = changed(t, "lighttpd.conf", ('"/var/www/"', f'"{t.tmp}/www/"'),
+                   ('( "index.html" )\n', "\n".join(('( "index.html" )', *lines, ""))))
+    return service([program("lighttpd", "lighttpd"), "-D", "-f", conf],
+                   environment={"GENERATION": "{generation}"}, drain={"signal": "INT"}, **changes)
+
+
+def apache(t, *lines):
+    conf = changed(t, "apache2.conf", ("ServerRoot /etc/apache2", f"ServerRoot {t.tmp}"),
+                   ("DefaultRuntimeDir /run/apache2", f"DefaultRuntimeDir {t.tmp}"),
+                   ("PidFile /run/apache2", f"PidFile {t.tmp}"),
+                   ("DocumentRoot /var/www", f"DocumentRoot {t.tmp}/www"),
+                   ("DirectoryIndex index.html\n",
+                    "\n".join(("DirectoryIndex index.html", *lines, ""))))
+    return service([program("apache2", "apache2-bin"), "-D", "FOREGROUND", "-f", conf],
+                   environment={"GENERATION": "{generation}"}, drain={"signal": "WINCH"})
+
+
+def php_fpm(t, *changes):
+    conf = changed(t, "php-fpm.conf", *changes)
+    os.chmod(t.tmp, 0o755)
+    return without_http(service([program("php-fpm8.2", "php8.2-fpm"), "-F", "-y", conf, "-n"],
+                                drain={"signal": "QUIT"}))
+
+
+def redis(t):
+    return without_http(service([program("redis-server", "redis-server"), "--bind", "127.0.0.1",
+                                 "--port", "8080", "--save", "", "--dir", t.tmp],
+                                drain={"wait": "connections"}))
+
+
+def memcached():
+    """The user is baton's to change: memcached changes its own before it binds."""
+    return without_http(service([program("memcached", "memcached"), "-l", "127.0.0.1", "-p", "8080",
+                                 "-U", "0"], user="nobody", drain={"wait": "connections"}))
+
+
+def pgbouncer(t, backend):
+    """@backend: the port of the database behind it. It refuses to run as root."""
+    conf = t.file("pgbouncer.ini", "\n".join((
+        "[databases]", f"web = host=127.0.0.1 port={backend} user=web", "[pgbouncer]",
+        "listen_addr = 127.0.0.1", "listen_port = 8080", "auth_type = any", "unix_socket_dir =",
+        "pidfile =", "")))
+    os.chmod(t.tmp, 0o755)
+    config = without_http(service([program("pgbouncer", "pgbouncer"), conf], user="nobody",
+                                  drain={"wait": "connections"}))
+    config["health"]["notify"] = True
+    return config
+
+
+def without_http(config):
+    """Good if it accepts a connection."""
+    del config["health"]["http"]
+    return config
+
+
 # Five may wait to be accepted, a POST is answered with 501, no connection is kept.
 PYTHON_LOAD = ("--path", "/", "--short", 4, "--rate", 600, "--sources", 16, "--timeout", "30s",
                "--expect-status", 200)
+
+
+# Without slow POSTs, for servers that answer with files.
+FILES_LOAD = ("--path", "/", "--short", 16, "--rate", 1200, "--sources", 16,
+              "--keepalive", 4, "--keepalive-pause", "20ms", "--timeout", "30s",
+              "--expect-status", 200)
 
 
 # ---- what is asked of each -----------------------------------------------------------------------

@@ -385,12 +385,14 @@ static void test_run_drain_server_that_dies_of_its_signal_has_cut_what_it_had(vo
 	} cases[] = {
 		{0, SIGTERM, ": it does not drain on SIGTERM (drain.signal?)"},
 		{128 + SIGTERM, 0, ": it does not drain on SIGTERM (drain.signal?)"},
-		{3, 0, ": it exited with status 3 while it drained"},
+		{3, 0,
+		 ": it exited with status 3 while it drained; does it drain on SIGTERM "
+		 "(drain.signal)?"},
 		{0, SIGSEGV, ": it was killed by SIGSEGV while it drained"},
 	};
 
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
-		char expected[128];
+		char expected[192];
 
 		if (k > 0) {
 			tear_down(state);
@@ -413,9 +415,10 @@ static void test_run_drain_server_that_did_not_answer_has_cut_one(void **state)
 {
 	(void)state;
 	cut_four(0, 0);
-	assert_string_equal(result.lost,
-			    "1 connection was cut by the server, which had not answered yet: does "
-			    "it drain on SIGTERM (drain.signal)?");
+	assert_string_equal(
+		result.lost,
+		"1 connection was cut by the server, which had not answered in full: does "
+		"it drain on SIGTERM (drain.signal)?");
 	assert_int_equal(result.cut_by_server, 1);
 	assert_int_equal(result.exit, 5);
 }

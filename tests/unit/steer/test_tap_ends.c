@@ -6,6 +6,9 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "orchestrator/steer/kernel_offsets.h"
 #include "tests/unit/steer/tap_fixture.h"
 
@@ -48,6 +51,15 @@ static void say(int from, int to)
 
 	assert_int_equal(write(from, "x", 1), 1);
 	assert_int_equal(read(to, &byte, 1), 1);
+}
+
+/* Bytes that the peer has not acknowledged. */
+static int unacked(int fd)
+{
+	int bytes;
+
+	assert_int_equal(ioctl(fd, SIOCOUTQ, &bytes), 0);
+	return bytes;
 }
 
 /* Until the kernel's clock has ticked: it tells what came first. */
@@ -139,8 +151,86 @@ static void test_tap_ends_server_that_has_not_answered_has_cut(void **state)
 	say(server, client);
 	tick();
 	say(client, server);
+	tick();
 	close(server);
 	assert_ends(tap, 0, 0, 0, 1, 0);
+	close(client);
+	finish();
+}
+
+/* The kernel's clock does not tell what came first. */
+static void test_tap_ends_question_at_the_heels_of_an_answer_is_cut(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k < 5; k++) {
+		begin(k % 2 ? HERE : HERE6);
+		say(client, server);
+		say(server, client);
+		say(client, server);
+		kill_server();
+		assert_ends(tap, 0, 0, 0, 1, 0);
+		close(client);
+		finish();
+	}
+}
+
+static void test_tap_ends_answer_at_the_heels_of_a_question_is_no_cut(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k < 6; k++) {
+		begin(k % 2 ? HERE : HERE6);
+		for (size_t n = 0; n < 3; n++) {
+			say(client, server);
+			say(server, client);
+		}
+		/* Is the last answer acknowledged? */
+		if (k >= 3)
+			wait_for(unacked(server) == 0);
+		kill_server();
+		assert_ends(tap, 0, 0, 0, 0, 1);
+		close(client);
+		finish();
+	}
+}
+
+/* A large answer, of which the kernel has no room for more. */
+static void begin_answer(void)
+{
+	static const char text[1 << 16];
+
+	begin(HERE);
+	say(client, server);
+	tick();
+	while (send(server, text, sizeof(text), MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void test_tap_ends_death_amid_an_answer_has_cut(void **state)
+{
+	(void)state;
+	begin_answer();
+	kill_server();
+	assert_ends(tap, 0, 0, 0, 1, 0);
+	close(client);
+	finish();
+	/* Also where the client has said all that it will. */
+	begin_answer();
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	wait_for(count_of(tap, 0).by_client == 1);
+	kill_server();
+	assert_ends(tap, 0, 0, 0, 1, 0);
+	close(client);
+	finish();
+}
+
+/* It may have given the kernel all of it: that is not known. */
+static void test_tap_ends_server_that_closes_amid_an_answer_is_believed(void **state)
+{
+	(void)state;
+	begin_answer();
+	close(server);
+	assert_ends(tap, 0, 0, 1, 0, 0);
 	close(client);
 	finish();
 }
@@ -172,6 +262,49 @@ static void test_tap_ends_request_that_meets_a_close_is_not_cut(void **state)
 	assert_int_equal(count_of(tap, 0).reset, 1);
 	close(client);
 	finish();
+}
+
+/* A server that closes with a lingering: shutdown(2), then it reads what comes. */
+static void test_tap_ends_request_that_meets_a_shutdown_is_not_cut(void **state)
+{
+	(void)state;
+	begin(HERE);
+	say(client, server);
+	say(server, client);
+	tick();
+	assert_int_equal(write(client, "x", 1), 1);
+	tick();
+	assert_int_equal(shutdown(server, SHUT_WR), 0);
+	assert_ends(tap, 0, 0, 1, 0, 0);
+	close(client);
+	close(server);
+	finish();
+}
+
+/* The server has read it, and does not know yet that the connection is not idle any more. */
+static void test_tap_ends_request_that_is_just_read_meets_a_close(void **state)
+{
+	struct tap_count count;
+	uint64_t began_ms, took_ms = 1;
+
+	(void)state;
+	/* Not if this process was kept waiting meanwhile. */
+	for (size_t k = 0; took_ms > 0; k++) {
+		assert_true(k < 1000);
+		begin(HERE);
+		say(client, server);
+		say(server, client);
+		tick();
+		began_ms = clock_monotonic_ms();
+		say(client, server);
+		close(server);
+		took_ms = clock_monotonic_ms() - began_ms;
+		count = count_of(tap, 0);
+		close(client);
+		finish();
+	}
+	assert_int_equal(count.by_server, 1);
+	assert_int_equal(count.cut, 0);
 }
 
 static void test_tap_ends_reset_by_the_client_is_nobodys(void **state)
@@ -320,6 +453,12 @@ int main(void)
 		TEST(server_that_has_not_answered_has_cut),
 		TEST(server_that_leaves_a_request_unread_has_cut),
 		TEST(request_that_meets_a_close_is_not_cut),
+		TEST(request_that_meets_a_shutdown_is_not_cut),
+		TEST(request_that_is_just_read_meets_a_close),
+		TEST(question_at_the_heels_of_an_answer_is_cut),
+		TEST(answer_at_the_heels_of_a_question_is_no_cut),
+		TEST(death_amid_an_answer_has_cut),
+		TEST(server_that_closes_amid_an_answer_is_believed),
 		TEST(reset_by_the_client_is_nobodys),
 		TEST(what_a_process_leaves_open_is_told_apart),
 		TEST(half_closed_client_is_cut_by_a_death_only),
