@@ -62,7 +62,11 @@ static void test_run_result_json_says_how_it_ended(void **state)
 	} cases[] = {
 		{{.generation = 3, .serving = {3, 2, 2, false}}, "done", "generation 3 serves"},
 		{{.replaces = 2}, "done", "generation 2 is gone"},
-		{{.generation = 3, .replaces = 2, .cut = 4, .lost = "4 were cut", .serving = {3, 1, 1, false}},
+		{{.generation = 3,
+		  .replaces = 2,
+		  .cut = 4,
+		  .lost = "4 were cut",
+		  .serving = {3, 1, 1, false}},
 		 "done",
 		 "generation 3 serves, generation 2 is gone; 4 were cut"},
 		{{.generation = 3, .replaces = 2, .serving = {3, 1, 2, false}},
