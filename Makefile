@@ -53,7 +53,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 
 # What decides and computes: no system call, clock or log, and of the libraries none. Their tests
 # need neither clang nor bpftool.
-PURE := $(addprefix common/,address backoff clean duration error fields vector) \
+PURE := $(addprefix common/,address advice backoff clean duration error fields vector) \
 	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic \
 		service/hold service/restarts health/health health/answer) \
 	$(addprefix agent/,lifecycle expand)
@@ -137,7 +137,7 @@ SIM_REAL := $(addprefix orchestrator/,rollout/rollout rollout/choose rollout/run
 		rollout/run_result \
 		instance/instance_set instance/instance_phase event/event \
 		config/config_signal) \
-	    agent/lifecycle $(addprefix common/,backoff duration error vector)
+	    agent/lifecycle $(addprefix common/,address backoff duration error vector)
 $(LIB_SIM): $(call library_of,tests/sim) $(SIM_REAL:%=$(BUILD)/obj/%.o)
 # tests/sim/witness.c sees what passes.
 SIM_WRAP := -Wl,--wrap=rollout_step,--wrap=run_act

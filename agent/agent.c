@@ -18,6 +18,7 @@
 #include "agent/relay.h"
 #include "agent/server.h"
 #include "agent/sockets.h"
+#include "common/advice.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/processes.h"
@@ -109,6 +110,8 @@ static void report_exited(struct agent *agent, const struct lifecycle_action *ac
 				.restart_ms = action->restart_ms};
 
 	strcpy(report.text, agent->record.failure);
+	report.lingers = agent->record.lingers;
+	strcpy(report.wrapper, agent->record.wrapper);
 	fill_exit(agent, &report);
 	report_send(agent, &report);
 }
@@ -397,22 +400,39 @@ static bool follow_daemon(struct agent *agent, int exit_code, int exit_signal)
 	return followed;
 }
 
+/* Was the main process a wrapper, so that the server behind it had no use for the sockets? */
+static void note_wrapper(struct agent *agent, bool in_use, const char *tail)
+{
+	const struct server_last *last = server_last(agent->server);
+	bool missed = in_use || agent->spec->mode == SOCKETS_INHERIT || strstr(tail, "LISTEN_");
+
+	if (missed && last->had_children && !agent->record.ready && advice_is_wrapper(last->name) &&
+	    sockets_are_passed_by_pid(agent->sockets))
+		record_wrapper(&agent->record, last->name);
+}
+
 /* Explain the exit in the report if the server's stderr says what people may not understand. */
 static void explain_exit(struct agent *agent)
 {
-	bool binds = agent->spec->mode != SOCKETS_INHERIT;
+	const struct server_last *last = server_last(agent->server);
 	char tail[PROTOCOL_TAIL_MAX];
+	bool in_use;
 
-	if (!binds || agent->lifecycle.steady || agent->lifecycle.state != AGENT_RUNNING)
+	if (last->known)
+		record_uid(&agent->record, last->uid);
+	if (agent->lifecycle.steady || agent->lifecycle.state != AGENT_RUNNING)
 		return;
 	relay_drain(agent->relay);
 	relay_tail(agent->relay, tail, NULL, NULL);
-	if (record_says_in_use(tail))
-		record_explain_in_use(&agent->record);
+	in_use = advice_says_in_use(tail);
+	note_wrapper(agent, in_use, tail);
+	if (in_use && agent->spec->n_listen > 0)
+		record_explain_in_use(&agent->record, listeners_linger(agent->spec));
 }
 
 static void on_exited(int exit_code, int exit_signal, void *userdata)
 {
+	struct lifecycle_event event = {.type = LIFECYCLE_EXITED};
 	struct agent *agent = userdata;
 
 	if (follow_daemon(agent, exit_code, exit_signal)) {
@@ -425,7 +445,8 @@ static void on_exited(int exit_code, int exit_signal, void *userdata)
 		record_exit(&agent->record, exit_code, exit_signal);
 	explain_exit(agent);
 	sockets_stopped(agent->sockets);
-	plain_event(agent, LIFECYCLE_EXITED);
+	event.passing = agent->record.lingers;
+	agent_event(agent, &event);
 }
 
 static void on_order(const struct order *order, void *userdata)
@@ -443,7 +464,7 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
-	/* These three do not concern the lifecycle. */
+	/* These four do not concern the lifecycle. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
 		return;
@@ -454,6 +475,10 @@ static void on_order(const struct order *order, void *userdata)
 	}
 	if (order->type == ORDER_TELL) {
 		report_told(agent);
+		return;
+	}
+	if (order->type == ORDER_FAMILY) {
+		sockets_set_family(agent->sockets, order->endpoint, order->on);
 		return;
 	}
 	if (order->type == ORDER_LEAVE)

@@ -124,8 +124,8 @@ struct baton_options {
 	/*
 	 * Where to listen if no sockets are passed, as a list that ends with NULL:
 	 * "127.0.0.1:8080", "[::1]:8080", "[::]:8080" (IPv6 only), ":8080" (both families, one
-	 * socket). No host names. NULL instead of a list: do not listen, only take sockets that are
-	 * passed.
+	 * socket), "[::ffff:127.0.0.1]:8080" (IPv4, on an IPv6 socket). No host names. NULL instead
+	 * of a list: do not listen, only take sockets that are passed.
 	 */
 	const char *const *listen;
 	/*

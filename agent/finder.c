@@ -2,7 +2,9 @@
 #include "agent/finder.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +14,7 @@
 #include "common/backoff.h"
 #include "common/diag.h"
 #include "common/log.h"
+#include "common/privilege.h"
 
 /* So many listening sockets are remembered; a host has a few hundred. */
 #define SIGHTINGS_MAX 4096
@@ -53,9 +56,8 @@ struct finder {
 	struct diag *diag;
 	struct sightings last; /* sorted by cookie */
 	bool crowded_said;
-	bool unfetched_said;
-	bool blind_said;
-	bool mptcp_said;
+	char trouble[PROTOCOL_TROUBLE_MAX]; /* see finder_trouble() */
+	uint64_t trouble_cookie;            /* of the socket that it is about */
 };
 
 int finder_new(const struct launch_spec *spec, const struct processes *processes,
@@ -173,11 +175,12 @@ static int ask_kernel(struct finder *finder, uint64_t cgroup_id, struct error *e
 
 /* ---- whose they are ------------------------------------------------------------------------- */
 
-/* The endpoint with its address, or -1. */
+/* The endpoint with its address, in either family, or -1. */
 static int endpoint_of(const struct finder *finder, const struct sighting *sighting)
 {
 	for (size_t i = 0; i < finder->spec->n_listen; i++)
-		if (address_equal(&finder->spec->listen[i], &sighting->address))
+		if (address_equal(&finder->spec->listen[i], &sighting->address) ||
+		    address_are_twins(&finder->spec->listen[i], &sighting->address))
 			return (int)i;
 	return -1;
 }
@@ -266,27 +269,68 @@ static enum verdict take(struct listeners *listeners, struct listener *candidate
 
 static bool is_refused(int error)
 {
-	return error == -EACCES || error == -EPERM;
+	return error == -EACCES || error == -EPERM || error == -ENOSYS;
 }
 
 /* If it is the server's, it gets no connections. People must be able to find out why. */
-static void warn_blind(struct finder *finder, const struct sighting *sighting)
+static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
+			 ...) __attribute__((format(printf, 3, 4)));
+
+static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
+			 ...)
 {
-	if (!finder->blind_said)
-		log_warning("%s: cannot take what listens there: may not look into pid %d: is it a "
-			    "program with file capabilities, or of another user?",
-			    sighting->address.text, (int)holders_blind(finder->processes));
-	finder->blind_said = true;
+	va_list ap;
+
+	if (finder->trouble[0])
+		return;
+	va_start(ap, format);
+	vsnprintf(finder->trouble, sizeof(finder->trouble), format, ap);
+	va_end(ap);
+	finder->trouble_cookie = sighting->cookie;
+	log_warning("the server %s", finder->trouble);
+}
+
+/* Forget it if its socket is gone, or could be taken after all. */
+static void forget_trouble(struct finder *finder)
+{
+	const struct sighting key = {.cookie = finder->trouble_cookie}, *found = NULL;
+
+	if (!finder->trouble[0])
+		return;
+	if (finder->last.n > 0)
+		found = bsearch(&key, finder->last.list, finder->last.n, sizeof(*finder->last.list),
+				compare_cookies);
+	if (!found || found->verdict == VERDICT_KNOWN)
+		finder->trouble[0] = '\0';
+}
+
+/* What refuses: that we look into the process, or the system call itself? */
+static void note_refused(struct finder *finder, const struct sighting *sighting, int error)
+{
+	static const struct privilege_need need = {"pidfd_open(2) and pidfd_getfd(2)", 0, false};
+	pid_t blind = holders_blind(finder->processes);
+	char advice[PRIVILEGE_TEXT_MAX];
+
+	if (blind != 0) {
+		note_trouble(finder, sighting,
+			     "listens on %s, but baton may not look into pid %d: is it a program "
+			     "with file capabilities, or of another user?",
+			     sighting->address.text, (int)blind);
+		return;
+	}
+	note_trouble(finder, sighting,
+		     "listens on %s, but its socket cannot be taken (pidfd_getfd: %s%s); or use "
+		     "mode \"inherit\"",
+		     sighting->address.text, strerror(-error),
+		     privilege_explain(error, &need, advice));
 }
 
 /* It cannot change: do not look for it again. */
 static void refuse_mptcp(struct finder *finder, struct sighting *sighting)
 {
-	if (!finder->mptcp_said)
-		log_warning("%s: the server listens with MPTCP, which cannot be steered: have it "
-			    "listen with TCP",
-			    sighting->address.text);
-	finder->mptcp_said = true;
+	note_trouble(finder, sighting,
+		     "listens on %s with MPTCP, which cannot be steered: have it listen with TCP",
+		     sighting->address.text);
 	sighting->verdict = VERDICT_FOREIGN;
 }
 
@@ -298,18 +342,23 @@ static void postpone(struct finder *finder, bool ours, struct sighting *sighting
 	uint64_t delay_ms = backoff_delay_ms(LOOK_AGAIN_MS, LOOK_AGAIN_MAX_MS, sighting->tries);
 
 	if (++sighting->tries >= TRIES_MAX && blind) {
-		warn_blind(finder, sighting);
+		note_refused(finder, sighting, error);
 	} else if (sighting->tries >= TRIES_MAX && !ours) {
 		sighting->verdict = VERDICT_FOREIGN;
 		return;
 	}
 	sighting->look_ms = now_ms + delay_ms;
-	if (sighting->tries < TRIES_MAX || blind || finder->unfetched_said)
+	if (sighting->tries < TRIES_MAX || blind || endpoint_of(finder, sighting) < 0)
 		return;
-	finder->unfetched_said = true;
-	log_warning("the server listens on %s, but no duplicate of its socket can be had: %s",
-		    sighting->address.text,
-		    error < 0 ? strerror(-error) : "no process of the instance holds it");
+	if (error < 0)
+		note_trouble(finder, sighting,
+			     "listens on %s, but no duplicate of its socket can be had: %s",
+			     sighting->address.text, strerror(-error));
+	else
+		note_trouble(finder, sighting,
+			     "listens on %s by a socket that no process of the instance has open: "
+			     "it gave it away, or left its cgroup",
+			     sighting->address.text);
 }
 
 int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
@@ -322,6 +371,7 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 	r = ask_kernel(finder, cgroup_id, err);
 	if (r < 0)
 		return r;
+	forget_trouble(finder);
 	choose_candidates(finder, cgroup_id != 0, listeners, now_ms, &candidates);
 	if (candidates.n == 0)
 		return 0;
@@ -339,6 +389,11 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 	}
 	listeners_close(&candidates);
 	return 0;
+}
+
+const char *finder_trouble(const struct finder *finder)
+{
+	return finder->trouble;
 }
 
 /* ---- strangers ------------------------------------------------------------------------------ */

@@ -17,7 +17,8 @@
  *			added to the listeners.
  *
  * Who holds a socket is found out in /proc/PID/fd of the instance's processes (holders.h), unless
- * the cgroup and the address say enough. ":80" and "[::]:80" are two different addresses.
+ * the cgroup and the address say enough. ":80" and "[::]:80" are two different addresses. Twins
+ * (address.h) are both declared if one is: which of them a server binds, batond must hear.
  */
 #pragma once
 
@@ -44,6 +45,12 @@ DEFINE_CLEANUP(struct finder *, finder_free);
  */
 int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
 		struct error *err);
+
+/*
+ * Why a listening socket of the server's, on a declared address, cannot be used, and what to do;
+ * "": there is none that cannot. Borrowed until the next look.
+ */
+const char *finder_trouble(const struct finder *finder);
 
 /* Fill in the addresses of the last look's strangers, sorted, each once. Returns how many. */
 size_t finder_strangers(const struct finder *finder,

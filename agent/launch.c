@@ -20,6 +20,7 @@
 #include "agent/apply.h"
 #include "agent/expand.h"
 #include "common/clock.h"
+#include "common/closing.h"
 #include "common/signals.h"
 #include "common/vector.h"
 
@@ -240,7 +241,7 @@ static int place_descriptors(struct child *child)
 	for (int i = 0; i < child->n; i++)
 		if (dup2(child->from[i], i) < 0)
 			return -errno;
-	return close_range((unsigned)above, UINT_MAX, 0) < 0 ? -errno : 0;
+	return closing_range((unsigned)above, UINT_MAX);
 }
 
 static int join_cgroup(struct child *child)

@@ -172,6 +172,12 @@ static void on_spawn_failed(struct step *step)
 	act(step, LIFECYCLE_DO_REPORT_FAILED);
 }
 
+static bool take_passing(struct lifecycle *lifecycle, const struct lifecycle_event *event)
+{
+	return event->passing && !lifecycle->steady &&
+	       lifecycle->n_passing++ < LIFECYCLE_PASSING_MAX;
+}
+
 static void on_exited(struct step *step)
 {
 	struct lifecycle *lifecycle = step->lifecycle;
@@ -181,6 +187,11 @@ static void on_exited(struct step *step)
 	if (take_restart(lifecycle, step->now_ms, &delay_ms)) {
 		act(step, LIFECYCLE_DO_KILL);
 		delay(step, delay_ms);
+		return;
+	}
+	if (take_passing(lifecycle, step->event)) {
+		act(step, LIFECYCLE_DO_KILL);
+		delay(step, LIFECYCLE_PASSING_MS);
 		return;
 	}
 	lifecycle->state = AGENT_FAILED;

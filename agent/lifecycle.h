@@ -9,7 +9,7 @@
  *
  *	STARTING -> RUNNING -> LEAVING -> LEFT -> STOPPING -> KILLING -> STOPPED
  *	              |  ^
- *	              v  | (steady only; bounded tries, growing delays)
+ *	              v  | (steady, or the obstacle passes; bounded tries, growing delays)
  *	            DELAYING -> FAILED
  *
  * LEAVE leads to LEFT from every state before STOPPING, at once if no server runs. STOP leads to
@@ -57,7 +57,8 @@ struct lifecycle_event {
 	bool on;
 	int signal;
 	uint32_t timeout_ms;
-	bool killed; /* EMPTY: there was something to kill */
+	bool killed;  /* EMPTY: there was something to kill */
+	bool passing; /* EXITED: what was in the server's way will go away by itself */
 };
 
 enum lifecycle_action_type {
@@ -93,6 +94,14 @@ struct lifecycle_actions {
 
 #define LIFECYCLE_RESTARTS_MAX 64
 
+/*
+ * A server that is not steady and whose obstacle passes is started again after each such delay, so
+ * many times at most: connections in TIME_WAIT go within a minute. The daemon stops it before, if
+ * its patience ends.
+ */
+#define LIFECYCLE_PASSING_MS  500
+#define LIFECYCLE_PASSING_MAX 600
+
 /* For so long KILLING waits for processes that do not die (uninterruptible sleep). */
 #define LIFECYCLE_KILL_MS 5000
 
@@ -119,6 +128,7 @@ struct lifecycle {
 	uint64_t stop_at_ms; /* STOPPING: when the killing begins */
 	uint64_t restarts_at_ms[LIFECYCLE_RESTARTS_MAX]; /* ring of the last restarts */
 	size_t n_restarts;                               /* ever */
+	unsigned n_passing;                              /* restarts because an obstacle passes */
 };
 
 /* In STARTING; nothing happens before LIFECYCLE_BEGIN. @policy is copied. */

@@ -30,7 +30,7 @@ static int set_options(int fd, const struct address *address)
 	if (r == 0)
 		r = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (r == 0 && address->sa.sa_family == AF_INET6)
-		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !address->dual_stack);
+		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, address_v6only(address));
 	return r;
 }
 
@@ -39,8 +39,8 @@ static int explain(const struct address *address, const char *what, int r, struc
 {
 	if (r == -EADDRINUSE)
 		return error_text(err, r,
-				  "listen %s: %s: %s: what holds it does not share it "
-				  "(SO_REUSEPORT), or belongs to another user",
+				  "listen %s: %s: %s: a socket or a connection that has it does "
+				  "not share it (SO_REUSEPORT), or belongs to another user",
 				  address->text, what, strerror(-r));
 	return error_set(err, r, "listen %s: %s", address->text, what);
 }
@@ -64,11 +64,11 @@ static int add_passed(struct listeners *listeners, const struct launch_spec *spe
 	struct listener listener = {
 		.fd = fd,
 		.endpoint = (uint32_t)endpoint,
-		.address = spec->listen[endpoint],
 		.listens = get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) > 0,
 	};
 	int r;
 
+	launch_spec_address(spec, endpoint, &listener.address);
 	r = identify(fd, &listener);
 	if (r == 0)
 		r = listeners_add(listeners, &listener);
@@ -78,29 +78,57 @@ static int add_passed(struct listeners *listeners, const struct launch_spec *spe
 static int open_socket(const struct launch_spec *spec, size_t endpoint, struct listeners *listeners,
 		       struct error *err)
 {
-	const struct address *address = &spec->listen[endpoint];
+	struct address address;
 	cleanup_close int fd = -1;
 	int r;
 
-	fd = socket(address->sa.sa_family,
+	launch_spec_address(spec, endpoint, &address);
+	fd = socket(address.sa.sa_family,
 		    SOCK_STREAM | SOCK_CLOEXEC | (spec->nonblocking ? SOCK_NONBLOCK : 0), 0);
 	if (fd < 0)
-		return explain(address, "socket", -errno, err);
-	r = set_options(fd, address);
+		return explain(&address, "socket", -errno, err);
+	r = set_options(fd, &address);
 	if (r < 0)
-		return explain(address, "set options", r, err);
+		return explain(&address, "set options", r, err);
 	/* inet_csk_get_port() compares the uids of the sockets' inodes, not of the processes. */
 	if (spec->set_ids && fchown(fd, spec->uid, (gid_t)-1) < 0)
-		return error_set(err, -errno, "listen %s: fchown to uid %u", address->text,
+		return error_set(err, -errno, "listen %s: fchown to uid %u", address.text,
 				 spec->uid);
-	if (bind(fd, &address->sa, address->length) < 0)
-		return explain(address, "bind", -errno, err);
+	if (bind(fd, &address.sa, address.length) < 0)
+		return explain(&address, "bind", -errno, err);
 	if (!spec->listen_later && listen(fd, spec->backlog) < 0)
-		return explain(address, "listen", -errno, err);
+		return explain(&address, "listen", -errno, err);
 	r = add_passed(listeners, spec, endpoint, fd, err);
 	if (r == 0)
 		(void)TAKE_FD(fd);
 	return r;
+}
+
+/* Can an address be bound by a socket that shares it? -EADDRINUSE: no. */
+static int try_bind(const struct launch_spec *spec, const struct address *address, bool reuse)
+{
+	cleanup_close int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = set_options(fd, address);
+	if (r == 0 && !reuse)
+		r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+	if (r == 0 && spec->set_ids && fchown(fd, spec->uid, (gid_t)-1) < 0)
+		r = -errno;
+	if (r == 0 && bind(fd, &address->sa, address->length) < 0)
+		r = -errno;
+	return r;
+}
+
+bool listeners_linger(const struct launch_spec *spec)
+{
+	for (size_t i = 0; i < spec->n_listen; i++)
+		if (try_bind(spec, &spec->listen[i], false) == -EADDRINUSE &&
+		    try_bind(spec, &spec->listen[i], true) == 0)
+			return true;
+	return false;
 }
 
 static bool is_missing(const struct listeners *listeners, size_t endpoint)
@@ -154,29 +182,29 @@ int listeners_open(const struct launch_spec *spec, struct processes *processes,
 
 static int check_given(const struct launch_spec *spec, size_t endpoint, int fd, struct error *err)
 {
-	const struct address *expected = &spec->listen[endpoint];
 	struct sockaddr_storage storage = {0};
 	struct sockaddr *sa = (struct sockaddr *)&storage;
 	socklen_t size = sizeof(storage);
-	struct address address;
+	struct address address, expected;
 	int v6only = 0;
 
+	launch_spec_address(spec, endpoint, &expected);
 	if (getsockname(fd, sa, &size) < 0)
-		return explain(expected, "the socket that was given", -errno, err);
+		return explain(&expected, "the socket that was given", -errno, err);
 	if (sa->sa_family == AF_INET6)
 		v6only = get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	if (address_from(sa, v6only > 0, &address) < 0)
 		return error_text(err, -EINVAL, "listen %s: the socket that was given is not TCP",
-				  expected->text);
-	if (!address_equal(&address, expected))
+				  expected.text);
+	if (!address_equal(&address, &expected))
 		return error_text(err, -EINVAL,
 				  "listen %s: the socket that was given is bound to %s",
-				  expected->text, address.text);
+				  expected.text, address.text);
 	if (get_option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
 	    (!spec->listen_later && get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1))
 		return error_text(err, -EINVAL,
 				  "listen %s: the socket that was given does not listen",
-				  expected->text);
+				  expected.text);
 	return 0;
 }
 

@@ -71,6 +71,13 @@ int listeners_open(const struct launch_spec *spec, struct processes *processes,
 		   struct error *err);
 
 /*
+ * Are connections of an earlier server in the way of a server that shares its addresses, but binds
+ * them without SO_REUSEADDR? They will be gone in time (TIME_WAIT). Tries it, with sockets that do
+ * not listen.
+ */
+bool listeners_linger(const struct launch_spec *spec);
+
+/*
  * Take sockets that batond has created: @fds has one for each address of @spec. They are taken
  * over, also on failure. Returns 0 or a negative errno, after which *ret is empty; -EINVAL if a
  * socket is not bound to its address, or does not listen (unless spec->listen_later).

@@ -18,6 +18,7 @@
 #include "agent/agent.h"
 #include "agent/relay.h"
 #include "common/cleanup.h"
+#include "common/closing.h"
 #include "common/log.h"
 #include "common/protocol.h"
 
@@ -161,10 +162,10 @@ static void close_others(const struct arguments *arguments)
 	qsort(keep, n, sizeof(keep[0]), compare_fds);
 	for (size_t i = 0; i < n; i++) {
 		if (keep[i] > next)
-			close_range(next, keep[i] - 1, 0);
+			(void)closing_range(next, keep[i] - 1);
 		next = keep[i] + 1;
 	}
-	close_range(next, UINT_MAX, 0);
+	(void)closing_range(next, UINT_MAX);
 }
 
 /* Make sure that descriptors 0, 1 and 2 are open: no other file may get their numbers. */

@@ -10,6 +10,8 @@ void record_start(struct record *record)
 	record->ready = false;
 	record->status[0] = '\0';
 	record->failure[0] = '\0';
+	record->has_uid = record->lingers = false;
+	record->wrapper[0] = '\0';
 }
 
 void record_start_failed(struct record *record, const char *reason)
@@ -29,6 +31,17 @@ void record_exit(struct record *record, int exit_code, int exit_signal)
 	record->exit_signal = exit_signal;
 }
 
+void record_uid(struct record *record, uid_t uid)
+{
+	record->has_uid = true;
+	record->uid = uid;
+}
+
+void record_wrapper(struct record *record, const char *name)
+{
+	snprintf(record->wrapper, sizeof(record->wrapper), "%s", name);
+}
+
 void record_exit_unknown(struct record *record)
 {
 	record_exit(record, 0, 0);
@@ -46,18 +59,14 @@ void record_report(const struct record *record, bool alive, struct report *repor
 	report->exit_code = record->exit_code;
 	report->exit_signal = record->exit_signal;
 	report->ending = record->exited ? record->ending : ENDING_NEVER_RAN;
+	report->has_uid = record->has_uid;
+	report->uid = record->uid;
 }
 
-bool record_says_in_use(const char *tail)
+void record_explain_in_use(struct record *record, bool lingers)
 {
-	return strcasestr(tail, "address already in use") || strcasestr(tail, "eaddrinuse");
-}
-
-void record_explain_in_use(struct record *record)
-{
-	snprintf(record->failure, sizeof(record->failure),
-		 "\"Address already in use\": the server binds its address itself and does not "
-		 "share it");
+	record->lingers = lingers;
+	snprintf(record->failure, sizeof(record->failure), "\"Address already in use\"");
 }
 
 bool record_notify(struct record *record, const struct notify_message *message)

@@ -21,6 +21,10 @@ struct record {
 	enum server_ending ending;
 	int exit_code;
 	int exit_signal;
+	char wrapper[16]; /* "": none */
+	bool lingers;     /* see listeners_linger() */
+	bool has_uid;
+	uid_t uid;                       /* with which it made its sockets */
 	char failure[PROTOCOL_TEXT_MAX]; /* why it ended or could not be started; "": not known */
 };
 
@@ -30,14 +34,15 @@ void record_start(struct record *record);
 /* The server could not be started. This counts as an exit with status 127, as in a shell. */
 void record_start_failed(struct record *record, const char *reason);
 
-/*
- * Does the end of a server's stderr say that an address was in use? It does if it has the text or
- * the name of EADDRINUSE, in any case of letters.
- */
-bool record_says_in_use(const char *tail);
+/* The server ended because an address that it binds itself was in use: say that in reports.
+ * @lingers: by nothing but connections of an earlier one. */
+void record_explain_in_use(struct record *record, bool lingers);
 
-/* The server ended because the address that it binds itself was in use: explain that in reports. */
-void record_explain_in_use(struct record *record);
+/* The server made its sockets and files with this user id. record_start() forgets it. */
+void record_uid(struct record *record, uid_t uid);
+
+/* Its main process was only a wrapper of this name. record_start() forgets it. */
+void record_wrapper(struct record *record, const char *name);
 
 /* The server has ended; one of the two is 0, or both. */
 void record_exit(struct record *record, int exit_code, int exit_signal);

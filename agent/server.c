@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -22,6 +24,7 @@ struct server {
 	void *userdata;
 	pid_t pid;
 	int pidfd;
+	struct server_last last;
 	sd_event_source *child_source;
 	sd_event_source *pidfd_source;
 };
@@ -46,15 +49,63 @@ static void ended(struct server *server, const siginfo_t *info)
 		server->on_exited(0, info->si_status, server->userdata);
 }
 
+static bool read_proc(pid_t pid, const char *file, char *ret, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, ret, size - 1);
+	ret[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* A zombie still has its user ids; who is reaped has none. */
+static void note_last(struct server *server, pid_t pid)
+{
+	struct server_last last = {};
+	unsigned long faults;
+	const char *line;
+	char text[1024];
+
+	server->last = last;
+	if (!read_proc(pid, "status", text, sizeof(text)))
+		return;
+	line = strstr(text, "\nUid:");
+	if (!line || sscanf(line, "\nUid: %*u %*u %*u %u", &last.uid) != 1)
+		return;
+	(void)sscanf(text, "Name:\t%15[^\n]", last.name);
+	/* Fields 10 and 11: faults of its own, and of the children that it has waited for. */
+	if (read_proc(pid, "stat", text, sizeof(text)) && (line = strrchr(text, ')')) &&
+	    sscanf(line + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %lu", &faults) == 1)
+		last.had_children = faults > 0;
+	last.known = true;
+	server->last = last;
+}
+
+/* Reap @pid, which has ended. */
+static void reap(struct server *server, pid_t pid)
+{
+	siginfo_t info = {0};
+
+	if (pid == server->pid)
+		note_last(server, pid);
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0 &&
+	    pid == server->pid)
+		ended(server, &info);
+}
+
 void server_reap(struct server *server)
 {
 	for (int i = 0; i < REAP_MAX; i++) {
 		siginfo_t info = {0};
 
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 			return;
-		if (info.si_pid == server->pid)
-			ended(server, &info);
+		reap(server, info.si_pid);
 	}
 }
 
@@ -73,6 +124,7 @@ static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *user
 
 	(void)source;
 	(void)events;
+	note_last(server, server->pid);
 	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
 		if (errno != ECHILD)
 			return 0;
@@ -119,17 +171,32 @@ void server_free(struct server *server)
 	free(server);
 }
 
+/* Containers may forbid pidfd_open(2): SIGCHLD tells of children without. */
+static bool is_forbidden(int error)
+{
+	return error == ENOSYS || error == EPERM;
+}
+
+static bool is_child(pid_t pid)
+{
+	siginfo_t info;
+
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 int server_watch(struct server *server, pid_t pid, struct error *err)
 {
 	int pidfd, r;
 
 	assert(pid > 0);
 	pidfd = pidfd_open(pid, 0);
-	if (pidfd < 0)
+	if (pidfd < 0 && !(is_forbidden(errno) && is_child(pid)))
 		return error_set(err, -errno, "watch pid %d", (int)pid);
 	forget(server);
 	server->pid = pid;
 	server->pidfd = pidfd;
+	if (pidfd < 0)
+		return 0;
 	r = sd_event_add_io(server->event, &server->pidfd_source, pidfd, EPOLLIN, on_pidfd, server);
 	if (r < 0)
 		return error_set(err, r, "watch pid %d", (int)pid);
@@ -170,9 +237,17 @@ pid_t server_pid(const struct server *server)
 	return server->pid;
 }
 
+const struct server_last *server_last(const struct server *server)
+{
+	return &server->last;
+}
+
 int server_signal(const struct server *server, int signal)
 {
-	if (server->pidfd < 0)
+	if (server->pid == 0)
 		return -ESRCH;
+	/* It is a child, then, and keeps its pid until it is reaped. */
+	if (server->pidfd < 0)
+		return kill(server->pid, signal) < 0 ? -errno : 0;
 	return pidfd_send_signal(server->pidfd, signal, NULL, 0) < 0 ? -errno : 0;
 }

@@ -47,6 +47,15 @@ bool server_follow(struct server *server, const struct processes *processes);
 /* The main process; 0: there is none. */
 pid_t server_pid(const struct server *server);
 
+/* What /proc said of the main process that ended last, before it was reaped. */
+struct server_last {
+	bool known;        /* false: it was no child, or has not ended */
+	uid_t uid;         /* with which it made sockets and files: the fourth of "Uid:" */
+	char name[16];     /* "Name:" */
+	bool had_children; /* it has waited for one */
+};
+const struct server_last *server_last(const struct server *server);
+
 /* Send @signal to the main process. Returns 0, -ESRCH if there is none, or another errno. */
 int server_signal(const struct server *server, int signal);
 

@@ -28,7 +28,8 @@
 #define PATIENCE_MS 60000
 
 struct sockets {
-	const struct launch_spec *spec;
+	const struct launch_spec *spec; /* .family */
+	struct launch_spec family;      /* as given, but for .twins: what batond has said since */
 	sd_event *event;
 	struct processes *processes;
 	const struct sockets_handlers *handlers;
@@ -42,6 +43,7 @@ struct sockets {
 	size_t n_given; /* of them that were not taken yet */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	char trouble[PROTOCOL_TROUBLE_MAX]; /* finder_trouble(), as it was told */
 	uint32_t serial;
 
 	bool own_seen[PROTOCOL_LISTEN_MAX]; /* the server has bound one for this endpoint */
@@ -101,6 +103,16 @@ static bool update_strangers(struct sockets *sockets)
 	return true;
 }
 
+static bool update_trouble(struct sockets *sockets)
+{
+	const char *trouble = sockets->finder ? finder_trouble(sockets->finder) : "";
+
+	if (strcmp(trouble, sockets->trouble) == 0)
+		return false;
+	strcpy(sockets->trouble, trouble);
+	return true;
+}
+
 /*
  * Has a socket that was shut down listened again? The kernel has taken it out of its group
  * meanwhile, so batond must be told, although the set is the same.
@@ -149,7 +161,8 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 		note_own(sockets);
 		release_untold(sockets);
 	}
-	return update_strangers(sockets) || changed;
+	changed |= update_strangers(sockets);
+	return update_trouble(sockets) || changed;
 }
 
 /*
@@ -325,6 +338,11 @@ void sockets_ready(struct sockets *sockets)
 	look_again(sockets);
 }
 
+bool sockets_are_passed_by_pid(const struct sockets *sockets)
+{
+	return passes_sockets(sockets->spec) && sockets->passed.n > 0 && !sockets->named;
+}
+
 bool sockets_hold_own(struct sockets *sockets)
 {
 	sockets_look(sockets);
@@ -480,6 +498,7 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
 	}
 	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
 	ret->n_strangers = sockets->n_strangers;
+	strcpy(ret->trouble, sockets->trouble);
 }
 
 void sockets_release(struct sockets *sockets, uint32_t serial)
@@ -487,6 +506,27 @@ void sockets_release(struct sockets *sockets, uint32_t serial)
 	for (size_t i = sockets->listeners.n; i-- > 0;)
 		if (roster_may_go(&sockets->listeners.list[i], serial))
 			release(sockets, i);
+}
+
+void sockets_set_family(struct sockets *sockets, uint32_t endpoint, bool twin)
+{
+	struct address address;
+
+	if (endpoint >= sockets->spec->n_listen || sockets->closed)
+		return;
+	sockets->family.twins[endpoint] = twin;
+	launch_spec_address(sockets->spec, endpoint, &address);
+	for (size_t i = sockets->listeners.n; i-- > 0;) {
+		const struct listener *listener = &sockets->listeners.list[i];
+
+		if (listener->endpoint == endpoint &&
+		    !address_equal(&listener->address, &address) &&
+		    (!listener->own || !listener->counts))
+			release(sockets, i);
+	}
+	next_serial(sockets);
+	update(sockets, clock_monotonic_ms());
+	sockets->handlers->on_change(sockets->userdata);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -582,7 +622,8 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	if (!sockets)
 		return error_set(err, -ENOMEM, "sockets");
 	sockets->event = sd_event_ref(event);
-	sockets->spec = spec;
+	sockets->family = *spec;
+	sockets->spec = &sockets->family;
 	sockets->processes = processes;
 	sockets->handlers = handlers;
 	sockets->userdata = userdata;
@@ -594,7 +635,7 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	if (r < 0)
 		return r;
 	if (spec->mode != SOCKETS_INHERIT && spec->n_listen > 0) {
-		r = finder_new(spec, processes, &sockets->finder, err);
+		r = finder_new(sockets->spec, processes, &sockets->finder, err);
 		if (r < 0)
 			return r;
 	}

@@ -34,7 +34,7 @@
 struct sockets;
 
 struct sockets_handlers {
-	/* The set or the strangers have changed: tell batond, by sockets_report(). */
+	/* The set, the strangers or the trouble have changed: tell batond, by sockets_report(). */
 	void (*on_change)(void *userdata);
 	/* After sockets_watch_gone(): no process of the instance holds a socket that listens. */
 	void (*on_gone)(void *userdata);
@@ -71,6 +71,9 @@ void sockets_stopped(struct sockets *sockets);
  */
 void sockets_ready(struct sockets *sockets);
 
+/* Are sockets passed, and is LISTEN_PID the only way for the server to know? */
+bool sockets_are_passed_by_pid(const struct sockets *sockets);
+
 /* Look now: does a process of the instance hold a listening socket that the server has bound? */
 bool sockets_hold_own(struct sockets *sockets);
 
@@ -78,9 +81,9 @@ bool sockets_hold_own(struct sockets *sockets);
 void sockets_look(struct sockets *sockets);
 
 /*
- * Fill in the set, its serial and the strangers. @ret_fds has room for PROTOCOL_SOCKETS_MAX; it
- * gets a descriptor for each socket, which stays this module's. The sockets count as told: from
- * then on they stay open until sockets_release().
+ * Fill in the set, its serial, the strangers and the trouble. @ret_fds has room for
+ * PROTOCOL_SOCKETS_MAX; it gets a descriptor for each socket, which stays this module's. The
+ * sockets count as told: from then on they stay open until sockets_release().
  */
 void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds);
 
@@ -89,6 +92,12 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds);
  * and close the others. (A socket that no daemon was told of was closed when it left the set.)
  */
 void sockets_release(struct sockets *sockets, uint32_t serial);
+
+/*
+ * ORDER_FAMILY: the sockets of @endpoint are of the declared family, or (@twin) of the other one.
+ * Calls on_change.
+ */
+void sockets_set_family(struct sockets *sockets, uint32_t endpoint, bool twin);
 
 /*
  * Shut down and close the sockets outside the set, close the duplicates of the others, and look no

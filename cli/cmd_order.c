@@ -28,8 +28,8 @@ struct watch {
 	struct print_progress progress;
 	bool until_waiting; /* "waiting" is as good as the end */
 	char epoch[CLI_EPOCH_MAX];
-	long long seq;      /* ... of that epoch: the stream goes on from here */
-	bool dropped;       /* events are missing; the last one may be among them */
+	long long seq; /* ... of that epoch: the stream goes on from here */
+	bool dropped;  /* events are missing; the last one may be among them */
 	bool ended;
 	enum cli_exit exit;
 };

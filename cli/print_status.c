@@ -171,6 +171,22 @@ static void print_program(const struct print *to, const json_t *program)
 	}
 }
 
+/* "127.0.0.1:8080 (IPv4-mapped)": with the family of its sockets if that is to be remarked on. */
+static const char *endpoint_text(const json_t *endpoint, char buffer[static PRINT_CELL_MAX])
+{
+	const char *listen = print_member(endpoint, "listen");
+	const char *family = print_member(endpoint, "family");
+	bool odd = strcmp(family, "IPv4-mapped") == 0 ||
+		   (strcmp(family, "IPv4") == 0 && listen[0] == '[');
+	char text[PRINT_CELL_MAX];
+
+	if (odd)
+		snprintf(text, sizeof(text), "%s (%s)", listen, family);
+	else
+		snprintf(text, sizeof(text), "%s", listen);
+	return print_clean(text, buffer, PRINT_CELL_MAX);
+}
+
 static void print_endpoint(const struct print *to, const json_t *endpoint, size_t width)
 {
 	static const struct {
@@ -184,8 +200,7 @@ static void print_endpoint(const struct print *to, const json_t *endpoint, size_
 
 	for (size_t i = 0; i < 3; i++)
 		more |= print_number(endpoint, counts[i].key) > 0;
-	print_clean(print_member(endpoint, "listen"), listen, sizeof(listen));
-	fputs(listen, to->out);
+	fputs(endpoint_text(endpoint, listen), to->out);
 	if (more)
 		fprintf(to->out, "%*s", (int)(width - print_width(listen)), "");
 	if (json_is_object(program))
@@ -205,6 +220,29 @@ static void print_endpoint(const struct print *to, const json_t *endpoint, size_
 	fputc('\n', to->out);
 }
 
+/* Processes that listen there, and are none of baton's. */
+static void print_strangers(const struct print *to, const json_t *endpoint)
+{
+	json_t *stranger;
+	char text[128];
+	size_t i;
+
+	json_array_foreach (json_object_get(endpoint, "strangers"), i, stranger) {
+		long long generation = print_number(stranger, "generation");
+
+		fputs(PRINT_DETAIL, to->out);
+		snprintf(text, sizeof(text), "pid %lld \"%.32s\" (uid %lld)",
+			 print_number(stranger, "pid"), print_member(stranger, "command"),
+			 print_number(stranger, "uid"));
+		print_coloured(to, PRINT_YELLOW, text);
+		if (generation > 0)
+			fprintf(to->out, " listens here, too: generation %lld has left it behind\n",
+				generation);
+		else
+			fputs(" listens here, too, and baton has not started it\n", to->out);
+	}
+}
+
 static void print_endpoints(const struct print *to, const json_t *endpoints)
 {
 	char listen[PRINT_CELL_MAX];
@@ -212,8 +250,7 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 	json_t *endpoint;
 
 	json_array_foreach (endpoints, i, endpoint) {
-		size_t own = print_width(
-			print_clean(print_member(endpoint, "listen"), listen, sizeof(listen)));
+		size_t own = print_width(endpoint_text(endpoint, listen));
 
 		if (own > width)
 			width = own;
@@ -224,6 +261,7 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 		else
 			print_label(to, json_array_size(endpoints) > 1 ? "endpoints" : "endpoint");
 		print_endpoint(to, endpoint, width);
+		print_strangers(to, endpoint);
 	}
 }
 
@@ -451,6 +489,33 @@ static void print_all_undeclared(const struct print *to, const json_t *generatio
 	}
 }
 
+/* Sockets of servers that baton cannot use: nobody is sent there. */
+static void print_unusable(const struct print *to, const json_t *generations)
+{
+	const char *label = "unusable";
+	json_t *generation, *instance;
+	size_t i, j;
+
+	json_array_foreach (generations, i, generation) {
+		json_array_foreach (json_object_get(generation, "instances"), j, instance) {
+			const char *why = json_string_value(json_object_get(instance, "unusable"));
+
+			if (!why)
+				continue;
+			if (label)
+				print_label(to, label);
+			else
+				fputs(PRINT_DETAIL, to->out);
+			label = NULL;
+			fprintf(to->out, "instance %lld of generation %lld ",
+				print_number(instance, "instance"),
+				print_number(generation, "generation"));
+			print_coloured(to, PRINT_YELLOW, why);
+			fputc('\n', to->out);
+		}
+	}
+}
+
 /* ---- pages ---------------------------------------------------------------------------------- */
 
 static void print_block(const struct print *to, const json_t *service, bool details)
@@ -469,6 +534,7 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 	print_releases(to, service, details);
 	print_endpoints(to, json_object_get(service, "endpoints"));
 	print_all_undeclared(to, generations);
+	print_unusable(to, generations);
 	print_tier_reason(to, service);
 	print_hold(to, service);
 	print_failover(to, service);

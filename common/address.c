@@ -73,10 +73,6 @@ static int parse_in6(const char *whole, const char *host, struct address *ret, s
 	if (inet_pton(AF_INET6, host, &ret->in6.sin6_addr) != 1)
 		return error_text(err, -EINVAL, QUOTED ": not an IPv6 address between the brackets",
 				  whole);
-	/* bind(2) refuses them on a socket with IPV6_V6ONLY. */
-	if (IN6_IS_ADDR_V4MAPPED(&ret->in6.sin6_addr))
-		return error_text(err, -EINVAL,
-				  QUOTED ": an IPv4 address in IPv6 form: write it as IPv4", whole);
 	/* Without its scope the kernel does not know the link (ipv6(7)). */
 	if (IN6_IS_ADDR_LINKLOCAL(&ret->in6.sin6_addr))
 		return error_text(
@@ -182,6 +178,50 @@ uint16_t address_port(const struct address *address)
 						      : address->in6.sin6_port);
 }
 
+bool address_is_mapped(const struct address *address)
+{
+	return address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr);
+}
+
+bool address_v6only(const struct address *address)
+{
+	return address->sa.sa_family == AF_INET6 && !address->dual_stack &&
+	       !address_is_mapped(address);
+}
+
+bool address_twin(const struct address *address, struct address *ret)
+{
+	struct address twin;
+
+	if (address_is_mapped(address)) {
+		set_family(&twin, AF_INET, address_port(address));
+		memcpy(&twin.in.sin_addr, &address->in6.sin6_addr.s6_addr[12], 4);
+	} else if (address->sa.sa_family == AF_INET) {
+		set_family(&twin, AF_INET6, address_port(address));
+		twin.in6.sin6_addr.s6_addr[10] = twin.in6.sin6_addr.s6_addr[11] = 0xff;
+		memcpy(&twin.in6.sin6_addr.s6_addr[12], &address->in.sin_addr, 4);
+	} else {
+		return false;
+	}
+	set_text(&twin);
+	*ret = twin;
+	return true;
+}
+
+bool address_are_twins(const struct address *a, const struct address *b)
+{
+	struct address twin;
+
+	return address_twin(a, &twin) && address_equal(&twin, b);
+}
+
+/* An IPv4-mapped address as IPv4, any other as it is. */
+static void unmap(const struct address *address, struct address *ret)
+{
+	if (!address_is_mapped(address) || !address_twin(address, ret))
+		*ret = *address;
+}
+
 static bool same_host(const struct address *a, const struct address *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)
@@ -204,7 +244,7 @@ bool address_equal(const struct address *a, const struct address *b)
 	       same_host(a, b);
 }
 
-bool address_overlaps(const struct address *a, const struct address *b)
+static bool overlaps(const struct address *a, const struct address *b)
 {
 	if (address_port(a) != address_port(b))
 		return false;
@@ -215,15 +255,24 @@ bool address_overlaps(const struct address *a, const struct address *b)
 	return is_wildcard(a) || is_wildcard(b) || same_host(a, b);
 }
 
+bool address_overlaps(const struct address *a, const struct address *b)
+{
+	struct address x, y;
+
+	unmap(a, &x);
+	unmap(b, &y);
+	return overlaps(&x, &y);
+}
+
 void address_local(const struct address *address, struct address *ret)
 {
 	uint16_t port = address_port(address);
+	bool dual_stack = address->dual_stack;
 
-	if (!is_wildcard(address)) {
-		*ret = *address;
+	unmap(address, ret);
+	if (!is_wildcard(ret))
 		return;
-	}
-	if (address->sa.sa_family == AF_INET || address->dual_stack) {
+	if (ret->sa.sa_family == AF_INET || dual_stack) {
 		set_family(ret, AF_INET, port);
 		ret->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	} else {

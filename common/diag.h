@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "common/cleanup.h"
 #include "common/error.h"
@@ -91,7 +92,9 @@ struct diag_listening {
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
 	} local;
-	bool v6only; /* AF_INET6: IPV6_V6ONLY is set */
+	bool v6only;        /* AF_INET6: IPV6_V6ONLY is set */
+	uid_t uid;          /* whose it is */
+	uint64_t cgroup_id; /* of who made it (Linux 5.9); 0: the kernel does not say */
 };
 
 /*
@@ -102,6 +105,12 @@ struct diag_listening {
 int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void *userdata),
 		       void (*found)(void *userdata, const struct diag_listening *listening),
 		       void *userdata, struct error *err);
+
+/*
+ * Count what can be in the way of bind(2) without a listener: connections with local port @port in
+ * every state, TIME_WAIT among them.
+ */
+int diag_lingering(struct diag *diag, uint16_t port, uint64_t *ret, struct error *err);
 
 /* A connection, seen from the server's end. */
 struct diag_connection {

@@ -65,6 +65,24 @@ static void count_connection(void *userdata, const struct nlmsghdr *header)
 		(*live)++;
 }
 
+static void count_any(void *userdata, const struct nlmsghdr *header)
+{
+	(void)header;
+	++*(uint64_t *)userdata;
+}
+
+int diag_lingering(struct diag *diag, uint16_t port, uint64_t *ret, struct error *err)
+{
+	const struct diag_query query = {
+		.port = port,
+		.states = ~DIAG_STATE_BIT(TCP_LISTEN),
+		.on_socket = count_any,
+		.userdata = ret,
+	};
+
+	return diag_dump(diag, &query, reset_count, err);
+}
+
 int diag_connections(struct diag *diag, uint16_t port, uint64_t cgroup_id, uint64_t *ret_live,
 		     struct error *err)
 {

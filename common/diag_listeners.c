@@ -93,6 +93,7 @@ static void visit_listener(void *userdata, const struct nlmsghdr *header)
 	struct diag_listening listening = {
 		.cookie = diag_cookie(message),
 		.inode = message->idiag_inode,
+		.uid = message->idiag_uid,
 	};
 	const struct nlattr *attribute;
 	union diag_address local;
@@ -107,6 +108,9 @@ static void visit_listener(void *userdata, const struct nlmsghdr *header)
 		if (mnl_attr_get_type(attribute) == INET_DIAG_SKV6ONLY &&
 		    mnl_attr_validate(attribute, MNL_TYPE_U8) == 0)
 			listening.v6only = mnl_attr_get_u8(attribute);
+		if (mnl_attr_get_type(attribute) == INET_DIAG_CGROUP_ID &&
+		    mnl_attr_validate(attribute, MNL_TYPE_U64) == 0)
+			listening.cgroup_id = mnl_attr_get_u64(attribute);
 	}
 	visit->found(visit->userdata, &listening);
 }

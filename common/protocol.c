@@ -22,6 +22,7 @@
 static const char *const order_names[] = {
 	[ORDER_STEADY] = "steady",   [ORDER_LEAVE] = "leave",   [ORDER_STOP] = "stop",
 	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen", [ORDER_TELL] = "tell",
+	[ORDER_FAMILY] = "family",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
@@ -343,6 +344,12 @@ static const struct field spec_fields_optional[] = {
 	FIELD_INTEGER(struct launch_spec, listen_delay_ms, 0, UINT32_MAX, 1),
 };
 
+void launch_spec_address(const struct launch_spec *spec, size_t k, struct address *ret)
+{
+	if (!spec->twins[k] || !address_twin(&spec->listen[k], ret))
+		*ret = spec->listen[k];
+}
+
 void launch_spec_done(struct launch_spec *spec)
 {
 	if (!spec)
@@ -356,6 +363,19 @@ void launch_spec_done(struct launch_spec *spec)
 	process_settings_done(&spec->process);
 	free(spec->cgroup);
 	*spec = (struct launch_spec){0};
+}
+
+/* As the numbers of the endpoints; most services have none, and then there is no such field. */
+static int encode_twins(json_t *object, const struct launch_spec *spec)
+{
+	cleanup(json_decref) json_t *list = json_array();
+
+	for (size_t i = 0; i < spec->n_listen; i++)
+		if (spec->twins[i] && json_array_append_new(list, json_integer((json_int_t)i)) < 0)
+			return -ENOMEM;
+	if (list && json_array_size(list) == 0)
+		return 0;
+	return json_object_set(object, "twins", list) < 0 ? -ENOMEM : 0;
 }
 
 int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *ret_length)
@@ -381,6 +401,8 @@ int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *
 	for (size_t i = 0; i < spec->n_listen; i++)
 		if (json_array_append_new(list, json_string(spec->listen[i].text)) < 0)
 			return -ENOMEM;
+	if (encode_twins(object, spec) < 0)
+		return -ENOMEM;
 	list = json_array();
 	if (json_object_set_new(object, "groups", list) < 0)
 		return -ENOMEM;
@@ -409,6 +431,29 @@ static int decode_listen(const json_t *object, struct launch_spec *spec, struct 
 		if (r < 0)
 			return error_prefix(err, -EBADMSG, "\"listen\"");
 		spec->n_listen++;
+	}
+	return 0;
+}
+
+static int decode_twins(const json_t *object, struct launch_spec *spec, struct error *err)
+{
+	const json_t *list, *item;
+	struct address twin;
+	json_int_t number;
+	size_t i;
+	int r;
+
+	if (!json_object_get(object, "twins"))
+		return 0;
+	r = fields_get_array(object, "twins", PROTOCOL_LISTEN_MAX, &list, err);
+	if (r < 0)
+		return r;
+	json_array_foreach (list, i, item) {
+		number = json_integer_value(item);
+		if (!json_is_integer(item) || number < 0 || number >= (json_int_t)spec->n_listen ||
+		    !address_twin(&spec->listen[number], &twin))
+			return error_text(err, -EBADMSG, "\"twins\": not an endpoint with a twin");
+		spec->twins[number] = true;
 	}
 	return 0;
 }
@@ -483,6 +528,8 @@ int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret,
 	if (r == 0)
 		r = decode_listen(object, ret, err);
 	if (r == 0)
+		r = decode_twins(object, ret, err);
+	if (r == 0)
 		r = decode_groups(object, ret, err);
 	if (r == 0)
 		r = decode_process(object, &ret->process, err);
@@ -499,10 +546,11 @@ int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret,
 #define LEAVE_STOP (BIT(ORDER_LEAVE) | BIT(ORDER_STOP))
 
 static const struct field order_fields[] = {
-	FIELD_BOOLEAN(struct order, on, BIT(ORDER_STEADY)),
+	FIELD_BOOLEAN(struct order, on, BIT(ORDER_STEADY) | BIT(ORDER_FAMILY)),
 	FIELD_INTEGER(struct order, signal, 0, SIGNAL_MAX, LEAVE_STOP),
 	FIELD_INTEGER(struct order, timeout_ms, 0, UINT32_MAX, LEAVE_STOP),
 	FIELD_INTEGER(struct order, serial, 0, UINT32_MAX, BIT(ORDER_RELEASE)),
+	FIELD_INTEGER(struct order, endpoint, 0, PROTOCOL_LISTEN_MAX - 1, BIT(ORDER_FAMILY)),
 };
 
 /* The fields that the first version of the protocol did not have. */
@@ -586,6 +634,11 @@ static const struct field report_fields_optional[] = {
 	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, reopens, BIT(REPORT_HELLO)),
 	FIELD_NAME(struct report, ending, ending_names, _ENDING_COUNT, ENDED),
+	FIELD_TEXT(struct report, trouble, BIT(REPORT_HELLO) | BIT(REPORT_SOCKETS)),
+	FIELD_BOOLEAN(struct report, lingers, BIT(REPORT_EXITED)),
+	FIELD_TEXT(struct report, wrapper, BIT(REPORT_EXITED)),
+	FIELD_BOOLEAN(struct report, has_uid, ENDED),
+	FIELD_INTEGER(struct report, uid, 0, UINT32_MAX, ENDED),
 	FIELD_BOOLEAN(struct report, tail_stdout, TAIL),
 	FIELD_INTEGER(struct report, tail_age_ms, 0, UINT32_MAX, TAIL),
 };

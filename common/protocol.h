@@ -56,6 +56,7 @@
 #define PROTOCOL_GROUPS_MAX    64
 #define PROTOCOL_TAIL_MAX      4096 /* bytes of stderr carried by one report */
 #define PROTOCOL_TEXT_MAX      256
+#define PROTOCOL_TROUBLE_MAX   512
 #define PROTOCOL_REOPEN_MAX    1024 /* bytes of why a file could not be opened, with its path */
 #define PROTOCOL_NAME_MAX      64   /* a service's name, with its NUL */
 
@@ -87,6 +88,11 @@ struct launch_spec {
 	 */
 	struct address *listen;
 	size_t n_listen;
+	/*
+	 * The sockets that are passed are of the other family than declared: address_twin(). The
+	 * server may bind either; only those of the family of its group get connections.
+	 */
+	bool twins[PROTOCOL_LISTEN_MAX];
 	enum socket_mode mode;
 	bool sockets_given;
 	/*
@@ -128,6 +134,9 @@ struct launch_spec {
 	uint32_t restart_delay_ms;
 	uint32_t restart_delay_max_ms;
 };
+
+/* The address of the sockets that are passed for endpoint @k. */
+void launch_spec_address(const struct launch_spec *spec, size_t k, struct address *ret);
 
 /* Free the contents, not the struct itself, which is all zero afterwards. */
 void launch_spec_done(struct launch_spec *spec);
@@ -177,16 +186,24 @@ enum order_type {
 	 * before the order is reported before the answer. Only for agents whose hello has "tells".
 	 */
 	ORDER_TELL,
+	/*
+	 * The sockets of `endpoint` are of the family that is declared, or with on=true of its
+	 * twin's (address.h). Shut down those of the other that were passed, or that count no
+	 * longer: they would take connections away from the right ones. Pass no more of them. The
+	 * agent answers with REPORT_SOCKETS, whether the set has changed or not.
+	 */
+	ORDER_FAMILY,
 	_ORDER_TYPE_COUNT,
 };
 
 struct order {
 	enum order_type type;
-	bool on;             /* ORDER_STEADY */
+	bool on;             /* ORDER_STEADY, ORDER_FAMILY */
 	int signal;          /* ORDER_LEAVE, ORDER_STOP; 0: none */
 	uint32_t timeout_ms; /* ORDER_LEAVE, ORDER_STOP */
 	/* RELEASE: of which report; 0: the last one sent. REOPEN: the daemon's; 0: tell nobody */
 	uint32_t serial;
+	uint32_t endpoint; /* ORDER_FAMILY: index into the specification's listen */
 };
 
 /* ---- reports: agent to batond --------------------------------------------------------------- */
@@ -262,6 +279,8 @@ struct report {
 	/* Undeclared addresses that the instance listens on: baton leaves them alone. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	/* HELLO, SOCKETS: why a listening socket of the server cannot be used; "": all can be */
+	char trouble[PROTOCOL_TROUBLE_MAX];
 
 	pid_t pid;  /* HELLO (0: none), STARTED */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
@@ -274,6 +293,13 @@ struct report {
 	int exit_code;
 	int exit_signal;
 	enum server_ending ending;
+	/* EXITED, STOPPED: the user id with which it made its sockets, if that is known. */
+	bool has_uid;
+	uid_t uid;
+	/* EXITED: its address was in use, by nothing but connections of an earlier server */
+	bool lingers;
+	/* EXITED: its main process was a wrapper, which LISTEN_PID named; "": it was none */
+	char wrapper[16];
 	bool restarting; /* EXITED: the server will be started again after restart_ms */
 	uint32_t restart_ms;
 	bool killed; /* STOPPED: SIGKILL was needed */

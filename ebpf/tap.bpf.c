@@ -38,6 +38,7 @@ const volatile struct tap_endpoint endpoints[TAP_LISTEN_MAX];
 const volatile __u32 n_endpoints;
 const volatile bool note_births;
 const volatile struct tap_offsets offsets;
+const volatile bool sharing; /* the programs at bind(2) set SO_REUSEPORT */
 
 /*
  * The instances whose last connection user space waits for. This is not a member of "counts": user
@@ -57,6 +58,17 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } forced SEC(".maps");
+
+/*
+ * What each instance has bound last. If that is refused, nobody else can tell what it was: the
+ * server knows, and says "Address already in use".
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TAP_INSTANCES_MAX);
+	__type(key, tap_owner);
+	__type(value, struct tap_bind);
+} binds SEC(".maps");
 
 /* When a connection was established: bpf_ktime_get_ns(). The entry goes with the connection. */
 struct {
@@ -330,6 +342,17 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
+/* ---- telling who ---------------------------------------------------------------------------- */
+
+static __always_inline void tell_who(enum tap_event_type type, __u32 endpoint)
+{
+	struct tap_event event = {.owner = owner, .type = type, .endpoint = (__u16)endpoint};
+
+	event.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
+	bpf_get_current_comm(event.comm, sizeof(event.comm));
+	bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+}
+
 /* ---- sharing the port ----------------------------------------------------------------------- */
 
 static __always_inline void share(struct bpf_sock_addr *ctx)
@@ -338,6 +361,8 @@ static __always_inline void share(struct bpf_sock_addr *ctx)
 	__u32 set = 1;
 	int on = 0;
 
+	if (!sharing)
+		return;
 	bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (on)
 		return;
@@ -349,44 +374,70 @@ static __always_inline void share(struct bpf_sock_addr *ctx)
 	bpf_map_update_elem(&forced, &cookie, &set, BPF_ANY);
 }
 
+/* @to: what is bound. A port that the kernel is to choose is never in use. */
+static __always_inline void note_bind(const __u32 to[4], __u16 port, __u16 family)
+{
+	struct tap_bind bind = {.port = port, .family = family};
+	tap_owner key = owner;
+
+	if (port == 0)
+		return;
+	__builtin_memcpy(bind.address, to, sizeof(bind.address));
+	bind.uid = (__u32)bpf_get_current_uid_gid();
+	bind.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
+	bpf_get_current_comm(bind.comm, sizeof(bind.comm));
+	bpf_map_update_elem(&binds, &key, &bind, BPF_ANY);
+}
+
+/* The declared endpoint with this address and port; TAP_LISTEN_MAX: there is none. */
+static __always_inline __u32 find_endpoint(const __u32 address[4], __u32 port)
+{
+	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
+		const volatile __u32 *a = (const volatile __u32 *)endpoints[k].address;
+
+		if (endpoints[k].port == (__u16)port && a[0] == address[0] && a[1] == address[1] &&
+		    a[2] == address[2] && a[3] == address[3])
+			return k;
+	}
+	return TAP_LISTEN_MAX;
+}
+
+/*
+ * Of two listeners on an IPv4 address the kernel prefers the IPv4 socket to the IPv6 one
+ * (inet_hashtables.c: compute_score()), whatever group and program they have. So an IPv4 socket
+ * would take every connection away from instances that serve on IPv4-mapped ones, from its
+ * listen(2) on, and nothing could steer that.
+ */
 SEC("cgroup/bind4")
 int tap_bind4(struct bpf_sock_addr *ctx)
 {
-	__u32 address = ctx->user_ip4;
-	__u16 port = (__u16)ctx->user_port;
+	const __u32 address[4] = {0, 0, bpf_htonl(0xffff), ctx->user_ip4};
+	__u32 k = find_endpoint(address, ctx->user_port);
 
 	if (ctx->type != SOCK_STREAM)
 		return 1;
-	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
-		const volatile struct tap_endpoint *e = &endpoints[k];
-
-		if (e->family == AF_INET && e->port == port &&
-		    *(const volatile __u32 *)(e->address + 12) == address) {
-			share(ctx);
-			break;
-		}
+	note_bind(address, (__u16)ctx->user_port, AF_INET);
+	if (k >= TAP_LISTEN_MAX)
+		return 1;
+	if (endpoints[k].no_ipv4) {
+		tell_who(TAP_IPV4, k);
+		return 0;
 	}
+	share(ctx);
 	return 1;
 }
 
 SEC("cgroup/bind6")
 int tap_bind6(struct bpf_sock_addr *ctx)
 {
-	__u32 a0 = ctx->user_ip6[0], a1 = ctx->user_ip6[1];
-	__u32 a2 = ctx->user_ip6[2], a3 = ctx->user_ip6[3];
-	__u16 port = (__u16)ctx->user_port;
+	const __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2],
+				  ctx->user_ip6[3]};
 
 	if (ctx->type != SOCK_STREAM)
 		return 1;
-	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
-		const volatile __u32 *a = (const volatile __u32 *)endpoints[k].address;
-
-		if (endpoints[k].family == AF_INET6 && endpoints[k].port == port && a[0] == a0 &&
-		    a[1] == a1 && a[2] == a2 && a[3] == a3) {
-			share(ctx);
-			break;
-		}
-	}
+	note_bind(address, (__u16)ctx->user_port, AF_INET6);
+	if (find_endpoint(address, ctx->user_port) < TAP_LISTEN_MAX)
+		share(ctx);
 	return 1;
 }
 
@@ -395,8 +446,6 @@ int tap_bind6(struct bpf_sock_addr *ctx)
 SEC("cgroup/setsockopt")
 int tap_setsockopt(struct bpf_sockopt *ctx)
 {
-	struct tap_event event = {.owner = owner, .type = TAP_PROGRAM};
-
 	if (ctx->optlen > OPTION_MAX)
 		ctx->optlen = 0;
 	if (ctx->level != SOL_SOCKET)
@@ -405,9 +454,7 @@ int tap_setsockopt(struct bpf_sockopt *ctx)
 	case SO_ATTACH_REUSEPORT_CBPF:
 	case SO_ATTACH_REUSEPORT_EBPF:
 	case SO_DETACH_REUSEPORT_BPF:
-		event.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
-		bpf_get_current_comm(event.comm, sizeof(event.comm));
-		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+		tell_who(TAP_PROGRAM, 0);
 		break;
 	default:
 		break;

@@ -57,27 +57,46 @@ struct tap_offsets {
 	__u32 sent;       /* lsndtime: when the last data was sent, in jiffies */
 };
 
-/* A declared endpoint, for the programs at bind(2). IPv4 addresses are IPv4-mapped. */
+/*
+ * A declared endpoint, for the programs at bind(2). IPv4 addresses are IPv4-mapped, whatever the
+ * family of the sockets: which of the two a server makes is known only when it binds.
+ */
 struct tap_endpoint {
 	__u8 address[16];
-	__u16 port;   /* network byte order */
-	__u16 family; /* AF_INET or AF_INET6 */
+	__u16 port;    /* network byte order */
+	__u16 no_ipv4; /* not 0: IPv4 sockets are refused, see tap.bpf.c */
 };
 
 enum tap_event_type {
 	TAP_ZERO,    /* a watched instance has no connection left */
 	TAP_PROGRAM, /* a process of the instance changes a group's program, or tries to */
+	TAP_IPV4,    /* an IPv4 socket of the instance was refused: tap_endpoint.no_ipv4 */
 };
 
 /* In the ring buffer. */
 struct tap_event {
 	tap_owner owner;
-	__u32 type;    /* enum tap_event_type */
-	__u32 pid;     /* TAP_PROGRAM: who */
-	char comm[16]; /* TAP_PROGRAM: its name */
+	__u16 type;     /* enum tap_event_type */
+	__u16 endpoint; /* TAP_IPV4: which */
+	__u32 pid;      /* TAP_PROGRAM, TAP_IPV4: who */
+	char comm[16];  /* ... and its name */
+};
+
+/*
+ * The last bind(2) of a stream socket to a port by a process of an instance, as it was asked for.
+ * IPv4 addresses are IPv4-mapped.
+ */
+struct tap_bind {
+	__u8 address[16];
+	__u16 port;   /* network byte order */
+	__u16 family; /* AF_INET or AF_INET6 */
+	__u32 uid;    /* real user id, of the initial user namespace */
+	__u32 pid;    /* of the initial PID namespace */
+	char comm[16];
 };
 
 _Static_assert(sizeof(struct tap_counts) == 72, "tap_counts");
 _Static_assert(sizeof(struct tap_offsets) == 20, "tap_offsets");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");
+_Static_assert(sizeof(struct tap_bind) == 44, "tap_bind");

@@ -186,7 +186,7 @@ static void start_service(struct daemon *d, struct service *s)
 		return;
 	service_refused(s, refusal.why.text);
 	daemon_tell_refused(d, s->config->name, refusal.why.text);
-	if (d->options.single)
+	if (d->options.single && !service_retries(s))
 		daemon_end(d, (int)refusal_info(refusal.kind)->exit);
 }
 

@@ -217,11 +217,13 @@ static int make_dirs(const struct paths *paths, struct error *err)
 static void open_cgroup(struct context *c)
 {
 	struct error err;
+	int r = cgroup_base(c->paths.name, c->cgroup_base, &err);
 
-	if (cgroup_base(c->paths.name, c->cgroup_base, &err) >= 0)
+	if (r >= 0)
 		return;
 	c->cgroup_base[0] = '\0';
-	log_info("instances get no cgroups: %s", err.text);
+	snprintf(c->no_cgroup, sizeof(c->no_cgroup), "%.150s: %s", err.text, cgroup_how(r));
+	log_info("instances get no cgroups: %s", c->no_cgroup);
 }
 
 /* Before the first agent is started, which would be in the way as much as this process is. */
@@ -267,10 +269,13 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = removals_new(c->event, &c->removals, err);
 	if (r < 0)
 		return r;
-	tiers_try(&c->tiers);
+	tiers_try(c->paths.name, &c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
 		return r;
+	r = occupants_new(c->diag, &c->occupants);
+	if (r < 0)
+		return error_set(err, r, "occupants");
 	return prober_new(c->event, &c->prober, err);
 }
 
@@ -330,6 +335,7 @@ static void close_context(struct context *c)
 	inspect_free(c->inspect);
 	removals_free(c->removals);
 	prober_free(c->prober);
+	occupants_free(c->occupants);
 	diag_free(c->diag);
 	state_free(c->state);
 	sd_event_unref(c->event);

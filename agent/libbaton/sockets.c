@@ -152,7 +152,7 @@ static int set_options(int fd, const struct address *address, bool share)
 	if (r == 0 && share)
 		r = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (r == 0 && address->sa.sa_family == AF_INET6)
-		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !address->dual_stack);
+		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, address_v6only(address));
 	return r;
 }
 

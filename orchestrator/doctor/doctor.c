@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/doctor/doctor.h"
 
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
@@ -20,9 +21,16 @@
 #define ALL_MODES   (INHERIT | NATIVE | TRANSPARENT)
 
 #define BPF_PRIVILEGE                                                                              \
-	"run it as root (CAP_BPF and CAP_NET_ADMIN); a container must also permit bpf(2)"
-#define CGROUP_PRIVILEGE                                                                           \
-	"run it as root, or in a cgroup that was delegated to its user (systemd: Delegate=yes)"
+	"find out what else forbids bpf(2): AppArmor, SELinux, lockdown (the kernel's log says so)"
+
+static const struct privilege_need need_iterator = {
+	"bpf(2)", PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON), .first_user_ns = true};
+static const struct privilege_need need_destroy = {"SOCK_DESTROY", PRIVILEGE(CAP_NET_ADMIN), false};
+static const struct privilege_need need_other_users = {
+	"other users",
+	PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) | PRIVILEGE(CAP_KILL),
+	false};
+static const struct privilege_need need_getfd = {"pidfd_open(2) and pidfd_getfd(2)", 0, false};
 
 /* In the order in which they are printed: what the others stand on comes first. */
 const struct doctor_check doctor_checks[] = {
@@ -47,7 +55,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_other_users,
 		.cost = "\"user\" and \"group\" cannot be used: servers run as this user",
-		.privilege = "run it as root (CAP_CHOWN, CAP_SETUID, CAP_SETGID, CAP_KILL)",
+		.need = &need_other_users,
 		.how = "run it where users other than this one exist (user namespaces map them)",
 	},
 	{
@@ -83,6 +91,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_sockarray,
 		.cost = "no tier ebpf",
+		.need = &privilege_bpf,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 4.19 or later with CONFIG_BPF_SYSCALL and CONFIG_INET",
 	},
@@ -95,6 +104,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_select,
 		.cost = "no tier ebpf: no failover in the kernel, no counters",
+		.need = &privilege_bpf,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 4.19 or later with CONFIG_BPF_SYSCALL",
 	},
@@ -107,6 +117,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_migrate,
 		.cost = "no tier ebpf: a connection queued where a listener closes is reset",
+		.need = &privilege_bpf,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 5.14 or later",
 	},
@@ -115,9 +126,10 @@ const struct doctor_check doctor_checks[] = {
 		.title = "baton's own program",
 		.purpose = "the verifier takes steer.bpf.o",
 		.severity = DOCTOR_NEEDED,
-		.needed_for = EBPF,
+		.needed_for = EBPF | TRANSPARENT,
 		.function = doctor_check_steer,
 		.cost = "no tier ebpf",
+		.need = &privilege_bpf,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 5.14 or later; if it is and all above works: please report it",
 	},
@@ -126,11 +138,12 @@ const struct doctor_check doctor_checks[] = {
 		.title = "bpffs",
 		.purpose = "steering that the next batond takes over",
 		.severity = DOCTOR_NEEDED,
-		.needed_for = EBPF,
+		.needed_for = EBPF | TRANSPARENT,
 		.function = doctor_check_bpffs,
 		.cost = "no tier ebpf: nothing can be pinned",
+		.need = &privilege_bpf,
 		.privilege =
-			"run it as root; in a container mount a bpf file system on /sys/fs/bpf",
+			"mount a bpf file system on /sys/fs/bpf before, where that is permitted",
 		.how = "mount -t bpf bpf /sys/fs/bpf",
 	},
 	{
@@ -142,7 +155,8 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_iterator,
 		.cost = "a server that attaches a program of its own is not noticed",
-		.privilege = "run it as root (CAP_BPF and CAP_PERFMON)",
+		.need = &need_iterator,
+		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 5.9 or later with type information (CONFIG_DEBUG_INFO_BTF)",
 	},
 	{
@@ -178,9 +192,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_cgroup,
 		.cost = "processes of a server are found by their parents only, its connections "
 			"not told from those of other generations",
-		.privilege = CGROUP_PRIVILEGE,
-		.how = "mount cgroup v2: mount -t cgroup2 none /sys/fs/cgroup/unified, or boot "
-		       "with systemd.unified_cgroup_hierarchy=1",
+		.how = "mount cgroup v2",
 	},
 	{
 		.name = "cgroup-kill",
@@ -190,7 +202,6 @@ const struct doctor_check doctor_checks[] = {
 		.improves = ALL_MODES,
 		.function = doctor_check_cgroup_kill,
 		.cost = "they are killed one by one; one that forks fast can escape for a while",
-		.privilege = CGROUP_PRIVILEGE,
 		.how = "cgroup v2 (see above) on Linux 5.14 or later",
 	},
 	{
@@ -204,8 +215,9 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_pidfd_getfd,
 		.cost = "servers must take the socket that is passed to them; one that never "
 			"closes it cannot be made to leave",
-		.privilege = "run it as root (CAP_SYS_PTRACE), or permit a parent to look at its "
-			     "children (kernel.yama.ptrace_scope 0 or 1; a container: pidfd_getfd)",
+		.need = &need_getfd,
+		.privilege = "permit a parent to look at its children (kernel.yama.ptrace_scope 0 "
+			     "or 1), or run it as root",
 		.how = "Linux 5.6 or later",
 	},
 	{
@@ -217,6 +229,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_bind,
 		.cost = "no mode transparent: servers must take a socket or set SO_REUSEPORT",
+		.need = &privilege_bpf,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 6.0 or later with CONFIG_CGROUP_BPF, and cgroup v2",
 	},
@@ -229,6 +242,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_sockops,
 		.cost = "connections are counted by asking (sock_diag): slower with very many",
+		.need = &privilege_bpf,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 4.19 or later with CONFIG_CGROUP_BPF, and cgroup v2",
 	},
@@ -264,7 +278,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_destroy,
 		.cost = "connections at the deadline end when their server is killed",
-		.privilege = "run it as root (CAP_NET_ADMIN)",
+		.need = &need_destroy,
 		.how = "a kernel with CONFIG_INET_DIAG_DESTROY",
 	},
 	/* ---- limits ---- */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "common/error.h"
+#include "common/privilege.h"
 
 #define DOCTOR_TIMEOUT_MS 10000 /* of one check; they take some milliseconds */
 #define DOCTOR_CHECKS_MAX 32
@@ -61,9 +62,14 @@ struct doctor_check {
 	bool own_network;    /* run it in a network namespace of its own, if that is permitted */
 	unsigned timeout_ms; /* 0: DOCTOR_TIMEOUT_MS */
 	doctor_function *function;
-	const char *cost;      /* of being without it */
-	const char *privilege; /* how to get it if it is refused (EPERM, EACCES); may be NULL */
-	const char *how;       /* how to get it otherwise */
+	const char *cost; /* of being without it */
+	/*
+	 * If it is refused (EPERM, EACCES): what it takes, from which follows what forbids it; and
+	 * how to get it if that is not known. Both may be NULL.
+	 */
+	const struct privilege_need *need;
+	const char *privilege;
+	const char *how; /* how to get it otherwise */
 };
 
 extern const struct doctor_check doctor_checks[];

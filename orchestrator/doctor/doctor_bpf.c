@@ -20,7 +20,6 @@
 #include "common/clock.h"
 #include "ebpf/doctor.skel.h"
 #include "ebpf/steer.h"
-#include "ebpf/steer.skel.h"
 #include "orchestrator/steer/steer.h"
 
 #define WAKE_MS 200 /* close(2) wakes before it returns, or never */
@@ -276,15 +275,9 @@ int doctor_check_migrate(struct doctor_trial *trial, struct error *err)
 
 int doctor_check_steer(struct doctor_trial *trial, struct error *err)
 {
-	struct steer_bpf *skeleton = steer_bpf__open();
-	int r;
-
 	(void)trial;
-	if (!skeleton)
-		return error_set(err, -errno, "open steer.bpf.o");
-	r = steer_bpf__load(skeleton);
-	steer_bpf__destroy(skeleton);
-	return r < 0 ? error_set(err, r, "load steer.bpf.o") : 0;
+	/* What the daemon does when it starts. */
+	return steer_try(STEER_EBPF, err);
 }
 
 int doctor_check_iterator(struct doctor_trial *trial, struct error *err)
@@ -321,29 +314,8 @@ static int leave_mounts(struct error *err)
 	return 0;
 }
 
-static int pin(const char *folder, struct error *err)
-{
-	char path[BPFFS_PATH_MAX + sizeof("/map")];
-	cleanup_close int again = -1;
-	cleanup_close int map = -1;
-	int r = 0;
-
-	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "doctor", 4, 4, 1, NULL);
-	if (map < 0)
-		return error_set(err, -errno, "make a map");
-	snprintf(path, sizeof(path), "%s/map", folder);
-	if (bpf_obj_pin(map, path) < 0)
-		return error_set(err, -errno, "pin a map");
-	again = bpf_obj_get(path);
-	if (again < 0)
-		r = error_set(err, -errno, "open a pinned map");
-	unlink(path);
-	return r;
-}
-
 int doctor_check_bpffs(struct doctor_trial *trial, struct error *err)
 {
-	char folder[BPFFS_PATH_MAX];
 	int r;
 
 	/* If that cannot be told, bpffs_make() says why. */
@@ -353,9 +325,11 @@ int doctor_check_bpffs(struct doctor_trial *trial, struct error *err)
 			return r;
 		snprintf(trial->note, sizeof(trial->note), "not mounted yet: batond will");
 	}
-	r = bpffs_make(trial->name, "doctor", "pin", folder, err);
-	if (r == 0)
-		r = pin(folder, err);
+	r = bpffs_try(trial->name, "doctor", err);
+	if (r == -EROFS)
+		snprintf(trial->how, sizeof(trial->how),
+			 "mount it writable; a container needs one of its own, or the host's "
+			 "(docker: -v /sys/fs/bpf:/sys/fs/bpf)");
 	/* What was made before a failure too. */
 	bpffs_sweep(trial->name);
 	return r;
@@ -426,7 +400,10 @@ int doctor_check_bind(struct doctor_trial *trial, struct error *err)
 	struct doctor_leaf leaf;
 	int r;
 
-	r = load_for_leaf(names, trial, &skeleton, &leaf, err);
+	/* What the daemon asks when it first needs it. */
+	r = tap_can_share(err);
+	if (r == 0)
+		r = load_for_leaf(names, trial, &skeleton, &leaf, err);
 	if (r < 0)
 		return r;
 	r = try_bind(skeleton->progs.doctor_bind4, &leaf, AF_INET, err);

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/privilege.h"
+#include "common/process_settings.h"
 #include "orchestrator/host/file.h"
 #include "orchestrator/host/kernel.h"
 
@@ -88,54 +90,38 @@ int doctor_check_kernel(struct doctor_trial *trial, struct error *err)
 
 /* ---- who we are ----------------------------------------------------------------------------- */
 
-static int read_capabilities(uint64_t *ret, struct error *err)
-{
-	cleanup_free char *status = NULL;
-	const char *line;
-	int r = file_read("/proc/self/status", SMALL_FILE_MAX, &status, NULL);
-
-	if (r < 0)
-		return error_set(err, r, "/proc/self/status");
-	line = strstr(status, "\nCapEff:");
-	if (!line)
-		return error_text(err, -EPROTO, "/proc/self/status says no capabilities");
-	*ret = strtoull(line + strlen("\nCapEff:"), NULL, 16);
-	return 0;
-}
-
 int doctor_check_capabilities(struct doctor_trial *trial, struct error *err)
 {
-	static const struct {
-		const char *name;
-		unsigned bit, instead; /* CAP_SYS_ADMIN still contains those split from it */
-	} wanted[] = {
-		{"CAP_BPF", CAP_BPF, CAP_SYS_ADMIN},
-		{"CAP_NET_ADMIN", CAP_NET_ADMIN, CAP_NET_ADMIN},
-		{"CAP_PERFMON", CAP_PERFMON, CAP_SYS_ADMIN},
-		{"CAP_CHOWN", CAP_CHOWN, CAP_CHOWN},
-		{"CAP_KILL", CAP_KILL, CAP_KILL},
-		{"CAP_SETUID", CAP_SETUID, CAP_SETUID},
-		{"CAP_SETGID", CAP_SETGID, CAP_SETGID},
-		{"CAP_SYS_PTRACE", CAP_SYS_PTRACE, CAP_SYS_PTRACE},
-		{"CAP_NET_BIND_SERVICE", CAP_NET_BIND_SERVICE, CAP_NET_BIND_SERVICE},
+	static const int wanted[] = {
+		CAP_BPF,    CAP_NET_ADMIN,  CAP_PERFMON,          CAP_CHOWN, CAP_KILL, CAP_SETUID,
+		CAP_SETGID, CAP_SYS_PTRACE, CAP_NET_BIND_SERVICE,
 	};
+	struct privilege_need need = {.call = "BPF"};
 	char missing[256] = "";
-	uint64_t have = 0;
+	struct privilege privilege;
 	size_t n = 0;
-	int r;
 
-	r = read_capabilities(&have, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		if (!(have & (1ULL << wanted[i].bit)) && !(have & (1ULL << wanted[i].instead)))
+	privilege_read(&privilege);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		uint64_t one = privilege_missing(&privilege, PRIVILEGE(wanted[i]));
+
+		need.wanted |= one;
+		if (one)
 			n += (size_t)snprintf(missing + n, sizeof(missing) - n, "%s%s",
-					      n ? ", " : "", wanted[i].name);
+					      n ? ", " : "", process_capability_name(wanted[i]));
+	}
 	snprintf(trial->note, sizeof(trial->note), "all that are of use");
-	if (n > 0)
+	if (n > 0) {
+		(void)privilege_advise(&privilege, &need, trial->how);
 		return error_text(err, -EPERM, "uid %u is without %s", (unsigned)geteuid(),
 				  missing);
-	return 0;
+	}
+	if (!privilege.namespaced)
+		return 0;
+	need.first_user_ns = true;
+	(void)privilege_advise(&privilege, &need, trial->how);
+	return error_text(err, -EPERM, "uid %u has all, but in a user namespace only",
+			  (unsigned)geteuid());
 }
 
 static int give_away(uid_t uid, struct error *err)

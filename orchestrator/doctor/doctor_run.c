@@ -43,6 +43,21 @@ static void enter_network(void)
 		(void)setns(home, CLONE_NEWNET);
 }
 
+/* Only the process itself knows what forbids something to it. */
+static void find_privilege(const struct doctor_check *check, struct doctor_trial *trial, int r)
+{
+	struct privilege privilege;
+	char advice[PRIVILEGE_TEXT_MAX];
+
+	if (trial->how[0] || !check->need || (r != -EPERM && r != -EACCES && r != -ENOSYS))
+		return;
+	privilege_read(&privilege);
+	if (privilege_advise(&privilege, check->need, advice))
+		memcpy(trial->how, advice, sizeof(trial->how));
+}
+
+_Static_assert(sizeof(((struct doctor_trial *)NULL)->how) == PRIVILEGE_TEXT_MAX, "how");
+
 static void judge(struct doctor_trial *trial, int r, const struct error *err,
 		  struct doctor_result *ret)
 {
@@ -69,6 +84,7 @@ static void try(const struct doctor_check *check, const char *name, int fd)
 	if (check->own_network)
 		enter_network();
 	r = check->function(&trial, &err);
+	find_privilege(check, &trial, r);
 	judge(&trial, r, &err, &result);
 	_exit(write(fd, &result, sizeof(result)) == sizeof(result) ? 0 : 1);
 }

@@ -36,7 +36,8 @@ int doctor_check_reuseport(struct doctor_trial *trial, struct error *err)
 		r = doctor_collect(&group, DOCTOR_CONNECTIONS, counts, err);
 	doctor_close_all(fds, DOCTOR_CONNECTIONS);
 	doctor_group_done(&group);
-	return r;
+	/* What the daemon asks when it starts. */
+	return r < 0 ? r : steer_try(STEER_HASH, err);
 }
 
 /* A socket bound to a port of its own, from which a connection can be made. */
@@ -115,7 +116,7 @@ int doctor_check_cbpf(struct doctor_trial *trial, struct error *err)
 		return r;
 	r = try_classic(&group, err);
 	doctor_group_done(&group);
-	return r;
+	return r < 0 ? r : steer_try(STEER_CBPF, err);
 }
 
 /* ---- cgroups and processes ------------------------------------------------------------------ */
@@ -129,8 +130,10 @@ int doctor_check_cgroup(struct doctor_trial *trial, struct error *err)
 	r = doctor_own_cgroup(own, err);
 	if (r == 0)
 		r = doctor_leaf_open(trial->name, &leaf, err);
-	if (r < 0)
+	if (r < 0) {
+		snprintf(trial->how, sizeof(trial->how), "%s", cgroup_how(r));
 		return r;
+	}
 	snprintf(trial->note, sizeof(trial->note), "below %s", own);
 	doctor_leaf_done(&leaf);
 	return 0;
@@ -164,8 +167,10 @@ int doctor_check_cgroup_kill(struct doctor_trial *trial, struct error *err)
 	int r;
 
 	r = doctor_leaf_open(trial->name, &leaf, err);
-	if (r < 0)
+	if (r < 0) {
+		snprintf(trial->how, sizeof(trial->how), "%s", cgroup_how(r));
 		return r;
+	}
 	r = try_cgroup_kill(&leaf, err);
 	doctor_leaf_done(&leaf);
 	return r;

@@ -49,6 +49,7 @@
 	X(DEGRADED, "degraded", NOTE)                                                              \
 	X(RESTORED, "restored", NOTE)                                                              \
 	X(DRIFT, "drift", NOTE)                                                                    \
+	X(STRANGER, "stranger", NOTE)                                                              \
 	X(FAILOVER, "failover", NOTE)                                                              \
 	X(RELEASED, "released", NOTE)                                                              \
 	/* What happens to one instance. */                                                        \

@@ -128,7 +128,9 @@ int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[stati
 		return error_set(err, -ENOMEM, "cgroup");
 	r = own_cgroup(cgroup, own);
 	if (r < 0)
-		return error_set(err, r, "cgroup: the own one in /proc/self/cgroup");
+		return error_text(err, r,
+				  "cgroup: cgroup v2 is not mounted (/proc/self/cgroup has no "
+				  "line 0::)");
 	/* Outside of the cgroup namespace it is shown so (cgroup_namespaces(7)). */
 	if (strncmp(own, "/..", 3) == 0)
 		return error_set(err, -ENOENT, "cgroup: %s is outside the cgroup namespace", own);
@@ -180,6 +182,15 @@ int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct 
 	if (r < 0)
 		return r;
 	return make(ret_base, err);
+}
+
+const char *cgroup_how(int code)
+{
+	if (code == -EPERM || code == -EACCES || code == -EROFS)
+		return "run it as root, or in a cgroup that was delegated to its user (systemd: "
+		       "Delegate=yes); in a container /sys/fs/cgroup must be writable";
+	return "mount cgroup v2: mount -t cgroup2 none /sys/fs/cgroup/unified, or boot with "
+	       "systemd.unified_cgroup_hierarchy=1";
 }
 
 /* ---- leaves --------------------------------------------------------------------------------- */

@@ -29,6 +29,9 @@ int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[stati
  */
 int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct error *err);
 
+/* How to get what cgroup_base() refuses with this negative errno. */
+const char *cgroup_how(int code);
+
 /*
  * Make the leaf @leaf below @base; an empty one that is already there is taken over. Its path and
  * id are returned. -EBUSY: a process is in it.

@@ -23,6 +23,7 @@
 
 #include "common/clean.h"
 #include "common/clock.h"
+#include "common/closing.h"
 #include "common/duration.h"
 #include "common/fields.h"
 #include "common/log.h"
@@ -99,7 +100,7 @@ static int place_descriptors(int null, int output, int *report)
 	    dup3(*report, 3, O_CLOEXEC) < 0)
 		return -errno;
 	*report = 3;
-	return close_range(4, UINT_MAX, 0) < 0 ? -errno : 0;
+	return closing_range(4, UINT_MAX);
 }
 
 /*

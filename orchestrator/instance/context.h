@@ -16,17 +16,20 @@
 #include "orchestrator/steer/steer.h"
 
 struct state;
+struct occupants;
 
 struct context {
 	sd_event *event;
 	struct paths paths;
 	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
+	char no_cgroup[320];               /* why not, and what to do; "": they get one */
 	bool stepped_aside;                /* see cgroup_step_aside() */
 	struct removals *removals;         /* of instances' cgroups; NULL: each is tried once */
 	char agent_program[PATHS_MAX];
 	struct state *state;           /* what services remember (service/state.h) */
 	const struct event_sink *sink; /* takes what is told */
 	struct diag *diag;
+	struct occupants *occupants; /* NULL: nobody is looked for */
 	struct prober *prober;
 	struct tiers tiers;      /* what works here */
 	struct inspect *inspect; /* NULL: the kernel cannot tell, see inspect.h */

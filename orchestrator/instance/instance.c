@@ -82,33 +82,6 @@ static void on_started(struct instance *i, const struct report *report)
 	instance_restart_checks(i);
 }
 
-/*
- * The report's text, @what, says that the server could not bind its address. Add advice, which
- * depends on the daemon's privileges and the service's mode.
- */
-static void advise_sharing(const struct instance *i, const char *how, const char *what, char *ret,
-			   size_t size)
-{
-	size_t n =
-		(size_t)snprintf(ret, size, "%s: %s (%s); ", how, what, i->config->listen[0].text);
-
-	if (n >= size)
-		return;
-	ret += n;
-	size -= n;
-	if (!i->wiring->tap)
-		snprintf(ret, size,
-			 "switch on its reuse-port option, have it take its socket from its "
-			 "parent (LISTEN_FDS, {fd}), or %s for mode \"transparent\"",
-			 geteuid() == 0 ? "let baton steer by ebpf" : "run batond as root");
-	else if (i->config->mode == SOCKETS_NATIVE)
-		snprintf(ret, size, "switch on its reuse-port option, or use mode \"transparent\"");
-	else
-		snprintf(ret, size,
-			 "mode \"transparent\" makes it share exactly what \"listen\" declares, "
-			 "nothing else");
-}
-
 static void take_exit(struct instance *i, const struct report *report)
 {
 	i->ending = report->ending;
@@ -125,15 +98,21 @@ static void take_exit(struct instance *i, const struct report *report)
 static void describe_cause(const struct instance *i, const struct report *report, char *ret,
 			   size_t size)
 {
-	char how[64];
+	char how[64], advice[ADVICE_TEXT_MAX];
 
 	instance_describe_exit(i, how, sizeof(how));
-	if (!report->text[0])
+	if (!report->text[0] && report->wrapper[0])
+		snprintf(
+			ret, size,
+			"%s; LISTEN_PID had the pid of \"%s\", not of the server that it started: " ADVICE_WRAPPER,
+			how, report->wrapper);
+	else if (!report->text[0])
 		snprintf(ret, size, "%s", how);
 	else if (report->ending == ENDING_NEVER_RAN)
 		snprintf(ret, size, "%s: %s", i->ran ? how : "could not be started", report->text);
 	else
-		advise_sharing(i, how, report->text, ret, size);
+		snprintf(ret, size, "%s: \"Address already in use\": %s", how,
+			 instance_advise_in_use(i, report, advice));
 }
 
 /*
@@ -160,11 +139,12 @@ static void on_exited(struct instance *i, const struct report *report)
 	if (report->restarting) {
 		i->agent_said = AGENT_DELAYING;
 		i->restarts++;
+		snprintf(i->obstacle, sizeof(i->obstacle), "%s", why);
 		instance_note(i, EVENT_EXITED, "instance %u %s; started again in %u ms", i->index,
 			      brief, report->restart_ms);
 		return;
 	}
-	if (i->asked)
+	if (i->asked && !i->refused)
 		take_own_end(i, why);
 	if (instance_is_leaving(i))
 		return;
@@ -246,6 +226,8 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 		on_stopped(i, report);
 		break;
 	case REPORT_SOCKETS:
+		if (i->awaited > 0)
+			i->awaited--;
 		instance_take_sockets(i, report, fds, n_fds);
 		break;
 	case REPORT_TOLD:
@@ -267,6 +249,7 @@ static void on_lost(void *userdata)
 	assert(!i->lost);
 	i->lost = true;
 	i->asked = false;
+	i->awaited = 0;
 	if (instance_has_stopped(i))
 		return;
 	instance_note(i, EVENT_AGENT_LOST, "instance %u has lost its agent (pid %d)", i->index,
@@ -401,8 +384,21 @@ void instance_kill(struct instance *i)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static void fill_spec(const struct instance *i, const struct release *release,
-		      struct launch_spec *ret)
+static bool any_names_fds(char *const *texts)
+{
+	for (; texts && *texts; texts++)
+		if (strstr(*texts, "{fd"))
+			return true;
+	return false;
+}
+
+/* Then the server need not be the process that LISTEN_PID names. */
+static bool names_fds(const struct release *release)
+{
+	return any_names_fds(release->command) || any_names_fds(release->environment);
+}
+
+static void fill_spec(struct instance *i, const struct release *release, struct launch_spec *ret)
 {
 	const struct service_config *c = i->config;
 
@@ -433,9 +429,22 @@ static void fill_spec(const struct instance *i, const struct release *release,
 		.restart_delay_ms = (uint32_t)c->restart.delay_ms,
 		.restart_delay_max_ms = (uint32_t)c->restart.delay_ms * RESTART_DELAY_GROWTH,
 	};
+	for (size_t k = 0; k < c->n_listen; k++)
+		ret->twins[k] =
+			address_are_twins(&c->listen[k], steer_address(i->wiring->endpoints[k]));
 	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
 	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
+	i->names_fds = names_fds(release);
 	memcpy(ret->groups, c->groups, c->n_groups * sizeof(c->groups[0]));
+}
+
+/* An IPv4 socket would take all connections of those that serve on IPv4-mapped ones. */
+static void guard(const struct instance *i, struct tap *tap)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		tap_guard(tap, k,
+			  address_is_mapped(steer_address(i->wiring->endpoints[k])) &&
+				  i->callbacks->is_served(i->userdata, i, k));
 }
 
 /* Attach the programs for counting and sharing, before anything runs in the cgroup. */
@@ -447,12 +456,11 @@ static int hook(struct instance *i, struct error *err)
 	int r;
 
 	if ((!tap || !i->cgroup[0]) && mode == SOCKETS_TRANSPARENT)
-		return error_text(
-			err, -EOPNOTSUPP,
-			"mode \"transparent\" needs tier ebpf and a cgroup; this is tier %s",
-			steer_tier_name(i->wiring->tier));
+		return error_text(err, -EOPNOTSUPP, "mode \"transparent\": %s",
+				  i->cgroup[0] ? i->wiring->no_tap : i->context->no_cgroup);
 	if (!tap || !i->cgroup[0])
 		return 0;
+	guard(i, tap);
 	r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
 	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
 		return r;
@@ -472,8 +480,8 @@ static int make_cgroup(struct instance *i, const char *leaf, struct error *err)
 
 		if (limits->memory_max || limits->cpu_max || limits->pids_max)
 			return error_text(err, -EOPNOTSUPP,
-					  "\"resources\" needs a cgroup v2 that batond may "
-					  "write to");
+					  "\"resources\" needs a cgroup for each instance: %s",
+					  i->context->no_cgroup);
 		return hook(i, err);
 	}
 	r = cgroup_create(i->context->cgroup_base, leaf, i->cgroup, &i->cgroup_id, err);

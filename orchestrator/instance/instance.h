@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "common/advice.h"
 #include "common/error.h"
 #include "common/protocol.h"
 #include "common/timer.h"
@@ -33,6 +34,23 @@ struct instance_callbacks {
 	/* Its agent answers instance_reopen(): @report is a REPORT_REOPENED. */
 	void (*on_reopened)(void *userdata, const struct instance *instance,
 			    const struct report *report);
+	/*
+	 * Does another instance serve on endpoint @k, or is it about to? Then the family of that
+	 * endpoint's sockets cannot change.
+	 */
+	bool (*is_served)(void *userdata, const struct instance *instance, size_t k);
+	/*
+	 * The server of @instance listens on @address, the twin of what endpoint @k was opened for.
+	 * Nobody serves there: open it anew, for @address. instance_change_endpoint() is called
+	 * for every instance before this returns.
+	 */
+	int (*move_endpoint)(void *userdata, const struct instance *instance, size_t k,
+			     const struct address *address, struct error *err);
+	/*
+	 * Does any instance still have passed sockets of the wrong family? Until none does, no
+	 * socket joins. Afterwards instance_ask_sockets() is called for those that were postponed.
+	 */
+	bool (*is_moving)(void *userdata);
 };
 
 /*
@@ -103,9 +121,18 @@ struct instance {
 	struct instance_sockets unused;
 	uint32_t sockets_version; /* counts the changes of .sockets */
 	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
+	/*
+	 * Sockets of the wrong family (instance_twins.c) are never in .sockets. As long as they
+	 * listen they may take connections from those of the right one.
+	 */
+	uint32_t awaited;  /* answers to ORDER_FAMILY: it may still have passed ones */
+	bool postponed;    /* its last report was not taken: another's answer was awaited */
+	uint32_t moved_to; /* the endpoint that was opened anew last */
 	/* Addresses that it listens on and its service does not declare. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
+	/* Why a socket that its server listens on cannot be used ("listens on ..."); "": none. */
+	char unusable[PROTOCOL_TROUBLE_MAX];
 
 	enum instance_role role;
 	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
@@ -124,21 +151,22 @@ struct instance {
 	 * the daemon itself. The agent names its own state, of which status tells people.
 	 */
 	enum agent_state agent_said;
-	pid_t pid;    /* of the server; 0: none, or not yet known */
-	bool ran;     /* the server has run at least once */
-	bool ready;   /* the server has said READY=1 */
-	bool tells;   /* its agent knows ORDER_TELL */
-	bool reopens; /* its agent answers ORDER_REOPEN */
-	bool steady;  /* the agent has been told to start the server again when it exits */
-	bool lost;    /* the agent is gone */
+	pid_t pid;      /* of the server; 0: none, or not yet known */
+	bool ran;       /* the server has run at least once */
+	bool ready;     /* the server has said READY=1 */
+	bool tells;     /* its agent knows ORDER_TELL */
+	bool reopens;   /* its agent answers ORDER_REOPEN */
+	bool names_fds; /* its command names the sockets that are passed: {fd} */
+	bool steady;    /* the agent has been told to start the server again when it exits */
+	bool lost;      /* the agent is gone */
 
 	/* How it came to its end: facts for people, which stay true in later phases. */
-	char failure[PROTOCOL_TEXT_MAX + 256]; /* why it failed, for people; "": see .phase */
-	bool forced;                           /* a socket had to be shut down for it to leave */
-	bool killed;                           /* SIGKILL was needed for it to stop */
-	enum server_ending ending;             /* of the server's last run, if .ran */
-	int exit_code, exit_signal;            /* of the server's last exit */
-	uint32_t restarts;                     /* by its agent */
+	char failure[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX]; /* why it failed; "": see .phase */
+	bool forced;                                       /* a socket had to be shut down */
+	bool killed;                                       /* SIGKILL was needed for it to stop */
+	enum server_ending ending;                         /* of the server's last run, if .ran */
+	int exit_code, exit_signal;                        /* of the server's last exit */
+	uint32_t restarts;                                 /* by its agent */
 
 	/*
 	 * The last that the server wrote: to stderr, else to stdout. Once its agent was asked for
@@ -150,6 +178,11 @@ struct instance {
 	bool asked;                /* the agent's answer is not there yet */
 	bool told;                 /* it is: .tail is what it had written when it was asked */
 	bool ended_itself;         /* its server had ended before it was told to leave or stop */
+	bool refused;              /* it failed for the family of its sockets, and not by its end */
+
+	/* Why its server, which is started again, has ended last: "exited with ..."; "": it has not
+	 */
+	char obstacle[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX];
 
 	/* Why its sockets could not join; a server that is ending is told by its exit instead. */
 	char trouble[256];
@@ -260,6 +293,12 @@ const struct probe_result *instance_last_answer(const struct instance *instance)
 /* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
 const char *instance_mode(const struct instance *instance);
 
+/*
+ * What is wrong with its sockets: "listens on :80 ..., but ...", to follow "; it ". "": nothing, as
+ * far as anybody can tell. Returns @ret.
+ */
+char *instance_advise(const struct instance *instance, char ret[static ADVICE_TEXT_MAX]);
+
 /* "exited with status 3", "was killed by SIGKILL", "never ran", "survives SIGKILL" */
 void instance_describe_exit(const struct instance *instance, char *ret, size_t size);
 
@@ -284,6 +323,21 @@ void instance_release_unused(struct instance *instance);
  * the earlier daemon has not told it to let go of.
  */
 void instance_release_leftovers(struct instance *instance);
+
+/*
+ * Endpoint @k was opened anew, for sockets of another family: those that it has had there are in no
+ * slot any more, and its checks begin anew. The one that was open before must still be there.
+ */
+void instance_change_endpoint(struct instance *instance, size_t k);
+
+/* Have the agent report its sockets once more, if the last report was postponed. */
+void instance_ask_sockets(struct instance *instance);
+
+/*
+ * A process of it was kept from binding an IPv4 socket to endpoint @k (tap_guard()). Unless it
+ * serves otherwise, it has failed.
+ */
+void instance_refuse_ipv4(struct instance *instance, size_t k, pid_t pid, const char *comm);
 
 /* ---- connections -----------------------------------------------------------------------------
  *

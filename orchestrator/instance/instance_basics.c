@@ -16,7 +16,7 @@ void instance_changed(struct instance *i)
 
 void instance_note(struct instance *i, enum event_kind kind, const char *format, ...)
 {
-	char message[512];
+	char message[1024];
 	va_list ap;
 
 	va_start(ap, format);

@@ -56,7 +56,7 @@ static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
 	return n;
 }
 
-static void check_endpoint(struct instance *i, size_t k)
+void instance_check_endpoint(struct instance *i, size_t k)
 {
 	struct checker_target target = {
 		.event = i->context->event,
@@ -86,7 +86,7 @@ void instance_check(struct instance *i)
 		.unhealthy = 1,
 	};
 	for (size_t k = 0; k < i->config->n_listen; k++)
-		check_endpoint(i, k);
+		instance_check_endpoint(i, k);
 }
 
 void instance_retarget_checks(struct instance *i)

@@ -3,6 +3,8 @@
 
 #include "orchestrator/instance/instance_internal.h"
 
+#define QUEUE_TRIES 4
+
 static bool has_checks(const struct instance *i)
 {
 	if (!steer_can(i->wiring->tier, STEER_CAN_PIN))
@@ -35,10 +37,9 @@ static uint32_t checks_queued(struct instance *i)
 	return queued;
 }
 
-int instance_queued(struct instance *i, uint32_t *ret)
+/* All that waits in its queues, its own checks included. */
+static int all_queued(struct instance *i, uint32_t *ret)
 {
-	uint32_t checks;
-
 	*ret = 0;
 	for (size_t k = 0; k < i->sockets.n; k++) {
 		const struct instance_socket *s = &i->sockets.list[k];
@@ -52,8 +53,30 @@ int instance_queued(struct instance *i, uint32_t *ret)
 		if (r >= 0)
 			*ret += listener.queued;
 	}
-	checks = *ret > 0 ? checks_queued(i) : 0;
-	*ret -= checks < *ret ? checks : *ret;
+	return 0;
+}
+
+/*
+ * The server may accept a check while it is looked for. So this is repeated until as many are there
+ * before and after; at last one that is gone already counts as a client's, never the other way.
+ */
+int instance_queued(struct instance *i, uint32_t *ret)
+{
+	uint32_t before = 0, after = 0;
+
+	for (int tries = 0; tries < QUEUE_TRIES; tries++) {
+		int r = all_queued(i, ret);
+
+		if (r < 0)
+			return r;
+		if (*ret == 0)
+			return 0;
+		after = checks_queued(i);
+		if (tries > 0 && before == after)
+			break;
+		before = after;
+	}
+	*ret -= after < *ret ? after : *ret;
 	return 0;
 }
 

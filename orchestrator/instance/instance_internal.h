@@ -6,7 +6,9 @@
  *	instance_phase.c    the phase, and the questions that it answers
  *	instance_basics.c   telling the service, failing, sending orders
  *	instance_checks.c   health checks
+ *	instance_twins.c    sockets of the wrong family
  *	instance_sockets.c  sockets in their slots
+ *	instance_advice.c   what is wrong with its sockets, and what to do about it
  *	instance_lost.c     what can be done after the agent was lost
  *	instance_count.c    queues and connections (uses none of the others)
  *	instance.c          reports, orders, the beginning and the end
@@ -48,8 +50,24 @@ int instance_order(struct instance *instance, const struct order *what);
 /* The instance has other sockets than before: the checks go on with these. */
 void instance_retarget_checks(struct instance *instance);
 
+/* Begin to check endpoint @k alone. */
+void instance_check_endpoint(struct instance *instance, size_t k);
+
 /* The server is another process now: answers of the last one do not count any more. */
 void instance_restart_checks(struct instance *instance);
+
+/* ---- instance_twins.c ------------------------------------------------------------------------ */
+
+/* Is it bound to an endpoint's address, but of the other family? */
+bool instance_is_twin(const struct instance *instance, const struct report_socket *socket);
+
+/*
+ * If the server has bound sockets of the wrong family for an endpoint, and none of the right one:
+ * have the endpoint opened anew if nobody serves there. Else the instance fails: -EXDEV. Returns 1
+ * if no socket can join yet; then the agent reports once more.
+ */
+int instance_meet_twins(struct instance *instance, const struct report *report, const int *fds,
+			struct error *err);
 
 /* ---- instance_sockets.c ---------------------------------------------------------------------- */
 
@@ -62,6 +80,12 @@ void instance_take_sockets(struct instance *instance, const struct report *repor
 
 /* Free every slot. */
 void instance_release_all(struct instance *instance);
+
+/* ---- instance_advice.c ----------------------------------------------------------------------- */
+
+/* Its server has ended, as @report says, because an address was in use: why? Returns @ret. */
+char *instance_advise_in_use(const struct instance *instance, const struct report *report,
+			     char ret[static ADVICE_TEXT_MAX]);
 
 /* ---- instance_lost.c ------------------------------------------------------------------------- */
 

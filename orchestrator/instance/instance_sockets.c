@@ -36,7 +36,8 @@ static int join(struct instance *i, const struct report_socket *socket, int fd,
 	int r;
 
 	if (socket->endpoint >= i->config->n_listen ||
-	    strcmp(socket->address, i->config->listen[socket->endpoint].text) != 0)
+	    strcmp(socket->address, steer_address(i->wiring->endpoints[socket->endpoint])->text) !=
+		    0)
 		return error_text(err, -EBADMSG, "the agent's socket for %s is of no endpoint",
 				  socket->address);
 	if (steer_cookie(fd) != socket->cookie)
@@ -109,6 +110,8 @@ static int join_new(struct instance *i, const struct report *report, const int *
 
 	ret->n = 0;
 	for (size_t k = 0; r >= 0 && k < report->n_sockets; k++) {
+		if (instance_is_twin(i, &report->sockets[k]))
+			continue;
 		r = add_one(i, &report->sockets[k], fds[k], ret, err);
 		*ret_changed |= !find(&i->sockets, report->sockets[k].cookie);
 	}
@@ -116,6 +119,14 @@ static int join_new(struct instance *i, const struct report *report, const int *
 		if (!find_known(i, ret->list[k].cookie))
 			release(i, &ret->list[k]);
 	return r;
+}
+
+static int take_set(struct instance *i, const struct report *report, const int *fds,
+		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
+{
+	int r = instance_meet_twins(i, report, fds, err);
+
+	return r != 0 ? r : join_new(i, report, fds, ret, ret_changed, err);
 }
 
 /*
@@ -174,6 +185,13 @@ static void take_strangers(struct instance *i, const struct report *report)
 	i->n_strangers = report->n_strangers;
 }
 
+static void take_unusable(struct instance *i, const struct report *report)
+{
+	if (report->trouble[0] && strcmp(i->unusable, report->trouble) != 0)
+		instance_note(i, EVENT_SOCKETS, "instance %u %s", i->index, report->trouble);
+	memcpy(i->unusable, report->trouble, sizeof(i->unusable));
+}
+
 static int on_trouble(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct instance *i = userdata;
@@ -209,13 +227,17 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	int r;
 
 	take_strangers(i, report);
+	take_unusable(i, report);
 	if (i->phase > INSTANCE_JOINED)
 		return;
 	if (n_fds < report->n_sockets)
 		r = error_text(&err, -EBADMSG, "the agent sent %zu descriptors for %zu sockets",
 			       n_fds, report->n_sockets);
 	else
-		r = join_new(i, report, fds, &next, &changed, &err);
+		r = take_set(i, report, fds, &next, &changed, &err);
+	/* It has failed already, or the agent reports once more. */
+	if (r == -EXDEV || r > 0)
+		return;
 	if (r == -EBADMSG && i->phase == INSTANCE_STARTING) {
 		instance_fail(i, err.text);
 		return;

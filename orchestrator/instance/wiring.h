@@ -12,5 +12,6 @@
 struct wiring {
 	enum steer_tier tier;                       /* of every endpoint */
 	struct steer *endpoints[CONFIG_LISTEN_MAX]; /* NULL while the service is closed */
-	struct tap *tap;                            /* NULL: this tier has none */
+	struct tap *tap;                            /* NULL: see .no_tap */
+	char no_tap[512]; /* why there is none, for people; "": there is */
 };

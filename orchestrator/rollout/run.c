@@ -174,6 +174,20 @@ static void add_operator(struct rollout_policy *policy, const struct service_con
 	policy->bake_ms = rollout->bake_ms;
 }
 
+/*
+ * Can servers come by connections before a table names them? On tiers that cannot shift any can. On
+ * an endpoint of IPv4-mapped sockets one with an IPv4 socket can, if no tap keeps it from that.
+ */
+static bool joins_at_once(const struct wiring *wiring)
+{
+	if (!steer_can(wiring->tier, STEER_CAN_SHIFT))
+		return true;
+	for (size_t k = 0; !wiring->tap && k < CONFIG_LISTEN_MAX; k++)
+		if (wiring->endpoints[k] && address_is_mapped(steer_address(wiring->endpoints[k])))
+			return true;
+	return false;
+}
+
 static void make_policy(const struct run_host *host, const struct run_plan *plan,
 			struct rollout_policy *ret)
 {
@@ -198,7 +212,7 @@ static void make_policy(const struct run_host *host, const struct run_plan *plan
 		/* If the tier can steer away from instances they need not leave. */
 		.old_stays = can_shift && old->wait == DRAIN_WAIT_CONNECTIONS,
 		.new_stays = can_shift &&new->wait == DRAIN_WAIT_CONNECTIONS,
-		.joins_at_once = !can_shift,
+		.joins_at_once = joins_at_once(host->wiring),
 	};
 	if (!plan->partial && plan->new)
 		add_operator(ret, config);

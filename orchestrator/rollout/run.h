@@ -205,7 +205,7 @@ struct run {
 	char cut_why[192];             /* behind "were cut by the server" */
 	char publish_error[256];       /* why the last publish failed; "": it did not */
 	char step[16];                 /* the step that failed */
-	char reason[512];
+	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	uint16_t probe_status; /* of that answer; 0: there was none, or no HTTP */
 	struct run_words words;
@@ -241,7 +241,7 @@ struct run_result {
 	struct run_serving serving; /* when it had ended */
 	bool found;                 /* half done, at .step, by a daemon that took over */
 	char step[16];              /* that failed, or that it was found at */
-	char reason[512];
+	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	struct run_words words; /* none if it is done */
 	struct run_culprit culprit;

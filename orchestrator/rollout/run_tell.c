@@ -295,7 +295,7 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 	};
 	struct event event = event_of(run, kinds[step]);
 	uint64_t now_ms = clock_monotonic_ms();
-	char message[512];
+	char message[sizeof(run->reason)];
 
 	assert(step != ROLLOUT_IDLE && step != ROLLOUT_ENDED);
 	if (ok) {
@@ -430,18 +430,17 @@ static void note_instance(struct run *run)
 			       run->new_number, i->index, answer ? answer->text : "");
 }
 
-/* If it listens elsewhere, it most likely has another address than "listen" in its settings. */
-static void note_strangers(struct run *run)
+/* What is wrong with the sockets of the first of the batch where anything is. */
+static void note_sockets(struct run *run)
 {
 	size_t n = strlen(run->reason);
 
 	for (size_t k = 0; k < run->batch.n; k++) {
-		const struct instance *i = run->batch.list[k];
+		char advice[ADVICE_TEXT_MAX];
 
-		if (i->n_strangers == 0)
+		if (!instance_advise(run->batch.list[k], advice)[0])
 			continue;
-		snprintf(run->reason + n, sizeof(run->reason) - n,
-			 "; it listens on %s, which \"listen\" does not name", i->strangers[0]);
+		snprintf(run->reason + n, sizeof(run->reason) - n, "; it %s", advice);
 		return;
 	}
 }
@@ -458,7 +457,7 @@ static void note_start_timeout(struct run *run)
 		run_set_reason(run, "generation %u did not send READY=1 within %s", number, limit);
 	else
 		run_set_reason(run, "generation %u was not healthy within %s", number, limit);
-	note_strangers(run);
+	note_sockets(run);
 }
 
 /* The last answer of the instance that is to blame, or of the first that is not healthy. */

@@ -23,8 +23,8 @@ void history_file_path(const struct paths *paths, const char *service, char ret[
 /*
  * Read @path into @ret, which is empty. *ret stays empty if the file does not exist. A file that is
  * damaged, too large, of a later version or no file at all is moved aside (file_move_aside()), and
- * the error (-EBADMSG) says so; -ENOMEM moves nothing. Single releases that make no sense are left out. @config: of the
- * service; its policies.
+ * the error (-EBADMSG) says so; -ENOMEM moves nothing. Single releases that make no sense are left
+ * out. @config: of the service; its policies.
  */
 int history_file_read(const char *path, const struct service_config *config, struct history *ret,
 		      struct error *err);

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/service_twins.h"
 #include "orchestrator/host/watch.h"
 
 static void stop_current(struct service *s)
@@ -113,6 +114,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	struct service *s = userdata;
 
 	(void)source;
+	service_end_move(s);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]) && run_observe(&s->runs[k]))
 			end_run(s, &s->runs[k]);
@@ -161,8 +163,9 @@ bool service_is_idle(const struct service *s)
 
 void service_refused(struct service *s, const char *reason)
 {
-	s->settled = true;
 	snprintf(s->refusal, sizeof(s->refusal), "%s", reason);
+	service_retry(s);
+	s->settled |= !service_retries(s);
 	service_look_failed(s);
 }
 
@@ -234,6 +237,7 @@ void service_free(struct service *s)
 	service_cancel_hooks(s);
 	service_reopening_done(&s->reopening);
 	service_underway_done(s, s->shutting_down);
+	service_retry_done(s);
 	timer_done(&s->healing.timer);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		run_done(&s->runs[k]);

@@ -17,6 +17,7 @@
  *	service_publish    makes tables of the instances' roles
  *	service_hold       lets connections wait
  *	service_drift      notices somebody else's program on a group
+ *	service_strangers  notices somebody else's sockets in a group
  *	service_failover   notices backups that have taken over
  *	service_heal       replaces instances that are unhealthy, dead or missing
  *	service_history    knows what ran before, and what an upgrade has changed
@@ -24,6 +25,8 @@
  *	service_reopen     has files of output opened anew, and waits for the agents
  *	service_underway   tells the end of rollouts in whose middle a daemon has died
  *	service_orders     takes orders, refuses or queues them
+ *	service_retry      tries a start again that connections of an earlier server are in the way
+ *of
  *
  * The other files have no state of their own: service_internal.h lists all, and the order in which
  * they use each other. state.h keeps what must outlive the daemon.
@@ -51,6 +54,8 @@
 #include "orchestrator/service/service_publish.h"
 #include "orchestrator/service/service_reopen.h"
 #include "orchestrator/service/service_underway.h"
+#include "orchestrator/service/service_retry.h"
+#include "orchestrator/service/service_strangers.h"
 #include "orchestrator/service/state.h"
 
 #define SERVICE_GENERATIONS_MAX 8  /* drain.generations_max is no more */
@@ -74,10 +79,12 @@ struct service {
 	struct service_published published;
 	struct service_hold hold;
 	struct service_drift drift;
+	struct service_strangers strangers;
 	struct service_failover failover;
 	struct service_healing healing;
 	struct service_history history;
 	struct service_queue queue;
+	struct service_retry retry;
 	struct service_hook hooks[SERVICE_HOOKS_MAX];
 	struct service_reopening reopening;
 	struct service_underway underway;
@@ -124,7 +131,10 @@ int service_take_over(struct service *service, struct takeover_agent *const *age
 int service_reconfigure(struct service *service, struct service_config *config,
 			enum service_order_type *ret_order, struct error *err);
 
-/* Note why the service could not be started; status shows it until a rollout succeeds. */
+/*
+ * Note why the service could not be started; status shows it until a rollout succeeds. It may be
+ * tried again: service_retries().
+ */
 void service_refused(struct service *service, const char *reason);
 
 /*

@@ -7,7 +7,7 @@
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
 
-#define MESSAGE_MAX 768
+#define MESSAGE_MAX 1536
 
 static void log_event(const char *service, const struct event *event)
 {

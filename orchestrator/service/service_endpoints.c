@@ -30,6 +30,7 @@ void service_unpin_endpoints(struct service *s)
 	if (s->wiring.tap)
 		tap_unpin_all(s->wiring.tap);
 	service_close_endpoints(s);
+	service_tell_leftovers(s);
 }
 
 static int choose_tier(struct service *s, struct error *err)
@@ -58,10 +59,33 @@ static void on_zero(void *userdata, uint32_t generation, uint32_t instance)
 	service_poke(userdata);
 }
 
+static void on_ipv4(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
+		    const char *comm)
+{
+	struct service *s = userdata;
+
+	for (size_t g = 0; g < s->n_generations; g++)
+		for (size_t j = 0; j < s->generations[g]->instances.n; j++) {
+			struct instance *i = s->generations[g]->instances.list[j];
+
+			if (i->generation == generation && i->index == instance)
+				instance_refuse_ipv4(i, k, pid, comm);
+		}
+}
+
 static const struct tap_callbacks tap_callbacks = {
 	.on_zero = on_zero,
 	.on_program = service_on_program,
+	.on_ipv4 = on_ipv4,
 };
+
+/* Either it does not work here, or it was not wanted. */
+static const char *why_not_ebpf(const struct service *s)
+{
+	const char *reason = s->context->tiers.list[STEER_EBPF].reason;
+
+	return s->context->tiers.list[STEER_EBPF].works ? "\"steering\" says so" : reason;
+}
 
 static int open_tap(struct service *s, struct error *err)
 {
@@ -70,11 +94,11 @@ static int open_tap(struct service *s, struct error *err)
 	int r;
 
 	if (s->wiring.tier != STEER_EBPF)
-		return error_text(err, -EOPNOTSUPP, "it needs tier ebpf, this is tier %s",
-				  steer_tier_name(s->wiring.tier));
+		return error_text(err, -EOPNOTSUPP, "it needs tier ebpf, this is tier %s (%s)",
+				  steer_tier_name(s->wiring.tier), why_not_ebpf(s));
 	if (!s->context->cgroup_base[0])
-		return error_text(err, -EOPNOTSUPP,
-				  "it needs a cgroup v2 that batond may write to");
+		return error_text(err, -EOPNOTSUPP, "it needs a cgroup for each instance: %s",
+				  s->context->no_cgroup);
 	r = bpffs_make(s->context->paths.name, c->name, "tap", pin_dir, err);
 	if (r < 0)
 		return r;
@@ -87,8 +111,10 @@ static int open_tap_if_possible(struct service *s, struct error *err)
 {
 	int r = open_tap(s, err);
 
+	s->wiring.no_tap[0] = '\0';
 	if (r >= 0)
 		return 0;
+	snprintf(s->wiring.no_tap, sizeof(s->wiring.no_tap), "%.511s", err->text);
 	if (s->config->mode == SOCKETS_TRANSPARENT)
 		return error_prefix(err, r, "mode \"transparent\"");
 	if (s->wiring.tier == STEER_EBPF)
@@ -141,9 +167,9 @@ static int open_anchor_cgroup(struct service *s, struct error *err)
 			  false, err);
 }
 
-static int open_endpoint(struct service *s, size_t k, struct error *err)
+int service_open_endpoint(struct service *s, const struct address *address, bool has_member,
+			  struct steer **ret, struct error *err)
 {
-	const struct address *address = &s->config->listen[k];
 	char key[ADDRESS_KEY_MAX], pin_dir[BPFFS_PATH_MAX];
 	struct steer_options options = {
 		.tier = s->wiring.tier,
@@ -152,6 +178,7 @@ static int open_endpoint(struct service *s, size_t k, struct error *err)
 		.tap = s->wiring.tap,
 		.sticky = s->config->sticky,
 		.anchor_cgroup = s->endpoints.anchor_cgroup[0] ? s->endpoints.anchor_cgroup : NULL,
+		.has_member = has_member,
 	};
 	int r;
 
@@ -162,19 +189,32 @@ static int open_endpoint(struct service *s, size_t k, struct error *err)
 			return r;
 		options.pin_dir = pin_dir;
 	}
-	return steer_open(address, &options, &s->wiring.endpoints[k], err);
+	return steer_open(address, &options, ret, err);
+}
+
+/* Endpoint @k, for sockets of the family that its servers were found to bind. */
+static int open_endpoint(struct service *s, size_t k, struct error *err)
+{
+	const struct address *declared = &s->config->listen[k];
+	struct address twin;
+	bool has_twin = address_twin(declared, &twin) &&
+			state_has_twin(s->context->state, s->config->name, twin.text);
+
+	return service_open_endpoint(s, has_twin ? &twin : declared, false, &s->wiring.endpoints[k],
+				     err);
 }
 
 int service_open_endpoints(struct service *s, struct error *err)
 {
 	int r = choose_tier(s, err);
 
+	s->endpoints.in_use = 0;
 	if (r >= 0)
 		r = open_tap_if_possible(s, err);
 	if (r >= 0 && s->wiring.tap)
 		r = open_anchor_cgroup(s, err);
 	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
-		r = open_endpoint(s, k, err);
+		r = open_endpoint(s, s->endpoints.in_use++, err);
 	if (r < 0) {
 		service_close_endpoints(s);
 		return r;
@@ -191,23 +231,43 @@ int service_attach_endpoints(struct service *s, struct error *err)
 	for (size_t k = 0; k < s->config->n_listen; k++) {
 		int r = steer_attach(s->wiring.endpoints[k], err);
 
+		s->endpoints.in_use = k + 1;
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+/* Our own sockets are closed: who is there? */
+static void explain_in_use(struct service *s, struct error *err)
+{
+	char text[ADDRESS_TEXT_MAX * 4 + sizeof(err->text)];
+
+	if (!s->endpoints.in_use || !err)
+		return;
+	s->endpoints.lingers = occupants_explain(s->context->diag,
+						 &s->config->listen[s->endpoints.in_use - 1], err);
+	if (!s->endpoints.lingers)
+		return;
+	snprintf(text, sizeof(text), "%s; it is tried again until \"start_timeout\"", err->text);
+	error_text(err, -EADDRINUSE, "%s", text);
+}
+
 int service_open_fresh(struct service *s, struct error *err)
 {
 	int r = takeover_check_gone(s->context, s->config->name, err);
 
+	s->endpoints.lingers = false;
 	if (r >= 0)
 		r = service_open_endpoints(s, err);
 	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
 		r = steer_reset(s->wiring.endpoints[k], err);
 	if (r >= 0)
 		r = service_attach_endpoints(s, err);
-	if (r < 0)
-		service_close_endpoints(s);
+	if (r >= 0)
+		return r;
+	service_close_endpoints(s);
+	if (r == -EADDRINUSE)
+		explain_in_use(s, err);
 	return r;
 }

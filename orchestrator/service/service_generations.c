@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
+#include "orchestrator/service/service_twins.h"
 
 /* ---- generations ---------------------------------------------------------------------------- */
 
@@ -44,6 +45,9 @@ const struct instance_callbacks service_instance_callbacks = {
 	.on_change = on_instance_change,
 	.on_note = on_instance_note,
 	.on_reopened = on_instance_reopened,
+	.is_served = service_is_served,
+	.move_endpoint = service_move_endpoint,
+	.is_moving = service_is_moving,
 };
 
 static void drop_generation(struct service *s, struct generation *g)
@@ -93,6 +97,7 @@ void service_drop_empty_generations(struct service *s)
 void service_remove_instance(struct service *s, struct instance *i)
 {
 	service_forget_reopening(s, i);
+	service_note_gone(s, i);
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]))
 			run_forget_instance(&s->runs[k], i);

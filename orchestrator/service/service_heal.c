@@ -14,7 +14,7 @@
 static void __attribute__((format(printf, 4, 5)))
 tell(struct service *s, enum event_kind kind, const struct instance *i, const char *format, ...)
 {
-	char message[512];
+	char message[1024];
 	va_list ap;
 
 	va_start(ap, format);

@@ -8,10 +8,12 @@
  *	service_members.c     which instances serve, are meant to serve, stay
  *	service_failover.c *
  *	service_drift.c *
+ *	service_strangers.c *
  *	service_hold.c *
  *	service_publish.c *
  *	service_tick.c        looks twice a second
  *	service_endpoints.c *
+ *	service_twins.c *
  *	service_pause.c       pause and resume
  *	service_reopen.c *
  *	service_generations.c making and dropping generations, removing instances
@@ -22,6 +24,7 @@
  *	service_underway.c *
  *	service_orders.c *
  *	service_heal.c *
+ *	service_retry.c *
  *	service_host.c        answers what rollouts ask
  *	service_takeover.c    takes over what an earlier daemon has left
  *	service_watch.c       paths whose change begins a rollout

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/service/underway.h"
+#include "orchestrator/service/service_twins.h"
 
 /* ---- who is there --------------------------------------------------------------------------- */
 
@@ -154,6 +155,18 @@ static int take_over_generations(struct service *s, struct takeover_agent *const
 	return 0;
 }
 
+/* None of them may change what the endpoints were opened for. */
+static int hear_generations(struct service *s, struct takeover_agent *const *agents, size_t n,
+			    const struct generation **ret_steady, struct error *err)
+{
+	int r;
+
+	s->endpoints.taking_over = true;
+	r = take_over_generations(s, agents, n, ret_steady, err);
+	s->endpoints.taking_over = false;
+	return r;
+}
+
 /* A foreign program on a group of ours is drift: repair it, if that is configured. */
 static int attach_or_repair(struct service *s, struct error *err)
 {
@@ -277,11 +290,12 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 	int r;
 
 	assert(n > 0 && !s->current);
+	service_learn_twins(s, agents, n);
 	r = service_open_endpoints(s, err);
 	if (r >= 0)
 		r = prepare_endpoints(s, err);
 	if (r >= 0)
-		r = take_over_generations(s, agents, n, &steady, err);
+		r = hear_generations(s, agents, n, &steady, err);
 	if (r < 0)
 		return r;
 	service_forget_failover(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A service looks twice a second at what nothing tells it: whether its program is still on its
- * groups, and whether backups have taken over.
+ * groups, whether strangers are in them, and whether backups have taken over.
  */
 #include "common/clock.h"
 #include "orchestrator/service/service_internal.h"
@@ -24,6 +24,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		steer_tend(s->wiring.endpoints[k]);
 	if (s->n_generations > 0)
 		service_look_drift(s);
+	service_look_strangers(s);
 	was_active = s->failover.active;
 	carried = s->failover.carried;
 	service_look_failover(s);
@@ -50,6 +51,7 @@ void service_start_tick(struct service *s)
 {
 	service_forget_hold(s);
 	service_forget_drift(s);
+	service_forget_strangers(s);
 	service_arm(s, &s->tick, on_tick, TICK_MS);
 }
 

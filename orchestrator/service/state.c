@@ -84,6 +84,7 @@ static const struct {
 	{"command", "an array of strings", is_command, false},
 	{"environment", "an array of \"NAME=value\"", is_environment, false},
 	{"base", "a text", is_text, false},
+	{"twins", "an array of strings", is_command, false},
 	{"serving", "a generation number", is_generation, false},
 	{"instances", "a number of instances", is_instances, false},
 	{"generation", "a generation number", is_generation, true},
@@ -409,6 +410,41 @@ int state_set_serving(struct state *state, const char *service, uint32_t generat
 uint32_t state_serving(const struct state *state, const char *service)
 {
 	return number(state, service, "serving");
+}
+
+static bool contains(char *const *vector, const char *text)
+{
+	for (; vector && *vector; vector++)
+		if (strcmp(*vector, text) == 0)
+			return true;
+	return false;
+}
+
+bool state_has_twin(const struct state *state, const char *service, const char *address)
+{
+	cleanup(vector_free) char **twins = strings(state, service, "twins");
+
+	return contains(twins, address);
+}
+
+int state_set_twin(struct state *state, const char *service, const char *address, bool on,
+		   struct error *err)
+{
+	cleanup(vector_free) char **before = strings(state, service, "twins");
+	cleanup(vector_free) char **after = NULL;
+	char *copy;
+
+	if (contains(before, address) == on)
+		return 0;
+	for (char **twin = before; twin && *twin; twin++) {
+		copy = strcmp(*twin, address) == 0 ? NULL : strdup(*twin);
+		if (copy && vector_append(&after, copy) < 0)
+			return error_set(err, -ENOMEM, "%s", state->file);
+	}
+	copy = on ? strdup(address) : NULL;
+	if (on && (!copy || vector_append(&after, copy) < 0))
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return set_strings(state, service, "twins", after, err);
 }
 
 int state_set_instances(struct state *state, const char *service, uint32_t instances,

@@ -6,12 +6,14 @@
  *
  * For each service: the last number of a generation, so that none is used twice; the generation
  * that serves; command and environment of an upgrade, as long as restarts use them, with what the
- * file said then; how many instances "scale" has set. What has run before is in files of its own
+ * file said then; how many instances "scale" has set; of which endpoints the servers were found to
+ * bind the twin (address.h). What has run before is in files of its own
  * (history_file.h). The file is written to a temporary file, fsync'ed and renamed over the
  * old one. Services that are no longer configured keep their entry.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/cleanup.h"
@@ -69,6 +71,14 @@ char **state_environment(const struct state *state, const char *service);
  */
 int state_set_base(struct state *state, const char *service, const char *base, struct error *err);
 char *state_base(const struct state *state, const char *service);
+
+/*
+ * Endpoints of @service, as their addresses' texts, whose servers bind the twin of what is
+ * declared: @address is that twin.
+ */
+int state_set_twin(struct state *state, const char *service, const char *address, bool on,
+		   struct error *err);
+bool state_has_twin(const struct state *state, const char *service, const char *address);
 
 /* The number of instances that "scale" has set; 0: as configured. */
 int state_set_instances(struct state *state, const char *service, uint32_t instances,

@@ -79,8 +79,8 @@ static int bind_socket(int fd, const struct address *address, uid_t uid, struct 
 	if (r < 0)
 		return r;
 	if (address->sa.sa_family == AF_INET6) {
-		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !address->dual_stack, "IPV6_V6ONLY",
-			       err);
+		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, address_v6only(address),
+			       "IPV6_V6ONLY", err);
 		if (r < 0)
 			return r;
 	}
@@ -90,8 +90,8 @@ static int bind_socket(int fd, const struct address *address, uid_t uid, struct 
 		r = -errno;
 		if (r == -EADDRINUSE)
 			return error_text(err, r,
-					  "bind: Address already in use (something listens there "
-					  "without SO_REUSEPORT, or as another user)");
+					  "bind: Address already in use (a socket or a connection "
+					  "has it without SO_REUSEPORT, or as another user)");
 		return error_set(err, r, "bind");
 	}
 	return 0;

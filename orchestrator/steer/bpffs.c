@@ -2,6 +2,7 @@
 #include "orchestrator/steer/bpffs.h"
 
 #include <assert.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <ftw.h>
 #include <mntent.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 
 #define BPFFS     "/sys/fs/bpf"
@@ -71,6 +73,38 @@ int bpffs_make(const char *name, const char *service, const char *key,
 			return error_set(err, -errno, "mkdir %s", ret);
 	}
 	return 0;
+}
+
+static int pin(const char *folder, struct error *err)
+{
+	char path[BPFFS_PATH_MAX + sizeof("/map")];
+	cleanup_close int again = -1;
+	cleanup_close int map = -1;
+	int r = 0;
+
+	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "baton_try", 4, 4, 1, NULL);
+	if (map < 0)
+		return error_set(err, -errno, "make a map");
+	snprintf(path, sizeof(path), "%s/map", folder);
+	if (bpf_obj_pin(map, path) < 0)
+		return error_set(err, -errno, "pin a map below %s", folder);
+	again = bpf_obj_get(path);
+	if (again < 0)
+		r = error_set(err, -errno, "open a map that is pinned below %s", folder);
+	unlink(path);
+	return r;
+}
+
+int bpffs_try(const char *name, const char *key, struct error *err)
+{
+	char folder[BPFFS_PATH_MAX];
+	int r = bpffs_make(name, "try", key, folder, err);
+
+	if (r < 0)
+		return r;
+	r = pin(folder, err);
+	bpffs_remove(folder);
+	return r;
 }
 
 void bpffs_remove(const char *path)

@@ -20,6 +20,12 @@
 int bpffs_make(const char *name, const char *service, const char *key,
 	       char ret[static BPFFS_PATH_MAX], struct error *err);
 
+/*
+ * Can daemon @name pin there? Tries it, and removes what it made; a bpffs may be mounted
+ * meanwhile. @key: in which folder, nobody else's.
+ */
+int bpffs_try(const char *name, const char *key, struct error *err);
+
 /* 1: a bpffs is mounted; 0: none; negative errno: that cannot be told. */
 int bpffs_is_mounted(void);
 

@@ -17,5 +17,12 @@
  */
 bool socket_is_of_group(const struct address *address, const struct sockaddr *local, bool v6only);
 
+/*
+ * Let a listening socket take no new connections: the kernel drops what opens one, and clients try
+ * again a second later. What it has already, and handshakes that have begun, go on. For a socket
+ * that stands in the way and is about to be closed. Negative errno on failure.
+ */
+int steer_deafen(int listen_fd);
+
 /* SO_COOKIE of a socket: its name in socket arrays and sock_diag. 0 on failure. */
 uint64_t steer_cookie(int fd);

@@ -100,6 +100,11 @@ void steer_unpin_all(struct steer *steer)
 		steer->ops->unpin_all(steer);
 }
 
+const struct address *steer_address(const struct steer *steer)
+{
+	return &steer->address;
+}
+
 enum steer_tier steer_tier(const struct steer *steer)
 {
 	return steer->tier;

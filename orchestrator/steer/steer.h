@@ -73,6 +73,11 @@ struct steer_options {
 	struct tap *tap;           /* ebpf; NULL: migrations are not told to the counters */
 	bool sticky;               /* bucket by the source address alone, not by address and port */
 	const char *anchor_cgroup; /* ebpf; see below. NULL: the anchor is of the own cgroup */
+	/*
+	 * A server of ours listens there already, and joins next. On the cbpf tier the group is
+	 * entered by way of it: steer_attach() takes effect with that steer_join().
+	 */
+	bool has_member;
 };
 
 /*
@@ -99,6 +104,9 @@ int steer_open(const struct address *address, const struct steer_options *option
 /* Closes the anchor; the pins stay. Takes NULL. */
 void steer_free(struct steer *steer);
 DEFINE_CLEANUP(struct steer *, steer_free);
+
+/* What its sockets are bound to: they are of this family, and no others can join. */
+const struct address *steer_address(const struct steer *steer);
 
 /* Forget what was taken over: every slot empty, no bucket names any, hold off, all counters 0. */
 int steer_reset(struct steer *steer, struct error *err);

@@ -45,6 +45,8 @@ struct cbpf {
 	struct steer steer; /* first */
 	struct group *group;
 	bool attached;
+	bool has_member;    /* see struct steer_options */
+	bool attach_wanted; /* with the next join */
 	bool sticky;
 	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
 	struct steer_table table;
@@ -186,6 +188,7 @@ static int cbpf_open(const struct address *address, const struct steer_options *
 	if (!c)
 		return error_set(err, -ENOMEM, "steer");
 	c->sticky = options->sticky;
+	c->has_member = options->has_member;
 	table_clear(&c->table);
 	r = group_open(address, &group, &c->group, err);
 	if (r >= 0)
@@ -213,6 +216,9 @@ static int cbpf_attach(struct steer *base, struct error *err)
 	unsigned swept;
 	int r = 0;
 
+	c->attach_wanted = !group_is_entered(c->group) && c->has_member;
+	if (c->attach_wanted)
+		return 0;
 	if (!group_is_entered(c->group))
 		r = group_enter(c->group, -1, err);
 	if (r >= 0) {
@@ -273,7 +279,7 @@ static int cbpf_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 		return error_prefix(err, r, "%s", text);
 	c->cookies[slot] = cookie;
 	*ret_slot = slot;
-	return 0;
+	return c->attach_wanted ? cbpf_attach(base, err) : 0;
 }
 
 static int cbpf_rejoin(struct steer *base, uint16_t slot, int listen_fd, struct error *err)
@@ -431,12 +437,15 @@ static int reserve(int *ret_fd, struct address *ret, struct error *err)
 /* A connection reaches the socket that the table names. */
 static int try_connection(const struct address *address, int listener, struct error *err)
 {
+	const struct linger reset = {.l_onoff = 1, .l_linger = 0};
 	struct pollfd readable = {.fd = listener, .events = POLLIN};
-	cleanup_close int fd = -1, accepted = -1;
+	cleanup_close int accepted = -1, fd = -1;
 
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "socket");
+	/* It is closed first, and leaves nothing in TIME_WAIT. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	if (connect(fd, &address->sa, address->length) < 0 && errno != EINPROGRESS)
 		return error_set(err, -errno, "connect");
 	if (poll(&readable, 1, TRY_MS) == 1)

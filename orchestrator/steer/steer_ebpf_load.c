@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/privilege.h"
 #include "orchestrator/host/kernel.h"
 #include "orchestrator/steer/steer_ebpf.h"
 
@@ -202,12 +204,11 @@ static int load_once(struct ebpf *ebpf, const struct tap *tap)
 static int explain_load(int r, struct error *err)
 {
 	struct kernel_version kernel, fixed;
+	char advice[PRIVILEGE_TEXT_MAX];
 	struct utsname uts;
 
-	if (r == -EPERM)
-		return error_text(err, r,
-				  "load steer.bpf.o: Operation not permitted (needs CAP_BPF and "
-				  "CAP_NET_ADMIN: run as root)");
+	if (privilege_explain(r, &privilege_bpf, advice)[0])
+		return error_text(err, r, "load steer.bpf.o: %s%s", strerror(-r), advice);
 	if (uname(&uts) == 0 && kernel_version_parse(uts.release, "", "", &kernel) == 0 &&
 	    kernel_migration(&kernel, &fixed) == KERNEL_HAS_NONE)
 		return error_set(err, r, "load steer.bpf.o on Linux %s, older than 5.14",

@@ -30,8 +30,9 @@ struct tap {
 	sd_event_source *due_source;      /* to look whether these have any connection left */
 	tap_owner due[TAP_INSTANCES_MAX]; /* since tap_watch() */
 	size_t n_due;
-	bool without_births, without_program; /* this kernel refuses them */
-	struct tap_offsets offsets;           /* .known 0: refused, too */
+	unsigned without; /* programs that this kernel refuses: TAP_PART_MASK() of each */
+	bool without_births;
+	struct tap_offsets offsets; /* .known 0: refused, too */
 	bool share_works;
 	struct batch *batch;          /* on_events() is filling; else NULL */
 	bool telling;                 /* callbacks run */
@@ -127,6 +128,7 @@ void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance)
 
 	bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.watched), &owner);
 	bpf_map_delete_elem(tap_counts_fd(tap), &owner);
+	bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.binds), &owner);
 	for (size_t k = 0; k < tap->n_due; k++)
 		if (tap->due[k] == owner)
 			tap->due[k] = tap->due[--tap->n_due];
@@ -180,6 +182,31 @@ bool tap_forced(struct tap *tap, uint64_t cookie)
 {
 	uint32_t value;
 	return bpf_map_lookup_elem(bpf_map__fd(tap->maps->maps.forced), &cookie, &value) == 0;
+}
+
+/* An IPv6 wildcard may be dual-stack, which the program cannot see; it is taken to be. */
+static void to_address(const struct tap_bind *bind, struct address *ret)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = bind->port};
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = bind->port};
+
+	memcpy(&in6.sin6_addr, bind->address, sizeof(in6.sin6_addr));
+	memcpy(&in.sin_addr, bind->address + 12, sizeof(in.sin_addr));
+	(void)address_from(bind->family == AF_INET ? (struct sockaddr *)&in
+						   : (struct sockaddr *)&in6,
+			   false, ret);
+}
+
+int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_bound *ret)
+{
+	tap_owner owner = owner_of(generation, instance);
+	struct tap_bind bind;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(tap->maps->maps.binds), &owner, &bind) < 0)
+		return -errno;
+	*ret = (struct tap_bound){.uid = bind.uid, .pid = (pid_t)bind.pid};
+	to_address(&bind, &ret->address);
+	return 0;
 }
 
 int tap_counts_fd(const struct tap *tap)
@@ -239,9 +266,15 @@ static void tell(struct tap *tap, struct tap_event *event)
 	event->comm[sizeof(event->comm) - 1] = '\0';
 	if (event->type == TAP_ZERO)
 		tell_zero(tap, event->owner);
-	else if (event->type == TAP_PROGRAM && count(tap, event->owner, &now) == 0)
+	else if (count(tap, event->owner, &now) < 0)
+		return;
+	else if (event->type == TAP_PROGRAM)
 		tap->callbacks->on_program(tap->userdata, (uint32_t)(event->owner >> 32),
 					   (uint32_t)event->owner, (pid_t)event->pid, event->comm);
+	else if (event->type == TAP_IPV4 && event->endpoint < tap->n_endpoints)
+		tap->callbacks->on_ipv4(tap->userdata, (uint32_t)(event->owner >> 32),
+					(uint32_t)event->owner, event->endpoint, (pid_t)event->pid,
+					event->comm);
 }
 
 static int on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -274,6 +307,9 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 		return error_set(err, -errno, "open the ring buffer");
 	r = sd_event_add_io(event, &tap->events_source, ring_buffer__epoll_fd(tap->ring), EPOLLIN,
 			    on_events, tap);
+	/* What a server was refused comes before its end, which follows from it. */
+	if (r >= 0)
+		r = sd_event_source_set_priority(tap->events_source, SD_EVENT_PRIORITY_NORMAL - 1);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &tap->due_source, on_due, tap);
 	if (r >= 0)
@@ -283,7 +319,7 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 
 static struct tap_endpoint to_endpoint(const struct address *address)
 {
-	struct tap_endpoint ret = {.family = address->sa.sa_family};
+	struct tap_endpoint ret = {};
 	struct steer_pin_key key;
 
 	(void)key_of(&address->sa, &key); /* one of the two families */
@@ -345,6 +381,16 @@ void tap_unpin_all(struct tap *tap)
 
 /* ---- instances ------------------------------------------------------------------------------ */
 
+int tap_can_share(struct error *err)
+{
+	return tap_try_share(err);
+}
+
+void tap_guard(struct tap *tap, size_t k, bool on)
+{
+	tap->endpoints[k].no_ipv4 = on;
+}
+
 /* Asked once. That the programs load does not say that they work. */
 static int check_share(struct tap *tap, struct error *err)
 {
@@ -359,9 +405,10 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 		struct tap_bpf **ret, struct error *err)
 {
 	struct tap_set set = {
-		.parts = TAP_PART_MASK(TAP_PART_COUNT),
+		.parts = TAP_PART_ALL & ~tap->without,
 		.births = !tap->without_births,
 		.offsets = tap->offsets,
+		.sharing = share,
 		.owner = owner,
 		.endpoints = tap->endpoints,
 		.n_endpoints = tap->n_endpoints,
@@ -369,10 +416,9 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 	};
 	int r;
 
-	if (!tap->without_program)
-		set.parts |= TAP_PART_MASK(TAP_PART_PROGRAM);
+	/* That they load without sharing does not say that they do so with it. */
 	if (share)
-		set.parts |= TAP_PART_SHARE;
+		set.parts |= TAP_PART_BINDS;
 	r = tap_load_programs(&set, ret, err);
 	if (r == 0 && share)
 		r = check_share(tap, err);
@@ -380,7 +426,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 		return r;
 	tap->without_births = !set.births;
 	tap->offsets = set.offsets;
-	tap->without_program = !(set.parts & TAP_PART_MASK(TAP_PART_PROGRAM));
+	tap->without = TAP_PART_ALL & ~set.parts;
 	*ret_parts = set.parts;
 	return 0;
 }

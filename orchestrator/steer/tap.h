@@ -6,8 +6,9 @@
  *	                 the same for ten as for a million, and a draining instance that has none
  *	                 left is told of.
  *	cgroup/bind4, 6  make a server that never asked for it share its port (SO_REUSEPORT), on the
- *	                 declared addresses of this service only (Linux 6.0)
- *	cgroup/setsockopt  notices who replaces the program of a reuseport group
+ *	                 declared addresses of this service only (Linux 6.0), IPv4-mapped ones
+ *	                 included; and refuse IPv4 sockets where tap_guard() says so; note what is
+ *bound cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
  * One of each is loaded per instance, with the instance's number in it, and attached to its cgroup
  * (bpf_prog_attach with BPF_F_ALLOW_MULTI, no link). There they stay until the cgroup goes, and go
@@ -42,6 +43,12 @@ struct tap_callbacks {
 	 */
 	void (*on_program)(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			   const char *comm);
+	/*
+	 * A process of an instance was kept from binding an IPv4 socket to endpoint @k: see
+	 * tap_guard(). Told before anything that happens to the instance for it.
+	 */
+	void (*on_ipv4)(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
+			const char *comm);
 };
 
 /*
@@ -60,13 +67,26 @@ DEFINE_CLEANUP(struct tap *, tap_free);
 void tap_unpin_all(struct tap *tap);
 
 /*
- * Tap the cgroup at @cgroup_path for an instance, before anything runs in it. @share: also the
- * programs at bind(2). Its counters begin at 0. Programs that an earlier attempt has left there are
- * replaced. If the kernel cannot share ports the text says so, and nothing is attached. -E2BIG:
- * there are TAP_INSTANCES_MAX already.
+ * From now on instances are tapped so that they cannot bind IPv4 sockets to endpoint @k (EPERM).
+ * For endpoints whose instances serve on IPv4-mapped sockets: the kernel would give an IPv4 socket
+ * all their connections.
+ */
+void tap_guard(struct tap *tap, size_t k, bool on);
+
+/*
+ * Tap the cgroup at @cgroup_path for an instance, before anything runs in it. @share: make its
+ * servers share their port. Its counters begin at 0. Programs that an earlier attempt has left
+ * there are replaced. If the kernel cannot share ports the text says so, and nothing is attached.
+ * -E2BIG: there are TAP_INSTANCES_MAX already.
  */
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err);
+
+/*
+ * Can the kernel share the ports of servers (tap_attach() with @share)? Tries it in the own cgroup.
+ * -EOPNOTSUPP: it cannot; another error: why that cannot be told.
+ */
+int tap_can_share(struct error *err);
 
 /* The instance's cgroup is gone: forget its counters. */
 void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance);
@@ -109,6 +129,16 @@ int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance);
 
 /* Was the listening socket with this cookie made to share its port by the tap? */
 bool tap_forced(struct tap *tap, uint64_t cookie);
+
+/* The last bind(2) of the instance to a port, whether it succeeded or not. */
+struct tap_bound {
+	struct address address; /* ":80" stands for "[::]:80", too: nobody sees IPV6_V6ONLY */
+	uid_t uid;              /* real user id of who did it */
+	pid_t pid;              /* of the initial PID namespace */
+};
+
+/* -ENOENT: it has bound nothing, or the kernel does not tell. */
+int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_bound *ret);
 
 /*
  * For steer: descriptors (borrowed) of the maps "counts" and "moved" of ebpf/tap.h, which its

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/privilege.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/steer/bpffs.h"
 
@@ -31,7 +32,7 @@ static const struct {
 };
 
 static const char *const map_names[] = {"counts", "moved",  "watched", "forced",
-					"births", "probes", "events"};
+					"binds",  "births", "probes",  "events"};
 #define N_MAPS (sizeof(map_names) / sizeof(map_names[0]))
 
 /* ---- libbpf's messages ---------------------------------------------------------------------- */
@@ -112,12 +113,10 @@ static int load_maps_once(const char *pin_dir, struct tap_bpf **ret)
 
 static int refused(struct error *err, int code, const char *what)
 {
-	if (code == -EPERM)
-		return error_text(err, code,
-				  "%s: Operation not permitted (needs CAP_BPF and CAP_NET_ADMIN: "
-				  "run as root)",
-				  what);
-	return error_set(err, code, "%s", what);
+	char advice[PRIVILEGE_TEXT_MAX];
+
+	return error_text(err, code, "%s: %s%s", what, strerror(-code),
+			  privilege_explain(code, &privilege_bpf, advice));
 }
 
 int tap_load_maps(const char *pin_dir, struct tap_bpf **ret, struct error *err)
@@ -165,6 +164,7 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 	bpf_map__set_autocreate(skeleton->maps.births, set->births);
 	skeleton->rodata->owner = set->owner;
 	skeleton->rodata->note_births = set->births;
+	skeleton->rodata->sharing = set->sharing;
 	skeleton->rodata->n_endpoints = set->n_endpoints;
 	skeleton->rodata->offsets = set->offsets;
 	for (uint32_t k = 0; k < set->n_endpoints; k++)
@@ -223,7 +223,7 @@ static int count_less(struct tap_set *set, int code, struct error *err)
 /* @part does not load. Can it be gone without? */
 static int go_without(struct tap_set *set, enum tap_part part, int code, struct error *err)
 {
-	static bool said_program;
+	static bool said_binds, said_program;
 
 	if (part == TAP_PART_COUNT)
 		return count_less(set, code, err);
@@ -235,7 +235,14 @@ static int go_without(struct tap_set *set, enum tap_part part, int code, struct 
 		said_program = true;
 		return 0;
 	}
-	if (TAP_PART_MASK(part) & TAP_PART_SHARE && code != -EPERM)
+	if (TAP_PART_MASK(part) & TAP_PART_BINDS && !set->sharing) {
+		set->parts &= ~TAP_PART_MASK(part);
+		if (!said_binds)
+			log_info("this kernel does not tell what servers bind (cgroup/bind4, 6)");
+		said_binds = true;
+		return 0;
+	}
+	if (TAP_PART_MASK(part) & TAP_PART_BINDS && code != -EPERM)
 		return error_set(err, code, "%s, from Linux 6.0 on", parts[part].what);
 	return refused(err, code, parts[part].what);
 }
@@ -318,7 +325,7 @@ static void trial_endpoint(struct sockaddr_in *ret_address, struct tap_endpoint 
 		.sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(0x7f530000u | ((uint32_t)getpid() & 0xffff)),
 	};
-	*ret = (struct tap_endpoint){.address = {[10] = 0xff, [11] = 0xff}, .family = AF_INET};
+	*ret = (struct tap_endpoint){.address = {[10] = 0xff, [11] = 0xff}};
 	memcpy(ret->address + 12, &ret_address->sin_addr, 4);
 }
 
@@ -346,7 +353,11 @@ static int bind_and_look(const struct sockaddr_in *address, struct error *err)
 int tap_try_share(struct error *err)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
-	struct tap_set set = {.parts = TAP_PART_MASK(TAP_PART_BIND4), .n_endpoints = 1};
+	struct tap_set set = {
+		.parts = TAP_PART_MASK(TAP_PART_BIND4),
+		.sharing = true,
+		.n_endpoints = 1,
+	};
 	struct tap_endpoint endpoint;
 	struct sockaddr_in address;
 	cleanup_close int cgroup_fd = -1;

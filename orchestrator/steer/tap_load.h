@@ -19,13 +19,15 @@ DEFINE_CLEANUP(struct tap_bpf *, tap_bpf__destroy);
 enum tap_part { TAP_PART_COUNT, TAP_PART_BIND4, TAP_PART_BIND6, TAP_PART_PROGRAM, _TAP_PART_COUNT };
 
 #define TAP_PART_MASK(part) (1u << (part))
-#define TAP_PART_SHARE      (TAP_PART_MASK(TAP_PART_BIND4) | TAP_PART_MASK(TAP_PART_BIND6))
+#define TAP_PART_ALL        (TAP_PART_MASK(_TAP_PART_COUNT) - 1)
+#define TAP_PART_BINDS      (TAP_PART_MASK(TAP_PART_BIND4) | TAP_PART_MASK(TAP_PART_BIND6))
 
 /* What to load. */
 struct tap_set {
 	unsigned parts; /* TAP_PART_MASK() of each program */
 	bool births;    /* TAP_PART_COUNT also notes when a connection was established */
 	struct tap_offsets offsets; /* ... and who has ended it */
+	bool sharing;               /* TAP_PART_BINDS also make servers share their port */
 	tap_owner owner;
 	const struct tap_endpoint *endpoints;
 	uint32_t n_endpoints;
@@ -38,7 +40,7 @@ void tap_remove_pins(const char *pin_dir);
 
 /*
  * Load the programs of @set. What this kernel refuses, and is not needed, is taken out of @set and
- * logged: births, offsets, TAP_PART_PROGRAM.
+ * logged: births, offsets, TAP_PART_PROGRAM, and TAP_PART_BINDS unless they share.
  */
 int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err);
 

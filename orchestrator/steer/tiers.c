@@ -6,12 +6,20 @@
 
 #include "orchestrator/steer/steer.h"
 
-void tiers_try(struct tiers *ret)
+/* Without pins the next daemon could not take over what this one leaves. */
+static int try(enum steer_tier tier, const char *name, struct error *err)
+{
+	int r = steer_try(tier, err);
+
+	return r >= 0 && tier == STEER_EBPF ? bpffs_try(name, "tier", err) : r;
+}
+
+void tiers_try(const char *name, struct tiers *ret)
 {
 	for (size_t k = 0; k < _STEER_TIER_COUNT; k++) {
 		struct error err = {};
 
-		ret->list[k].works = steer_try((enum steer_tier)k, &err) >= 0;
+		ret->list[k].works = try((enum steer_tier)k, name, &err) >= 0;
 		snprintf(ret->list[k].reason, sizeof(ret->list[k].reason), "%s", err.text);
 	}
 }

@@ -16,13 +16,14 @@ enum steer_tier { STEER_EBPF, STEER_CBPF, STEER_HASH, _STEER_TIER_COUNT };
 struct tiers {
 	struct {
 		bool works;
-		char reason[256]; /* why not */
+		char reason[384]; /* why not */
 	} list[_STEER_TIER_COUNT];
 };
 
-void tiers_try(struct tiers *ret);
+/* @name is the daemon's: STEER_EBPF works only if it can pin its maps (bpffs.h). */
+void tiers_try(const char *name, struct tiers *ret);
 
-#define TIERS_REASON_MAX 512
+#define TIERS_REASON_MAX 1024
 
 /*
  * The tier for a service. With STEERING_AUTO the highest one that works; @ret_reason then says why

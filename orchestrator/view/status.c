@@ -31,6 +31,8 @@ const char *status_state(struct service *s)
 		return "failed";
 	if (s->current)
 		return s->healing.degraded[0] || ailing(s) ? "degraded" : "running";
+	if (service_retries(s))
+		return "starting";
 	if (s->refusal[0])
 		return "failed";
 	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";
@@ -149,6 +151,8 @@ static json_t *instance_json(struct instance *i, const struct steered *steered)
 
 	if (i->failure[0])
 		json_object_set_new(json, "failure", json_string(i->failure));
+	if (i->unusable[0])
+		json_object_set_new(json, "unusable", json_string(i->unusable));
 	json_object_set_new(json, "cgroup", json_string(i->cgroup));
 	json_object_set_new(json, "named", json_boolean(i->aimed > 0));
 	return json;
@@ -320,6 +324,37 @@ static json_t *program_json(struct steer *steer)
 	return json;
 }
 
+/* Of its sockets, which need not be the one that is declared. */
+static const char *family(const struct address *address)
+{
+	if (address->sa.sa_family == AF_INET)
+		return "IPv4";
+	if (address_is_mapped(address))
+		return "IPv4-mapped";
+	return address->dual_stack ? "dual-stack" : "IPv6";
+}
+
+/* Of the endpoint: who listens there, and is not ours. */
+static json_t *others_json(const struct service *s, size_t k)
+{
+	json_t *array = json_array();
+
+	for (size_t j = 0; j < s->strangers.n; j++) {
+		const struct service_stranger *stranger = &s->strangers.list[j];
+		const struct occupant *who = &stranger->who;
+		json_t *json;
+
+		if (!stranger->told || stranger->endpoint != k)
+			continue;
+		json = json_pack("{s:I, s:s, s:I}", "pid", (json_int_t)who->pid, "command",
+				 who->command, "uid", (json_int_t)who->uid);
+		if (stranger->generation > 0)
+			json_object_set_new(json, "generation", json_integer(stranger->generation));
+		json_array_append_new(array, json);
+	}
+	return array;
+}
+
 static json_t *endpoint_json(struct service *s, size_t k)
 {
 	struct steer *steer = s->wiring.endpoints[k];
@@ -331,8 +366,9 @@ static json_t *endpoint_json(struct service *s, size_t k)
 	if (!steer)
 		return json_pack("{s:s, s:s, s:n}", "listen", address->text, "protocol", "tcp",
 				 "program");
-	json = json_pack("{s:s, s:s, s:o}", "listen", address->text, "protocol", "tcp", "program",
-			 program_json(steer));
+	json = json_pack("{s:s, s:s, s:o, s:o}", "listen", address->text, "protocol", "tcp",
+			 "program", program_json(steer), "strangers", others_json(s, k));
+	json_object_set_new(json, "family", json_string(family(steer_address(steer))));
 	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
 		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
 	if (steer_held(steer, &held) >= 0)

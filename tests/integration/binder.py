@@ -47,16 +47,17 @@ def arguments():
 # ---- sockets -------------------------------------------------------------------------------------
 
 def bound(text, share):
-    """A socket for A:P, [A]:P or :P, bound as most servers would."""
+    """A socket for A:P, [A]:P or :P, bound as most servers would; [::ffff:A]:P as Java does A:P."""
     host, _, port = text.rpartition(":")
+    family = socket.AF_INET if host and host[0] != "[" else socket.AF_INET6
     host = host.strip("[]")
-    family = socket.AF_INET if "." in host else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if share:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
+        only = host and not host.startswith("::ffff:")
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if only else 0)
     sock.bind((host or "::", int(port)))
     return sock
 

@@ -233,8 +233,13 @@ def test_second_daemon_of_the_name_leaves_the_first_one_its_folders(t):
 # ---- what is told of a rollout in whose middle batond was killed ---------------------------------
 
 def ends(daemon, rollout):
-    """The last events of the rollout: there is to be one."""
-    return [each for each in daemon.events() if each.get("rollout") == rollout
+    """
+    The last events of the rollout: there is to be one. Earlier batonds may have had one of that
+    number, too.
+    """
+    adopted = daemon.events("adopted")
+    return [each for each in daemon.events(since=adopted[-1]["seq"] if adopted else 0)
+            if each.get("rollout") == rollout
             and each["event"] in ("done", "failed", "rolled-back")]
 
 

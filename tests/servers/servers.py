@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
-servers: six real servers as they come with Debian 12, in every way in which they can come by their
+servers: seven real servers as they come with Debian 12, in every way in which they can come by their
 sockets. What they read is what users are shown in examples/servers, but for the lines that differ
 from mode to mode.
 
@@ -9,6 +9,7 @@ A function here returns a service's configuration; the tests are what ask for a 
 
 import pathlib
 import shutil
+import subprocess
 
 from harness import Skip, check, check_equal
 from services import ECHO_MODULE, generation_of, pid_of, service
@@ -105,6 +106,14 @@ def node(t, **changes):
 
 def node_inherit(t):
     return node(t, environment={"FD": "{fd}"})
+
+
+def java(t, *options, **changes):
+    """Compiled once; it starts in half a second then."""
+    source = changed(t, "Server.java")
+    subprocess.run([program("javac", "openjdk-17-jdk-headless"), "-d", t.tmp, source], check=True)
+    return service([program("java", "openjdk-17-jdk-headless"), "-XX:+UseSerialGC",
+                    "-XX:TieredStopAtLevel=1", *options, "-cp", t.tmp, "Server"], **changes)
 
 
 def python(t):

@@ -37,6 +37,13 @@ bool tap_tells_ends(const struct tap *tap)
 	return true;
 }
 
+/* Services have no endpoints here. */
+const struct address *steer_address(const struct steer *steer)
+{
+	(void)steer;
+	return NULL;
+}
+
 int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 {
 	(void)tap;

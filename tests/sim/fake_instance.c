@@ -90,6 +90,13 @@ const struct probe_result *instance_last_answer(const struct instance *i)
 	return NULL;
 }
 
+char *instance_advise(const struct instance *i, char ret[static ADVICE_TEXT_MAX])
+{
+	(void)i;
+	ret[0] = '\0';
+	return ret;
+}
+
 void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 {
 	snprintf(ret, size, "%s", i->killed ? "was killed" : "exited");

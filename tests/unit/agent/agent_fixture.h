@@ -34,11 +34,11 @@
 
 #define SERVER_PRELUDE                                                                             \
 	"import os, select, signal, socket, sys, time\n"                                           \
-	"def bind(port, share=True, listen=True):\n"                                               \
-	"    s = socket.socket()\n"                                                                \
+	"def bind(port, share=True, listen=True, mapped=False):\n"                                 \
+	"    s = socket.socket(socket.AF_INET6 if mapped else socket.AF_INET)\n"                   \
 	"    if share:\n"                                                                          \
 	"        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"                        \
-	"    s.bind(('127.0.0.1', port))\n"                                                        \
+	"    s.bind(('::ffff:127.0.0.1' if mapped else '127.0.0.1', port))\n"                      \
 	"    if listen:\n"                                                                         \
 	"        s.listen(64)\n"                                                                   \
 	"    return s\n"                                                                           \

@@ -78,7 +78,7 @@ static void test_agent_release_of_an_older_set_keeps_what_was_in_it(void **data)
 	start(fixture, "s = [bind(7001) for i in range(3)]\n"
 		       "signal.signal(signal.SIGUSR1, lambda *_: s.pop().close())\n"
 		       "while True:\n"
-		       "    time.sleep(60)\n");
+		       "    time.sleep(0.1)\n");
 	AWAIT(fixture, count_set(fixture, 0, true) == 3);
 	kill(fixture->pid, SIGUSR1);
 	AWAIT(fixture, count_set(fixture, 0, true) == 2);
@@ -238,11 +238,12 @@ static void test_agent_auto_ready_comes_after_what_was_bound_before(void **data)
 	struct fixture *fixture = *data;
 
 	fixture->spec.mode = SOCKETS_AUTO;
+	/* A signal just before a sleep does not end it. */
 	start(fixture, "s = []\n"
 		       "signal.signal(signal.SIGUSR1, lambda *_: (s.append(bind(7001)), ready()))\n"
 		       "ready()\n"
 		       "while True:\n"
-		       "    time.sleep(60)\n");
+		       "    time.sleep(0.1)\n");
 	await_heard(fixture, REPORT_NOTIFY, 1);
 	assert_int_equal(count_set(fixture, 0, false), 1);
 	/* Stopped, so that it cannot look before the message is there. */
@@ -333,6 +334,57 @@ static void test_agent_auto_named_descriptors_count_beside_own_ones(void **data)
 		assert_int_equal(ask(fixture, ADDRESS, NULL), fixture->pid);
 }
 
+/* ---- of another family ---------------------------------------------------------------------- */
+
+#define MAPPED "[::ffff:127.0.0.1]:7001"
+
+static void order_mapped(struct fixture *fixture)
+{
+	order(fixture, &(struct order){.type = ORDER_FAMILY, .endpoint = 0, .on = true});
+}
+
+/* The passed one would get every connection. Later runs are passed what is right. */
+static void test_agent_family_lets_go_of_what_was_passed(void **data)
+{
+	struct fixture *fixture = *data;
+	unsigned sets;
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	start(fixture, "s = [bind(7001, mapped=True)] if 'LISTEN_FDS' in os.environ else []\n"
+		       "ready()\n"
+		       "serve(s)\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	assert_string_equal(fixture->set.report.sockets[0].address, MAPPED);
+	sets = fixture->n_sets;
+	order_mapped(fixture);
+	/* It answers, although the set is the same. */
+	AWAIT(fixture, fixture->n_sets == sets + 1);
+	assert_int_equal(count_listening(), 0);
+	assert_int_equal(fixture->set.report.n_sockets, 1);
+	assert_int_equal(ask(fixture, ADDRESS, NULL), fixture->pid);
+}
+
+static void test_agent_family_of_what_is_passed_next(void **data)
+{
+	struct fixture *fixture = *data;
+	int n;
+
+	fixture->spec.mode = SOCKETS_AUTO;
+	start(fixture, "s = passed()\nready()\n"
+		       "serve(s if s[0].family == socket.AF_INET6 else [])\n");
+	assert_int_equal(count_set(fixture, 0, false), 1);
+	assert_string_equal(fixture->set.report.sockets[0].address, ADDRESS);
+	order_mapped(fixture);
+	AWAIT(fixture, fixture->set.report.n_sockets == 0);
+	assert_int_equal(count_listening(), 0);
+	order_steady(fixture);
+	kill(fixture->pid, SIGKILL);
+	AWAIT(fixture, count_set(fixture, 0, false) == 1);
+	assert_string_equal(fixture->set.report.sockets[0].address, MAPPED);
+	await_heard(fixture, REPORT_STARTED, 2);
+	assert_int_equal(ask(fixture, ADDRESS, &n), fixture->pid);
+}
+
 /* ---- inherit -------------------------------------------------------------------------------- */
 
 static void test_agent_inherit_looks_for_nothing_else(void **data)
@@ -361,7 +413,7 @@ static void check_relistening(struct fixture *fixture, const char *make)
 		 " s[0].listen(5)))\n"
 		 "ready()\n"
 		 "while True:\n"
-		 "    time.sleep(60)\n",
+		 "    time.sleep(0.1)\n",
 		 make);
 	start(fixture, script);
 	await_heard(fixture, REPORT_NOTIFY, 1);
@@ -487,6 +539,8 @@ int main(void)
 		TEST(test_agent_auto_own_socket_replaces_the_passed_one),
 		TEST_CGROUP(test_agent_auto_own_socket_replaces_the_passed_one),
 		TEST(test_agent_auto_named_descriptors_count_beside_own_ones),
+		TEST(test_agent_family_lets_go_of_what_was_passed),
+		TEST(test_agent_family_of_what_is_passed_next),
 		TEST(test_agent_inherit_looks_for_nothing_else),
 		TEST(test_agent_native_socket_that_listens_again_is_reported_again),
 		TEST(test_agent_inherit_socket_that_listens_again_is_reported_again),

@@ -47,7 +47,7 @@ static char base[CGROUP_PATH_MAX], leaf[CGROUP_PATH_MAX];
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
-static int bind_to(const char *text)
+static int bind_to(const char *text, int protocol)
 {
 	struct address address;
 	struct error err;
@@ -55,18 +55,19 @@ static int bind_to(const char *text)
 
 	if (address_parse(text, &address, &err) < 0)
 		return -1;
-	fd = socket(address.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(address.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
 		return -1;
 	if (address.sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.dual_stack ? &off : &on,
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address_v6only(&address) ? &on : &off,
 			   sizeof(on));
 	if (bind(fd, &address.sa, address.length) < 0 || listen(fd, 5) < 0)
 		return -1;
 	return fd;
 }
 
-/* "+ADDRESS" binds, "-" closes what was bound last, "&" leaves all to a daemonised child. */
+/* "+ADDRESS" binds, "*ADDRESS" does so with MPTCP, "-" closes what was bound last, "&" leaves all
+ * to a daemonised child. */
 static void serve(int wire)
 {
 	int fds[128], n = 0;
@@ -75,7 +76,9 @@ static void serve(int wire)
 
 	while ((length = recv(wire, command, sizeof(command) - 1, 0)) > 0) {
 		command[length] = '\0';
-		if (command[0] == '+' && (fds[n++] = bind_to(command + 1)) < 0)
+		if (command[0] == '+' && (fds[n++] = bind_to(command + 1, 0)) < 0)
+			_exit(1);
+		if (command[0] == '*' && (fds[n++] = bind_to(command + 1, IPPROTO_MPTCP)) < 0)
 			_exit(1);
 		if (command[0] == '-')
 			close(fds[--n]);
@@ -245,6 +248,31 @@ static void test_finder_finds_what_the_server_binds(void **data)
 	check_strangers(fixture, "");
 }
 
+/* Which of the two a server binds is not known before: batond decides what it means. */
+static void test_finder_finds_twins_of_what_is_declared(void **data)
+{
+	struct fixture *fixture = *data;
+	struct server *server = start_server(fixture);
+
+	declare(fixture, "127.0.0.1:7012");
+	declare(fixture, "[::ffff:127.0.0.1]:7013");
+	tell(server, "+[::ffff:127.0.0.1]:7012");
+	tell(server, "+127.0.0.1:7013");
+	tell(server, "+[::ffff:127.0.0.2]:7012");
+	look(fixture);
+	look(fixture);
+	assert_int_equal(fixture->listeners.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct listener *listener = &fixture->listeners.list[i];
+
+		assert_true(listener->own && listener->listens && listener->endpoint < 2);
+		assert_string_equal(listener->address.text, listener->endpoint == 0
+								    ? "[::ffff:127.0.0.1]:7012"
+								    : "127.0.0.1:7013");
+	}
+	check_strangers(fixture, "[::ffff:127.0.0.2]:7012");
+}
+
 static void test_finder_finds_several_on_one_port(void **data)
 {
 	struct fixture *fixture = *data;
@@ -385,8 +413,8 @@ static void test_finder_other_peoples_sockets_are_left_alone(void **data)
 
 	declare(fixture, "127.0.0.1:7013");
 	(void)start_server(fixture);
-	declared = bind_to("127.0.0.1:7013");
-	undeclared = bind_to("127.0.0.1:7014");
+	declared = bind_to("127.0.0.1:7013", 0);
+	undeclared = bind_to("127.0.0.1:7014", 0);
 	assert_true(declared >= 0 && undeclared >= 0);
 	for (int i = 0; i < 10; i++)
 		look(fixture);
@@ -425,7 +453,7 @@ static void test_finder_cgroup_says_whose_they_are(void **data)
 	if (!leaf[0])
 		skip();
 	declare(fixture, "127.0.0.1:7016");
-	outside = bind_to("127.0.0.1:7016");
+	outside = bind_to("127.0.0.1:7016", 0);
 	assert_true(outside >= 0);
 	/* It has that socket too, but it is not of its cgroup. */
 	server = start_server(fixture);
@@ -494,15 +522,44 @@ static void remove_leaf(void)
 #define TEST(function)        cmocka_unit_test_setup_teardown(function, setup, teardown)
 #define TEST_CGROUP(function) cmocka_unit_test_setup_teardown(function, setup_cgroup, teardown)
 
+/* People must learn why it gets no connections, for as long as that is so. */
+static void test_finder_names_a_listener_that_cannot_be_steered(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+	struct server *server;
+
+	if (fd < 0)
+		skip();
+	close(fd);
+	declare(fixture, "127.0.0.1:7030");
+	server = start_server(fixture);
+	tell(server, "+127.0.0.1:7031");
+	look(fixture);
+	assert_string_equal(finder_trouble(fixture->finder), "");
+	tell(server, "*127.0.0.1:7030");
+	look(fixture);
+	look(fixture);
+	assert_string_equal(finder_trouble(fixture->finder),
+			    "listens on 127.0.0.1:7030 with MPTCP, which cannot be steered: have "
+			    "it listen with TCP");
+	tell(server, "-");
+	look(fixture);
+	assert_string_equal(finder_trouble(fixture->finder), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_finder_finds_what_the_server_binds),
+		TEST(test_finder_finds_twins_of_what_is_declared),
+		TEST_CGROUP(test_finder_finds_twins_of_what_is_declared),
 		TEST(test_finder_finds_several_on_one_port),
 		TEST(test_finder_takes_each_once),
 		TEST(test_finder_families_of_the_wildcard_are_told_apart),
 		TEST(test_finder_follows_a_daemon),
 		TEST(test_finder_passed_ones_are_known),
+		TEST(test_finder_names_a_listener_that_cannot_be_steered),
 		TEST(test_finder_strangers_are_named_once_while_they_listen),
 		TEST(test_finder_names_no_more_strangers_than_fit),
 		TEST(test_finder_other_peoples_sockets_are_left_alone),

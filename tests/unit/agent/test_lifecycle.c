@@ -497,6 +497,30 @@ static void test_lifecycle_steady_off_then_exit_is_not_restarted(void **data)
 
 /* ---- leave and stop ------------------------------------------------------------------------- */
 
+/* What was in its way goes by itself: it need not be steady to be started again. */
+static void test_lifecycle_exit_for_what_passes_is_restarted(void **data)
+{
+	const struct lifecycle_event passing = {.type = LIFECYCLE_EXITED, .passing = true};
+	struct lifecycle lifecycle = running(false);
+
+	(void)data;
+	for (unsigned i = 0; i < LIFECYCLE_PASSING_MAX; i++) {
+		assert_string_equal(step_event(&lifecycle, &passing, NOW),
+				    "kill exited:500 timer:+500 | delaying");
+		assert_string_equal(step(&lifecycle, LIFECYCLE_TIMER), "spawn | starting");
+		assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWNED), "| running");
+	}
+	assert_string_equal(step_event(&lifecycle, &passing, NOW), "close kill exited | failed");
+	/* One that is steady has its own restarts. */
+	lifecycle = running(true);
+	assert_string_equal(step_event(&lifecycle, &passing, NOW),
+			    "kill exited:100 timer:+100 | delaying");
+	/* It is stopped meanwhile. */
+	lifecycle = running(false);
+	step_event(&lifecycle, &passing, NOW);
+	assert_string_equal(step(&lifecycle, LIFECYCLE_STOP), "close kill timer:+5000 | killing");
+}
+
 static void test_lifecycle_leave_without_signal_sends_none(void **data)
 {
 	struct lifecycle lifecycle = running(false);
@@ -813,6 +837,7 @@ int main(void)
 		cmocka_unit_test(test_lifecycle_steady_without_restarts_fails_at_once),
 		cmocka_unit_test(test_lifecycle_steady_off_while_delaying_gives_up),
 		cmocka_unit_test(test_lifecycle_steady_off_then_exit_is_not_restarted),
+		cmocka_unit_test(test_lifecycle_exit_for_what_passes_is_restarted),
 		cmocka_unit_test(test_lifecycle_leave_without_signal_sends_none),
 		cmocka_unit_test(test_lifecycle_exited_while_leaving_still_waits_for_listeners),
 		cmocka_unit_test(test_lifecycle_stop_while_leaving_still_reports_left),

@@ -118,6 +118,41 @@ static void test_listener_open_has_the_options(void **data)
 	}
 }
 
+/* What batond has found out about the server's family counts, whatever is declared. */
+static void test_listener_twins_are_opened_and_taken(void **data)
+{
+	struct fixture *fixture = *data;
+	static const char *const twins[] = {"[::ffff:127.0.0.1]:7026", "127.0.0.1:7027"};
+	struct listeners taken = {0};
+	struct error err;
+	int fds[2];
+
+	add(fixture, "127.0.0.1:7026");
+	add(fixture, twins[1]);
+	assert_int_equal(address_parse("[::ffff:127.0.0.1]:7027", &fixture->addresses[1], &err), 0);
+	fixture->spec.twins[0] = fixture->spec.twins[1] = true;
+	assert_int_equal(open_all(fixture), 0);
+	for (size_t i = 0; i < 2; i++) {
+		struct address bound, *named = &fixture->listeners.list[i].address;
+		socklen_t size = sizeof(bound.in6);
+
+		assert_string_equal(named->text, twins[i]);
+		assert_int_equal(getsockname(fixture->listeners.list[i].fd, &bound.sa, &size), 0);
+		assert_int_equal(bound.sa.sa_family, named->sa.sa_family);
+		fds[i] = fcntl(fixture->listeners.list[i].fd, F_DUPFD_CLOEXEC, 0);
+	}
+	assert_int_equal(listeners_take(&fixture->spec, fds, &taken, &err), 0);
+	assert_string_equal(taken.list[0].address.text, twins[0]);
+	listeners_close(&taken);
+	fixture->spec.twins[0] = false;
+	fds[0] = fcntl(fixture->listeners.list[0].fd, F_DUPFD_CLOEXEC, 0);
+	fds[1] = fcntl(fixture->listeners.list[1].fd, F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(listeners_take(&fixture->spec, fds, &taken, &err), -EINVAL);
+	assert_string_equal(err.text,
+			    "listen 127.0.0.1:7026: the socket that was given is bound to "
+			    "[::ffff:127.0.0.1]:7026");
+}
+
 static void test_listener_open_twice_shares_the_port(void **data)
 {
 	struct fixture *fixture = *data;
@@ -148,9 +183,10 @@ static void test_listener_open_sets_the_owner(void **data)
 	fixture->spec.uid = NOBODY - 1;
 	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, NULL, &other, &err),
 			 -EADDRINUSE);
-	assert_string_equal(err.text, "listen 127.0.0.1:7004: bind: Address already in use: what "
-				      "holds it does not share it (SO_REUSEPORT), or belongs to "
-				      "another user");
+	assert_string_equal(
+		err.text,
+		"listen 127.0.0.1:7004: bind: Address already in use: a socket or a connection "
+		"that has it does not share it (SO_REUSEPORT), or belongs to another user");
 }
 
 static void test_listener_open_fails_as_a_whole(void **data)
@@ -171,6 +207,47 @@ static void test_listener_open_fails_as_a_whole(void **data)
 	after = dup(fd); /* the lowest free descriptor is the same: nothing was left open */
 	assert_int_equal(after, before);
 	close(after);
+	close(fd);
+}
+
+/* A connection of a server that is gone, and set SO_REUSEADDR, or not. */
+static void leave_in_time_wait(const struct address *address, bool reuse)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), client, server, on = reuse;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, &address->sa, address->length), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(client, &address->sa, address->length), 0);
+	server = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(server >= 0);
+	close(fd);
+	close(server);
+	close(client);
+}
+
+static void test_listener_linger_is_for_what_goes_by_itself(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd;
+
+	add(fixture, "127.0.0.1:7020");
+	assert_false(listeners_linger(&fixture->spec));
+	leave_in_time_wait(&fixture->addresses[0], true);
+	assert_true(listeners_linger(&fixture->spec));
+	/* Nobody could bind that, so a server that tries again does not help. */
+	fixture->spec.n_listen = 0;
+	add(fixture, "127.0.0.1:7021");
+	leave_in_time_wait(&fixture->addresses[0], false);
+	assert_false(listeners_linger(&fixture->spec));
+	/* Somebody listens there. */
+	fixture->spec.n_listen = 0;
+	add(fixture, "127.0.0.1:7022");
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, &fixture->addresses[0].sa, fixture->addresses[0].length), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	assert_false(listeners_linger(&fixture->spec));
 	close(fd);
 }
 
@@ -434,9 +511,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_listener_open_has_the_options),
 		TEST(test_listener_nonblocking_is_what_the_spec_says),
+		TEST(test_listener_twins_are_opened_and_taken),
 		TEST(test_listener_open_twice_shares_the_port),
 		TEST(test_listener_open_sets_the_owner),
 		TEST(test_listener_open_fails_as_a_whole),
+		TEST(test_listener_linger_is_for_what_goes_by_itself),
 		TEST(test_listener_open_too_many_is_refused),
 		TEST(test_listener_close_keeps_what_identifies),
 		TEST(test_listener_later_is_bound_and_listens_when_told),

@@ -271,6 +271,40 @@ static void test_server_watch_of_nobody_fails(void **data)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* What a zombie still says. */
+static void test_server_last_is_known_when_the_exit_is_told(void **data)
+{
+	struct fixture *fixture = *data;
+	const struct server_last *last = server_last(fixture->server);
+	uid_t uid = geteuid() == 0 ? 4711 : geteuid();
+	struct error err;
+	int fds[2];
+	pid_t pid;
+
+	assert_false(last->known);
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		char byte;
+
+		close(fds[1]);
+		prctl(PR_SET_NAME, "a name");
+		if (waitpid(start(0, -1), NULL, 0) < 0 || (geteuid() == 0 && setreuid(1, uid) < 0))
+			_exit(99);
+		_exit((int)read(fds[0], &byte, 1));
+	}
+	assert_int_equal(server_watch(fixture->server, pid, &err), 0);
+	close(fds[0]);
+	close(fds[1]);
+	while (fixture->n_exits == 0)
+		assert_true(sd_event_run(fixture->event, DEADLINE_US) > 0);
+	assert_int_equal(fixture->exit_code, 0);
+	assert_true(last->known);
+	assert_int_equal(last->uid, uid);
+	assert_string_equal(last->name, "a name");
+	assert_true(last->had_children);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +316,7 @@ int main(void)
 		TEST(test_server_that_is_no_child_is_watched_too),
 		TEST(test_server_daemon_is_followed_to_the_last),
 		TEST(test_server_watch_of_nobody_fails),
+		TEST(test_server_last_is_known_when_the_exit_is_told),
 	};
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

@@ -387,8 +387,7 @@ static void test_orders_next_daemon_tells_the_end(void **state)
 				    "rolled back: batond ended in the middle of step bake\n");
 	assert_string_equal(err.text, "");
 	batond.events = NULL;
-	batond.again =
-		EVENTS("{\"seq\": 52, \"event\": \"done\", \"rollout\": 7, \"exit\": 5}");
+	batond.again = EVENTS("{\"seq\": 52, \"event\": \"done\", \"rollout\": 7, \"exit\": 5}");
 	assert_int_equal(run(cmd_restart, &quiet), CLI_CUT);
 }
 

@@ -94,6 +94,7 @@ static inline int try_report(const char *text, size_t length, struct error *err)
 	assert_in_range(report.exit_signal, 0, 64);
 	assert_true((unsigned)report.ending < _ENDING_COUNT);
 	assert_true(memchr(report.text, 0, sizeof(report.text)) != NULL);
+	assert_true(memchr(report.trouble, 0, sizeof(report.trouble)) != NULL);
 	assert_true(memchr(report.tail, 0, sizeof(report.tail)) != NULL);
 	assert_true(memchr(report.service, 0, sizeof(report.service)) != NULL);
 	return 0;
@@ -211,6 +212,8 @@ static const struct order orders[] = {
 	{.type = ORDER_REOPEN},
 	{.type = ORDER_REOPEN, .serial = UINT32_MAX},
 	{.type = ORDER_TELL},
+	{.type = ORDER_FAMILY},
+	{.type = ORDER_FAMILY, .endpoint = PROTOCOL_LISTEN_MAX - 1, .on = true},
 };
 
 static const struct report reports[] = {
@@ -259,6 +262,12 @@ static const struct report reports[] = {
 	{.type = REPORT_STOPPED, .exit_code = 127, .ending = ENDING_NEVER_RAN},
 	{.type = REPORT_STOPPED, .exit_signal = 9, .ending = ENDING_ALIVE, .killed = true},
 	{.type = REPORT_EXITED, .ending = ENDING_UNKNOWN},
+	{.type = REPORT_EXITED, .exit_code = 1, .text = "why", .has_uid = true, .uid = UINT32_MAX},
+	{.type = REPORT_EXITED,
+	 .exit_code = 1,
+	 .text = "why",
+	 .lingers = true,
+	 .wrapper = "dumb-init"},
 	{.type = REPORT_TOLD, .tail = "waiting", .tail_stdout = true, .tail_age_ms = UINT32_MAX},
 	{.type = REPORT_TOLD},
 	{.type = REPORT_REOPENED, .serial = UINT32_MAX, .files = 2, .stdout_failure = "stdout: x"},
@@ -270,6 +279,7 @@ static const struct report reports[] = {
 		.n_sockets = 1,
 		.strangers = {"127.0.0.1:81"},
 		.n_strangers = 1,
+		.trouble = "it listens with MPTCP",
 	},
 	{.type = REPORT_SOCKETS},
 };
@@ -278,7 +288,8 @@ static const struct report reports[] = {
 static inline bool may_be_missing(const json_t *json, const char *key)
 {
 	static const char *const spec_keys[] = {
-		"cgroup", "mode", "sockets_given", "listen_later", "listen_delay_ms", "process"};
+		"cgroup",          "mode",    "sockets_given", "listen_later",
+		"listen_delay_ms", "process", "twins"};
 	const char *type = json_string_value(json_object_get(json, "type"));
 
 	for (size_t i = 0; !type && i < COUNT(spec_keys); i++)
@@ -286,7 +297,10 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 			return true;
 	if (type && (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
 		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
-		     strcmp(key, "reopens") == 0))
+		     strcmp(key, "reopens") == 0 ||
+		     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
+		     strcmp(key, "trouble") == 0 || strcmp(key, "lingers") == 0 ||
+		     strcmp(key, "wrapper") == 0))
 		return true;
 	if (type && strcmp(type, "reopen") == 0)
 		return strcmp(key, "serial") == 0;

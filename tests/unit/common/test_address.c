@@ -38,6 +38,9 @@ static void test_address_parse_valid_gives_canonical_text(void **state)
 		{"[2001:db8:1111:2222:3333:4444:5555:6666]:65535",
 		 "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"},
 		{"[64:ff9b::1.2.3.4]:80", "[64:ff9b::102:304]:80"},
+		{"[::ffff:127.0.0.1]:80", "[::ffff:127.0.0.1]:80"},
+		{"[::FFFF:7f00:1]:80", "[::ffff:127.0.0.1]:80"},
+		{"[0:0:0:0:0:ffff:0:0]:80", "[::ffff:0.0.0.0]:80"},
 		{":8080", ":8080"},
 		{":1", ":1"},
 		{":65535", ":65535"},
@@ -116,8 +119,6 @@ static void test_address_parse_invalid_is_refused_with_the_reason(void **state)
 		{"[fe80::1%lo]:80", "scope"},
 		{"[::1%1]:80", "scope"},
 		{"[fe80::1]:80", "link-local"},
-		{"[::ffff:1.2.3.4]:80", "write it as IPv4"},
-		{"[::ffff:0:0]:80", "write it as IPv4"},
 		{"1.2.3:80", "not an IP address"},
 		{"1.2.3.4.5:80", "not an IP address"},
 		{"1.2.3.256:80", "not an IP address"},
@@ -184,22 +185,34 @@ static void test_address_parse_very_long_text_is_refused(void **state)
 static void test_address_pairs_are_compared(void **state)
 {
 	static const char *const texts[] = {
-		"127.0.0.1:80", "127.0.0.2:80", "0.0.0.0:80", "[::1]:80", "[::2]:80",
-		"[::]:80",      ":80",          "0.0.0.0:81", "[::]:81",  ":81",
+		"127.0.0.1:80",
+		"127.0.0.2:80",
+		"0.0.0.0:80",
+		"[::1]:80",
+		"[::2]:80",
+		"[::]:80",
+		":80",
+		"0.0.0.0:81",
+		"[::]:81",
+		":81",
+		"[::ffff:127.0.0.1]:80",
+		"[::ffff:0.0.0.0]:80",
 	};
 	/* clang-format off */
 	static const bool overlap[COUNT(texts)][COUNT(texts)] = {
-		/*		   .1 .2 v4 ::1 ::2 v6 any  81: v4 v6 any */
-		/* 127.0.0.1 */	 { 1, 0, 1, 0,  0,  0, 1,       0, 0, 0 },
-		/* 127.0.0.2 */	 { 0, 1, 1, 0,  0,  0, 1,       0, 0, 0 },
-		/* 0.0.0.0 */	 { 1, 1, 1, 0,  0,  0, 1,       0, 0, 0 },
-		/* ::1 */	 { 0, 0, 0, 1,  0,  1, 1,       0, 0, 0 },
-		/* ::2 */	 { 0, 0, 0, 0,  1,  1, 1,       0, 0, 0 },
-		/* :: */	 { 0, 0, 0, 1,  1,  1, 1,       0, 0, 0 },
-		/* any */	 { 1, 1, 1, 1,  1,  1, 1,       0, 0, 0 },
-		/* 0.0.0.0:81 */ { 0, 0, 0, 0,  0,  0, 0,       1, 0, 1 },
-		/* [::]:81 */	 { 0, 0, 0, 0,  0,  0, 0,       0, 1, 1 },
-		/* :81 */	 { 0, 0, 0, 0,  0,  0, 0,       1, 1, 1 },
+		/*		   .1 .2 v4 ::1 ::2 v6 any  81: v4 v6 any  mapped: .1 v4 */
+		/* 127.0.0.1 */	 { 1, 0, 1, 0,  0,  0, 1,       0, 0, 0,           1, 1 },
+		/* 127.0.0.2 */	 { 0, 1, 1, 0,  0,  0, 1,       0, 0, 0,           0, 1 },
+		/* 0.0.0.0 */	 { 1, 1, 1, 0,  0,  0, 1,       0, 0, 0,           1, 1 },
+		/* ::1 */	 { 0, 0, 0, 1,  0,  1, 1,       0, 0, 0,           0, 0 },
+		/* ::2 */	 { 0, 0, 0, 0,  1,  1, 1,       0, 0, 0,           0, 0 },
+		/* :: */	 { 0, 0, 0, 1,  1,  1, 1,       0, 0, 0,           0, 0 },
+		/* any */	 { 1, 1, 1, 1,  1,  1, 1,       0, 0, 0,           1, 1 },
+		/* 0.0.0.0:81 */ { 0, 0, 0, 0,  0,  0, 0,       1, 0, 1,           0, 0 },
+		/* [::]:81 */	 { 0, 0, 0, 0,  0,  0, 0,       0, 1, 1,           0, 0 },
+		/* :81 */	 { 0, 0, 0, 0,  0,  0, 0,       1, 1, 1,           0, 0 },
+		/* mapped .1 */	 { 1, 0, 1, 0,  0,  0, 1,       0, 0, 0,           1, 1 },
+		/* mapped v4 */	 { 1, 1, 1, 0,  0,  0, 1,       0, 0, 0,           1, 1 },
 	};
 	/* clang-format on */
 	char key_a[ADDRESS_KEY_MAX], key_b[ADDRESS_KEY_MAX];
@@ -236,9 +249,13 @@ static void test_address_local_replaces_wildcards_only(void **state)
 	static const struct {
 		const char *text, *local;
 	} cases[] = {
-		{"0.0.0.0:80", "127.0.0.1:80"},         {"[::]:80", "[::1]:80"},
-		{":65535", "127.0.0.1:65535"},          {"192.0.2.1:80", "192.0.2.1:80"},
+		{"0.0.0.0:80", "127.0.0.1:80"},
+		{"[::]:80", "[::1]:80"},
+		{":65535", "127.0.0.1:65535"},
+		{"192.0.2.1:80", "192.0.2.1:80"},
 		{"[2001:db8::1]:1", "[2001:db8::1]:1"},
+		{"[::ffff:0.0.0.0]:80", "127.0.0.1:80"},
+		{"[::ffff:192.0.2.1]:80", "192.0.2.1:80"},
 	};
 	struct address local, expected, address;
 
@@ -257,6 +274,74 @@ static void test_address_local_replaces_wildcards_only(void **state)
 	}
 }
 
+static void test_address_twins_are_one_place_for_clients(void **state)
+{
+	static const char *const pairs[][2] = {
+		{"127.0.0.1:80", "[::ffff:127.0.0.1]:80"},
+		{"0.0.0.0:65535", "[::ffff:0.0.0.0]:65535"},
+	};
+	struct address a, b, twin;
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(pairs); k++) {
+		a = parsed(pairs[k][0]);
+		b = parsed(pairs[k][1]);
+		assert_false(address_is_mapped(&a));
+		assert_true(address_is_mapped(&b));
+		assert_true(address_twin(&a, &twin));
+		assert_memory_equal(&twin.in6, &b.in6, sizeof(b.in6));
+		assert_int_equal(twin.length, sizeof(b.in6));
+		assert_string_equal(twin.text, b.text);
+		/* In place as well. */
+		assert_true(address_twin(&twin, &twin));
+		assert_true(address_equal(&twin, &a));
+		assert_int_equal(twin.length, sizeof(a.in));
+		assert_true(address_are_twins(&a, &b));
+		assert_true(address_are_twins(&b, &a));
+		assert_false(address_are_twins(&a, &a));
+		assert_false(address_are_twins(&b, &b));
+	}
+	a = parsed("127.0.0.2:80");
+	b = parsed("[::ffff:127.0.0.1]:80");
+	assert_false(address_are_twins(&a, &b));
+}
+
+static void test_address_of_ipv6_alone_has_no_twin(void **state)
+{
+	static const char *const texts[] = {"[::1]:80", "[::]:80", ":80", "[::1.2.3.4]:80"};
+	struct address address, twin;
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(texts); k++) {
+		address = parsed(texts[k]);
+		assert_false(address_twin(&address, &twin));
+		assert_false(address_is_mapped(&address));
+		assert_false(address_are_twins(&address, &address));
+	}
+}
+
+/* What bind(2) takes: it refuses a mapped address on a socket that is IPv6 only. */
+static void test_address_v6only_is_what_its_sockets_must_have(void **state)
+{
+	static const struct {
+		const char *text;
+		bool v6only;
+	} cases[] = {
+		{"127.0.0.1:80", false},
+		{"[::1]:80", true},
+		{"[::]:80", true},
+		{":80", false},
+		{"[::ffff:127.0.0.1]:80", false},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		struct address address = parsed(cases[k].text);
+
+		assert_int_equal(address_v6only(&address), cases[k].v6only);
+	}
+}
+
 static void test_address_key_is_a_path_component(void **state)
 {
 	static const struct {
@@ -267,6 +352,7 @@ static void test_address_key_is_a_path_component(void **state)
 		{"[::]:8080", "tcp----8080"},
 		{"[::1]:8080", "tcp---1-8080"},
 		{"[::1.2.3.4]:8080", "tcp---1_2_3_4-8080"},
+		{"[::ffff:1.2.3.4]:8080", "tcp---ffff-1_2_3_4-8080"},
 		{"[::1:2:3:4]:8080", "tcp---1-2-3-4-8080"},
 	};
 	char key[ADDRESS_KEY_MAX];
@@ -288,8 +374,9 @@ static void test_address_from_socket_is_the_one_that_was_parsed(void **state)
 		const char *text;
 		bool v6only;
 	} cases[] = {
-		{"127.0.0.1:8080", false}, {"0.0.0.0:1", false}, {"[::1]:65535", false},
-		{"[::1]:65535", true},     {"[::]:8080", true},  {":8080", false},
+		{"127.0.0.1:8080", false},      {"0.0.0.0:1", false}, {"[::1]:65535", false},
+		{"[::1]:65535", true},          {"[::]:8080", true},  {":8080", false},
+		{"[::ffff:1.2.3.4]:80", false},
 	};
 	struct address address, other;
 
@@ -332,6 +419,9 @@ int main(void)
 		cmocka_unit_test(test_address_pairs_are_compared),
 		cmocka_unit_test(test_address_equal_ignores_spelling),
 		cmocka_unit_test(test_address_local_replaces_wildcards_only),
+		cmocka_unit_test(test_address_twins_are_one_place_for_clients),
+		cmocka_unit_test(test_address_of_ipv6_alone_has_no_twin),
+		cmocka_unit_test(test_address_v6only_is_what_its_sockets_must_have),
 		cmocka_unit_test(test_address_key_is_a_path_component),
 		cmocka_unit_test(test_address_from_socket_is_the_one_that_was_parsed),
 		cmocka_unit_test(test_address_from_socket_has_a_text_whatever_it_is),

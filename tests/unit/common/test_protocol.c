@@ -24,6 +24,7 @@ static void assert_same_spec(const struct launch_spec *a, const struct launch_sp
 	assert_int_equal(a->n_listen, b->n_listen);
 	for (size_t i = 0; i < a->n_listen; i++)
 		assert_true(address_equal(&a->listen[i], &b->listen[i]));
+	assert_memory_equal(a->twins, b->twins, sizeof(a->twins));
 	assert_int_equal(a->mode, b->mode);
 	assert_int_equal(a->sockets_given, b->sockets_given);
 	assert_int_equal(a->listen_later, b->listen_later);
@@ -89,6 +90,27 @@ static void test_protocol_spec_round_trip_is_lossless(void **state)
 	spec.environment = (char *[]){NULL};
 	spec.service = LONGEST_NAME;
 	assert_spec_survives(&spec);
+}
+
+static void test_protocol_spec_address_is_that_of_the_sockets(void **state)
+{
+	struct launch_spec spec = full_spec();
+	struct address address;
+
+	(void)state;
+	spec.twins[0] = true;
+	assert_spec_survives(&spec);
+	launch_spec_address(&spec, 0, &address);
+	assert_string_equal(address.text, "[::ffff:127.0.0.1]:8080");
+	launch_spec_address(&spec, 1, &address);
+	assert_string_equal(address.text, "[::1]:8080");
+	spec.twins[0] = false;
+	launch_spec_address(&spec, 0, &address);
+	assert_string_equal(address.text, "127.0.0.1:8080");
+	assert_int_equal(address_parse("[::ffff:127.0.0.1]:8080", &spec.listen[0], NULL), 0);
+	spec.twins[0] = true;
+	launch_spec_address(&spec, 0, &address);
+	assert_string_equal(address.text, "127.0.0.1:8080");
 }
 
 static void test_protocol_spec_process_settings_survive_one_by_one(void **state)
@@ -498,6 +520,7 @@ static void test_protocol_names_are_different_and_known(void **state)
 						agent_state_name((enum agent_state)j));
 	assert_string_equal(order_type_name(ORDER_RELEASE), "release");
 	assert_string_equal(order_type_name(ORDER_REOPEN), "reopen");
+	assert_string_equal(order_type_name(ORDER_FAMILY), "family");
 	assert_string_equal(report_type_name(REPORT_SOCKETS), "sockets");
 	assert_string_equal(report_type_name(REPORT_REOPENED), "reopened");
 	assert_string_equal(socket_mode_name(SOCKETS_AUTO), "auto");
@@ -530,6 +553,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_protocol_spec_round_trip_is_lossless),
+		cmocka_unit_test(test_protocol_spec_address_is_that_of_the_sockets),
 		cmocka_unit_test(test_protocol_spec_process_settings_survive_one_by_one),
 		cmocka_unit_test(test_protocol_spec_any_byte_survives),
 		cmocka_unit_test(test_protocol_spec_only_raw_bytes_are_hex),

@@ -293,13 +293,21 @@ static void test_protocol_spec_bad_values_are_named(void **state)
 		{"listen", "[':80','localhost:80']", "host names"},
 		{"listen", "[':80',80]", "not a string"},
 		{"listen",
-		 "[':1',':2',':3',':4',':5',':6',':7',':8',':9',':10',':11',':12',':13',"
-		 "':14',':15',':16']",
+		 "[':1',':2',':3',':4',':5',':6',':7',':8',':9',':10',':11',':12',"
+		 "':13',':14',':15',':16']",
 		 NULL},
 		{"listen",
 		 "[':1',':2',':3',':4',':5',':6',':7',':8',':9',':10',':11',':12',':13',"
 		 "':14',':15',':16',':17']",
 		 "at most 16"},
+		{"twins", "[]", NULL},
+		{"twins", "[0,0]", NULL},
+		{"twins", "[1]", "endpoint with a twin"},
+		{"twins", "[3]", "endpoint with a twin"},
+		{"twins", "[-1]", "endpoint with a twin"},
+		{"twins", "['0']", "endpoint with a twin"},
+		{"twins", "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]", "at most 16"},
+		{"twins", "0", "not a list"},
 		{"groups", "[]", NULL},
 		{"groups", "[0,4294967294]", NULL},
 		{"groups", "[4294967295]", "number of a group"},

@@ -74,6 +74,10 @@ static const struct {
 	 "[\"127.0.0.1:1\",\"0.0.0.0:1\"]}}}",
 	 "services.web.listen[1]: \"0.0.0.0:1\" overlaps with \"127.0.0.1:1\" of "
 	 "services.web.listen[0]"},
+	{"{\"services\":{\"web\":{\"command\":[\"/bin/true\"],\"listen\":"
+	 "[\"127.0.0.1:1\",\"[::ffff:127.0.0.1]:1\"]}}}",
+	 "services.web.listen[1]: \"[::ffff:127.0.0.1]:1\" overlaps with \"127.0.0.1:1\" of "
+	 "services.web.listen[0]"},
 	{"{\"services\":{\"a\":{\"command\":[\"/bin/true\"],\"listen\":\"[::1]:80\"},"
 	 "\"b\":{\"command\":[\"/bin/true\"],\"listen\":[\"127.0.0.1:81\",\":80\"]}}}",
 	 "services.b.listen[1]: \":80\" overlaps with \"[::1]:80\" of services.a.listen"},

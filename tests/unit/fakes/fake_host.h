@@ -94,6 +94,12 @@ int processes_any(const struct processes *processes)
 	return fake_processes.any;
 }
 
+int processes_contain(const struct processes *processes, pid_t pid)
+{
+	assert_non_null(processes);
+	return fake_processes.pid == pid;
+}
+
 int processes_kill(const struct processes *processes)
 {
 	called("processes_kill below %d", (int)processes->root);
@@ -353,6 +359,8 @@ int agentlink_order(struct agentlink *link, const struct order *order)
 		called("order steady %s", order->on ? "on" : "off");
 	else if (order->type == ORDER_RELEASE)
 		called("order release serial %u", order->serial);
+	else if (order->type == ORDER_FAMILY)
+		called("order family %u %s", order->endpoint, order->on ? "twin" : "declared");
 	else
 		called("order %s signal %d timeout %u", order_type_name(order->type), order->signal,
 		       order->timeout_ms);

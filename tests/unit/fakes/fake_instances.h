@@ -356,6 +356,30 @@ void instance_release_leftovers(struct instance *i)
 	called("release leftovers %u.%u", i->generation, i->index);
 }
 
+void instance_change_endpoint(struct instance *i, size_t k)
+{
+	size_t kept = 0;
+
+	called("change %u.%u endpoint %zu", i->generation, i->index, k);
+	for (size_t j = 0; j < i->sockets.n; j++)
+		if (i->sockets.list[j].endpoint != k)
+			i->sockets.list[kept++] = i->sockets.list[j];
+	i->sockets.n = kept;
+}
+
+void instance_ask_sockets(struct instance *i)
+{
+	if (i->postponed)
+		called("ask sockets %u.%u", i->generation, i->index);
+	i->postponed = false;
+}
+
+void instance_refuse_ipv4(struct instance *i, size_t k, pid_t pid, const char *comm)
+{
+	called("refuse IPv4 %u.%u endpoint %zu pid %d %s", i->generation, i->index, k, (int)pid,
+	       comm);
+}
+
 int instance_reopen(struct instance *i, uint32_t serial)
 {
 	called("reopen %u.%u", i->generation, i->index);
@@ -416,6 +440,15 @@ const struct probe_result *instance_last_answer(const struct instance *i)
 const char *instance_mode(const struct instance *i)
 {
 	return fake_of(i)->mode;
+}
+
+/* What it says of the strangers that the test gives it. */
+char *instance_advise(const struct instance *i, char ret[static ADVICE_TEXT_MAX])
+{
+	ret[0] = '\0';
+	if (i->n_strangers > 0)
+		snprintf(ret, ADVICE_TEXT_MAX, "listens on %s", i->strangers[0]);
+	return ret;
 }
 
 void instance_describe_exit(const struct instance *i, char *ret, size_t size)

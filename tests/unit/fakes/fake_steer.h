@@ -81,6 +81,12 @@ int bpffs_make(const char *name, const char *service, const char *key,
 	return 0;
 }
 
+int bpffs_try(const char *name, const char *key, struct error *err)
+{
+	(void)name;
+	return fake_steer_fails("bpffs_try", key, err) ? fake_steer_failure.code : 0;
+}
+
 void bpffs_remove(const char *path)
 {
 	(void)path;
@@ -155,6 +161,11 @@ int steer_open(const struct address *address, const struct steer_options *option
 	       options->pin_dir ? options->pin_dir : steer_tier_name(options->tier));
 	*ret = steer;
 	return 0;
+}
+
+const struct address *steer_address(const struct steer *steer)
+{
+	return &steer->address;
 }
 
 int steer_reset(struct steer *steer, struct error *err)

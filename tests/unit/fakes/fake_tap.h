@@ -17,6 +17,8 @@ struct fake_tapped {
 	uint32_t generation, instance;
 	bool share, watched;
 	struct tap_count count;
+	bool has_bound;
+	struct tap_bound bound;
 };
 
 struct tap {
@@ -24,6 +26,7 @@ struct tap {
 	void *userdata;
 	struct fake_tapped attached[FAKE_TAPPED_MAX];
 	size_t n;
+	bool guard[TAP_LISTEN_MAX];
 };
 
 static unsigned fake_tap_open;
@@ -92,6 +95,28 @@ static inline void fake_tap_program(struct tap *tap, uint32_t generation, uint32
 	tap->callbacks->on_program(tap->userdata, generation, instance, pid, comm);
 }
 
+/* What the instance has bound last. */
+static inline void fake_tap_bind(struct tap *tap, uint32_t generation, uint32_t instance,
+				 const char *address, uid_t uid)
+{
+	struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
+
+	assert_non_null(tapped);
+	tapped->has_bound = true;
+	tapped->bound.uid = uid;
+	assert_int_equal(address_parse(address, &tapped->bound.address, NULL), 0);
+}
+
+int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_bound *ret)
+{
+	const struct fake_tapped *tapped = fake_tap_find(tap, generation, instance);
+
+	if (!tapped || !tapped->has_bound)
+		return -ENOENT;
+	*ret = tapped->bound;
+	return 0;
+}
+
 int tap_open(sd_event *event, const char *pin_dir, const struct address *listen, size_t n_listen,
 	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
 	     struct error *err)
@@ -125,6 +150,11 @@ void tap_unpin_all(struct tap *tap)
 {
 	(void)tap;
 	called("tap unpin");
+}
+
+void tap_guard(struct tap *tap, size_t k, bool on)
+{
+	tap->guard[k] = on;
 }
 
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,

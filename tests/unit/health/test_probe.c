@@ -130,7 +130,7 @@ static void serve(const char *listen_text, enum server_mode mode, const char *re
 	setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address.sa.sa_family == AF_INET6)
 		setsockopt(server.listener, IPPROTO_IPV6, IPV6_V6ONLY,
-			   address.dual_stack ? &off : &on, sizeof(on));
+			   address_v6only(&address) ? &on : &off, sizeof(on));
 	assert_int_equal(bind(server.listener, &address.sa, address.length), 0);
 	assert_int_equal(listen(server.listener, 512), 0);
 	if (mode != SERVER_DOES_NOT_ACCEPT)

@@ -96,6 +96,12 @@ uint64_t steer_cookie(int fd)
 	return 100 + (uint64_t)fd;
 }
 
+int steer_deafen(int listen_fd)
+{
+	called("deafen fd %d", listen_fd);
+	return 0;
+}
+
 /* ---- what the instance says ----------------------------------------------------------------- */
 
 static unsigned n_changes;
@@ -127,8 +133,46 @@ static void on_reopened(void *userdata, const struct instance *from, const struc
 	reopened = *answer;
 }
 
+static bool served; /* by other instances, on each endpoint */
+static bool moving; /* another instance has still to answer */
+static int move_failure;
+
+static bool is_served(void *userdata, const struct instance *from, size_t k)
+{
+	assert_ptr_equal(userdata, &config);
+	assert_ptr_equal(from, &instance);
+	assert_in_range(k, 0, config.n_listen - 1);
+	return served;
+}
+
+/* As a service does it: the endpoint is another object then. */
+static int move_endpoint(void *userdata, const struct instance *from, size_t k,
+			 const struct address *address, struct error *error)
+{
+	assert_ptr_equal(userdata, &config);
+	assert_ptr_equal(from, &instance);
+	called("move %zu %s", k, address->text);
+	if (move_failure)
+		return error_set(error, move_failure, "move");
+	wiring.endpoints[k]->address = *address;
+	instance_change_endpoint(&instance, k);
+	return 0;
+}
+
+static bool is_moving(void *userdata)
+{
+	assert_ptr_equal(userdata, &config);
+	return moving || instance.awaited > 0;
+}
+
 static const struct instance_callbacks callbacks = {
-	.on_change = on_change, .on_note = on_note, .on_reopened = on_reopened};
+	.on_change = on_change,
+	.on_note = on_note,
+	.on_reopened = on_reopened,
+	.is_served = is_served,
+	.move_endpoint = move_endpoint,
+	.is_moving = is_moving,
+};
 
 #define assert_notes(expected)                                                                     \
 	do {                                                                                       \
@@ -201,6 +245,8 @@ static inline int set_up(void **state)
 	reset_instance();
 	reset_report();
 	n_changes = 0;
+	served = moving = false;
+	move_failure = 0;
 	notes[0] = '\0';
 	forget_calls();
 	return sd_event_new(&context.event);

@@ -85,38 +85,60 @@ static void test_instance_exited_on_a_taken_address_says_what_to_do(void **state
 	static const struct {
 		enum socket_mode mode;
 		bool hooks;
-		const char *advice;
+		const char *bound; /* as the kernel tells; NULL: it does not */
+		uid_t bound_uid;
+		bool has_uid;
+		const char *tail, *says;
 	} cases[] = {
-		{SOCKETS_AUTO, false,
-		 "switch on its reuse-port option, have it take its socket from its parent "
-		 "(LISTEN_FDS, {fd}), or let baton steer by ebpf for mode \"transparent\""},
-		{SOCKETS_NATIVE, true,
-		 "switch on its reuse-port option, or use mode \"transparent\""},
-		{SOCKETS_AUTO, true,
-		 "mode \"transparent\" makes it share exactly what \"listen\" declares, nothing else"},
+		{.mode = SOCKETS_AUTO, .says = "itself and does not share it: switch on"},
+		{.mode = SOCKETS_AUTO, .says = "does not work here: for a reason"},
+		{.mode = SOCKETS_NATIVE, .hooks = true, .says = "or use mode \"transparent\""},
+		{.mode = SOCKETS_AUTO, .hooks = true, .says = "server share exactly what"},
+		{.mode = SOCKETS_AUTO, .hooks = true, .bound = ":80", .says = "binds :80"},
+		{.mode = SOCKETS_AUTO,
+		 .hooks = true,
+		 .bound = ADDRESS_0,
+		 .bound_uid = 4711,
+		 .says = "binds it as uid 4711"},
+		/* What the kernel tells counts, not the last words; they do if it tells nothing. */
+		{.mode = SOCKETS_AUTO,
+		 .hooks = true,
+		 .bound = ADDRESS_0,
+		 .bound_uid = 4711,
+		 .tail = "EADDRINUSE :::80",
+		 .says = "binds it as uid 4711"},
+		{.mode = SOCKETS_NATIVE, .tail = "EADDRINUSE :::80", .says = "binds :80"},
+		{.mode = SOCKETS_NATIVE, .has_uid = true, .says = "binds it as uid 4712"},
 	};
 
 	(void)state;
+	strcpy(wiring.no_tap, "for a reason");
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
-		char expected[512];
-
 		run_instance();
 		config.mode = cases[k].mode;
 		wiring.tap = cases[k].hooks ? &hooks : NULL;
+		hooks.attached[0] = (struct fake_tapped){.generation = 2};
+		hooks.n = 1;
+		if (cases[k].bound)
+			fake_tap_bind(&hooks, 2, 0, cases[k].bound, cases[k].bound_uid);
 		report.exit_code = 1;
-		strcpy(report.text, "cannot bind " ADDRESS_0);
+		report.has_uid = cases[k].has_uid;
+		report.uid = 4712;
+		strcpy(report.text, "\"Address already in use\"");
+		strcpy(report.tail, cases[k].tail ? cases[k].tail : "");
 		hear(REPORT_EXITED, 0);
-		snprintf(expected, sizeof(expected),
-			 "exited with status 1: cannot bind " ADDRESS_0 " (" ADDRESS_0 "); %s",
-			 cases[k].advice);
-		assert_string_equal(i->failure, expected);
+		if (!strstr(i->failure, cases[k].says) ||
+		    strncmp(i->failure, "exited with status 1: \"Address already in use\": ", 46))
+			fail_msg("%zu: %s", k, i->failure);
 		/* The event is about the end only. */
 		assert_notes("exited: instance 0 exited with status 1");
 		instance_done(i);
 		wiring.tap = NULL;
+		hooks.n = 0;
 		forget_calls();
 		reset_instance();
 	}
+	wiring.no_tap[0] = '\0';
 }
 
 static void test_instance_exited_as_told_is_not_failed(void **state)

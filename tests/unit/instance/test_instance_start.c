@@ -194,6 +194,8 @@ static void test_instance_start_without_its_limits_fails(void **state)
 	reset_instance();
 }
 
+#define NO_CGROUP "cgroup v2 is not mounted: mount it"
+
 static void test_instance_start_with_limits_needs_cgroups(void **state)
 {
 	static const struct cgroup_limits limits[] = {
@@ -201,10 +203,11 @@ static void test_instance_start_with_limits_needs_cgroups(void **state)
 
 	(void)state;
 	context.cgroup_base[0] = '\0';
+	strcpy(context.no_cgroup, NO_CGROUP);
 	for (size_t k = 0; k < sizeof(limits) / sizeof(limits[0]); k++) {
 		config.resources = limits[k];
 		assert_int_equal(instance_start(i, &release, &err), -EOPNOTSUPP);
-		assert_start_failed("\"resources\" needs a cgroup v2 that batond may write to");
+		assert_start_failed("\"resources\" needs a cgroup for each instance: " NO_CGROUP);
 		reset_instance();
 	}
 	assert_calls("");
@@ -212,12 +215,12 @@ static void test_instance_start_with_limits_needs_cgroups(void **state)
 
 static void test_instance_start_transparent_needs_hooks_and_a_cgroup(void **state)
 {
-	static const char why[] =
-		"mode \"transparent\" needs tier ebpf and a cgroup; this is tier ebpf";
+	static const char why[] = "mode \"transparent\": " NO_CGROUP;
 
 	(void)state;
 	config.mode = SOCKETS_TRANSPARENT;
 	context.cgroup_base[0] = '\0';
+	strcpy(context.no_cgroup, NO_CGROUP);
 	wiring.tap = &hooks;
 	assert_int_equal(instance_start(i, &release, &err), -EOPNOTSUPP);
 	assert_start_failed(why);
@@ -259,6 +262,7 @@ static void test_instance_start_gives_sockets_where_the_tier_makes_them(void **s
 	(void)state;
 	wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_CBPF;
 	config.nonblocking = true;
+	strcpy(wiring.no_tap, "it needs tier ebpf");
 	for (int mode = 0; mode < _SOCKETS_COUNT; mode++) {
 		bool passed = mode == SOCKETS_AUTO || mode == SOCKETS_INHERIT;
 

@@ -239,6 +239,29 @@ static void test_run_abort_while_verifying_drains_what_may_have_been_seen(void *
 	assert_ptr_equal(current, old);
 }
 
+/* Nothing keeps an IPv4 socket from taking what instances on IPv4-mapped ones would get. */
+static void test_run_abort_beside_mapped_without_a_tap_drains_what_may_have_been_seen(void **state)
+{
+	struct steer mapped = {};
+
+	(void)state;
+	assert_int_equal(address_parse("[::ffff:127.0.0.1]:80", &mapped.address, NULL), 0);
+	wiring.endpoints[0] = &mapped;
+	fake(2, 0)->not_healthy = true;
+	fake(2, 0)->live = 1;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_VERIFYING);
+	forget_calls();
+	run_abort(&run, false, "aborted by request");
+	drive_to(ROLLOUT_DRAINING);
+	assert_non_null(strstr(calls, "leave 2.0"));
+	change(fake(2, 0)->live = 0);
+	drive_to_end();
+	assert_int_not_equal(result.exit, 0);
+	assert_ptr_equal(current, old);
+	wiring.endpoints[0] = NULL;
+}
+
 /* Before the loop has turned even once. */
 static void test_run_abort_at_once_starts_nothing(void **state)
 {
@@ -426,6 +449,7 @@ int main(void)
 		TEST(test_run_abort_while_baking_flips_back),
 		TEST(test_run_abort_while_settling_flips_back),
 		TEST(test_run_abort_while_verifying_drains_what_may_have_been_seen),
+		TEST(test_run_abort_beside_mapped_without_a_tap_drains_what_may_have_been_seen),
 		TEST(test_run_abort_at_once_starts_nothing),
 		TEST(test_run_abort_of_what_is_undone_keeps_the_reason),
 		TEST(test_run_abort_while_draining_is_too_late),

@@ -22,6 +22,7 @@
 #include "tests/unit/fakes/fake_command.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
+#include "tests/unit/fakes/fake_occupants.h"
 #include "tests/unit/fakes/fake_steer.h"
 #include "tests/unit/fakes/fake_watch.h"
 
@@ -66,6 +67,7 @@ static struct history kept_history;
 static struct underway_list kept_underway; /* what is in the file of rollouts under way */
 static unsigned underway_writes;
 static int underway_error;
+static char remembered_twin[ADDRESS_TEXT_MAX]; /* "": none */
 
 static bool release_copy_fails;
 static bool files_change;        /* other editions lie where the earlier ones did */
@@ -164,6 +166,27 @@ char *state_base(const struct state *state, const char *name)
 	(void)state;
 	assert_string_equal(name, "web");
 	return remembered_base[0] ? strdup(remembered_base) : NULL;
+}
+
+int state_set_twin(struct state *state, const char *name, const char *address, bool on,
+		   struct error *e)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	if (state_error < 0)
+		return error_set(e, state_error, "state.json");
+	if (on)
+		strcpy(remembered_twin, address);
+	else if (strcmp(remembered_twin, address) == 0)
+		remembered_twin[0] = '\0';
+	return 0;
+}
+
+bool state_has_twin(const struct state *state, const char *name, const char *address)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	return strcmp(remembered_twin, address) == 0;
 }
 
 /* What service_recall() finds, and what was written last, as copies. */
@@ -419,7 +442,7 @@ static inline void forget_state(void)
 	state_error = gone_error = 0;
 	vector_free(TAKE_PTR(remembered));
 	vector_free(TAKE_PTR(remembered_environment));
-	remembered_base[0] = '\0';
+	remembered_base[0] = remembered_twin[0] = '\0';
 	release_copy_fails = files_change = false;
 	history_done(&kept_history);
 	kept_underway = (struct underway_list){};
@@ -456,6 +479,7 @@ static inline int set_up(void **state)
 	forget_state();
 	memset(&fake_cgroup, 0, sizeof(fake_cgroup));
 	fake_instances_reset();
+	fake_occupants_reset();
 	give_slots();
 	fake_steer_reset();
 	fake_tap_reset();

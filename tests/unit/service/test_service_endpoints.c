@@ -82,14 +82,16 @@ static void test_service_transparent_needs_ebpf_and_a_cgroup(void **state)
 	(void)state;
 	service->config->mode = SOCKETS_TRANSPARENT;
 	context.cgroup_base[0] = '\0';
+	strcpy(context.no_cgroup, "mount it");
 	refused("start", NULL);
 	assert_refused(500, 1, "Cannot start",
-		       "mode \"transparent\": it needs a cgroup v2 that batond may write to");
+		       "mode \"transparent\": it needs a cgroup for each instance: mount it");
 	strcpy(context.cgroup_base, "/cgroup/test");
 	service->config->steering = STEERING_HASH;
 	refused("start", NULL);
 	assert_refused(500, 1, "Cannot start",
-		       "mode \"transparent\": it needs tier ebpf, this is tier hash");
+		       "mode \"transparent\": it needs tier ebpf, this is tier hash (\"steering\" "
+		       "says so)");
 	service->config->steering = STEERING_AUTO;
 	carry_out("start", NULL);
 }

@@ -261,6 +261,34 @@ static void test_state_instances_are_remembered_until_they_are_forgotten(void **
 	assert_int_equal(state_instances(s, "web"), 0);
 }
 
+static void test_state_twins_are_remembered_until_they_are_forgotten(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_false(state_has_twin(s, "web", "[::ffff:127.0.0.1]:80"));
+	assert_int_equal(state_set_twin(s, "web", "[::ffff:127.0.0.1]:80", false, NULL), 0);
+	assert_int_equal(state_set_twin(s, "web", "[::ffff:127.0.0.1]:80", true, NULL), 0);
+	assert_int_equal(state_set_twin(s, "web", "127.0.0.1:81", true, NULL), 0);
+	assert_int_equal(state_set_twin(s, "web", "127.0.0.1:81", true, NULL), 0);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_true(state_has_twin(s, "web", "[::ffff:127.0.0.1]:80"));
+	assert_true(state_has_twin(s, "web", "127.0.0.1:81"));
+	assert_false(state_has_twin(s, "web", "127.0.0.1:82"));
+	assert_false(state_has_twin(s, "api", "127.0.0.1:81"));
+	assert_int_equal(state_set_twin(s, "web", "127.0.0.1:81", false, NULL), 0);
+	assert_true(state_has_twin(s, "web", "[::ffff:127.0.0.1]:80"));
+	assert_int_equal(state_set_twin(s, "web", "[::ffff:127.0.0.1]:80", false, NULL), 0);
+	state_free(s);
+	s = NULL;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_false(state_has_twin(s, "web", "[::ffff:127.0.0.1]:80"));
+	assert_false(state_has_twin(s, "web", "127.0.0.1:81"));
+}
+
 static void test_state_base_is_remembered_until_it_is_forgotten(void **state)
 {
 	cleanup(state_free) struct state *s = NULL;
@@ -596,6 +624,7 @@ int main(void)
 		TEST(test_state_environment_is_remembered_until_it_is_forgotten),
 		TEST(test_state_bad_environment_is_refused),
 		TEST(test_state_instances_are_remembered_until_they_are_forgotten),
+		TEST(test_state_twins_are_remembered_until_they_are_forgotten),
 		TEST(test_state_base_is_remembered_until_it_is_forgotten),
 		TEST(test_state_file_without_the_later_fields_is_read),
 		TEST(test_state_failing_save_of_a_field_is_an_error),

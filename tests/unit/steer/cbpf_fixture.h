@@ -38,8 +38,10 @@ static const char *missing;     /* why the tests are skipped; NULL: they are not
 static struct address endpoint; /* of the test that runs */
 static struct address target;   /* where its clients connect to */
 
-static const char *const endpoints[] = {"127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080", "[::]:8080",
-					":8080"};
+/* The last one is dual-stack: tests go on with an IPv6 client of it. */
+static const char *const endpoints[] = {
+	"127.0.0.1:8080",          "[::1]:8080", "0.0.0.0:8080", "[::]:8080",
+	"[::ffff:127.0.0.1]:8080", ":8080"};
 #define N_ENDPOINTS (sizeof(endpoints) / sizeof(endpoints[0]))
 
 /* ---- sockets -------------------------------------------------------------------------------- */

@@ -37,8 +37,9 @@ static struct error err;
 
 /* What the callbacks were called with last, and how often. */
 static struct {
-	unsigned zeros, programs;
+	unsigned zeros, programs, ipv4;
 	uint32_t generation, instance;
+	size_t endpoint;
 	pid_t pid;
 	char comm[32];
 	struct tap *free_in_zero; /* on_zero frees it */
@@ -64,7 +65,20 @@ static void on_program(void *userdata, uint32_t generation, uint32_t instance, p
 	snprintf(seen.comm, sizeof(seen.comm), "%s", comm);
 }
 
-static const struct tap_callbacks callbacks = {.on_zero = on_zero, .on_program = on_program};
+static void on_ipv4(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
+		    const char *comm)
+{
+	on_program(userdata, generation, instance, pid, comm);
+	seen.programs--;
+	seen.ipv4++;
+	seen.endpoint = k;
+}
+
+static const struct tap_callbacks callbacks = {
+	.on_zero = on_zero,
+	.on_program = on_program,
+	.on_ipv4 = on_ipv4,
+};
 
 /* ---- cgroups -------------------------------------------------------------------------------- */
 
@@ -223,7 +237,7 @@ static inline int socket_in(const char *cgroup, const struct address *address)
 	/* Connections of earlier tests are in TIME_WAIT. */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address->sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address->dual_stack ? &zero : &on,
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, address_v6only(address) ? &on : &zero,
 			   sizeof(on));
 	return fd;
 }

@@ -438,6 +438,38 @@ static void test_steer_cbpf_members_another_daemons_group_is_not_taken(void **st
 	steer_free(first);
 }
 
+/* A server listens there before the endpoint is opened: for it, the program goes on with its join.
+ */
+static void test_steer_cbpf_members_server_that_was_first_is_joined(void **state)
+{
+	struct steer_options options = {.tier = STEER_CBPF, .uid = geteuid(), .has_member = true};
+	struct error err = {};
+	struct steer *steer;
+	uint16_t slots[2];
+	int fds[2];
+
+	(void)state;
+	if (missing)
+		skip();
+	for (size_t e = 0; e < N_ENDPOINTS; e++) {
+		use_endpoint(endpoints[e]);
+		fds[0] = foreign();
+		fds[1] = foreign();
+		assert_int_equal(steer_open(&endpoint, &options, &steer, &err), 0);
+		assert_int_equal(steer_reset(steer, NULL), 0);
+		attach(steer);
+		slots[0] = join_foreign(steer, fds[0], &fds[1], 1);
+		slots[1] = join_foreign(steer, fds[1], fds, 1);
+		publish(steer, slots[1]);
+		assert_all_reach(fds, 2, 1, 50);
+		assert_pins_reach(steer, fds, slots, 2);
+		publish(steer, slots[0]);
+		assert_all_reach(fds, 2, 0, 50);
+		close_all(fds, 2);
+		steer_free(steer);
+	}
+}
+
 static void test_steer_cbpf_members_address_in_use_says_by_whom(void **state)
 {
 	const struct steer_options options = {.tier = STEER_CBPF, .uid = geteuid()};
@@ -466,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_steer_cbpf_members_fifty_rotations_keep_the_places_right),
 		cmocka_unit_test(
 			test_steer_cbpf_members_fifty_rotations_of_servers_that_bind_themselves),
+		cmocka_unit_test(test_steer_cbpf_members_server_that_was_first_is_joined),
 		cmocka_unit_test(test_steer_cbpf_members_sockets_in_unknown_order_are_found),
 		cmocka_unit_test(
 			test_steer_cbpf_members_several_listeners_move_among_mixed_up_decoys),

@@ -94,24 +94,152 @@ static void test_tap_other_addresses_are_not_touched(void **state)
 	tap_free(tap);
 }
 
-static void test_tap_mapped_address_is_not_the_ipv4_one(void **state)
+/* What a server binds is known, whether it is refused or not, and whether it is to be shared. */
+static void expect_bound(struct tap *tap, const char *text, const char *expected)
+{
+	struct address address = parse(text);
+	int other = sharing_listener(text), fd = socket_in(leaves[0], &address);
+	struct tap_bound bound;
+
+	(void)!bind(fd, &address.sa, address.length);
+	assert_int_equal(tap_bound(tap, 1, 0, &bound), 0);
+	assert_string_equal(bound.address.text, expected);
+	assert_int_equal(bound.uid, getuid());
+	assert_int_equal(bound.pid, getpid());
+	close(fd);
+	close(other);
+}
+
+static void test_tap_what_was_bound_last_is_known(void **state)
 {
 	struct tap *tap = open_tap(NULL, HERE);
-	struct address dual = parse(":8080");
-	int other = sharing_listener(HERE), fd;
+	struct address any = {.in = {.sin_family = AF_INET}, .length = sizeof(any.in)};
+	struct tap_bound bound;
+	int fd;
+
+	(void)state;
+	for (int share = 0; share < 2; share++) {
+		attach(tap, 0, share);
+		assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+		/* A port of the kernel's choice is never in use. */
+		fd = socket_in(leaves[0], &any);
+		assert_int_equal(bind(fd, &any.sa, any.length), 0);
+		close(fd);
+		assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+		expect_bound(tap, HERE, HERE);
+		expect_bound(tap, "127.0.0.1:8081", "127.0.0.1:8081");
+		expect_bound(tap, "[::1]:8082", "[::1]:8082");
+		expect_bound(tap, ":8083", ":8083");
+		/* Nobody sees IPV6_V6ONLY. */
+		expect_bound(tap, "[::]:8084", ":8084");
+	}
+	tap_forget(tap, 1, 0);
+	assert_int_equal(tap_bound(tap, 1, 0, &bound), -ENOENT);
+	tap_free(tap);
+}
+
+/* Which of the two a server makes is not known before: it may make either, beside the other. */
+static void test_tap_twins_of_declared_addresses_are_shared(void **state)
+{
+	static const char *const pairs[][2] = {
+		{"127.0.0.1:8080", "[::ffff:127.0.0.1]:8080"},
+		{"[::ffff:127.0.0.1]:8081", "127.0.0.1:8081"},
+		{"0.0.0.0:8082", "[::ffff:0.0.0.0]:8082"},
+	};
+	struct tap *tap = open_tap(NULL, "127.0.0.1:8080 [::ffff:127.0.0.1]:8081 0.0.0.0:8082");
 
 	(void)state;
 	attach(tap, 0, true);
-	fd = socket_in(leaves[0], &dual);
-	assert_int_equal(inet_pton(AF_INET6, "::ffff:127.0.0.1", &dual.in6.sin6_addr), 1);
-	/* Such a socket would be in another group than those of 127.0.0.1. */
-	assert_int_equal(bind(fd, &dual.sa, dual.length), -1);
-	assert_int_equal(errno, EADDRINUSE);
-	assert_false(shares(fd));
-	close(fd);
+	for (size_t k = 0; k < sizeof(pairs) / sizeof(pairs[0]); k++) {
+		for (size_t other = 0; other < 2; other++) {
+			int there = sharing_listener(pairs[k][other]);
+			int fd = listener_in(leaves[0], pairs[k][!other]);
+
+			if (fd < 0)
+				fail_msg("%s: %s", pairs[k][!other], strerror(-fd));
+			assert_true(tap_forced(tap, cookie_of(fd)));
+			close(fd);
+			close(there);
+		}
+	}
+	expect_untouched(tap, "[::ffff:127.0.0.2]:8080");
+	expect_untouched(tap, "[::ffff:127.0.0.1]:8083");
+	tap_free(tap);
+}
+
+/* ---- keeping IPv4 sockets out --------------------------------------------------------------- */
+
+/* In a process of the instance: the errno of bind(2), or 0. */
+static int bind_in(const char *cgroup, const char *text, bool share, pid_t *ret_pid)
+{
+	struct address address = parse(text);
+	int status, fd;
+
+	*ret_pid = fork();
+	assert_true(*ret_pid >= 0);
+	if (*ret_pid == 0) {
+		prctl(PR_SET_NAME, "binder");
+		fd = socket_in(cgroup, &address);
+		if (share)
+			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+		fd = listen_on(fd, &address);
+		_exit(fd < 0 ? -fd : 0);
+	}
+	assert_int_equal(waitpid(*ret_pid, &status, 0), *ret_pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_tap_guard_keeps_ipv4_sockets_out(void **state)
+{
+	struct tap *tap = open_tap(NULL, "127.0.0.1:8081 127.0.0.1:8080");
+	int other = sharing_listener("[::ffff:127.0.0.1]:8080");
+	pid_t pid;
+
+	(void)state;
+	attach(tap, 0, true);
+	tap_guard(tap, 1, true);
+	/* Only what is attached from now on. */
+	assert_int_equal(bind_in(leaves[0], HERE, true, &pid), 0);
+	attach(tap, 0, true);
+	assert_int_equal(bind_in(leaves[0], HERE, true, &pid), EPERM);
+	wait_for(seen.ipv4 == 1);
+	assert_int_equal(seen.generation, 1);
+	assert_int_equal(seen.instance, 0);
+	assert_int_equal(seen.endpoint, 1);
+	assert_int_equal(seen.pid, pid);
+	assert_string_equal(seen.comm, "binder");
+	/* The right family, another endpoint, another address. */
+	assert_int_equal(bind_in(leaves[0], "[::ffff:127.0.0.1]:8080", false, &pid), 0);
+	assert_int_equal(bind_in(leaves[0], "127.0.0.1:8081", false, &pid), 0);
+	assert_int_equal(bind_in(leaves[0], "127.0.0.2:8080", false, &pid), 0);
+	run_loop();
+	assert_int_equal(seen.ipv4, 1);
+	tap_guard(tap, 1, false);
+	attach(tap, 0, true);
+	assert_int_equal(bind_in(leaves[0], HERE, true, &pid), 0);
 	close(other);
 	tap_free(tap);
 }
+
+/* In mode "native" a server is refused, too, but it has to share by itself. */
+static void test_tap_guard_alone_shares_nothing(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE);
+	int other = sharing_listener("[::ffff:127.0.0.1]:8080");
+	pid_t pid;
+
+	(void)state;
+	tap_guard(tap, 0, true);
+	attach(tap, 0, false);
+	assert_int_equal(bind_in(leaves[0], HERE, true, &pid), EPERM);
+	assert_int_equal(bind_in(leaves[0], "[::ffff:127.0.0.1]:8080", false, &pid), EADDRINUSE);
+	assert_int_equal(bind_in(leaves[0], "[::ffff:127.0.0.1]:8080", true, &pid), 0);
+	close(other);
+	tap_free(tap);
+}
+
+/* ---- sharing, again ------------------------------------------------------------------------- */
 
 static void test_tap_server_that_shares_by_itself_is_not_forced(void **state)
 {
@@ -339,7 +467,10 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_tap_##name, setup, teardown)
 		TEST(server_that_knows_nothing_shares_a_declared_address),
 		TEST(other_addresses_are_not_touched),
-		TEST(mapped_address_is_not_the_ipv4_one),
+		TEST(twins_of_declared_addresses_are_shared),
+		TEST(guard_keeps_ipv4_sockets_out),
+		TEST(guard_alone_shares_nothing),
+		TEST(what_was_bound_last_is_known),
 		TEST(server_that_shares_by_itself_is_not_forced),
 		TEST(share_is_only_where_it_was_asked_for),
 		TEST(datagrams_are_not_touched),

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "orchestrator/steer/tiers.h"
@@ -44,7 +45,7 @@ static void test_tiers_try_keeps_why_one_does_not_work(void **state)
 	fake_steer_failure.function = "steer_try";
 	fake_steer_failure.address = "ebpf";
 	fake_steer_failure.code = -EPERM;
-	tiers_try(&tiers);
+	tiers_try("name", &tiers);
 	assert_false(tiers.list[STEER_EBPF].works);
 	assert_string_equal(tiers.list[STEER_EBPF].reason,
 			    "steer_try ebpf: Operation not permitted");
@@ -53,10 +54,25 @@ static void test_tiers_try_keeps_why_one_does_not_work(void **state)
 	assert_true(tiers.list[STEER_HASH].works);
 	/* What was found out before does not count. */
 	fake_steer_failure.address = "hash";
-	tiers_try(&tiers);
+	tiers_try("name", &tiers);
 	assert_true(tiers.list[STEER_EBPF].works);
 	assert_string_equal(tiers.list[STEER_EBPF].reason, "");
 	assert_false(tiers.list[STEER_HASH].works);
+}
+
+/* Otherwise a service would be refused where another tier serves it. */
+static void test_tiers_try_needs_pins_for_ebpf(void **state)
+{
+	(void)state;
+	fake_steer_failure.function = "bpffs_try";
+	fake_steer_failure.address = "tier";
+	fake_steer_failure.code = -EROFS;
+	tiers_try("name", &tiers);
+	assert_false(tiers.list[STEER_EBPF].works);
+	assert_string_equal(tiers.list[STEER_EBPF].reason, "bpffs_try tier: Read-only file system");
+	assert_true(tiers.list[STEER_CBPF].works);
+	assert_true(tiers.list[STEER_HASH].works);
+	assert_chosen(STEERING_AUTO, STEER_CBPF, "ebpf: bpffs_try tier: Read-only file system");
 }
 
 static void test_tiers_auto_takes_the_highest_that_works(void **state)
@@ -147,6 +163,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 	const struct CMUnitTest tests[] = {
 		TEST(test_tiers_try_keeps_why_one_does_not_work),
+		TEST(test_tiers_try_needs_pins_for_ebpf),
 		TEST(test_tiers_auto_takes_the_highest_that_works),
 		TEST(test_tiers_choice_of_the_user_counts),
 		TEST(test_tiers_choice_that_does_not_work_is_refused_with_the_reason),

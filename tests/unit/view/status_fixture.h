@@ -9,6 +9,7 @@
 #include "orchestrator/view/status.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_host.h"
+#include "tests/unit/fakes/fake_occupants.h"
 #include "tests/unit/fakes/fake_steer.h"
 
 static struct context context;

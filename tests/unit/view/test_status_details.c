@@ -78,6 +78,28 @@ static void test_status_names_what_a_rollback_goes_to(void **state)
 	assert_true(json_is_null(at("rollback")));
 }
 
+/* It need not be the one that is declared. */
+static void test_status_endpoints_have_the_family_of_their_sockets(void **state)
+{
+	static const char *const cases[][2] = {
+		{"127.0.0.1:80", "IPv4"},
+		{"[::ffff:127.0.0.1]:80", "IPv4-mapped"},
+		{"[::1]:80", "IPv6"},
+		{":80", "dual-stack"},
+	};
+
+	(void)state;
+	look();
+	assert_none("endpoints.0", "family");
+	open_endpoints();
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		assert_int_equal(address_parse(cases[k][0], &endpoint_0.address, NULL), 0);
+		look();
+		assert_text("endpoints.0.family", cases[k][1]);
+		assert_text("endpoints.0.listen", "127.0.0.1:80");
+	}
+}
+
 static void test_status_endpoints_have_their_program(void **state)
 {
 	(void)state;
@@ -516,6 +538,7 @@ int main(void)
 		TEST(test_status_command_is_what_runs_else_what_would),
 		TEST(test_status_differs_from_the_file),
 		TEST(test_status_names_what_a_rollback_goes_to),
+		TEST(test_status_endpoints_have_the_family_of_their_sockets),
 		TEST(test_status_endpoints_have_their_program),
 		TEST(test_status_generation_has_what_it_runs),
 		TEST(test_status_instance_has_what_is_known_of_it),

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "orchestrator/service/service_internal.h"
+
+/* A socket may be on its way from a server by its agent to here for so many looks. */
+#define LOOKS_MIN 2
+
+/* Then it is told although no process was found that has it. */
+#define LOOKS_UNSEEN 10
+
+/* ---- ours ----------------------------------------------------------------------------------- */
+
+static bool is_of(const struct instance *i, pid_t pid)
+{
+	return (i->link && !i->lost && agentlink_pid(i->link) == pid) || i->pid == pid ||
+	       (i->processes && processes_contain(i->processes, pid) > 0);
+}
+
+static bool is_ours(void *userdata, pid_t pid)
+{
+	const struct service *s = userdata;
+
+	if (pid == getpid())
+		return true;
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			if (is_of(s->generations[k]->instances.list[j], pid))
+				return true;
+	return false;
+}
+
+static bool has_socket(const struct instance_sockets *sockets, uint64_t cookie)
+{
+	for (size_t k = 0; k < sockets->n; k++)
+		if (sockets->list[k].cookie == cookie)
+			return true;
+	return false;
+}
+
+/* It was joined: then an agent has it, which need not be looked for. */
+static bool is_joined(const struct service *s, uint64_t cookie)
+{
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++) {
+			const struct instance *i = s->generations[k]->instances.list[j];
+
+			if (has_socket(&i->sockets, cookie) || has_socket(&i->unused, cookie))
+				return true;
+		}
+	return false;
+}
+
+static uint32_t generation_of(const struct service *s, const struct occupant *who)
+{
+	for (size_t k = 0; k < s->n_generations && who->cgroup_id != 0; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			if (s->generations[k]->instances.list[j]->cgroup_id == who->cgroup_id)
+				return s->generations[k]->number;
+	for (size_t k = 0; k < STRANGERS_GONE_MAX; k++) {
+		uint64_t id = s->strangers.gone[k].is_cgroup ? who->cgroup_id : who->cookie;
+
+		if (id != 0 && s->strangers.gone[k].id == id)
+			return s->strangers.gone[k].generation;
+	}
+	return 0;
+}
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+static const char *what_it_gets(const struct service *s)
+{
+	if (!s->endpoints.open)
+		return "connections go there";
+	return steer_can(s->wiring.tier, STEER_CAN_SHIFT) ? "it gets no connections"
+							  : "it gets its share of the connections";
+}
+
+static void tell(struct service *s, const struct service_stranger *stranger)
+{
+	const char *address = s->config->listen[stranger->endpoint].text;
+	char who[OCCUPANT_TEXT_MAX], message[OCCUPANT_TEXT_MAX + ADDRESS_TEXT_MAX + 200];
+
+	occupant_describe(&stranger->who, who);
+	if (stranger->generation > 0)
+		snprintf(message, sizeof(message),
+			 "%s keeps a listening socket of generation %u on %s, but has left its "
+			 "cgroup: %s; end it",
+			 who, stranger->generation, address, what_it_gets(s));
+	else
+		snprintf(message, sizeof(message),
+			 "%s listens on %s, too, and baton has not started it: %s; end it", who,
+			 address, what_it_gets(s));
+	service_tell(
+		s, &(struct event){.kind = EVENT_STRANGER, .message = message, .listen = address});
+}
+
+static void tell_gone(struct service *s, const struct service_stranger *stranger)
+{
+	const char *address = s->config->listen[stranger->endpoint].text;
+	char who[OCCUPANT_TEXT_MAX], message[OCCUPANT_TEXT_MAX + ADDRESS_TEXT_MAX + 40];
+
+	snprintf(message, sizeof(message), "%s listens on %s no more",
+		 occupant_describe(&stranger->who, who), address);
+	service_tell(
+		s, &(struct event){.kind = EVENT_STRANGER, .message = message, .listen = address});
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+static struct service_stranger *find(struct service_strangers *strangers, uint64_t cookie)
+{
+	for (size_t k = 0; k < strangers->n; k++)
+		if (strangers->list[k].who.cookie == cookie)
+			return &strangers->list[k];
+	return NULL;
+}
+
+static void note(struct service *s, size_t endpoint, const struct occupant *who)
+{
+	struct service_stranger *known = find(&s->strangers, who->cookie);
+
+	if (!known && s->strangers.n == STRANGERS_MAX)
+		return;
+	if (!known) {
+		known = &s->strangers.list[s->strangers.n++];
+		*known = (struct service_stranger){.who = *who, .endpoint = endpoint};
+	}
+	known->looks++;
+	known->seen = true;
+}
+
+/* Forget those that do not listen any more. */
+static void drop_unseen(struct service *s)
+{
+	size_t kept = 0;
+
+	for (size_t k = 0; k < s->strangers.n; k++) {
+		if (s->strangers.list[k].seen)
+			s->strangers.list[kept++] = s->strangers.list[k];
+		else if (s->strangers.list[k].told)
+			tell_gone(s, &s->strangers.list[k]);
+	}
+	s->strangers.n = kept;
+}
+
+/* Who has those that are still to be told of? Only they cost a search. */
+static void identify(struct service *s)
+{
+	struct service_stranger *whose[STRANGERS_MAX];
+	struct occupant list[STRANGERS_MAX];
+	size_t n = 0;
+
+	for (size_t k = 0; k < s->strangers.n; k++) {
+		struct service_stranger *stranger = &s->strangers.list[k];
+
+		if (stranger->told || stranger->ours || stranger->looks < LOOKS_MIN ||
+		    stranger->looks > LOOKS_UNSEEN)
+			continue;
+		list[n] = stranger->who;
+		whose[n++] = stranger;
+	}
+	if (n > 0)
+		occupants_find_holders(list, n, is_ours, s);
+	for (size_t k = 0; k < n; k++) {
+		struct service_stranger *stranger = whose[k];
+
+		stranger->who = list[k];
+		stranger->ours = list[k].pid != 0 && is_ours(s, list[k].pid);
+		if (stranger->ours || (list[k].pid == 0 && stranger->looks < LOOKS_UNSEEN))
+			continue;
+		stranger->generation = generation_of(s, &list[k]);
+		stranger->told = true;
+		tell(s, stranger);
+	}
+}
+
+void service_look_strangers(struct service *s)
+{
+	struct occupant list[STRANGERS_MAX + PROTOCOL_SOCKETS_MAX];
+
+	if (!s->context->occupants)
+		return;
+	for (size_t k = 0; k < s->strangers.n; k++)
+		s->strangers.list[k].seen = false;
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		int n = occupants_look(s->context->occupants, &s->config->listen[k], list,
+				       sizeof(list) / sizeof(list[0]));
+
+		/* If nobody can tell, what was known stands. */
+		if (n < 0)
+			return;
+		for (int j = 0; j < n; j++)
+			if (!is_joined(s, list[j].cookie))
+				note(s, k, &list[j]);
+	}
+	drop_unseen(s);
+	identify(s);
+}
+
+void service_tell_leftovers(struct service *s)
+{
+	struct occupant list[STRANGERS_MAX];
+
+	if (!s->context->occupants)
+		return;
+	occupants_forget(s->context->occupants);
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		int n = occupants_look(s->context->occupants, &s->config->listen[k], list,
+				       STRANGERS_MAX);
+
+		if (n > 0)
+			occupants_find_holders(list, (size_t)n, NULL, NULL);
+		for (int j = 0; j < n; j++) {
+			struct service_stranger *known = find(&s->strangers, list[j].cookie);
+			struct service_stranger left = {
+				.who = list[j],
+				.endpoint = k,
+				.generation = generation_of(s, &list[j]),
+			};
+
+			if (list[j].pid != 0 && !(known && known->told))
+				tell(s, &left);
+		}
+	}
+}
+
+static void add_gone(struct service *s, uint64_t id, bool is_cgroup, uint32_t generation)
+{
+	size_t k = s->strangers.n_gone++ % STRANGERS_GONE_MAX;
+
+	s->strangers.gone[k].id = id;
+	s->strangers.gone[k].is_cgroup = is_cgroup;
+	s->strangers.gone[k].generation = generation;
+}
+
+void service_note_gone(struct service *s, const struct instance *i)
+{
+	add_gone(s, i->cgroup_id, true, i->generation);
+	for (size_t k = 0; k < i->sockets.n; k++)
+		add_gone(s, i->sockets.list[k].cookie, false, i->generation);
+}
+
+void service_forget_strangers(struct service *s)
+{
+	s->strangers.n = 0;
+}
