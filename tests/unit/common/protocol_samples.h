@@ -297,10 +297,9 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 			return true;
 	if (type && (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
 		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
-		     strcmp(key, "reopens") == 0 ||
-		     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
-		     strcmp(key, "trouble") == 0 || strcmp(key, "lingers") == 0 ||
-		     strcmp(key, "wrapper") == 0))
+		     strcmp(key, "reopens") == 0 || strcmp(key, "has_uid") == 0 ||
+		     strcmp(key, "uid") == 0 || strcmp(key, "trouble") == 0 ||
+		     strcmp(key, "lingers") == 0 || strcmp(key, "wrapper") == 0))
 		return true;
 	if (type && strcmp(type, "reopen") == 0)
 		return strcmp(key, "serial") == 0;

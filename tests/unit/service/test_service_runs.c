@@ -89,8 +89,8 @@ static void test_service_runs_are_bounded(void **state)
 	carry_out("start", NULL);
 	for (uint32_t k = 0; k < SERVICE_RUNS_MAX; k++) {
 		assert_ptr_equal(service_free_run(service), &service->runs[k]);
-		service->runs[k] = (struct run){
-			.id = 1000 + k, .host = &service->host, .scale_undone = true};
+		service->runs[k] =
+			(struct run){.id = 1000 + k, .host = &service->host, .scale_undone = true};
 	}
 	assert_null(service_free_run(service));
 	refused("stop", NULL);
