@@ -49,8 +49,7 @@ int diag_talk(struct diag *diag, struct nlmsghdr *header, const struct diag_quer
 int diag_dump(struct diag *diag, const struct diag_query *query, void (*reset)(void *userdata),
 	      struct error *err);
 
-/* Tell @query's on_socket of the one socket that the kernel finds for @id. -ENOENT: it finds none.
- */
+/* Tell @query's on_socket of the socket that the kernel finds for @id. -ENOENT: it finds none. */
 int diag_find(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
 	      const struct diag_query *query, struct error *err);
 

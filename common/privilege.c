@@ -36,7 +36,7 @@ static const char *find_field(const char *status, const char *name)
 /* The first user namespace maps every id to itself (user_namespaces(7)). */
 static bool maps_all_ids(const char *uid_map)
 {
-	unsigned long long inside, outside, count;
+	unsigned long long inside = 0, outside = 0, count = 0;
 
 	if (sscanf(uid_map, "%llu %llu %llu", &inside, &outside, &count) != 3)
 		return true;

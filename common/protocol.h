@@ -313,8 +313,7 @@ struct report {
 
 	/* REPORT_REOPENED */
 	uint32_t files; /* so many were to be opened anew */
-	/* "stdout: PATH: Permission denied": it could not, and the old one is in use; "": it could
-	 */
+	/* "stdout: PATH: Permission denied": the old one stays in use; "": it was opened anew. */
 	char stdout_failure[PROTOCOL_REOPEN_MAX], stderr_failure[PROTOCOL_REOPEN_MAX];
 };
 

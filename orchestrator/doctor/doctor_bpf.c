@@ -402,8 +402,9 @@ int doctor_check_bind(struct doctor_trial *trial, struct error *err)
 
 	/* What the daemon asks when it first needs it. */
 	r = tap_can_share(err);
-	if (r == 0)
-		r = load_for_leaf(names, trial, &skeleton, &leaf, err);
+	if (r < 0)
+		return r;
+	r = load_for_leaf(names, trial, &skeleton, &leaf, err);
 	if (r < 0)
 		return r;
 	r = try_bind(skeleton->progs.doctor_bind4, &leaf, AF_INET, err);

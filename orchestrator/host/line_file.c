@@ -67,7 +67,7 @@ static int open_regular(const char *path, struct stat *ret)
 static int open_file(const char *path, const char *head, size_t *size)
 {
 	cleanup_close int fd = -1;
-	struct stat st;
+	struct stat st = {};
 	int r;
 
 	fd = open_regular(path, &st);

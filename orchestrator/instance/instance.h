@@ -180,8 +180,7 @@ struct instance {
 	bool ended_itself;         /* its server had ended before it was told to leave or stop */
 	bool refused;              /* it failed for the family of its sockets, and not by its end */
 
-	/* Why its server, which is started again, has ended last: "exited with ..."; "": it has not
-	 */
+	/* Why its server, which is started again, ended last: "exited with ..."; "": it did not. */
 	char obstacle[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX];
 
 	/* Why its sockets could not join; a server that is ending is told by its exit instead. */

@@ -118,9 +118,9 @@ static char *history_text(const struct history *history, size_t first)
 
 	for (size_t k = first; k < history->n; k++)
 		if (json_array_append_new(releases, past_json(history->list[k])) < 0)
-			log_warning(
-				"%s: the release of generation %u cannot be remembered: out of memory, or a text in it is not UTF-8",
-				history->list[k]->config->name, history->list[k]->generation);
+			log_warning("%s: the release of generation %u cannot be remembered: out of "
+				    "memory, or a text in it is not UTF-8",
+				    history->list[k]->config->name, history->list[k]->generation);
 	root = json_pack("{s:i, s:o}", "version", HISTORY_VERSION, "releases", releases);
 	text = json_dumps(root, JSON_INDENT(1));
 	json_decref(root);

@@ -25,8 +25,7 @@
 
 struct hold {
 	uint64_t hold_ms;
-	/* A ring, oldest first: .arrived had arrived by .at_ms, the last of them after .since_ms.
-	 */
+	/* A ring, oldest first: .arrived had arrived by .at_ms, the last one after .since_ms. */
 	struct {
 		uint64_t since_ms;
 		uint64_t at_ms;

@@ -25,8 +25,7 @@
  *	service_reopen     has files of output opened anew, and waits for the agents
  *	service_underway   tells the end of rollouts in whose middle a daemon has died
  *	service_orders     takes orders, refuses or queues them
- *	service_retry      tries a start again that connections of an earlier server are in the way
- *of
+ *	service_retry      tries a start again that an earlier server's connections hinder
  *
  * The other files have no state of their own: service_internal.h lists all, and the order in which
  * they use each other. state.h keeps what must outlive the daemon.

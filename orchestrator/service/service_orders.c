@@ -352,6 +352,16 @@ static void tell_superseded(struct service *s, const struct run *busy, const cha
 					.message = message});
 }
 
+/* It is the latest order: what was queued before is not carried out after it. */
+static int begin_now(struct order_call *call)
+{
+	int r = carry_out(call);
+
+	if (r >= 0)
+		cancel_next(call->service);
+	return r;
+}
+
 /* Undo the rollout under way. The order begins now, or as soon as that is decided. */
 static int supersede(struct order_call *call, struct run *busy)
 {
@@ -372,7 +382,7 @@ static int supersede(struct order_call *call, struct run *busy)
 	/* A rollout that stops the service is not undone: the order waits for its end. */
 	if (busy != service_stopping_run(s))
 		run_abort(busy, false, reason);
-	return can_begin(s, call->order->type) ? carry_out(call) : queue(call);
+	return can_begin(s, call->order->type) ? begin_now(call) : queue(call);
 }
 
 /* A rollback of an undecided rollout, or a stop of a first start, only undoes that. */
@@ -418,19 +428,14 @@ static int begin(struct order_call *call)
 {
 	struct service *s = call->service;
 	struct run *busy = service_undecided_run(s);
-	int r;
 
 	if (busy && ends(busy, call->order->type) && end_run(call, busy))
 		return 0;
 	busy = service_undecided_run(s);
 	if (!busy)
 		busy = service_stopping_run(s);
-	if (!busy) {
-		r = carry_out(call);
-		if (r >= 0)
-			cancel_next(s);
-		return r;
-	}
+	if (!busy)
+		return begin_now(call);
 	if (!busy->automatic && !call->order->supersede)
 		return order_refuse_busy(busy, call->refusal);
 	return supersede(call, busy);

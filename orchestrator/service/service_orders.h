@@ -33,8 +33,7 @@ struct service_order {
 	char **unset;       /* upgrade: names that are not added any more */
 	uint32_t instances; /* scale; 0: as many as the service wants */
 
-	/* reopen: how it went, told from the loop after service_order() has returned 0 with .later
-	 */
+	/* reopen: how it went; called by the loop after service_order() has returned 0, .later */
 	service_on_reopened *on_reopened;
 	void *userdata;
 };

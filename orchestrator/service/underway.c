@@ -121,7 +121,7 @@ static int decode_one(const json_t *json, struct underway *ret)
 static int decode(const char *text, size_t length, struct underway_list *ret)
 {
 	cleanup(json_decref) json_t *root = NULL;
-	const json_t *list, *json;
+	const json_t *list = NULL, *json;
 	size_t k;
 	int r = fields_load(text, length, FILE_MAX, &root, NULL);
 

@@ -8,6 +8,5 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Add to @json what a server wrote last, as "tail", "tail_stream", "tail_time"; @text "": nothing.
- */
+/* Add to @json what a server wrote last: "tail", "tail_stream", "tail_time". @text "": nothing. */
 void tail_json(json_t *json, const char *text, bool is_stdout, uint64_t realtime_ms);

@@ -102,6 +102,41 @@ static void test_service_superseded_twice_tells_the_first_that_it_failed(void **
 	assert_false(service->queue.next.used);
 }
 
+/*
+ * What is being undone has come so far by now that the later order begins at once. The earlier one
+ * must not be carried out after it.
+ */
+static void test_service_supersede_at_once_takes_the_place_of_what_is_queued(void **state)
+{
+	struct run *first_run;
+	uint32_t first;
+	json_t *event;
+
+	(void)state;
+	service->config->rollout.bake_ms = 60000;
+	carry_out("start", NULL);
+	order("restart", NULL);
+	drive_until(run->machine.state == ROLLOUT_BAKING);
+	first_run = run;
+	fake(2, 0)->queued = 1;
+	service->config->rollout.bake_ms = 0;
+	give("upgrade", "{\"command\": [\"/bin/v3\"], \"supersede\": true}");
+	first = answer.queued;
+	/* Nobody has looked yet: the order itself does. */
+	fake(2, 0)->queued = 0;
+	/* ... for as long as it takes to believe that. */
+	first_run->queue_empty_since_ms = 1;
+	order("upgrade", "{\"command\": [\"/bin/v4\"], \"supersede\": true}");
+	assert_int_equal(answer.queued, 0);
+	assert_false(service->queue.next.used);
+	event = newest_event("failed");
+	assert_int_equal(json_integer_value(json_object_get(event, "rollout")), first);
+	json_decref(event);
+	drive_until(n_ended == 3);
+	assert_string_equal(current_program(), "/bin/v4");
+	assert_int_equal(last_number, 3);
+}
+
 /* Without "supersede" nothing of what is queued or under way is touched. */
 static void test_service_busy_while_one_is_queued(void **state)
 {
@@ -628,6 +663,7 @@ int main(void)
 		TEST(test_service_supersede_begins_at_once_where_it_can),
 		TEST(test_service_supersede_waits_for_what_is_being_undone),
 		TEST(test_service_superseded_twice_tells_the_first_that_it_failed),
+		TEST(test_service_supersede_at_once_takes_the_place_of_what_is_queued),
 		TEST(test_service_busy_while_one_is_queued),
 		TEST(test_service_supersede_of_a_stop_starts_after_it),
 		TEST(test_service_supersede_by_what_cannot_start_undoes_nothing),
