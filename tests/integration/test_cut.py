@@ -81,17 +81,17 @@ def test_cut_by_a_server_that_crashes_while_it_drains(t):
 
 def test_cut_by_a_server_that_exits_well(t):
     """Those that wait for an answer are cut; an idle one is not."""
-    _daemon, drain = cut(t, "exit", 3, "which had not answered yet", idle=2)
+    _daemon, drain = cut(t, "exit", 3, "which had not answered in full", idle=2)
     check_equal(drain["message"],
                 "5 connections ended: 2 closed by the server, 3 cut by the server", "drain")
 
 
 def test_cut_by_a_server_that_closes_what_it_has(t):
-    cut(t, "close", 3, "which had not answered yet", idle=1)
+    cut(t, "close", 3, "which had not answered in full", idle=1)
 
 
 def test_cut_by_a_server_that_resets_what_it_has(t):
-    cut(t, "reset", 3, "which had not answered yet")
+    cut(t, "reset", 3, "which had not answered in full")
 
 
 def test_cut_on_the_lower_tiers_by_a_server_that_dies(t):
@@ -138,7 +138,7 @@ def test_nothing_is_cut_by_a_server_that_drains(t):
 
 
 def test_clients_that_finish_are_told(t):
-    daemon = hasty(t, "answer", 60, drain={"timeout": "60s"})
+    daemon = hasty(t, "answer", 60, drain={"timeout": "60s", "kill_timeout": "300ms"})
     with clients(daemon, 0, idle=3):
         since = daemon.begin()
         daemon.wait_event("leave", since=since)
