@@ -133,7 +133,8 @@ struct run_drain {
 	uint64_t look_ms;    /* the connections are not listed again before that */
 	uint64_t end_ms;     /* it ends by then; 0: as the policy says */
 	uint64_t began_with; /* connections when it began */
-	uint64_t seen;       /* without counters: busy ones at the last look */
+	uint64_t seen;       /* busy ones at the last two looks, the larger number */
+	uint64_t seen_last;  /* ... at the last one */
 	uint64_t exited_ms;  /* when the victims were first seen to have ended; 0: they have not */
 
 	/* When it has ended. */

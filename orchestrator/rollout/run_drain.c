@@ -40,13 +40,23 @@ void run_drain_begin(struct run *run)
 	run->drain = (struct run_drain){.end_ms = end_ms};
 	if (instances_live(&run->victims, &run->drain.began_with) < 0)
 		run->drain.began_with = 0;
-	run->drain.seen = run->drain.began_with;
+	run->drain.seen = run->drain.seen_last = run->drain.began_with;
 	for (size_t k = 0; k < run->victims.n; k++) {
 		struct instance *i = run->victims.list[k];
 
 		if (instance_count(i, &i->drain_before) < 0)
 			i->drain_before = (struct tap_count){};
 	}
+}
+
+bool run_drain_see(struct run *run, uint64_t busy)
+{
+	struct run_drain *drain = &run->drain;
+	bool none = busy == 0 && drain->seen_last == 0;
+
+	drain->seen = busy > drain->seen_last ? busy : drain->seen_last;
+	drain->seen_last = busy;
+	return none;
 }
 
 /* Its server has ended by itself, and not as one that has done its work. */

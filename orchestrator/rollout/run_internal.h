@@ -39,6 +39,12 @@ uint64_t run_still_open(struct run *run, uint64_t idle_ms);
 /* The victims are in no table any more: the connections that they have now are to end. */
 void run_drain_begin(struct run *run);
 
+/*
+ * A look has found @busy connections. True: there are none. A server that dies while it is looked
+ * at has a part of them only, so a first look that finds none is not believed.
+ */
+bool run_drain_see(struct run *run, uint64_t busy);
+
 /* Note what has become of them. The victims must still be there. */
 void run_drain_end(struct run *run, bool at_deadline);
 

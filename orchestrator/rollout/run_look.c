@@ -40,10 +40,8 @@ static bool none_is_busy(struct run *run)
 	r = instances_busy(&run->victims, run_idle_timeout_ms(run), &busy);
 	ended_ms = clock_monotonic_ms();
 	run->drain.look_ms = ended_ms + 9 * (ended_ms - began_ms);
-	if (r == 0)
-		run->drain.seen = busy;
 	/* If the kernel cannot be asked, the deadline ends the drain. */
-	return r == 0 && busy == 0;
+	return r == 0 && run_drain_see(run, busy);
 }
 
 /* How they ended tells what became of their connections; but an agent that hangs says nothing. */
