@@ -59,7 +59,7 @@
 	"        os.setsid() if i == 0 else None\n"                                                \
 	"def serve(sockets):\n"                                                                    \
 	"    while True:\n"                                                                        \
-	"        for s in select.select(sockets, [], [])[0]:\n"                                    \
+	"        for s in select.select(sockets, [], [], 0.1)[0]:\n"                               \
 	"            c = s.accept()[0]\n"                                                          \
 	"            n = os.environ.get('LISTEN_FDS', '0')\n"                                      \
 	"            c.sendall(('%d %s' % (os.getpid(), n)).encode())\n"                           \

@@ -270,7 +270,8 @@ static void test_agent_auto_server_that_ends_is_passed_a_socket_again(void **dat
 		       "try:\n"
 		       "    serve(s)\n"
 		       "except (OSError, ValueError):\n"
-		       "    time.sleep(1000)\n");
+		       "    while True:\n"
+		       "        time.sleep(0.1)\n");
 	await_heard(fixture, REPORT_NOTIFY, 1);
 	order_steady(fixture);
 	kill(fixture->pid, SIGUSR1);
