@@ -37,7 +37,7 @@ struct steer_slot_stats {
 /* Per endpoint. */
 struct steer_stats {
 	__u64 refused;       /* nothing could take it */
-	__u64 pinned_failed; /* a health check whose slot was empty: refused */
+	__u64 pinned_failed; /* health checks refused: no socket in the slot, or it closed */
 	__u64 held;          /* nothing could take it: it waits at the anchor */
 };
 

@@ -123,12 +123,13 @@ struct run_words {
 	uint64_t realtime_ms;         /* when the end of it was written; 0: not known */
 };
 
+#define RUN_ENDS_WAIT_MS 1000 /* for agents to say how their servers have ended */
+
 /*
  * What has become of the connections of the victims, since they were told to leave. The counters of
  * the kernel tell it (steer/tap.h); without them only .began_with, .left, .idle and .ended are
  * known, and .cut_by_server only of a server that has ended badly.
  */
-#define RUN_ENDS_WAIT_MS 1000 /* for agents to say how their servers have ended */
 struct run_drain {
 	uint64_t look_ms;    /* the connections are not listed again before that */
 	uint64_t end_ms;     /* it ends by then; 0: as the policy says */

@@ -14,10 +14,12 @@
 #define EXIT_OF_SIGNAL 128
 
 /*
+ * How many connections the victims have, without those that have been idle for @idle_ms.
+ *
  * The counters still count connections that only the kernel has to do with. The kernel's list still
  * has connections that have migrated to others. The smaller number is right.
  */
-uint64_t run_still_open(struct run *run, uint64_t idle_ms)
+static uint64_t still_open(struct run *run, uint64_t idle_ms)
 {
 	uint64_t live, listed;
 	uint32_t queued;
@@ -158,10 +160,10 @@ void run_drain_end(struct run *run, bool at_deadline)
 	     gone = instances_have_exited(&run->victims);
 
 	if (at_deadline) {
-		drain->left = run_still_open(run, run_idle_timeout_ms(run));
-		drain->idle = run_still_open(run, 0) - drain->left;
+		drain->left = still_open(run, run_idle_timeout_ms(run));
+		drain->idle = still_open(run, 0) - drain->left;
 	} else {
-		drain->idle = gone ? 0 : run_still_open(run, 0);
+		drain->idle = gone ? 0 : still_open(run, 0);
 	}
 	drain->counted = run->victims.n > 0;
 	for (size_t k = 0; k < run->victims.n; k++) {

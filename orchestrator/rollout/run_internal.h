@@ -33,9 +33,6 @@ uint64_t run_idle_timeout_ms(const struct run *run);
 
 /* ---- run_drain.c ---------------------------------------------------------------------------- */
 
-/* How many connections the victims have, without those that have been idle for @idle_ms. */
-uint64_t run_still_open(struct run *run, uint64_t idle_ms);
-
 /* The victims are in no table any more: the connections that they have now are to end. */
 void run_drain_begin(struct run *run);
 

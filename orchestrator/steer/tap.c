@@ -169,13 +169,6 @@ static void forget_probes(struct tap *tap)
 		bpf_map_delete_elem(fd, &key);
 }
 
-bool tap_is_probe(struct tap *tap, uint64_t cookie)
-{
-	tap_owner owner;
-
-	return bpf_map_lookup_elem(tap_moved_fd(tap), &cookie, &owner) == 0 && owner == TAP_PROBE;
-}
-
 /* ---- sockets -------------------------------------------------------------------------------- */
 
 bool tap_forced(struct tap *tap, uint64_t cookie)

@@ -117,9 +117,6 @@ bool tap_tells_ends(const struct tap *tap);
 void tap_probe(struct tap *tap, const struct sockaddr *source);
 void tap_unprobe(struct tap *tap, const struct sockaddr *source);
 
-/* Is, or was, the connection with this cookie a health check's? Known while it lasts. */
-bool tap_is_probe(struct tap *tap, uint64_t cookie);
-
 /*
  * From now on call on_zero when the last connection ends; at once (but by the loop) if there is
  * none. Nothing is said if the last one migrates away instead of ending, or if the ring of events
