@@ -449,9 +449,9 @@ enum cli_exit cmd_scale(const struct cli_options *options, struct error *err)
 	const char *text = rest.arguments[rest.n_arguments - 1];
 	uint64_t instances = 0;
 
-	if (cli_options_number(text, CMD_INSTANCES_MAX, &instances) < 0 || instances == 0)
+	if (cli_options_number(text, CMD_INSTANCES_MAX, &instances) < 0)
 		return error_text(err, CLI_USAGE,
-				  "scale: \"%s\" is not a number of instances (1 to %d)", text,
+				  "scale: \"%s\" is not a number of instances (0 to %d)", text,
 				  CMD_INSTANCES_MAX);
 	rest.n_arguments--;
 	return give(&rest, "scale", json_pack("{s:I}", "instances", (json_int_t)instances), err);

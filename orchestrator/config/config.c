@@ -64,6 +64,8 @@ static int read_text(struct config_reading *reading, const char *text, size_t le
 	json_t *root;
 	int r;
 
+	length -= (size_t)(file_text(text) - text);
+	text = file_text(text);
 	errno = 0;
 	root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
 	/* jansson calls a lack of memory a syntax error in some places; malloc(3) does not. */

@@ -2,6 +2,7 @@
 #include "orchestrator/config/config_internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,18 +38,39 @@ static int use_own_account(struct service_config *service)
 	return 0;
 }
 
+/* @uid has no entry (in a container, say): nobody knows its group. .user stays a number. */
+static void use_nameless(struct config_reading *reading, const char *path, uid_t uid,
+			 struct service_config *service)
+{
+	service->uid = uid;
+	if (!service->group)
+		config_mistake(reading, path,
+			       "no user has the number %u: name the group to run as, too "
+			       "(\"group\")",
+			       (unsigned)uid);
+}
+
 static int use_user(struct config_reading *reading, const char *path,
 		    struct service_config *service)
 {
 	cleanup(account_free) struct account *account = NULL;
-	int r = service->user ? account_by_name(service->user, &account)
-			      : account_by_uid(geteuid(), &account);
+	uid_t uid = geteuid();
+	bool numbered = !service->user || account_number(service->user, &uid);
+	int r = numbered ? account_by_uid(uid, &account) : account_by_name(service->user, &account);
 
+	if (r == -ENOENT && numbered && service->user) {
+		use_nameless(reading, path, uid, service);
+		return 0;
+	}
 	if (r < 0 && service->user)
 		return lookup_mistake(reading, path, "user", service->user, r);
 	if (r < 0) {
-		service->uid = geteuid();
+		service->uid = uid;
 		return 0;
+	}
+	if (numbered && service->user) {
+		free(service->user);
+		service->user = TAKE_PTR(account->name);
 	}
 	service->uid = account->uid;
 	service->gid = account->gid;

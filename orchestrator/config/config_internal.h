@@ -113,6 +113,7 @@ typedef int config_reader(struct config_reading *reading, const char *path, json
 
 config_reader config_read_ignored_text; /* checked to be a string */
 config_reader config_read_text;         /* char *; not empty */
+config_reader config_read_account;      /* the same, of a string or a whole number */
 config_reader config_read_bool;         /* bool */
 config_reader config_read_count;        /* uint32_t within min and max */
 config_reader config_read_duration;     /* uint64_t in ms within min and max */

@@ -10,6 +10,7 @@
 #include "common/vector.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/host/environment.h"
+#include "orchestrator/host/watch.h"
 
 #define HOLD_MAX_MS (10 * CONFIG_MINUTE_MS)
 
@@ -182,8 +183,8 @@ static const struct config_key service_keys[] = {
 	{.name = "backlog", .read = config_read_count,
 	 DRAFT(service.backlog), .min = 1, .max = 65535},
 	{.name = "nonblocking", .read = config_read_bool, DRAFT(service.nonblocking)},
-	{.name = "user", .read = config_read_text, DRAFT(service.user)},
-	{.name = "group", .read = config_read_text, DRAFT(service.group)},
+	{.name = "user", .read = config_read_account, DRAFT(service.user)},
+	{.name = "group", .read = config_read_account, DRAFT(service.group)},
 	{.name = "supplementary_groups", .read = config_read_supplementary_groups},
 	{.name = "directory", .read = read_directory, DRAFT(service.directory)},
 	{.name = "environment", .read = read_environment},
@@ -242,6 +243,7 @@ static struct config_draft *draft_new(const char *name, const char *source)
 			    .promote_timeout_ms = CONFIG_DAY_MS,
 			    .settle_timeout_ms = 2 * CONFIG_SECOND_MS},
 		.hooks = {.timeout_ms = 30 * CONFIG_SECOND_MS},
+		.watch_settle_ms = WATCH_SETTLE_MS,
 		.restart = {.max = 5, .window_ms = CONFIG_MINUTE_MS, .delay_ms = 100},
 		.drain = {.signal = SIGTERM,
 			  .timeout_ms = 30 * CONFIG_SECOND_MS,

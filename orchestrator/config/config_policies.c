@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/vector.h"
+#include "orchestrator/host/watch.h"
 
 #define SURGE_MAX         16
 #define RESTARTS_MAX      64
@@ -292,10 +293,28 @@ static int read_watched(struct config_reading *reading, const char *path, const 
 	return copy ? vector_append(&draft->service.watch, copy) : -ENOMEM;
 }
 
-int config_read_watch(struct config_reading *reading, const char *path, json_t *value,
+static int read_paths(struct config_reading *reading, const char *path, json_t *value,
 		      const struct config_key *key, void *object)
 {
 	(void)key;
 	return config_read_strings(reading, path, value, CONFIG_ONE_OR_MORE, CONFIG_WATCH_MAX,
 				   read_watched, object);
+}
+
+/* The paths alone; or an object, where there is more to say. */
+int config_read_watch(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
+{
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "paths", .read = read_paths, .required = true},
+		{.name = "settle", .read = config_read_duration, DRAFT(service.watch_settle_ms),
+		 .min = 1, .max = WATCH_SETTLE_MAX_MS},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+
+	if (json_is_object(value))
+		return config_read_object(reading, path, value, &table, object);
+	return read_paths(reading, path, value, key, object);
 }

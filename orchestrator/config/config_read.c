@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,6 +252,30 @@ int config_read_text(struct config_reading *reading, const char *path, json_t *v
 	}
 	*text = strdup(json_string_value(value));
 	return *text ? 0 : -ENOMEM;
+}
+
+int config_read_account(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	char **text = field(key, object);
+
+	if (json_is_string(value))
+		return config_read_text(reading, path, value, key, object);
+	if (!json_is_integer(value)) {
+		config_wrong_type(reading, path, "a name or a whole number", value);
+		return 0;
+	}
+	if (json_integer_value(value) < 0 || json_integer_value(value) >= UINT32_MAX) {
+		config_mistake(reading, path,
+			       "%" JSON_INTEGER_FORMAT " is out of range (0 to %" PRIu32 ")",
+			       json_integer_value(value), UINT32_MAX - 1);
+		return 0;
+	}
+	if (asprintf(text, "%" JSON_INTEGER_FORMAT, json_integer_value(value)) < 0) {
+		*text = NULL;
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 int config_read_bool(struct config_reading *reading, const char *path, json_t *value,

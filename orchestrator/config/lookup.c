@@ -93,9 +93,12 @@ static int set_user(char ***environment, const struct service_config *service)
 {
 	cleanup(account_free) struct account *account = NULL;
 	const char *name = service->user, *home = service->home, *shell = service->shell;
+	uint32_t number;
 	int r;
 
-	if (!name && account_by_uid(service->uid, &account) == 0) {
+	if (name && account_number(name, &number))
+		name = NULL;
+	else if (!name && account_by_uid(service->uid, &account) == 0) {
 		name = account->name;
 		home = home ? home : account->home;
 		shell = shell ? shell : account->shell;

@@ -178,5 +178,6 @@ struct service_config {
 	struct hooks_config hooks;
 	struct restart_config restart;
 	char **watch; /* paths whose change begins a rollout (watch.h), NULL-terminated; or NULL */
+	uint64_t watch_settle_ms; /* "500ms": that nothing moves for so long ends a change */
 	struct drain_config drain;
 };

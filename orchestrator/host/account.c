@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +72,20 @@ static int find_user(const char *name, uid_t uid, struct account **ret)
 	return -ERANGE;
 }
 
+bool account_number(const char *text, uint32_t *ret)
+{
+	size_t n = strspn(text, "0123456789");
+	unsigned long long number;
+
+	if (n == 0 || n > 10 || text[n] != '\0' || (text[0] == '0' && n > 1))
+		return false;
+	number = strtoull(text, NULL, 10);
+	if (number >= UINT32_MAX)
+		return false;
+	*ret = (uint32_t)number;
+	return true;
+}
+
 int account_by_name(const char *name, struct account **ret)
 {
 	return find_user(name, 0, ret);
@@ -85,6 +98,8 @@ int account_by_uid(uid_t uid, struct account **ret)
 
 int account_group(const char *name, gid_t *ret)
 {
+	if (account_number(name, ret))
+		return 0;
 	for (size_t size = BUFFER_FIRST; size <= BUFFER_MAX; size *= 2) {
 		cleanup_free char *buffer = malloc(size);
 		struct group entry, *found = NULL;

@@ -7,7 +7,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/cleanup.h"
@@ -20,12 +22,18 @@ struct account {
 	char *shell; /* "/bin/sh" if the entry has none */
 };
 
+/*
+ * Is @text the number of a user or group, and which? Digits without a leading zero; 4294967295 is
+ * none: it means "leave as it is" to the kernel (setuid(2)).
+ */
+bool account_number(const char *text, uint32_t *ret);
+
 int account_by_name(const char *name, struct account **ret);
 int account_by_uid(uid_t uid, struct account **ret);
 void account_free(struct account *account);
 DEFINE_CLEANUP(struct account *, account_free);
 
-/* The number of the group @name. */
+/* The number of the group @name. A number stands for itself, whether or not it has an entry. */
 int account_group(const char *name, gid_t *ret);
 
 /* All groups of the user @name, @gid among them. -E2BIG: they are more than @max. */

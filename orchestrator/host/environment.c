@@ -282,7 +282,7 @@ int environment_add_file(char ***environment, const char *path, struct error *er
 	value = malloc(length + 1);
 	if (!value)
 		return error_set(err, -ENOMEM, "%s", path);
-	s.at = text;
+	s.at = file_text(text);
 	s.value = value;
 	r = scan_file(&s, environment);
 	return r == -ENOMEM ? error_set(err, r, "%s", path) : r;

@@ -113,6 +113,13 @@ int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret
 	return fd < 0 ? fd : read_all(fd, max, ret_text, ret_length);
 }
 
+const char *file_text(const char *text)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	return strncmp(text, mark, strlen(mark)) == 0 ? text + strlen(mark) : text;
+}
+
 const char *file_why(int r)
 {
 	return r == -FILE_IS_NO_FILE ? "is not a regular file (but a FIFO, a socket or a device)"

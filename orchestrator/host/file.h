@@ -25,6 +25,12 @@ int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
  */
 int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret_length);
 
+/*
+ * Where the text begins: behind a byte order mark (RFC 3629, section 6), which some editors write
+ * and nobody means.
+ */
+const char *file_text(const char *text);
+
 /* Why reading has failed with @r, for people. */
 const char *file_why(int r);
 

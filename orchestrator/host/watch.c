@@ -177,6 +177,25 @@ static void tell(struct watch *watch, const struct place *first)
 	watch->on_change(watch->userdata, path);
 }
 
+enum progress {
+	UNCHANGED,
+	CHANGING, /* something is done to it, and there may be more to come */
+	CHANGED,
+};
+
+/* Files are read only here, when something has been done to them and they are at rest. */
+static enum progress judge(struct place *place)
+{
+	if (!watch_look_moved(&place->known, &place->seen))
+		return UNCHANGED;
+	if (watch_look_unfinished(&place->known, &place->seen) || !watch_look_read(&place->seen))
+		return CHANGING;
+	if (watch_look_changed(&place->known, &place->seen))
+		return CHANGED;
+	place->known = place->seen;
+	return UNCHANGED;
+}
+
 /* Nothing has moved for long enough: is there something to be told? */
 static void decide(struct watch *watch)
 {
@@ -187,12 +206,12 @@ static void decide(struct watch *watch)
 
 	for (size_t k = 0; k < watch->n_places; k++) {
 		struct place *place = &watch->places[k];
-		bool changed = watch_look_changed(&place->known, &place->seen);
+		enum progress progress = judge(place);
 
-		place->finished = changed && !watch_look_unfinished(&place->known, &place->seen);
+		place->finished = progress == CHANGED;
 		if (place->finished && !first)
 			first = place;
-		unfinished |= changed && !place->finished;
+		unfinished |= progress == CHANGING;
 	}
 	if (!first || !unfinished)
 		watch->waiting_ms = 0;
@@ -335,18 +354,22 @@ int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace
 	if (r < 0)
 		return error_set(err, r, "watch: event loop");
 	look(watch);
-	for (size_t k = 0; k < watch->n_places; k++)
-		watch->places[k].known = watch->places[k].seen;
+	for (size_t k = 0; k < watch->n_places; k++) {
+		struct place *place = &watch->places[k];
+
+		place->known = place->seen;
+		(void)watch_look_read(&place->known);
+	}
 	*ret = TAKE_PTR(watch);
 	return 0;
 }
 
-int watch_new(sd_event *event, char *const *paths,
+int watch_new(sd_event *event, char *const *paths, uint64_t settle_ms,
 	      void (*on_change)(void *userdata, const char *path), void *userdata,
 	      struct watch **ret, struct error *err)
 {
-	static const struct watch_pace pace = {
-		.quiet_ms = WATCH_QUIET_MS,
+	const struct watch_pace pace = {
+		.quiet_ms = settle_ms,
 		.poll_ms = WATCH_POLL_MS,
 		.others_ms = WATCH_OTHERS_MS,
 	};

@@ -4,8 +4,9 @@
  * their files change ("watch" in the configuration).
  *
  * A path may be a file, a folder or a symlink to one, and need not exist. What counts is what it
- * leads to: real path, inode, and for a file size and time of modification; not what happens inside
- * a folder. A change is told when nothing has moved for WATCH_QUIET_MS, once, however many steps it
+ * leads to: its real path, the contents of a file (by file_hash.h; by inode, size and time of the
+ * last write where that cannot tell), the inode of a folder; not what happens inside a folder. A
+ * change is told when nothing has moved for as long as @settle_ms says, once, however many steps it
  * had; one that is taken back meanwhile is not told. A change that is unfinished is waited for: the
  * path leads nowhere, or the file is still open for writing, or nobody may execute it although
  * somebody could execute the former file (it is copied first, and made executable then).
@@ -21,16 +22,17 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 
-#define WATCH_QUIET_MS 500
-#define WATCH_POLL_MS  5000
+#define WATCH_SETTLE_MS     500 /* if nothing else is wished */
+#define WATCH_SETTLE_MAX_MS (60ull * 60 * 1000)
+#define WATCH_POLL_MS       5000
 
 struct watch;
 
 /*
  * @paths (absolute, NULL-terminated) are copied. @on_change may free the watch. How things are at
- * the time of the call is what later looks are compared with.
+ * the time of the call is what later looks are compared with. Blocks while it reads the files.
  */
-int watch_new(sd_event *event, char *const *paths,
+int watch_new(sd_event *event, char *const *paths, uint64_t settle_ms,
 	      void (*on_change)(void *userdata, const char *path), void *userdata,
 	      struct watch **ret, struct error *err);
 void watch_free(struct watch *watch);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "orchestrator/host/file_hash.h"
 #include "orchestrator/host/watch.h"
 
 /* More symlinks than this on the way of one path lead nowhere (the kernel follows 40). */
@@ -36,6 +37,7 @@ int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace
 struct watch_look {
 	char real[PATH_MAX]; /* "": it leads nowhere */
 	struct stat st;
+	char hash[FILE_HASH_TEXT_MAX]; /* of a file, by watch_look_read(); "": not known */
 };
 
 /*
@@ -47,10 +49,19 @@ void watch_look(const char *path,
 		void (*on_step)(void *userdata, const char *folder, const char *name),
 		void *userdata, struct watch_look *ret);
 
-/* Is it another thing than before? (What watch.h says that counts.) */
+/*
+ * Fill in @look->hash, if it is a file that can be hashed. False: it has changed since it was
+ * looked at.
+ */
+bool watch_look_read(struct watch_look *look);
+
+/*
+ * Is it another thing than before? (What watch.h says that counts.) Both have been read. Files
+ * without a hash are compared by inode, size and time of the last write.
+ */
 bool watch_look_changed(const struct watch_look *before, const struct watch_look *now);
 
-/* Has anything about it moved? Its mode too. */
+/* Has anything been done to it? Cheap: nothing is read. */
 bool watch_look_moved(const struct watch_look *before, const struct watch_look *now);
 
 /*

@@ -123,21 +123,50 @@ void watch_look(const char *path,
 
 /* ---- comparing ------------------------------------------------------------------------------ */
 
+/* Somewhere else, or something else. */
+static bool is_elsewhere(const struct watch_look *a, const struct watch_look *b)
+{
+	return strcmp(a->real, b->real) != 0 ||
+	       (a->st.st_mode & S_IFMT) != (b->st.st_mode & S_IFMT) ||
+	       (!S_ISREG(b->st.st_mode) &&
+		(a->st.st_dev != b->st.st_dev || a->st.st_ino != b->st.st_ino));
+}
+
+bool watch_look_read(struct watch_look *look)
+{
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	look->hash[0] = '\0';
+	if (!S_ISREG(look->st.st_mode))
+		return true;
+	fd = file_hash_open(look->real, &st);
+	if (fd < 0)
+		return true;
+	if (!file_hash_same_stat(&st, &look->st))
+		return false;
+	file_hash(fd, &st, look->hash);
+	return true;
+}
+
 bool watch_look_changed(const struct watch_look *before, const struct watch_look *now)
 {
 	const struct stat *a = &before->st, *b = &now->st;
 
-	if (strcmp(before->real, now->real) != 0 || a->st_dev != b->st_dev ||
-	    a->st_ino != b->st_ino || (a->st_mode & S_IFMT) != (b->st_mode & S_IFMT))
+	if (is_elsewhere(before, now))
 		return true;
-	return S_ISREG(b->st_mode) &&
-	       (a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
-		a->st_mtim.tv_nsec != b->st_mtim.tv_nsec);
+	if (!S_ISREG(b->st_mode) || file_hash_same_stat(a, b))
+		return false;
+	if (before->hash[0] && now->hash[0])
+		return strcmp(before->hash, now->hash) != 0;
+	return a->st_dev != b->st_dev || a->st_ino != b->st_ino || a->st_size != b->st_size ||
+	       a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec;
 }
 
 bool watch_look_moved(const struct watch_look *before, const struct watch_look *now)
 {
-	return watch_look_changed(before, now) || before->st.st_mode != now->st.st_mode;
+	return is_elsewhere(before, now) ||
+	       (S_ISREG(now->st.st_mode) && !file_hash_same_stat(&before->st, &now->st));
 }
 
 /* ---- finished ------------------------------------------------------------------------------- */

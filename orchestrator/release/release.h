@@ -24,8 +24,9 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "orchestrator/config/config.h"
+#include "orchestrator/host/file_hash.h"
 
-#define RELEASE_DIGEST_MAX 80 /* "sha256:" and 64 digits */
+#define RELEASE_DIGEST_MAX FILE_HASH_TEXT_MAX
 #define RELEASE_FILES_MAX  16
 
 /* A regular file that an argument names: what an interpreter runs, a configuration. */
@@ -82,7 +83,7 @@ bool release_changed(const struct release *release, const char **ret);
  * it reads. A file that was hashed lately and has not changed since (by device, inode, size and
  * times) is not read again.
  */
-#define RELEASE_HASH_MAX (64 * 1024 * 1024)
+#define RELEASE_HASH_MAX FILE_HASH_SIZE_MAX
 void release_identify(const char *path, struct release *release);
 
 /* The hash alone, for any file. */

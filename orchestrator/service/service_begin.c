@@ -399,5 +399,9 @@ int order_stop(struct order_call *call)
 	plan.old = s->current;
 	plan.goes = &goes;
 	service_begin_run(s, call->answer->run, plan);
+	if (call->order->scaled)
+		snprintf(call->answer->note, sizeof(call->answer->note),
+			 "scaling to 0 stops the service; the next start gives it %u instance%s",
+			 s->instances, s->instances == 1 ? "" : "s");
 	return 0;
 }

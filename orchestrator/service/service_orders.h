@@ -32,6 +32,7 @@ struct service_order {
 	char **environment; /* upgrade: added to what earlier upgrades have added */
 	char **unset;       /* upgrade: names that are not added any more */
 	uint32_t instances; /* scale; 0: as many as the service wants */
+	bool scaled;        /* stop: it was a "scale" to no instances */
 
 	/* reopen: how it went; called by the loop after service_order() has returned 0, .later */
 	service_on_reopened *on_reopened;

@@ -105,7 +105,8 @@ int service_reconfigure(struct service *s, struct service_config *config,
 		if (state_set_instances(s->context->state, config->name, 0, err) < 0)
 			log_warning("%s: %s", config->name, err->text);
 	}
-	rewatch = !vector_equal(s->config->watch, config->watch);
+	rewatch = !vector_equal(s->config->watch, config->watch) ||
+		  s->config->watch_settle_ms != config->watch_settle_ms;
 	service_config_free(s->config);
 	s->config = config;
 	s->host.name = config->name;

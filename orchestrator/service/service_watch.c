@@ -23,7 +23,7 @@ static void on_path_change(void *userdata, const char *path)
 
 	if (!s->current || s->shutting_down || service_stopping_run(s) || is_old_news(s))
 		return;
-	snprintf(message, sizeof(message), "%s has been replaced", path);
+	snprintf(message, sizeof(message), "%s has changed", path);
 	service_tell(s, &(struct event){.kind = EVENT_CHANGED,
 					.message = message,
 					.generation = s->current->number,
@@ -36,7 +36,8 @@ void service_watch_paths(struct service *s)
 	struct error err;
 
 	watch_free(TAKE_PTR(s->watcher));
-	if (s->config->watch && watch_new(s->context->event, s->config->watch, on_path_change, s,
-					  &s->watcher, &err) < 0)
+	if (s->config->watch &&
+	    watch_new(s->context->event, s->config->watch, s->config->watch_settle_ms,
+		      on_path_change, s, &s->watcher, &err) < 0)
 		log_error("%s: watch: %s", s->config->name, err.text);
 }

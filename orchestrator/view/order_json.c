@@ -136,13 +136,18 @@ static int read_unset(const json_t *value, struct service_order *ret, struct ref
 
 static int read_instances(const json_t *value, struct service_order *ret, struct refusal *refusal)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
 	    json_integer_value(value) > CONFIG_INSTANCES_MAX) {
-		error_text(&refusal->why, -EINVAL, "instances: expected a number from 1 to %d",
+		error_text(&refusal->why, -EINVAL,
+			   "instances: expected a number from 0 (stops the service) to %d",
 			   CONFIG_INSTANCES_MAX);
 		return refuse(refusal, REFUSAL_BAD_REQUEST);
 	}
 	ret->instances = (uint32_t)json_integer_value(value);
+	if (ret->instances == 0) {
+		ret->type = SERVICE_ORDER_STOP;
+		ret->scaled = true;
+	}
 	return 0;
 }
 
@@ -218,7 +223,7 @@ int order_parse(const char *name, const json_t *body, struct service_order *ret,
 		if (r < 0)
 			return r;
 	}
-	if ((info->takes & ORDER_TAKES_INSTANCES) && ret->instances == 0)
+	if ((info->takes & ORDER_TAKES_INSTANCES) && ret->instances == 0 && !ret->scaled)
 		return read_instances(NULL, ret, refusal);
 	return 0;
 }

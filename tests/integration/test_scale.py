@@ -95,10 +95,10 @@ def test_scale_to_the_same_number_says_so_and_does_nothing(t):
 
 def test_scale_out_of_range_is_refused(t):
     daemon = t.daemon(service(example(t)))
-    for number in ("0", "17", "two", "1.5", "99999999999999999999"):
+    for number in ("17", "two", "1.5", "99999999999999999999"):
         result = scale(daemon, number, expect=2)
         check("16" in result.err or "number" in result.err, f"scale {number}: {result}")
-    for body in ({}, {"instances": "2"}, {"instances": 0}, {"instances": 17}, {"instances": 1.5},
+    for body in ({}, {"instances": "2"}, {"instances": -1}, {"instances": 17}, {"instances": 1.5},
                  {"instances": None}, {"instances": 2, "force": True}):
         status, answer = daemon.api("/v1/services/web/scale", "POST", body)
         check_equal((status, answer["code"]), (400, 2), f"{body}: {answer}")
@@ -133,6 +133,20 @@ def test_scale_while_stopped_counts_at_the_start(t):
     check_equal((daemon.state(), daemon.service()["instances"]), ("stopped", 3), "state, number")
     daemon.cli("start", "web", expect=0)
     check_number(daemon, 3)
+
+
+def test_scale_to_none_stops_and_says_so(t):
+    daemon = t.daemon(service(example(t), instances=3))
+    result = scale(daemon, 0)
+    check("scaling to 0 stops the service" in result.text and "3 instances" in result.text,
+          f"{result}")
+    check_equal((daemon.state(), daemon.service()["instances"]), ("stopped", 3), "state, number")
+    result = scale(daemon, 0, expect=1)
+    check("stopped already" in result.err, f"{result}")
+    daemon.cli("start", "web", expect=0)
+    check_number(daemon, 3)
+    status, answer = daemon.api("/v1/services/web/scale", "POST", {"instances": 0})
+    check_equal((status, answer["order"]), (202, "stop"), f"API: {answer}")
 
 
 def test_scaled_number_survives_restart_upgrade_and_the_daemon(t):

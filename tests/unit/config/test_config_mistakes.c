@@ -16,6 +16,7 @@ static const struct {
 } single[] = {
 	/* syntax and top level */
 	{"{\n  \"services\": {,}\n}", "line 2, column 16: string or '}' expected near ','"},
+	{"\xef\xbb\xbf{} x", "line 1, column 4: end of file expected near 'x'"},
 	{"", "line 1, column 0: '[' or '{' expected near end of file"},
 	{"[]", "expected an object, not an array"},
 	{"{\"services\":{},\"services\":{}}",

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -348,6 +349,43 @@ static void test_config_supplementary_groups_are_added_once(void **state)
 	assert_int_equal(s->groups[1], daemon_gid);
 }
 
+static void test_config_accounts_may_be_numbers(void **state)
+{
+	cleanup(config_free) struct config *config = NULL;
+	cleanup_free char *text = NULL;
+	const struct passwd *nobody;
+	const struct service_config *s;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	nobody = getpwnam("nobody");
+	assert_non_null(nobody);
+	assert_true(asprintf(&text, SERVICE(",\"user\":%u,\"supplementary_groups\":[\"7\"]"),
+			     nobody->pw_uid) > 0);
+	config = load_good(text);
+	s = &config->services[0];
+	assert_string_equal(s->user, "nobody");
+	assert_int_equal(s->uid, nobody->pw_uid);
+	assert_int_equal(s->gid, nobody->pw_gid);
+	assert_int_equal(s->groups[s->n_groups - 1], 7);
+	config_free(config);
+
+	/* One that has no entry. */
+	config = load_good(SERVICE(",\"user\":\"3999999999\",\"group\":3999999998"));
+	s = &config->services[0];
+	assert_int_equal(s->uid, 3999999999u);
+	assert_int_equal(s->gid, 3999999998u);
+	assert_int_equal(s->n_groups, 1);
+	assert_int_equal(s->groups[0], 3999999998u);
+	assert_null(s->home);
+
+	load_bad(SERVICE(",\"user\":3999999999"));
+	assert_int_equal(mistakes.total, 1);
+	expect_mistake(0, "services.web.user: no user has the number 3999999999: name the group to "
+			  "run as, too (\"group\")");
+}
+
 static void test_config_unknown_supplementary_group_is_refused(void **state)
 {
 	(void)state;
@@ -399,6 +437,12 @@ static const struct single_mistake single[] = {
 	{SERVICE(",\"oom_score_adj\":-1001"),
 	 "oom_score_adj: -1001 is out of range (-1000 to 1000)"},
 	{SERVICE(",\"oom_score_adj\":true"), "oom_score_adj: expected a whole number, not true"},
+	{SERVICE(",\"user\":-1"), "user: -1 is out of range (0 to 4294967294)"},
+	{SERVICE(",\"user\":4294967295"), "user: 4294967295 is out of range (0 to 4294967294)"},
+	{SERVICE(",\"user\":\"\""), "user: is empty"},
+	{SERVICE(",\"user\":\"007\""), "user: there is no user \"007\""},
+	{SERVICE(",\"group\":1.5"),
+	 "group: expected a name or a whole number, not a number with a fraction"},
 	{SERVICE(",\"supplementary_groups\":[\"root\"]"),
 	 "supplementary_groups: needs \"user\" or \"group\": without them the service has the groups "
 	 "of the daemon"},
@@ -549,6 +593,7 @@ int main(void)
 		TEST(test_config_nice_is_bounded_by_the_limit),
 		TEST(test_config_capability_that_the_daemon_lacks_is_refused),
 		TEST(test_config_supplementary_groups_are_added_once),
+		TEST(test_config_accounts_may_be_numbers),
 		TEST(test_config_unknown_supplementary_group_is_refused),
 		TEST(test_config_each_process_mistake_is_named_with_its_path),
 		TEST(test_config_texts_that_are_no_values_are_refused),

@@ -184,6 +184,7 @@ static void test_config_shutdown_timeout_is_that_of_a_drain_by_default(void **st
 	assert_int_equal(config->services[0].drain.shutdown_timeout_ms, 7000);
 	assert_string_equal(config->services[0].watch[0], "/srv");
 	assert_null(config->services[0].watch[1]);
+	assert_int_equal(config->services[0].watch_settle_ms, 500);
 }
 
 static void test_config_harmless_policies_are_accepted(void **state)
@@ -420,6 +421,13 @@ static const struct single_mistake single[] = {
 	{SERVICE(",\"restart\":{\"delay\":\"2h\"}"),
 	 "restart.delay: \"2h\" is too long (at most 1h)"},
 	{SERVICE(",\"restart\":5"), "restart: expected an object, not a whole number"},
+	{SERVICE(",\"watch\":{}"), "watch.paths: missing"},
+	{SERVICE(",\"watch\":{\"paths\":\"current\"}"),
+	 "watch.paths: \"current\" does not start with \"/\""},
+	{SERVICE(",\"watch\":{\"paths\":\"/x\",\"settle\":\"0\"}"),
+	 "watch.settle: \"0\" is out of range (\"1ms\" to \"1h\")"},
+	{SERVICE(",\"watch\":{\"paths\":\"/x\",\"settle\":\"61m\"}"),
+	 "watch.settle: \"61m\" is out of range (\"1ms\" to \"1h\")"},
 	{SERVICE(",\"watch\":\"current\""), "watch: \"current\" does not start with \"/\""},
 	{SERVICE(",\"watch\":[\"/a\",\"b\"]"), "watch[1]: \"b\" does not start with \"/\""},
 	{SERVICE(",\"watch\":\"\""), "watch: is empty"},

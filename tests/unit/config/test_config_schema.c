@@ -36,6 +36,8 @@ static const struct {
 	{SERVICE(",\"gates\":[{" NO_KEY "}]"), "services.web.gates[0].xyzzy", "gate", NULL},
 	{SERVICE(",\"hooks\":{" NO_KEY "}"), "services.web.hooks.xyzzy", "hooks", NULL},
 	{SERVICE(",\"restart\":{" NO_KEY "}"), "services.web.restart.xyzzy", "restart", NULL},
+	{SERVICE(",\"watch\":{\"paths\":[]," NO_KEY "}"), "services.web.watch.xyzzy", "watch",
+	 NULL},
 	{SERVICE(",\"drain\":{" NO_KEY "}"), "services.web.drain.xyzzy", "drain", NULL},
 };
 

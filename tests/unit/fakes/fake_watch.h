@@ -18,6 +18,7 @@ struct watch {
 
 static struct watch *fake_watch; /* NULL: nothing is watched */
 static unsigned fake_watches;    /* that have been made */
+static uint64_t fake_watch_settle_ms;
 static int fake_watch_error;
 /* When something was last seen to move: after everything, unless the test says otherwise. */
 static uint64_t fake_watch_moved_ms = UINT64_MAX;
@@ -28,7 +29,7 @@ static inline void fake_watch_change(const char *path)
 	fake_watch->on_change(fake_watch->userdata, path);
 }
 
-int watch_new(sd_event *event, char *const *paths,
+int watch_new(sd_event *event, char *const *paths, uint64_t settle_ms,
 	      void (*on_change)(void *userdata, const char *path), void *userdata,
 	      struct watch **ret, struct error *err)
 {
@@ -41,6 +42,7 @@ int watch_new(sd_event *event, char *const *paths,
 	assert_int_equal(vector_copy(paths, &fake_watch->paths), 0);
 	fake_watch->on_change = on_change;
 	fake_watch->userdata = userdata;
+	fake_watch_settle_ms = settle_ms;
 	fake_watches++;
 	*ret = fake_watch;
 	return 0;

@@ -40,6 +40,34 @@ static void test_account_unknown_is_enoent(void **state)
 	account_free(NULL);
 }
 
+static void test_account_numbers(void **state)
+{
+	static const char *const others[] = {
+		"",   "-1",  "+1",         " 1",         "1 ",
+		"1a", "007", "4294967295", "4294967296", "99999999999999999999"};
+	uint32_t number = 7;
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(others) / sizeof(others[0]); k++)
+		assert_false(account_number(others[k], &number));
+	assert_int_equal(number, 7);
+	assert_true(account_number("0", &number));
+	assert_int_equal(number, 0);
+	assert_true(account_number("4294967294", &number));
+	assert_int_equal(number, 4294967294u);
+}
+
+static void test_account_group_is_a_number_with_or_without_an_entry(void **state)
+{
+	gid_t gid = 77;
+
+	(void)state;
+	assert_int_equal(account_group("0", &gid), 0);
+	assert_int_equal(gid, 0);
+	assert_int_equal(account_group("3999999999", &gid), 0);
+	assert_int_equal(gid, 3999999999u);
+}
+
 static void test_account_group_is_found(void **state)
 {
 	gid_t gid = 77;
@@ -66,6 +94,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_account_root_is_found_by_name_and_number),
 		cmocka_unit_test(test_account_unknown_is_enoent),
+		cmocka_unit_test(test_account_numbers),
+		cmocka_unit_test(test_account_group_is_a_number_with_or_without_an_entry),
 		cmocka_unit_test(test_account_group_is_found),
 		cmocka_unit_test(test_account_groups_have_the_given_one_and_a_limit),
 	};

@@ -80,6 +80,9 @@ static void test_environment_file_values(void **state)
 		{"A=one\\\r\ntwo", "onetwo"},
 		{"A=a\\ b\\\\c\\\"d", "a b\\c\"d"},
 		{"A=x\\ ", "x "},
+		{"\xef\xbb\xbf"
+		 "A=1",
+		 "1"},
 		{"A=x\\ \t", "x "},
 		{"A=\xc3\xa9", "\xc3\xa9"},
 		{"exportA=2\nA=1", "1"},
@@ -116,9 +119,9 @@ static void test_environment_file_mistakes_name_the_line(void **state)
 		{"A =2", 1, expected},
 		{"a-b=2", 1, expected},
 		{"export A", 1, expected},
-		{"\xef\xbb\xbf"
-		 "A=1",
-		 1, expected},
+		{"A=1\n\xef\xbb\xbf"
+		 "B=1",
+		 2, expected},
 		{"A=\"x\ny\"\nB", 3, expected},
 		{"A=x\\\ny\nB", 3, expected},
 		{"A=\"x\n\n", 3, "a quote (\") is not closed"},

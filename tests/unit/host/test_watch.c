@@ -201,10 +201,14 @@ static int tear_down(void **state)
 /* Whatever has been done by now has had its chance to be told. */
 static void pass_quiet_time(void)
 {
+	static unsigned number;
+
 	for (int k = 0; k < 3; k++) {
 		unsigned before = sentinel_told;
+		char text[16];
 
-		replace_file("sentinel/file", "1");
+		snprintf(text, sizeof(text), "%u", ++number);
+		replace_file("sentinel/file", text);
 		run_until(sentinel_told > before);
 	}
 }
@@ -348,27 +352,71 @@ static void test_watch_link_to_another_name_of_the_file_is_told(void **state)
 	assert_told(1, "current");
 }
 
-/* Copied over together with its times; or touched. */
-static void test_watch_size_alone_is_a_change_and_so_is_the_time_alone(void **state)
+/* In place, of the same size, and the time of the last write is set back. */
+static void test_watch_contents_count_whatever_the_times_say(void **state)
 {
 	struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-	int fd;
+	struct stat before, after;
 
 	(void)state;
 	write_file("file", "1");
 	assert_int_equal(utimensat(AT_FDCWD, in_folder("file"), times, 0), 0);
+	assert_int_equal(stat(in_folder("file"), &before), 0);
 	watch_one("file", &by_events);
-	fd = open(in_folder("file"), O_WRONLY | O_APPEND | O_CLOEXEC);
-	assert_int_equal(write(fd, "2", 1), 1);
-	assert_int_equal(futimens(fd, times), 0);
-	close(fd);
+	write_mode("file", "2", 0, 0644);
+	assert_int_equal(utimensat(AT_FDCWD, in_folder("file"), times, 0), 0);
 	assert_told(1, "file");
-	times[1].tv_nsec = 1;
+	assert_int_equal(stat(in_folder("file"), &after), 0);
+	assert_int_equal(after.st_ino, before.st_ino);
+	assert_int_equal(after.st_size, before.st_size);
+	assert_int_equal(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
+}
+
+static void test_watch_file_that_is_touched_has_not_changed(void **state)
+{
+	(void)state;
+	write_file("file", "1");
+	watch_one("file", &by_looks);
+	for (int k = 0; k < 3; k++) {
+		assert_int_equal(utimensat(AT_FDCWD, in_folder("file"), NULL, 0), 0);
+		assert_not_told(0);
+	}
+	write_mode("file", "1", 0, 0644);
+	assert_not_told(0);
+	write_file("file", "2");
+	assert_told(1, "file");
+}
+
+/* Compared by inode, size and time instead. */
+static void test_watch_file_too_large_to_be_read_is_told_by_its_times(void **state)
+{
+	struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+
+	(void)state;
+	write_file("file", "1");
+	assert_int_equal(truncate(in_folder("file"), FILE_HASH_SIZE_MAX + 1), 0);
+	watch_one("file", &by_events);
+	assert_int_equal(chmod(in_folder("file"), 0600), 0);
+	assert_not_told(0);
+	assert_int_equal(utimensat(AT_FDCWD, in_folder("file"), times, 0), 0);
+	assert_told(1, "file");
+	assert_int_equal(truncate(in_folder("file"), FILE_HASH_SIZE_MAX + 2), 0);
 	assert_int_equal(utimensat(AT_FDCWD, in_folder("file"), times, 0), 0);
 	assert_told(2, "file");
-	times[1].tv_sec++;
-	assert_int_equal(utimensat(AT_FDCWD, in_folder("file"), times, 0), 0);
-	assert_told(3, "file");
+}
+
+static void test_watch_file_that_changes_while_it_is_read_is_unfinished(void **state)
+{
+	struct watch_look look;
+
+	(void)state;
+	write_file("file", "1");
+	watch_look(in_folder("file"), NULL, NULL, &look);
+	assert_true(watch_look_read(&look));
+	assert_int_equal(strncmp(look.hash, "sha256:", 7), 0);
+	write_file("file", "22");
+	assert_false(watch_look_read(&look));
+	assert_string_equal(look.hash, "");
 }
 
 static void test_watch_file_replaced_is_told(void **state)
@@ -376,9 +424,12 @@ static void test_watch_file_replaced_is_told(void **state)
 	(void)state;
 	write_file("file", "1");
 	watch_one("file", &by_events);
-	replace_file("file", "1");
-	assert_told(1, "file");
 	replace_file("file", "2");
+	assert_told(1, "file");
+	/* By an equal one: nothing is another than before. */
+	replace_file("file", "2");
+	assert_not_told(1);
+	replace_file("file", "1");
 	assert_told(2, "file");
 }
 
@@ -801,11 +852,13 @@ static void test_watch_bad_paths_are_refused(void **state)
 	struct watch *none = NULL;
 
 	(void)state;
-	assert_int_equal(watch_new(event, paths, on_change, &told, &none, &err), -EINVAL);
+	assert_int_equal(watch_new(event, paths, WATCH_SETTLE_MS, on_change, &told, &none, &err),
+			 -EINVAL);
 	assert_string_equal(err.text, "watch: \"srv/web\" is not an absolute path");
 	memset(long_path, '/', PATH_MAX);
 	paths[1] = long_path;
-	assert_int_equal(watch_new(event, paths, on_change, &told, &none, &err), -ENAMETOOLONG);
+	assert_int_equal(watch_new(event, paths, WATCH_SETTLE_MS, on_change, &told, &none, &err),
+			 -ENAMETOOLONG);
 	assert_string_equal(err.text, "watch: a path may have 4095 bytes, not 4096");
 	assert_null(none);
 	watch_free(NULL);
@@ -834,7 +887,8 @@ static void test_watch_of_no_paths_tells_nothing(void **state)
 	char *none[] = {NULL};
 
 	(void)state;
-	assert_int_equal(watch_new(event, none, on_change, &told, &watch, &err), 0);
+	assert_int_equal(watch_new(event, none, WATCH_SETTLE_MS, on_change, &told, &watch, &err),
+			 0);
 	assert_not_told(0);
 }
 
@@ -850,7 +904,10 @@ int main(void)
 		TEST(test_watch_links_in_a_circle_lead_nowhere),
 		TEST(test_watch_more_links_than_are_followed_lead_nowhere),
 		TEST(test_watch_link_to_another_name_of_the_file_is_told),
-		TEST(test_watch_size_alone_is_a_change_and_so_is_the_time_alone),
+		TEST(test_watch_contents_count_whatever_the_times_say),
+		TEST(test_watch_file_that_is_touched_has_not_changed),
+		TEST(test_watch_file_too_large_to_be_read_is_told_by_its_times),
+		TEST(test_watch_file_that_changes_while_it_is_read_is_unfinished),
 		TEST(test_watch_file_replaced_is_told),
 		TEST(test_watch_file_rewritten_in_steps_is_told_once_when_closed),
 		TEST(test_watch_file_open_for_writing_is_waited_for),

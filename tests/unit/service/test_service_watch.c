@@ -48,7 +48,7 @@ static void test_service_watched_path_that_changes_begins_a_restart(void **state
 	carry_out("start", NULL);
 	strcpy(release_edition, "2");
 	fake_watch_change("/srv/current");
-	assert_event("changed", "message", "/srv/current has been replaced");
+	assert_event("changed", "message", "/srv/current has changed");
 	assert_event("changed", "path", "/srv/current");
 	drive_until(n_ended == 2);
 	assert_int_equal(service->last.order, RUN_ORDER_RESTART);

@@ -82,6 +82,17 @@ static void test_order_parse_reads_a_number_of_instances(void **state)
 	assert_int_equal(order.instances, 16);
 }
 
+static void test_order_parse_takes_scaling_to_none_for_stop(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("scale", "{\"instances\": 0, \"supersede\": true}"), 0);
+	assert_int_equal(order.type, SERVICE_ORDER_STOP);
+	assert_true(order.scaled);
+	assert_true(order.supersede);
+	assert_int_equal(parse("stop", NULL), 0);
+	assert_false(order.scaled);
+}
+
 static void test_order_parse_refuses_with_the_member_named(void **state)
 {
 	(void)state;
@@ -108,13 +119,13 @@ static void test_order_parse_refuses_with_the_member_named(void **state)
 
 static void test_order_parse_needs_instances_to_scale(void **state)
 {
-	static const char *const bodies[] = {NULL, "{}", "{\"instances\": 0}",
+	static const char *const bodies[] = {NULL, "{}", "{\"instances\": -1}",
 					     "{\"instances\": 17}", "{\"instances\": \"2\"}"};
 
 	(void)state;
 	for (size_t k = 0; k < sizeof(bodies) / sizeof(bodies[0]); k++)
 		assert_bad("scale", bodies[k], REFUSAL_BAD_REQUEST,
-			   "instances: expected a number from 1 to 16");
+			   "instances: expected a number from 0 (stops the service) to 16");
 }
 
 static void test_order_parse_of_an_unknown_one_names_those_there_are(void **state)
@@ -133,6 +144,7 @@ int main(void)
 		cmocka_unit_test(test_order_parse_tells_an_environment_from_none),
 		cmocka_unit_test(test_order_parse_reads_a_number_of_instances),
 		cmocka_unit_test(test_order_parse_refuses_with_the_member_named),
+		cmocka_unit_test(test_order_parse_takes_scaling_to_none_for_stop),
 		cmocka_unit_test(test_order_parse_needs_instances_to_scale),
 		cmocka_unit_test(test_order_parse_of_an_unknown_one_names_those_there_are),
 	};
