@@ -339,8 +339,9 @@ static void listen_now(struct sockets *sockets)
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
 
-		if (listener->listens || !listener_is_passed(listener) || listener->lost_ms != 0 ||
-		    is_replaced(sockets, listener))
+		/* One that counts has listened before: the server has shut it down since. */
+		if (listener->listens || listener->counts || !listener_is_passed(listener) ||
+		    listener->lost_ms != 0 || is_replaced(sockets, listener))
 			continue;
 		if (listener_listen(listener, sockets->spec->backlog, &err) < 0)
 			log_error("%s", err.text);

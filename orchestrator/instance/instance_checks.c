@@ -20,6 +20,7 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 		tell_bad(i, result);
 	if (!new_verdict)
 		return;
+	instance_look_losses(i);
 	/*
 	 * The service itself tells that an instance has turned unhealthy: it knows what follows. It
 	 * also tells that one which it has taken out is back.
@@ -40,8 +41,10 @@ static void on_accept_answer(void *userdata, const struct probe_result *result, 
 		starting |= i->checkers[k].health.state == HEALTH_UNKNOWN;
 	if (!result->ok && starting)
 		tell_bad(i, result);
-	if (new_verdict)
-		instance_changed(i);
+	if (!new_verdict)
+		return;
+	instance_look_losses(i);
+	instance_changed(i);
 }
 
 /* Has endpoint @k no check but the one that its server accepts? */
@@ -147,6 +150,10 @@ const struct probe_result *instance_last_answer(const struct instance *i)
 {
 	if (has_loss(i))
 		return &i->loss_answer;
+	/* One that has never been healthy may be bad, too, but has made nothing unhealthy. */
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].health.state == HEALTH_UNHEALTHY && i->checkers[k].has_bad)
+			return &i->checkers[k].bad;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
 			return i->checkers[k].has_bad ? &i->checkers[k].bad : &i->checkers[k].last;

@@ -69,7 +69,8 @@ static void describe(const struct instance *i, size_t k, char ret[static PROBE_T
 
 const char *instance_loss_text(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])
 {
-	if (!i->losses[k].told)
+	/* What is on its way out need not serve. */
+	if (!i->losses[k].told || i->phase != INSTANCE_JOINED)
 		return NULL;
 	describe(i, k, ret);
 	return ret;
@@ -112,7 +113,9 @@ void instance_look_losses(struct instance *i)
 			loss->since_ms = now_ms;
 			loss->since_realtime_ms = clock_realtime_ms();
 		}
-		loss->told |= now_ms >= loss->since_ms + GRACE_MS;
+		/* Its check asks in vain meanwhile, and may be the first to give up. */
+		loss->told |= now_ms >= loss->since_ms + GRACE_MS ||
+			      i->checkers[k].health.state == HEALTH_UNHEALTHY;
 		if (!loss->told && loss->since_ms + GRACE_MS < next_ms)
 			next_ms = loss->since_ms + GRACE_MS;
 	}
