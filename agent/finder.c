@@ -54,10 +54,10 @@ struct finder {
 	const struct launch_spec *spec;
 	const struct processes *processes;
 	struct diag *diag;
-	struct sightings last; /* sorted by cookie */
-	bool crowded_said;
+	struct sightings last;              /* sorted by cookie */
 	char trouble[PROTOCOL_TROUBLE_MAX]; /* see finder_trouble() */
 	uint64_t trouble_cookie;            /* of the socket that it is about */
+	uint32_t trouble_endpoint;          /* its endpoint */
 };
 
 int finder_new(const struct launch_spec *spec, const struct processes *processes,
@@ -196,15 +196,35 @@ static size_t count_present(const struct listeners *listeners)
 	return n;
 }
 
+/* If it is the server's, it gets no connections. People must be able to find out why. */
+static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
+			 ...) __attribute__((format(printf, 3, 4)));
+
+static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
+			 ...)
+{
+	int endpoint = endpoint_of(finder, sighting);
+	va_list ap;
+
+	if (finder->trouble[0])
+		return;
+	va_start(ap, format);
+	vsnprintf(finder->trouble, sizeof(finder->trouble), format, ap);
+	va_end(ap);
+	finder->trouble_cookie = sighting->cookie;
+	finder->trouble_endpoint = endpoint < 0 ? 0 : (uint32_t)endpoint;
+	log_warning("the server %s", finder->trouble);
+}
+
 /* Does a report have no room for another socket? @n: how many it has to name already. */
-static bool is_crowded(struct finder *finder, size_t n)
+static bool is_crowded(struct finder *finder, const struct sighting *sighting, size_t n)
 {
 	if (n < PROTOCOL_SOCKETS_MAX)
 		return false;
-	if (!finder->crowded_said)
-		log_warning("more than %d listening sockets: further ones are not used",
-			    PROTOCOL_SOCKETS_MAX);
-	finder->crowded_said = true;
+	note_trouble(finder, sighting,
+		     "listens on %s by more sockets than the %d that an instance can have: have it "
+		     "use fewer, or let it run as several instances",
+		     sighting->address.text, PROTOCOL_SOCKETS_MAX);
 	return true;
 }
 
@@ -241,7 +261,7 @@ static void choose_candidates(struct finder *finder, bool ours, struct listeners
 		if (sighting->verdict != VERDICT_NEW || now_ms < sighting->look_ms)
 			continue;
 		candidate.endpoint = endpoint < 0 ? UINT32_MAX : (uint32_t)endpoint;
-		if (endpoint < 0 || !is_crowded(finder, n++))
+		if (endpoint < 0 || !is_crowded(finder, sighting, n++))
 			(void)listeners_add(ret, &candidate);
 	}
 }
@@ -270,24 +290,6 @@ static enum verdict take(struct listeners *listeners, struct listener *candidate
 static bool is_refused(int error)
 {
 	return error == -EACCES || error == -EPERM || error == -ENOSYS;
-}
-
-/* If it is the server's, it gets no connections. People must be able to find out why. */
-static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
-			 ...) __attribute__((format(printf, 3, 4)));
-
-static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
-			 ...)
-{
-	va_list ap;
-
-	if (finder->trouble[0])
-		return;
-	va_start(ap, format);
-	vsnprintf(finder->trouble, sizeof(finder->trouble), format, ap);
-	va_end(ap);
-	finder->trouble_cookie = sighting->cookie;
-	log_warning("the server %s", finder->trouble);
 }
 
 /* Forget it if its socket is gone, or could be taken after all. */
@@ -391,8 +393,9 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 	return 0;
 }
 
-const char *finder_trouble(const struct finder *finder)
+const char *finder_trouble(const struct finder *finder, uint32_t *ret_endpoint)
 {
+	*ret_endpoint = finder->trouble[0] ? finder->trouble_endpoint : 0;
 	return finder->trouble;
 }
 

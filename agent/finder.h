@@ -48,9 +48,10 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 
 /*
  * Why a listening socket of the server's, on a declared address, cannot be used, and what to do;
- * "": there is none that cannot. Borrowed until the next look.
+ * "": there is none that cannot. Borrowed until the next look. *ret_endpoint: whose it is (0 if
+ * there is none).
  */
-const char *finder_trouble(const struct finder *finder);
+const char *finder_trouble(const struct finder *finder, uint32_t *ret_endpoint);
 
 /* Fill in the addresses of the last look's strangers, sorted, each once. Returns how many. */
 size_t finder_strangers(const struct finder *finder,

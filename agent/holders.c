@@ -136,6 +136,27 @@ static int search_all(const struct processes *processes, struct listeners *liste
 	return 0;
 }
 
+/* Search all processes of the host but the agent for those @wanted listeners that are not seen. */
+static void search_host(struct listeners *listeners, const bool wanted[static LISTENERS_MAX])
+{
+	bool unseen[LISTENERS_MAX] = {false}, any = false;
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+
+	for (size_t i = 0; i < listeners->n; i++) {
+		unseen[i] = wanted[i] && listeners->list[i].seen_pid == 0;
+		any |= unseen[i];
+	}
+	while (dir && any && (entry = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 0 && pid != getpid())
+			(void)search_process(pid, listeners, unseen);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /* *fd is a duplicate, or the negative errno why there is none. Set it to -1 to keep it. */
 typedef void (*held_handler)(struct listener *listener, int *fd, void *data);
 
@@ -313,7 +334,8 @@ static void note_found(struct listener *listener)
 	listener->look_ms = 0;
 }
 
-int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms)
+int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms,
+		 bool anywhere)
 {
 	bool wanted[LISTENERS_MAX] = {false}, blind = false;
 	int r;
@@ -333,6 +355,8 @@ int holders_look(const struct processes *processes, struct listeners *listeners,
 	r = search_all(processes, listeners, wanted, &blind);
 	if (r < 0)
 		return r;
+	if (anywhere && !blind)
+		search_host(listeners, wanted);
 	for (size_t i = 0; i < listeners->n; i++) {
 		if (!wanted[i])
 			continue;
@@ -349,8 +373,7 @@ bool holders_have_stayed(const struct listeners *listeners)
 	for (size_t i = 0; i < listeners->n; i++) {
 		const struct listener *listener = &listeners->list[i];
 
-		if (listener->own && !listener->earlier && listener->seen_pid != 0 &&
-		    !is_where_seen(listener))
+		if (!listener->earlier && listener->seen_pid != 0 && !is_where_seen(listener))
 			return false;
 	}
 	return true;

@@ -51,11 +51,16 @@ pid_t holders_blind(const struct processes *processes);
  * one process to another (SCM_RIGHTS) is held by none. So lost ones are looked for again, after
  * delays that double up to a second. Returns 0, or a negative errno if the processes cannot be
  * listed.
+ *
+ * @anywhere: any process of the host will do, as far as we may look into it. A server may run
+ * outside the cgroup of whoever was given its sockets (podman does). The agent itself, which keeps
+ * a duplicate, is no holder.
  */
-int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms);
+int holders_look(const struct processes *processes, struct listeners *listeners, uint64_t now_ms,
+		 bool anywhere);
 
 /*
- * Is each socket that the server has bound itself still where it was seen last? Sockets that were
- * not seen do not count. Cheap: no other place is looked at.
+ * Is each socket still where it was seen last? Sockets that were not seen do not count. Cheap: one
+ * readlink(2) for each, and no other place is looked at.
  */
 bool holders_have_stayed(const struct listeners *listeners);

@@ -42,6 +42,7 @@ struct listener {
 	/* roster.h: */
 	bool listens;        /* SO_ACCEPTCONN */
 	bool away;           /* it counts, but may have stopped listening since it was reported */
+	bool deaf;           /* it counts, but the present set says that it does not listen */
 	bool earlier;        /* an earlier run of the server had it, and this run did not get it */
 	bool counts;         /* a table may name it */
 	bool told;           /* a daemon has been told of it */

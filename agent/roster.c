@@ -34,16 +34,16 @@ static bool should_count(const struct listeners *listeners, const struct listene
 	if (!listener->listens &&
 	    (!listener->counts || has_live(listeners, listener->endpoint, false, view)))
 		return false;
-	if (view->mode == SOCKETS_INHERIT)
-		return true;
 	if (!view->alive)
-		return listener->counts;
+		return listener->counts ||
+		       (view->mode == SOCKETS_INHERIT && listener->out_serial == 0);
 	if (listener->earlier)
 		return listener->listens && listener->counts && view->patient &&
 		       !has_live(listeners, listener->endpoint, false, view);
 	if (!is_held(listener, view->now_ms))
 		return false;
-	return listener->own || view->named || !has_live(listeners, listener->endpoint, true, view);
+	return view->mode == SOCKETS_INHERIT || listener->own || view->named ||
+	       !has_live(listeners, listener->endpoint, true, view);
 }
 
 bool roster_update(struct listeners *listeners, const struct roster_view *view, uint32_t *serial)

@@ -5,13 +5,14 @@
  * reads what others have noted in the list (listener.h, holders.h) and sets .counts and
  * .out_serial.
  *
- *	passed, SOCKETS_INHERIT	counts as soon as it listens
+ *	passed, SOCKETS_INHERIT	counts as soon as it listens, while a process holds it
  *	passed, SOCKETS_AUTO	counts while a process of the instance holds it. But not if the
  *				server has bound a socket for the same endpoint itself, unless the
  *				command names the descriptors that are passed
  *	own			counts while a process of the instance holds it
  *	does not listen		It was shut down, and perhaps will listen again. It goes on counting
- *				if it counted, unless another one for the same endpoint listens
+ *				if it counted, unless another one for the same endpoint listens. The
+ *				set says of it that it is deaf: nobody is served by it
  *	of an earlier run	A server that crashed is started again and binds new sockets. Until
  *				it has, the old ones count, and their queues hold the connections
  *

@@ -18,8 +18,10 @@
 
 #define LOOK_FAST_MS 20
 #define LOOK_SLOW_MS 1000
-#define GLANCE_MS    50   /* in between: is each socket still where it was? */
-#define SETTLED_MS   2000 /* after so long without a change slow looks are enough */
+#define GLANCE_MS    50 /* in between: is each socket still where it was? */
+#define GLANCE_PASSED_MS                                                                           \
+	250 /* ... if all were passed: a server that replaces one has no other in the group */
+#define SETTLED_MS 2000 /* after so long without a change slow looks are enough */
 
 /*
  * A server that was started again has so much time to bind its sockets, while the old ones hold the
@@ -44,6 +46,7 @@ struct sockets {
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;
 	char trouble[PROTOCOL_TROUBLE_MAX]; /* finder_trouble(), as it was told */
+	uint32_t trouble_endpoint;
 	uint32_t serial;
 
 	bool own_seen[PROTOCOL_LISTEN_MAX]; /* the server has bound one for this endpoint */
@@ -105,10 +108,12 @@ static bool update_strangers(struct sockets *sockets)
 
 static bool update_trouble(struct sockets *sockets)
 {
-	const char *trouble = sockets->finder ? finder_trouble(sockets->finder) : "";
+	uint32_t endpoint = 0;
+	const char *trouble = sockets->finder ? finder_trouble(sockets->finder, &endpoint) : "";
 
 	if (strcmp(trouble, sockets->trouble) == 0)
 		return false;
+	sockets->trouble_endpoint = endpoint;
 	strcpy(sockets->trouble, trouble);
 	return true;
 }
@@ -132,6 +137,21 @@ static bool note_returned(struct sockets *sockets)
 	return returned;
 }
 
+/* Has one that counts been shut down, or does it listen again? */
+static bool note_deaf(struct sockets *sockets)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
+		struct listener *listener = &sockets->listeners.list[i];
+		bool deaf = listener->counts && !listener->listens;
+
+		changed |= deaf != listener->deaf && listener->counts;
+		listener->deaf = deaf;
+	}
+	return changed;
+}
+
 /* The number of the set, never 0. */
 static void next_serial(struct sockets *sockets)
 {
@@ -149,13 +169,14 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 		.patient = now_ms - sockets->started_ms < PATIENCE_MS,
 		.now_ms = now_ms,
 	};
-	bool changed, returned;
+	bool changed, again;
 
 	changed = roster_update(&sockets->listeners, &view, &sockets->serial);
-	returned = note_returned(sockets);
-	if (returned && !changed)
+	again = note_returned(sockets);
+	again |= note_deaf(sockets);
+	if (again && !changed)
 		next_serial(sockets);
-	changed |= returned;
+	changed |= again;
 	if (changed) {
 		sockets->changed_ms = now_ms;
 		note_own(sockets);
@@ -196,11 +217,19 @@ static void warn_once(struct sockets *sockets, const char *text)
 	sockets->trouble_said = true;
 }
 
+/* Who holds them? If none has been looked for, any process may have got one. */
+static void look_at_holders(struct sockets *sockets, uint64_t now_ms)
+{
+	int r = holders_look(sockets->processes, &sockets->listeners, now_ms, !sockets->finder);
+
+	if (r < 0)
+		warn_once(sockets, strerror(-r));
+}
+
 void sockets_look(struct sockets *sockets)
 {
 	uint64_t now_ms = clock_monotonic_ms();
 	struct error err;
-	int r;
 
 	if (!sockets->alive || sockets->closed)
 		return;
@@ -208,10 +237,8 @@ void sockets_look(struct sockets *sockets)
 		make_room(sockets);
 		if (finder_look(sockets->finder, &sockets->listeners, now_ms, &err) < 0)
 			warn_once(sockets, err.text);
-		r = holders_look(sockets->processes, &sockets->listeners, now_ms);
-		if (r < 0)
-			warn_once(sockets, strerror(-r));
 	}
+	look_at_holders(sockets, now_ms);
 	listeners_refresh(&sockets->listeners);
 	watch_hangups(sockets);
 }
@@ -233,9 +260,10 @@ static bool all_listen(const struct listeners *listeners)
 static void set_timer(struct sockets *sockets, uint64_t now_ms)
 {
 	uint64_t delay_ms = sockets->look_ms - now_ms;
+	uint64_t glance_ms = sockets->finder ? GLANCE_MS : GLANCE_PASSED_MS;
 
-	if (sockets->finder && delay_ms > GLANCE_MS)
-		delay_ms = GLANCE_MS;
+	if (delay_ms > glance_ms)
+		delay_ms = glance_ms;
 	timer_set(&sockets->look, sockets->event, now_ms + delay_ms, on_look, sockets);
 }
 
@@ -244,13 +272,13 @@ static void look_again(struct sockets *sockets)
 	uint64_t now_ms = clock_monotonic_ms(), delay_ms = LOOK_SLOW_MS;
 	bool listen = all_listen(&sockets->listeners);
 	bool complete = roster_is_complete(&sockets->listeners, sockets->spec->n_listen);
+	bool unsure = roster_is_unsure(&sockets->listeners, now_ms);
 
 	if (now_ms - sockets->changed_ms < SETTLED_MS ||
-	    (!(complete && listen) && now_ms - sockets->changed_ms < PATIENCE_MS) ||
-	    roster_is_unsure(&sockets->listeners, now_ms))
+	    (!(complete && listen) && now_ms - sockets->changed_ms < PATIENCE_MS) || unsure)
 		delay_ms = LOOK_FAST_MS;
-	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen. */
-	if (!sockets->finder && listen)
+	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen and are held. */
+	if (!sockets->finder && listen && !unsure)
 		delay_ms = LOOK_SLOW_MS;
 	sockets->look_ms = now_ms + delay_ms;
 	set_timer(sockets, now_ms);
@@ -311,8 +339,9 @@ static void listen_now(struct sockets *sockets)
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
 
-		if (listener->listens || !listener_is_passed(listener) || listener->lost_ms != 0 ||
-		    is_replaced(sockets, listener))
+		/* One that counts has listened before: the server has shut it down since. */
+		if (listener->listens || listener->counts || !listener_is_passed(listener) ||
+		    listener->lost_ms != 0 || is_replaced(sockets, listener))
 			continue;
 		if (listener_listen(listener, sockets->spec->backlog, &err) < 0)
 			log_error("%s", err.text);
@@ -435,6 +464,8 @@ void sockets_started(struct sockets *sockets)
 	sockets->alive = true;
 	sockets->started_ms = sockets->changed_ms = now_ms;
 	listeners_refresh(&sockets->listeners);
+	/* Those that were passed are where they were put, until the server moves them. */
+	look_at_holders(sockets, now_ms);
 	watch_hangups(sockets);
 	if (update(sockets, now_ms))
 		sockets->handlers->on_change(sockets->userdata);
@@ -491,6 +522,7 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
 			.inode = listener->inode,
 			.endpoint = listener->endpoint,
 			.own = listener->own,
+			.deaf = listener->deaf,
 		};
 		strcpy(socket->address, listener->address.text);
 		listener->told = true;
@@ -499,6 +531,7 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
 	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
 	ret->n_strangers = sockets->n_strangers;
 	strcpy(ret->trouble, sockets->trouble);
+	ret->trouble_endpoint = sockets->trouble_endpoint;
 }
 
 void sockets_release(struct sockets *sockets, uint32_t serial)

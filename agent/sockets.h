@@ -13,13 +13,15 @@
  * How often it looks:
  *	every 20 ms	until each endpoint has a socket, for a minute at most; for two seconds
  *			after each change; while a socket seems to be lost
- *	every second	else. In between, every 50 ms, it glances whether each socket that the
- *			server has bound is still where it was
+ *	every second	else. In between it glances whether each socket is still where it was: every
+ *			50 ms, or 250 ms in SOCKETS_INHERIT
  *
- * In SOCKETS_INHERIT it looks for no sockets, only whether those that were passed listen.
+ * In SOCKETS_INHERIT it looks for no sockets, only whether those that were passed listen and are
+ * held. The duplicates that the agent keeps would go on listening, with nobody to accept, when the
+ * server has closed its own; nothing but a look into /proc/PID/fd tells that.
  *
- * A socket that is shut down and listens again is reported again, in a set with a new serial: the
- * kernel has taken it out of its group meanwhile.
+ * A socket that is shut down is reported as deaf. When it listens again it is reported again, in a
+ * set with a new serial, however short that was: the kernel has taken it out of its group.
  */
 #pragma once
 

@@ -516,6 +516,39 @@ static void print_unusable(const struct print *to, const json_t *generations)
 	}
 }
 
+static void print_loss(const struct print *to, const json_t *loss, const json_t *instance,
+		       const json_t *generation)
+{
+	print_coloured(to, PRINT_RED, print_member(loss, "listen"));
+	fprintf(to->out, " by instance %lld of generation %lld, ",
+		print_number(instance, "instance"), print_number(generation, "generation"));
+	print_since(to, print_member(loss, "since"));
+	fputs(": ", to->out);
+	print_text(to, print_member(loss, "why"));
+	fputc('\n', to->out);
+}
+
+/* Addresses that an instance does not serve any more. */
+static void print_lost(const struct print *to, const json_t *generations)
+{
+	const char *label = "lost";
+	json_t *generation, *instance, *loss;
+	size_t i, j, k;
+
+	json_array_foreach (generations, i, generation) {
+		json_array_foreach (json_object_get(generation, "instances"), j, instance) {
+			json_array_foreach (json_object_get(instance, "lost"), k, loss) {
+				if (label)
+					print_label(to, label);
+				else
+					fputs(PRINT_DETAIL, to->out);
+				label = NULL;
+				print_loss(to, loss, instance, generation);
+			}
+		}
+	}
+}
+
 /* ---- pages ---------------------------------------------------------------------------------- */
 
 static void print_block(const struct print *to, const json_t *service, bool details)
@@ -533,6 +566,7 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 	print_differs(to, service);
 	print_releases(to, service, details);
 	print_endpoints(to, json_object_get(service, "endpoints"));
+	print_lost(to, generations);
 	print_all_undeclared(to, generations);
 	print_unusable(to, generations);
 	print_tier_reason(to, service);

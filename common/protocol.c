@@ -635,6 +635,8 @@ static const struct field report_fields_optional[] = {
 	FIELD_BOOLEAN(struct report, reopens, BIT(REPORT_HELLO)),
 	FIELD_NAME(struct report, ending, ending_names, _ENDING_COUNT, ENDED),
 	FIELD_TEXT(struct report, trouble, BIT(REPORT_HELLO) | BIT(REPORT_SOCKETS)),
+	FIELD_INTEGER(struct report, trouble_endpoint, 0, PROTOCOL_LISTEN_MAX - 1,
+		      BIT(REPORT_HELLO) | BIT(REPORT_SOCKETS)),
 	FIELD_BOOLEAN(struct report, lingers, BIT(REPORT_EXITED)),
 	FIELD_TEXT(struct report, wrapper, BIT(REPORT_EXITED)),
 	FIELD_BOOLEAN(struct report, has_uid, ENDED),
@@ -658,6 +660,8 @@ static int encode_socket(json_t *item, const struct report_socket *socket)
 		r = add(item, "endpoint", json_integer(socket->endpoint));
 	if (r == 0)
 		r = add(item, "own", json_boolean(socket->own));
+	if (r == 0 && socket->deaf)
+		r = add(item, "deaf", json_true());
 	if (r == 0)
 		r = add(item, "address", json_string(socket->address));
 	return r;
@@ -691,6 +695,7 @@ static int decode_place(const json_t *item, size_t i, bool lenient, struct repor
 {
 	const json_t *endpoint = json_object_get(item, "endpoint");
 	const json_t *own = json_object_get(item, "own");
+	const json_t *deaf = json_object_get(item, "deaf");
 	json_int_t number = (json_int_t)i;
 
 	if (endpoint || !lenient)
@@ -702,6 +707,10 @@ static int decode_place(const json_t *item, size_t i, bool lenient, struct repor
 		return error_text(err, -EBADMSG, "\"own\" is neither true nor false");
 	ret->endpoint = (uint32_t)number;
 	ret->own = json_is_true(own);
+	/* Older agents do not say it. */
+	if (deaf && !json_is_boolean(deaf))
+		return error_text(err, -EBADMSG, "\"deaf\" is neither true nor false");
+	ret->deaf = json_is_true(deaf);
 	return 0;
 }
 

@@ -250,6 +250,7 @@ struct report_socket {
 	uint64_t inode;
 	uint32_t endpoint;              /* index into the specification's listen */
 	bool own;                       /* the server has bound it: it was not passed */
+	bool deaf;                      /* it was shut down, and does not listen now */
 	char address[ADDRESS_TEXT_MAX]; /* as struct address has it */
 };
 
@@ -281,6 +282,7 @@ struct report {
 	size_t n_strangers;
 	/* HELLO, SOCKETS: why a listening socket of the server cannot be used; "": all can be */
 	char trouble[PROTOCOL_TROUBLE_MAX];
+	uint32_t trouble_endpoint; /* index into the specification's listen; older agents: 0 */
 
 	pid_t pid;  /* HELLO (0: none), STARTED */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */

@@ -46,6 +46,9 @@ static int on_bind(void *userdata, const struct sockaddr *source)
 		if (r < 0)
 			return r;
 	}
+	memcpy(&c->source, source,
+	       source->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+					    : sizeof(struct sockaddr_in6));
 	address_local(c->target.address, &address);
 	sources_add(&c->sources, c->target.diag, &address, source);
 	return 0;
@@ -61,13 +64,22 @@ static void on_close(void *userdata, const struct sockaddr *source)
 	steer_unpin(c->target.steer, source);
 }
 
-/* Connecting is the kernel's doing; the server has taken part once the queue is empty. */
+/*
+ * Connecting is the kernel's doing. The server has taken part once this connection is out of the
+ * queue, however many others are in it. If that cannot be told (the server has closed it at once,
+ * or TCP_DEFER_ACCEPT waits for data), the queue must be empty; to look at it takes the kernel
+ * longer.
+ */
 static int on_connected(void *userdata)
 {
 	struct checker *c = userdata;
 	struct diag_listener listener;
+	struct address address;
 	int r;
 
+	address_local(c->target.address, &address);
+	if (sources_waits(c->target.diag, &address, (struct sockaddr *)&c->source) == 0)
+		return 1;
 	r = diag_listener(c->target.diag, address_port(c->target.address), c->asked.cookie,
 			  &listener, NULL);
 	if (r < 0)

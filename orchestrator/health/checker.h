@@ -56,8 +56,9 @@ struct checker {
 	void *userdata;
 
 	bool running;
-	size_t next;                 /* of target.sockets: which one is asked next */
-	struct checker_socket asked; /* by the probe that is under way */
+	size_t next;                    /* of target.sockets: which one is asked next */
+	struct checker_socket asked;    /* by the probe that is under way */
+	struct sockaddr_storage source; /* of its connection */
 	struct health health;
 	struct probe_result last; /* the latest answer */
 	struct probe_result bad;  /* the latest bad one; while unhealthy, the one that made it so */

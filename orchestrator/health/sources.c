@@ -98,6 +98,20 @@ static int look(const struct source *source, struct diag *diag, const struct add
 	return r == 0 && (!diag_is_live(ret) || !is_it(source, ret)) ? -ENOENT : r;
 }
 
+/* Nobody has it open, and nobody can have closed it. */
+static bool waits(const struct diag_connection *c)
+{
+	return c->inode == 0 && (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT);
+}
+
+int sources_waits(struct diag *diag, const struct address *address, const struct sockaddr *source)
+{
+	struct diag_connection c;
+	int r = diag_connection(diag, &address->sa, source, &c, NULL);
+
+	return r < 0 ? r : waits(&c) || c.state == TCP_SYN_RECV;
+}
+
 uint32_t sources_queued(struct sources *sources, struct diag *diag, const struct address *address)
 {
 	uint32_t queued = 0;
@@ -110,8 +124,7 @@ uint32_t sources_queued(struct sources *sources, struct diag *diag, const struct
 			remove_at(sources, k);
 			continue;
 		}
-		if (r == 0 && c.inode == 0 &&
-		    (c.state == TCP_ESTABLISHED || c.state == TCP_CLOSE_WAIT))
+		if (r == 0 && waits(&c))
 			queued++;
 		k++;
 	}

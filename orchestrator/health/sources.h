@@ -45,6 +45,13 @@ void sources_close(struct sources *sources, struct diag *diag, const struct addr
  */
 uint32_t sources_queued(struct sources *sources, struct diag *diag, const struct address *address);
 
+/*
+ * 1: the connection from @source waits for accept(2) at the server at @address, or is half open
+ * still; 0: it has been accepted. -ENOENT: there is none, or the kernel only remembers it. One
+ * look-up.
+ */
+int sources_waits(struct diag *diag, const struct address *address, const struct sockaddr *source);
+
 /* Do both name the same end? One of them may be IPv4-mapped. */
 bool sources_same(const struct sockaddr *a, const struct sockaddr *b);
 

@@ -132,7 +132,8 @@ static void on_exited(struct instance *i, const struct report *report)
 
 	take_exit(i, report);
 	i->ready = false;
-	i->checkers[0].health = (struct health){};
+	instance_forget_verdicts(i);
+	instance_forget_losses(i, false);
 	instance_describe_exit(i, how, sizeof(how));
 	describe_cause(i, report, why, sizeof(why));
 	brief = report->ending == ENDING_NEVER_RAN ? why : how;
@@ -239,6 +240,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	case _REPORT_TYPE_COUNT:
 		break;
 	}
+	instance_look_losses(i);
 	instance_changed(i);
 }
 
@@ -624,7 +626,9 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		i->reopens = agent->hello.reopens;
 		i->pid = agent->hello.pid;
 	} else {
+		instance_forget_losses(i, i->phase == INSTANCE_JOINED);
 		on_hello(i, &agent->hello, agent->fds, agent->n_fds);
+		instance_look_losses(i);
 	}
 	agentlink_listen(i->link, &link_callbacks, i);
 }
@@ -634,6 +638,7 @@ void instance_done(struct instance *i)
 	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
 		checker_done(&i->checkers[k]);
 	timer_done(&i->trouble_timer);
+	timer_done(&i->loss_timer);
 	i->lost_timer = sd_event_source_disable_unref(i->lost_timer);
 	instance_release_all(i);
 	if (i->wiring->tap)

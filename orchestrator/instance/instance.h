@@ -95,7 +95,18 @@ struct instance_socket {
 	uint64_t cookie;
 	uint32_t endpoint; /* index into config->listen */
 	uint16_t slot;
-	bool own; /* the server has bound it */
+	bool own;   /* the server has bound it */
+	bool loose; /* its slot may be empty: it was shut down, or could not be put back */
+};
+
+/* How an endpoint has come to be served by no socket of the instance, or not by all. */
+struct instance_loss {
+	bool had;            /* it has had one since its server was started */
+	bool deaf;           /* its server has shut one down, which may listen again */
+	bool told;           /* it lasts: the instance is unhealthy for it */
+	char unsteered[192]; /* why one cannot be steered: "ADDRESS: ..."; "": all can be */
+	uint64_t since_ms;   /* CLOCK_MONOTONIC; 0: all is well */
+	uint64_t since_realtime_ms;
 };
 
 struct instance_sockets {
@@ -133,6 +144,12 @@ struct instance {
 	size_t n_strangers;
 	/* Why a socket that its server listens on cannot be used ("listens on ..."); "": none. */
 	char unusable[PROTOCOL_TROUBLE_MAX];
+	uint32_t unusable_endpoint; /* which endpoint that is about */
+
+	struct instance_loss losses[CONFIG_LISTEN_MAX]; /* of each endpoint */
+	bool has_loss;                                  /* one is told */
+	struct probe_result loss_answer;                /* the first that is told, for people */
+	struct timer loss_timer;
 
 	enum instance_role role;
 	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
@@ -188,9 +205,10 @@ struct instance {
 	struct timer trouble_timer;
 
 	/*
-	 * The configured check asks at the first endpoint. Each other endpoint is asked only to
-	 * accept one connection: its socket listens even if the server forgets to accept from it,
-	 * which would leave clients hanging. HEALTH_KIND_NOTIFY needs none.
+	 * The configured check asks at the first endpoint. Each other endpoint is asked, for ever,
+	 * to accept a connection: its socket listens even if the server does not accept from it,
+	 * which would leave clients hanging. HEALTH_KIND_NOTIFY asks at no endpoint, so that the
+	 * first one is asked for a connection, too.
 	 */
 	struct checker checkers[CONFIG_LISTEN_MAX];
 	struct health_config accept_check;
@@ -277,17 +295,25 @@ bool instance_has_exited(const struct instance *instance);
 /* Can its listening sockets be expected to be accepted from, now or after a restart? */
 bool instance_is_serving(const struct instance *instance);
 
-/* Has it passed its checks, and does it still? */
+/* Has it passed its checks, and does it still? Is each endpoint served? */
 bool instance_is_healthy(const struct instance *instance);
 
-/* It was healthy and has failed its check since. */
+/*
+ * It was healthy and has failed a check since. Or it has joined, and since then an endpoint is not
+ * served any more: no socket of it listens there, is held by its server and can be steered.
+ */
 bool instance_is_unhealthy(const struct instance *instance);
 
 /*
- * The answer of the check that keeps it from being healthy: the one that made it unhealthy, or else
- * the latest bad one. If every check is well, the latest. NULL: none yet.
+ * What keeps it from being healthy, as the answer of a check: an endpoint that is not served; or
+ * the answer that made it unhealthy, or else the latest bad one. If every check is well, the
+ * latest. NULL: none yet.
  */
 const struct probe_result *instance_last_answer(const struct instance *instance);
+
+/* Why it is unhealthy for endpoint @k, in @ret, which is returned; NULL: it is not. */
+const char *instance_loss_text(const struct instance *instance, size_t k,
+			       char ret[static PROBE_TEXT_MAX]);
 
 /* How it comes by its sockets, as far as that is known; NULL: it has none yet. */
 const char *instance_mode(const struct instance *instance);
@@ -313,6 +339,12 @@ void instance_check(struct instance *instance);
 void instance_uncheck(struct instance *instance);
 
 /* ---- sockets --------------------------------------------------------------------------------- */
+
+/*
+ * Is each socket in its slot? If one is not, its agent is asked for it, to put it back. To be
+ * called every half second or so.
+ */
+void instance_look_slots(struct instance *instance);
 
 /* Free the slots of sockets that it no longer has, unless a table still names them. */
 void instance_release_unused(struct instance *instance);

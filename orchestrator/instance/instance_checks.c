@@ -20,6 +20,7 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 		tell_bad(i, result);
 	if (!new_verdict)
 		return;
+	instance_look_losses(i);
 	/*
 	 * The service itself tells that an instance has turned unhealthy: it knows what follows. It
 	 * also tells that one which it has taken out is back.
@@ -30,18 +31,26 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 	instance_changed(i);
 }
 
-/* The server needs to accept from each of the other endpoints only once. */
+/* Any other endpoint that has not accepted yet holds the instance up, too: each tells its own. */
 static void on_accept_answer(void *userdata, const struct probe_result *result, bool new_verdict)
 {
 	struct instance *i = userdata;
+	bool starting = false;
 
-	if (!result->ok)
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		starting |= i->checkers[k].health.state == HEALTH_UNKNOWN;
+	if (!result->ok && starting)
 		tell_bad(i, result);
-	for (size_t k = 1; k < i->config->n_listen; k++)
-		if (i->checkers[k].running && i->checkers[k].health.state == HEALTH_HEALTHY)
-			checker_stop(&i->checkers[k]);
-	if (new_verdict)
-		instance_changed(i);
+	if (!new_verdict)
+		return;
+	instance_look_losses(i);
+	instance_changed(i);
+}
+
+/* Has endpoint @k no check but the one that its server accepts? */
+static bool only_accepts(const struct instance *i, size_t k)
+{
+	return k > 0 || i->config->health.kind == HEALTH_KIND_NOTIFY;
 }
 
 static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
@@ -63,27 +72,26 @@ void instance_check_endpoint(struct instance *i, size_t k)
 		.prober = i->context->prober,
 		.diag = i->context->diag,
 		.service = i->config->name,
-		.health = k == 0 ? &i->config->health : &i->accept_check,
+		.health = only_accepts(i, k) ? &i->accept_check : &i->config->health,
 		.address = &i->config->listen[k],
 		.steer = i->wiring->endpoints[k],
 	};
 
 	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);
-	checker_start(&i->checkers[k], &target, k == 0 ? on_answer : on_accept_answer, i);
+	checker_start(&i->checkers[k], &target, only_accepts(i, k) ? on_accept_answer : on_answer,
+		      i);
 }
 
 void instance_check(struct instance *i)
 {
 	if (i->checkers[0].running || i->phase > INSTANCE_JOINED)
 		return;
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
-		return;
 	i->accept_check = (struct health_config){
 		.kind = HEALTH_KIND_CONNECT,
 		.interval_ms = i->config->health.interval_ms,
 		.timeout_ms = i->config->health.timeout_ms,
 		.healthy = 1,
-		.unhealthy = 1,
+		.unhealthy = i->config->health.unhealthy,
 	};
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		instance_check_endpoint(i, k);
@@ -106,12 +114,24 @@ void instance_restart_checks(struct instance *i)
 		checker_restart(&i->checkers[k]);
 }
 
+/* What is on its way out need not serve. */
+static bool has_loss(const struct instance *i)
+{
+	return i->has_loss && i->phase == INSTANCE_JOINED;
+}
+
+void instance_forget_verdicts(struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		i->checkers[k].health = (struct health){};
+}
+
 bool instance_is_healthy(const struct instance *i)
 {
-	if (instance_has_failed(i) || i->pid == 0)
+	if (instance_has_failed(i) || i->pid == 0 || has_loss(i))
 		return false;
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
-		return i->ready;
+	if (i->config->health.kind == HEALTH_KIND_NOTIFY && !i->ready)
+		return false;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].health.state != HEALTH_HEALTHY)
 			return false;
@@ -120,11 +140,20 @@ bool instance_is_healthy(const struct instance *i)
 
 bool instance_is_unhealthy(const struct instance *i)
 {
-	return i->checkers[0].health.state == HEALTH_UNHEALTHY;
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].health.state == HEALTH_UNHEALTHY)
+			return true;
+	return has_loss(i);
 }
 
 const struct probe_result *instance_last_answer(const struct instance *i)
 {
+	if (has_loss(i))
+		return &i->loss_answer;
+	/* One that has never been healthy may be bad, too, but has made nothing unhealthy. */
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->checkers[k].health.state == HEALTH_UNHEALTHY && i->checkers[k].has_bad)
+			return &i->checkers[k].bad;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
 			return i->checkers[k].has_bad ? &i->checkers[k].bad : &i->checkers[k].last;

@@ -5,6 +5,7 @@
  *
  *	instance_phase.c    the phase, and the questions that it answers
  *	instance_basics.c   telling the service, failing, sending orders
+ *	instance_losses.c   endpoints that are not served any more
  *	instance_checks.c   health checks
  *	instance_twins.c    sockets of the wrong family
  *	instance_sockets.c  sockets in their slots
@@ -45,6 +46,21 @@ struct order;
  */
 int instance_order(struct instance *instance, const struct order *what);
 
+/* ---- instance_losses.c ----------------------------------------------------------------------- */
+
+/* Its sockets, its phase or its server may have changed: is each endpoint served? */
+void instance_look_losses(struct instance *instance);
+
+/* Its server is another one, or is none. @had: each endpoint has had a socket of it nevertheless.
+ */
+void instance_forget_losses(struct instance *instance, bool had);
+
+/*
+ * A socket of endpoint @k cannot be steered. Counts until its losses[k].unsteered is cleared. @why
+ * begins with its address.
+ */
+void instance_unsteered(struct instance *instance, size_t k, const char *why);
+
 /* ---- instance_checks.c ----------------------------------------------------------------------- */
 
 /* The instance has other sockets than before: the checks go on with these. */
@@ -52,6 +68,9 @@ void instance_retarget_checks(struct instance *instance);
 
 /* Begin to check endpoint @k alone. */
 void instance_check_endpoint(struct instance *instance, size_t k);
+
+/* No server runs: what earlier answers said of it says nothing of the next one. */
+void instance_forget_verdicts(struct instance *instance);
 
 /* The server is another process now: answers of the last one do not count any more. */
 void instance_restart_checks(struct instance *instance);
@@ -69,6 +88,9 @@ bool instance_is_twin(const struct instance *instance, const struct report_socke
 int instance_meet_twins(struct instance *instance, const struct report *report, const int *fds,
 			struct error *err);
 
+/* Have the agent report its sockets, though nothing has changed. */
+void instance_tell_sockets(struct instance *instance);
+
 /* ---- instance_sockets.c ---------------------------------------------------------------------- */
 
 /*
@@ -77,6 +99,9 @@ int instance_meet_twins(struct instance *instance, const struct report *report, 
  */
 void instance_take_sockets(struct instance *instance, const struct report *report, const int *fds,
 			   size_t n_fds);
+
+/* Its agent is lost: those of its sockets that do not listen any more become unused. */
+void instance_drop_silent(struct instance *instance);
 
 /* Free every slot. */
 void instance_release_all(struct instance *instance);

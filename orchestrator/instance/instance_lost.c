@@ -72,6 +72,8 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 		return 0;
 	if (i->phase == INSTANCE_LEAVING)
 		check_left(i);
+	else if (i->phase == INSTANCE_JOINED)
+		instance_drop_silent(i);
 	/* If the kernel cannot tell whether any is left, one may be: look again. */
 	if (instance_populated(i) == 0) {
 		/* Nobody was there to be told how. */

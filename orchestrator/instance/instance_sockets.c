@@ -69,23 +69,43 @@ static const struct instance_socket *find_known(const struct instance *i, uint64
 	return known ? known : find(&i->unused, cookie);
 }
 
+/* Its slot may be empty: it has stopped listening, and begun again. */
+static int rejoin(const struct instance *i, const struct instance_socket *known, int fd,
+		  struct error *err)
+{
+	if (steer_cookie(fd) != known->cookie)
+		return 0;
+	return steer_rejoin(endpoint_of(i, known), known->slot, fd, err);
+}
+
 static int add_one(struct instance *i, const struct report_socket *socket, int fd,
 		   struct instance_sockets *set, struct error *err)
 {
 	const struct instance_socket *known = find_known(i, socket->cookie);
+	struct instance_socket *next = &set->list[set->n];
 	int r = 0;
 
 	assert(set->n < PROTOCOL_SOCKETS_MAX);
 	if (find(set, socket->cookie))
 		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
 				  socket->address);
+	if (known && known->loose)
+		r = rejoin(i, known, fd, err);
 	if (known)
-		set->list[set->n] = *known;
+		*next = *known;
 	else
-		r = join(i, socket, fd, &set->list[set->n], err);
+		r = join(i, socket, fd, next, err);
+	next->loose = false;
 	if (r >= 0)
 		set->n++;
 	return r;
+}
+
+/* A socket that its server listens on gets no connections: the instance is unhealthy for it. */
+static void refuse(struct instance *i, uint32_t endpoint, const char *why)
+{
+	instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, why);
+	instance_unsteered(i, endpoint, why);
 }
 
 /* If the agent tells the same set again, sockets may have stopped listening and begun again. */
@@ -95,14 +115,30 @@ static void rejoin_known(struct instance *i, const struct report *report, const 
 		const struct instance_socket *known = find(&i->sockets, report->sockets[k].cookie);
 		struct error err;
 
-		if (!known || steer_cookie(fds[k]) != known->cookie)
+		if (!known || rejoin(i, known, fds[k], &err) >= 0)
 			continue;
-		if (steer_rejoin(endpoint_of(i, known), known->slot, fds[k], &err) < 0)
-			instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, err.text);
+		i->sockets.list[known - i->sockets.list].loose = true;
+		refuse(i, known->endpoint, err.text);
 	}
 }
 
-/* The set that @report names. New sockets get slots; on failure these are free again. */
+/* Of the wrong family, beside others of the right one: they are in no group with these. */
+static void refuse_twin(struct instance *i, const struct report_socket *socket)
+{
+	char why[2 * ADDRESS_TEXT_MAX + 64];
+
+	if (i->phase != INSTANCE_JOINED || !socket->own)
+		return;
+	snprintf(why, sizeof(why), "%s: the kernel does not steer between it and %s",
+		 socket->address, steer_address(i->wiring->endpoints[socket->endpoint])->text);
+	refuse(i, socket->endpoint, why);
+}
+
+/*
+ * The set that @report names, without those that are deaf. New sockets get slots. If one cannot,
+ * the instance is unhealthy; but if it has not joined yet, or if its agent lies, that is a failure,
+ * and the new slots are free again.
+ */
 static int join_new(struct instance *i, const struct report *report, const int *fds,
 		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
 {
@@ -110,10 +146,21 @@ static int join_new(struct instance *i, const struct report *report, const int *
 
 	ret->n = 0;
 	for (size_t k = 0; r >= 0 && k < report->n_sockets; k++) {
-		if (instance_is_twin(i, &report->sockets[k]))
+		const struct report_socket *socket = &report->sockets[k];
+
+		if (instance_is_twin(i, socket)) {
+			refuse_twin(i, socket);
 			continue;
-		r = add_one(i, &report->sockets[k], fds[k], ret, err);
-		*ret_changed |= !find(&i->sockets, report->sockets[k].cookie);
+		}
+		if (socket->deaf)
+			continue;
+		r = add_one(i, socket, fds[k], ret, err);
+		if (r < 0 && r != -EBADMSG && i->phase == INSTANCE_JOINED) {
+			refuse(i, socket->endpoint, err->text);
+			r = 0;
+			continue;
+		}
+		*ret_changed |= !find(&i->sockets, socket->cookie);
 	}
 	for (size_t k = 0; r < 0 && k < ret->n; k++)
 		if (!find_known(i, ret->list[k].cookie))
@@ -185,8 +232,30 @@ static void take_strangers(struct instance *i, const struct report *report)
 	i->n_strangers = report->n_strangers;
 }
 
+/* What was wrong with them is found out anew. */
+static void take_losses(struct instance *i, const struct report *report)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		i->losses[k].unsteered[0] = '\0';
+		i->losses[k].deaf = false;
+	}
+	for (size_t k = 0; k < report->n_sockets; k++)
+		if (report->sockets[k].endpoint < i->config->n_listen)
+			i->losses[report->sockets[k].endpoint].deaf |= report->sockets[k].deaf;
+}
+
+/* Their slots are empty, until they listen again. */
+static void note_deaf(struct instance *i, const struct report *report)
+{
+	for (size_t k = 0; k < i->unused.n; k++)
+		for (size_t j = 0; j < report->n_sockets; j++)
+			if (report->sockets[j].cookie == i->unused.list[k].cookie)
+				i->unused.list[k].loose |= report->sockets[j].deaf;
+}
+
 static void take_unusable(struct instance *i, const struct report *report)
 {
+	i->unusable_endpoint = report->trouble_endpoint;
 	if (report->trouble[0] && strcmp(i->unusable, report->trouble) != 0)
 		instance_note(i, EVENT_SOCKETS, "instance %u %s", i->index, report->trouble);
 	memcpy(i->unusable, report->trouble, sizeof(i->unusable));
@@ -228,6 +297,7 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 
 	take_strangers(i, report);
 	take_unusable(i, report);
+	take_losses(i, report);
 	if (i->phase > INSTANCE_JOINED)
 		return;
 	if (n_fds < report->n_sockets)
@@ -247,11 +317,12 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 		return;
 	}
 	if (r < 0) {
-		instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, err.text);
+		refuse(i, 0, err.text);
 		return;
 	}
 	i->trouble[0] = '\0';
 	changed |= retire_missing(i, &next);
+	note_deaf(i, report);
 	i->sockets = next;
 	i->sockets_serial = report->serial;
 	if (!changed) {
@@ -263,6 +334,42 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	if (i->phase == INSTANCE_STARTING && every_endpoint_has_one(i))
 		instance_enter(i, INSTANCE_JOINED);
 	instance_retarget_checks(i);
+}
+
+/* If the kernel cannot tell, it listens. */
+static bool is_silent(struct instance *i, const struct instance_socket *s)
+{
+	struct diag_listener listener;
+
+	return diag_listener(i->context->diag, address_port(&i->config->listen[s->endpoint]),
+			     s->cookie, &listener, NULL) == -ENOENT;
+}
+
+void instance_drop_silent(struct instance *i)
+{
+	struct instance_sockets next = {.n = 0};
+
+	for (size_t k = 0; k < i->sockets.n; k++)
+		if (!is_silent(i, &i->sockets.list[k]))
+			next.list[next.n++] = i->sockets.list[k];
+	if (!retire_missing(i, &next))
+		return;
+	i->sockets = next;
+	i->sockets_version++;
+	instance_retarget_checks(i);
+	instance_look_losses(i);
+}
+
+void instance_look_slots(struct instance *i)
+{
+	bool empty = false;
+
+	if (i->phase != INSTANCE_JOINED || i->pid == 0)
+		return;
+	for (size_t k = 0; k < i->sockets.n; k++)
+		empty |= !steer_has(endpoint_of(i, &i->sockets.list[k]), i->sockets.list[k].slot);
+	if (empty)
+		instance_tell_sockets(i);
 }
 
 void instance_release_unused(struct instance *i)

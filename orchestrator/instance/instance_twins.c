@@ -158,6 +158,12 @@ static void order_family(struct instance *i)
 			  });
 }
 
+void instance_tell_sockets(struct instance *i)
+{
+	if (i->awaited == 0 && !i->postponed)
+		order_family(i);
+}
+
 void instance_ask_sockets(struct instance *i)
 {
 	if (i->postponed && i->phase <= INSTANCE_JOINED)

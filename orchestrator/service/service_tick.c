@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A service looks twice a second at what nothing tells it: whether its program is still on its
- * groups, whether strangers are in them, and whether backups have taken over.
+ * groups, whether its sockets are in their slots, whether strangers are in the groups, and whether
+ * backups have taken over.
  */
 #include "common/clock.h"
 #include "orchestrator/service/service_internal.h"
 
 #define TICK_MS 500
+
+static void look_slots(const struct service *s)
+{
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			instance_look_slots(s->generations[k]->instances.list[j]);
+}
 
 /*
  * Looking at the program walks the kernel's table of sockets (inspect.h). If that takes long it is
@@ -24,6 +32,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		steer_tend(s->wiring.endpoints[k]);
 	if (s->n_generations > 0)
 		service_look_drift(s);
+	look_slots(s);
 	service_look_strangers(s);
 	was_active = s->failover.active;
 	carried = s->failover.carried;

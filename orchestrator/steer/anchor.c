@@ -68,11 +68,12 @@ static int make_socket_in(int family, int cgroup_fd)
 	return TAKE_FD(fd);
 }
 
-static int bind_socket(int fd, const struct address *address, uid_t uid, struct error *err)
+static int bind_socket(int fd, const struct address *address, uid_t uid, bool reuse,
+		       struct error *err)
 {
 	int r;
 
-	r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", err);
+	r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "SO_REUSEADDR", err);
 	if (r < 0)
 		return r;
 	r = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT", err);
@@ -97,18 +98,30 @@ static int bind_socket(int fd, const struct address *address, uid_t uid, struct 
 	return 0;
 }
 
-int anchor_bind(const struct address *address, uid_t uid, int *ret_fd, struct error *err)
+static int make_bound(const struct address *address, uid_t uid, bool reuse, int *ret_fd,
+		      struct error *err)
 {
 	cleanup_close int fd = make_socket(address->sa.sa_family);
 	int r;
 
 	if (fd < 0)
 		return error_set(err, fd, "make a socket");
-	r = bind_socket(fd, address, uid, err);
+	r = bind_socket(fd, address, uid, reuse, err);
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int anchor_bind(const struct address *address, uid_t uid, int *ret_fd, struct error *err)
+{
+	return make_bound(address, uid, true, ret_fd, err);
+}
+
+/* SO_REUSEADDR alone is enough to bind beside a socket that has it and does not listen. */
+int anchor_reserve(const struct address *address, uid_t uid, int *ret_fd, struct error *err)
+{
+	return make_bound(address, uid, false, ret_fd, err);
 }
 
 int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *ret_fd,
@@ -125,7 +138,7 @@ int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *re
 		fd = make_socket(address->sa.sa_family);
 	if (fd < 0)
 		return error_set(err, fd, "make a socket");
-	r = bind_socket(fd, address, uid, err);
+	r = bind_socket(fd, address, uid, true, err);
 	if (r < 0)
 		return r;
 	if (listen(fd, ANCHOR_BACKLOG) < 0)

@@ -43,6 +43,12 @@ int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *re
  */
 int anchor_bind(const struct address *address, uid_t uid, int *ret_fd, struct error *err);
 
+/*
+ * Another that never listens, and so is in no group: while it is open nobody can bind @address who
+ * does not share it (SO_REUSEPORT), or is another user.
+ */
+int anchor_reserve(const struct address *address, uid_t uid, int *ret_fd, struct error *err);
+
 /* How many connections wait in the queue. Half-open ones are not in it yet. */
 int anchor_queued(int fd, uint32_t *ret);
 

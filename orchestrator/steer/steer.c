@@ -137,6 +137,12 @@ int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error
 	return steer->ops->rejoin ? steer->ops->rejoin(steer, slot, listen_fd, err) : 0;
 }
 
+bool steer_has(struct steer *steer, uint16_t slot)
+{
+	assert(slot < STEER_SLOTS);
+	return !steer->ops->has || steer->ops->has(steer, slot);
+}
+
 void steer_release(struct steer *steer, uint16_t slot)
 {
 	assert(slot < STEER_SLOTS);

@@ -154,6 +154,12 @@ int steer_join(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *re
  */
 int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err);
 
+/*
+ * Is the socket in @slot where connections can be sent to it? False: it has left the group, or
+ * somebody has emptied its slot. True, too, if that cannot be told, and always on the hash tier.
+ */
+bool steer_has(struct steer *steer, uint16_t slot);
+
 void steer_release(struct steer *steer, uint16_t slot);
 
 /* Free the slots that were taken over and that no steer_join() has asked for since. */

@@ -294,6 +294,12 @@ static int cbpf_rejoin(struct steer *base, uint16_t slot, int listen_fd, struct 
 	return r < 0 ? error_prefix(err, r, "%s", c->steer.address.text) : 0;
 }
 
+/* What has changed in the group since cbpf_tend() is not known. */
+static bool cbpf_has(struct steer *base, uint16_t slot)
+{
+	return !to_cbpf(base)->attached || position_of(to_cbpf(base), slot) >= 0;
+}
+
 static void cbpf_release(struct steer *base, uint16_t slot)
 {
 	struct cbpf *c = to_cbpf(base);
@@ -508,6 +514,7 @@ const struct steer_ops steer_cbpf_ops = {
 	.listen = cbpf_listen,
 	.join = cbpf_join,
 	.rejoin = cbpf_rejoin,
+	.has = cbpf_has,
 	.release = cbpf_release,
 	.tend = cbpf_tend,
 	.publish = cbpf_publish,

@@ -68,6 +68,15 @@ static int ebpf_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct
 	return ebpf_check_group(ebpf, ebpf->cookies[slot], &drift, err);
 }
 
+static bool ebpf_has(struct steer *steer, uint16_t slot)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	uint64_t cookie = 0;
+	int r = ebpf_read_slot(ebpf, slot, &cookie);
+
+	return r == -ENOENT ? false : r < 0 || cookie == ebpf->cookies[slot];
+}
+
 static void ebpf_release(struct steer *steer, uint16_t slot)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
@@ -232,6 +241,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.unpin_all = ebpf_unpin_all,
 	.join = ebpf_join,
 	.rejoin = ebpf_rejoin,
+	.has = ebpf_has,
 	.release = ebpf_release,
 	.release_unclaimed = ebpf_release_unclaimed,
 	.publish = ebpf_publish,

@@ -3,7 +3,9 @@
  * The hash tier: no program. The kernel hashes each connection over all sockets that listen (net/
  * core/sock_reuseport.c: reuseport_select_sock_by_hash()), so a socket gets its share as soon as it
  * listens and as long as it does; tables are remembered, and nothing follows from them. There is no
- * socket of the daemon's in the group, as it would get a share too.
+ * socket of the daemon's in the group, as it would get a share too. One that is bound, and does not
+ * listen, keeps the address for those who share it: a server that binds it anew without
+ * SO_REUSEPORT would be in the way of all others.
  *
  * A connection whose SYN races with the close of the old listener, or that is in its queue then, is
  * lost; with net.ipv4.tcp_migrate_req=1 the queue migrates, and few are (bench/tiers measures it).
@@ -13,13 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "orchestrator/steer/anchor.h"
 #include "orchestrator/steer/socket.h"
 #include "orchestrator/steer/steer_internal.h"
 #include "orchestrator/steer/table.h"
 
 struct hash {
 	struct steer steer;            /* first */
+	int reserved_fd;               /* see above; -1: somebody does not share the address */
 	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
 	struct steer_table table;
 };
@@ -34,9 +39,11 @@ static int hash_open(const struct address *address, const struct steer_options *
 {
 	struct hash *h = calloc(1, sizeof(*h));
 
-	(void)address, (void)options;
 	if (!h)
 		return error_set(err, -ENOMEM, "steer");
+	/* If it cannot be had, the servers will find out. */
+	if (anchor_reserve(address, options->uid, &h->reserved_fd, NULL) < 0)
+		h->reserved_fd = -1;
 	table_clear(&h->table);
 	*ret = &h->steer;
 	return 0;
@@ -44,7 +51,11 @@ static int hash_open(const struct address *address, const struct steer_options *
 
 static void hash_free(struct steer *base)
 {
-	free(to_hash(base));
+	struct hash *h = to_hash(base);
+
+	if (h->reserved_fd >= 0)
+		close(h->reserved_fd);
+	free(h);
 }
 
 static int hash_reset(struct steer *base, struct error *err)

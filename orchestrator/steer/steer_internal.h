@@ -32,6 +32,7 @@ struct steer_ops {
 	int (*join)(struct steer *steer, int listen_fd, tap_owner owner, uint16_t *ret_slot,
 		    bool *ret_drift, struct error *err); /* required */
 	int (*rejoin)(struct steer *steer, uint16_t slot, int listen_fd, struct error *err);
+	bool (*has)(struct steer *steer, uint16_t slot);     /* NULL: it cannot be told */
 	void (*release)(struct steer *steer, uint16_t slot); /* required */
 	void (*release_unclaimed)(struct steer *steer);
 	int (*publish)(struct steer *steer, const struct steer_table *table,

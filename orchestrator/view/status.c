@@ -113,21 +113,49 @@ static json_t *strangers_json(const struct instance *i)
 	return array;
 }
 
+/* Of all its checks, and of its listening sockets. */
+static enum health_state health_of(const struct instance *i)
+{
+	if (instance_is_unhealthy(i))
+		return HEALTH_UNHEALTHY;
+	return instance_is_healthy(i) ? HEALTH_HEALTHY : HEALTH_UNKNOWN;
+}
+
 static json_t *health_json(const struct instance *i)
 {
-	json_t *json;
+	bool notify = i->config->health.kind == HEALTH_KIND_NOTIFY;
+	const struct probe_result *answer = instance_last_answer(i);
+	enum health_state state = health_of(i);
+	json_t *json = json_pack("{s:s}", "state", health_state_name(state));
 
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
-		return json_pack("{s:s, s:s}", "state", i->ready ? "healthy" : "unknown", "last",
-				 i->ready ? "READY=1" : "no READY=1 yet");
-	json = json_pack("{s:s}", "state", health_state_name(i->checkers[0].health.state));
-	if (i->checkers[0].last_ms) {
-		json_object_set_new(json, "last", json_string(i->checkers[0].last.text));
+	if (notify && state != HEALTH_UNHEALTHY && (!i->ready || state == HEALTH_HEALTHY))
+		json_object_set_new(json, "last",
+				    json_string(i->ready ? "READY=1" : "no READY=1 yet"));
+	else if (answer)
+		json_object_set_new(json, "last", json_string(answer->text));
+	if (i->checkers[0].last_ms && !notify)
 		json_object_set_new(
 			json, "ago_ms",
 			json_integer((json_int_t)(clock_monotonic_ms() - i->checkers[0].last_ms)));
-	}
 	return json;
+}
+
+/* The endpoints that it does not serve, though it should. */
+static json_t *lost_json(const struct instance *i)
+{
+	json_t *array = json_array();
+
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		char why[PROBE_TEXT_MAX];
+
+		if (instance_loss_text(i, k, why))
+			json_array_append_new(array,
+					      json_pack("{s:s, s:o, s:s}", "listen",
+							i->config->listen[k].text, "since",
+							time_json(i->losses[k].since_realtime_ms),
+							"why", why));
+	}
+	return array;
 }
 
 static const char *instance_state(const struct instance *i)
@@ -151,6 +179,8 @@ static json_t *instance_json(struct instance *i, const struct steered *steered)
 
 	if (i->failure[0])
 		json_object_set_new(json, "failure", json_string(i->failure));
+	if (i->has_loss && i->phase == INSTANCE_JOINED)
+		json_object_set_new(json, "lost", lost_json(i));
 	if (i->unusable[0])
 		json_object_set_new(json, "unusable", json_string(i->unusable));
 	json_object_set_new(json, "cgroup", json_string(i->cgroup));

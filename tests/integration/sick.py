@@ -5,7 +5,8 @@ sick: a server that fails in the way that a file names, and says something befor
     sick.py FILE
 
 FILE has the way ("well", "exit", "listen-exit", "hang", "503", "slow", "elsewhere", "bake", "ignore",
-"two": well, and on port 8081, too) and, if there is a second word, the stream that the last words go to: "stdout" or "stderr" (which is the default).
+"two": well, and on port 8081, too; "closes": as "two", but told by SIGUSR1 it closes the socket of
+8081, and serves on) and, if there is a second word, the stream that the last words go to: "stdout" or "stderr" (which is the default).
 A second line has the last words. Told by SIGUSR1, it says them and exits with status 7.
 """
 
@@ -33,6 +34,11 @@ def crash(*_):
     os._exit(7)
 
 
+def close(*_):
+    say(words)
+    second.close()
+
+
 def answer(sock, text):
     sock.sendall(f"HTTP/1.1 {text}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
 
@@ -54,6 +60,13 @@ def serve(listener):
             crash()
 
 
+def serve_until_closed(listener):
+    try:
+        serve(listener)
+    except OSError:
+        pass
+
+
 def bind(port):
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -69,8 +82,8 @@ if way == "ignore":
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 else:
     signal.signal(signal.SIGTERM, lambda *_: (say("good bye"), os._exit(0)))
-signal.signal(signal.SIGUSR1, crash)
-if way not in ("well", "two", "bake", "ignore"):
+signal.signal(signal.SIGUSR1, close if way == "closes" else crash)
+if way not in ("well", "two", "closes", "bake", "ignore"):
     say(words)
 if way == "exit":
     sys.exit(7)
@@ -78,8 +91,9 @@ if way == "listen-exit":
     kept.append(bind(8080))
     time.sleep(0.001 * (os.getpid() % 7))
     sys.exit(7)
-if way == "two":
-    threading.Thread(target=serve, args=(bind(8081),), daemon=True).start()
+if way in ("two", "closes"):
+    second = bind(8081)
+    threading.Thread(target=serve_until_closed, args=(second,), daemon=True).start()
 if way != "hang":
     try:
         serve(bind(8081 if way == "elsewhere" else 8080))

@@ -134,6 +134,19 @@ def test_page_crash_in_the_bake(t):
           since=since)
 
 
+def test_page_lost_address(t):
+    bake = {"listen": ["127.0.0.1:8080", "127.0.0.1:8081"], "rollout": {"bake": "5m"}}
+    daemon = begin(t, sick(t, "server", "two"), **bake)
+    since = daemon.last_seq()
+    order = (*UPGRADE, sick(t, "next", "closes", "tls: certificate expired, 8081 is closed"))
+    with running(t, daemon, *order) as upgrade:
+        wait_until(lambda: (daemon.service()["rollout"] or {}).get("step") == "bake", "it bakes")
+        os.kill(daemon.server_pid("current"), signal.SIGUSR1)
+    check_equal(upgrade.status, 4, "exit status")
+    ended(t, daemon, "lost address", page.command(t, upgrade, *order), page.settings(bake),
+          since=since, also=())
+
+
 class Running:
     """An order that is under way: its text so far, and its exit status."""
 

@@ -401,6 +401,49 @@ static void test_agent_inherit_looks_for_nothing_else(void **data)
 	assert_int_equal(fixture->set.report.n_strangers, 0);
 }
 
+/* The agent's duplicate would listen for ever, with nobody to accept. */
+static void test_agent_inherit_socket_that_its_server_closes_goes_out(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.mode = SOCKETS_INHERIT;
+	fixture->spec.n_listen = 2;
+	start(fixture, "s = passed()\n"
+		       "signal.signal(signal.SIGUSR1, lambda *_: s[0].close())\n"
+		       "ready()\n"
+		       "while True:\n"
+		       "    time.sleep(0.1)\n");
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	assert_int_equal(count_set(fixture, 0, false), 1);
+	/* Any process that has one may accept, this one as well. */
+	fixture_close_set(fixture);
+	kill(fixture->pid, SIGUSR1);
+	AWAIT(fixture, fixture->n_sets == 2);
+	assert_int_equal(count_set(fixture, 0, false), 0);
+	assert_int_equal(count_set(fixture, 1, false), 1);
+	assert_int_equal(count_listening(), 2);
+	order_release(fixture);
+	AWAIT(fixture, count_listening() == 1);
+}
+
+static void test_agent_inherit_socket_that_a_child_has_stays(void **data)
+{
+	struct fixture *fixture = *data;
+
+	fixture->spec.mode = SOCKETS_INHERIT;
+	start(fixture, "s = passed()\n"
+		       "if os.fork() == 0:\n"
+		       "    serve(s)\n"
+		       "s[0].close()\n"
+		       "time.sleep(0.6)\n"
+		       "ready()\n"
+		       "while True:\n"
+		       "    time.sleep(0.1)\n");
+	fixture_close_set(fixture);
+	await_heard(fixture, REPORT_NOTIFY, 1);
+	assert_int_equal(fixture->n_sets, 1);
+}
+
 /* The kernel takes it out of its group, and batond has to put it back. */
 static void check_relistening(struct fixture *fixture, const char *make)
 {
@@ -423,7 +466,11 @@ static void check_relistening(struct fixture *fixture, const char *make)
 	for (int i = 0; i < 2; i++) {
 		serial = fixture->set.report.serial;
 		kill(fixture->pid, SIGUSR1);
-		AWAIT(fixture, fixture->set.report.serial != serial);
+		AWAIT(fixture, fixture->set.report.sockets[0].deaf);
+		assert_int_not_equal(fixture->set.report.serial, serial);
+		serial = fixture->set.report.serial;
+		AWAIT(fixture, !fixture->set.report.sockets[0].deaf);
+		assert_int_not_equal(fixture->set.report.serial, serial);
 		assert_int_equal(fixture->set.report.n_sockets, 1);
 		assert_true(fixture->set.report.sockets[0].cookie == cookie);
 	}
@@ -544,6 +591,8 @@ int main(void)
 		TEST(test_agent_family_of_what_is_passed_next),
 		TEST(test_agent_inherit_looks_for_nothing_else),
 		TEST(test_agent_native_socket_that_listens_again_is_reported_again),
+		TEST(test_agent_inherit_socket_that_its_server_closes_goes_out),
+		TEST(test_agent_inherit_socket_that_a_child_has_stays),
 		TEST(test_agent_inherit_socket_that_listens_again_is_reported_again),
 		TEST(test_agent_given_sockets_are_passed_in_order),
 		TEST(test_agent_given_wrong_socket_is_a_failure_with_reason),

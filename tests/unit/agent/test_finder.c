@@ -424,6 +424,15 @@ static void test_finder_other_peoples_sockets_are_left_alone(void **data)
 	close(undeclared);
 }
 
+static const char *trouble(struct fixture *fixture)
+{
+	uint32_t endpoint;
+	const char *text = finder_trouble(fixture->finder, &endpoint);
+
+	assert_int_equal(endpoint, 0);
+	return text;
+}
+
 static void test_finder_more_than_a_report_holds_are_left_alone(void **data)
 {
 	struct fixture *fixture = *data;
@@ -436,6 +445,10 @@ static void test_finder_more_than_a_report_holds_are_left_alone(void **data)
 	assert_int_equal(fixture->listeners.n, PROTOCOL_SOCKETS_MAX);
 	look(fixture);
 	assert_int_equal(fixture->listeners.n, PROTOCOL_SOCKETS_MAX);
+	assert_string_equal(trouble(fixture),
+			    "listens on 127.0.0.1:7015 by more sockets than the 64 that an "
+			    "instance can have: have it use fewer, or let it run as several "
+			    "instances");
 	/* Where one goes, there is room for another one. */
 	listeners_release(&fixture->listeners, 0);
 	look(fixture);
@@ -536,16 +549,16 @@ static void test_finder_names_a_listener_that_cannot_be_steered(void **data)
 	server = start_server(fixture);
 	tell(server, "+127.0.0.1:7031");
 	look(fixture);
-	assert_string_equal(finder_trouble(fixture->finder), "");
+	assert_string_equal(trouble(fixture), "");
 	tell(server, "*127.0.0.1:7030");
 	look(fixture);
 	look(fixture);
-	assert_string_equal(finder_trouble(fixture->finder),
+	assert_string_equal(trouble(fixture),
 			    "listens on 127.0.0.1:7030 with MPTCP, which cannot be steered: have "
 			    "it listen with TCP");
 	tell(server, "-");
 	look(fixture);
-	assert_string_equal(finder_trouble(fixture->finder), "");
+	assert_string_equal(trouble(fixture), "");
 }
 
 int main(void)

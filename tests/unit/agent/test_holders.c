@@ -277,7 +277,7 @@ static void test_holders_fetch_another_socket_is_an_error(void **data)
 
 static void look(struct fixture *fixture, uint64_t now_ms)
 {
-	assert_int_equal(holders_look(fixture->processes, &fixture->listeners, now_ms), 0);
+	assert_int_equal(holders_look(fixture->processes, &fixture->listeners, now_ms, false), 0);
 }
 
 static void test_holders_look_notes_since_when_it_is_lost(void **data)
@@ -329,6 +329,27 @@ static void test_holders_look_waits_longer_each_time(void **data)
 	assert_int_equal(first->lost_ms, 0);
 }
 
+/* As if the server were in another cgroup than whoever was given its sockets. */
+static void test_holders_look_finds_it_in_other_processes(void **data)
+{
+	struct fixture *fixture = *data;
+	struct listener *list = fixture->listeners.list;
+	cleanup(processes_free) struct processes *none = NULL;
+
+	assert_int_equal(processes_new(NULL, fixture->pid, &none), 0);
+	assert_int_equal(holders_look(none, &fixture->listeners, 1000, false), 0);
+	assert_int_equal(list[0].lost_ms, 1000);
+	assert_int_equal(holders_look(none, &fixture->listeners, 1000, true), 0);
+	assert_true(list[0].lost_ms == 0 && list[1].lost_ms == 0);
+	assert_int_equal(list[0].seen_pid, fixture->pid);
+	assert_true(holders_have_stayed(&fixture->listeners));
+	tell(fixture, 'c');
+	assert_false(holders_have_stayed(&fixture->listeners));
+	assert_int_equal(holders_look(none, &fixture->listeners, 1020, true), 0);
+	assert_int_equal(list[0].lost_ms, 1020);
+	assert_int_equal(list[1].lost_ms, 0);
+}
+
 static void test_holders_look_leaves_earlier_ones_alone(void **data)
 {
 	struct fixture *fixture = *data;
@@ -358,6 +379,7 @@ int main(void)
 		TEST(test_holders_look_notes_since_when_it_is_lost),
 		TEST(test_holders_look_follows_it_to_another_process),
 		TEST(test_holders_look_waits_longer_each_time),
+		TEST(test_holders_look_finds_it_in_other_processes),
 		TEST(test_holders_look_leaves_earlier_ones_alone),
 	};
 	const char *reason = netns_enter();

@@ -148,14 +148,31 @@ static void test_roster_lost_for_a_moment_counts_still(void **state)
 	check("11");
 }
 
-static void test_roster_inherit_does_not_ask_who_holds_it(void **state)
+/* The agent's duplicate goes on listening, with nobody to accept. */
+static void test_roster_inherit_counts_while_somebody_holds_it(void **state)
 {
 	(void)state;
 	view.mode = SOCKETS_INHERIT;
-	lose(add(0, false));
-	check("1");
+	view.alive = false; /* not yet */
+	add(0, false);
+	add(1, false);
+	check("11");
+	view.alive = true;
+	check("11");
+	listeners.list[0].lost_ms = view.now_ms;
+	view.now_ms += ROSTER_LOST_MS - 1; /* it may be on its way to another process */
+	check("11");
+	view.now_ms++;
+	check("01");
+	/* What has ended holds nothing, but the next run will. */
+	lose(&listeners.list[1]);
 	view.alive = false;
-	check("1");
+	check("01");
+	/* Another socket is made for the first. */
+	view.alive = true;
+	listeners.list[0].earlier = true;
+	listeners.list[0].lost_ms = listeners.list[1].lost_ms = 0;
+	check("01");
 }
 
 static void test_roster_dead_server_changes_nothing(void **state)
@@ -412,7 +429,7 @@ int main(void)
 		cmocka_unit_test_setup(
 			test_roster_what_stops_listening_counts_until_another_one_does, setup),
 		TEST(test_roster_lost_for_a_moment_counts_still),
-		TEST(test_roster_inherit_does_not_ask_who_holds_it),
+		TEST(test_roster_inherit_counts_while_somebody_holds_it),
 		TEST(test_roster_dead_server_changes_nothing),
 		TEST(test_roster_earlier_ones_count_until_there_are_others),
 		TEST(test_roster_earlier_ones_do_not_count_for_ever),

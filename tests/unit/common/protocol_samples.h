@@ -94,6 +94,7 @@ static inline int try_report(const char *text, size_t length, struct error *err)
 	assert_in_range(report.exit_signal, 0, 64);
 	assert_true((unsigned)report.ending < _ENDING_COUNT);
 	assert_true(memchr(report.text, 0, sizeof(report.text)) != NULL);
+	assert_in_range(report.trouble_endpoint, 0, PROTOCOL_LISTEN_MAX - 1);
 	assert_true(memchr(report.trouble, 0, sizeof(report.trouble)) != NULL);
 	assert_true(memchr(report.tail, 0, sizeof(report.tail)) != NULL);
 	assert_true(memchr(report.service, 0, sizeof(report.service)) != NULL);
@@ -233,6 +234,7 @@ static const struct report reports[] = {
 			     .inode = UINT64_MAX,
 			     .endpoint = 15,
 			     .own = true,
+			     .deaf = true,
 			     .address = ":8081"}},
 		.n_sockets = 2,
 		.strangers = {"[fe80::1]:9", ":9000"},
@@ -280,6 +282,7 @@ static const struct report reports[] = {
 		.strangers = {"127.0.0.1:81"},
 		.n_strangers = 1,
 		.trouble = "it listens with MPTCP",
+		.trouble_endpoint = 15,
 	},
 	{.type = REPORT_SOCKETS},
 };
@@ -299,7 +302,8 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
 		     strcmp(key, "reopens") == 0 || strcmp(key, "has_uid") == 0 ||
 		     strcmp(key, "uid") == 0 || strcmp(key, "trouble") == 0 ||
-		     strcmp(key, "lingers") == 0 || strcmp(key, "wrapper") == 0))
+		     strcmp(key, "trouble_endpoint") == 0 || strcmp(key, "lingers") == 0 ||
+		     strcmp(key, "wrapper") == 0))
 		return true;
 	if (type && strcmp(type, "reopen") == 0)
 		return strcmp(key, "serial") == 0;

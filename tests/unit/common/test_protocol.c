@@ -250,6 +250,7 @@ static void assert_same_report(const struct report *a, const struct report *b)
 		assert_string_equal(a->sockets[i].address, b->sockets[i].address);
 		assert_int_equal(a->sockets[i].endpoint, b->sockets[i].endpoint);
 		assert_int_equal(a->sockets[i].own, b->sockets[i].own);
+		assert_int_equal(a->sockets[i].deaf, b->sockets[i].deaf);
 	}
 	assert_int_equal(a->n_strangers, b->n_strangers);
 	for (size_t i = 0; i < PROTOCOL_STRANGERS_MAX; i++)
@@ -264,6 +265,8 @@ static void assert_same_report(const struct report *a, const struct report *b)
 	assert_int_equal(a->forced, b->forced);
 	assert_string_equal(a->text, b->text);
 	assert_string_equal(a->tail, b->tail);
+	assert_string_equal(a->trouble, b->trouble);
+	assert_int_equal(a->trouble_endpoint, b->trouble_endpoint);
 	assert_int_equal(a->reopens, b->reopens);
 	assert_int_equal(a->files, b->files);
 	assert_string_equal(a->stdout_failure, b->stdout_failure);

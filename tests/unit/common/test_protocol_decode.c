@@ -501,6 +501,9 @@ static const struct value_case socket_cases[] = {
 	{"sockets", AT("null", "false"), "endpoint"},
 	{"sockets", AT("0", "0"), "own"},
 	{"sockets", AT("0", "null"), "own"},
+	{"sockets", AT("0", "true,'deaf':0"), "deaf"},
+	{"sockets", AT("0", "true,'deaf':null"), "deaf"},
+	{"sockets", AT("0", "true,'deaf':true"), NULL},
 	{"sockets", "[" TIMES_64(SOCKET) "]", NULL},
 	{"sockets", "[" TIMES_64(SOCKET) "," SOCKET "]", "at most 64"},
 	{"strangers", "[]", NULL},
@@ -577,6 +580,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 
 		json_object_del(item, "endpoint");
 		json_object_del(item, "own");
+		json_object_del(item, "deaf");
 	}
 	text = json_dumps(json, 0);
 	json_decref(json);
@@ -585,6 +589,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	assert_int_equal(back.n_sockets, 2);
 	assert_int_equal(back.sockets[1].endpoint, 1);
 	assert_false(back.sockets[1].own);
+	assert_false(back.sockets[1].deaf);
 	assert_int_equal(back.serial, 0);
 	assert_int_equal(back.n_strangers, 0);
 	assert_false(back.tells);

@@ -60,6 +60,7 @@ struct fake_instance {
 	int cut_error; /* its connections cannot be closed */
 	int reopen_error;
 	uint32_t reopen_serial; /* of the last instance_reopen() */
+	unsigned slots_looked;  /* instance_look_slots() */
 	const char *mode;
 
 	/* How often it was asked for that; kept when it is done with. */
@@ -346,6 +347,11 @@ void instance_kill(struct instance *i)
 	i->exit_signal = SIGKILL;
 }
 
+void instance_look_slots(struct instance *i)
+{
+	fake_of(i)->slots_looked++;
+}
+
 void instance_release_unused(struct instance *i)
 {
 	fake_of(i)->unused_released++;
@@ -435,6 +441,14 @@ bool instance_has_exited(const struct instance *i)
 const struct probe_result *instance_last_answer(const struct instance *i)
 {
 	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
+}
+
+const char *instance_loss_text(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])
+{
+	if (!i->losses[k].told)
+		return NULL;
+	snprintf(ret, PROBE_TEXT_MAX, "nothing of it listens on %s", i->config->listen[k].text);
+	return ret;
 }
 
 const char *instance_mode(const struct instance *i)

@@ -23,7 +23,8 @@ struct steer {
 	unsigned published, tended; /* how often */
 	struct steer_table table;
 	uint16_t next_slot;
-	tap_owner last_owner; /* of what joined last */
+	bool empty[STEER_SLOTS]; /* slots whose socket has gone */
+	tap_owner last_owner;    /* of what joined last */
 	struct steer_slot_stats slot_stats[STEER_SLOTS];
 	struct steer_stats stats;
 	bool not_taken_over;
@@ -239,6 +240,11 @@ int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error
 		return fake_steer_failure.code;
 	called("rejoin %s %u", steer->address.text, slot);
 	return 0;
+}
+
+bool steer_has(struct steer *steer, uint16_t slot)
+{
+	return !steer->empty[slot];
 }
 
 void steer_release(struct steer *steer, uint16_t slot)

@@ -53,6 +53,7 @@ static struct {
 	int diag_result;
 	uint32_t queued;
 	uint64_t asked; /* for the queue of the socket with this cookie */
+	bool waits;     /* the server has not accepted the connection */
 } fake;
 
 int probe_start(struct prober *prober, const struct health_config *health,
@@ -129,7 +130,8 @@ int diag_connection(struct diag *diag, const struct sockaddr *local, const struc
 	(void)local;
 	(void)peer;
 	assert_ptr_equal(diag, DIAG);
-	*ret = (struct diag_connection){.state = fake.state, .inode = 1, .cookie = COOKIE};
+	*ret = (struct diag_connection){
+		.state = fake.state, .inode = fake.waits ? 0 : 1, .cookie = COOKIE};
 	return fake.state ? 0 : error_set(err, -ENOENT, "connection");
 }
 

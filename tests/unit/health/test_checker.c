@@ -340,6 +340,32 @@ static void test_checker_connected_is_accepted_once_the_queue_is_empty(void **st
 	finish(false);
 }
 
+/* A server that has much to do always has somebody in its queue. */
+static void test_checker_connected_is_accepted_although_others_wait(void **state)
+{
+	struct sockaddr_in source = {.sin_family = AF_INET, .sin_port = htons(40000)};
+
+	(void)state;
+	health.kind = HEALTH_KIND_CONNECT;
+	start();
+	run_until_started(1);
+	assert_int_equal(fake.probe.callbacks->on_bind(fake.probe.userdata, (void *)&source), 0);
+	fake.state = TCP_ESTABLISHED;
+	fake.waits = true;
+	fake.queued = 5;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 0);
+	fake.waits = false;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 1);
+	/* Its server may have closed it already, or it is only half open (TCP_DEFER_ACCEPT). */
+	fake.state = 0;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 0);
+	fake.queued = 0;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 1);
+	fake.state = TCP_SYN_RECV;
+	assert_int_equal(fake.probe.callbacks->on_connected(fake.probe.userdata), 1);
+	finish(true);
+}
+
 static void answer(bool ok, unsigned n)
 {
 	finish(ok);
@@ -394,6 +420,7 @@ int main(void)
 		TEST(stop_from_within_on_answer_ends_it),
 		TEST(probe_is_pinned_to_the_slot),
 		TEST(connected_is_accepted_once_the_queue_is_empty),
+		TEST(connected_is_accepted_although_others_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

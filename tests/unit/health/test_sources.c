@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -108,12 +109,15 @@ static void test_sources_that_wait_are_queued_until_they_are_accepted(void **sta
 		assert_int_equal(queued(), 0);
 		client = check(&source);
 		assert_int_equal(queued(), 1);
+		assert_int_equal(sources_waits(diag, &address, &source.sa), 1);
 		assert_true(has(&source, 1));
 		server = accept(listener, NULL, NULL);
 		assert_int_equal(queued(), 0);
 		assert_int_equal(sources.n, 1); /* under way */
+		assert_int_equal(sources_waits(diag, &address, &source.sa), 0);
 		close(server);
 		give_up(client, &source);
+		assert_int_equal(sources_waits(diag, &address, &source.sa), -ENOENT);
 		assert_int_equal(sources.n, 0);
 		assert_false(has(&source, 1));
 		finish();

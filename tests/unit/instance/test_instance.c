@@ -172,6 +172,7 @@ static void test_instance_notify_is_told_once(void **state)
 	(void)state;
 	config.health.kind = HEALTH_KIND_NOTIFY;
 	run_instance();
+	i->checkers[0].health.state = i->checkers[1].health.state = HEALTH_HEALTHY;
 	assert_false(instance_is_healthy(i));
 	report.ready = true;
 	hear(REPORT_NOTIFY, 0);
@@ -504,9 +505,6 @@ static void test_instance_check_has_nothing_to_ask_of_some(void **state)
 {
 	(void)state;
 	run_instance();
-	config.health.kind = HEALTH_KIND_NOTIFY;
-	instance_check(i);
-	config.health.kind = HEALTH_KIND_CONNECT;
 	for (int phase = INSTANCE_FAILED; phase < _INSTANCE_PHASE_COUNT; phase++) {
 		i->phase = (enum instance_phase)phase;
 		instance_check(i);
@@ -515,6 +513,28 @@ static void test_instance_check_has_nothing_to_ask_of_some(void **state)
 	i->phase = INSTANCE_JOINED;
 	instance_check(i);
 	assert_calls("checker_start 0; checker_start 1");
+}
+
+/* It says of itself that it is ready, but not that it accepts. */
+static void test_instance_check_of_one_that_notifies_is_that_it_accepts(void **state)
+{
+	(void)state;
+	config.health = (struct health_config){.kind = HEALTH_KIND_NOTIFY, .unhealthy = 3};
+	run_instance();
+	instance_check(i);
+	assert_calls("checker_start 0; checker_start 1");
+	for (size_t k = 0; k < 2; k++) {
+		assert_int_equal(targets[k].health->kind, HEALTH_KIND_CONNECT);
+		assert_int_equal(targets[k].health->healthy, 1);
+		assert_int_equal(targets[k].health->unhealthy, 3);
+	}
+	report.ready = true;
+	hear(REPORT_NOTIFY, 0);
+	assert_false(instance_is_healthy(i));
+	i->checkers[0].health.state = i->checkers[1].health.state = HEALTH_HEALTHY;
+	assert_true(instance_is_healthy(i));
+	i->checkers[0].health.state = HEALTH_UNHEALTHY;
+	assert_true(instance_is_unhealthy(i));
 }
 
 static void test_instance_answers_become_notes_and_verdicts(void **state)
@@ -570,8 +590,8 @@ static void test_instance_first_bad_answer_is_a_change_until_its_server_is_anoth
 	assert_false(i->told_bad);
 }
 
-/* A socket that is never accepted from would leave its clients hanging. */
-static void test_instance_answers_of_other_endpoints_are_wanted_once(void **state)
+/* A socket that is not accepted from would leave its clients hanging. */
+static void test_instance_answers_of_other_endpoints_are_wanted_for_ever(void **state)
 {
 	struct probe_result good = {.ok = true, .text = "connected, accepted"};
 	struct probe_result bad = {.text = "connected, but nothing accepted"};
@@ -591,19 +611,42 @@ static void test_instance_answers_of_other_endpoints_are_wanted_once(void **stat
 	other->on_answer(other->userdata, &good, true);
 	assert_notes("");
 	assert_int_equal(n_changes, 1);
-	assert_calls("checker_stop 1");
+	assert_calls("");
 	assert_true(instance_is_healthy(i));
+	/* Once more than it may be. */
+	other->on_answer(other->userdata, &bad, false);
+	assert_int_equal(n_changes, 1);
+	other->health.state = HEALTH_UNHEALTHY;
+	other->on_answer(other->userdata, &bad, true);
+	assert_notes("");
+	assert_int_equal(n_changes, 2);
+	assert_false(instance_is_healthy(i));
+	assert_true(instance_is_unhealthy(i));
+}
+
+/* The next server has to show anew, on each endpoint, that it serves. */
+static void test_instance_exit_takes_every_verdict(void **state)
+{
+	(void)state;
+	run_instance();
+	i->checkers[0].health.state = HEALTH_HEALTHY;
+	i->checkers[1].health.state = HEALTH_UNHEALTHY;
+	report.restarting = true;
+	hear(REPORT_EXITED, 0);
+	assert_false(instance_is_unhealthy(i));
+	assert_int_equal(i->checkers[0].health.state, HEALTH_UNKNOWN);
 }
 
 static void test_instance_unhealthy_is_what_was_healthy_once(void **state)
 {
 	(void)state;
 	run_instance();
-	assert_false(instance_is_unhealthy(i));
-	i->checkers[1].health.state = HEALTH_UNHEALTHY; /* asked once only */
-	assert_false(instance_is_unhealthy(i));
-	i->checkers[0].health.state = HEALTH_UNHEALTHY;
-	assert_true(instance_is_unhealthy(i));
+	for (size_t k = 0; k < 2; k++) {
+		assert_false(instance_is_unhealthy(i));
+		i->checkers[k].health.state = HEALTH_UNHEALTHY;
+		assert_true(instance_is_unhealthy(i));
+		i->checkers[k].health.state = HEALTH_HEALTHY;
+	}
 }
 
 static void test_instance_last_answer_is_of_the_check_to_blame(void **state)
@@ -868,9 +911,11 @@ int main(void)
 		TEST(test_instance_check_asks_its_own_slot_as_configured),
 		TEST(test_instance_check_asks_other_endpoints_to_accept),
 		TEST(test_instance_check_has_nothing_to_ask_of_some),
+		TEST(test_instance_check_of_one_that_notifies_is_that_it_accepts),
 		TEST(test_instance_answers_become_notes_and_verdicts),
 		TEST(test_instance_first_bad_answer_is_a_change_until_its_server_is_another),
-		TEST(test_instance_answers_of_other_endpoints_are_wanted_once),
+		TEST(test_instance_answers_of_other_endpoints_are_wanted_for_ever),
+		TEST(test_instance_exit_takes_every_verdict),
 		TEST(test_instance_unhealthy_is_what_was_healthy_once),
 		TEST(test_instance_last_answer_is_of_the_check_to_blame),
 		TEST(test_instance_healthy_needs_a_server_and_every_endpoint),

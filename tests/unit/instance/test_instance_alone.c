@@ -86,12 +86,36 @@ static void test_instance_lost_on_its_way_out_has_not_failed(void **state)
 	assert_false(instance_has_left(i));
 }
 
+/* Nobody tells of sockets that its server closes: they are looked for. */
+static void test_instance_lost_follows_its_sockets(void **state)
+{
+	(void)state;
+	run_instance();
+	listen_on_both();
+	fake_cgroup.populated = 1;
+	instance_steady(i, true);
+	instance_check(i);
+	lose_agent();
+	drive_until(n_changes >= 2);
+	assert_int_equal(i->sockets.n, 2);
+	fake_listener_find(81, 102)->cookie = 0;
+	forget_calls();
+	drive_until(i->sockets.n == 1);
+	assert_calls("checker_retarget 0 x1; checker_retarget 1 x0");
+	assert_int_equal(i->sockets.list[0].cookie, 101);
+	drive_until(instance_is_unhealthy(i));
+	assert_string_equal(instance_last_answer(i)->text,
+			    "nothing of it listens on " ADDRESS_1
+			    " any more: its server has closed the socket");
+}
+
 /* Not being able to look is not seeing none. */
 static void test_instance_lost_with_unreadable_cgroup_is_not_gone(void **state)
 {
 	(void)state;
 	config.drain.kill_timeout_ms = 40;
 	run_instance();
+	listen_on_both();
 	fake_cgroup.populated = -EIO;
 	instance_steady(i, true);
 	forget_calls();
@@ -458,6 +482,7 @@ static void test_instance_take_over_of_a_steady_one_has_joined(void **state)
 	assert_true(instance_has_joined(i));
 	assert_int_equal(i->sockets.n, 1);
 	assert_true(instance_is_serving(i));
+	drive_until(instance_is_unhealthy(i));
 }
 
 /* Where each state of the agent leaves the instance. */
@@ -579,6 +604,7 @@ int main(void)
 		TEST(test_instance_lost_before_it_joined_has_failed),
 		TEST(test_instance_lost_before_it_is_steady_has_failed),
 		TEST(test_instance_lost_on_its_way_out_has_not_failed),
+		TEST(test_instance_lost_follows_its_sockets),
 		TEST(test_instance_lost_with_unreadable_cgroup_is_not_gone),
 		TEST(test_instance_lost_with_unreadable_listeners_leaves_at_the_deadline),
 		TEST(test_instance_lost_and_killed_stays_stopped),

@@ -48,6 +48,18 @@ static void test_service_tick_tends_every_endpoint_again_and_again(void **state)
 	}
 }
 
+static void test_service_tick_looks_whether_sockets_are_in_their_slots(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	for (unsigned k = 0; k < 3; k++) {
+		unsigned before = fake(1, 0)->slots_looked;
+
+		watch_now();
+		assert_int_equal(fake(1, 0)->slots_looked, before + 1);
+	}
+}
+
 /* The culprit is known only for a moment. */
 static void test_service_tick_comes_at_once_when_a_program_has_changed(void **state)
 {
@@ -80,6 +92,7 @@ int main(void)
 		TEST(test_service_hold_releases_who_came_at_the_wrong_moment),
 		TEST(test_service_watch_ends_with_the_endpoints),
 		TEST(test_service_tick_tends_every_endpoint_again_and_again),
+		TEST(test_service_tick_looks_whether_sockets_are_in_their_slots),
 		TEST(test_service_tick_comes_at_once_when_a_program_has_changed),
 		TEST(test_service_tick_of_new_endpoints_remembers_nothing),
 	};

@@ -259,6 +259,29 @@ static void test_steer_slots_run_out_and_come_back(void **state)
 	steer_free(steer);
 }
 
+/* The kernel empties the slot of a socket that is shut down, and does not fill it again. */
+static void test_steer_slot_of_a_socket_that_listens_again_is_empty_until_it_rejoins(void **state)
+{
+	struct steer *steer = open_steer();
+	int fds[2] = {listener(&address), listener(&address)};
+	uint16_t slot = join(steer, fds[0]), other = join(steer, fds[1]);
+
+	(void)state;
+	assert_true(steer_has(steer, slot) && steer_has(steer, other));
+	assert_int_equal(shutdown(fds[0], SHUT_RD), 0);
+	assert_false(steer_has(steer, slot));
+	assert_int_equal(steer_rejoin(steer, slot, fds[0], &err), -EINVAL);
+	assert_int_equal(listen(fds[0], 16), 0);
+	assert_false(steer_has(steer, slot));
+	assert_int_equal(steer_rejoin(steer, slot, fds[0], &err), 0);
+	assert_true(steer_has(steer, slot) && steer_has(steer, other));
+	close(fds[0]);
+	assert_false(steer_has(steer, slot));
+	assert_true(steer_has(steer, other));
+	close(fds[1]);
+	steer_free(steer);
+}
+
 static void test_steer_address_in_use_says_by_whom(void **state)
 {
 	struct steer *steer = NULL;
@@ -464,6 +487,7 @@ int main(void)
 		TEST(half_open_connections_migrate),
 		TEST(join_takes_only_listening_sockets_of_the_group),
 		TEST(slots_run_out_and_come_back),
+		TEST(slot_of_a_socket_that_listens_again_is_empty_until_it_rejoins),
 		TEST(address_in_use_says_by_whom),
 		TEST(ipv6_and_dual_stack_pins_reach_their_socket),
 		TEST(socket_of_the_other_family_cannot_join),

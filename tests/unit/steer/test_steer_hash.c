@@ -157,21 +157,40 @@ static void assert_refused(struct steer *steer, int fd, const char *why)
 	close(fd);
 }
 
+static int unshared(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)), 0);
+	return fd;
+}
+
 static void test_steer_hash_takes_only_listeners_that_share_the_address(void **state)
 {
-	struct steer *steer = open_at("127.0.0.1:8080");
-	int fd;
+	struct steer *steer;
+	int alone, fd;
 
 	(void)state;
+	if (missing)
+		skip();
+	/* Before the endpoint was opened; later it cannot be bound. */
+	assert_int_equal(address_parse("127.0.0.1:8080", &address, NULL), 0);
+	alone = unshared();
+	assert_int_equal(bind(alone, &address.sa, address.length), 0);
+	assert_int_equal(listen(alone, 1), 0);
+	steer = open_at("127.0.0.1:8080");
+	assert_refused(steer, alone, "no SO_REUSEPORT");
+	steer_free(steer);
+
+	steer = open_at("127.0.0.1:8080");
+	fd = unshared();
+	assert_int_equal(bind(fd, &address.sa, address.length), -1);
+	assert_int_equal(errno, EADDRINUSE);
+	close(fd);
 	assert_refused(steer, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "does not listen");
 	assert_refused(steer, listener("127.0.0.1:8081"), "elsewhere");
 	assert_refused(steer, listener("0.0.0.0:8080"), "elsewhere");
 	assert_refused(steer, listener("[::1]:8080"), "elsewhere");
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)), 0);
-	assert_int_equal(bind(fd, &address.sa, address.length), 0);
-	assert_int_equal(listen(fd, 1), 0);
-	assert_refused(steer, fd, "no SO_REUSEPORT");
 	steer_free(steer);
 
 	steer = open_at(":8080");

@@ -193,7 +193,8 @@ static void test_status_health_is_the_last_answer(void **state)
 
 	(void)state;
 	service.current = add_generation(1);
-	checker = &service.current->instances.list[0]->checkers[0];
+	checker = service.current->instances.list[0]->checkers;
+	checker[1].health.state = HEALTH_HEALTHY;
 	look();
 	assert_text("generations.0.instances.0.health.state", "unknown");
 	assert_none("generations.0.instances.0.health", "last");
@@ -206,6 +207,36 @@ static void test_status_health_is_the_last_answer(void **state)
 	assert_text("generations.0.instances.0.health.last", "GET /: 200 OK");
 	assert_in_range(json_integer_value(at("generations.0.instances.0.health.ago_ms")), 300,
 			60300);
+	/* Of all endpoints. */
+	checker[1].health.state = HEALTH_UNHEALTHY;
+	checker[1].last_ms = 1;
+	strcpy(checker[1].last.text, "127.0.0.1:81: connect: Connection refused");
+	look();
+	assert_text("generations.0.instances.0.health.state", "unhealthy");
+	assert_text("generations.0.instances.0.health.last",
+		    "127.0.0.1:81: connect: Connection refused");
+	assert_none("generations.0.instances.0", "lost");
+}
+
+static void test_status_lost_endpoints_are_named_with_their_time(void **state)
+{
+	struct instance *i;
+
+	(void)state;
+	service.current = add_generation(1);
+	i = service.current->instances.list[0];
+	i->has_loss = true;
+	strcpy(i->loss_answer.text, "nothing of it listens");
+	i->losses[1] = (struct instance_loss){
+		.had = true, .told = true, .since_ms = 1, .since_realtime_ms = 1000};
+	look();
+	assert_text("generations.0.instances.0.health.state", "unhealthy");
+	assert_text("generations.0.instances.0.health.last", "nothing of it listens");
+	assert_text("generations.0.instances.0.lost.0.listen", config.listen[1].text);
+	assert_text("generations.0.instances.0.lost.0.since", "1970-01-01T00:00:01.000Z");
+	assert_non_null(strstr(json_string_value(at("generations.0.instances.0.lost.0.why")),
+			       config.listen[1].text));
+	assert_int_equal(json_array_size(at("generations.0.instances.0.lost")), 1);
 }
 
 static void test_status_health_by_notify_is_ready(void **state)
@@ -217,6 +248,8 @@ static void test_status_health_by_notify_is_ready(void **state)
 	assert_text("generations.0.instances.0.health.state", "unknown");
 	assert_text("generations.0.instances.0.health.last", "no READY=1 yet");
 	service.current->instances.list[0]->ready = true;
+	for (size_t k = 0; k < config.n_listen; k++)
+		service.current->instances.list[0]->checkers[k].health.state = HEALTH_HEALTHY;
 	look();
 	assert_text("generations.0.instances.0.health.state", "healthy");
 	assert_text("generations.0.instances.0.health.last", "READY=1");
@@ -544,6 +577,7 @@ int main(void)
 		TEST(test_status_instance_has_what_is_known_of_it),
 		TEST(test_status_instance_without_agent_or_process_says_so),
 		TEST(test_status_health_is_the_last_answer),
+		TEST(test_status_lost_endpoints_are_named_with_their_time),
 		TEST(test_status_health_by_notify_is_ready),
 		TEST(test_status_connections_are_summed_over_endpoints),
 		TEST(test_status_connections_are_counted_where_there_are_hooks),
