@@ -180,6 +180,20 @@ static void report_sockets(void *userdata)
 	control_send_with(agent->control, &report, fds, report.n_sockets);
 }
 
+/* If nobody is connected, it goes into the log: it is told once. */
+static void report_orphan(void *userdata, const struct orphan *orphan)
+{
+	struct report report = {.type = REPORT_ORPHAN, .pid = orphan->pid};
+	struct agent *agent = userdata;
+	char text[ORPHAN_TEXT_MAX];
+
+	snprintf(report.text, sizeof(report.text), "%.*s", (int)sizeof(report.text) - 1,
+		 orphan_describe(orphan, text));
+	if (!control_connected(agent->control))
+		log_warning("%s", text);
+	report_send(agent, &report);
+}
+
 static void report_stopped(struct agent *agent, const struct lifecycle_action *action)
 {
 	struct report report = {.type = REPORT_STOPPED, .killed = action->killed};
@@ -623,6 +637,7 @@ static int open_processes(struct agent *agent, const int *socket_fds, struct err
 	static const struct sockets_handlers handlers = {
 		.on_change = report_sockets,
 		.on_gone = on_gone,
+		.on_orphan = report_orphan,
 	};
 	int r;
 

@@ -33,6 +33,13 @@ static void act_close(struct step *step)
 	act(step, LIFECYCLE_DO_CLOSE);
 }
 
+/* Nobody accepts any more. A process that has got away may have a socket all the same. */
+static void act_shut(struct step *step)
+{
+	act_close(step);
+	act(step, LIFECYCLE_DO_SHUT_LISTENERS);
+}
+
 static void act_signal(struct step *step, int signal)
 {
 	if (signal != 0 && step->lifecycle->alive)
@@ -168,7 +175,7 @@ static void on_spawn_failed(struct step *step)
 		return;
 	}
 	step->lifecycle->state = AGENT_FAILED;
-	act_close(step);
+	act_shut(step);
 	act(step, LIFECYCLE_DO_REPORT_FAILED);
 }
 
@@ -196,7 +203,7 @@ static void on_exited(struct step *step)
 	}
 	lifecycle->state = AGENT_FAILED;
 	/* Before anything else: connections in the queues migrate to a server that answers. */
-	act_close(step);
+	act_shut(step);
 	act(step, LIFECYCLE_DO_KILL);
 	act(step, LIFECYCLE_DO_REPORT_EXITED);
 	if (lifecycle->steady)
@@ -230,7 +237,7 @@ static void on_steady_while_delaying(struct step *step)
 	if (step->event->on)
 		return;
 	step->lifecycle->state = AGENT_FAILED;
-	act_close(step);
+	act_shut(step);
 	act(step, LIFECYCLE_DO_REPORT_FAILED);
 }
 
@@ -259,7 +266,7 @@ static void on_leave_dead(struct step *step)
 	}
 	lifecycle->leaving = true;
 	lifecycle->state = AGENT_LEFT;
-	act_close(step);
+	act_shut(step);
 	act_report_left(step);
 }
 
@@ -272,6 +279,7 @@ static void on_leave_late(struct step *step)
 static void on_listeners_gone(struct step *step)
 {
 	step->lifecycle->state = AGENT_LEFT;
+	act_shut(step);
 	act_report_left(step);
 }
 
@@ -346,6 +354,7 @@ static void stopped(struct step *step)
 	lifecycle->alive = false;
 	lifecycle->spawning = false;
 	lifecycle->state = AGENT_STOPPED;
+	act_shut(step);
 	act_report_left(step);
 	act(step, LIFECYCLE_DO_REPORT_STOPPED)->killed = lifecycle->killed;
 }

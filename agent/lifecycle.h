@@ -27,6 +27,8 @@
  *	  ORDER_STOP.
  *	- The agent's duplicates are closed before the drain signal is sent, and in every state in
  *	  which nobody will accept from them again (FAILED, LEAVING and later).
+ *	- Once no process of the instance accepts (FAILED, LEFT, STOPPED), the sockets are shut down
+ *	  that somebody else still has: DO_SHUT_LISTENERS.
  *	- Exactly one REPORT_LEFT follows a first ORDER_LEAVE, and exactly one REPORT_STOPPED
  *	  follows a first ORDER_STOP.
  */
@@ -66,7 +68,7 @@ enum lifecycle_action_type {
 	LIFECYCLE_DO_CLOSE,           /* close the agent's duplicates of the sockets */
 	LIFECYCLE_DO_SIGNAL,          /* send .signal to the server's main process */
 	LIFECYCLE_DO_WATCH_LISTENERS, /* send LISTENERS_GONE once the listening sockets are gone */
-	LIFECYCLE_DO_SHUT_LISTENERS,  /* fetch the sockets that still listen, shut them down */
+	LIFECYCLE_DO_SHUT_LISTENERS,  /* shut down those that still listen, whoever has them */
 	LIFECYCLE_DO_KILL,            /* SIGKILL every process of the instance, then send EMPTY */
 	LIFECYCLE_DO_TIMER,           /* send TIMER at .at_ms; replaces an earlier DO_TIMER */
 	LIFECYCLE_DO_REPORT_EXITED,   /* .restarting, .restart_ms; never after STOP */

@@ -13,6 +13,7 @@
 #include "agent/holders.h"
 #include "agent/roster.h"
 #include "common/clock.h"
+#include "common/diag.h"
 #include "common/log.h"
 #include "common/timer.h"
 
@@ -582,13 +583,53 @@ void sockets_watch_stop(struct sockets *sockets)
 	timer_stop(&sockets->watch);
 }
 
+/* Which of them listen, whoever has them? */
+static int list_listening(const struct sockets *sockets, struct diag *diag, struct orphan *ret)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < sockets->listeners.n && n < ORPHANS_MAX; i++) {
+		const struct listener *listener = &sockets->listeners.list[i];
+		uint16_t port = address_port(&listener->address);
+		struct diag_listener found;
+
+		if (diag_listener(diag, port, listener->cookie, &found, NULL) != -ENOENT)
+			orphan_init(&ret[n++], listener->cookie, listener->address.text, port);
+	}
+	return n;
+}
+
+static void shut_orphans(struct sockets *sockets, struct diag *diag, struct orphan *list, int n)
+{
+	int left = orphans_shut(diag, list, (size_t)n);
+
+	if (left < 0)
+		log_warning("look for listeners: %s", strerror(-left));
+	for (int k = 0; k < left && sockets->handlers->on_orphan; k++)
+		sockets->handlers->on_orphan(sockets->userdata, &list[k]);
+}
+
+/* First those that processes of the instance have: what listens then is an orphan's. */
 void sockets_shut(struct sockets *sockets)
 {
+	cleanup(diag_free) struct diag *diag = NULL;
+	struct orphan list[ORPHANS_MAX];
 	struct error err;
+	int n;
 
+	assert(sockets->closed);
 	sockets_watch_stop(sockets);
-	if (holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
+	if (sockets->listeners.n == 0)
+		return;
+	if (diag_open(&diag, &err) < 0) {
+		log_error("look for listeners: %s", err.text);
+		return;
+	}
+	n = list_listening(sockets, diag, list);
+	if (n > 0 && holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
 		log_error("%s", err.text);
+	if (n > 0)
+		shut_orphans(sockets, diag, list, n);
 }
 
 /* ---- making and ending ---------------------------------------------------------------------- */

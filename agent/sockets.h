@@ -28,6 +28,7 @@
 #include "agent/listener.h"
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/orphans.h"
 #include "common/processes.h"
 #include "common/protocol.h"
 
@@ -38,6 +39,8 @@ struct sockets_handlers {
 	void (*on_change)(void *userdata);
 	/* After sockets_watch_gone(): no process of the instance holds a socket that listens. */
 	void (*on_gone)(void *userdata);
+	/* A process that is none of the instance's has kept a listening socket. May be NULL. */
+	void (*on_orphan)(void *userdata, const struct orphan *orphan);
 };
 
 /*
@@ -112,5 +115,8 @@ void sockets_check_gone(struct sockets *sockets);
 /* Watch it no longer. */
 void sockets_watch_stop(struct sockets *sockets);
 
-/* Fetch the sockets that processes of the instance still hold, and shut them down. */
+/*
+ * After sockets_close(): shut down those that still listen, whoever has them. on_orphan tells of
+ * each that no process of the instance had.
+ */
 void sockets_shut(struct sockets *sockets);

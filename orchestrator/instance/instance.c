@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -195,6 +196,14 @@ static void on_failed(struct instance *i, const struct report *report)
 		instance_fail(i, report->text);
 }
 
+/* It may be this process, which was given a duplicate a moment ago. */
+static void on_orphan(struct instance *i, const struct report *report)
+{
+	if (report->pid != getpid())
+		instance_note(i, EVENT_STRANGER, "instance %u of generation %u: %s", i->index,
+			      i->generation, report->text);
+}
+
 static void on_report(void *userdata, const struct report *report, int *fds, size_t n_fds)
 {
 	struct instance *i = userdata;
@@ -235,6 +244,9 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 		break;
 	case REPORT_REOPENED:
 		i->callbacks->on_reopened(i->userdata, i, report);
+		break;
+	case REPORT_ORPHAN:
+		on_orphan(i, report);
 		break;
 	case _REPORT_TYPE_COUNT:
 		break;
