@@ -61,6 +61,13 @@ static void act_report_left(struct step *step)
 	act(step, LIFECYCLE_DO_REPORT_LEFT)->forced = lifecycle->forced;
 }
 
+static void kill_all(struct step *step)
+{
+	step->lifecycle->state = AGENT_KILLING;
+	act(step, LIFECYCLE_DO_KILL);
+	act_timer(step, step->now_ms + LIFECYCLE_KILL_MS);
+}
+
 /* ---- restarts ------------------------------------------------------------------------------- */
 
 static uint32_t restarts_in_window(const struct lifecycle *lifecycle, uint64_t now_ms)
@@ -106,6 +113,31 @@ static void on_begin(struct step *step)
 		return;
 	step->lifecycle->spawning = true;
 	act(step, LIFECYCLE_DO_SPAWN);
+}
+
+/* Was the drain signal sent, or the stop signal? Then by the agent that was killed. */
+static void on_adopt(struct step *step)
+{
+	const struct lifecycle_event *event = step->event;
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	if (lifecycle->spawning)
+		return;
+	assert(event->state == AGENT_RUNNING ? event->alive : event->state >= AGENT_LEAVING);
+	lifecycle->steady = event->on;
+	lifecycle->alive = event->alive;
+	lifecycle->state = event->state;
+	lifecycle->signal = event->signal;
+	lifecycle->closed = event->state >= AGENT_LEAVING;
+	lifecycle->leaving = event->state == AGENT_LEAVING || event->state == AGENT_LEFT;
+	lifecycle->left = event->state == AGENT_LEFT;
+	lifecycle->stop_at_ms = event->at_ms;
+	if (event->state == AGENT_LEAVING)
+		act(step, LIFECYCLE_DO_WATCH_LISTENERS);
+	if (event->state == AGENT_KILLING || (event->state == AGENT_STOPPING && !event->alive))
+		kill_all(step);
+	else if (event->state == AGENT_LEAVING || event->state == AGENT_STOPPING)
+		act_timer(step, event->at_ms);
 }
 
 static void on_spawned(struct step *step)
@@ -296,13 +328,6 @@ static void on_leave_timeout(struct step *step)
 	act_report_left(step);
 }
 
-static void kill_all(struct step *step)
-{
-	step->lifecycle->state = AGENT_KILLING;
-	act(step, LIFECYCLE_DO_KILL);
-	act_timer(step, step->now_ms + LIFECYCLE_KILL_MS);
-}
-
 static void on_stop(struct step *step)
 {
 	struct lifecycle *lifecycle = step->lifecycle;
@@ -382,6 +407,7 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 	[AGENT_STARTING] =
 		{
 			[LIFECYCLE_BEGIN] = on_begin,
+			[LIFECYCLE_ADOPT] = on_adopt,
 			[LIFECYCLE_SPAWNED] = on_spawned,
 			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed,
 			[LIFECYCLE_STEADY] = on_steady,

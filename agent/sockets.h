@@ -68,6 +68,17 @@ void sockets_started(struct sockets *sockets);
 void sockets_stopped(struct sockets *sockets);
 
 /*
+ * Instead of the first sockets_started(): the server runs already, and an earlier agent has watched
+ * it, which had these @n @sockets in the set with number @serial. @closed: it had closed its
+ * duplicates. Returns 0, or a negative errno if one that the server has cannot be fetched.
+ */
+int sockets_adopt(struct sockets *sockets, const struct report_socket *list, size_t n,
+		  uint32_t serial, bool closed, struct error *err);
+
+/* The same as sockets_report(), for the next agent: those whose duplicates are closed, too. */
+void sockets_note(const struct sockets *sockets, struct report *ret);
+
+/*
  * The server says READY=1. Look now, and tell batond of changes before it hears that the server is
  * ready. Otherwise connections would go to a passed socket that the server does not use. With
  * spec->listen_later, call listen(2) for the passed sockets that do not listen yet.
