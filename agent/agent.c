@@ -14,6 +14,7 @@
 #include "agent/lifecycle.h"
 #include "agent/notify.h"
 #include "agent/output.h"
+#include "agent/predecessor.h"
 #include "agent/record.h"
 #include "agent/relay.h"
 #include "agent/server.h"
@@ -30,6 +31,7 @@
 #define NOTIFY_INTERVAL_US (100 * 1000) /* in so much time ... */
 #define NOTIFY_BURST       20           /* ... at most so many messages of the server are read */
 #define EVENTS_MAX         16
+#define PREDECESSOR_MS     2000  /* an agent that was killed has ended within this */
 #define DAEMONISE_MS       10000 /* a server goes into the background within this, or never */
 
 struct agent {
@@ -55,6 +57,13 @@ struct agent {
 	struct timer kill;     /* when to look next whether all processes have ended */
 	bool killed;           /* the present DO_KILL has found a process */
 
+	/* What the next agent is told, and the part of it that was written last. */
+	char handover_path[PATHS_MAX]; /* "": there is no place for it */
+	uint64_t begun;                /* when this process was, see processes_started() */
+	uint64_t deadline_ms;          /* of the last DO_TIMER */
+	enum agent_state noted_state;
+	bool noted_steady, noted_alive, note_failed;
+
 	struct record record;
 	uint64_t started_ms; /* when the server was started last */
 	bool started_said;   /* a daemon has got REPORT_STARTED of the running server */
@@ -62,6 +71,8 @@ struct agent {
 };
 
 static void agent_event(struct agent *agent, const struct lifecycle_event *event);
+
+static void note(struct agent *agent);
 
 static void plain_event(struct agent *agent, enum lifecycle_event_type type)
 {
@@ -101,6 +112,7 @@ static void report_started(struct agent *agent)
 
 	agent->started_said = control_connected(agent->control);
 	report_send(agent, &report);
+	note(agent);
 }
 
 static void report_exited(struct agent *agent, const struct lifecycle_action *action)
@@ -173,11 +185,26 @@ static void report_sockets(void *userdata)
 	struct agent *agent = userdata;
 	int fds[PROTOCOL_SOCKETS_MAX];
 
+	note(agent);
 	/* If nobody is connected, the next hello will say it. */
 	if (!control_connected(agent->control))
 		return;
 	sockets_report(agent->sockets, &report, fds);
 	control_send_with(agent->control, &report, fds, report.n_sockets);
+}
+
+/* If nobody is connected, it goes into the log: it is told once. */
+static void report_orphan(void *userdata, const struct orphan *orphan)
+{
+	struct report report = {.type = REPORT_ORPHAN, .pid = orphan->pid};
+	struct agent *agent = userdata;
+	char text[ORPHAN_TEXT_MAX];
+
+	snprintf(report.text, sizeof(report.text), "%.*s", (int)sizeof(report.text) - 1,
+		 orphan_describe(orphan, text));
+	if (!control_connected(agent->control))
+		log_warning("%s", text);
+	report_send(agent, &report);
 }
 
 static void report_stopped(struct agent *agent, const struct lifecycle_action *action)
@@ -188,7 +215,73 @@ static void report_stopped(struct agent *agent, const struct lifecycle_action *a
 	report_send(agent, &report);
 	relay_flush(agent->relay, FLUSH_TIMEOUT_MS);
 	control_unlink(agent->control);
+	if (agent->handover_path[0])
+		(void)unlink(agent->handover_path);
 	(void)sd_event_exit(agent->event, 0);
+}
+
+/* ---- for the next agent --------------------------------------------------------------------- */
+
+static void fill_hello(struct agent *agent, struct report *ret)
+{
+	snprintf(ret->service, sizeof(ret->service), "%s", agent->spec->service);
+	ret->generation = agent->spec->generation;
+	ret->instance = agent->spec->instance;
+	ret->agent_pid = getpid();
+	ret->state = agent->lifecycle.state;
+	ret->steady = agent->lifecycle.steady;
+	ret->tells = ret->reopens = true;
+	ret->pid = server_pid(agent->server);
+	ret->ready = agent->record.ready;
+	fill_tail(agent, ret);
+}
+
+/* Write down all that the next agent needs. Without it batond does what it can without an agent. */
+static void note(struct agent *agent)
+{
+	struct handover handover = {
+		.hello = {.type = REPORT_HELLO, .version = PROTOCOL_VERSION},
+		.agent_started = agent->begun,
+		.deadline_ms = agent->deadline_ms,
+		.signal = agent->lifecycle.signal,
+		.daemonises = agent->daemonises,
+		.pipes = {relay_pipe(agent->relay, RELAY_STDOUT),
+			  relay_pipe(agent->relay, RELAY_STDERR)},
+	};
+	struct error err;
+
+	if (!agent->handover_path[0] || agent->lifecycle.state == AGENT_STOPPED)
+		return;
+	fill_hello(agent, &handover.hello);
+	sockets_note(agent->sockets, &handover.hello);
+	if (handover.hello.pid != 0)
+		(void)processes_started(handover.hello.pid, &handover.started);
+	snprintf(handover.notify_name, sizeof(handover.notify_name), "%s", agent->notify_name);
+	if (handover_write(agent->handover_path, &handover, agent->spec_fd, &err) == 0) {
+		agent->note_failed = false;
+		return;
+	}
+	if (!agent->note_failed)
+		log_warning("%s; until that works, no other agent can take over from this one",
+			    err.text);
+	agent->note_failed = true;
+}
+
+/* Before the actions: a signal that the note knows of is not sent twice. */
+static void note_step(struct agent *agent, const struct lifecycle_actions *actions)
+{
+	const struct lifecycle *lifecycle = &agent->lifecycle;
+
+	for (size_t i = 0; i < actions->n; i++)
+		if (actions->list[i].type == LIFECYCLE_DO_TIMER)
+			agent->deadline_ms = actions->list[i].at_ms;
+	if (lifecycle->state == agent->noted_state && lifecycle->steady == agent->noted_steady &&
+	    lifecycle->alive == agent->noted_alive)
+		return;
+	agent->noted_state = lifecycle->state;
+	agent->noted_steady = lifecycle->steady;
+	agent->noted_alive = lifecycle->alive;
+	note(agent);
 }
 
 /* ---- actions -------------------------------------------------------------------------------- */
@@ -368,6 +461,7 @@ static void agent_event(struct agent *agent, const struct lifecycle_event *event
 		agent->n_queue--;
 		memmove(agent->queue, agent->queue + 1, agent->n_queue * sizeof(agent->queue[0]));
 		lifecycle_step(&agent->lifecycle, &next, clock_monotonic_ms(), &actions);
+		note_step(agent, &actions);
 		for (size_t i = 0; i < actions.n; i++)
 			carry_out(agent, &actions.list[i]);
 	}
@@ -491,17 +585,8 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 {
 	struct agent *agent = userdata;
 
-	snprintf(ret->service, sizeof(ret->service), "%s", agent->spec->service);
-	ret->generation = agent->spec->generation;
-	ret->instance = agent->spec->instance;
-	ret->agent_pid = getpid();
-	ret->state = agent->lifecycle.state;
-	ret->steady = agent->lifecycle.steady;
-	ret->tells = ret->reopens = true;
-	ret->pid = server_pid(agent->server);
-	ret->ready = agent->record.ready;
 	relay_read(agent->relay);
-	fill_tail(agent, ret);
+	fill_hello(agent, ret);
 	sockets_report(agent->sockets, ret, fds);
 	fds[ret->n_sockets] = agent->spec_fd;
 	*ret_n = ret->n_sockets + 1;
@@ -566,6 +651,7 @@ static int on_notify(sd_event_source *source, int fd, uint32_t events, void *use
 	struct agent *agent = userdata;
 	struct report report = {.type = REPORT_NOTIFY};
 	struct notify_message message;
+	bool was_ready;
 	pid_t pid;
 	uid_t uid;
 
@@ -576,8 +662,11 @@ static int on_notify(sd_event_source *source, int fd, uint32_t events, void *use
 	note_main_pid(agent, message.main_pid);
 	if (message.ready)
 		sockets_ready(agent->sockets);
+	was_ready = agent->record.ready;
 	if (!record_notify(&agent->record, &message))
 		return 0;
+	if (agent->record.ready != was_ready)
+		note(agent);
 	report.ready = agent->record.ready;
 	snprintf(report.text, sizeof(report.text), "%s", agent->record.status);
 	report_send(agent, &report);
@@ -586,11 +675,29 @@ static int on_notify(sd_event_source *source, int fd, uint32_t events, void *use
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static int open_notify(struct agent *agent, struct error *err)
+/* @handover: by the name that the server knows. If that fails, its next run gets another one. */
+static int open_notify_socket(struct agent *agent, const struct handover *handover,
+			      struct error *err)
+{
+	int r = -ENOENT;
+
+	if (handover) {
+		snprintf(agent->notify_name, sizeof(agent->notify_name), "%s",
+			 handover->notify_name);
+		r = notify_reopen(agent->notify_name, &agent->notify_fd, err);
+		if (r < 0)
+			log_warning("what the server says by sd_notify is not heard until it is "
+				    "started again: %s",
+				    err->text);
+	}
+	return r < 0 ? notify_open(&agent->notify_fd, agent->notify_name, err) : r;
+}
+
+static int open_notify(struct agent *agent, const struct handover *handover, struct error *err)
 {
 	int r;
 
-	r = notify_open(&agent->notify_fd, agent->notify_name, err);
+	r = open_notify_socket(agent, handover, err);
 	if (r < 0)
 		return r;
 	r = sd_event_add_io(agent->event, &agent->notify_source, agent->notify_fd, EPOLLIN,
@@ -623,6 +730,7 @@ static int open_processes(struct agent *agent, const int *socket_fds, struct err
 	static const struct sockets_handlers handlers = {
 		.on_change = report_sockets,
 		.on_gone = on_gone,
+		.on_orphan = report_orphan,
 	};
 	int r;
 
@@ -633,14 +741,38 @@ static int open_processes(struct agent *agent, const int *socket_fds, struct err
 			   agent, &agent->sockets, err);
 }
 
-static int agent_open(struct agent *agent, int control_fd, const int *socket_fds, struct error *err)
+static int end_predecessor(const struct handover *handover, struct error *err)
+{
+	int r;
+
+	if (!handover)
+		return 0;
+	r = predecessor_end(handover->hello.agent_pid, handover->agent_started, PREDECESSOR_MS);
+	return r < 0 ? error_set(err, r, "end the agent that was here before, pid %d",
+				 (int)handover->hello.agent_pid)
+		     : 0;
+}
+
+static int open_relay(struct agent *agent, const struct handover *handover, struct error *err)
+{
+	uid_t owner = agent->spec->set_ids ? agent->spec->uid : (uid_t)-1;
+
+	if (!handover)
+		return relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay,
+				 err);
+	return relay_adopt(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, agent->processes,
+			   handover->pipes, &agent->relay, err);
+}
+
+static int agent_open(struct agent *agent, int control_fd, const int *socket_fds,
+		      const struct handover *handover, struct error *err)
 {
 	static const struct control_handlers handlers = {
 		.on_hello = on_hello,
 		.on_connected = on_connected,
 		.on_order = on_order,
 	};
-	uid_t owner = agent->spec->set_ids ? agent->spec->uid : (uid_t)-1;
+	char path[PATHS_MAX];
 	int r;
 
 	r = sd_event_new(&agent->event);
@@ -651,20 +783,87 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 	r = control_new(agent->event, control_fd, &handlers, agent, &agent->control, err);
 	if (r < 0)
 		return r;
-	r = open_processes(agent, socket_fds, err);
+	if (control_path(agent->control, path)[0])
+		(void)handover_path(path, agent->handover_path);
+	(void)processes_started(getpid(), &agent->begun);
+	r = end_predecessor(handover, err);
 	if (r == 0)
-		r = relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay,
-			      err);
+		r = open_processes(agent, socket_fds, err);
+	if (r == 0 && handover && handover->hello.pid != 0)
+		(void)processes_adopt(agent->processes, handover->hello.pid);
+	if (r == 0)
+		r = open_relay(agent, handover, err);
 	if (r == 0)
 		r = output_new(agent->relay, agent->spec->service, &agent->spec->process,
 			       &agent->output, err);
 	if (r == 0)
 		r = server_new(agent->event, on_exited, agent, &agent->server, err);
 	if (r == 0)
-		r = open_notify(agent, err);
+		r = open_notify(agent, handover, err);
 	if (r == 0)
 		r = watch_term(agent, err);
 	return r;
+}
+
+/* ---- going on with a server ------------------------------------------------------------------ */
+
+/* Watch it, if it is still there. */
+static bool watch_adopted(struct agent *agent, const struct handover *handover)
+{
+	uint64_t started;
+	struct error err;
+
+	return handover->hello.pid != 0 &&
+	       server_watch(agent->server, handover->hello.pid, &err) == 0 &&
+	       processes_started(handover->hello.pid, &started) == 0 &&
+	       started == handover->started;
+}
+
+static int adopt(struct agent *agent, const struct handover *handover, struct error *err)
+{
+	const struct report *hello = &handover->hello;
+	struct lifecycle_event event = {
+		.type = LIFECYCLE_ADOPT,
+		.state = hello->state,
+		.on = hello->steady,
+		.signal = handover->signal,
+		.at_ms = handover->deadline_ms,
+	};
+	int r;
+
+	if (hello->state != AGENT_RUNNING &&
+	    (hello->state < AGENT_LEAVING || hello->state == AGENT_STOPPED))
+		return error_text(err, -EINVAL, "a server that is %s cannot be taken over",
+				  agent_state_name(hello->state));
+	r = output_open(agent->output, err);
+	if (r == 0)
+		r = sockets_adopt(agent->sockets, hello->sockets, hello->n_sockets, hello->serial,
+				  hello->state >= AGENT_LEAVING, err);
+	if (r < 0)
+		return r;
+	agent->record.ready = hello->ready;
+	agent->daemonises = handover->daemonises;
+	agent->started_ms = clock_monotonic_ms();
+	agent->started_said = true;
+	agent->deadline_ms = handover->deadline_ms;
+	event.alive = watch_adopted(agent, handover);
+	if (event.alive || hello->state != AGENT_RUNNING) {
+		agent_event(agent, &event);
+		return 0;
+	}
+	/* It has ended since it was looked at: that is an exit like any other. */
+	event.alive = true;
+	agent_event(agent, &event);
+	on_exited(SERVER_EXIT_UNKNOWN, 0, agent);
+	return 0;
+}
+
+static int begin(struct agent *agent, const struct handover *handover, struct error *err)
+{
+	if (handover)
+		return adopt(agent, handover, err);
+	plain_event(agent, LIFECYCLE_BEGIN);
+	return 0;
 }
 
 static void agent_close(struct agent *agent)
@@ -685,7 +884,7 @@ static void agent_close(struct agent *agent)
 }
 
 int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const int *socket_fds,
-	      struct error *err)
+	      const struct handover *handover, struct error *err)
 {
 	const struct lifecycle_policy policy = {
 		.restart_max = spec->restart_max,
@@ -697,12 +896,14 @@ int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const
 	int r;
 
 	assert(spec && spec_fd >= 0 && control_fd >= 0 &&
-	       spec->sockets_given == (socket_fds != NULL));
+	       (handover || spec->sockets_given == (socket_fds != NULL)));
 	lifecycle_init(&agent.lifecycle, &policy);
-	r = agent_open(&agent, control_fd, socket_fds, err);
+	agent.noted_state = _AGENT_STATE_COUNT;
+	r = agent_open(&agent, control_fd, socket_fds, handover, err);
+	/* Before the first connection is accepted: so its hello finds the sockets open. */
+	if (r == 0)
+		r = begin(&agent, handover, err);
 	if (r == 0) {
-		/* Before the first connection is accepted: so its hello finds the sockets open. */
-		plain_event(&agent, LIFECYCLE_BEGIN);
 		r = sd_event_loop(agent.event);
 		if (r < 0)
 			error_set(err, r, "event loop");

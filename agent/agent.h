@@ -9,10 +9,16 @@
  * the parent of that process. From then on the oldest such process is the main process, and
  * REPORT_STARTED tells its pid. An exit that is later, or has another status, is an exit. A server
  * that says MAINPID= (sd_notify(3)) is believed at any time.
+ *
+ * An agent may be killed. Whatever its successor must know it writes down beside its control socket
+ * (common/handover.h). Its server goes on: it has its sockets, and its output waits in its pipes
+ * (pipes.h). The successor fetches duplicates of the sockets, opens the pipes and the notify
+ * socket, and goes on in the state that was noted.
  */
 #pragma once
 
 #include "common/error.h"
+#include "common/handover.h"
 #include "common/protocol.h"
 
 /*
@@ -24,6 +30,9 @@
  * stays the caller's. @control_fd is taken over. So are @socket_fds, the listening sockets that
  * batond has made, one for each spec->listen if spec->sockets_given, else NULL. The process must be
  * a child subreaper and ignore SIGPIPE.
+ *
+ * @handover: do not start a server, but go on with the one that an earlier agent has noted there;
+ * @socket_fds is NULL then. NULL: start it.
  */
 int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const int *socket_fds,
-	      struct error *err);
+	      const struct handover *handover, struct error *err);

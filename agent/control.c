@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -208,12 +209,21 @@ bool control_connected(const struct control *control)
 	return control->fd >= 0;
 }
 
-void control_unlink(struct control *control)
+char *control_path(const struct control *control, char ret[static PATHS_MAX])
 {
 	struct sockaddr_un address = {0};
 	socklen_t size = sizeof(address) - 1; /* sun_path need not end with a NUL (unix(7)) */
 
-	if (getsockname(control->listen_fd, (struct sockaddr *)&address, &size) == 0 &&
-	    address.sun_path[0] != '\0')
-		(void)unlink(address.sun_path);
+	ret[0] = '\0';
+	if (getsockname(control->listen_fd, (struct sockaddr *)&address, &size) == 0)
+		snprintf(ret, PATHS_MAX, "%s", address.sun_path);
+	return ret;
+}
+
+void control_unlink(struct control *control)
+{
+	char path[PATHS_MAX];
+
+	if (control_path(control, path)[0] != '\0')
+		(void)unlink(path);
 }

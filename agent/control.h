@@ -16,6 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/paths.h"
 #include "common/protocol.h"
 
 struct control;
@@ -50,6 +51,9 @@ void control_send_with(struct control *control, const struct report *report, con
 
 /* Is a daemon connected? */
 bool control_connected(const struct control *control);
+
+/* The path of the socket; "": it has none. Returns @ret. */
+char *control_path(const struct control *control, char ret[static PATHS_MAX]);
 
 /* Remove the path of the socket, if it has one: the agent is about to end. */
 void control_unlink(struct control *control);

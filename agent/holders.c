@@ -43,14 +43,8 @@ static bool has_cookie(int fd, uint64_t cookie)
 	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &value, &size) == 0 && value == cookie;
 }
 
-/*
- * Fetch a duplicate of @listener from descriptor @fd of @pid. Returns 0 or
- *	-ENOENT			that descriptor is something else by now
- *	-ESHUTDOWN		the socket no longer listens, whoever holds it
- *	-EPROTONOSUPPORT	it is an MPTCP socket
- *	another negative errno
- */
-static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd)
+/* The same as fetch(), whether it listens or not. */
+static int fetch_any(pid_t pid, int fd, const struct listener *listener, int *ret_fd)
 {
 	cleanup_close int pidfd = -1, copy = -1;
 
@@ -64,6 +58,24 @@ static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd
 		return -EPROTONOSUPPORT;
 	if (!has_cookie(copy, listener->cookie))
 		return -ENOENT;
+	*ret_fd = TAKE_FD(copy);
+	return 0;
+}
+
+/*
+ * Fetch a duplicate of @listener from descriptor @fd of @pid. Returns 0 or
+ *	-ENOENT			that descriptor is something else by now
+ *	-ESHUTDOWN		the socket no longer listens, whoever holds it
+ *	-EPROTONOSUPPORT	it is an MPTCP socket
+ *	another negative errno
+ */
+static int fetch(pid_t pid, int fd, const struct listener *listener, int *ret_fd)
+{
+	cleanup_close int copy = -1;
+	int r = fetch_any(pid, fd, listener, &copy);
+
+	if (r < 0)
+		return r;
 	if (!listens(copy))
 		return -ESHUTDOWN;
 	*ret_fd = TAKE_FD(copy);
@@ -291,6 +303,27 @@ int holders_fetch(const struct processes *processes, struct listeners *listeners
 
 	r = for_each_held(processes, listeners, take_held, &error);
 	return r < 0 ? r : error;
+}
+
+int holders_adopt(const struct processes *processes, struct listeners *listeners)
+{
+	bool wanted[LISTENERS_MAX] = {false}, blind;
+	int error, r;
+
+	for (size_t i = 0; i < listeners->n; i++)
+		wanted[i] = true;
+	error = search_all(processes, listeners, wanted, &blind);
+	for (size_t i = 0; error == 0 && i < listeners->n; i++) {
+		struct listener *listener = &listeners->list[i];
+
+		r = listener->seen_pid ? fetch_any(listener->seen_pid, listener->seen_fd, listener,
+						   &listener->fd)
+		    : blind            ? -EACCES
+				       : 0;
+		if (r < 0 && r != -ENOENT)
+			error = r;
+	}
+	return error;
 }
 
 pid_t holders_blind(const struct processes *processes)

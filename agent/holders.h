@@ -42,6 +42,9 @@ int holders_shut(const struct processes *processes, struct listeners *listeners,
  */
 int holders_fetch(const struct processes *processes, struct listeners *listeners);
 
+/* The same for those of a server that an earlier agent has started, whether they listen or not. */
+int holders_adopt(const struct processes *processes, struct listeners *listeners);
+
 /* The first process whose descriptors we may not look at; 0: there is none, or nobody can tell. */
 pid_t holders_blind(const struct processes *processes);
 

@@ -33,6 +33,13 @@ static void act_close(struct step *step)
 	act(step, LIFECYCLE_DO_CLOSE);
 }
 
+/* Nobody accepts any more. A process that has got away may have a socket all the same. */
+static void act_shut(struct step *step)
+{
+	act_close(step);
+	act(step, LIFECYCLE_DO_SHUT_LISTENERS);
+}
+
 static void act_signal(struct step *step, int signal)
 {
 	if (signal != 0 && step->lifecycle->alive)
@@ -52,6 +59,13 @@ static void act_report_left(struct step *step)
 		return;
 	lifecycle->left = true;
 	act(step, LIFECYCLE_DO_REPORT_LEFT)->forced = lifecycle->forced;
+}
+
+static void kill_all(struct step *step)
+{
+	step->lifecycle->state = AGENT_KILLING;
+	act(step, LIFECYCLE_DO_KILL);
+	act_timer(step, step->now_ms + LIFECYCLE_KILL_MS);
 }
 
 /* ---- restarts ------------------------------------------------------------------------------- */
@@ -99,6 +113,31 @@ static void on_begin(struct step *step)
 		return;
 	step->lifecycle->spawning = true;
 	act(step, LIFECYCLE_DO_SPAWN);
+}
+
+/* Was the drain signal sent, or the stop signal? Then by the agent that was killed. */
+static void on_adopt(struct step *step)
+{
+	const struct lifecycle_event *event = step->event;
+	struct lifecycle *lifecycle = step->lifecycle;
+
+	if (lifecycle->spawning)
+		return;
+	assert(event->state == AGENT_RUNNING ? event->alive : event->state >= AGENT_LEAVING);
+	lifecycle->steady = event->on;
+	lifecycle->alive = event->alive;
+	lifecycle->state = event->state;
+	lifecycle->signal = event->signal;
+	lifecycle->closed = event->state >= AGENT_LEAVING;
+	lifecycle->leaving = event->state == AGENT_LEAVING || event->state == AGENT_LEFT;
+	lifecycle->left = event->state == AGENT_LEFT;
+	lifecycle->stop_at_ms = event->at_ms;
+	if (event->state == AGENT_LEAVING)
+		act(step, LIFECYCLE_DO_WATCH_LISTENERS);
+	if (event->state == AGENT_KILLING || (event->state == AGENT_STOPPING && !event->alive))
+		kill_all(step);
+	else if (event->state == AGENT_LEAVING || event->state == AGENT_STOPPING)
+		act_timer(step, event->at_ms);
 }
 
 static void on_spawned(struct step *step)
@@ -168,7 +207,7 @@ static void on_spawn_failed(struct step *step)
 		return;
 	}
 	step->lifecycle->state = AGENT_FAILED;
-	act_close(step);
+	act_shut(step);
 	act(step, LIFECYCLE_DO_REPORT_FAILED);
 }
 
@@ -196,7 +235,7 @@ static void on_exited(struct step *step)
 	}
 	lifecycle->state = AGENT_FAILED;
 	/* Before anything else: connections in the queues migrate to a server that answers. */
-	act_close(step);
+	act_shut(step);
 	act(step, LIFECYCLE_DO_KILL);
 	act(step, LIFECYCLE_DO_REPORT_EXITED);
 	if (lifecycle->steady)
@@ -230,7 +269,7 @@ static void on_steady_while_delaying(struct step *step)
 	if (step->event->on)
 		return;
 	step->lifecycle->state = AGENT_FAILED;
-	act_close(step);
+	act_shut(step);
 	act(step, LIFECYCLE_DO_REPORT_FAILED);
 }
 
@@ -259,7 +298,7 @@ static void on_leave_dead(struct step *step)
 	}
 	lifecycle->leaving = true;
 	lifecycle->state = AGENT_LEFT;
-	act_close(step);
+	act_shut(step);
 	act_report_left(step);
 }
 
@@ -272,6 +311,7 @@ static void on_leave_late(struct step *step)
 static void on_listeners_gone(struct step *step)
 {
 	step->lifecycle->state = AGENT_LEFT;
+	act_shut(step);
 	act_report_left(step);
 }
 
@@ -286,13 +326,6 @@ static void on_leave_timeout(struct step *step)
 	step->lifecycle->state = AGENT_LEFT;
 	act(step, LIFECYCLE_DO_SHUT_LISTENERS);
 	act_report_left(step);
-}
-
-static void kill_all(struct step *step)
-{
-	step->lifecycle->state = AGENT_KILLING;
-	act(step, LIFECYCLE_DO_KILL);
-	act_timer(step, step->now_ms + LIFECYCLE_KILL_MS);
 }
 
 static void on_stop(struct step *step)
@@ -346,6 +379,7 @@ static void stopped(struct step *step)
 	lifecycle->alive = false;
 	lifecycle->spawning = false;
 	lifecycle->state = AGENT_STOPPED;
+	act_shut(step);
 	act_report_left(step);
 	act(step, LIFECYCLE_DO_REPORT_STOPPED)->killed = lifecycle->killed;
 }
@@ -373,6 +407,7 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 	[AGENT_STARTING] =
 		{
 			[LIFECYCLE_BEGIN] = on_begin,
+			[LIFECYCLE_ADOPT] = on_adopt,
 			[LIFECYCLE_SPAWNED] = on_spawned,
 			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed,
 			[LIFECYCLE_STEADY] = on_steady,

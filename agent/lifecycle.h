@@ -15,6 +15,9 @@
  * LEAVE leads to LEFT from every state before STOPPING, at once if no server runs. STOP leads to
  * STOPPING from every state before it, and straight to KILLING if no server runs.
  *
+ * An agent that goes on where another one was killed begins in the state that that one was in, by
+ * ADOPT. What was done in it is not done again: no signal is sent twice.
+ *
  * If the main process ends in any state but LEAVING and LEFT, the other processes of the instance
  * are killed. If the server is started again, they are killed before that: a worker of the old one
  * would share its sockets. If it is not, a forgotten child with a listening socket would keep it in
@@ -27,6 +30,8 @@
  *	  ORDER_STOP.
  *	- The agent's duplicates are closed before the drain signal is sent, and in every state in
  *	  which nobody will accept from them again (FAILED, LEAVING and later).
+ *	- Once no process of the instance accepts (FAILED, LEFT, STOPPED), the sockets are shut down
+ *	  that somebody else still has: DO_SHUT_LISTENERS.
  *	- Exactly one REPORT_LEFT follows a first ORDER_LEAVE, and exactly one REPORT_STOPPED
  *	  follows a first ORDER_STOP.
  */
@@ -40,6 +45,8 @@
 
 enum lifecycle_event_type {
 	LIFECYCLE_BEGIN,          /* the first event, and only once */
+	LIFECYCLE_ADOPT,          /* instead of BEGIN: another agent has begun; state, on, alive,
+				     signal, at_ms */
 	LIFECYCLE_SPAWNED,        /* the server's exec succeeded */
 	LIFECYCLE_SPAWN_FAILED,   /* it could not be started; counts as an exit */
 	LIFECYCLE_EXITED,         /* the server's main process ended */
@@ -57,8 +64,11 @@ struct lifecycle_event {
 	bool on;
 	int signal;
 	uint32_t timeout_ms;
-	bool killed;  /* EMPTY: there was something to kill */
-	bool passing; /* EXITED: what was in the server's way will go away by itself */
+	enum agent_state state; /* ADOPT: RUNNING, or LEAVING to KILLING; STEADY: .on */
+	bool alive;             /* ADOPT: the server's main process exists */
+	uint64_t at_ms;         /* ADOPT: the deadline of leaving or stopping */
+	bool killed;            /* EMPTY: there was something to kill */
+	bool passing;           /* EXITED: what was in the server's way will go away by itself */
 };
 
 enum lifecycle_action_type {
@@ -66,7 +76,7 @@ enum lifecycle_action_type {
 	LIFECYCLE_DO_CLOSE,           /* close the agent's duplicates of the sockets */
 	LIFECYCLE_DO_SIGNAL,          /* send .signal to the server's main process */
 	LIFECYCLE_DO_WATCH_LISTENERS, /* send LISTENERS_GONE once the listening sockets are gone */
-	LIFECYCLE_DO_SHUT_LISTENERS,  /* fetch the sockets that still listen, shut them down */
+	LIFECYCLE_DO_SHUT_LISTENERS,  /* shut down those that still listen, whoever has them */
 	LIFECYCLE_DO_KILL,            /* SIGKILL every process of the instance, then send EMPTY */
 	LIFECYCLE_DO_TIMER,           /* send TIMER at .at_ms; replaces an earlier DO_TIMER */
 	LIFECYCLE_DO_REPORT_EXITED,   /* .restarting, .restart_ms; never after STOP */

@@ -19,11 +19,12 @@
 #include "agent/relay.h"
 #include "common/cleanup.h"
 #include "common/closing.h"
+#include "common/handover.h"
 #include "common/log.h"
 #include "common/protocol.h"
 
 static const char usage[] =
-	"Usage: baton-agent --spec-fd N --control-fd M [--socket-fds A,B...]\n"
+	"Usage: baton-agent --spec-fd N --control-fd M [--socket-fds A,B... | --handover-fd H]\n"
 	"\n"
 	"Runs one instance of a service. Started by batond, not by hand.\n"
 	"\n"
@@ -31,12 +32,14 @@ static const char usage[] =
 	"      --control-fd M  listening AF_UNIX SOCK_SEQPACKET socket for orders\n"
 	"      --socket-fds A,B...\n"
 	"                      the service's listening sockets, in the specification's order\n"
+	"      --handover-fd H what an agent that was killed has noted: go on with its server\n"
 	"      --version       print the version\n"
 	"  -h, --help          print this\n";
 
 struct arguments {
 	int spec_fd;
 	int control_fd;
+	int handover_fd; /* -1: none */
 	int socket_fds[PROTOCOL_LISTEN_MAX];
 	size_t n_socket_fds;
 	bool bad;
@@ -90,10 +93,19 @@ static bool is_socket_fd(const struct arguments *arguments, int fd)
 	return false;
 }
 
+static bool is_good_handover(const struct arguments *arguments)
+{
+	int fd = arguments->handover_fd;
+
+	return fd >= 0 && fd != arguments->spec_fd && fd != arguments->control_fd &&
+	       arguments->n_socket_fds == 0;
+}
+
 static bool are_good(const struct arguments *arguments)
 {
 	return !arguments->bad && arguments->spec_fd >= 0 && arguments->control_fd >= 0 &&
 	       arguments->spec_fd != arguments->control_fd &&
+	       (arguments->handover_fd == -1 || is_good_handover(arguments)) &&
 	       !is_socket_fd(arguments, arguments->spec_fd) &&
 	       !is_socket_fd(arguments, arguments->control_fd);
 }
@@ -105,13 +117,14 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 		{"spec-fd", required_argument, NULL, 's'},
 		{"control-fd", required_argument, NULL, 'c'},
 		{"socket-fds", required_argument, NULL, 'l'},
+		{"handover-fd", required_argument, NULL, 'o'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int option;
 
-	*ret = (struct arguments){.spec_fd = -1, .control_fd = -1};
+	*ret = (struct arguments){.spec_fd = -1, .control_fd = -1, .handover_fd = -1};
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
@@ -122,6 +135,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 			break;
 		case 'l':
 			ret->bad |= parse_fds(optarg, ret) < 0;
+			break;
+		case 'o':
+			ret->handover_fd = parse_only_fd(optarg);
 			break;
 		case 'v':
 			printf("baton-agent %s\n", BATON_VERSION);
@@ -136,8 +152,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 	}
 	if (are_good(ret) && optind == argc)
 		return 0;
-	fputs("baton-agent: --spec-fd, --control-fd and --socket-fds must name open descriptors, "
-	      "each another one\n",
+	fputs("baton-agent: --spec-fd, --control-fd, --socket-fds and --handover-fd must name "
+	      "open descriptors, each another one\n",
 	      stderr);
 	return 1 + 2;
 }
@@ -152,13 +168,15 @@ static int compare_fds(const void *a, const void *b)
 /* Close all other descriptors: the agent outlives batond, and must not keep its files open. */
 static void close_others(const struct arguments *arguments)
 {
-	unsigned keep[2 + PROTOCOL_LISTEN_MAX] = {(unsigned)arguments->spec_fd,
+	unsigned keep[3 + PROTOCOL_LISTEN_MAX] = {(unsigned)arguments->spec_fd,
 						  (unsigned)arguments->control_fd};
 	size_t n = 2;
 	unsigned next = STDERR_FILENO + 1;
 
 	for (size_t i = 0; i < arguments->n_socket_fds; i++)
 		keep[n++] = (unsigned)arguments->socket_fds[i];
+	if (arguments->handover_fd >= 0)
+		keep[n++] = (unsigned)arguments->handover_fd;
 	qsort(keep, n, sizeof(keep[0]), compare_fds);
 	for (size_t i = 0; i < n; i++) {
 		if (keep[i] > next)
@@ -205,20 +223,39 @@ static int read_spec(int fd, struct launch_spec *ret, struct error *err)
 	return launch_spec_decode(text, length, ret, err);
 }
 
+/* @spec->sockets_given: by batond, to the agent that started the server. */
+static int check_sockets(const struct arguments *arguments, const struct launch_spec *spec,
+			 struct error *err)
+{
+	if (arguments->handover_fd >= 0 || !spec->sockets_given ||
+	    arguments->n_socket_fds == spec->n_listen)
+		return 0;
+	return error_text(err, -EINVAL, "%zu listening sockets were given for %zu addresses",
+			  arguments->n_socket_fds, spec->n_listen);
+}
+
 static int run(const struct arguments *arguments, struct error *err)
 {
+	cleanup(handover_done) struct handover *handover = NULL;
+	struct handover read = {};
 	struct launch_spec spec = {0};
+	bool given;
 	int r;
 
 	r = read_spec(arguments->spec_fd, &spec, err);
-	if (r == 0 && spec.sockets_given && arguments->n_socket_fds != spec.n_listen)
-		r = error_text(err, -EINVAL, "%zu listening sockets were given for %zu addresses",
-			       arguments->n_socket_fds, spec.n_listen);
-	for (size_t i = 0; r == 0 && !spec.sockets_given && i < arguments->n_socket_fds; i++)
+	if (r == 0)
+		r = check_sockets(arguments, &spec, err);
+	if (r == 0 && arguments->handover_fd >= 0) {
+		r = handover_read_fd(arguments->handover_fd, &read, err);
+		handover = &read;
+		close(arguments->handover_fd);
+	}
+	given = spec.sockets_given && !handover;
+	for (size_t i = 0; r == 0 && !given && i < arguments->n_socket_fds; i++)
 		close(arguments->socket_fds[i]);
 	if (r == 0)
 		r = agent_run(&spec, arguments->spec_fd, arguments->control_fd,
-			      spec.sockets_given ? arguments->socket_fds : NULL, err);
+			      given ? arguments->socket_fds : NULL, handover, err);
 	launch_spec_done(&spec);
 	return r;
 }

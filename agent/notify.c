@@ -101,20 +101,16 @@ void notify_parse(const char *text, size_t length, struct notify_message *ret)
 	}
 }
 
-int notify_open(int *ret_fd, char ret_name[static NOTIFY_NAME_MAX], struct error *err)
+int notify_reopen(const char *name, int *ret_fd, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	cleanup_close int fd = -1;
-	unsigned char random[16];
-	char name[2 * sizeof(random) + 1];
+	size_t n = strlen(name);
 	const int on = 1;
-	int n;
 
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		return error_set(err, -EIO, "notify socket: random name");
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(name + 2 * i, 3, "%02x", random[i]);
-	n = snprintf(ret_name, NOTIFY_NAME_MAX, "@baton/notify/%s", name);
+	if (n < 2 || n > sizeof(address.sun_path) || name[0] != '@')
+		return error_text(err, -EINVAL, "notify socket: \"%s\" is no abstract address",
+				  name);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "notify socket");
@@ -122,12 +118,25 @@ int notify_open(int *ret_fd, char ret_name[static NOTIFY_NAME_MAX], struct error
 	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return error_set(err, -errno, "notify socket: SO_PASSCRED");
 	/* An abstract name begins with a NUL, and has none at its end (unix(7)). */
-	memcpy(address.sun_path + 1, ret_name + 1, (size_t)n - 1);
+	memcpy(address.sun_path + 1, name + 1, n - 1);
 	if (bind(fd, (struct sockaddr *)&address,
-		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n)) < 0)
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
 		return error_set(err, -errno, "notify socket: bind");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int notify_open(int *ret_fd, char ret_name[static NOTIFY_NAME_MAX], struct error *err)
+{
+	unsigned char random[16];
+	char name[2 * sizeof(random) + 1];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return error_set(err, -EIO, "notify socket: random name");
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(name + 2 * i, 3, "%02x", random[i]);
+	snprintf(ret_name, NOTIFY_NAME_MAX, "@baton/notify/%s", name);
+	return notify_reopen(ret_name, ret_fd, err);
 }
 
 static void close_fds(const struct cmsghdr *header)

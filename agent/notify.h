@@ -40,6 +40,12 @@ void notify_parse(const char *text, size_t length, struct notify_message *ret);
 int notify_open(int *ret_fd, char ret_name[static NOTIFY_NAME_MAX], struct error *err);
 
 /*
+ * The same with the name that the server was given before, which another agent had. While that one
+ * ends it is still in use: -EADDRINUSE.
+ */
+int notify_reopen(const char *name, int *ret_fd, struct error *err);
+
+/*
  * Receive and parse one message; *ret_pid and *ret_uid are its sender's. Never blocks. Descriptors
  * that come with it (FDSTORE=1, BARRIER=1) are closed. Returns 0, -EAGAIN if none is there,
  * -EBADMSG for one that must be ignored (too long, or without credentials), or another negative

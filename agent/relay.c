@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/pipes.h"
 #include "agent/tail.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -309,21 +310,15 @@ static int watch_writable(struct stream *stream, int sink, sd_event_source **ret
 	return 0;
 }
 
-static int stream_open(struct stream *stream, int sink, uid_t owner)
+/* @ends are taken over, also on failure. */
+static int stream_open(struct stream *stream, int sink, const struct pipe_ends *ends)
 {
-	int fds[2], r;
+	int r;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	stream->reader = fds[0];
-	stream->writer = fds[1];
+	stream->reader = ends->reader;
+	stream->writer = ends->writer;
 	stream->sink = sink;
 	stream->is_file = is_regular(sink);
-	/* The server's end blocks, as a program expects of its stdout. */
-	if (fcntl(stream->reader, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	if (owner != (uid_t)-1 && fchown(stream->writer, owner, (gid_t)-1) < 0)
-		return -errno;
 	r = sd_event_add_io(stream->relay->event, &stream->readable, stream->reader, EPOLLIN,
 			    on_readable, stream);
 	if (r >= 0)
@@ -345,11 +340,22 @@ static void stream_close(struct stream *stream)
 		close(stream->writer);
 }
 
-int relay_new(sd_event *event, int out_fd, int err_fd, uid_t owner, struct relay **ret,
-	      struct error *err)
+/* @processes may be NULL: then the pipes are new. */
+static int find_or_make(const struct processes *processes, uint64_t inode, uid_t owner,
+			struct pipe_ends *ret)
+{
+	int r = processes ? pipes_find(processes, inode, ret) : -ENOENT;
+
+	return r == -ENOENT ? pipes_make(owner, ret) : r;
+}
+
+int relay_adopt(sd_event *event, int out_fd, int err_fd, uid_t owner,
+		const struct processes *processes, const uint64_t pipes[_RELAY_STREAM_COUNT],
+		struct relay **ret, struct error *err)
 {
 	cleanup(relay_free) struct relay *relay = calloc(1, sizeof(*relay));
-	int r;
+	const int sinks[] = {[RELAY_STDOUT] = out_fd, [RELAY_STDERR] = err_fd};
+	static const char *const names[] = {[RELAY_STDOUT] = "stdout", [RELAY_STDERR] = "stderr"};
 
 	if (!relay)
 		return error_set(err, -ENOMEM, "relay");
@@ -359,14 +365,28 @@ int relay_new(sd_event *event, int out_fd, int err_fd, uid_t owner, struct relay
 		relay->streams[k].which = (enum relay_stream)k;
 		relay->streams[k].reader = relay->streams[k].writer = -1;
 	}
-	r = stream_open(&relay->streams[RELAY_STDOUT], out_fd, owner);
-	if (r < 0)
-		return error_set(err, r, "relay stdout");
-	r = stream_open(&relay->streams[RELAY_STDERR], err_fd, owner);
-	if (r < 0)
-		return error_set(err, r, "relay stderr");
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
+		struct pipe_ends ends;
+		int r = find_or_make(processes, pipes ? pipes[k] : 0, owner, &ends);
+
+		if (r == 0)
+			r = stream_open(&relay->streams[k], sinks[k], &ends);
+		if (r < 0)
+			return error_set(err, r, "relay %s", names[k]);
+	}
 	*ret = TAKE_PTR(relay);
 	return 0;
+}
+
+int relay_new(sd_event *event, int out_fd, int err_fd, uid_t owner, struct relay **ret,
+	      struct error *err)
+{
+	return relay_adopt(event, out_fd, err_fd, owner, NULL, NULL, ret, err);
+}
+
+uint64_t relay_pipe(const struct relay *relay, enum relay_stream which)
+{
+	return pipes_inode(relay->streams[which].reader);
 }
 
 void relay_free(struct relay *relay)

@@ -26,6 +26,7 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/processes.h"
 #include "common/protocol.h"
 
 #define RELAY_PENDING_MAX (64 * 1024)
@@ -55,12 +56,19 @@ typedef void (*relay_handler)(enum relay_stream which, int error, void *userdata
 void relay_detach_stdio(void);
 
 /*
- * Pass on to @out_fd and @err_fd, which stay the caller's. The pipes will belong to @owner, unless
- * that is (uid_t)-1: a server that opens /dev/stderr by name needs permission. Returns 0 or a
- * negative errno.
+ * Pass on to @out_fd and @err_fd, which stay the caller's. The pipes are new ones of @owner
+ * (pipes_make()). Returns 0 or a negative errno.
  */
 int relay_new(sd_event *event, int out_fd, int err_fd, uid_t owner, struct relay **ret,
 	      struct error *err);
+
+/*
+ * The same with the pipes that a server of @processes has already: those with the inodes @pipes.
+ * One that nobody has open any more is made anew, for the server's next run.
+ */
+int relay_adopt(sd_event *event, int out_fd, int err_fd, uid_t owner,
+		const struct processes *processes, const uint64_t pipes[_RELAY_STREAM_COUNT],
+		struct relay **ret, struct error *err);
 void relay_free(struct relay *relay);
 DEFINE_CLEANUP(struct relay *, relay_free);
 
@@ -79,6 +87,9 @@ int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct 
 /* The pipes' writing ends, for launch(). They are close-on-exec and stay the relay's. */
 int relay_stdout_fd(const struct relay *relay);
 int relay_stderr_fd(const struct relay *relay);
+
+/* The inode of the pipe of @which. */
+uint64_t relay_pipe(const struct relay *relay, enum relay_stream which);
 
 /* Read everything that is in the pipes now, at most 1 MiB of each, so that the tail is complete. */
 void relay_read(struct relay *relay);

@@ -8,9 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/clock.h"
+#include "common/timer.h"
 
 /* Children reaped at a time; the others stay zombies until the next SIGCHLD. */
 #define REAP_MAX 4096
@@ -24,6 +29,7 @@ struct server {
 	void *userdata;
 	pid_t pid;
 	int pidfd;
+	struct timer reaped; /* until then somebody may reap it who is its parent */
 	struct server_last last;
 	sd_event_source *child_source;
 	sd_event_source *pidfd_source;
@@ -31,6 +37,7 @@ struct server {
 
 static void forget(struct server *server)
 {
+	timer_stop(&server->reaped);
 	server->pidfd_source = sd_event_source_disable_unref(server->pidfd_source);
 	if (server->pidfd >= 0)
 		close(TAKE_FD(server->pidfd));
@@ -117,23 +124,71 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *info
 	return 0;
 }
 
+/* As in linux/pidfd.h of 6.15, which this machine's headers need not be of. */
+struct pidfd_exit_info {
+	uint64_t mask;
+	uint64_t cgroup_id;
+	uint32_t ids[11];
+	int32_t exit_code; /* as of wait(2) */
+};
+#define PIDFD_GET_EXIT_INFO _IOWR(0xFF, 11, struct pidfd_exit_info)
+#define PIDFD_EXIT_INFO     (UINT64_C(1) << 3)
+_Static_assert(sizeof(struct pidfd_exit_info) == 64, "PIDFD_INFO_SIZE_VER0");
+
+/* How a process has ended that is not our child: known once its parent has reaped it. */
+static bool tells_exit(int pidfd, siginfo_t *ret)
+{
+	struct pidfd_exit_info info = {.mask = PIDFD_EXIT_INFO};
+
+	if (ioctl(pidfd, PIDFD_GET_EXIT_INFO, &info) < 0 || !(info.mask & PIDFD_EXIT_INFO))
+		return false;
+	ret->si_code = WIFEXITED(info.exit_code) ? CLD_EXITED : CLD_KILLED;
+	ret->si_status =
+		WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : WTERMSIG(info.exit_code);
+	return true;
+}
+
+static int on_unreaped(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct server *server = userdata;
+	siginfo_t info = {0};
+
+	(void)source;
+	(void)usec;
+	(void)tells_exit(server->pidfd, &info);
+	ended(server, &info);
+	return 0;
+}
+
+/* It is another's child. EPOLLHUP comes when that one has reaped it, whatever is asked for. */
+static void await_reaping(struct server *server, uint32_t events)
+{
+	siginfo_t info = {0};
+
+	if (tells_exit(server->pidfd, &info) || (events & EPOLLHUP)) {
+		ended(server, &info);
+		return;
+	}
+	(void)sd_event_source_set_io_events(server->pidfd_source, 0);
+	if (!timer_is_set(&server->reaped))
+		timer_set(&server->reaped, server->event, clock_monotonic_ms() + SERVER_REAPED_MS,
+			  on_unreaped, server);
+}
+
 static int on_pidfd(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct server *server = userdata;
 	siginfo_t info = {0};
 
 	(void)source;
-	(void)events;
 	note_last(server, server->pid);
-	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
-		if (errno != ECHILD)
-			return 0;
-		/* It is not our child: it has ended, but nobody tells us how. */
-		info.si_code = 0;
-	} else if (info.si_pid == 0) {
+	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == 0) {
+		if (info.si_pid != 0)
+			ended(server, &info);
 		return 0;
 	}
-	ended(server, &info);
+	if (errno == ECHILD)
+		await_reaping(server, events);
 	return 0;
 }
 
@@ -166,6 +221,7 @@ void server_free(struct server *server)
 	if (!server)
 		return;
 	forget(server);
+	timer_done(&server->reaped);
 	sd_event_source_disable_unref(server->child_source);
 	sd_event_unref(server->event);
 	free(server);

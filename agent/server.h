@@ -4,8 +4,10 @@
  *
  * The agent is a child subreaper: it becomes the parent of whatever the server leaves behind, and
  * must reap it. It watches the main process through a pidfd, because with MAINPID= a server may
- * name one that is not a child of the agent (yet). The exit status of such a process stays unknown.
- * server_follow() finds the main process of a server that has daemonised.
+ * name one that is not a child of the agent (yet), and because an earlier agent may have started
+ * it. The kernel tells the exit status of such a process once its parent has reaped it
+ * (Linux 6.15). If it does not within SERVER_REAPED_MS, the status stays unknown. server_follow()
+ * finds the main process of a server that has daemonised.
  */
 #pragma once
 
@@ -20,6 +22,7 @@
 struct server;
 
 #define SERVER_EXIT_UNKNOWN (-1) /* an exit_code */
+#define SERVER_REAPED_MS    200
 
 /*
  * The main process has ended: by exit_code, or by exit_signal if that is not 0. Called from the

@@ -13,6 +13,7 @@
 #include "agent/holders.h"
 #include "agent/roster.h"
 #include "common/clock.h"
+#include "common/diag.h"
 #include "common/log.h"
 #include "common/timer.h"
 
@@ -475,6 +476,72 @@ void sockets_started(struct sockets *sockets)
 			  on_listen_delay, sockets);
 }
 
+static int add_adopted(struct sockets *sockets, const struct report_socket *socket)
+{
+	struct listener listener = {
+		.fd = -1,
+		.cookie = socket->cookie,
+		.inode = socket->inode,
+		.endpoint = socket->endpoint,
+		.own = socket->own,
+		.counts = sockets->closed,
+		.told = true,
+	};
+	int r = address_parse(socket->address, &listener.address, NULL);
+
+	if (r < 0 || socket->endpoint >= sockets->spec->n_listen)
+		return r < 0 ? r : -EBADMSG;
+	sockets->family.twins[socket->endpoint] =
+		address_are_twins(&listener.address, &sockets->spec->listen[socket->endpoint]);
+	return listeners_add(&sockets->listeners, &listener);
+}
+
+/* The server has closed it meanwhile. */
+static void drop_missing(struct listeners *listeners)
+{
+	for (size_t i = listeners->n; i-- > 0;)
+		if (listeners->list[i].fd < 0)
+			listeners_release(listeners, i);
+}
+
+static void watch_adopted(struct sockets *sockets)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	drop_missing(&sockets->listeners);
+	sockets->alive = true;
+	sockets->started_ms = sockets->changed_ms = now_ms;
+	listeners_refresh(&sockets->listeners);
+	watch_hangups(sockets);
+	(void)update(sockets, now_ms);
+	look_again(sockets);
+	if (sockets->spec->listen_later && passes_sockets(sockets->spec))
+		timer_set(&sockets->listen, sockets->event, now_ms + sockets->spec->listen_delay_ms,
+			  on_listen_delay, sockets);
+}
+
+int sockets_adopt(struct sockets *sockets, const struct report_socket *list, size_t n,
+		  uint32_t serial, bool closed, struct error *err)
+{
+	int r = 0;
+
+	assert(sockets->listeners.n == 0 && !sockets->closed);
+	sockets->made = true;
+	sockets->serial = serial ? serial : 1;
+	sockets->closed = closed;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = add_adopted(sockets, &list[i]);
+	if (r < 0)
+		return error_set(err, r, "the sockets that the last agent has noted");
+	if (closed)
+		return 0;
+	r = holders_adopt(sockets->processes, &sockets->listeners);
+	if (r < 0)
+		return error_set(err, r, "fetch the server's sockets");
+	watch_adopted(sockets);
+	return 0;
+}
+
 /*
  * A socket that the server has bound without SO_REUSEPORT would be in the way when the next run
  * binds the same address. So it cannot be kept, nor can its queue.
@@ -506,27 +573,48 @@ void sockets_stopped(struct sockets *sockets)
 	sockets->handlers->on_change(sockets->userdata);
 }
 
+static void add_to(struct report *report, const struct listener *listener)
+{
+	struct report_socket *socket = &report->sockets[report->n_sockets++];
+
+	assert(report->n_sockets <= PROTOCOL_SOCKETS_MAX);
+	*socket = (struct report_socket){
+		.cookie = listener->cookie,
+		.inode = listener->inode,
+		.endpoint = listener->endpoint,
+		.own = listener->own,
+		.deaf = listener->deaf,
+	};
+	strcpy(socket->address, listener->address.text);
+}
+
+/* Those that are passed, but do not listen yet, are the next agent's as well. */
+static bool is_noted(const struct listener *listener)
+{
+	return listener->counts || listener_is_passed(listener);
+}
+
+void sockets_note(const struct sockets *sockets, struct report *ret)
+{
+	ret->serial = sockets->serial;
+	ret->n_sockets = 0;
+	for (size_t i = 0; i < sockets->listeners.n; i++)
+		if (is_noted(&sockets->listeners.list[i]) && ret->n_sockets < PROTOCOL_SOCKETS_MAX)
+			add_to(ret, &sockets->listeners.list[i]);
+}
+
 void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
 {
 	ret->serial = sockets->serial;
 	ret->n_sockets = 0;
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
-		struct report_socket *socket = &ret->sockets[ret->n_sockets];
 
 		if (!listener->counts || listener->fd < 0)
 			continue;
-		assert(ret->n_sockets < PROTOCOL_SOCKETS_MAX);
-		*socket = (struct report_socket){
-			.cookie = listener->cookie,
-			.inode = listener->inode,
-			.endpoint = listener->endpoint,
-			.own = listener->own,
-			.deaf = listener->deaf,
-		};
-		strcpy(socket->address, listener->address.text);
+		ret_fds[ret->n_sockets] = listener->fd;
 		listener->told = true;
-		ret_fds[ret->n_sockets++] = listener->fd;
+		add_to(ret, listener);
 	}
 	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
 	ret->n_strangers = sockets->n_strangers;
@@ -615,13 +703,53 @@ void sockets_watch_stop(struct sockets *sockets)
 	timer_stop(&sockets->watch);
 }
 
+/* Which of them listen, whoever has them? */
+static int list_listening(const struct sockets *sockets, struct diag *diag, struct orphan *ret)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < sockets->listeners.n && n < ORPHANS_MAX; i++) {
+		const struct listener *listener = &sockets->listeners.list[i];
+		uint16_t port = address_port(&listener->address);
+		struct diag_listener found;
+
+		if (diag_listener(diag, port, listener->cookie, &found, NULL) != -ENOENT)
+			orphan_init(&ret[n++], listener->cookie, listener->address.text, port);
+	}
+	return n;
+}
+
+static void shut_orphans(struct sockets *sockets, struct diag *diag, struct orphan *list, int n)
+{
+	int left = orphans_shut(diag, list, (size_t)n);
+
+	if (left < 0)
+		log_warning("look for listeners: %s", strerror(-left));
+	for (int k = 0; k < left && sockets->handlers->on_orphan; k++)
+		sockets->handlers->on_orphan(sockets->userdata, &list[k]);
+}
+
+/* First those that processes of the instance have: what listens then is an orphan's. */
 void sockets_shut(struct sockets *sockets)
 {
+	cleanup(diag_free) struct diag *diag = NULL;
+	struct orphan list[ORPHANS_MAX];
 	struct error err;
+	int n;
 
+	assert(sockets->closed);
 	sockets_watch_stop(sockets);
-	if (holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
+	if (sockets->listeners.n == 0)
+		return;
+	if (diag_open(&diag, &err) < 0) {
+		log_error("look for listeners: %s", err.text);
+		return;
+	}
+	n = list_listening(sockets, diag, list);
+	if (n > 0 && holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
 		log_error("%s", err.text);
+	if (n > 0)
+		shut_orphans(sockets, diag, list, n);
 }
 
 /* ---- making and ending ---------------------------------------------------------------------- */

@@ -30,6 +30,7 @@
 #include "agent/listener.h"
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "common/orphans.h"
 #include "common/processes.h"
 #include "common/protocol.h"
 
@@ -40,6 +41,8 @@ struct sockets_handlers {
 	void (*on_change)(void *userdata);
 	/* After sockets_watch_gone(): no process of the instance holds a socket that listens. */
 	void (*on_gone)(void *userdata);
+	/* A process that is none of the instance's has kept a listening socket. May be NULL. */
+	void (*on_orphan)(void *userdata, const struct orphan *orphan);
 };
 
 /*
@@ -65,6 +68,17 @@ int sockets_prepare(struct sockets *sockets, const struct listeners **ret_passed
 /* See above. */
 void sockets_started(struct sockets *sockets);
 void sockets_stopped(struct sockets *sockets);
+
+/*
+ * Instead of the first sockets_started(): the server runs already, and an earlier agent has watched
+ * it, which had these @n @sockets in the set with number @serial. @closed: it had closed its
+ * duplicates. Returns 0, or a negative errno if one that the server has cannot be fetched.
+ */
+int sockets_adopt(struct sockets *sockets, const struct report_socket *list, size_t n,
+		  uint32_t serial, bool closed, struct error *err);
+
+/* The same as sockets_report(), for the next agent: those whose duplicates are closed, too. */
+void sockets_note(const struct sockets *sockets, struct report *ret);
 
 /*
  * The server says READY=1. Look now, and tell batond of changes before it hears that the server is
@@ -114,5 +128,8 @@ void sockets_check_gone(struct sockets *sockets);
 /* Watch it no longer. */
 void sockets_watch_stop(struct sockets *sockets);
 
-/* Fetch the sockets that processes of the instance still hold, and shut them down. */
+/*
+ * After sockets_close(): shut down those that still listen, whoever has them. on_orphan tells of
+ * each that no process of the instance had.
+ */
 void sockets_shut(struct sockets *sockets);

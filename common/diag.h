@@ -38,6 +38,8 @@ DEFINE_CLEANUP(struct diag *, diag_free);
 struct diag_listener {
 	uint32_t queued;  /* connections waiting for accept(2) */
 	uint32_t backlog; /* how many may wait */
+	uint64_t inode;   /* its descriptors read "socket:[INODE]" in /proc/PID/fd */
+	uid_t uid;        /* whose it is */
 };
 
 /*

@@ -67,6 +67,8 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 	/* For a listener both are about accept(2) (tcp_diag.c: tcp_diag_get_info()). */
 	ret->queued = message.idiag_rqueue;
 	ret->backlog = message.idiag_wqueue;
+	ret->inode = message.idiag_inode;
+	ret->uid = message.idiag_uid;
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 struct processes {
 	char *cgroup;            /* absolute path of the leaf, or NULL */
 	pid_t root;              /* the agent */
+	pid_t adopted, session;  /* see processes_adopt(); 0: none */
 	char relative[PATH_MAX]; /* the leaf as /proc/PID/cgroup names it; "": not known yet */
 	char former[PATH_MAX];   /* where the agent was before processes_enter() */
 };
@@ -225,7 +226,7 @@ static int list_cgroup(const char *path, pid_t root, int depth, struct pid_list 
 
 /* From /proc/PID/stat (proc(5)). */
 struct process_stat {
-	pid_t parent;
+	pid_t parent, session;
 	char state;
 	unsigned long long start; /* ticks since boot */
 };
@@ -252,11 +253,11 @@ static int read_stat(pid_t pid, struct process_stat *ret)
 	text[n] = '\0';
 	/* The second field is the name in parentheses, which may contain parentheses itself. */
 	end = strrchr(text, ')');
-	/* Fields 3 (state), 4 (parent) and 22 (start). */
+	/* Fields 3 (state), 4 (parent), 6 (session) and 22 (start). */
 	if (!end || sscanf(end + 1,
-			   " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+			   " %c %d %*s %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
 			   "%*s %llu",
-			   &ret->state, &ret->parent, &ret->start) != 3)
+			   &ret->state, &ret->parent, &ret->session, &ret->start) != 4)
 		return -EIO;
 	return 0;
 }
@@ -265,6 +266,7 @@ static int read_stat(pid_t pid, struct process_stat *ret)
 struct relation {
 	pid_t pid;
 	pid_t parent;
+	pid_t session;
 	bool zombie;
 	bool ours;
 };
@@ -286,6 +288,7 @@ static int read_relations(struct relation **ret, size_t *ret_n)
 		if (relation.pid <= 0 || read_stat(relation.pid, &st) < 0)
 			continue;
 		relation.parent = st.parent;
+		relation.session = st.session;
 		relation.zombie = is_dead(&st);
 		if (n == size) {
 			void *grown;
@@ -325,7 +328,13 @@ static bool parent_is_ours(const struct relation *relations, size_t n, pid_t par
 	return found && found->ours;
 }
 
-static int list_descendants(pid_t root, struct pid_list *list)
+static bool is_adopted(const struct processes *processes, pid_t pid, pid_t session)
+{
+	return processes->adopted != 0 &&
+	       (pid == processes->adopted || session == processes->session);
+}
+
+static int list_descendants(const struct processes *processes, struct pid_list *list)
 {
 	cleanup_free struct relation *relations = NULL;
 	bool grown = true;
@@ -336,12 +345,14 @@ static int list_descendants(pid_t root, struct pid_list *list)
 	if (r < 0)
 		return r;
 	qsort(relations, n, sizeof(*relations), compare_pids);
+	for (size_t i = 0; i < n; i++)
+		relations[i].ours = is_adopted(processes, relations[i].pid, relations[i].session);
 	/* At most one round for each level of the tree. */
 	while (grown) {
 		grown = false;
 		for (size_t i = 0; i < n; i++) {
 			if (relations[i].ours ||
-			    !parent_is_ours(relations, n, relations[i].parent, root))
+			    !parent_is_ours(relations, n, relations[i].parent, processes->root))
 				continue;
 			relations[i].ours = true;
 			grown = true;
@@ -361,7 +372,7 @@ int processes_list(const struct processes *processes, pid_t **ret_pids, size_t *
 	if (processes->cgroup)
 		r = list_cgroup(processes->cgroup, processes->root, DEPTH_MAX, &list);
 	else
-		r = list_descendants(processes->root, &list);
+		r = list_descendants(processes, &list);
 	if (r < 0) {
 		free(list.pids);
 		return r;
@@ -457,9 +468,12 @@ int processes_contain(const struct processes *processes, pid_t pid)
 		       (path[n] == '\0' || path[n] == '/');
 	}
 	r = read_stat(pid, &st);
-	while (r == 0 && st.parent > 1 && st.parent != processes->root)
-		r = read_stat(st.parent, &st);
-	return r < 0 ? r : st.parent == processes->root;
+	while (r == 0 && !is_adopted(processes, pid, st.session) && st.parent > 1 &&
+	       st.parent != processes->root) {
+		pid = st.parent;
+		r = read_stat(pid, &st);
+	}
+	return r < 0 ? r : st.parent == processes->root || is_adopted(processes, pid, st.session);
 }
 
 int processes_oldest_child(const struct processes *processes, pid_t *ret_pid)
@@ -484,6 +498,29 @@ int processes_oldest_child(const struct processes *processes, pid_t *ret_pid)
 		*ret_pid = pids[i];
 		start = st.start;
 	}
+	return 0;
+}
+
+int processes_adopt(struct processes *processes, pid_t pid)
+{
+	struct process_stat st;
+	int r = read_stat(pid, &st);
+
+	if (r < 0)
+		return r;
+	processes->adopted = pid;
+	processes->session = st.session;
+	return 0;
+}
+
+int processes_started(pid_t pid, uint64_t *ret)
+{
+	struct process_stat st;
+	int r = read_stat(pid, &st);
+
+	if (r < 0 || is_dead(&st))
+		return r < 0 ? r : -ESRCH;
+	*ret = st.start;
 	return 0;
 }
 

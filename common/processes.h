@@ -8,7 +8,10 @@
  *
  * Without a cgroup, they are the agent's descendants. The agent has no other children, and it is a
  * child subreaper (PR_SET_CHILD_SUBREAPER), so a grandchild that daemonises stays its descendant.
- * When the agent has ended, its descendants are found no more.
+ * When the agent has ended, its descendants are found no more. Its successor is told of the
+ * server's main process (processes_adopt()); the instance's processes are then those of that
+ * process's session as well, and their descendants. One that has begun a session of its own, and
+ * whose parent has ended, is missed.
  *
  * Zombies do not count.
  *
@@ -40,6 +43,19 @@ struct processes;
 int processes_new(const char *cgroup, pid_t root, struct processes **ret);
 void processes_free(struct processes *processes);
 DEFINE_CLEANUP(struct processes *, processes_free);
+
+/*
+ * @pid, the main process of a server, was started by an agent that has ended: from now on it and
+ * its like belong to the instance. With a cgroup nothing changes. Returns 0, or -ESRCH if it has
+ * ended.
+ */
+int processes_adopt(struct processes *processes, pid_t pid);
+
+/*
+ * When @pid was started, in ticks since boot: a number that tells it from a later process with the
+ * same pid. Returns 0, or -ESRCH if there is none or it has ended.
+ */
+int processes_started(pid_t pid, uint64_t *ret);
 
 /*
  * For the agent only: move the calling process into the instance's cgroup, and back to where it was

@@ -30,7 +30,7 @@ static const char *const report_names[] = {
 	[REPORT_HELLO] = "hello",       [REPORT_STARTED] = "started", [REPORT_NOTIFY] = "notify",
 	[REPORT_EXITED] = "exited",     [REPORT_FAILED] = "failed",   [REPORT_LEFT] = "left",
 	[REPORT_STOPPED] = "stopped",   [REPORT_SOCKETS] = "sockets", [REPORT_TOLD] = "told",
-	[REPORT_REOPENED] = "reopened",
+	[REPORT_REOPENED] = "reopened", [REPORT_ORPHAN] = "orphan",
 };
 _Static_assert(COUNT(report_names) == _REPORT_TYPE_COUNT, "a name for each report");
 
@@ -610,7 +610,8 @@ static const struct field report_fields[] = {
 	FIELD_INTEGER(struct report, agent_pid, 1, PID_MAX, BIT(REPORT_HELLO)),
 	FIELD_NAME(struct report, state, state_names, _AGENT_STATE_COUNT, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, steady, BIT(REPORT_HELLO)),
-	FIELD_INTEGER(struct report, pid, 0, PID_MAX, BIT(REPORT_HELLO) | BIT(REPORT_STARTED)),
+	FIELD_INTEGER(struct report, pid, 0, PID_MAX,
+		      BIT(REPORT_HELLO) | BIT(REPORT_STARTED) | BIT(REPORT_ORPHAN)),
 	FIELD_BOOLEAN(struct report, ready, BIT(REPORT_HELLO) | BIT(REPORT_NOTIFY)),
 	FIELD_INTEGER(struct report, exit_code, 0, 255, ENDED),
 	FIELD_INTEGER(struct report, exit_signal, 0, SIGNAL_MAX, ENDED),
@@ -623,7 +624,8 @@ static const struct field report_fields[] = {
 	FIELD_INTEGER(struct report, files, 0, 2, BIT(REPORT_REOPENED)),
 	FIELD_TEXT(struct report, stdout_failure, BIT(REPORT_REOPENED)),
 	FIELD_TEXT(struct report, stderr_failure, BIT(REPORT_REOPENED)),
-	FIELD_TEXT(struct report, text, BIT(REPORT_NOTIFY) | BIT(REPORT_FAILED)),
+	FIELD_TEXT(struct report, text,
+		   BIT(REPORT_NOTIFY) | BIT(REPORT_FAILED) | BIT(REPORT_ORPHAN)),
 	FIELD_TEXT(struct report, tail, TAIL),
 };
 

@@ -219,6 +219,7 @@ enum report_type {
 	REPORT_SOCKETS,  /* the listening sockets or the strangers have changed: all of them */
 	REPORT_TOLD,     /* the answer to ORDER_TELL: tail */
 	REPORT_REOPENED, /* the answer to ORDER_REOPEN: serial, files, stdout_ and stderr_failure */
+	REPORT_ORPHAN,   /* a process that is none of the instance's has kept a socket: text, pid */
 	_REPORT_TYPE_COUNT,
 };
 
@@ -284,7 +285,7 @@ struct report {
 	char trouble[PROTOCOL_TROUBLE_MAX];
 	uint32_t trouble_endpoint; /* index into the specification's listen; older agents: 0 */
 
-	pid_t pid;  /* HELLO (0: none), STARTED */
+	pid_t pid;  /* HELLO (0: none), STARTED; ORPHAN (0: not found) */
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
 
 	/*
@@ -307,7 +308,8 @@ struct report {
 	bool killed; /* STOPPED: SIGKILL was needed */
 	bool forced; /* LEFT: a listening socket had to be shut down */
 
-	char text[PROTOCOL_TEXT_MAX]; /* NOTIFY: STATUS=; FAILED: why; EXITED: why, if known */
+	char text[PROTOCOL_TEXT_MAX]; /* NOTIFY: STATUS=; FAILED: why; EXITED: why, if known;
+					 ORPHAN: all of it */
 	/* HELLO, EXITED, FAILED, STOPPED, TOLD: the end of stderr; if that is empty, of stdout */
 	char tail[PROTOCOL_TAIL_MAX];
 	bool tail_stdout;     /* the tail is from stdout */

@@ -101,11 +101,11 @@ int service_config_take_policies(struct service_config *config, const struct ser
  * name, command, listen, mode, backlog, nonblocking, user, group, directory, process, resources and
  * the environment with its file.
  *
- * Policies are not compared: rollout, restart, watch, drain, hold and drift count as soon as they
- * are known; health, gates and hooks from the next rollout on (a generation keeps the checks it was
- * started with). Instances are not compared, either: they are scaled. Nor are steering and sticky:
- * they belong to the open endpoints, and no rollout changes those. Whoever reloads must look at
- * them.
+ * Policies are not compared: rollout, restart, watch, drain, hold, drift and agent_lost count as
+ * soon as they are known; health, gates and hooks from the next rollout on (a generation keeps the
+ * checks it was started with). Instances are not compared, either: they are scaled. Nor are
+ * steering and sticky: they belong to the open endpoints, and no rollout changes those. Whoever
+ * reloads must look at them.
  */
 bool service_config_same_release(const struct service_config *a, const struct service_config *b);
 

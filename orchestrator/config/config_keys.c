@@ -169,6 +169,12 @@ static const struct config_word drifts[] = {
 	{NULL, 0},
 };
 
+static const struct config_word agent_losts[] = {
+	{"adopt", AGENT_LOST_ADOPT},
+	{"replace", AGENT_LOST_REPLACE},
+	{NULL, 0},
+};
+
 /* clang-format off */
 static const struct config_key service_keys[] = {
 	{.name = "command", .read = read_command, DRAFT(service.command), .required = true},
@@ -178,6 +184,8 @@ static const struct config_key service_keys[] = {
 	{.name = "sticky", .read = config_read_bool, DRAFT(service.sticky)},
 	{.name = "hold", .read = config_read_duration, DRAFT(service.hold_ms), .max = HOLD_MAX_MS},
 	{.name = "drift", .read = config_read_word, .words = drifts, DRAFT(service.drift)},
+	{.name = "agent_lost", .read = config_read_word, .words = agent_losts,
+	 DRAFT(service.agent_lost)},
 	{.name = "instances", .read = read_instances, DRAFT(service.instances),
 	 .min = 1, .max = CONFIG_INSTANCES_MAX},
 	{.name = "backlog", .read = config_read_count,
@@ -219,6 +227,7 @@ _Static_assert(sizeof(((struct service_config *)NULL)->backlog) == sizeof(uint32
 _Static_assert(sizeof(enum socket_mode) == sizeof(unsigned), "mode");
 _Static_assert(sizeof(enum steering_choice) == sizeof(unsigned), "steering");
 _Static_assert(sizeof(enum drift_choice) == sizeof(unsigned), "drift");
+_Static_assert(sizeof(enum agent_lost_choice) == sizeof(unsigned), "agent_lost");
 _Static_assert(sizeof(enum rollout_strategy) == sizeof(unsigned), "rollout.strategy");
 _Static_assert(sizeof(enum drain_wait) == sizeof(unsigned), "drain.wait");
 

@@ -139,17 +139,24 @@ enum drift_choice {
 	DRIFT_REPORT, /* only say so */
 };
 
+/* What to do about an instance whose agent was killed, once another agent looks after it. */
+enum agent_lost_choice {
+	AGENT_LOST_ADOPT,   /* nothing: its server goes on */
+	AGENT_LOST_REPLACE, /* replace it by a rollout of this one instance */
+};
+
 struct service_config {
 	char *name;
 	char **command; /* NULL-terminated, at least one */
 	struct address listen[CONFIG_LISTEN_MAX];
-	size_t n_listen;               /* at least one */
-	enum socket_mode mode;         /* "auto" */
-	enum steering_choice steering; /* "auto" */
-	bool sticky;                   /* false; true: a bucket by the source address alone */
-	uint64_t hold_ms;              /* "0": connections that nothing can take are refused */
-	enum drift_choice drift;       /* "repair" */
-	int backlog;                   /* 4096 */
+	size_t n_listen;                   /* at least one */
+	enum socket_mode mode;             /* "auto" */
+	enum steering_choice steering;     /* "auto" */
+	bool sticky;                       /* false; true: a bucket by the source address alone */
+	uint64_t hold_ms;                  /* "0": connections that nothing can take are refused */
+	enum drift_choice drift;           /* "repair" */
+	enum agent_lost_choice agent_lost; /* "adopt" */
+	int backlog;                       /* 4096 */
 	bool nonblocking; /* the sockets are passed with O_NONBLOCK set; false, as under systemd */
 	uint32_t instances;
 

@@ -61,6 +61,7 @@
 	X(EXITED, "exited", NOTE)                                                                  \
 	X(RESTARTED, "restarted", NOTE)                                                            \
 	X(AGENT_LOST, "agent-lost", NOTE)                                                          \
+	X(AGENT_REPLACED, "agent-replaced", NOTE)                                                  \
 	X(SOCKETS, "sockets", NOTE)                                                                \
 	X(UNDECLARED, "undeclared", NOTE)                                                          \
 	/* To one reader: it has missed some. Made by api/, of no service. */                      \

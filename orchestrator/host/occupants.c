@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/host/occupants.h"
 
-#include <ctype.h>
-#include <dirent.h>
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
-#include "common/processes.h"
+#include "common/openers.h"
 
 #define LISTENERS_MAX 65536 /* remembered of the host's */
-#define LINKS_MAX     65536 /* descriptors looked at in one search */
 #define SHARE         20    /* of the time, see the header */
 #define NAMED_MAX     3     /* in one message */
 
@@ -155,80 +151,19 @@ void occupants_forget(struct occupants *occupants)
 
 /* ---- holders -------------------------------------------------------------------------------- */
 
-struct search {
-	struct occupant *list;
-	size_t n;
-	bool (*is_ours)(void *userdata, pid_t pid);
-	void *userdata;
-	unsigned links;
-};
-
-static void read_command(pid_t pid, char ret[static OCCUPANT_NAME_MAX])
-{
-	char path[64];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? 0 : read(fd, ret, OCCUPANT_NAME_MAX - 1);
-	ret[n > 0 ? n : 0] = '\0';
-	ret[strcspn(ret, "\n")] = '\0';
-	/* Anybody may choose his name. */
-	for (char *c = ret; *c; c++)
-		if (!isprint((unsigned char)*c) || *c == '"')
-			*c = '?';
-}
-
-static void found(struct search *search, struct occupant *occupant, pid_t pid)
-{
-	if (occupant->pid == pid ||
-	    (occupant->pid != 0 && !(search->is_ours && search->is_ours(search->userdata, pid))))
-		return;
-	occupant->pid = pid;
-	read_command(pid, occupant->command);
-}
-
-static void search_process(struct search *search, pid_t pid)
-{
-	struct dirent *entry;
-	char path[64];
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	dir = opendir(path);
-	if (!dir)
-		return;
-	while (search->links < LINKS_MAX && (entry = readdir(dir))) {
-		uint64_t inode = processes_socket(pid, entry->d_name);
-
-		search->links++;
-		for (size_t k = 0; inode != 0 && k < search->n; k++)
-			if (search->list[k].inode == inode)
-				found(search, &search->list[k], pid);
-	}
-	closedir(dir);
-}
-
 void occupants_find_holders(struct occupant *list, size_t n,
 			    bool (*is_ours)(void *userdata, pid_t pid), void *userdata)
 {
-	struct search search = {.list = list, .n = n, .is_ours = is_ours, .userdata = userdata};
-	struct dirent *entry;
-	DIR *dir;
+	struct opener openers[OCCUPANTS_SOUGHT_MAX];
 
+	assert(n <= OCCUPANTS_SOUGHT_MAX);
 	for (size_t k = 0; k < n; k++)
-		list[k].pid = 0;
-	search_process(&search, getpid());
-	dir = opendir("/proc");
-	if (!dir)
-		return;
-	while (search.links < LINKS_MAX && (entry = readdir(dir))) {
-		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		if (pid > 0 && pid != getpid())
-			search_process(&search, pid);
+		openers[k] = (struct opener){.inode = list[k].inode};
+	openers_find(openers, n, is_ours, userdata);
+	for (size_t k = 0; k < n; k++) {
+		list[k].pid = openers[k].pid;
+		memcpy(list[k].command, openers[k].command, sizeof(list[k].command));
 	}
-	closedir(dir);
 }
 
 char *occupant_describe(const struct occupant *occupant, char ret[static OCCUPANT_TEXT_MAX])

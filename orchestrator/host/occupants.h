@@ -17,10 +17,14 @@
 #include "common/cleanup.h"
 #include "common/diag.h"
 #include "common/error.h"
+#include "common/openers.h"
 
 #define OCCUPANTS_MS      1000
-#define OCCUPANT_NAME_MAX 16 /* of a process, with its NUL: TASK_COMM_LEN */
+#define OCCUPANT_NAME_MAX OPENER_NAME_MAX
 #define OCCUPANT_TEXT_MAX 96
+
+/* occupants_find_holders() looks for so many at a time. */
+#define OCCUPANTS_SOUGHT_MAX 64
 
 /* A listening socket. */
 struct occupant {
@@ -51,9 +55,9 @@ int occupants_look(struct occupants *occupants, const struct address *address, s
 void occupants_forget(struct occupants *occupants);
 
 /*
- * Fill in .pid and .command. A process for which @is_ours says yes comes before others; @is_ours
- * may be NULL. Looks at the descriptors of all processes that may be looked at, but no more than
- * some ten thousand: not for every turn of the loop.
+ * Fill in .pid and .command of at most OCCUPANTS_SOUGHT_MAX. A process for which @is_ours says yes
+ * comes before others; @is_ours may be NULL. It is a search through all processes (openers.h): not
+ * for every turn of the loop.
  */
 void occupants_find_holders(struct occupant *list, size_t n,
 			    bool (*is_ours)(void *userdata, pid_t pid), void *userdata);

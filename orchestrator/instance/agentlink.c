@@ -85,6 +85,7 @@ struct start {
 	int control_fd;
 	const int *socket_fds;
 	size_t n_socket_fds;
+	int handover_fd; /* -1: none */
 };
 
 /* Runs in the child, so it calls only async-signal-safe functions. */
@@ -98,6 +99,8 @@ static void __attribute__((noreturn)) exec_agent(const struct start *start, char
 	fcntl(start->control_fd, F_SETFD, 0);
 	for (size_t i = 0; i < start->n_socket_fds; i++)
 		fcntl(start->socket_fds[i], F_SETFD, 0);
+	if (start->handover_fd >= 0)
+		fcntl(start->handover_fd, F_SETFD, 0);
 	execv(start->program, argv);
 	_exit(127);
 }
@@ -112,29 +115,48 @@ static void list_fds(const struct start *start, char ret[static 16 * PROTOCOL_LI
 				      i > 0 ? "," : "", start->socket_fds[i]);
 }
 
+/* The agent's arguments, with the texts that they point to. */
+struct agent_argv {
+	char spec[16], control[16], fds[16 * PROTOCOL_LISTEN_MAX];
+	char *argv[8];
+};
+
+static void make_argv(const struct start *start, struct agent_argv *ret)
+{
+	size_t n = 0;
+
+	snprintf(ret->spec, sizeof(ret->spec), "%d", start->spec_fd);
+	snprintf(ret->control, sizeof(ret->control), "%d", start->control_fd);
+	ret->argv[n++] = (char *)"baton-agent";
+	ret->argv[n++] = (char *)"--spec-fd";
+	ret->argv[n++] = ret->spec;
+	ret->argv[n++] = (char *)"--control-fd";
+	ret->argv[n++] = ret->control;
+	if (start->handover_fd >= 0) {
+		snprintf(ret->fds, sizeof(ret->fds), "%d", start->handover_fd);
+		ret->argv[n++] = (char *)"--handover-fd";
+		ret->argv[n++] = ret->fds;
+	} else if (start->n_socket_fds > 0) {
+		list_fds(start, ret->fds);
+		ret->argv[n++] = (char *)"--socket-fds";
+		ret->argv[n++] = ret->fds;
+	}
+	ret->argv[n] = NULL;
+}
+
 static int fork_agent(const struct start *start, pid_t *ret_pid, struct error *err)
 {
-	char spec[16], control[16], sockets[16 * PROTOCOL_LISTEN_MAX];
-	char *argv[] = {(char *)"baton-agent",
-			(char *)"--spec-fd",
-			spec,
-			(char *)"--control-fd",
-			control,
-			start->n_socket_fds > 0 ? (char *)"--socket-fds" : NULL,
-			sockets,
-			NULL};
+	struct agent_argv argv;
 	pid_t pid;
 
-	snprintf(spec, sizeof(spec), "%d", start->spec_fd);
-	snprintf(control, sizeof(control), "%d", start->control_fd);
-	list_fds(start, sockets);
+	make_argv(start, &argv);
 	if (access(start->program, X_OK) < 0)
 		return error_set(err, -errno, "%s", start->program);
 	pid = fork();
 	if (pid < 0)
 		return error_set(err, -errno, "start %s", start->program);
 	if (pid == 0)
-		exec_agent(start, argv);
+		exec_agent(start, argv.argv);
 	*ret_pid = pid;
 	return 0;
 }
@@ -209,14 +231,13 @@ static int on_agent_exit(sd_event_source *source, const siginfo_t *info, void *u
 	return 0;
 }
 
-int agentlink_start(sd_event *event, const char *program, const char *socket_path,
-		    const struct launch_spec *spec, const int *socket_fds,
-		    const struct agentlink_callbacks *callbacks, void *userdata,
-		    struct agentlink **ret, struct error *err)
+/* @start has the program and the descriptors that only some agents get. */
+static int start_agent(sd_event *event, const char *socket_path, const struct launch_spec *spec,
+		       struct start *start, const struct agentlink_callbacks *callbacks,
+		       void *userdata, struct agentlink **ret, struct error *err)
 {
 	cleanup(agentlink_free) struct agentlink *link = calloc(1, sizeof(*link));
 	cleanup_close int spec_file = -1, control = -1;
-	struct start start = {.program = program};
 	int r;
 
 	if (!link)
@@ -224,8 +245,6 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 	link->fd = -1;
 	link->callbacks = callbacks;
 	link->userdata = userdata;
-	if (spec->sockets_given && !socket_fds)
-		return error_text(err, -EINVAL, "agent: no sockets to give it");
 	r = spec_fd(spec, &spec_file, err);
 	if (r < 0)
 		return error_prefix(err, r, "agent");
@@ -235,11 +254,9 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
 	if (r < 0)
 		return error_set(err, r, "agent: watch the control socket");
-	start.spec_fd = spec_file;
-	start.control_fd = control;
-	start.socket_fds = socket_fds;
-	start.n_socket_fds = spec->sockets_given ? spec->n_listen : 0;
-	r = fork_agent(&start, &link->pid, err);
+	start->spec_fd = spec_file;
+	start->control_fd = control;
+	r = fork_agent(start, &link->pid, err);
 	if (r < 0) {
 		unlink(socket_path);
 		return error_prefix(err, r, "agent");
@@ -250,6 +267,33 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 		log_warning("agent %d cannot be watched: %s", (int)link->pid, strerror(-r));
 	*ret = TAKE_PTR(link);
 	return 0;
+}
+
+int agentlink_start(sd_event *event, const char *program, const char *socket_path,
+		    const struct launch_spec *spec, const int *socket_fds,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err)
+{
+	struct start start = {
+		.program = program,
+		.socket_fds = socket_fds,
+		.n_socket_fds = spec->sockets_given ? spec->n_listen : 0,
+		.handover_fd = -1,
+	};
+
+	if (spec->sockets_given && !socket_fds)
+		return error_text(err, -EINVAL, "agent: no sockets to give it");
+	return start_agent(event, socket_path, spec, &start, callbacks, userdata, ret, err);
+}
+
+int agentlink_adopt(sd_event *event, const char *program, const char *socket_path,
+		    const struct launch_spec *spec, int handover_fd,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err)
+{
+	struct start start = {.program = program, .handover_fd = handover_fd};
+
+	return start_agent(event, socket_path, spec, &start, callbacks, userdata, ret, err);
 }
 
 static int connect_to(const char *path, int *ret_fd, struct error *err)
@@ -317,6 +361,29 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 		for (size_t k = 0; k < *ret_n_fds; k++)
 			close(ret_fds[k]);
 		return error_set(err, r, "watch the control socket");
+	}
+	*ret = TAKE_PTR(link);
+	return 0;
+}
+
+int agentlink_adopt_wait(sd_event *event, const char *program, const char *socket_path,
+			 const struct launch_spec *spec, int handover_fd, int timeout_ms,
+			 struct agentlink **ret, struct report *ret_hello, int *ret_fds,
+			 size_t *ret_n_fds, struct error *err)
+{
+	cleanup(agentlink_free) struct agentlink *link = NULL;
+	int r;
+
+	r = agentlink_adopt(event, program, socket_path, spec, handover_fd, NULL, NULL, &link, err);
+	if (r < 0)
+		return r;
+	/* As of agentlink_connect(): no callback before agentlink_listen(). */
+	(void)sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
+	r = receive_hello(link, timeout_ms, ret_hello, ret_fds, ret_n_fds, err);
+	/* It is a child that has not been reaped: the pid is its own. */
+	if (r < 0) {
+		kill(link->pid, SIGKILL);
+		return r;
 	}
 	*ret = TAKE_PTR(link);
 	return 0;

@@ -24,7 +24,7 @@ struct agentlink_callbacks {
 	 * one, set it to -1. The link must not be freed in here.
 	 */
 	void (*on_report)(void *userdata, const struct report *report, int *fds, size_t n_fds);
-	/* The connection has ended, with the agent in all likelihood. Called once. */
+	/* The connection has ended, with the agent in all likelihood. Called once; may free it. */
 	void (*on_lost)(void *userdata);
 };
 
@@ -37,6 +37,26 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 		    const struct launch_spec *spec, const int *socket_fds,
 		    const struct agentlink_callbacks *callbacks, void *userdata,
 		    struct agentlink **ret, struct error *err);
+
+/*
+ * Start @program as the agent of a server that runs already: another agent has started it, was
+ * killed, and has written down what is in the file @handover_fd (handover.h). @spec is that of
+ * @handover. It stays the caller's. The new agent's first report is its hello. If it cannot take
+ * the server over it ends, and on_lost is called.
+ */
+int agentlink_adopt(sd_event *event, const char *program, const char *socket_path,
+		    const struct launch_spec *spec, int handover_fd,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err);
+
+/*
+ * The same for a daemon that has just been started: wait for the hello for at most @timeout_ms, as
+ * agentlink_connect() does.
+ */
+int agentlink_adopt_wait(sd_event *event, const char *program, const char *socket_path,
+			 const struct launch_spec *spec, int handover_fd, int timeout_ms,
+			 struct agentlink **ret, struct report *ret_hello, int *ret_fds,
+			 size_t *ret_n_fds, struct error *err);
 
 /*
  * Connect to the agent of an earlier daemon at @socket_path, and wait for its hello for at most

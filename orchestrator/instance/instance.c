@@ -8,8 +8,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/clock.h"
+#include "common/handover.h"
 #include "common/log.h"
 #include "orchestrator/instance/takeover.h"
 
@@ -56,6 +58,24 @@ bool instance_is_serving(const struct instance *i)
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
+static void order_leave(struct instance *i);
+static void order_stop(struct instance *i);
+
+/* What the agent that was killed has not heard, or has not said any more. */
+static void catch_up(struct instance *i, const struct report *hello)
+{
+	bool again = instance_adopted(i, hello);
+
+	if (again && i->phase == INSTANCE_LEAVING)
+		order_leave(i);
+	else if (again && i->phase == INSTANCE_STOPPING)
+		order_stop(i);
+	if (i->phase == INSTANCE_LEAVING && hello->state >= AGENT_LEFT)
+		instance_enter(i, INSTANCE_LEFT);
+	if (i->steady != hello->steady && !instance_is_leaving(i))
+		instance_steady(i, i->steady);
+}
+
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
 	i->agent_said = report->state;
@@ -67,6 +87,8 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	/* If the server could not be started, the report that says why comes next. */
 	if (report->state < AGENT_FAILED)
 		instance_take_sockets(i, report, fds, n_fds);
+	if (i->adopting)
+		catch_up(i, report);
 }
 
 static void on_started(struct instance *i, const struct report *report)
@@ -196,6 +218,14 @@ static void on_failed(struct instance *i, const struct report *report)
 		instance_fail(i, report->text);
 }
 
+/* It may be this process, which was given a duplicate a moment ago. */
+static void on_orphan(struct instance *i, const struct report *report)
+{
+	if (report->pid != getpid())
+		instance_note(i, EVENT_STRANGER, "instance %u of generation %u: %s", i->index,
+			      i->generation, report->text);
+}
+
 static void on_report(void *userdata, const struct report *report, int *fds, size_t n_fds)
 {
 	struct instance *i = userdata;
@@ -237,6 +267,9 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	case REPORT_REOPENED:
 		i->callbacks->on_reopened(i->userdata, i, report);
 		break;
+	case REPORT_ORPHAN:
+		on_orphan(i, report);
+		break;
 	case _REPORT_TYPE_COUNT:
 		break;
 	}
@@ -244,9 +277,30 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	instance_changed(i);
 }
 
+static void on_lost(void *userdata);
+
+static const struct agentlink_callbacks link_callbacks = {
+	.on_report = on_report,
+	.on_lost = on_lost,
+};
+
+/* Another agent cannot take its server over, for @why. */
+static void be_lost(struct instance *i, pid_t pid, const char *why)
+{
+	instance_note(i, EVENT_AGENT_LOST,
+		      "instance %u has lost its agent (pid %d), and no other can take over: %s",
+		      i->index, (int)pid, why);
+	/* A new generation must not begin to serve without an agent that can restart its server. */
+	if (!i->steady && !instance_is_leaving(i))
+		instance_fail(i, "its agent ended");
+	instance_watch_lost(i);
+}
+
 static void on_lost(void *userdata)
 {
 	struct instance *i = userdata;
+	pid_t pid = agentlink_pid(i->link);
+	struct error err;
 
 	assert(!i->lost);
 	i->lost = true;
@@ -254,19 +308,15 @@ static void on_lost(void *userdata)
 	i->awaited = 0;
 	if (instance_has_stopped(i))
 		return;
-	instance_note(i, EVENT_AGENT_LOST, "instance %u has lost its agent (pid %d)", i->index,
-		      (int)agentlink_pid(i->link));
-	/* A new generation must not begin to serve without an agent that can restart its server. */
-	if (!i->steady && !instance_is_leaving(i))
-		instance_fail(i, "its agent ended");
-	instance_watch_lost(i);
+	if (instance_adopt(i, &link_callbacks, &err) == 0)
+		instance_note(i, EVENT_AGENT_LOST,
+			      "instance %u has lost its agent (pid %d): its server goes on, and "
+			      "a new agent takes over",
+			      i->index, (int)pid);
+	else
+		be_lost(i, pid, err.text);
 	instance_changed(i);
 }
-
-static const struct agentlink_callbacks link_callbacks = {
-	.on_report = on_report,
-	.on_lost = on_lost,
-};
 
 /* ---- orders ---------------------------------------------------------------------------------- */
 
@@ -291,24 +341,35 @@ static bool is_asked_to_drain(const struct instance *i)
 	return i->config->drain.wait != DRAIN_WAIT_CONNECTIONS;
 }
 
+static uint64_t leave_timeout_ms(const struct instance *i)
+{
+	return is_asked_to_drain(i) ? i->config->drain.leave_timeout_ms : 0;
+}
+
+static int leave_signal(const struct instance *i)
+{
+	return is_asked_to_drain(i) ? i->config->drain.signal : 0;
+}
+
+static void order_leave(struct instance *i)
+{
+	instance_order(i, &(struct order){.type = ORDER_LEAVE,
+					  .signal = leave_signal(i),
+					  .timeout_ms = (uint32_t)leave_timeout_ms(i)});
+}
+
 void instance_leave(struct instance *i)
 {
-	const struct drain_config *drain = &i->config->drain;
-	uint64_t timeout_ms = is_asked_to_drain(i) ? drain->leave_timeout_ms : 0;
-	int sig = is_asked_to_drain(i) ? drain->signal : 0;
-
 	if (i->phase >= INSTANCE_LEAVING)
 		return;
 	instance_uncheck(i);
 	instance_enter(i, INSTANCE_LEAVING);
-	if (i->lost) {
-		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
-		instance_signal_lost(i, sig);
+	if (!i->lost) {
+		order_leave(i);
 		return;
 	}
-	instance_order(i, &(struct order){.type = ORDER_LEAVE,
-					  .signal = sig,
-					  .timeout_ms = (uint32_t)timeout_ms});
+	instance_hurry_lost(i, clock_monotonic_ms() + leave_timeout_ms(i));
+	instance_signal_lost(i, leave_signal(i));
 }
 
 /* The drain signal was sent when the instance was told to leave. */
@@ -323,23 +384,32 @@ static bool has_had_sigterm(const struct instance *i)
  * The stop signal is SIGTERM. A server that was told to drain by SIGTERM does not get a second one:
  * for many servers that means "at once", while they may still be writing their last answers.
  */
+static int stop_signal(const struct instance *i)
+{
+	return i->stop_without_signal ? 0 : SIGTERM;
+}
+
+static void order_stop(struct instance *i)
+{
+	instance_order(i,
+		       &(struct order){.type = ORDER_STOP,
+				       .signal = stop_signal(i),
+				       .timeout_ms = (uint32_t)i->config->drain.kill_timeout_ms});
+}
+
 void instance_stop(struct instance *i)
 {
-	uint64_t timeout_ms = i->config->drain.kill_timeout_ms;
-	int sig = has_had_sigterm(i) ? 0 : SIGTERM;
-
 	if (i->phase >= INSTANCE_STOPPING)
 		return;
+	i->stop_without_signal = has_had_sigterm(i);
 	instance_uncheck(i);
 	instance_enter(i, INSTANCE_STOPPING);
-	if (i->lost) {
-		instance_hurry_lost(i, clock_monotonic_ms() + timeout_ms);
-		instance_signal_lost(i, sig);
+	if (!i->lost) {
+		order_stop(i);
 		return;
 	}
-	instance_order(i, &(struct order){.type = ORDER_STOP,
-					  .signal = sig,
-					  .timeout_ms = (uint32_t)timeout_ms});
+	instance_hurry_lost(i, clock_monotonic_ms() + i->config->drain.kill_timeout_ms);
+	instance_signal_lost(i, stop_signal(i));
 }
 
 static void kill_all(struct instance *i)
@@ -372,6 +442,8 @@ void instance_kill(struct instance *i)
 	if (i->cgroup[0])
 		kill_all(i);
 	unlink(i->socket_path);
+	handover_remove(i->socket_path);
+	instance_shut_orphans(i);
 	/* If its server had ended before, its end is known. Its processes without agent: nobody's.
 	 */
 	if (i->pid > 0) {
@@ -615,6 +687,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	i->link = TAKE_PTR(agent->link);
 	if (know_processes(i, agent->hello.agent_pid, &err) < 0)
 		log_warning("%s: %s", i->config->name, err.text);
+	else if (agent->lost_pid != 0 && agent->hello.pid > 0)
+		(void)processes_adopt(i->processes, agent->hello.pid);
 	take_over_phase(i, &agent->hello);
 	i->steady = agent->hello.steady;
 	instance_take_tail(i, &agent->hello);
@@ -631,6 +705,13 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		instance_look_losses(i);
 	}
 	agentlink_listen(i->link, &link_callbacks, i);
+	if (agent->lost_pid == 0)
+		return;
+	i->adoptions++;
+	instance_note(i, EVENT_AGENT_REPLACED,
+		      "instance %u has a new agent, pid %d, as it had lost the one before, pid %d: "
+		      "its server, pid %d, has gone on",
+		      i->index, (int)agent->hello.agent_pid, (int)agent->lost_pid, (int)i->pid);
 }
 
 void instance_done(struct instance *i)
@@ -646,8 +727,10 @@ void instance_done(struct instance *i)
 	processes_free(TAKE_PTR(i->processes));
 	agentlink_free(TAKE_PTR(i->link));
 	/* The agent does so, too, but perhaps only after a next daemon has looked for agents. */
-	if (instance_has_stopped(i) && i->socket_path[0])
+	if (instance_has_stopped(i) && i->socket_path[0]) {
 		unlink(i->socket_path);
+		handover_remove(i->socket_path);
+	}
 	if (i->cgroup[0])
 		removals_add(i->context->removals, i->cgroup);
 }

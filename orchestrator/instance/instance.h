@@ -164,18 +164,27 @@ struct instance {
 	/*
 	 * These do not follow from the phase. A server exits and is started again while its
 	 * instance stays JOINED, and may exit before it is told to stop. READY=1 comes and goes.
-	 * An agent can be lost in every phase; its server goes on, and is told to leave and stop by
-	 * the daemon itself. The agent names its own state, of which status tells people.
+	 * An agent can be lost in every phase; its server goes on. If no other agent can take it
+	 * over, it is told to leave and stop by the daemon itself. The agent names its own state,
+	 * of which status tells people.
 	 */
 	enum agent_state agent_said;
-	pid_t pid;      /* of the server; 0: none, or not yet known */
-	bool ran;       /* the server has run at least once */
-	bool ready;     /* the server has said READY=1 */
-	bool tells;     /* its agent knows ORDER_TELL */
-	bool reopens;   /* its agent answers ORDER_REOPEN */
-	bool names_fds; /* its command names the sockets that are passed: {fd} */
-	bool steady;    /* the agent has been told to start the server again when it exits */
-	bool lost;      /* the agent is gone */
+	pid_t pid;                /* of the server; 0: none, or not yet known */
+	bool ran;                 /* the server has run at least once */
+	bool ready;               /* the server has said READY=1 */
+	bool tells;               /* its agent knows ORDER_TELL */
+	bool reopens;             /* its agent answers ORDER_REOPEN */
+	bool names_fds;           /* its command names the sockets that are passed: {fd} */
+	bool stop_without_signal; /* it was told to drain by the signal that means stop */
+	bool steady; /* the agent has been told to start the server again when it exits */
+	bool lost;   /* the agent is gone, and there is no other */
+
+	/* Its agent was killed, and another one goes on with its server (instance_adopt.c). */
+	bool adopting;                      /* that one has not said hello yet */
+	enum instance_phase adopting_phase; /* the phase in which it was started */
+	uint32_t adoptions;                 /* how often that has been so */
+	uint64_t adopted_ms;                /* the last time; monotonic */
+	unsigned adopted_often;             /* in a short time */
 
 	/* How it came to its end: facts for people, which stay true in later phases. */
 	char failure[PROTOCOL_TEXT_MAX + ADVICE_TEXT_MAX]; /* why it failed; "": see .phase */

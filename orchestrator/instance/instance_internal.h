@@ -11,6 +11,7 @@
  *	instance_sockets.c  sockets in their slots
  *	instance_advice.c   what is wrong with its sockets, and what to do about it
  *	instance_lost.c     what can be done after the agent was lost
+ *	instance_adopt.c    another agent for its server
  *	instance_count.c    queues and connections (uses none of the others)
  *	instance.c          reports, orders, the beginning and the end
  */
@@ -114,6 +115,11 @@ char *instance_advise_in_use(const struct instance *instance, const struct repor
 
 /* ---- instance_lost.c ------------------------------------------------------------------------- */
 
+/*
+ * No process of it is left: shut down those of its sockets that a process has which has got away.
+ */
+void instance_shut_orphans(struct instance *instance);
+
 /* 1: a process of it is left; 0: none is; negative errno: the kernel could not be asked. */
 int instance_populated(const struct instance *instance);
 
@@ -125,3 +131,19 @@ void instance_signal_lost(struct instance *instance, int signal);
 
 /* The deadline of leaving or stopping is @deadline_ms (monotonic). Look at once, then often. */
 void instance_hurry_lost(struct instance *instance, uint64_t deadline_ms);
+
+/* ---- instance_adopt.c ------------------------------------------------------------------------ */
+
+struct agentlink_callbacks;
+/*
+ * Its agent was killed: start another one that goes on with its server. Returns 0, and it is not
+ * lost any more; or a negative errno, of which @err says why no other can take over.
+ */
+int instance_adopt(struct instance *instance, const struct agentlink_callbacks *callbacks,
+		   struct error *err);
+
+/*
+ * The new agent has said @hello. Returns whether orders that were given before must be given again,
+ * because the agent that was killed has not heard them.
+ */
+bool instance_adopted(struct instance *instance, const struct report *hello);

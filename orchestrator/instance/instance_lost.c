@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/orphans.h"
 #include "orchestrator/instance/instance_internal.h"
 
 #define LOST_POLL_MS      20 /* after it was told to leave or to stop */
@@ -54,6 +55,35 @@ static void check_left(struct instance *i)
 		instance_enter(i, INSTANCE_LEFT);
 }
 
+static size_t list_sockets(const struct instance *i, const struct instance_sockets *sockets,
+			   struct orphan *ret, size_t n)
+{
+	for (size_t k = 0; k < sockets->n && n < ORPHANS_MAX; k++) {
+		const struct address *address = &i->config->listen[sockets->list[k].endpoint];
+
+		orphan_init(&ret[n++], sockets->list[k].cookie, address->text,
+			    address_port(address));
+	}
+	return n;
+}
+
+void instance_shut_orphans(struct instance *i)
+{
+	struct orphan list[ORPHANS_MAX];
+	char text[ORPHAN_TEXT_MAX];
+	size_t n;
+	int left;
+
+	if (!i->context->diag)
+		return;
+	n = list_sockets(i, &i->sockets, list, 0);
+	n = list_sockets(i, &i->unused, list, n);
+	left = orphans_shut(i->context->diag, list, n);
+	for (int k = 0; k < left; k++)
+		instance_note(i, EVENT_STRANGER, "instance %u of generation %u: %s", i->index,
+			      i->generation, orphan_describe(&list[k], text));
+}
+
 static void kill_populated(struct instance *i)
 {
 	i->killed = true;
@@ -80,6 +110,7 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 		if (i->pid > 0)
 			i->ending = ENDING_UNKNOWN;
 		i->pid = 0;
+		instance_shut_orphans(i);
 		instance_fail(i, "its processes are gone");
 		instance_enter(i, INSTANCE_STOPPED);
 	} else if (i->phase == INSTANCE_STOPPING && clock_monotonic_ms() >= i->lost_deadline_ms) {

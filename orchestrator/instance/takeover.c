@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/handover.h"
 #include "common/log.h"
+#include "common/orphans.h"
 #include "common/processes.h"
 #include "common/vector.h"
+
+/* A new agent may first have to wait for the end of the one that was killed. */
+#define TAKEOVER_ADOPT_MS 5000
 
 static void close_dir(DIR *dir)
 {
@@ -84,6 +90,20 @@ static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fd
 	return 0;
 }
 
+/* The descriptors are the agent's from then on, or closed. */
+static int take_hello(struct takeover_agent *agent, const int *fds, size_t n_fds, struct error *err)
+{
+	int r = check_hello(agent, fds, n_fds, err);
+
+	for (size_t k = 0; k < n_fds; k++) {
+		if (r >= 0 && k + 1 < n_fds)
+			agent->fds[agent->n_fds++] = fds[k];
+		else
+			close(fds[k]);
+	}
+	return r;
+}
+
 static int ask(struct context *context, const char *path, struct takeover_agent **ret,
 	       struct error *err)
 {
@@ -99,13 +119,7 @@ static int ask(struct context *context, const char *path, struct takeover_agent 
 			      &agent->hello, fds, &n_fds, err);
 	if (r < 0)
 		return r;
-	r = check_hello(agent, fds, n_fds, err);
-	for (size_t k = 0; k < n_fds; k++) {
-		if (r >= 0 && k + 1 < n_fds)
-			agent->fds[agent->n_fds++] = fds[k];
-		else
-			close(fds[k]);
-	}
+	r = take_hello(agent, fds, n_fds, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(agent);
@@ -173,6 +187,98 @@ static int compare(const void *a, const void *b)
 	return x->instance < y->instance ? -1 : x->instance > y->instance;
 }
 
+/* ---- agents that were killed ---------------------------------------------------------------- */
+
+/* Its server has ended, too, but a process that has got away may have its sockets. */
+static void shut_orphans(struct context *context, const struct handover *handover)
+{
+	const struct report *hello = &handover->hello;
+	struct orphan list[ORPHANS_MAX];
+	struct address address;
+	size_t n = 0;
+	int left;
+
+	for (size_t k = 0; k < hello->n_sockets && n < ORPHANS_MAX; k++)
+		if (address_parse(hello->sockets[k].address, &address, NULL) == 0)
+			orphan_init(&list[n++], hello->sockets[k].cookie, address.text,
+				    address_port(&address));
+	left = orphans_shut(context->diag, list, n);
+	for (int k = 0; k < left; k++) {
+		char text[ORPHAN_TEXT_MAX], message[ORPHAN_TEXT_MAX + 64];
+
+		snprintf(message, sizeof(message), "instance %u of generation %u: %s",
+			 hello->instance, hello->generation, orphan_describe(&list[k], text));
+		log_warning("%s: %s", hello->service, message);
+		context->sink->take(context->sink->userdata, hello->service,
+				    &(struct event){.kind = EVENT_STRANGER,
+						    .message = message,
+						    .generation = hello->generation,
+						    .listen = list[k].address});
+	}
+}
+
+static int adopt(struct context *context, const char *path, int handover_fd,
+		 struct handover *handover, struct takeover_agent **ret, struct error *err)
+{
+	cleanup(agent_free) struct takeover_agent *agent = calloc(1, sizeof(*agent));
+	int fds[PROTOCOL_FDS_MAX];
+	size_t n_fds = 0;
+	int r;
+
+	if (!agent)
+		return error_set(err, -ENOMEM, "agent");
+	snprintf(agent->socket_path, sizeof(agent->socket_path), "%s", path);
+	agent->lost_pid = handover->hello.agent_pid;
+	r = agentlink_adopt_wait(context->event, context->agent_program, path, &handover->spec,
+				 handover_fd, TAKEOVER_ADOPT_MS, &agent->link, &agent->hello, fds,
+				 &n_fds, err);
+	if (r < 0)
+		return r;
+	r = take_hello(agent, fds, n_fds, err);
+	if (r < 0)
+		return r;
+	log_warning("%s.%u.%u had lost its agent, pid %d: agent %d goes on with its server, pid %d",
+		    agent->hello.service, agent->hello.generation, agent->hello.instance,
+		    (int)agent->lost_pid, (int)agent->hello.agent_pid, (int)agent->hello.pid);
+	*ret = TAKE_PTR(agent);
+	return 0;
+}
+
+/*
+ * Nobody listens at @path: the agent was killed. Returns -ECONNREFUSED if there is nothing that
+ * another one could go on with; then all that it left is removed.
+ */
+static int revive(struct context *context, const char *path, struct takeover_agent **ret,
+		  struct error *err)
+{
+	cleanup(handover_done) struct handover *handover = NULL;
+	struct handover read = {};
+	char notes[PATHS_MAX];
+	cleanup_close int fd = -1;
+	int r;
+
+	r = handover_path(path, notes);
+	fd = r == 0 ? open(notes, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	r = fd >= 0 ? handover_read_fd(fd, &read, err) : -ENOENT;
+	handover = &read;
+	if (r == 0 && handover_is_alive(handover))
+		r = adopt(context, path, fd, handover, ret, err);
+	else if (r == 0) {
+		shut_orphans(context, handover);
+		r = -ENOENT;
+	}
+	if (r == 0)
+		return 0;
+	if (r != -ENOENT)
+		log_warning("%s: its agent was killed, and no other can take over: %s", path,
+			    err->text);
+	(void)unlink(path);
+	handover_remove(path);
+	return -ECONNREFUSED;
+}
+
+/* ---- finding -------------------------------------------------------------------------------- */
+
 static void find_one(struct context *context, const char *file, struct takeover_list *list)
 {
 	size_t length = strlen(file);
@@ -188,8 +294,10 @@ static void find_one(struct context *context, const char *file, struct takeover_
 	else
 		r = ask(context, path, &list->agents[list->n], &why);
 	if (r == -ECONNREFUSED)
-		unlink(path);
-	else if (r < 0)
+		r = revive(context, path, &list->agents[list->n], &why);
+	if (r == -ECONNREFUSED)
+		return;
+	if (r < 0)
 		log_warning("the agent at %s cannot be taken over and is left alone: %s", path,
 			    why.text);
 	else

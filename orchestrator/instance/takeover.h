@@ -28,6 +28,8 @@ struct takeover_agent {
 	int fds[PROTOCOL_SOCKETS_MAX]; /* duplicates of hello.sockets, closed with the agent */
 	size_t n_fds;
 	struct launch_spec spec;
+	pid_t lost_pid; /* it is a new one for the server of this agent, which was killed; 0: it is
+			   not */
 };
 
 struct takeover_list {
@@ -39,8 +41,11 @@ struct takeover_list {
  * Ask at every control socket in the context's agents_dir, at each for at most TAKEOVER_TIMEOUT_MS;
  * or only at those of @service, if that is not NULL. It must have no agents of this daemon: each
  * would take this for a new daemon.
- * A socket that nobody listens on is removed. An agent that does not answer, or wrongly, is logged
- * and left alone; so are those beyond TAKEOVER_AGENTS_MAX.
+ * If an agent was killed, and its server lives, a new agent is started for it (handover.h), and is
+ * among the others in *ret. If its server has ended, too, sockets of its that somebody else has are
+ * shut down (orphans.h), which is told. A control socket that nobody listens on is removed. An
+ * agent that does not answer, or wrongly, is logged and left alone; so are those beyond
+ * TAKEOVER_AGENTS_MAX.
  */
 #define TAKEOVER_TIMEOUT_MS 2000
 int takeover_find(struct context *context, const char *service, struct takeover_list *ret,
@@ -54,9 +59,10 @@ int takeover_find(struct context *context, const char *service, struct takeover_
 int takeover_check_gone(struct context *context, const char *service, struct error *err);
 
 /*
- * Send the drain signal to each server of @service whose agent has died with the daemon. Nobody can
- * take such a server over, and nobody would ever end it; its listening sockets are in no table.
- * Afterwards it is left alone. Returns how many instances these were.
+ * Send the drain signal to each server of @service whose agent has died with the daemon, and for
+ * which takeover_find() could not start a new one. Nobody can take such a server over, and nobody
+ * would ever end it; its listening sockets are in no table. Afterwards it is left alone. Returns
+ * how many instances these were.
  */
 unsigned takeover_drain_orphans(struct context *context, const struct service_config *service,
 				const struct takeover_list *found);

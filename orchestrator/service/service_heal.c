@@ -88,6 +88,12 @@ static bool is_dead(const struct instance *i)
 	return instance_has_failed(i) || instance_has_stopped(i) || i->lost;
 }
 
+/* Another agent looks after it, and the operator does not want that to stay so. */
+static bool is_unwanted(const struct service *s, const struct instance *i)
+{
+	return i->adoptions > 0 && !i->adopting && s->config->agent_lost == AGENT_LOST_REPLACE;
+}
+
 static void find_ailing(struct service *s, struct ailing *ret)
 {
 	struct instances staying;
@@ -101,7 +107,7 @@ static void find_ailing(struct service *s, struct ailing *ret)
 		ret->missing = s->instances - (uint32_t)staying.n;
 	/* One after the other: the cause may make the new ones unhealthy, too. */
 	for (size_t k = 0; k < staying.n && ret->goes.n == 0 && ret->missing == 0; k++)
-		if (instance_is_unhealthy(staying.list[k]))
+		if (instance_is_unhealthy(staying.list[k]) || is_unwanted(s, staying.list[k]))
 			instances_add(&ret->goes, staying.list[k]);
 	if (ret->goes.n > 0) {
 		const struct instance *i = ret->goes.list[0];
@@ -110,8 +116,10 @@ static void find_ailing(struct service *s, struct ailing *ret)
 		snprintf(ret->reason, sizeof(ret->reason), "instance %u: %.220s", i->index,
 			 i->failure[0] ? i->failure
 			 : i->lost     ? "has lost its agent"
-			 : answer      ? answer->text
-				       : "does not run");
+			 : is_unwanted(s, i)
+				 ? "its agent was killed, and \"agent_lost\" is \"replace\""
+			 : answer ? answer->text
+				  : "does not run");
 	} else {
 		snprintf(ret->reason, sizeof(ret->reason), "%u of %u instances are missing",
 			 ret->missing, s->instances);

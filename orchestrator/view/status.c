@@ -183,6 +183,8 @@ static json_t *instance_json(struct instance *i, const struct steered *steered)
 		json_object_set_new(json, "lost", lost_json(i));
 	if (i->unusable[0])
 		json_object_set_new(json, "unusable", json_string(i->unusable));
+	if (i->adoptions > 0)
+		json_object_set_new(json, "agents_lost", json_integer((json_int_t)i->adoptions));
 	json_object_set_new(json, "cgroup", json_string(i->cgroup));
 	json_object_set_new(json, "named", json_boolean(i->aimed > 0));
 	return json;

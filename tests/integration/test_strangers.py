@@ -105,11 +105,14 @@ def orphan_is_named(t, steering):
     try:
         daemon.restart()
         event = daemon.wait_event("stranger")
-        for each in (f"pid {pid}", "sleep", "generation 1", "has left its cgroup"):
+        for each in (f"pid {pid}", "sleep", "generation 1", "has got away", "was shut down"):
             check(each in event["message"], f"no {each!r}: {event}")
         status = daemon.cli("status", "web", expect=None).out
-        check(f'pid {pid} "sleep"' in status and "generation 1 has left it behind" in status,
-              status)
+        check("sleep" not in status, f"it listens: {status}")
+        listening = subprocess.run(["ss", "-Htlnp", "sport = 8080"], capture_output=True,
+                                   text=True, check=True).stdout
+        check(f"pid={pid}," not in listening, f"it listens: {listening}")
+        check_equal(len(daemon.events("stranger")), 1, "told once")
     finally:
         os.kill(pid, 9)
 

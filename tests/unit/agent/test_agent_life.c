@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <sys/utsname.h>
 
 #include "tests/unit/agent/agent_fixture.h"
 
@@ -417,27 +418,60 @@ static void test_agent_server_that_never_ran_is_not_said_to_have_exited(void **d
 	assert_false(fixture->heard[REPORT_STOPPED].killed);
 }
 
-/* The pid that it names is another process's child: nobody else is told how that ends. */
-static void test_agent_main_process_of_another_parent_ends_nobody_knows_how(void **data)
+/* The server names a child of its own as its main process, and does @then. Kills that. */
+static void kill_named(struct fixture *fixture, const char *then)
 {
-	struct fixture *fixture = *data;
+	char code[512];
 	pid_t first;
 
-	start(fixture,
-	      "pid = os.fork()\n"
-	      "if pid == 0:\n"
-	      "    time.sleep(1000)\n"
-	      "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
-	      "s.sendto(b'MAINPID=%d\\nREADY=1' % pid, '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n"
-	      "os.waitpid(pid, 0)\n"
-	      "time.sleep(1000)\n");
+	snprintf(code, sizeof(code),
+		 "pid = os.fork()\n"
+		 "if pid == 0:\n"
+		 "    time.sleep(1000)\n"
+		 "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+		 "s.sendto(b'MAINPID=%%d\\nREADY=1' %% pid, '\\0' + "
+		 "os.environ['NOTIFY_SOCKET'][1:])\n"
+		 "%s"
+		 "time.sleep(1000)\n",
+		 then);
+	start(fixture, code);
 	await_heard(fixture, REPORT_STARTED, 1);
 	first = fixture->pid;
 	await_heard(fixture, REPORT_STARTED, 2);
 	assert_int_not_equal(fixture->pid, first);
 	kill(fixture->pid, SIGSEGV);
 	await_heard(fixture, REPORT_EXITED, 1);
+}
+
+/* The pid that it names is another process's child, which does not ask how it has ended. */
+static void test_agent_main_process_of_another_parent_ends_nobody_knows_how(void **data)
+{
+	struct fixture *fixture = *data;
+
+	kill_named(fixture, "");
 	assert_int_equal(fixture->heard[REPORT_EXITED].ending, ENDING_UNKNOWN);
+}
+
+/* PIDFD_GET_INFO tells the exit since Linux 6.15. */
+static bool kernel_tells_exits(void)
+{
+	struct utsname name;
+	int major = 0, minor = 0;
+
+	assert_int_equal(uname(&name), 0);
+	(void)sscanf(name.release, "%d.%d", &major, &minor);
+	return major > 6 || (major == 6 && minor >= 15);
+}
+
+static void test_agent_main_process_that_its_parent_has_reaped_is_told_of(void **data)
+{
+	struct fixture *fixture = *data;
+
+	if (!kernel_tells_exits())
+		return;
+	kill_named(fixture, "os.waitpid(pid, 0)\n");
+	assert_int_equal(fixture->heard[REPORT_EXITED].ending, ENDING_TOLD);
+	assert_int_equal(fixture->heard[REPORT_EXITED].exit_signal, SIGSEGV);
 }
 
 static void test_agent_tells_what_a_server_that_hangs_wrote_last(void **data)
@@ -517,6 +551,7 @@ int main(void)
 		TEST_CGROUP(test_agent_server_with_threads_that_is_killed_was_killed),
 		TEST(test_agent_server_that_never_ran_is_not_said_to_have_exited),
 		TEST(test_agent_main_process_of_another_parent_ends_nobody_knows_how),
+		TEST(test_agent_main_process_that_its_parent_has_reaped_is_told_of),
 		TEST(test_agent_tells_what_a_server_that_hangs_wrote_last),
 		TEST(test_agent_tells_what_is_on_stdout_if_stderr_is_silent),
 		TEST(test_agent_tells_of_an_exit_before_it_answers),

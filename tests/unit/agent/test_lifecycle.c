@@ -22,6 +22,7 @@ static const struct lifecycle_policy policy = {
 
 static const char *const event_names[_LIFECYCLE_EVENT_COUNT] = {
 	[LIFECYCLE_BEGIN] = "begin",
+	[LIFECYCLE_ADOPT] = "adopt",
 	[LIFECYCLE_SPAWNED] = "spawned",
 	[LIFECYCLE_SPAWN_FAILED] = "spawn-failed",
 	[LIFECYCLE_EXITED] = "exited",
@@ -77,7 +78,7 @@ static void describe_action(const struct lifecycle_action *action, char *ret, si
 	}
 }
 
-/* "close kill exited | failed": the actions, and the state after them. */
+/* "close shut kill exited | failed": the actions, and the state after them. */
 static void describe(const struct lifecycle *lifecycle, const struct lifecycle_actions *actions,
 		     char *ret, size_t size)
 {
@@ -97,6 +98,8 @@ static struct lifecycle_event event_of(enum lifecycle_event_type type)
 		.on = true,
 		.signal = type == LIFECYCLE_LEAVE ? SIGQUIT : SIGTERM,
 		.timeout_ms = type == LIFECYCLE_LEAVE ? 2000 : 1000,
+		.state = AGENT_RUNNING,
+		.alive = true,
 	};
 }
 
@@ -184,12 +187,13 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_STARTING] =
 			{
 				[LIFECYCLE_BEGIN] = "spawn | starting",
+				[LIFECYCLE_ADOPT] = SAME("running"),
 				[LIFECYCLE_SPAWNED] =
 					SAME("starting"), /* of something that was not asked for */
 				[LIFECYCLE_SPAWN_FAILED] = SAME("starting"),
 				[LIFECYCLE_EXITED] = SAME("starting"),
 				[LIFECYCLE_STEADY] = SAME("starting"),
-				[LIFECYCLE_LEAVE] = "close left | left",
+				[LIFECYCLE_LEAVE] = "close shut left | left",
 				[LIFECYCLE_STOP] = "close kill timer:+5000 | killing",
 				[LIFECYCLE_LISTENERS_GONE] = SAME("starting"),
 				[LIFECYCLE_EMPTY] = SAME("starting"),
@@ -198,9 +202,10 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_RUNNING] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("running"),
+				[LIFECYCLE_ADOPT] = SAME("running"),
 				[LIFECYCLE_SPAWNED] = SAME("running"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("running"),
-				[LIFECYCLE_EXITED] = "close kill exited | failed",
+				[LIFECYCLE_EXITED] = "close shut kill exited | failed",
 				[LIFECYCLE_STEADY] = SAME("running"),
 				[LIFECYCLE_LEAVE] = "close signal:3 watch timer:+2000 | leaving",
 				[LIFECYCLE_STOP] = "close signal:15 timer:+1000 | stopping",
@@ -211,11 +216,12 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_DELAYING] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("delaying"),
+				[LIFECYCLE_ADOPT] = SAME("delaying"),
 				[LIFECYCLE_SPAWNED] = SAME("delaying"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("delaying"),
 				[LIFECYCLE_EXITED] = SAME("delaying"),
 				[LIFECYCLE_STEADY] = SAME("delaying"),
-				[LIFECYCLE_LEAVE] = "close left | left",
+				[LIFECYCLE_LEAVE] = "close shut left | left",
 				[LIFECYCLE_STOP] = "close kill timer:+5000 | killing",
 				[LIFECYCLE_LISTENERS_GONE] = SAME("delaying"),
 				[LIFECYCLE_EMPTY] = SAME("delaying"),
@@ -224,11 +230,12 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_FAILED] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("failed"),
+				[LIFECYCLE_ADOPT] = SAME("failed"),
 				[LIFECYCLE_SPAWNED] = SAME("failed"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("failed"),
 				[LIFECYCLE_EXITED] = SAME("failed"),
 				[LIFECYCLE_STEADY] = SAME("failed"),
-				[LIFECYCLE_LEAVE] = "left | left",
+				[LIFECYCLE_LEAVE] = "shut left | left",
 				[LIFECYCLE_STOP] = "kill timer:+5000 | killing",
 				[LIFECYCLE_LISTENERS_GONE] = SAME("failed"),
 				[LIFECYCLE_EMPTY] = SAME("failed"),
@@ -237,19 +244,21 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_LEAVING] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("leaving"),
+				[LIFECYCLE_ADOPT] = SAME("leaving"),
 				[LIFECYCLE_SPAWNED] = SAME("leaving"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("leaving"),
 				[LIFECYCLE_EXITED] = "exited | leaving",
 				[LIFECYCLE_STEADY] = SAME("leaving"),
 				[LIFECYCLE_LEAVE] = SAME("leaving"),
 				[LIFECYCLE_STOP] = "signal:15 timer:+1000 | stopping",
-				[LIFECYCLE_LISTENERS_GONE] = "left | left",
+				[LIFECYCLE_LISTENERS_GONE] = "shut left | left",
 				[LIFECYCLE_EMPTY] = SAME("leaving"),
 				[LIFECYCLE_TIMER] = "shut left! | left",
 			},
 		[AGENT_LEFT] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("left"),
+				[LIFECYCLE_ADOPT] = SAME("left"),
 				[LIFECYCLE_SPAWNED] = SAME("left"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("left"),
 				[LIFECYCLE_EXITED] = "exited | left",
@@ -263,6 +272,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_STOPPING] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("stopping"),
+				[LIFECYCLE_ADOPT] = SAME("stopping"),
 				[LIFECYCLE_SPAWNED] = SAME("stopping"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("stopping"),
 				[LIFECYCLE_EXITED] = "kill timer:+5000 | killing",
@@ -276,6 +286,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 		[AGENT_KILLING] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("killing"),
+				[LIFECYCLE_ADOPT] = SAME("killing"),
 				[LIFECYCLE_SPAWNED] = SAME("killing"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("killing"),
 				[LIFECYCLE_EXITED] = SAME("killing"),
@@ -283,12 +294,13 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_LEAVE] = SAME("killing"),
 				[LIFECYCLE_STOP] = SAME("killing"),
 				[LIFECYCLE_LISTENERS_GONE] = SAME("killing"),
-				[LIFECYCLE_EMPTY] = "stopped | stopped",
-				[LIFECYCLE_TIMER] = "stopped! | stopped",
+				[LIFECYCLE_EMPTY] = "shut stopped | stopped",
+				[LIFECYCLE_TIMER] = "shut stopped! | stopped",
 			},
 		[AGENT_STOPPED] =
 			{
 				[LIFECYCLE_BEGIN] = SAME("stopped"),
+				[LIFECYCLE_ADOPT] = SAME("stopped"),
 				[LIFECYCLE_SPAWNED] = SAME("stopped"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("stopped"),
 				[LIFECYCLE_EXITED] = SAME("stopped"),
@@ -337,7 +349,7 @@ static void test_lifecycle_spawning_events_as_expected(void **data)
 	assert_string_equal(step(&lifecycle, LIFECYCLE_BEGIN), "| starting");
 	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWNED), "| running");
 	lifecycle = spawning();
-	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWN_FAILED), "close failed | failed");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWN_FAILED), "close shut failed | failed");
 	lifecycle = spawning();
 	step_steady(&lifecycle, true);
 	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWN_FAILED),
@@ -354,7 +366,7 @@ static void test_lifecycle_leave_while_spawning_signals_later(void **data)
 	lifecycle = spawning();
 	step(&lifecycle, LIFECYCLE_LEAVE);
 	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWN_FAILED), "| leaving");
-	assert_string_equal(step(&lifecycle, LIFECYCLE_LISTENERS_GONE), "left | left");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_LISTENERS_GONE), "shut left | left");
 }
 
 static void test_lifecycle_spawned_after_left_is_killed(void **data)
@@ -377,11 +389,11 @@ static void test_lifecycle_stop_while_spawning_kills(void **data)
 	/* Empty, because the child is not there yet. */
 	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "| killing");
 	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWNED), "kill | killing");
-	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "stopped! | stopped");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "shut stopped! | stopped");
 	lifecycle = spawning();
 	step(&lifecycle, LIFECYCLE_STOP);
 	assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWN_FAILED), "kill | killing");
-	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "stopped | stopped");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "shut stopped | stopped");
 }
 
 /* ---- restarts ------------------------------------------------------------------------------- */
@@ -401,7 +413,7 @@ static void test_lifecycle_steady_crashes_restart_with_growing_delays(void **dat
 		assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWNED), "| running");
 	}
 	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED),
-			    "close kill exited failed | failed");
+			    "close shut kill exited failed | failed");
 }
 
 static void test_lifecycle_restarts_outside_window_do_not_count(void **data)
@@ -474,7 +486,7 @@ static void test_lifecycle_steady_without_restarts_fails_at_once(void **data)
 	step(&lifecycle, LIFECYCLE_SPAWNED);
 	step_steady(&lifecycle, true);
 	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED),
-			    "close kill exited failed | failed");
+			    "close shut kill exited failed | failed");
 }
 
 static void test_lifecycle_steady_off_while_delaying_gives_up(void **data)
@@ -482,7 +494,7 @@ static void test_lifecycle_steady_off_while_delaying_gives_up(void **data)
 	struct lifecycle lifecycle = in_state(AGENT_DELAYING);
 
 	(void)data;
-	assert_string_equal(step_steady(&lifecycle, false), "close failed | failed");
+	assert_string_equal(step_steady(&lifecycle, false), "close shut failed | failed");
 	assert_string_equal(step(&lifecycle, LIFECYCLE_TIMER), "| failed");
 }
 
@@ -492,7 +504,7 @@ static void test_lifecycle_steady_off_then_exit_is_not_restarted(void **data)
 
 	(void)data;
 	step_steady(&lifecycle, false);
-	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED), "close kill exited | failed");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED), "close shut kill exited | failed");
 }
 
 /* ---- leave and stop ------------------------------------------------------------------------- */
@@ -510,7 +522,8 @@ static void test_lifecycle_exit_for_what_passes_is_restarted(void **data)
 		assert_string_equal(step(&lifecycle, LIFECYCLE_TIMER), "spawn | starting");
 		assert_string_equal(step(&lifecycle, LIFECYCLE_SPAWNED), "| running");
 	}
-	assert_string_equal(step_event(&lifecycle, &passing, NOW), "close kill exited | failed");
+	assert_string_equal(step_event(&lifecycle, &passing, NOW),
+			    "close shut kill exited | failed");
 	/* One that is steady has its own restarts. */
 	lifecycle = running(true);
 	assert_string_equal(step_event(&lifecycle, &passing, NOW),
@@ -537,7 +550,7 @@ static void test_lifecycle_exited_while_leaving_still_waits_for_listeners(void *
 	(void)data;
 	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED), "exited | leaving");
 	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED), "| leaving");
-	assert_string_equal(step(&lifecycle, LIFECYCLE_LISTENERS_GONE), "left | left");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_LISTENERS_GONE), "shut left | left");
 	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED), "| left");
 	assert_string_equal(step(&lifecycle, LIFECYCLE_STOP), "kill timer:+5000 | killing");
 }
@@ -550,11 +563,11 @@ static void test_lifecycle_stop_while_leaving_still_reports_left(void **data)
 	step(&lifecycle, LIFECYCLE_STOP);
 	assert_string_equal(step(&lifecycle, LIFECYCLE_LISTENERS_GONE), "left | stopping");
 	step(&lifecycle, LIFECYCLE_EXITED);
-	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "stopped | stopped");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "shut stopped | stopped");
 	lifecycle = in_state(AGENT_LEAVING);
 	step(&lifecycle, LIFECYCLE_STOP);
 	step(&lifecycle, LIFECYCLE_EXITED);
-	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "left stopped | stopped");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "shut left stopped | stopped");
 }
 
 static void test_lifecycle_leave_while_stopping_is_reported_at_the_end(void **data)
@@ -564,7 +577,7 @@ static void test_lifecycle_leave_while_stopping_is_reported_at_the_end(void **da
 	(void)data;
 	assert_string_equal(step(&lifecycle, LIFECYCLE_LEAVE), "| stopping");
 	step(&lifecycle, LIFECYCLE_TIMER);
-	assert_string_equal(step(&lifecycle, LIFECYCLE_TIMER), "left stopped! | stopped");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_TIMER), "shut left stopped! | stopped");
 }
 
 static void test_lifecycle_second_stop_can_only_hurry(void **data)
@@ -589,7 +602,7 @@ static void test_lifecycle_stop_timeout_reports_killed(void **data)
 	(void)data;
 	step(&lifecycle, LIFECYCLE_TIMER);
 	step(&lifecycle, LIFECYCLE_EXITED);
-	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "stopped! | stopped");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EMPTY), "shut stopped! | stopped");
 }
 
 static void test_lifecycle_children_killed_at_stop_reports_killed(void **data)
@@ -598,7 +611,53 @@ static void test_lifecycle_children_killed_at_stop_reports_killed(void **data)
 	struct lifecycle_event empty = {.type = LIFECYCLE_EMPTY, .killed = true};
 
 	(void)data;
-	assert_string_equal(step_event(&lifecycle, &empty, NOW), "stopped! | stopped");
+	assert_string_equal(step_event(&lifecycle, &empty, NOW), "shut stopped! | stopped");
+}
+
+/* ---- another agent's server ----------------------------------------------------------------- */
+
+static const char *adopt(struct lifecycle *lifecycle, enum agent_state state, bool alive)
+{
+	struct lifecycle_event event = {
+		.type = LIFECYCLE_ADOPT,
+		.state = state,
+		.on = true,
+		.alive = alive,
+		.signal = SIGQUIT,
+		.at_ms = NOW + 700,
+	};
+
+	lifecycle_init(lifecycle, &policy);
+	return step_event(lifecycle, &event, NOW);
+}
+
+static void test_lifecycle_adopt_goes_on_where_the_other_was(void **data)
+{
+	struct lifecycle lifecycle;
+
+	(void)data;
+	assert_string_equal(adopt(&lifecycle, AGENT_RUNNING, true), "| running");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_LEAVE),
+			    "close signal:3 watch timer:+2000 | leaving");
+	assert_string_equal(adopt(&lifecycle, AGENT_LEAVING, true), "watch timer:+700 | leaving");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_LEAVE), "| leaving");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_LISTENERS_GONE), "shut left | left");
+	assert_string_equal(adopt(&lifecycle, AGENT_LEFT, true), "| left");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_STOP), "signal:15 timer:+1000 | stopping");
+	assert_string_equal(adopt(&lifecycle, AGENT_STOPPING, true), "timer:+700 | stopping");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED), "kill timer:+5000 | killing");
+	assert_string_equal(adopt(&lifecycle, AGENT_STOPPING, false), "kill timer:+5000 | killing");
+	assert_string_equal(adopt(&lifecycle, AGENT_KILLING, true), "kill timer:+5000 | killing");
+}
+
+static void test_lifecycle_adopted_server_that_exits_is_started_again(void **data)
+{
+	struct lifecycle lifecycle;
+
+	(void)data;
+	adopt(&lifecycle, AGENT_RUNNING, true);
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED),
+			    "kill exited:100 timer:+100 | delaying");
 }
 
 /* ---- random sequences against the invariants ------------------------------------------------ */
@@ -683,8 +742,13 @@ static void check_action(struct onlooker *onlooker, const struct lifecycle_actio
 		onlooker->n_stopped++;
 		break;
 	case LIFECYCLE_DO_WATCH_LISTENERS:
-	case LIFECYCLE_DO_SHUT_LISTENERS:
 		assert_true(onlooker->leave_ordered && onlooker->closed);
+		break;
+	case LIFECYCLE_DO_SHUT_LISTENERS:
+		assert_true(onlooker->closed);
+		assert_true(onlooker->lifecycle.state == AGENT_FAILED ||
+			    onlooker->lifecycle.state == AGENT_LEFT ||
+			    onlooker->lifecycle.state == AGENT_STOPPED);
 		break;
 	case LIFECYCLE_DO_KILL:
 	case LIFECYCLE_DO_REPORT_FAILED:
@@ -739,6 +803,24 @@ static void feed(struct onlooker *onlooker, const struct lifecycle_event *event)
 	check_state(onlooker);
 }
 
+/* It goes on with a server whose agent was killed. */
+static void begin_by_adopting(struct onlooker *onlooker, struct lifecycle_event *event)
+{
+	static const enum agent_state states[] = {AGENT_RUNNING, AGENT_LEAVING, AGENT_LEFT,
+						  AGENT_STOPPING, AGENT_KILLING};
+
+	event->type = LIFECYCLE_ADOPT;
+	event->state = states[random_below(sizeof(states) / sizeof(states[0]))];
+	event->alive = event->state == AGENT_RUNNING || random_below(2) == 0;
+	event->at_ms = onlooker->now_ms + event->timeout_ms;
+	onlooker->alive = event->alive;
+	onlooker->closed = event->state >= AGENT_LEAVING;
+	onlooker->leave_ordered = event->state == AGENT_LEAVING || event->state == AGENT_LEFT;
+	onlooker->n_left = event->state == AGENT_LEFT;
+	onlooker->stop_ordered = event->state >= AGENT_STOPPING;
+	onlooker->stop_limit_ms = event->at_ms + LIFECYCLE_KILL_MS;
+}
+
 /* An event that is possible now: a shell does not report what cannot be. */
 static struct lifecycle_event random_event(struct onlooker *onlooker)
 {
@@ -758,6 +840,9 @@ static struct lifecycle_event random_event(struct onlooker *onlooker)
 	if (!onlooker->begun) {
 		onlooker->begun = true;
 		event.type = LIFECYCLE_BEGIN;
+		if (random_below(3) == 0)
+			begin_by_adopting(onlooker, &event);
+		return event;
 	}
 	/* Most machines are to live for a while. */
 	if ((event.type == LIFECYCLE_STOP || event.type == LIFECYCLE_LEAVE) && random_below(5) != 0)
@@ -845,6 +930,8 @@ int main(void)
 		cmocka_unit_test(test_lifecycle_second_stop_can_only_hurry),
 		cmocka_unit_test(test_lifecycle_stop_timeout_reports_killed),
 		cmocka_unit_test(test_lifecycle_children_killed_at_stop_reports_killed),
+		cmocka_unit_test(test_lifecycle_adopt_goes_on_where_the_other_was),
+		cmocka_unit_test(test_lifecycle_adopted_server_that_exits_is_started_again),
 		cmocka_unit_test(test_lifecycle_random_events_keep_the_invariants),
 	};
 

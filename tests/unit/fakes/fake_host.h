@@ -26,6 +26,7 @@ static struct {
 	int any;          /* as processes_any() returns it */
 	pid_t pid;        /* the only one that processes_list() finds */
 	unsigned n_alive; /* not freed yet */
+	uint64_t started; /* of every process; 0: there is none */
 } fake_processes;
 
 struct processes {
@@ -98,6 +99,19 @@ int processes_contain(const struct processes *processes, pid_t pid)
 {
 	assert_non_null(processes);
 	return fake_processes.pid == pid;
+}
+
+int processes_adopt(struct processes *processes, pid_t pid)
+{
+	called("processes_adopt %d below %d", (int)pid, (int)processes->root);
+	return 0;
+}
+
+int processes_started(pid_t pid, uint64_t *ret)
+{
+	(void)pid;
+	*ret = fake_processes.started;
+	return fake_processes.started ? 0 : -ESRCH;
 }
 
 int processes_kill(const struct processes *processes)
@@ -309,6 +323,23 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
 	if (launch_spec_decode(text, length, &fake_agent.spec, err) < 0)
 		fail_msg("%s", err->text);
 	*ret = fake_agent_link(500);
+	(*ret)->callbacks = callbacks;
+	(*ret)->userdata = userdata;
+	fake_agent.link = *ret;
+	return 0;
+}
+
+int agentlink_adopt(sd_event *event, const char *program, const char *socket_path,
+		    const struct launch_spec *spec, int handover_fd,
+		    const struct agentlink_callbacks *callbacks, void *userdata,
+		    struct agentlink **ret, struct error *err)
+{
+	assert_non_null(event);
+	if (fake_agent.start_error)
+		return error_set(err, fake_agent.start_error, "agent");
+	assert_true(fcntl(handover_fd, F_GETFD) >= 0);
+	called("adopt %s %s for %s", program, socket_path, spec->service);
+	*ret = fake_agent_link(501);
 	(*ret)->callbacks = callbacks;
 	(*ret)->userdata = userdata;
 	fake_agent.link = *ret;

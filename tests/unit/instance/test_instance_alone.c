@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "common/handover.h"
 #include "tests/unit/instance/instance_fixture.h"
 
 /* Both of its sockets listen, with connections waiting. */
@@ -17,6 +18,181 @@ static void listen_on_both(void)
 	fake_listeners[0] = (struct fake_listener){.port = 80, .cookie = 101, .queued = 3};
 	fake_listeners[1] = (struct fake_listener){.port = 81, .cookie = 102, .queued = 4};
 	fake_cgroup.populated = 1;
+}
+
+/* ---- another agent goes on ------------------------------------------------------------------- */
+
+/* What the agent has written down: its server, pid 600, runs. */
+static void write_handover(enum agent_state state)
+{
+	struct handover handover = {
+		.hello = {.type = REPORT_HELLO,
+			  .version = PROTOCOL_VERSION,
+			  .service = "web",
+			  .generation = 2,
+			  .agent_pid = 500,
+			  .pid = 600,
+			  .state = state},
+		.started = 7,
+	};
+	char path[PATHS_MAX];
+	cleanup_free char *text = NULL;
+	size_t length;
+	FILE *spec = tmpfile();
+
+	assert_non_null(spec);
+	assert_int_equal(launch_spec_encode(&fake_agent.spec, &text, &length), 0);
+	assert_int_equal(fwrite(text, 1, length, spec), length);
+	assert_int_equal(fflush(spec), 0);
+	assert_int_equal(handover_path(i->socket_path, path), 0);
+	if (handover_write(path, &handover, fileno(spec), &err) < 0)
+		fail_msg("%s", err.text);
+	fclose(spec);
+	fake_processes.started = 7;
+}
+
+static void hello(enum agent_state state, bool steady)
+{
+	reset_report();
+	report.type = REPORT_HELLO;
+	report.agent_pid = 501;
+	report.pid = 600;
+	report.state = state;
+	report.steady = steady;
+	report.sockets[0] = (struct report_socket){.cookie = 101, .address = ADDRESS_0};
+	report.sockets[1] =
+		(struct report_socket){.cookie = 102, .endpoint = 1, .address = ADDRESS_1};
+	report.n_sockets = state < AGENT_FAILED ? 2 : 0;
+	fake_agent.link->callbacks->on_report(fake_agent.link->userdata, &report, report_fds,
+					      report.n_sockets);
+}
+
+static void test_instance_whose_agent_is_killed_gets_another(void **state)
+{
+	char expected[256];
+
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	forget_calls();
+	lose_agent();
+	snprintf(expected, sizeof(expected), "adopt /baton-agent %s for web; agentlink_free",
+		 i->socket_path);
+	assert_calls(expected);
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 500): its server goes on, and "
+		     "a new agent takes over");
+	assert_false(i->lost);
+	assert_false(instance_has_failed(i));
+	assert_true(instance_is_serving(i));
+	hello(AGENT_RUNNING, false);
+	/* It was killed before it had heard that. */
+	assert_calls("order steady on");
+	assert_notes("agent-replaced: instance 0 has a new agent, pid 501: its server, pid 600, "
+		     "has gone on");
+	assert_int_equal(i->adoptions, 1);
+	assert_int_equal(i->restarts, 0);
+	assert_int_equal(i->sockets.n, 2);
+	assert_true(instance_is_serving(i));
+}
+
+static void test_instance_on_trial_whose_agent_is_killed_has_not_failed(void **state)
+{
+	(void)state;
+	run_instance();
+	write_handover(AGENT_RUNNING);
+	lose_agent();
+	hello(AGENT_RUNNING, false);
+	assert_false(instance_has_failed(i));
+	assert_true(instance_has_joined(i));
+}
+
+static void test_instance_new_agent_is_told_what_the_other_has_not_heard(void **state)
+{
+	(void)state;
+	run_instance();
+	write_handover(AGENT_RUNNING);
+	instance_leave(i);
+	lose_agent();
+	forget_calls();
+	hello(AGENT_RUNNING, false);
+	assert_calls("order leave signal 15 timeout 1000");
+	assert_int_equal(i->phase, INSTANCE_LEAVING);
+}
+
+static void test_instance_new_agent_is_not_told_twice(void **state)
+{
+	(void)state;
+	run_instance();
+	write_handover(AGENT_LEAVING);
+	instance_leave(i);
+	lose_agent();
+	forget_calls();
+	hello(AGENT_LEFT, false);
+	assert_calls("");
+	assert_int_equal(i->phase, INSTANCE_LEFT);
+	instance_stop(i);
+	/* SIGTERM was the drain signal. */
+	assert_calls("order stop signal 0 timeout 5000");
+}
+
+/* The new agent hears it after its hello; it was not given to the one that was killed. */
+static void test_instance_order_between_the_agents_is_given_once(void **state)
+{
+	(void)state;
+	run_instance();
+	write_handover(AGENT_RUNNING);
+	lose_agent();
+	forget_calls();
+	instance_leave(i);
+	assert_calls("order leave signal 15 timeout 1000");
+	hello(AGENT_RUNNING, false);
+	assert_calls("");
+}
+
+static void test_instance_whose_new_agent_ends_at_once_is_lost(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	fake_cgroup.populated = 1;
+	lose_agent();
+	notes[0] = '\0';
+	lose_agent();
+	assert_true(i->lost);
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 501), and no other can take "
+		     "over: the agent that was to take over has ended");
+}
+
+static void test_instance_whose_agents_are_killed_again_and_again_is_lost(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	fake_cgroup.populated = 1;
+	for (int k = 0; k < 8; k++) {
+		lose_agent();
+		assert_false(i->lost);
+		hello(AGENT_RUNNING, true);
+	}
+	notes[0] = '\0';
+	lose_agent();
+	assert_true(i->lost);
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 501), and no other can take "
+		     "over: that was the case 8 times within 60 s");
+}
+
+static void test_instance_whose_server_is_gone_with_its_agent_is_lost(void **state)
+{
+	(void)state;
+	run_instance();
+	write_handover(AGENT_RUNNING);
+	fake_processes.started = 8; /* that pid is another process */
+	lose_agent();
+	assert_true(i->lost);
+	assert_non_null(strstr(notes, "no other can take over: its server does not run"));
 }
 
 /* ---- its agent is lost ---------------------------------------------------------------------- */
@@ -31,7 +207,9 @@ static void test_instance_lost_goes_on_serving_while_processes_live(void **state
 	lose_agent();
 	assert_true(i->lost);
 	assert_false(instance_has_failed(i));
-	assert_notes("agent-lost: instance 0 has lost its agent (pid 500)");
+	assert_non_null(strstr(notes, "agent-lost: instance 0 has lost its agent (pid 500), and no "
+				      "other can take over: "));
+	notes[0] = '\0';
 	assert_int_equal(n_changes, 1);
 	drive_until(n_changes >= 4); /* it looks again and again */
 	assert_true(instance_is_serving(i));
@@ -600,6 +778,14 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(test_instance_whose_agent_is_killed_gets_another),
+		TEST(test_instance_on_trial_whose_agent_is_killed_has_not_failed),
+		TEST(test_instance_new_agent_is_told_what_the_other_has_not_heard),
+		TEST(test_instance_new_agent_is_not_told_twice),
+		TEST(test_instance_order_between_the_agents_is_given_once),
+		TEST(test_instance_whose_new_agent_ends_at_once_is_lost),
+		TEST(test_instance_whose_agents_are_killed_again_and_again_is_lost),
+		TEST(test_instance_whose_server_is_gone_with_its_agent_is_lost),
 		TEST(test_instance_lost_goes_on_serving_while_processes_live),
 		TEST(test_instance_lost_before_it_joined_has_failed),
 		TEST(test_instance_lost_before_it_is_steady_has_failed),

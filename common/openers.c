@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/openers.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/processes.h"
+
+struct search {
+	struct opener *list;
+	size_t n;
+	bool (*is_preferred)(void *userdata, pid_t pid);
+	void *userdata;
+	unsigned links;
+};
+
+static void read_command(pid_t pid, char ret[static OPENER_NAME_MAX])
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, ret, OPENER_NAME_MAX - 1);
+	ret[n > 0 ? n : 0] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+	/* Anybody may choose his name. */
+	for (char *c = ret; *c; c++)
+		if (!isprint((unsigned char)*c) || *c == '"')
+			*c = '?';
+}
+
+static void found(struct search *search, struct opener *opener, pid_t pid, const char *fd)
+{
+	if (opener->pid == pid ||
+	    (opener->pid != 0 &&
+	     !(search->is_preferred && search->is_preferred(search->userdata, pid))))
+		return;
+	opener->pid = pid;
+	opener->fd = (int)strtol(fd, NULL, 10);
+	read_command(pid, opener->command);
+}
+
+static void search_process(struct search *search, pid_t pid)
+{
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while (search->links < OPENERS_LINKS_MAX && (entry = readdir(dir))) {
+		uint64_t inode = processes_socket(pid, entry->d_name);
+
+		search->links++;
+		for (size_t k = 0; inode != 0 && k < search->n; k++)
+			if (search->list[k].inode == inode)
+				found(search, &search->list[k], pid, entry->d_name);
+	}
+	closedir(dir);
+}
+
+void openers_find(struct opener *list, size_t n, bool (*is_preferred)(void *userdata, pid_t pid),
+		  void *userdata)
+{
+	struct search search = {
+		.list = list, .n = n, .is_preferred = is_preferred, .userdata = userdata};
+	struct dirent *entry;
+	DIR *dir;
+
+	for (size_t k = 0; k < n; k++)
+		list[k].pid = 0;
+	search_process(&search, getpid());
+	dir = opendir("/proc");
+	if (!dir)
+		return;
+	while (search.links < OPENERS_LINKS_MAX && (entry = readdir(dir))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 0 && pid != getpid())
+			search_process(&search, pid);
+	}
+	closedir(dir);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * openers: which process of the host has a socket open, whoever it is. The kernel does not say, so
+ * the descriptors of all processes are looked at (proc(5)) that may be looked at. That is for rare
+ * questions: a search looks at OPENERS_LINKS_MAX descriptors at most.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OPENERS_LINKS_MAX 65536
+#define OPENER_NAME_MAX   16 /* of a process, with its NUL: TASK_COMM_LEN */
+
+struct opener {
+	uint64_t inode; /* in: of the socket */
+	pid_t pid;      /* out: a process that has it open; 0: none was found */
+	int fd;         /* out: its number there */
+	char command[OPENER_NAME_MAX];
+};
+
+/*
+ * Fill in .pid, .fd and .command of each. A process for which @is_preferred says yes comes before
+ * others; @is_preferred may be NULL.
+ */
+void openers_find(struct opener *list, size_t n, bool (*is_preferred)(void *userdata, pid_t pid),
+		  void *userdata);
