@@ -211,6 +211,20 @@ static void on_exited_while_leaving(struct step *step)
 	act(step, LIFECYCLE_DO_REPORT_EXITED);
 }
 
+static void on_succeeded(struct step *step)
+{
+	act(step, LIFECYCLE_DO_REPORT_SUCCEEDED);
+}
+
+/* Whoever was told before is not told again: the shell sees to that. */
+static void on_succeeded_while_leaving(struct step *step)
+{
+	if (!step->lifecycle->alive)
+		return;
+	on_succeeded(step);
+	act_signal(step, step->lifecycle->signal);
+}
+
 static void on_delay_over(struct step *step)
 {
 	step->lifecycle->state = AGENT_STARTING;
@@ -295,6 +309,13 @@ static void kill_all(struct step *step)
 	act_timer(step, step->now_ms + LIFECYCLE_KILL_MS);
 }
 
+/* A successor is to get the signal that was sent last. */
+static void note_signal(struct step *step)
+{
+	if (step->event->signal != 0)
+		step->lifecycle->signal = step->event->signal;
+}
+
 static void on_stop(struct step *step)
 {
 	struct lifecycle *lifecycle = step->lifecycle;
@@ -305,6 +326,7 @@ static void on_stop(struct step *step)
 		return;
 	}
 	lifecycle->state = AGENT_STOPPING;
+	note_signal(step);
 	lifecycle->stop_at_ms = step->now_ms + step->event->timeout_ms;
 	act_signal(step, step->event->signal);
 	act_timer(step, lifecycle->stop_at_ms);
@@ -315,6 +337,7 @@ static void on_stop_again(struct step *step)
 	struct lifecycle *lifecycle = step->lifecycle;
 	uint64_t at_ms = step->now_ms + step->event->timeout_ms;
 
+	note_signal(step);
 	act_signal(step, step->event->signal);
 	if (at_ms >= lifecycle->stop_at_ms)
 		return;
@@ -382,6 +405,7 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 	[AGENT_RUNNING] =
 		{
 			[LIFECYCLE_EXITED] = on_exited,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_LEAVE] = on_leave,
 			[LIFECYCLE_STOP] = on_stop,
@@ -404,6 +428,7 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 			[LIFECYCLE_SPAWNED] = on_spawned_while_leaving,
 			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_late,
 			[LIFECYCLE_EXITED] = on_exited_while_leaving,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded_while_leaving,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_STOP] = on_stop,
 			[LIFECYCLE_LISTENERS_GONE] = on_listeners_gone,
@@ -414,12 +439,14 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 			[LIFECYCLE_SPAWNED] = on_spawned_too_late,
 			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_late,
 			[LIFECYCLE_EXITED] = on_exited_while_leaving,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded_while_leaving,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_STOP] = on_stop,
 		},
 	[AGENT_STOPPING] =
 		{
 			[LIFECYCLE_EXITED] = on_exited_while_stopping,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded_while_leaving,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_LEAVE] = on_leave_late,
 			[LIFECYCLE_STOP] = on_stop_again,
