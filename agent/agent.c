@@ -19,6 +19,7 @@
 #include "agent/relay.h"
 #include "agent/server.h"
 #include "agent/sockets.h"
+#include "agent/successors.h"
 #include "common/advice.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -48,6 +49,7 @@ struct agent {
 	struct relay *relay;
 	struct output *output;
 	struct server *server;
+	struct successors *successors;
 	struct control *control;
 	int notify_fd;
 	char notify_name[NOTIFY_NAME_MAX];
@@ -68,6 +70,12 @@ struct agent {
 	uint64_t started_ms; /* when the server was started last */
 	bool started_said;   /* a daemon has got REPORT_STARTED of the running server */
 	bool daemonises;     /* the server has put itself into the background before */
+	pid_t main_pid;      /* of the server, as it was told last */
+	/* How the main process has ended, while a successor is sought. */
+	int exit_code;
+	int exit_signal;
+	bool tell;  /* ORDER_TELL has come meanwhile */
+	bool named; /* the successor: by MAINPID=, and the earlier main process has not ended */
 };
 
 static void agent_event(struct agent *agent, const struct lifecycle_event *event);
@@ -110,9 +118,30 @@ static void report_started(struct agent *agent)
 {
 	struct report report = {.type = REPORT_STARTED, .pid = server_pid(agent->server)};
 
+	agent->main_pid = report.pid;
 	agent->started_said = control_connected(agent->control);
 	report_send(agent, &report);
 	note(agent);
+}
+
+static void report_succeeded(struct agent *agent)
+{
+	bool alive = agent->named;
+	struct report report = {
+		.type = REPORT_STARTED,
+		.pid = server_pid(agent->server),
+		.succeeds = agent->main_pid,
+		.ending = alive ? ENDING_ALIVE : ENDING_TOLD,
+	};
+
+	if (!alive && agent->exit_code == SERVER_EXIT_UNKNOWN) {
+		report.ending = ENDING_UNKNOWN;
+	} else if (!alive) {
+		report.exit_code = agent->exit_code;
+		report.exit_signal = agent->exit_signal;
+	}
+	agent->main_pid = report.pid;
+	report_send(agent, &report);
 }
 
 static void report_exited(struct agent *agent, const struct lifecycle_action *action)
@@ -138,12 +167,18 @@ static void report_failed(struct agent *agent)
 	report_send(agent, &report);
 }
 
-/* The exit first, if there was one: it is the cause of whatever the daemon asks about. */
+/*
+ * The exit first, if there was one: it is the cause of whatever the daemon asks about. If it may
+ * turn out to be none, the answer waits for that.
+ */
 static void report_told(struct agent *agent)
 {
 	struct report report = {.type = REPORT_TOLD};
 
 	server_reap(agent->server);
+	agent->tell = successors_seeks(agent->successors);
+	if (agent->tell)
+		return;
 	relay_read(agent->relay);
 	fill_tail(agent, &report);
 	report_send(agent, &report);
@@ -318,6 +353,7 @@ static void do_spawn(struct agent *agent)
 
 	timer_stop(&agent->kill);
 	relay_reset_tail(agent->relay);
+	successors_reset(agent->successors);
 	record_start(&agent->record);
 	if (start_server(agent, &err) < 0) {
 		log_error("%s", err.text);
@@ -331,13 +367,23 @@ static void do_spawn(struct agent *agent)
 	plain_event(agent, LIFECYCLE_SPAWNED);
 }
 
-static void do_signal(struct agent *agent, int signal)
+static void signal_main(struct agent *agent, int signal)
 {
 	int r = server_signal(agent->server, signal);
 
 	if (r < 0 && r != -ESRCH)
 		log_error("send signal %d to pid %d: %s", signal, (int)server_pid(agent->server),
 			  strerror(-r));
+}
+
+/* Those beside it are found by how the main process is before it gets the signal. */
+static void do_signal(struct agent *agent, int signal)
+{
+	pid_t main = server_pid(agent->server);
+
+	successors_tell(agent->successors, main, signal);
+	if (!successors_was_told(agent->successors, main, signal))
+		signal_main(agent, signal);
 }
 
 static void on_gone(void *userdata)
@@ -361,7 +407,7 @@ static void kill_again(struct agent *agent, int any)
 	r = processes_kill(agent->processes);
 	if (r < 0)
 		log_warning("kill what is left of the server: %s", strerror(-r));
-	do_signal(agent, SIGKILL);
+	signal_main(agent, SIGKILL);
 	timer_again(&agent->kill, agent->event, on_kill_poll, agent);
 }
 
@@ -386,8 +432,19 @@ static int on_kill_poll(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void record_end(struct agent *agent)
+{
+	if (agent->exit_code == SERVER_EXIT_UNKNOWN)
+		record_exit_unknown(&agent->record);
+	else
+		record_exit(&agent->record, agent->exit_code, agent->exit_signal);
+}
+
 static void do_kill(struct agent *agent)
 {
+	if (successors_seeks(agent->successors))
+		record_end(agent);
+	successors_reset(agent->successors);
 	agent->killed = false;
 	timer_begin(&agent->kill);
 	(void)on_kill_poll(NULL, 0, agent);
@@ -433,6 +490,9 @@ static void carry_out(struct agent *agent, const struct lifecycle_action *action
 	case LIFECYCLE_DO_REPORT_EXITED:
 		report_exited(agent, action);
 		break;
+	case LIFECYCLE_DO_REPORT_SUCCEEDED:
+		report_succeeded(agent);
+		break;
 	case LIFECYCLE_DO_REPORT_FAILED:
 		report_failed(agent);
 		break;
@@ -471,25 +531,18 @@ static void agent_event(struct agent *agent, const struct lifecycle_event *event
 /* ---- events --------------------------------------------------------------------------------- */
 
 /*
- * The main process has ended: may a process that it left behind be the server? If the server has
- * served already, such a process is a helper, for example one that writes its log. Only if it holds
- * a socket that the server has bound can it be the server.
+ * Has the server daemonised? Its main process then ends early and with status 0. Follow it. If it
+ * has served already, the process that it has left behind must show that it is the server.
  */
-static bool may_be_daemon(struct agent *agent)
+static bool follow_daemon(struct agent *agent)
 {
 	bool served = agent->lifecycle.steady || agent->record.ready;
-
-	return !served || agent->daemonises || sockets_hold_own(agent->sockets);
-}
-
-/* Has the server daemonised? Its main process then ends early and with status 0. Follow it. */
-static bool follow_daemon(struct agent *agent, int exit_code, int exit_signal)
-{
 	bool followed;
 
-	followed = exit_code == 0 && exit_signal == 0 && agent->lifecycle.state == AGENT_RUNNING &&
+	followed = agent->exit_code == 0 && agent->exit_signal == 0 &&
+		   agent->lifecycle.state == AGENT_RUNNING &&
 		   clock_monotonic_ms() - agent->started_ms < DAEMONISE_MS &&
-		   may_be_daemon(agent) && server_follow(agent->server, agent->processes);
+		   (!served || agent->daemonises) && server_follow(agent->server, agent->processes);
 	agent->daemonises |= followed;
 	return followed;
 }
@@ -524,23 +577,48 @@ static void explain_exit(struct agent *agent)
 		record_explain_in_use(&agent->record, listeners_linger(agent->spec));
 }
 
-static void on_exited(int exit_code, int exit_signal, void *userdata)
+/* Nobody goes on as the server. */
+static void on_ended(void *userdata)
 {
 	struct lifecycle_event event = {.type = LIFECYCLE_EXITED};
 	struct agent *agent = userdata;
 
-	if (follow_daemon(agent, exit_code, exit_signal)) {
-		report_started(agent);
-		return;
-	}
-	if (exit_code == SERVER_EXIT_UNKNOWN)
-		record_exit_unknown(&agent->record);
-	else
-		record_exit(&agent->record, exit_code, exit_signal);
+	record_end(agent);
 	explain_exit(agent);
 	sockets_stopped(agent->sockets);
 	event.passing = agent->record.lingers;
 	agent_event(agent, &event);
+	if (agent->tell)
+		report_told(agent);
+}
+
+static bool on_succeeded(pid_t pid, void *userdata)
+{
+	struct agent *agent = userdata;
+	struct error err;
+
+	if (server_watch(agent->server, pid, &err) < 0)
+		return false;
+	agent->named = false;
+	plain_event(agent, LIFECYCLE_SUCCEEDED);
+	if (agent->tell)
+		report_told(agent);
+	return true;
+}
+
+static void on_exited(int exit_code, int exit_signal, void *userdata)
+{
+	struct agent *agent = userdata;
+	bool well = exit_code <= 0 && exit_signal == 0;
+
+	agent->exit_code = exit_code;
+	agent->exit_signal = exit_signal;
+	if (follow_daemon(agent))
+		report_started(agent);
+	else if (agent->lifecycle.state == AGENT_KILLING)
+		on_ended(agent);
+	else
+		successors_seek(agent->successors, well, agent->lifecycle.state >= AGENT_LEFT);
 }
 
 static void on_order(const struct order *order, void *userdata)
@@ -643,7 +721,15 @@ static void note_main_pid(struct agent *agent, pid_t pid)
 			    (int)pid, err.text);
 		return;
 	}
-	report_started(agent);
+	agent->named = !successors_seeks(agent->successors);
+	successors_stop(agent->successors);
+	/* Before it serves it may have begun in another process; that is no succession. */
+	if (agent->lifecycle.steady || agent->record.ready)
+		plain_event(agent, LIFECYCLE_SUCCEEDED);
+	else
+		report_started(agent);
+	if (agent->tell)
+		report_told(agent);
 }
 
 static int on_notify(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -732,13 +818,21 @@ static int open_processes(struct agent *agent, const int *socket_fds, struct err
 		.on_gone = on_gone,
 		.on_orphan = report_orphan,
 	};
+	static const struct successors_handlers successors = {
+		.on_found = on_succeeded,
+		.on_none = on_ended,
+	};
 	int r;
 
 	r = processes_new(agent->spec->cgroup, getpid(), &agent->processes);
 	if (r < 0)
 		return error_set(err, r, "follow the server's processes");
-	return sockets_new(agent->event, agent->spec, agent->processes, socket_fds, &handlers,
-			   agent, &agent->sockets, err);
+	r = sockets_new(agent->event, agent->spec, agent->processes, socket_fds, &handlers, agent,
+			&agent->sockets, err);
+	if (r < 0)
+		return r;
+	return successors_new(agent->event, agent->processes, agent->sockets, &successors, agent,
+			      &agent->successors, err);
 }
 
 static int end_predecessor(const struct handover *handover, struct error *err)
@@ -877,6 +971,7 @@ static void agent_close(struct agent *agent)
 	server_free(agent->server);
 	relay_free(agent->relay);
 	output_free(agent->output);
+	successors_free(agent->successors);
 	sockets_free(agent->sockets);
 	processes_free(agent->processes);
 	control_free(agent->control);

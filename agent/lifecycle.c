@@ -250,6 +250,20 @@ static void on_exited_while_leaving(struct step *step)
 	act(step, LIFECYCLE_DO_REPORT_EXITED);
 }
 
+static void on_succeeded(struct step *step)
+{
+	act(step, LIFECYCLE_DO_REPORT_SUCCEEDED);
+}
+
+/* Whoever was told before is not told again: the shell sees to that. */
+static void on_succeeded_while_leaving(struct step *step)
+{
+	if (!step->lifecycle->alive)
+		return;
+	on_succeeded(step);
+	act_signal(step, step->lifecycle->signal);
+}
+
 static void on_delay_over(struct step *step)
 {
 	step->lifecycle->state = AGENT_STARTING;
@@ -328,6 +342,13 @@ static void on_leave_timeout(struct step *step)
 	act_report_left(step);
 }
 
+/* A successor is to get the signal that was sent last. */
+static void note_signal(struct step *step)
+{
+	if (step->event->signal != 0)
+		step->lifecycle->signal = step->event->signal;
+}
+
 static void on_stop(struct step *step)
 {
 	struct lifecycle *lifecycle = step->lifecycle;
@@ -338,6 +359,7 @@ static void on_stop(struct step *step)
 		return;
 	}
 	lifecycle->state = AGENT_STOPPING;
+	note_signal(step);
 	lifecycle->stop_at_ms = step->now_ms + step->event->timeout_ms;
 	act_signal(step, step->event->signal);
 	act_timer(step, lifecycle->stop_at_ms);
@@ -348,6 +370,7 @@ static void on_stop_again(struct step *step)
 	struct lifecycle *lifecycle = step->lifecycle;
 	uint64_t at_ms = step->now_ms + step->event->timeout_ms;
 
+	note_signal(step);
 	act_signal(step, step->event->signal);
 	if (at_ms >= lifecycle->stop_at_ms)
 		return;
@@ -417,6 +440,7 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 	[AGENT_RUNNING] =
 		{
 			[LIFECYCLE_EXITED] = on_exited,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_LEAVE] = on_leave,
 			[LIFECYCLE_STOP] = on_stop,
@@ -439,6 +463,7 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 			[LIFECYCLE_SPAWNED] = on_spawned_while_leaving,
 			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_late,
 			[LIFECYCLE_EXITED] = on_exited_while_leaving,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded_while_leaving,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_STOP] = on_stop,
 			[LIFECYCLE_LISTENERS_GONE] = on_listeners_gone,
@@ -449,12 +474,14 @@ static const handler handlers[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] = {
 			[LIFECYCLE_SPAWNED] = on_spawned_too_late,
 			[LIFECYCLE_SPAWN_FAILED] = on_spawn_failed_late,
 			[LIFECYCLE_EXITED] = on_exited_while_leaving,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded_while_leaving,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_STOP] = on_stop,
 		},
 	[AGENT_STOPPING] =
 		{
 			[LIFECYCLE_EXITED] = on_exited_while_stopping,
+			[LIFECYCLE_SUCCEEDED] = on_succeeded_while_leaving,
 			[LIFECYCLE_STEADY] = on_steady,
 			[LIFECYCLE_LEAVE] = on_leave_late,
 			[LIFECYCLE_STOP] = on_stop_again,

@@ -18,6 +18,11 @@
  * An agent that goes on where another one was killed begins in the state that that one was in, by
  * ADOPT. What was done in it is not done again: no signal is sent twice.
  *
+ * Servers may replace themselves. If another process goes on as the server when the main process
+ * ends, that is SUCCEEDED, not EXITED: it is the main process from then on, and gets what signal
+ * the earlier one was sent. No restart is counted. Until the shell knows which of the two it is,
+ * the machine goes on as if the main process still lived.
+ *
  * If the main process ends in any state but LEAVING and LEFT, the other processes of the instance
  * are killed. If the server is started again, they are killed before that: a worker of the old one
  * would share its sockets. If it is not, a forgotten child with a listening socket would keep it in
@@ -49,7 +54,8 @@ enum lifecycle_event_type {
 				     signal, at_ms */
 	LIFECYCLE_SPAWNED,        /* the server's exec succeeded */
 	LIFECYCLE_SPAWN_FAILED,   /* it could not be started; counts as an exit */
-	LIFECYCLE_EXITED,         /* the server's main process ended */
+	LIFECYCLE_EXITED,         /* the server's main process ended, and no other goes on */
+	LIFECYCLE_SUCCEEDED,      /* another process is the server's main process now */
 	LIFECYCLE_STEADY,         /* ORDER_STEADY; on */
 	LIFECYCLE_LEAVE,          /* ORDER_LEAVE; signal, timeout_ms; later ones are ignored */
 	LIFECYCLE_STOP,           /* ORDER_STOP; signal, timeout_ms; later ones can only hurry it */
@@ -72,14 +78,15 @@ struct lifecycle_event {
 };
 
 enum lifecycle_action_type {
-	LIFECYCLE_DO_SPAWN,           /* start the server; an earlier DO_KILL is over */
-	LIFECYCLE_DO_CLOSE,           /* close the agent's duplicates of the sockets */
-	LIFECYCLE_DO_SIGNAL,          /* send .signal to the server's main process */
+	LIFECYCLE_DO_SPAWN,  /* start the server; an earlier DO_KILL is over */
+	LIFECYCLE_DO_CLOSE,  /* close the agent's duplicates of the sockets */
+	LIFECYCLE_DO_SIGNAL, /* send .signal to the main process, and to servers beside it */
 	LIFECYCLE_DO_WATCH_LISTENERS, /* send LISTENERS_GONE once the listening sockets are gone */
 	LIFECYCLE_DO_SHUT_LISTENERS,  /* shut down those that still listen, whoever has them */
 	LIFECYCLE_DO_KILL,            /* SIGKILL every process of the instance, then send EMPTY */
 	LIFECYCLE_DO_TIMER,           /* send TIMER at .at_ms; replaces an earlier DO_TIMER */
 	LIFECYCLE_DO_REPORT_EXITED,   /* .restarting, .restart_ms; never after STOP */
+	LIFECYCLE_DO_REPORT_SUCCEEDED,
 	LIFECYCLE_DO_REPORT_FAILED,
 	LIFECYCLE_DO_REPORT_LEFT,    /* .forced */
 	LIFECYCLE_DO_REPORT_STOPPED, /* .killed; the agent ends */
@@ -134,7 +141,7 @@ struct lifecycle {
 	bool left;           /* REPORT_LEFT has been sent */
 	bool forced;         /* a listening socket had to be shut down */
 	bool killed;         /* SIGKILL was needed after STOP */
-	int signal;          /* of LEAVE */
+	int signal;          /* of LEAVE; then of STOP, unless that has none */
 	uint64_t stop_at_ms; /* STOPPING: when the killing begins */
 	uint64_t restarts_at_ms[LIFECYCLE_RESTARTS_MAX]; /* ring of the last restarts */
 	size_t n_restarts;                               /* ever */

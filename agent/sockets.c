@@ -285,8 +285,10 @@ static void look_again(struct sockets *sockets)
 	set_timer(sockets, now_ms);
 }
 
-static void look_and_tell(struct sockets *sockets)
+void sockets_look_and_tell(struct sockets *sockets)
 {
+	if (!sockets->alive || sockets->closed)
+		return;
 	sockets_look(sockets);
 	if (update(sockets, clock_monotonic_ms()))
 		sockets->handlers->on_change(sockets->userdata);
@@ -305,7 +307,7 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
 	if (now_ms < sockets->look_ms && holders_have_stayed(&sockets->listeners))
 		set_timer(sockets, now_ms);
 	else
-		look_and_tell(sockets);
+		sockets_look_and_tell(sockets);
 	return 0;
 }
 
@@ -318,7 +320,7 @@ static void on_hangup(uint64_t cookie, void *userdata)
 		return;
 	listener->away = true;
 	sockets->changed_ms = clock_monotonic_ms();
-	look_and_tell(sockets);
+	sockets_look_and_tell(sockets);
 }
 
 /* ---- listening later ------------------------------------------------------------------------ */
@@ -373,17 +375,9 @@ bool sockets_are_passed_by_pid(const struct sockets *sockets)
 	return passes_sockets(sockets->spec) && sockets->passed.n > 0 && !sockets->named;
 }
 
-bool sockets_hold_own(struct sockets *sockets)
+const struct listeners *sockets_listeners(const struct sockets *sockets)
 {
-	sockets_look(sockets);
-	for (size_t i = 0; i < sockets->listeners.n; i++) {
-		const struct listener *listener = &sockets->listeners.list[i];
-
-		if (listener->own && !listener->earlier && listener->listens &&
-		    listener->seen_pid != 0 && listener->lost_ms == 0)
-			return true;
-	}
-	return false;
+	return &sockets->listeners;
 }
 
 static int on_listen_delay(sd_event_source *source, uint64_t usec, void *userdata)

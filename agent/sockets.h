@@ -90,8 +90,11 @@ void sockets_ready(struct sockets *sockets);
 /* Are sockets passed, and is LISTEN_PID the only way for the server to know? */
 bool sockets_are_passed_by_pid(const struct sockets *sockets);
 
-/* Look now: does a process of the instance hold a listening socket that the server has bound? */
-bool sockets_hold_own(struct sockets *sockets);
+/* All of them, those included that count no longer. Borrowed until the next look. */
+const struct listeners *sockets_listeners(const struct sockets *sockets);
+
+/* Look now, and tell batond of what has changed. After sockets_close() nothing happens. */
+void sockets_look_and_tell(struct sockets *sockets);
 
 /* Look now, but tell nobody. When leaving, a socket that was bound just now must be known, too. */
 void sockets_look(struct sockets *sockets);

@@ -224,10 +224,15 @@ static int list_cgroup(const char *path, pid_t root, int depth, struct pid_list 
 	return r;
 }
 
+/* <linux/sched.h> of the kernel: forked, but did not call execve(2) since. */
+#define PF_FORKNOEXEC 0x00000040
+
 /* From /proc/PID/stat (proc(5)). */
 struct process_stat {
 	pid_t parent, session;
 	char state;
+	unsigned flags;
+	unsigned long long ticks; /* CPU time */
 	unsigned long long start; /* ticks since boot */
 };
 
@@ -239,6 +244,7 @@ static bool is_dead(const struct process_stat *st)
 /* -ESRCH if the process has ended. */
 static int read_stat(pid_t pid, struct process_stat *ret)
 {
+	unsigned long long user, kernel;
 	char path[64], text[1024];
 	const char *end;
 	ssize_t n;
@@ -253,12 +259,14 @@ static int read_stat(pid_t pid, struct process_stat *ret)
 	text[n] = '\0';
 	/* The second field is the name in parentheses, which may contain parentheses itself. */
 	end = strrchr(text, ')');
-	/* Fields 3 (state), 4 (parent), 6 (session) and 22 (start). */
+	/* Fields 3 (state), 4 (parent), 6 (session), 9 (flags), 14 and 15 (CPU time), 22 (start). */
 	if (!end || sscanf(end + 1,
-			   " %c %d %*s %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			   "%*s %llu",
-			   &ret->state, &ret->parent, &ret->session, &ret->start) != 4)
+			   " %c %d %*s %d %*s %*s %u %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s "
+			   "%*s %*s %llu",
+			   &ret->state, &ret->parent, &ret->session, &ret->flags, &user, &kernel,
+			   &ret->start) != 7)
 		return -EIO;
+	ret->ticks = user + kernel;
 	return 0;
 }
 
@@ -521,6 +529,102 @@ int processes_started(pid_t pid, uint64_t *ret)
 	if (r < 0 || is_dead(&st))
 		return r < 0 ? r : -ESRCH;
 	*ret = st.start;
+	return 0;
+}
+
+/* ---- families ------------------------------------------------------------------------------- */
+
+/* A process, and what processes_kin() must know of it. */
+struct kin_stat {
+	pid_t pid;
+	struct process_stat stat;
+};
+
+static int compare_kin(const void *a, const void *b)
+{
+	pid_t x = ((const struct kin_stat *)a)->pid, y = ((const struct kin_stat *)b)->pid;
+
+	return (x > y) - (x < y);
+}
+
+/* The parent, if it is in the list. */
+static const struct kin_stat *parent_of(const struct kin_stat *list, size_t n,
+					const struct kin_stat *child)
+{
+	const struct kin_stat key = {.pid = child->stat.parent};
+
+	return bsearch(&key, list, n, sizeof(*list), compare_kin);
+}
+
+/* Not for ever: a pid may be given again while the list is read, and then make a ring of it. */
+static const struct kin_stat *head_of(const struct kin_stat *list, size_t n,
+				      const struct kin_stat *member)
+{
+	const struct kin_stat *head = member, *parent;
+
+	for (size_t i = 0; i < n && (head->stat.flags & PF_FORKNOEXEC); i++) {
+		parent = parent_of(list, n, head);
+		if (!parent)
+			break;
+		head = parent;
+	}
+	return head;
+}
+
+static int read_kin(const struct processes *processes, struct kin_stat **ret, size_t *ret_n)
+{
+	cleanup_free pid_t *pids = NULL;
+	struct kin_stat *list;
+	size_t n = 0;
+	int r;
+
+	*ret = NULL;
+	*ret_n = 0;
+	r = processes_list(processes, &pids, &n);
+	if (r < 0 || n == 0)
+		return r;
+	list = calloc(n, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct kin_stat *kin = &list[*ret_n];
+
+		kin->pid = pids[i];
+		*ret_n += read_stat(pids[i], &kin->stat) == 0 && !is_dead(&kin->stat);
+	}
+	qsort(list, *ret_n, sizeof(*list), compare_kin);
+	*ret = list;
+	return 0;
+}
+
+int processes_kin(const struct processes *processes, struct process_kin **ret, size_t *ret_n)
+{
+	cleanup_free struct kin_stat *list = NULL;
+	struct process_kin *kin;
+	size_t n;
+	int r;
+
+	*ret = NULL;
+	*ret_n = 0;
+	r = read_kin(processes, &list, &n);
+	if (r < 0 || n == 0)
+		return r;
+	kin = calloc(n, sizeof(*kin));
+	if (!kin)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct kin_stat *head = head_of(list, n, &list[i]);
+
+		kin[i] = (struct process_kin){
+			.pid = list[i].pid,
+			.head = head->pid,
+			.forked = head->stat.flags & PF_FORKNOEXEC,
+			.start = head->stat.start,
+			.ticks = list[i].stat.ticks,
+		};
+	}
+	*ret = kin;
+	*ret_n = n;
 	return 0;
 }
 

@@ -90,6 +90,26 @@ int processes_any(const struct processes *processes);
  */
 int processes_oldest_child(const struct processes *processes, pid_t *ret_pid);
 
+/* A process of the instance, and at whose head it belongs. */
+struct process_kin {
+	pid_t pid;
+	/*
+	 * The first of its ancestors, itself included, that has called execve(2) since its fork, or
+	 * whose parent is none of the instance's processes (any more). The workers that a server
+	 * forks have its head; a program that it starts is one itself.
+	 */
+	pid_t head;
+	bool forked;              /* the head has not called execve(2) either */
+	unsigned long long start; /* of the head: ticks since boot */
+	unsigned long long ticks; /* CPU time that the process has used */
+};
+
+/*
+ * List the instance's processes with their heads, sorted by pid. *ret is malloc'ed; NULL if *ret_n
+ * is 0. Returns 0 or a negative errno.
+ */
+int processes_kin(const struct processes *processes, struct process_kin **ret, size_t *ret_n);
+
 /* 1: @pid is one of the instance's processes; 0: it is not; -ESRCH: there is no such process. */
 int processes_contain(const struct processes *processes, pid_t pid);
 

@@ -210,7 +210,7 @@ struct order {
 
 enum report_type {
 	REPORT_HELLO,    /* first on every connection, with the sockets */
-	REPORT_STARTED,  /* the server was started (exec succeeded): pid */
+	REPORT_STARTED,  /* the server was started (exec succeeded), or has replaced itself: pid */
 	REPORT_NOTIFY,   /* sd_notify(3): ready, reloading, stopping, or status text */
 	REPORT_EXITED,   /* the server ended: code or signal, tail; restart_ms if started again */
 	REPORT_FAILED,   /* it could not be started, or its restarts are used up: text, tail */
@@ -286,10 +286,13 @@ struct report {
 	uint32_t trouble_endpoint; /* index into the specification's listen; older agents: 0 */
 
 	pid_t pid;  /* HELLO (0: none), STARTED; ORPHAN (0: not found) */
+	/* STARTED: the process that was the server before, and has replaced itself; 0: none */
+	pid_t succeeds;
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */
 
 	/*
-	 * EXITED, STOPPED: exactly one of the two is not 0, or both are 0 for exit status 0. They
+	 * EXITED, STOPPED: exactly one of the two is not 0, or both are 0 for exit status 0.
+	 * STARTED: the same of the process that it succeeds (ENDING_ALIVE: it has not ended). They
 	 * count only if the ending is ENDING_TOLD; for the others they are as near as older daemons
 	 * can come to it.
 	 */

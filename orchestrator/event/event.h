@@ -60,6 +60,7 @@
 	X(READY, "ready", NOTE)                                                                    \
 	X(EXITED, "exited", NOTE)                                                                  \
 	X(RESTARTED, "restarted", NOTE)                                                            \
+	X(SUCCEEDED, "succeeded", NOTE) /* its server has replaced itself: .pid, .succeeds */      \
 	X(AGENT_LOST, "agent-lost", NOTE)                                                          \
 	X(AGENT_REPLACED, "agent-replaced", NOTE)                                                  \
 	X(SOCKETS, "sockets", NOTE)                                                                \
@@ -123,7 +124,8 @@ struct event {
 
 	/* Of a note. */
 	uint32_t instances;
-	const char *hook; /* told with .ok */
+	int pid, succeeds; /* of servers */
+	const char *hook;  /* told with .ok */
 	const char *listen, *path;
 };
 

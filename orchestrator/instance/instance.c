@@ -91,10 +91,38 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 		catch_up(i, report);
 }
 
+/*
+ * It goes on in another process, and so do its checks. How the earlier one has ended is worth
+ * telling only if that was not as it should be.
+ */
+static void on_succeeded(struct instance *i, const struct report *report)
+{
+	struct instance before = {
+		.ran = true,
+		.ending = report->ending,
+		.exit_code = report->exit_code,
+		.exit_signal = report->exit_signal,
+	};
+	bool badly = report->ending == ENDING_TOLD && (report->exit_code || report->exit_signal);
+	char how[64] = "";
+
+	if (badly)
+		instance_describe_exit(&before, how, sizeof(how));
+	i->pid = report->pid;
+	i->succeeded_pid = report->succeeds;
+	instance_note(i, EVENT_SUCCEEDED, "instance %u is served by pid %d now, after pid %d%s%s",
+		      i->index, (int)report->pid, (int)report->succeeds, badly ? ", which " : "",
+		      how);
+}
+
 static void on_started(struct instance *i, const struct report *report)
 {
 	bool again = i->restarts > 0;
 
+	if (report->succeeds > 0) {
+		on_succeeded(i, report);
+		return;
+	}
 	i->pid = report->pid;
 	i->ran = true;
 	i->agent_said = AGENT_RUNNING;

@@ -169,6 +169,8 @@ struct instance {
 	 * of which status tells people.
 	 */
 	enum agent_state agent_said;
+	/* Of the server before it replaced itself last; 0: it never has. */
+	pid_t succeeded_pid;
 	pid_t pid;                /* of the server; 0: none, or not yet known */
 	bool ran;                 /* the server has run at least once */
 	bool ready;               /* the server has said READY=1 */

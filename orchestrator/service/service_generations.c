@@ -32,6 +32,10 @@ static void on_instance_note(void *userdata, const struct instance *i, enum even
 		event.tail_stdout = i->tail_stdout;
 		event.tail_realtime_ms = i->tail_realtime_ms;
 	}
+	if (kind == EVENT_SUCCEEDED) {
+		event.pid = (int)i->pid;
+		event.succeeds = (int)i->succeeded_pid;
+	}
 	service_tell(userdata, &event);
 }
 

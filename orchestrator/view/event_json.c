@@ -101,6 +101,10 @@ json_t *event_json(const struct event *e)
 
 	if (e->has_instance)
 		json_object_set_new(json, "instance", json_integer(e->instance));
+	if (e->pid > 0)
+		json_object_set_new(json, "pid", json_integer(e->pid));
+	if (e->succeeds > 0)
+		json_object_set_new(json, "succeeds", json_integer(e->succeeds));
 	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
 		if (texts[k].text)
 			json_object_set_new(json, texts[k].key, json_string(texts[k].text));

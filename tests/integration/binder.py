@@ -6,8 +6,11 @@ binder: a small HTTP server that can bind its sockets itself, and whose manners 
 
 Without --listen it takes the sockets that it is given (LISTEN_FDS). Every GET is answered with
 "generation TEXT pid PID", every POST with that once its body has come; GET /upgrade changes to
-another protocol, in which every byte is sent back. It says READY=1 to $NOTIFY_SOCKET. TERM closes
-the listening sockets; what has been accepted is finished.
+another protocol, in which every byte is sent back; GET /slow takes --slow seconds. It says READY=1
+to $NOTIFY_SOCKET. TERM closes the listening sockets; what has been accepted is finished.
+
+With --succeed it starts a successor on USR2, by fork and execve: "inherited" with its listening
+sockets, "own" without: it binds what --listen says, or else 127.0.0.1:8080. A process that HUP starts has the sockets, too, but is only "sleep".
 """
 
 import argparse
@@ -17,6 +20,7 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -40,7 +44,11 @@ def arguments():
     parser.add_argument("--daemonize", action="store_true", help="fork twice; the parent exits")
     parser.add_argument("--execute-again", action="store_true", help="exec itself before it binds")
     parser.add_argument("--bind-after", type=float, default=0.0, help="seconds")
-    parser.add_argument("--waves-goodbye", type=pathlib.Path, help="write this file on TERM")
+    parser.add_argument("--waves-goodbye", type=pathlib.Path,
+                        help="write this file on TERM: a line with the pid")
+    parser.add_argument("--succeed", choices=("inherited", "own"))
+    parser.add_argument("--slow", type=float, default=1.0)
+    parser.add_argument("--sync", action="store_true", help="one request at a time, no epoll")
     return parser.parse_args()
 
 
@@ -63,6 +71,10 @@ def bound(text, share):
 
 
 def listeners(options):
+    if "BINDER_FDS" in os.environ:
+        return [socket.socket(fileno=int(fd)) for fd in os.environ["BINDER_FDS"].split(",")]
+    if "BINDER_OWN" in os.environ and not options.listen:
+        return [bound("127.0.0.1:8080", True)]
     if not options.listen:
         return [socket.socket(fileno=fd) for fd in range(3, 3 + int(os.environ["LISTEN_FDS"]))]
     time.sleep(options.bind_after)
@@ -76,6 +88,21 @@ def prepare(sock, options):
     if options.fast_open is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, options.fast_open)
     sock.listen(options.backlog)
+
+
+def start(command, socks, **environment):
+    """Start @command with @socks open."""
+    subprocess.Popen(command, pass_fds=[sock.fileno() for sock in socks],
+                     env={**os.environ, **environment})
+
+
+def start_successor(options, socks):
+    """Its sockets, if it inherits them, are these."""
+    command = [sys.executable, "-B", *sys.argv]
+    if options.succeed == "inherited":
+        start(command, socks, BINDER_FDS=",".join(str(sock.fileno()) for sock in socks))
+    else:
+        start(command, [], BINDER_OWN="1")
 
 
 # ---- serving -------------------------------------------------------------------------------------
@@ -115,6 +142,8 @@ class Server:
             if head.startswith("GET /upgrade "):
                 return await self.echo(reader, writer)
             await reader.readexactly(int(fields.get("content-length", 0)))
+            if head.startswith("GET /slow "):
+                await asyncio.sleep(self.options.slow)
             more = "close" not in fields.get("connection", "") and not self.draining.is_set()
             writer.write(self.answer(more))
             await writer.drain()
@@ -141,18 +170,46 @@ class Server:
     async def run(self, socks):
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.draining.set)
+        loop.add_signal_handler(signal.SIGHUP, start, ["/bin/sleep", "1000"], socks)
+        if self.options.succeed:
+            loop.add_signal_handler(signal.SIGUSR2, start_successor, self.options, socks)
         servers = [await asyncio.start_server(self.connection, sock=sock,
                                               backlog=self.options.backlog) for sock in socks]
         notify("READY=1")
         await self.draining.wait()
         if self.options.waves_goodbye:
-            self.options.waves_goodbye.touch()
+            with self.options.waves_goodbye.open("a") as file:
+                print(os.getpid(), file=file)
         # What is in the accept queue by now is ours: let the loop accept it, then close.
         await asyncio.sleep(0)
         for server in servers:
             server.close()
         while self.connections:
             await asyncio.wait(self.connections)
+
+
+def serve_in_turn(sock, options):
+    """As a worker without threads: accept, answer after a while, and so on."""
+    sock.setblocking(True)
+    if options.succeed:
+        signal.signal(signal.SIGUSR2, lambda *_: start_successor(options, [sock]))
+    goes_on = [True]
+    signal.signal(signal.SIGTERM, lambda *_: goes_on.clear())
+    signal.siginterrupt(signal.SIGTERM, True)
+    notify("READY=1")
+    while goes_on:
+        sock.settimeout(0.1)
+        try:
+            connection, _ = sock.accept()
+        except TimeoutError:
+            continue
+        connection.settimeout(60)
+        with connection:
+            head = connection.recv(4096)
+            time.sleep(options.slow if b"/slow" in head else 0)
+            connection.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+                               f"generation {options.say} pid {os.getpid()}\n".encode())
+    sys.exit(0)
 
 
 def notify(text):
@@ -181,6 +238,8 @@ def main():
     socks = listeners(options)
     for sock in socks:
         prepare(sock, options)
+    if options.sync:
+        serve_in_turn(socks[0], options)
     if options.keeper and not os.fork():
         while True:
             signal.pause()

@@ -300,6 +300,7 @@ static void agent_act(struct world *w, struct node *n, const struct lifecycle_ac
 		break;
 	case LIFECYCLE_DO_CLOSE: /* see .closed */
 	case LIFECYCLE_DO_REPORT_EXITED:
+	case LIFECYCLE_DO_REPORT_SUCCEEDED:
 	case LIFECYCLE_DO_REPORT_FAILED:
 		break;
 	}

@@ -26,6 +26,7 @@ static const char *const event_names[_LIFECYCLE_EVENT_COUNT] = {
 	[LIFECYCLE_SPAWNED] = "spawned",
 	[LIFECYCLE_SPAWN_FAILED] = "spawn-failed",
 	[LIFECYCLE_EXITED] = "exited",
+	[LIFECYCLE_SUCCEEDED] = "succeeded",
 	[LIFECYCLE_STEADY] = "steady",
 	[LIFECYCLE_LEAVE] = "leave",
 	[LIFECYCLE_STOP] = "stop",
@@ -65,6 +66,9 @@ static void describe_action(const struct lifecycle_action *action, char *ret, si
 			snprintf(ret, size, "exited:%u ", action->restart_ms);
 		else
 			snprintf(ret, size, "exited ");
+		break;
+	case LIFECYCLE_DO_REPORT_SUCCEEDED:
+		snprintf(ret, size, "succeeded ");
 		break;
 	case LIFECYCLE_DO_REPORT_FAILED:
 		snprintf(ret, size, "failed ");
@@ -192,6 +196,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 					SAME("starting"), /* of something that was not asked for */
 				[LIFECYCLE_SPAWN_FAILED] = SAME("starting"),
 				[LIFECYCLE_EXITED] = SAME("starting"),
+				[LIFECYCLE_SUCCEEDED] = SAME("starting"),
 				[LIFECYCLE_STEADY] = SAME("starting"),
 				[LIFECYCLE_LEAVE] = "close shut left | left",
 				[LIFECYCLE_STOP] = "close kill timer:+5000 | killing",
@@ -206,6 +211,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("running"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("running"),
 				[LIFECYCLE_EXITED] = "close shut kill exited | failed",
+				[LIFECYCLE_SUCCEEDED] = "succeeded | running",
 				[LIFECYCLE_STEADY] = SAME("running"),
 				[LIFECYCLE_LEAVE] = "close signal:3 watch timer:+2000 | leaving",
 				[LIFECYCLE_STOP] = "close signal:15 timer:+1000 | stopping",
@@ -220,6 +226,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("delaying"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("delaying"),
 				[LIFECYCLE_EXITED] = SAME("delaying"),
+				[LIFECYCLE_SUCCEEDED] = SAME("delaying"),
 				[LIFECYCLE_STEADY] = SAME("delaying"),
 				[LIFECYCLE_LEAVE] = "close shut left | left",
 				[LIFECYCLE_STOP] = "close kill timer:+5000 | killing",
@@ -234,6 +241,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("failed"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("failed"),
 				[LIFECYCLE_EXITED] = SAME("failed"),
+				[LIFECYCLE_SUCCEEDED] = SAME("failed"),
 				[LIFECYCLE_STEADY] = SAME("failed"),
 				[LIFECYCLE_LEAVE] = "shut left | left",
 				[LIFECYCLE_STOP] = "kill timer:+5000 | killing",
@@ -248,6 +256,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("leaving"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("leaving"),
 				[LIFECYCLE_EXITED] = "exited | leaving",
+				[LIFECYCLE_SUCCEEDED] = "succeeded signal:3 | leaving",
 				[LIFECYCLE_STEADY] = SAME("leaving"),
 				[LIFECYCLE_LEAVE] = SAME("leaving"),
 				[LIFECYCLE_STOP] = "signal:15 timer:+1000 | stopping",
@@ -262,6 +271,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("left"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("left"),
 				[LIFECYCLE_EXITED] = "exited | left",
+				[LIFECYCLE_SUCCEEDED] = "succeeded signal:3 | left",
 				[LIFECYCLE_STEADY] = SAME("left"),
 				[LIFECYCLE_LEAVE] = SAME("left"),
 				[LIFECYCLE_STOP] = "signal:15 timer:+1000 | stopping",
@@ -276,6 +286,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("stopping"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("stopping"),
 				[LIFECYCLE_EXITED] = "kill timer:+5000 | killing",
+				[LIFECYCLE_SUCCEEDED] = "succeeded signal:15 | stopping",
 				[LIFECYCLE_STEADY] = SAME("stopping"),
 				[LIFECYCLE_LEAVE] = SAME("stopping"),
 				[LIFECYCLE_STOP] = "signal:15 | stopping",
@@ -290,6 +301,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("killing"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("killing"),
 				[LIFECYCLE_EXITED] = SAME("killing"),
+				[LIFECYCLE_SUCCEEDED] = SAME("killing"),
 				[LIFECYCLE_STEADY] = SAME("killing"),
 				[LIFECYCLE_LEAVE] = SAME("killing"),
 				[LIFECYCLE_STOP] = SAME("killing"),
@@ -304,6 +316,7 @@ static const char *const cells[_AGENT_STATE_COUNT][_LIFECYCLE_EVENT_COUNT] =
 				[LIFECYCLE_SPAWNED] = SAME("stopped"),
 				[LIFECYCLE_SPAWN_FAILED] = SAME("stopped"),
 				[LIFECYCLE_EXITED] = SAME("stopped"),
+				[LIFECYCLE_SUCCEEDED] = SAME("stopped"),
 				[LIFECYCLE_STEADY] = SAME("stopped"),
 				[LIFECYCLE_LEAVE] = SAME("stopped"),
 				[LIFECYCLE_STOP] = SAME("stopped"),
@@ -660,6 +673,45 @@ static void test_lifecycle_adopted_server_that_exits_is_started_again(void **dat
 			    "kill exited:100 timer:+100 | delaying");
 }
 
+/* ---- succession ----------------------------------------------------------------------------- */
+
+static void test_lifecycle_succession_is_no_restart(void **data)
+{
+	struct lifecycle lifecycle = running(true);
+
+	(void)data;
+	for (int i = 0; i < 100; i++)
+		assert_string_equal(step(&lifecycle, LIFECYCLE_SUCCEEDED), "succeeded | running");
+	assert_int_equal(lifecycle.n_restarts, 0);
+	/* The end of a successor is that of the server. */
+	assert_string_equal(step(&lifecycle, LIFECYCLE_EXITED),
+			    "kill exited:100 timer:+100 | delaying");
+	assert_int_equal(lifecycle.n_restarts, 1);
+}
+
+static void test_lifecycle_successor_gets_the_last_signal_that_was_sent(void **data)
+{
+	struct lifecycle lifecycle = in_state(AGENT_LEFT);
+	struct lifecycle_event stop = {.type = LIFECYCLE_STOP, .timeout_ms = 1000};
+
+	(void)data;
+	/* The drain signal stands if the order to stop has none. */
+	assert_string_equal(step_event(&lifecycle, &stop, NOW), "timer:+1000 | stopping");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_SUCCEEDED), "succeeded signal:3 | stopping");
+	stop.signal = SIGINT;
+	assert_string_equal(step_event(&lifecycle, &stop, NOW), "signal:2 | stopping");
+	assert_string_equal(step(&lifecycle, LIFECYCLE_SUCCEEDED), "succeeded signal:2 | stopping");
+}
+
+static void test_lifecycle_without_a_server_nobody_succeeds_it(void **data)
+{
+	struct lifecycle lifecycle = in_state(AGENT_LEAVING);
+
+	(void)data;
+	step(&lifecycle, LIFECYCLE_EXITED);
+	assert_string_equal(step(&lifecycle, LIFECYCLE_SUCCEEDED), "| leaving");
+}
+
 /* ---- random sequences against the invariants ------------------------------------------------ */
 
 /* What an onlooker knows about one machine. */
@@ -674,6 +726,7 @@ struct onlooker {
 	bool leave_ordered;
 	bool stop_ordered;
 	uint64_t stop_limit_ms;
+	int signal; /* that was sent last; 0: none */
 	int n_left;
 	int n_stopped;
 	size_t n_restarts;
@@ -723,6 +776,7 @@ static void check_action(struct onlooker *onlooker, const struct lifecycle_actio
 	case LIFECYCLE_DO_SIGNAL:
 		assert_true(onlooker->closed && onlooker->alive);
 		assert_int_not_equal(action->signal, 0);
+		onlooker->signal = action->signal;
 		break;
 	case LIFECYCLE_DO_TIMER:
 		assert_true(action->at_ms >= onlooker->now_ms);
@@ -749,6 +803,9 @@ static void check_action(struct onlooker *onlooker, const struct lifecycle_actio
 		assert_true(onlooker->lifecycle.state == AGENT_FAILED ||
 			    onlooker->lifecycle.state == AGENT_LEFT ||
 			    onlooker->lifecycle.state == AGENT_STOPPED);
+		break;
+	case LIFECYCLE_DO_REPORT_SUCCEEDED:
+		assert_true(onlooker->alive);
 		break;
 	case LIFECYCLE_DO_KILL:
 	case LIFECYCLE_DO_REPORT_FAILED:
@@ -777,8 +834,19 @@ static void check_state(const struct onlooker *onlooker)
 	}
 }
 
+/* Whoever goes on as the server gets the signal of the one before, and nothing else happens. */
+static void check_succession(const struct onlooker *onlooker, enum agent_state before, int signal,
+			     const struct lifecycle_actions *actions)
+{
+	assert_int_equal(onlooker->lifecycle.state, before);
+	assert_true(actions->n <= 2);
+	if (signal != 0 && before < AGENT_KILLING)
+		assert_true(actions->n == 2 && actions->list[1].signal == signal);
+}
+
 static void feed(struct onlooker *onlooker, const struct lifecycle_event *event)
 {
+	int signal = onlooker->signal;
 	enum agent_state before = onlooker->lifecycle.state;
 	struct lifecycle_actions actions;
 
@@ -800,6 +868,8 @@ static void feed(struct onlooker *onlooker, const struct lifecycle_event *event)
 	assert_true(actions.n <= LIFECYCLE_ACTIONS_MAX);
 	for (size_t i = 0; i < actions.n; i++)
 		check_action(onlooker, &actions.list[i], before);
+	if (event->type == LIFECYCLE_SUCCEEDED)
+		check_succession(onlooker, before, signal, &actions);
 	check_state(onlooker);
 }
 
@@ -827,7 +897,7 @@ static struct lifecycle_event random_event(struct onlooker *onlooker)
 	static const enum lifecycle_event_type types[] = {
 		LIFECYCLE_SPAWNED, LIFECYCLE_SPAWNED, LIFECYCLE_SPAWN_FAILED,   LIFECYCLE_EXITED,
 		LIFECYCLE_STEADY,  LIFECYCLE_STEADY,  LIFECYCLE_LISTENERS_GONE, LIFECYCLE_EMPTY,
-		LIFECYCLE_LEAVE,   LIFECYCLE_STOP,
+		LIFECYCLE_LEAVE,   LIFECYCLE_STOP,    LIFECYCLE_SUCCEEDED,
 	};
 	struct lifecycle_event event = {
 		.type = types[random_below(sizeof(types) / sizeof(types[0]))],
@@ -850,7 +920,8 @@ static struct lifecycle_event random_event(struct onlooker *onlooker)
 	if ((event.type == LIFECYCLE_SPAWNED || event.type == LIFECYCLE_SPAWN_FAILED) &&
 	    !onlooker->spawning)
 		event.type = LIFECYCLE_LISTENERS_GONE;
-	if (event.type == LIFECYCLE_EXITED && !onlooker->alive)
+	if ((event.type == LIFECYCLE_EXITED || event.type == LIFECYCLE_SUCCEEDED) &&
+	    !onlooker->alive)
 		event.type = LIFECYCLE_EMPTY;
 	return event;
 }
@@ -932,6 +1003,9 @@ int main(void)
 		cmocka_unit_test(test_lifecycle_children_killed_at_stop_reports_killed),
 		cmocka_unit_test(test_lifecycle_adopt_goes_on_where_the_other_was),
 		cmocka_unit_test(test_lifecycle_adopted_server_that_exits_is_started_again),
+		cmocka_unit_test(test_lifecycle_succession_is_no_restart),
+		cmocka_unit_test(test_lifecycle_successor_gets_the_last_signal_that_was_sent),
+		cmocka_unit_test(test_lifecycle_without_a_server_nobody_succeeds_it),
 		cmocka_unit_test(test_lifecycle_random_events_keep_the_invariants),
 	};
 

@@ -256,6 +256,7 @@ static void assert_same_report(const struct report *a, const struct report *b)
 	for (size_t i = 0; i < PROTOCOL_STRANGERS_MAX; i++)
 		assert_string_equal(a->strangers[i], b->strangers[i]);
 	assert_int_equal(a->pid, b->pid);
+	assert_int_equal(a->succeeds, b->succeeds);
 	assert_int_equal(a->ready, b->ready);
 	assert_int_equal(a->exit_code, b->exit_code);
 	assert_int_equal(a->exit_signal, b->exit_signal);

@@ -102,6 +102,9 @@ static void test_event_json_of_a_note_has_what_is_set(void **state)
 		    "{\"listen\":\"[::]:80\",\"message\":\"m\"}");
 	assert_json(&(struct event){.kind = EVENT_SUPERSEDED, .rollout = 8, .message = "m"},
 		    "{\"message\":\"m\",\"rollout\":8}");
+	assert_json(
+		&(struct event){.kind = EVENT_SUCCEEDED, .message = "m", .pid = 7, .succeeds = 5},
+		"{\"message\":\"m\",\"pid\":7,\"succeeds\":5}");
 	assert_json(&(struct event){.kind = EVENT_SCALED, .instances = 3, .message = "m"},
 		    "{\"instances\":3,\"message\":\"m\"}");
 }
