@@ -4,6 +4,7 @@
 import os
 import pathlib
 import socket
+import subprocess
 
 from harness import check, check_equal, get, own_cgroup, refused, wait_until
 from services import binder, example, service
@@ -109,9 +110,9 @@ def orphan_is_named(t, steering):
             check(each in event["message"], f"no {each!r}: {event}")
         status = daemon.cli("status", "web", expect=None).out
         check("sleep" not in status, f"it listens: {status}")
-        listening = subprocess.run(["ss", "-Htlnp", "sport = 8080"], capture_output=True,
-                                   text=True, check=True).stdout
-        check(f"pid={pid}," not in listening, f"it listens: {listening}")
+        check(f"pid={pid}," not in listening(), f"it listens: {listening()}")
+        # Nobody hangs at it.
+        check_equal([get().status for _ in range(50)], [200] * 50, "answers")
         check_equal(len(daemon.events("stranger")), 1, "told once")
     finally:
         os.kill(pid, 9)
@@ -129,16 +130,80 @@ def test_orphan_that_keeps_a_listener_is_named_hash(t):
     orphan_is_named(t, "hash")
 
 
-def test_orphan_that_is_left_by_a_stop_is_named(t):
-    config, file = away(t)
+def listening():
+    return subprocess.run(["ss", "-Htlnp", "sport = 8080"], capture_output=True, text=True,
+                          check=True).stdout
+
+
+def with_orphan(t, begin, **changes):
+    """@begin(daemon, pid) with a service that has left a child behind, which is ended afterwards."""
+    config, file = away(t, **changes)
     daemon = t.daemon(config)
     pid = int(file.read_text())
     try:
-        daemon.cli("stop", "web", expect=0)
-        event = daemon.wait_event("stranger")
-        check(f'pid {pid} "sleep"' in event["message"], f"{event}")
+        begin(daemon, pid)
     finally:
         os.kill(pid, 9)
+
+
+def check_shut(daemon, pid, since=0):
+    event = daemon.wait_event("stranger", since=since)
+    for each in (f'pid {pid} "sleep"', "has got away", "was shut down"):
+        check(each in event["message"], f"no {each!r}: {event}")
+    check(f"pid={pid}," not in listening(), f"it listens: {listening()}")
+
+
+def test_orphan_that_is_left_by_a_stop_keeps_no_port(t):
+    def begin(daemon, pid):
+        daemon.cli("stop", "web", expect=0)
+        check_shut(daemon, pid)
+        check_equal(listening(), "", "who listens")
+        daemon.cli("start", "web", expect=0)
+        check_equal(get().status, 200, "it serves")
+    with_orphan(t, begin)
+
+
+def test_orphan_that_is_left_by_a_crash_keeps_no_port(t):
+    def begin(daemon, pid):
+        os.kill(daemon.server_pid(), 9)
+        check_shut(daemon, pid)
+    with_orphan(t, begin, restart={"max": 0})
+
+
+def test_orphan_whose_agent_and_server_are_killed_keeps_no_port(t):
+    def begin(daemon, pid):
+        os.kill(daemon.generation()["instances"][0]["agent_pid"], 19)
+        os.kill(daemon.server_pid(), 9)
+        os.kill(daemon.generation()["instances"][0]["agent_pid"], 9)
+        check_shut(daemon, pid)
+    with_orphan(t, begin, restart={"max": 0})
+
+
+def next_one_serves(t, steering):
+    def begin(daemon, pid):
+        agent, server = daemon.generation()["instances"][0]["agent_pid"], daemon.server_pid()
+        os.kill(agent, 19)
+        os.kill(server, 9)
+        daemon.process.popen.kill()
+        daemon.process.wait()
+        os.kill(agent, 9)
+        check(f"pid={pid}," in listening(), f"it does not listen: {listening()}")
+        daemon.start()
+        check_shut(daemon, pid)
+        check_equal(get().status, 200, "it serves")
+    with_orphan(t, begin, steering=steering)
+
+
+def test_orphan_of_a_batond_that_was_killed_with_everything_ebpf(t):
+    next_one_serves(t, "ebpf")
+
+
+def test_orphan_of_a_batond_that_was_killed_with_everything_cbpf(t):
+    next_one_serves(t, "cbpf")
+
+
+def test_orphan_of_a_batond_that_was_killed_with_everything_hash(t):
+    next_one_serves(t, "hash")
 
 
 # ---- a port that is taken ------------------------------------------------------------------------
