@@ -184,6 +184,9 @@ class Server:
         await asyncio.sleep(0)
         for server in servers:
             server.close()
+        # What was accepted a moment ago has no task yet.
+        for _ in range(5):
+            await asyncio.sleep(0)
         while self.connections:
             await asyncio.wait(self.connections)
 

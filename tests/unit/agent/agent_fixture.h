@@ -249,6 +249,20 @@ static inline bool exists(pid_t pid)
 	return kill(pid, 0) == 0;
 }
 
+/* Has it ended, but not been reaped? */
+static inline bool fixture_is_zombie(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+	fclose(file);
+	return state == 'Z';
+}
+
 /* Listening sockets of this network namespace (proc_net_tcp(5)): 0A is TCP_LISTEN. */
 static inline size_t count_listening(void)
 {

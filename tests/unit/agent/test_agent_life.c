@@ -157,19 +157,6 @@ static void test_agent_server_that_fails_and_leaves_a_child_has_exited(void **da
 	AWAIT(fixture, !exists(child));
 }
 
-static bool is_zombie(pid_t pid)
-{
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
-	fclose(file);
-	return state == 'Z';
-}
-
 /* Both are there when the agent looks: the order is the older. */
 static void test_agent_order_given_before_the_end_counts(void **data)
 {
@@ -180,7 +167,7 @@ static void test_agent_order_given_before_the_end_counts(void **data)
 	kill(fixture->agent, SIGSTOP);
 	order_steady(fixture);
 	kill(fixture->pid, SIGKILL);
-	AWAIT(fixture, is_zombie(fixture->pid));
+	AWAIT(fixture, fixture_is_zombie(fixture->pid));
 	kill(fixture->agent, SIGCONT);
 	await_heard(fixture, REPORT_EXITED, 1);
 	assert_true(fixture->heard[REPORT_EXITED].restarting);
@@ -513,7 +500,7 @@ static void test_agent_tells_of_an_exit_before_it_answers(void **data)
 	await_heard(fixture, REPORT_STARTED, 1);
 	kill(fixture->agent, SIGSTOP);
 	kill(fixture->pid, SIGKILL);
-	AWAIT(fixture, is_zombie(fixture->pid));
+	AWAIT(fixture, fixture_is_zombie(fixture->pid));
 	order(fixture, &(struct order){.type = ORDER_TELL});
 	order_leave(fixture, SIGTERM, 1000);
 	kill(fixture->agent, SIGCONT);

@@ -253,6 +253,95 @@ static void test_processes_oldest_child_in_cgroup(void **data)
 	assert_int_equal(processes_contain(processes, outside), -ESRCH);
 }
 
+/* ---- families ------------------------------------------------------------------------------- */
+
+/* The head of @pid; 0: it is not listed. */
+static pid_t head_of(const struct processes *processes, pid_t pid, bool *ret_forked)
+{
+	struct process_kin *kin;
+	pid_t head = 0;
+	size_t n;
+
+	assert_int_equal(processes_kin(processes, &kin, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(i == 0 || kin[i - 1].pid < kin[i].pid);
+		if (kin[i].pid != pid)
+			continue;
+		head = kin[i].head;
+		*ret_forked = kin[i].forked;
+	}
+	free(kin);
+	return head;
+}
+
+static pid_t start_program(const struct processes *processes)
+{
+	pid_t pid = fork();
+	struct error err;
+	int join;
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	if (processes_open_join(processes, &join, &err) < 0 ||
+	    (join >= 0 && write(join, "0", 1) != 1))
+		_exit(1);
+	execl("/bin/sleep", "sleep", "1000", NULL);
+	_exit(1);
+}
+
+/* Workers have their master's head until it is gone; a program is its own. */
+static void check_kin(struct processes *processes)
+{
+	pid_t child, grandchild, program;
+	struct process_kin *kin;
+	bool forked;
+	size_t n;
+
+	assert_int_equal(processes_kin(processes, &kin, &n), 0);
+	assert_null(kin);
+	assert_int_equal(n, 0);
+	child = start_pair(processes, false, &grandchild);
+	assert_int_equal(head_of(processes, child, &forked), child);
+	assert_true(forked);
+	assert_int_equal(head_of(processes, grandchild, &forked), child);
+	program = start_program(processes);
+	for (int i = 0; forked && i < DEADLINE_MS / 10; i++) {
+		poll(NULL, 0, 10);
+		(void)head_of(processes, program, &forked);
+	}
+	assert_false(forked);
+	assert_int_equal(head_of(processes, program, &forked), program);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(head_of(processes, child, &forked), 0);
+	assert_int_equal(head_of(processes, grandchild, &forked), grandchild);
+	assert_true(forked);
+	assert_int_equal(processes_kill(processes), 0);
+	assert_true(any_becomes(processes, 0));
+	reap_all();
+}
+
+static void test_processes_kin_of_descendants(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+
+	(void)data;
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
+	check_kin(processes);
+}
+
+static void test_processes_kin_in_cgroup(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+
+	(void)data;
+	if (!leaf)
+		skip();
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
+	check_kin(processes);
+}
+
 static void test_processes_without_cgroup_moving_does_nothing(void **data)
 {
 	cleanup(processes_free) struct processes *processes = NULL;
@@ -373,6 +462,8 @@ int main(void)
 		cmocka_unit_test(test_processes_of_another_root_are_its_descendants_only),
 		cmocka_unit_test(test_processes_oldest_child_is_whom_a_daemon_leaves),
 		cmocka_unit_test(test_processes_oldest_child_in_cgroup),
+		cmocka_unit_test(test_processes_kin_of_descendants),
+		cmocka_unit_test(test_processes_kin_in_cgroup),
 		cmocka_unit_test(test_processes_without_cgroup_moving_does_nothing),
 		cmocka_unit_test(test_processes_cgroup_is_found_and_killed),
 		cmocka_unit_test(test_processes_cgroups_below_count),
