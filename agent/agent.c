@@ -491,7 +491,7 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 {
 	struct agent *agent = userdata;
 
-	snprintf(ret->service, sizeof(ret->service), "%s", agent->spec->service);
+	snprintf(ret->service, sizeof(ret->service), "%s", launch_spec_id(agent->spec));
 	ret->generation = agent->spec->generation;
 	ret->instance = agent->spec->instance;
 	ret->agent_pid = getpid();

@@ -65,7 +65,7 @@ void instance_check_endpoint(struct instance *i, size_t k)
 		.service = i->config->name,
 		.health = k == 0 ? &i->config->health : &i->accept_check,
 		.address = &i->config->listen[k],
-		.steer = i->wiring->endpoints[k],
+		.steer = instance_endpoint(i, k),
 	};
 
 	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);

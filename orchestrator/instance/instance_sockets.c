@@ -18,7 +18,7 @@ static tap_owner owner_of(const struct instance *i)
 
 static struct steer *endpoint_of(const struct instance *i, const struct instance_socket *socket)
 {
-	return i->wiring->endpoints[socket->endpoint];
+	return instance_endpoint(i, socket->endpoint);
 }
 
 static const struct instance_socket *find(const struct instance_sockets *sockets, uint64_t cookie)
@@ -32,12 +32,13 @@ static const struct instance_socket *find(const struct instance_sockets *sockets
 static int join(struct instance *i, const struct report_socket *socket, int fd,
 		struct instance_socket *ret, struct error *err)
 {
+	const struct steer *endpoint = NULL;
 	bool drift = false;
 	int r;
 
-	if (socket->endpoint >= i->config->n_listen ||
-	    strcmp(socket->address, steer_address(i->wiring->endpoints[socket->endpoint])->text) !=
-		    0)
+	if (socket->endpoint < i->config->n_listen)
+		endpoint = instance_endpoint(i, socket->endpoint);
+	if (!endpoint || strcmp(socket->address, steer_address(endpoint)->text) != 0)
 		return error_text(err, -EBADMSG, "the agent's socket for %s is of no endpoint",
 				  socket->address);
 	if (steer_cookie(fd) != socket->cookie)
@@ -102,6 +103,13 @@ static void rejoin_known(struct instance *i, const struct report *report, const 
 	}
 }
 
+/* Its endpoint went to another service, which serves there. */
+static bool is_closed(const struct instance *i, const struct report_socket *socket)
+{
+	return i->phase == INSTANCE_JOINED && socket->endpoint < i->config->n_listen &&
+	       !instance_endpoint(i, socket->endpoint);
+}
+
 /* The set that @report names. New sockets get slots; on failure these are free again. */
 static int join_new(struct instance *i, const struct report *report, const int *fds,
 		    struct instance_sockets *ret, bool *ret_changed, struct error *err)
@@ -110,7 +118,7 @@ static int join_new(struct instance *i, const struct report *report, const int *
 
 	ret->n = 0;
 	for (size_t k = 0; r >= 0 && k < report->n_sockets; k++) {
-		if (instance_is_twin(i, &report->sockets[k]))
+		if (instance_is_twin(i, &report->sockets[k]) || is_closed(i, &report->sockets[k]))
 			continue;
 		r = add_one(i, &report->sockets[k], fds[k], ret, err);
 		*ret_changed |= !find(&i->sockets, report->sockets[k].cookie);
