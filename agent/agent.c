@@ -259,7 +259,7 @@ static void report_stopped(struct agent *agent, const struct lifecycle_action *a
 
 static void fill_hello(struct agent *agent, struct report *ret)
 {
-	snprintf(ret->service, sizeof(ret->service), "%s", agent->spec->service);
+	snprintf(ret->service, sizeof(ret->service), "%s", launch_spec_id(agent->spec));
 	ret->generation = agent->spec->generation;
 	ret->instance = agent->spec->instance;
 	ret->agent_pid = getpid();

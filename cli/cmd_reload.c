@@ -86,6 +86,19 @@ static void print_overridden(const struct print *to, const json_t *overridden)
 	}
 }
 
+static void print_renamed(const struct print *to, const json_t *renamed)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (renamed, i, entry) {
+		print_coloured(to, PRINT_BOLD, print_member(entry, "service"));
+		fputs(": the new name of ", to->out);
+		print_text(to, print_member(entry, "before"));
+		fputs(", whose addresses it has\n", to->out);
+	}
+}
+
 static void print_reload(const struct print *to, const json_t *answer)
 {
 	static const char *const keys[] = {"started", "changed",   "waiting",
@@ -94,6 +107,7 @@ static void print_reload(const struct print *to, const json_t *answer)
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		n += json_array_size(json_object_get(answer, keys[i]));
+	print_renamed(to, json_object_get(answer, "renamed"));
 	print_names(to, answer, "started", PRINT_GREEN, "new, starts");
 	print_changed(to, answer);
 	print_details(to, json_object_get(answer, "waiting"), PRINT_YELLOW,

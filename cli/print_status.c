@@ -180,7 +180,9 @@ static const char *endpoint_text(const json_t *endpoint, char buffer[static PRIN
 		   (strcmp(family, "IPv4") == 0 && listen[0] == '[');
 	char text[PRINT_CELL_MAX];
 
-	if (odd)
+	if (json_is_true(json_object_get(endpoint, "undeclared")))
+		snprintf(text, sizeof(text), "%s (of an earlier generation)", listen);
+	else if (odd)
 		snprintf(text, sizeof(text), "%s (%s)", listen, family);
 	else
 		snprintf(text, sizeof(text), "%s", listen);

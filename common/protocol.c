@@ -344,6 +344,11 @@ static const struct field spec_fields_optional[] = {
 	FIELD_INTEGER(struct launch_spec, listen_delay_ms, 0, UINT32_MAX, 1),
 };
 
+const char *launch_spec_id(const struct launch_spec *spec)
+{
+	return spec->id ? spec->id : spec->service;
+}
+
 void launch_spec_address(const struct launch_spec *spec, size_t k, struct address *ret)
 {
 	if (!spec->twins[k] || !address_twin(&spec->listen[k], ret))
@@ -355,6 +360,7 @@ void launch_spec_done(struct launch_spec *spec)
 	if (!spec)
 		return;
 	free(spec->service);
+	free(spec->id);
 	free(spec->listen);
 	free(spec->executable);
 	vector_free(spec->argv);
@@ -376,6 +382,26 @@ static int encode_twins(json_t *object, const struct launch_spec *spec)
 	if (list && json_array_size(list) == 0)
 		return 0;
 	return json_object_set(object, "twins", list) < 0 ? -ENOMEM : 0;
+}
+
+/* Most services have the id that their name is, and then there is no such field. */
+static int encode_id(json_t *object, const struct launch_spec *spec)
+{
+	if (strcmp(launch_spec_id(spec), spec->service) == 0)
+		return 0;
+	return json_object_set_new(object, "id", json_string(spec->id)) < 0 ? -ENOMEM : 0;
+}
+
+static int decode_id(const json_t *object, struct launch_spec *spec, struct error *err)
+{
+	const json_t *id = json_object_get(object, "id");
+
+	if (!id)
+		return 0;
+	if (!json_is_string(id))
+		return error_text(err, -EBADMSG, "\"id\": not a string");
+	spec->id = strdup(json_string_value(id));
+	return spec->id ? 0 : error_set(err, -ENOMEM, "\"id\"");
 }
 
 int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *ret_length)
@@ -401,7 +427,7 @@ int launch_spec_encode(const struct launch_spec *spec, char **ret_text, size_t *
 	for (size_t i = 0; i < spec->n_listen; i++)
 		if (json_array_append_new(list, json_string(spec->listen[i].text)) < 0)
 			return -ENOMEM;
-	if (encode_twins(object, spec) < 0)
+	if (encode_twins(object, spec) < 0 || encode_id(object, spec) < 0)
 		return -ENOMEM;
 	list = json_array();
 	if (json_object_set_new(object, "groups", list) < 0)
@@ -492,6 +518,8 @@ static int check_spec(const struct launch_spec *spec, struct error *err)
 
 	if (paths_check_name(spec->service, err) < 0)
 		return error_prefix(err, -EBADMSG, "\"service\"");
+	if (paths_check_name(launch_spec_id(spec), err) < 0)
+		return error_prefix(err, -EBADMSG, "\"id\"");
 	r = check_path("executable", spec->executable, err);
 	if (r == 0)
 		r = check_path("directory", spec->directory, err);
@@ -525,6 +553,8 @@ int launch_spec_decode(const char *text, size_t length, struct launch_spec *ret,
 	if (r == 0)
 		r = decode_optional(object, spec_fields_optional, COUNT(spec_fields_optional), 0,
 				    ret, err);
+	if (r == 0)
+		r = decode_id(object, ret, err);
 	if (r == 0)
 		r = decode_listen(object, ret, err);
 	if (r == 0)

@@ -77,7 +77,8 @@ enum socket_mode {
 };
 
 struct launch_spec {
-	char *service;
+	char *service;       /* as people call it */
+	char *id;            /* as REPORT_HELLO calls it: see service_config.h; NULL: the same */
 	uint32_t generation; /* from 1 */
 	uint32_t instance;   /* from 0 */
 
@@ -134,6 +135,9 @@ struct launch_spec {
 	uint32_t restart_delay_ms;
 	uint32_t restart_delay_max_ms;
 };
+
+/* What the hello of its agent calls the service. */
+const char *launch_spec_id(const struct launch_spec *spec);
 
 /* The address of the sockets that are passed for endpoint @k. */
 void launch_spec_address(const struct launch_spec *spec, size_t k, struct address *ret);

@@ -137,6 +137,7 @@ static __always_inline bool note_probe(struct bpf_sock_ops *ctx)
 
 /* ---- counting ------------------------------------------------------------------------------- */
 
+/* Without any, all are: an anchor's cgroup has no other sockets, and more come later. */
 static __always_inline bool is_declared(__u32 port)
 {
 	__u16 wanted = bpf_htons((__u16)port);
@@ -144,7 +145,7 @@ static __always_inline bool is_declared(__u32 port)
 	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++)
 		if (endpoints[k].port == wanted)
 			return true;
-	return false;
+	return n_endpoints == 0;
 }
 
 static __always_inline void note_birth(struct bpf_sock_ops *ctx)

@@ -96,12 +96,15 @@ static int on_reap(sd_event_source *source, void *userdata)
 
 		if (s->shutting_down && service_is_idle(s)) {
 			log_info("%s: removed", s->config->name);
+			daemon_forget_id(d, s);
 			service_free(s);
 		} else {
 			d->services[kept++] = s;
 		}
 	}
 	d->n_services = kept;
+	if (!d->ending)
+		daemon_resume_reload(d);
 	return 0;
 }
 

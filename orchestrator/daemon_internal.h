@@ -36,6 +36,13 @@ struct service *daemon_find(struct daemon *daemon, const char *name);
 int daemon_add_service(struct daemon *daemon, const struct service_config *config,
 		       struct error *err);
 
+/* @service is called @name from now on: see service_rename(). */
+int daemon_rename(struct daemon *daemon, struct service *service, const char *name,
+		  struct error *err);
+
+/* @service has ended, and is configured no longer. */
+void daemon_forget_id(struct daemon *daemon, const struct service *service);
+
 /* Log, and tell as an event, that the service is not started or changed as configured. */
 void daemon_tell_refused(struct daemon *daemon, const char *service, const char *why);
 
@@ -58,6 +65,9 @@ void daemon_end(struct daemon *daemon, int exit_status);
 
 /* sd_notify(3) is told. NULL with @problem filled if everything stays as it is. */
 json_t *daemon_reload(struct daemon *daemon, struct api_problem *problem);
+
+/* Change the services that have waited until they lend nothing any more, or say why they stay. */
+void daemon_resume_reload(struct daemon *daemon);
 
 /* ---- daemon_api.c ---------------------------------------------------------------------------- */
 

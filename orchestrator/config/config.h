@@ -96,6 +96,11 @@ DEFINE_CLEANUP(struct service_config *, service_config_free);
  */
 int service_config_take_policies(struct service_config *config, const struct service_config *from);
 
+const char *service_config_id(const struct service_config *service);
+
+/* Call it @name, and what outlives a daemon @id. On -ENOMEM nothing has changed. */
+int service_config_rename(struct service_config *service, const char *name, const char *id);
+
 /*
  * Would no rollout be needed to go from @a to @b? What is compared is what a generation is made of:
  * name, command, listen, mode, backlog, nonblocking, user, group, directory, process, resources and
@@ -108,9 +113,6 @@ int service_config_take_policies(struct service_config *config, const struct ser
  * reloads must look at them.
  */
 bool service_config_same_release(const struct service_config *a, const struct service_config *b);
-
-/* Do both have the addresses and the user that make one reuseport group of their sockets? */
-bool service_config_same_group(const struct service_config *a, const struct service_config *b);
 
 /*
  * What the file says of the command and the environment, as a number: the same for the same, in

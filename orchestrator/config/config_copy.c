@@ -14,6 +14,7 @@
  */
 static const size_t texts[] = {
 	offsetof(struct service_config, name),
+	offsetof(struct service_config, id),
 	offsetof(struct service_config, user),
 	offsetof(struct service_config, group),
 	offsetof(struct service_config, home),
@@ -137,6 +138,27 @@ struct service_config *service_config_copy(const struct service_config *service)
 	return r < 0 ? NULL : TAKE_PTR(copy);
 }
 
+const char *service_config_id(const struct service_config *service)
+{
+	return service->id ? service->id : service->name;
+}
+
+int service_config_rename(struct service_config *service, const char *name, const char *id)
+{
+	char *new_name = strdup(name), *new_id = strdup(id);
+
+	if (!new_name || !new_id) {
+		free(new_name);
+		free(new_id);
+		return -ENOMEM;
+	}
+	free(service->name);
+	free(service->id);
+	service->name = new_name;
+	service->id = new_id;
+	return 0;
+}
+
 #define SWAP(a, b)                                                                                 \
 	do {                                                                                       \
 		__typeof__(a) swapped_ = (a);                                                      \
@@ -205,16 +227,6 @@ bool service_config_same_release(const struct service_config *a, const struct se
 	       a->environment_inherit == b->environment_inherit &&
 	       process_settings_equal(&a->process, &b->process) &&
 	       same_resources(&a->resources, &b->resources);
-}
-
-bool service_config_same_group(const struct service_config *a, const struct service_config *b)
-{
-	if (a->n_listen != b->n_listen || a->uid != b->uid)
-		return false;
-	for (size_t k = 0; k < a->n_listen; k++)
-		if (!address_equal(&a->listen[k], &b->listen[k]))
-			return false;
-	return true;
 }
 
 /* FNV-1a. The end of each text counts, and so does that there is none. */

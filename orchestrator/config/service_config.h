@@ -147,6 +147,11 @@ enum agent_lost_choice {
 
 struct service_config {
 	char *name;
+	/*
+	 * What all that outlives a daemon calls the service: its agents, cgroups, pins, notes. It
+	 * stays when the service is renamed. NULL: as .name says. See service_config_id().
+	 */
+	char *id;
 	char **command; /* NULL-terminated, at least one */
 	struct address listen[CONFIG_LISTEN_MAX];
 	size_t n_listen;                   /* at least one */

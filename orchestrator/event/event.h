@@ -43,6 +43,7 @@
 	X(CHANGED, "changed", NOTE)       /* a watched path */                                     \
 	X(RELOADED, "reloaded", NOTE)     /* the configuration, of no service */                   \
 	X(OVERRIDDEN, "overridden", NOTE) /* an upgrade's command or environment, by the file */   \
+	X(ADDRESS, "address", NOTE)       /* one is opened or closed while the service runs */     \
 	X(TAKEN_OVER, "adopted", NOTE)                                                             \
 	X(HOOK, "hook", NOTE)                                                                      \
 	X(REPLACING, "replacing", NOTE)                                                            \

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/vector.h"
@@ -75,8 +76,8 @@ static bool is_taken(const struct generation *g, uint32_t index)
 		return true;
 	if (!g->context->cgroup_base[0] || index >= INSTANCES_MAX)
 		return false;
-	snprintf(path, sizeof(path), "%s/%s.%u.%u", g->context->cgroup_base, g->config->name,
-		 g->number, index);
+	snprintf(path, sizeof(path), "%s/%s.%u.%u", g->context->cgroup_base,
+		 service_config_id(g->config), g->number, index);
 	return cgroup_populated(path) != 0;
 }
 
@@ -124,9 +125,15 @@ void generation_remove(struct generation *g, struct instance *i)
 	free(i);
 }
 
-/* The settings that its processes were given; the file may say something else by now. */
-static int take_process(struct service_config *config, const struct launch_spec *spec)
+/*
+ * The settings and the addresses that its processes were given; the file may say something else by
+ * now.
+ */
+static int take_spec(struct service_config *config, const struct launch_spec *spec)
 {
+	assert(spec->n_listen <= CONFIG_LISTEN_MAX);
+	memcpy(config->listen, spec->listen, spec->n_listen * sizeof(config->listen[0]));
+	config->n_listen = spec->n_listen;
 	process_settings_done(&config->process);
 	return process_settings_copy(&spec->process, &config->process);
 }
@@ -147,7 +154,7 @@ int generation_take_over(struct context *context, const struct service_config *c
 		release_free(release);
 		return error_set(err, n > INSTANCES_MAX ? -E2BIG : -ENOMEM, "take over");
 	}
-	r = take_process(copy, &agents[0]->spec);
+	r = take_spec(copy, &agents[0]->spec);
 	if (r < 0) {
 		service_config_free(copy);
 		release_free(release);

@@ -507,6 +507,7 @@ static void fill_spec(struct instance *i, const struct release *release, struct 
 	/* All of it is borrowed: it is used during the call only. */
 	*ret = (struct launch_spec){
 		.service = c->name,
+		.id = (char *)service_config_id(c),
 		.generation = i->generation,
 		.instance = i->index,
 		.listen = (struct address *)c->listen,
@@ -533,7 +534,7 @@ static void fill_spec(struct instance *i, const struct release *release, struct 
 	};
 	for (size_t k = 0; k < c->n_listen; k++)
 		ret->twins[k] =
-			address_are_twins(&c->listen[k], steer_address(i->wiring->endpoints[k]));
+			address_are_twins(&c->listen[k], steer_address(instance_endpoint(i, k)));
 	_Static_assert(CONFIG_GROUPS_MAX <= PROTOCOL_GROUPS_MAX, "groups fit");
 	_Static_assert(CONFIG_LISTEN_MAX <= PROTOCOL_LISTEN_MAX, "endpoints fit");
 	i->names_fds = names_fds(release);
@@ -541,12 +542,17 @@ static void fill_spec(struct instance *i, const struct release *release, struct 
 }
 
 /* An IPv4 socket would take all connections of those that serve on IPv4-mapped ones. */
-static void guard(const struct instance *i, struct tap *tap)
+static int declare(const struct instance *i, struct tap *tap, struct error *err)
 {
+	int r = tap_declare(tap, i->config->listen, i->config->n_listen, err);
+
+	if (r < 0)
+		return r;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		tap_guard(tap, k,
-			  address_is_mapped(steer_address(i->wiring->endpoints[k])) &&
+			  address_is_mapped(steer_address(instance_endpoint(i, k))) &&
 				  i->callbacks->is_served(i->userdata, i, k));
+	return 0;
 }
 
 /* Attach the programs for counting and sharing, before anything runs in the cgroup. */
@@ -562,8 +568,9 @@ static int hook(struct instance *i, struct error *err)
 				  i->cgroup[0] ? i->wiring->no_tap : i->context->no_cgroup);
 	if (!tap || !i->cgroup[0])
 		return 0;
-	guard(i, tap);
-	r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
+	r = declare(i, tap, err);
+	if (r >= 0)
+		r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
 	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
 		return r;
 	log_warning("%s: %s", i->config->name, err->text);
@@ -607,7 +614,7 @@ static int make_sockets(struct instance *i, int fds[static CONFIG_LISTEN_MAX], s
 	    (c->mode != SOCKETS_AUTO && c->mode != SOCKETS_INHERIT))
 		return 0;
 	for (size_t k = 0; k < c->n_listen; k++) {
-		int r = steer_listen(i->wiring->endpoints[k], c->backlog, c->nonblocking, &fds[k],
+		int r = steer_listen(instance_endpoint(i, k), c->backlog, c->nonblocking, &fds[k],
 				     err);
 
 		if (r < 0)
@@ -648,7 +655,8 @@ static int start(struct instance *i, const struct release *release, struct error
 	char leaf[PROTOCOL_NAME_MAX + 32];
 	int r;
 
-	snprintf(leaf, sizeof(leaf), "%s.%u.%u", i->config->name, i->generation, i->index);
+	snprintf(leaf, sizeof(leaf), "%s.%u.%u", service_config_id(i->config), i->generation,
+		 i->index);
 	if ((size_t)snprintf(i->socket_path, sizeof(i->socket_path), "%s/%s.sock",
 			     i->context->paths.agents_dir, leaf) >= sizeof(i->socket_path))
 		return error_text(err, -ENAMETOOLONG, "%s: path too long", leaf);

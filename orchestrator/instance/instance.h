@@ -93,7 +93,7 @@ enum instance_role {
 /* A listening socket in its slot. */
 struct instance_socket {
 	uint64_t cookie;
-	uint32_t endpoint; /* index into config->listen */
+	uint32_t endpoint; /* index into config->listen; see instance_endpoint() */
 	uint16_t slot;
 	bool own;   /* the server has bound it */
 	bool loose; /* its slot may be empty: it was shut down, or could not be put back */
@@ -357,6 +357,18 @@ void instance_uncheck(struct instance *instance);
  */
 void instance_look_slots(struct instance *instance);
 
+/* The endpoint of its @k-th address; NULL: it is closed (instance_close_endpoint()). */
+static inline struct steer *instance_endpoint(const struct instance *instance, size_t k)
+{
+	return wiring_endpoint(instance->wiring, &instance->config->listen[k]);
+}
+
+/*
+ * The endpoint of its @k-th address is about to be closed: it has left, and its sockets there are
+ * in no slot any more.
+ */
+void instance_close_endpoint(struct instance *instance, size_t k);
+
 /* Free the slots of sockets that it no longer has, unless a table still names them. */
 void instance_release_unused(struct instance *instance);
 
@@ -367,8 +379,9 @@ void instance_release_unused(struct instance *instance);
 void instance_release_leftovers(struct instance *instance);
 
 /*
- * Endpoint @k was opened anew, for sockets of another family: those that it has had there are in no
- * slot any more, and its checks begin anew. The one that was open before must still be there.
+ * The endpoint of its @k-th address was opened anew, for sockets of another family: those that it
+ * has had there are in no slot any more, and its checks begin anew. The one that was open before
+ * must still be there.
  */
 void instance_change_endpoint(struct instance *instance, size_t k);
 

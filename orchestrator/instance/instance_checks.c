@@ -74,7 +74,7 @@ void instance_check_endpoint(struct instance *i, size_t k)
 		.service = i->config->name,
 		.health = only_accepts(i, k) ? &i->accept_check : &i->config->health,
 		.address = &i->config->listen[k],
-		.steer = i->wiring->endpoints[k],
+		.steer = instance_endpoint(i, k),
 	};
 
 	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);

@@ -27,12 +27,15 @@ static bool is_unusable(const struct instance *i, size_t k)
 	return i->unusable[0] && i->unusable_endpoint == k;
 }
 
-/* Before it has joined, its rollout waits for it. While no server runs, its agent does. */
+/*
+ * Before it has joined, its rollout waits for it. While no server runs, its agent does. What went
+ * to another service is not its to serve.
+ */
 static bool is_lost(const struct instance *i, size_t k)
 {
 	const struct instance_loss *loss = &i->losses[k];
 
-	if (i->phase != INSTANCE_JOINED || i->pid == 0)
+	if (i->phase != INSTANCE_JOINED || i->pid == 0 || !instance_endpoint(i, k))
 		return false;
 	return loss->unsteered[0] || is_unusable(i, k) || (loss->had && !has_socket(i, k));
 }

@@ -18,7 +18,7 @@ static tap_owner owner_of(const struct instance *i)
 
 static struct steer *endpoint_of(const struct instance *i, const struct instance_socket *socket)
 {
-	return i->wiring->endpoints[socket->endpoint];
+	return instance_endpoint(i, socket->endpoint);
 }
 
 static const struct instance_socket *find(const struct instance_sockets *sockets, uint64_t cookie)
@@ -32,12 +32,13 @@ static const struct instance_socket *find(const struct instance_sockets *sockets
 static int join(struct instance *i, const struct report_socket *socket, int fd,
 		struct instance_socket *ret, struct error *err)
 {
+	const struct steer *endpoint = NULL;
 	bool drift = false;
 	int r;
 
-	if (socket->endpoint >= i->config->n_listen ||
-	    strcmp(socket->address, steer_address(i->wiring->endpoints[socket->endpoint])->text) !=
-		    0)
+	if (socket->endpoint < i->config->n_listen)
+		endpoint = instance_endpoint(i, socket->endpoint);
+	if (!endpoint || strcmp(socket->address, steer_address(endpoint)->text) != 0)
 		return error_text(err, -EBADMSG, "the agent's socket for %s is of no endpoint",
 				  socket->address);
 	if (steer_cookie(fd) != socket->cookie)
@@ -130,8 +131,15 @@ static void refuse_twin(struct instance *i, const struct report_socket *socket)
 	if (i->phase != INSTANCE_JOINED || !socket->own)
 		return;
 	snprintf(why, sizeof(why), "%s: the kernel does not steer between it and %s",
-		 socket->address, steer_address(i->wiring->endpoints[socket->endpoint])->text);
+		 socket->address, steer_address(instance_endpoint(i, socket->endpoint))->text);
 	refuse(i, socket->endpoint, why);
+}
+
+/* Its endpoint went to another service, which serves there. */
+static bool is_closed(const struct instance *i, const struct report_socket *socket)
+{
+	return i->phase == INSTANCE_JOINED && socket->endpoint < i->config->n_listen &&
+	       !instance_endpoint(i, socket->endpoint);
 }
 
 /*
@@ -152,7 +160,7 @@ static int join_new(struct instance *i, const struct report *report, const int *
 			refuse_twin(i, socket);
 			continue;
 		}
-		if (socket->deaf)
+		if (socket->deaf || is_closed(i, socket))
 			continue;
 		r = add_one(i, socket, fds[k], ret, err);
 		if (r < 0 && r != -EBADMSG && i->phase == INSTANCE_JOINED) {

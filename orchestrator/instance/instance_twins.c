@@ -18,7 +18,10 @@
 /* What the sockets of endpoint @k are bound to. */
 static const struct address *address_of(const struct instance *i, size_t k)
 {
-	return steer_address(i->wiring->endpoints[k]);
+	const struct steer *endpoint = instance_endpoint(i, k);
+
+	/* Of one that has left the endpoint may be closed. */
+	return endpoint ? steer_address(endpoint) : &i->config->listen[k];
 }
 
 bool instance_is_twin(const struct instance *i, const struct report_socket *socket)
@@ -180,6 +183,16 @@ static bool forget(struct instance_sockets *set, size_t k)
 			set->list[kept++] = set->list[j];
 	set->n = kept;
 	return kept < before;
+}
+
+void instance_close_endpoint(struct instance *i, size_t k)
+{
+	checker_stop(&i->checkers[k]);
+	forget(&i->unused, k);
+	if (forget(&i->sockets, k))
+		i->sockets_version++;
+	if (k == 0)
+		i->aimed = 0;
 }
 
 void instance_change_endpoint(struct instance *i, size_t k)

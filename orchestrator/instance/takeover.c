@@ -84,7 +84,7 @@ static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fd
 		return error_text(err, -EPROTONOSUPPORT,
 				  "it speaks version %u of the protocol, not %d", hello->version,
 				  PROTOCOL_VERSION);
-	if (strcmp(agent->spec.service, hello->service) != 0 ||
+	if (strcmp(launch_spec_id(&agent->spec), hello->service) != 0 ||
 	    agent->spec.generation != hello->generation || agent->spec.instance != hello->instance)
 		return error_text(err, -EBADMSG, "its hello and its launch specification differ");
 	return 0;
@@ -431,7 +431,8 @@ unsigned takeover_drain_orphans(struct context *context, const struct service_co
 		struct leaf leaf;
 
 		if (!is_orphan(entry->d_name, found, &leaf) ||
-		    strcmp(leaf.service, service->name) != 0 || has_socket(context, entry->d_name))
+		    strcmp(leaf.service, service_config_id(service)) != 0 ||
+		    has_socket(context, entry->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
 		if (signal_all(path, service->drain.signal) == 0)
@@ -464,14 +465,52 @@ void takeover_remove_leftovers(struct context *context, const struct takeover_li
 		closedir(dir);
 }
 
+static bool declares(const struct service_config *config, const struct address *address)
+{
+	for (size_t k = 0; k < config->n_listen; k++)
+		if (address_equal(&config->listen[k], address))
+			return true;
+	return false;
+}
+
+/* Has a steady agent of the service @id (!@of_id: of any other) the address, and not left yet? */
+static bool has_steady(const struct takeover_list *list, const char *id, bool of_id,
+		       const struct address *address)
+{
+	for (size_t k = 0; k < list->n; k++) {
+		const struct takeover_agent *agent = list->agents[k];
+
+		if (!agent->hello.steady || agent->hello.state >= AGENT_LEFT ||
+		    (strcmp(agent->hello.service, id) == 0) != of_id)
+			continue;
+		for (size_t j = 0; j < agent->spec.n_listen; j++)
+			if (address_equal(&agent->spec.listen[j], address))
+				return true;
+	}
+	return false;
+}
+
+void takeover_settle(struct takeover_list *list, const char *id,
+		     const struct service_config *config)
+{
+	for (size_t k = 0; k < list->n; k++) {
+		struct takeover_agent *agent = list->agents[k];
+
+		if (strcmp(agent->hello.service, id) != 0)
+			continue;
+		for (size_t j = 0; j < agent->spec.n_listen; j++) {
+			const struct address *address = &agent->spec.listen[j];
+			bool own = has_steady(list, id, true, address);
+
+			agent->lost[j] = has_steady(list, id, false, address) &&
+					 !(own && declares(config, address));
+		}
+	}
+}
+
 bool takeover_fits(const struct takeover_agent *agent, const struct service_config *config)
 {
 	uid_t uid = agent->spec.set_ids ? agent->spec.uid : geteuid();
 
-	if (agent->spec.n_listen != config->n_listen || uid != config->uid)
-		return false;
-	for (size_t k = 0; k < config->n_listen; k++)
-		if (!address_equal(&agent->spec.listen[k], &config->listen[k]))
-			return false;
-	return true;
+	return uid == config->uid && agent->spec.n_listen <= CONFIG_LISTEN_MAX;
 }

@@ -30,6 +30,8 @@ struct takeover_agent {
 	struct launch_spec spec;
 	pid_t lost_pid; /* it is a new one for the server of this agent, which was killed; 0: it is
 			   not */
+	/* Another service has this address: see takeover_settle(). */
+	bool lost[PROTOCOL_LISTEN_MAX];
 };
 
 struct takeover_list {
@@ -80,5 +82,13 @@ void takeover_list_done(struct takeover_list *list);
 /* The release that the agent runs (release.h); NULL: there was no memory. */
 struct release *takeover_release(const struct takeover_agent *agent);
 
-/* Does its server listen on exactly the addresses of @config, as its user? */
+/*
+ * If an earlier daemon died while an address went from one service to another, agents of both have
+ * it. It belongs to the one whose instances are steady; if both are, to @config, which is the
+ * file's of the service @id. Note in the agents of @id in @list what is another's.
+ */
+void takeover_settle(struct takeover_list *list, const char *id,
+		     const struct service_config *config);
+
+/* Does its server run as the user of @config? Sockets of two users never share a port. */
 bool takeover_fits(const struct takeover_agent *agent, const struct service_config *config);

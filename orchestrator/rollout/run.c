@@ -182,8 +182,8 @@ static bool joins_at_once(const struct wiring *wiring)
 {
 	if (!steer_can(wiring->tier, STEER_CAN_SHIFT))
 		return true;
-	for (size_t k = 0; !wiring->tap && k < CONFIG_LISTEN_MAX; k++)
-		if (wiring->endpoints[k] && address_is_mapped(steer_address(wiring->endpoints[k])))
+	WIRING_EACH (k, wiring)
+		if (!wiring->tap && address_is_mapped(steer_address(wiring->endpoints[k])))
 			return true;
 	return false;
 }

@@ -128,7 +128,7 @@ const struct past *history_target(const struct history *history,
 	for (size_t k = history->n; k > 1; k--) {
 		const struct past *past = history->list[k - 2];
 
-		if (past->end == PAST_REPLACED && service_config_same_group(past->config, config))
+		if (past->end == PAST_REPLACED && past->config->uid == config->uid)
 			return past;
 	}
 	return NULL;

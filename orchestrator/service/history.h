@@ -71,7 +71,7 @@ void history_commit(struct history *history, struct past *fresh, enum past_end e
 
 /*
  * Where a rollback goes: to the newest release behind the newest one that was not thrown out and
- * that has the addresses and the user of @config. NULL: there is none.
+ * that has the user of @config: sockets of two users never share a port. NULL: there is none.
  */
 const struct past *history_target(const struct history *history,
 				  const struct service_config *config);

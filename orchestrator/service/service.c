@@ -128,6 +128,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 	for (size_t k = 0; k < s->n_generations; k++)
 		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
 			instance_release_unused(s->generations[k]->instances.list[j]);
+	service_drop_unused_endpoints(s);
 	service_begin_next(s);
 	tell_found(s);
 	service_note_underway(s);
@@ -157,6 +158,41 @@ bool service_is_idle(const struct service *s)
 		if (service_run_is_used(&s->runs[k]))
 			return false;
 	return s->n_generations == 0;
+}
+
+/* What earlier daemons have noted. */
+static void recall(struct service *s)
+{
+	s->instances = state_instances(s->context->state, service_id(s));
+	if (s->instances == 0)
+		s->instances = s->config->instances;
+	service_recall(s);
+	service_recall_underway(s);
+}
+
+int service_succeed(struct service *s, const char *id)
+{
+	cleanup_free char *name = strdup(s->config->name);
+	int r = name ? service_config_rename(s->config, name, id) : -ENOMEM;
+
+	assert(s->n_generations == 0);
+	s->host.name = s->config->name;
+	if (r >= 0)
+		recall(s);
+	return r;
+}
+
+int service_rename(struct service *s, const char *name)
+{
+	cleanup_free char *id = strdup(service_id(s));
+	struct history *past = &s->history.past;
+	int r = id ? service_config_rename(s->config, name, id) : -ENOMEM;
+
+	s->host.name = s->config->name;
+	/* A rollback brings a release back, and not a name. */
+	for (size_t k = 0; r >= 0 && k < past->n; k++)
+		r = service_config_rename(past->list[k]->config, name, id);
+	return r;
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -205,9 +241,6 @@ int service_new(struct context *context, struct service_config *config,
 	}
 	s->context = context;
 	s->config = config;
-	s->instances = state_instances(context->state, config->name);
-	if (s->instances == 0)
-		s->instances = config->instances;
 	s->on_end = on_end;
 	s->userdata = userdata;
 	s->host = (struct run_host){
@@ -223,8 +256,7 @@ int service_new(struct context *context, struct service_config *config,
 		return error_set(err, r, "service %s", config->name);
 	sd_event_source_set_enabled(s->defer, SD_EVENT_OFF);
 	service_watch_paths(s);
-	service_recall(s);
-	service_recall_underway(s);
+	recall(s);
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -233,6 +265,7 @@ void service_free(struct service *s)
 {
 	if (!s)
 		return;
+	service_part(s);
 	watch_free(s->watcher);
 	service_cancel_hooks(s);
 	service_reopening_done(&s->reopening);

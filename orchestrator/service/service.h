@@ -14,6 +14,7 @@
  * A service is made of parts, each with a struct, a header and a file of its own:
  *
  *	service_endpoints  opens and closes the endpoints
+ *	service_lend       hands an address over from one service to another
  *	service_publish    makes tables of the instances' roles
  *	service_hold       lets connections wait
  *	service_drift      notices somebody else's program on a group
@@ -47,6 +48,7 @@
 #include "orchestrator/service/service_failover.h"
 #include "orchestrator/service/service_heal.h"
 #include "orchestrator/service/service_history.h"
+#include "orchestrator/service/service_lend.h"
 #include "orchestrator/service/service_hold.h"
 #include "orchestrator/service/service_hooks.h"
 #include "orchestrator/service/service_orders.h"
@@ -75,6 +77,7 @@ struct service {
 	struct run_result last; /* how the last rollout has ended */
 
 	struct service_endpoints endpoints;
+	struct service_lending lending;
 	struct service_published published;
 	struct service_hold hold;
 	struct service_drift drift;
@@ -88,6 +91,8 @@ struct service {
 	struct service_reopening reopening;
 	struct service_underway underway;
 
+	bool deferred;               /* its change waits until it lends nothing: see reload */
+	bool kept;                   /* it is gone from the file, and must not go: see reload */
 	bool settled;                /* its start has ended or was refused, or it was taken over */
 	bool stopped;                /* by an order, and not started since */
 	bool shutting_down;          /* no order is taken any more */
@@ -98,7 +103,10 @@ struct service {
 	struct watch *watcher;  /* of config->watch */
 	sd_event_source *defer; /* looks at everything, once the loop is back on top */
 
-	/* A rollout or a command of the operator's has ended: service_is_idle() may be true now. */
+	/*
+	 * A rollout or a command of the operator's has ended: service_is_idle() may be true now. Or
+	 * what it has lent is its partner's.
+	 */
 	void (*on_end)(void *userdata, struct service *service);
 	void *userdata;
 };
@@ -122,13 +130,59 @@ int service_take_over(struct service *service, struct takeover_agent *const *age
 		      struct error *err);
 
 /*
+ * An address that is open and that overlaps with @address, but is another one ("0.0.0.0:80" and
+ * "127.0.0.1:80"); NULL: none. They are two groups. As soon as anything listens on the more
+ * specific one the kernel gives it the connections of both, whether it is ready or not, and when it
+ * goes its queue moves nowhere.
+ */
+const struct address *service_overlap(const struct service *service, const struct address *address);
+
+/*
+ * Can what runs be replaced by what @config says, without a gap? -EBUSY if the user or the steering
+ * differ while endpoints are open: the sockets of one reuseport group have one owner, and one way
+ * of steering. Addresses may differ, if none overlaps with another one that is open.
+ */
+int service_can_become(const struct service *service, const struct service_config *config,
+		       struct error *err);
+
+/*
+ * Lend what @config wants and @lender has open to @borrower (service_lend.h). -EBUSY: the two have
+ * not the same user, tier and stickiness, or one of them has another partner already.
+ */
+int service_lend(struct service *lender, struct service *borrower,
+		 const struct service_config *config, struct error *err);
+
+/* Is this address open for it? */
+static inline bool service_has(const struct service *service, const struct address *address)
+{
+	return wiring_place(&service->wiring, address) < WIRING_MAX;
+}
+
+/*
  * Take a new configuration of the same name (taken over, also on failure). What runs goes on as it
  * is. Returns 1 if an order would make it as configured: *ret_order (restart, scale). Else 0.
- * -EBUSY if endpoints, user or steering differ and the service is not stopped; the old
- * configuration is kept. The sockets of one reuseport group have one address and one owner.
+ * -EBUSY as service_can_become() says; then the old configuration is kept.
  */
 int service_reconfigure(struct service *service, struct service_config *config,
 			enum service_order_type *ret_order, struct error *err);
+
+/* What its agents, cgroups, pins and notes are called: its name, or one that it had before. */
+static inline const char *service_id(const struct service *service)
+{
+	return service_config_id(service->config);
+}
+
+/*
+ * The service is called @name from now on. Its id stays, and all that runs. service_reconfigure()
+ * comes next: servers are told the name, so that it is another release. -ENOMEM.
+ */
+int service_rename(struct service *service, const char *name);
+
+/*
+ * An earlier daemon called it @id, and has left agents of that name: it is renamed before it has
+ * ever run here. service_take_over() comes next. -ENOMEM.
+ */
+int service_succeed(struct service *service, const char *id);
 
 /*
  * Note why the service could not be started; status shows it until a rollout succeeds. It may be

@@ -64,7 +64,7 @@ static int check_strategy(struct order_call *call)
 static int make_generation(struct order_call *call, struct recipe *recipe, struct generation **ret)
 {
 	struct service *s = call->service;
-	int r = s->endpoints.open ? 0 : service_open_fresh(s, &call->refusal->why);
+	int r = service_open_fresh(s, recipe->config, &call->refusal->why);
 
 	if (r < 0)
 		return r;
@@ -96,6 +96,8 @@ static int begin(struct order_call *call, struct recipe *recipe)
 
 	if (r >= 0)
 		r = check_strategy(call);
+	if (r >= 0 && service_can_become(s, recipe->config, &call->refusal->why) < 0)
+		r = refuse(call->refusal, REFUSAL_START_CONFLICT);
 	if (r < 0) {
 		recipe_done(recipe);
 		return r;

@@ -7,7 +7,7 @@
 static void tell_drift(struct service *s, size_t k, enum steer_program program, const char *who,
 		       const char *outcome)
 {
-	const char *address = s->config->listen[k].text;
+	const char *address = s->endpoints.declared[k].text;
 	char what[256], message[sizeof(what) + sizeof(s->drift.culprit.text) + 200];
 
 	if (program == STEER_PROGRAM_MISSING)
@@ -51,7 +51,7 @@ static void look_drift_of(struct service *s, size_t k)
 
 void service_look_drift(struct service *s)
 {
-	for (size_t k = 0; k < s->config->n_listen; k++)
+	SERVICE_OWN (k, s)
 		look_drift_of(s, k);
 	s->drift.culprit.text[0] = '\0';
 }

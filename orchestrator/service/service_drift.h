@@ -9,12 +9,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "orchestrator/config/config.h"
+#include "orchestrator/instance/instances.h"
 
 struct service;
 
 struct service_drift {
-	bool drifted[CONFIG_LISTEN_MAX]; /* another program is on the endpoint, and that was told */
+	bool drifted[WIRING_MAX]; /* another program is on the endpoint, and that was told */
 	/* Who has set a program since the last look, for the next event. */
 	struct {
 		char text[128];                /* "": not known */

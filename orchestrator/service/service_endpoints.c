@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,10 +10,28 @@
 
 /* ---- opening and closing -------------------------------------------------------------------- */
 
+void service_close_endpoint(struct service *s, size_t place)
+{
+	assert(!s->lending.borrowed[place] && !s->lending.lent[place]);
+	for (size_t g = 0; g < s->n_generations; g++) {
+		size_t k = wiring_index(&s->wiring, place, s->generations[g]->config);
+
+		for (size_t j = 0; j < s->generations[g]->instances.n; j++)
+			if (k < s->generations[g]->config->n_listen)
+				instance_close_endpoint(s->generations[g]->instances.list[j], k);
+	}
+	steer_unpin_all(s->wiring.endpoints[place]);
+	steer_free(TAKE_PTR(s->wiring.endpoints[place]));
+	s->endpoints.declared[place] = (struct address){};
+	s->endpoints.moved_for[place] = 0;
+	s->drift.drifted[place] = false;
+}
+
 void service_close_endpoints(struct service *s)
 {
 	service_stop_tick(s);
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+	service_part(s);
+	WIRING_EACH (k, &s->wiring)
 		steer_free(TAKE_PTR(s->wiring.endpoints[k]));
 	tap_free(TAKE_PTR(s->wiring.tap));
 	if (s->endpoints.anchor_cgroup[0])
@@ -24,9 +43,9 @@ void service_close_endpoints(struct service *s)
 
 void service_unpin_endpoints(struct service *s)
 {
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		if (s->wiring.endpoints[k])
-			steer_unpin_all(s->wiring.endpoints[k]);
+	service_part(s);
+	WIRING_EACH (k, &s->wiring)
+		steer_unpin_all(s->wiring.endpoints[k]);
 	if (s->wiring.tap)
 		tap_unpin_all(s->wiring.tap);
 	service_close_endpoints(s);
@@ -89,7 +108,6 @@ static const char *why_not_ebpf(const struct service *s)
 
 static int open_tap(struct service *s, struct error *err)
 {
-	const struct service_config *c = s->config;
 	char pin_dir[BPFFS_PATH_MAX];
 	int r;
 
@@ -99,11 +117,10 @@ static int open_tap(struct service *s, struct error *err)
 	if (!s->context->cgroup_base[0])
 		return error_text(err, -EOPNOTSUPP, "it needs a cgroup for each instance: %s",
 				  s->context->no_cgroup);
-	r = bpffs_make(s->context->paths.name, c->name, "tap", pin_dir, err);
+	r = bpffs_make(s->context->paths.name, service_id(s), "tap", pin_dir, err);
 	if (r < 0)
 		return r;
-	return tap_open(s->context->event, pin_dir, c->listen, c->n_listen, &tap_callbacks, s,
-			&s->wiring.tap, err);
+	return tap_open(s->context->event, pin_dir, &tap_callbacks, s, &s->wiring.tap, err);
 }
 
 /* Only mode "transparent" is impossible without taps. Connections are listed instead of counted. */
@@ -137,9 +154,9 @@ static bool leaf_exists(const struct service *s, const char *leaf)
  * round; if that is still there, it has the count. */
 static void name_anchor_leaf(const struct service *s, char ret[static LEAF_MAX])
 {
-	snprintf(ret, LEAF_MAX, "%s.anchor", s->config->name);
+	snprintf(ret, LEAF_MAX, "%s.anchor", service_id(s));
 	if (!leaf_exists(s, ret))
-		snprintf(ret, LEAF_MAX, "anchor.%s", s->config->name);
+		snprintf(ret, LEAF_MAX, "anchor.%s", service_id(s));
 }
 
 /*
@@ -163,58 +180,90 @@ static int open_anchor_cgroup(struct service *s, struct error *err)
 	}
 	if (existed && tap_count(s->wiring.tap, STEER_ANCHOR_GENERATION, 0, &count) >= 0)
 		return 0;
-	return tap_attach(s->wiring.tap, s->endpoints.anchor_cgroup, STEER_ANCHOR_GENERATION, 0,
-			  false, err);
+	/* Which addresses there will be is not known yet. */
+	r = tap_declare(s->wiring.tap, NULL, 0, err);
+	return r < 0 ? r
+		     : tap_attach(s->wiring.tap, s->endpoints.anchor_cgroup,
+				  STEER_ANCHOR_GENERATION, 0, false, err);
 }
 
-int service_open_endpoint(struct service *s, const struct address *address, bool has_member,
-			  struct steer **ret, struct error *err)
+static int fill_options(struct service *s, const struct address *address,
+			char pin_dir[static BPFFS_PATH_MAX], struct steer_options *ret,
+			struct error *err)
 {
-	char key[ADDRESS_KEY_MAX], pin_dir[BPFFS_PATH_MAX];
-	struct steer_options options = {
+	char key[ADDRESS_KEY_MAX];
+
+	*ret = (struct steer_options){
 		.tier = s->wiring.tier,
 		.uid = s->config->uid,
 		.inspect = s->context->inspect,
 		.tap = s->wiring.tap,
 		.sticky = s->config->sticky,
 		.anchor_cgroup = s->endpoints.anchor_cgroup[0] ? s->endpoints.anchor_cgroup : NULL,
-		.has_member = has_member,
 	};
-	int r;
+	if (s->wiring.tier != STEER_EBPF)
+		return 0;
+	ret->pin_dir = pin_dir;
+	return bpffs_make(s->context->paths.name, service_id(s), address_key(address, key), pin_dir,
+			  err);
+}
 
-	if (s->wiring.tier == STEER_EBPF) {
-		r = bpffs_make(s->context->paths.name, s->config->name, address_key(address, key),
-			       pin_dir, err);
-		if (r < 0)
-			return r;
-		options.pin_dir = pin_dir;
-	}
+int service_open_endpoint(struct service *s, const struct address *address, bool has_member,
+			  struct steer **ret, struct error *err)
+{
+	char pin_dir[BPFFS_PATH_MAX];
+	struct steer_options options;
+	int r = fill_options(s, address, pin_dir, &options, err);
+
+	if (r < 0)
+		return r;
+	options.has_member = has_member;
 	return steer_open(address, &options, ret, err);
 }
 
-/* Endpoint @k, for sockets of the family that its servers were found to bind. */
-static int open_endpoint(struct service *s, size_t k, struct error *err)
+int service_rehome_endpoint(struct service *s, size_t place, struct error *err)
 {
-	const struct address *declared = &s->config->listen[k];
-	struct address twin;
-	bool has_twin = address_twin(declared, &twin) &&
-			state_has_twin(s->context->state, s->config->name, twin.text);
+	struct steer *steer = s->wiring.endpoints[place];
+	char pin_dir[BPFFS_PATH_MAX];
+	struct steer_options options;
+	int r = fill_options(s, steer_address(steer), pin_dir, &options, err);
 
-	return service_open_endpoint(s, has_twin ? &twin : declared, false, &s->wiring.endpoints[k],
-				     err);
+	return r < 0 ? r : steer_rehome(steer, &options, err);
 }
 
-int service_open_endpoints(struct service *s, struct error *err)
+/* An endpoint for @declared, with sockets of the family that its servers were found to bind. */
+static int open_endpoint(struct service *s, const struct address *declared, size_t *ret_place,
+			 struct error *err)
+{
+	size_t place = wiring_free_place(&s->wiring);
+	struct address twin;
+	bool has_twin = address_twin(declared, &twin) &&
+			state_has_twin(s->context->state, service_id(s), twin.text);
+	int r;
+
+	if (place == WIRING_MAX)
+		return error_text(err, -EBUSY,
+				  "%s: generations that have other addresses still listen on %d; "
+				  "wait until one has left",
+				  declared->text, WIRING_MAX);
+	r = service_open_endpoint(s, has_twin ? &twin : declared, false,
+				  &s->wiring.endpoints[place], err);
+	if (r < 0)
+		return r;
+	s->endpoints.declared[place] = *declared;
+	*ret_place = place;
+	return 0;
+}
+
+int service_open_wiring(struct service *s, struct error *err)
 {
 	int r = choose_tier(s, err);
 
-	s->endpoints.in_use = 0;
+	memset(s->endpoints.declared, 0, sizeof(s->endpoints.declared));
 	if (r >= 0)
 		r = open_tap_if_possible(s, err);
 	if (r >= 0 && s->wiring.tap)
 		r = open_anchor_cgroup(s, err);
-	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
-		r = open_endpoint(s, s->endpoints.in_use++, err);
 	if (r < 0) {
 		service_close_endpoints(s);
 		return r;
@@ -224,50 +273,126 @@ int service_open_endpoints(struct service *s, struct error *err)
 	return 0;
 }
 
+/* Which addresses were opened, so that they can be closed if a later one cannot be. */
+struct opening {
+	size_t places[CONFIG_LISTEN_MAX], n;
+	const struct address *now;
+};
+
+static void undo_opening(struct service *s, const struct opening *opening)
+{
+	for (size_t k = 0; k < opening->n; k++)
+		service_close_endpoint(s, opening->places[k]);
+}
+
+/* Those of @config that are not open yet. */
+static int open_missing(struct service *s, const struct service_config *config,
+			struct opening *opening, struct error *err)
+{
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < config->n_listen; k++) {
+		opening->now = &config->listen[k];
+		if (wiring_place(&s->wiring, opening->now) < WIRING_MAX)
+			continue;
+		r = open_endpoint(s, opening->now, &opening->places[opening->n], err);
+		if (r >= 0)
+			opening->n++;
+	}
+	return r;
+}
+
+int service_open_addresses(struct service *s, const struct service_config *config,
+			   struct error *err)
+{
+	struct opening opening = {};
+	int r = open_missing(s, config, &opening, err);
+
+	if (r < 0)
+		undo_opening(s, &opening);
+	return r;
+}
+
 int service_attach_endpoints(struct service *s, struct error *err)
 {
+	int r = 0;
+
 	/* With "hold" connections wait from now on, until an instance is ready. */
 	service_begin_hold(s);
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int r = steer_attach(s->wiring.endpoints[k], err);
-
-		s->endpoints.in_use = k + 1;
+	SERVICE_OWN (k, s) {
+		r = steer_attach(s->wiring.endpoints[k], err);
 		if (r < 0)
-			return r;
+			break;
 	}
-	return 0;
+	return r;
 }
 
 /* Our own sockets are closed: who is there? */
-static void explain_in_use(struct service *s, struct error *err)
+static void explain_in_use(struct service *s, const struct address *address, struct error *err)
 {
 	char text[ADDRESS_TEXT_MAX * 4 + sizeof(err->text)];
 
-	if (!s->endpoints.in_use || !err)
+	if (!address || !err)
 		return;
-	s->endpoints.lingers = occupants_explain(s->context->diag,
-						 &s->config->listen[s->endpoints.in_use - 1], err);
+	s->endpoints.lingers = occupants_explain(s->context->diag, address, err);
 	if (!s->endpoints.lingers)
 		return;
 	snprintf(text, sizeof(text), "%s; it is tried again until \"start_timeout\"", err->text);
 	error_text(err, -EADDRINUSE, "%s", text);
 }
 
-int service_open_fresh(struct service *s, struct error *err)
+/* Nothing is in the slots of what is new; what it takes over is of nobody any more. */
+static int clear_and_attach(struct service *s, struct opening *opening, struct error *err)
 {
-	int r = takeover_check_gone(s->context, s->config->name, err);
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < opening->n; k++)
+		r = steer_reset(s->wiring.endpoints[opening->places[k]], err);
+	for (size_t k = 0; k < opening->n; k++)
+		service_join_hold(s, opening->places[k]);
+	if (r >= 0)
+		service_begin_hold(s);
+	for (size_t k = 0; r >= 0 && k < opening->n; k++) {
+		opening->now = &s->endpoints.declared[opening->places[k]];
+		r = steer_attach(s->wiring.endpoints[opening->places[k]], err);
+	}
+	return r;
+}
+
+static void tell_opened(struct service *s, const struct opening *opening)
+{
+	for (size_t k = 0; k < opening->n; k++)
+		service_tell(s, &(struct event){
+					.kind = EVENT_ADDRESS,
+					.message = "opened for the generation that comes",
+					.listen = s->endpoints.declared[opening->places[k]].text});
+}
+
+int service_open_fresh(struct service *s, const struct service_config *config, struct error *err)
+{
+	bool was_open = s->endpoints.open;
+	struct opening opening = {};
+	struct address failed = {};
+	int r = was_open ? 0 : takeover_check_gone(s->context, service_id(s), err);
 
 	s->endpoints.lingers = false;
+	if (r >= 0 && !was_open)
+		r = service_open_wiring(s, err);
 	if (r >= 0)
-		r = service_open_endpoints(s, err);
-	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++)
-		r = steer_reset(s->wiring.endpoints[k], err);
+		r = open_missing(s, config, &opening, err);
 	if (r >= 0)
-		r = service_attach_endpoints(s, err);
+		r = clear_and_attach(s, &opening, err);
+	if (r >= 0 && was_open)
+		tell_opened(s, &opening);
 	if (r >= 0)
 		return r;
-	service_close_endpoints(s);
+	if (opening.now)
+		failed = *opening.now;
+	if (was_open)
+		undo_opening(s, &opening);
+	else
+		service_close_endpoints(s);
 	if (r == -EADDRINUSE)
-		explain_in_use(s, err);
+		explain_in_use(s, opening.now ? &failed : NULL, err);
 	return r;
 }

@@ -12,7 +12,7 @@ static uint64_t carried_by(const struct instance *i)
 		const struct instance_socket *socket = &i->sockets.list[k];
 		struct steer_slot_stats stats;
 
-		if (steer_slot_stats(i->wiring->endpoints[socket->endpoint], socket->slot,
+		if (steer_slot_stats(instance_endpoint(i, socket->endpoint), socket->slot,
 				     &stats) >= 0)
 			sum += stats.backup;
 	}

@@ -98,6 +98,53 @@ void service_drop_empty_generations(struct service *s)
 	}
 }
 
+/* Does anything of @g listen there, or is it going to? */
+static bool has_endpoint(const struct service *s, const struct generation *g, size_t place)
+{
+	if (wiring_index(&s->wiring, place, g->config) == g->config->n_listen)
+		return false;
+	if (g == s->current || has_prospects(s, g))
+		return true;
+	for (size_t j = 0; j < g->instances.n; j++)
+		if (!instance_has_left(g->instances.list[j]))
+			return true;
+	return false;
+}
+
+/* If nothing serves, the addresses that the file declares are those of the next start. */
+static bool is_wanted(const struct service *s, size_t place)
+{
+	for (size_t k = 0; k < s->n_generations; k++)
+		if (has_endpoint(s, s->generations[k], place))
+			return true;
+	return !s->current && wiring_index(&s->wiring, place, s->config) < s->config->n_listen;
+}
+
+void service_drop_unused_endpoints(struct service *s)
+{
+	WIRING_EACH (k, &s->wiring) {
+		char address[ADDRESS_TEXT_MAX];
+
+		if (is_wanted(s, k))
+			continue;
+		if (s->lending.borrowed[k]) {
+			service_give_back(s, k);
+			continue;
+		}
+		/* It is given to the one that has borrowed it, and is to have it. */
+		if (s->lending.lent[k]) {
+			service_keep_borrowed(s->lending.partner);
+			continue;
+		}
+		memcpy(address, s->endpoints.declared[k].text, sizeof(address));
+		service_close_endpoint(s, k);
+		service_tell(s, &(struct event){
+					.kind = EVENT_ADDRESS,
+					.message = "closed: no generation listens there any more",
+					.listen = address});
+	}
+}
+
 void service_remove_instance(struct service *s, struct instance *i)
 {
 	service_forget_reopening(s, i);
@@ -123,7 +170,7 @@ static int next_number(struct service *s, uint32_t *ret, struct error *err)
 		if (s->generations[k]->number > highest)
 			highest = s->generations[k]->number;
 	do {
-		r = state_next_generation(s->context->state, s->config->name, ret, err);
+		r = state_next_generation(s->context->state, service_id(s), ret, err);
 	} while (r >= 0 && *ret <= highest);
 	if (r > 0)
 		log_warning("%s: generation %u: a later batond may use this number again: %s",

@@ -24,14 +24,14 @@ static void remember_overrides(struct service *s)
 {
 	bool any = s->history.command || s->history.environment;
 	struct state *state = s->context->state;
-	const char *name = s->config->name;
+	const char *id = service_id(s);
 	char base[BASE_MAX];
 	struct error err;
 
-	if (state_set_command(state, name, s->history.command, &err) < 0 ||
-	    state_set_environment(state, name, s->history.environment, &err) < 0 ||
-	    state_set_base(state, name, any ? base_of(s->config, base) : NULL, &err) < 0)
-		log_warning("%s: the command cannot be remembered: %s", name, err.text);
+	if (state_set_command(state, id, s->history.command, &err) < 0 ||
+	    state_set_environment(state, id, s->history.environment, &err) < 0 ||
+	    state_set_base(state, id, any ? base_of(s->config, base) : NULL, &err) < 0)
+		log_warning("%s: the command cannot be remembered: %s", s->config->name, err.text);
 }
 
 /* What the current generation has and the configuration has not. */
@@ -86,13 +86,13 @@ void service_drop_overrides(struct service *s)
 
 static void recall_overrides(struct service *s)
 {
-	cleanup_free char *base = state_base(s->context->state, s->config->name);
+	cleanup_free char *base = state_base(s->context->state, service_id(s));
 	char now[BASE_MAX];
 
 	vector_free(s->history.command);
 	vector_free(s->history.environment);
-	s->history.command = state_command(s->context->state, s->config->name);
-	s->history.environment = state_environment(s->context->state, s->config->name);
+	s->history.command = state_command(s->context->state, service_id(s));
+	s->history.environment = state_environment(s->context->state, service_id(s));
 	/* Versions that did not note what the file said do not count as another file. */
 	if (base && strcmp(base, base_of(s->config, now)) != 0)
 		service_drop_overrides(s);
@@ -105,7 +105,7 @@ static void write_history(struct service *s)
 	char path[PATHS_MAX];
 	struct error err;
 
-	history_file_path(&s->context->paths, s->config->name, path);
+	history_file_path(&s->context->paths, service_id(s), path);
 	if (history_file_write(path, &s->history.past, &err) < 0)
 		log_warning("%s: what it has run cannot be remembered: %s", s->config->name,
 			    err.text);
@@ -116,7 +116,7 @@ static void read_history(struct service *s)
 	char path[PATHS_MAX];
 	struct error err;
 
-	history_file_path(&s->context->paths, s->config->name, path);
+	history_file_path(&s->context->paths, service_id(s), path);
 	if (history_file_read(path, s->config, &s->history.past, &err) < 0)
 		log_warning("%s: what it has run before is not known: %s", s->config->name,
 			    err.text);

@@ -24,26 +24,43 @@ static bool wants_hold(struct service *s)
 	return service_hold_ms(s) > 0 && !s->shutting_down && !service_stopping_run(s);
 }
 
+static void set_hold_of(struct service *s, size_t k)
+{
+	int r = steer_hold(s->wiring.endpoints[k], s->hold.on);
+
+	if (r < 0)
+		log_error("%s: hold: %s", s->endpoints.declared[k].text, strerror(-r));
+	hold_init(&s->hold.queues[k], s->hold.hold_ms);
+}
+
+static void arm_hold(struct service *s)
+{
+	uint64_t delay_ms = UINT64_MAX;
+
+	SERVICE_OWN (k, s)
+		if (hold_interval_ms(&s->hold.queues[k]) < delay_ms)
+			delay_ms = hold_interval_ms(&s->hold.queues[k]);
+	if (delay_ms != UINT64_MAX)
+		service_arm(s, &s->hold.timer, on_hold, delay_ms);
+}
+
 static void set_hold(struct service *s, bool on)
 {
 	uint64_t hold_ms = on ? service_hold_ms(s) : 1;
 
 	/* A reload or a pause may have changed for how long they wait. */
-	if (on == s->hold.on && (!on || s->hold.queues[0].hold_ms == hold_ms))
+	if (on == s->hold.on && (!on || s->hold.hold_ms == hold_ms))
 		return;
 	s->hold.on = on;
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int r = steer_hold(s->wiring.endpoints[k], on);
-
-		if (r < 0)
-			log_error("%s: hold: %s", s->config->listen[k].text, strerror(-r));
-		hold_init(&s->hold.queues[k], hold_ms);
+	s->hold.hold_ms = hold_ms;
+	SERVICE_OWN (k, s) {
+		set_hold_of(s, k);
 		/* Connections that were not sent on by now have nowhere to go. */
 		if (!on)
 			s->hold.expired[k] += steer_expire(s->wiring.endpoints[k], UINT32_MAX);
 	}
 	if (on)
-		service_arm(s, &s->hold.timer, on_hold, hold_interval_ms(&s->hold.queues[0]));
+		arm_hold(s);
 	else
 		timer_stop(&s->hold.timer);
 }
@@ -58,6 +75,16 @@ void service_end_hold(struct service *s)
 {
 	if (!wants_hold(s))
 		set_hold(s, false);
+}
+
+void service_join_hold(struct service *s, size_t k)
+{
+	s->hold.expired[k] = 0;
+	s->hold.queues[k] = (struct hold){};
+	if (!s->hold.on)
+		return;
+	set_hold_of(s, k);
+	arm_hold(s);
 }
 
 static void expire(struct service *s, size_t k)
@@ -75,23 +102,13 @@ static void expire(struct service *s, size_t k)
 	s->hold.expired[k] += n;
 }
 
-static void arm_hold(struct service *s)
-{
-	uint64_t delay_ms = hold_interval_ms(&s->hold.queues[0]);
-
-	for (size_t k = 1; k < s->config->n_listen; k++)
-		if (hold_interval_ms(&s->hold.queues[k]) < delay_ms)
-			delay_ms = hold_interval_ms(&s->hold.queues[k]);
-	service_arm(s, &s->hold.timer, on_hold, delay_ms);
-}
-
 static int on_hold(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct service *s = userdata;
 
 	(void)source;
 	(void)usec;
-	for (size_t k = 0; k < s->config->n_listen; k++)
+	SERVICE_OWN (k, s)
 		expire(s, k);
 	arm_hold(s);
 	return 0;
@@ -115,7 +132,7 @@ void service_unhold(struct service *s)
 
 	if (!s->hold.on)
 		return;
-	for (size_t k = 0; k < s->config->n_listen; k++) {
+	SERVICE_OWN (k, s) {
 		struct error err;
 		int r;
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "common/timer.h"
-#include "orchestrator/config/config.h"
+#include "orchestrator/instance/instances.h"
 #include "orchestrator/service/hold.h"
 
 struct service;
@@ -18,8 +18,9 @@ struct service;
 struct service_hold {
 	bool paused; /* by an order: the tables name nothing */
 	bool on;     /* the anchors hold connections that the tables send nowhere */
-	struct hold queues[CONFIG_LISTEN_MAX];
-	uint64_t expired[CONFIG_LISTEN_MAX]; /* connections that were reset after waiting */
+	struct hold queues[WIRING_MAX];
+	uint64_t expired[WIRING_MAX]; /* connections that were reset after waiting */
+	uint64_t hold_ms;             /* for how long, while they do */
 	struct timer timer;
 };
 
@@ -32,6 +33,9 @@ uint64_t service_hold_ms(const struct service *service);
  */
 void service_begin_hold(struct service *service);
 void service_end_hold(struct service *service);
+
+/* The endpoint at @place has just been opened: its anchor holds as the others do. */
+void service_join_hold(struct service *service, size_t place);
 
 /* Send connections that wait to the instances that the tables name. */
 void service_unhold(struct service *service);

@@ -63,7 +63,7 @@ static void remember_serving(struct service *s)
 {
 	struct error err;
 
-	if (state_set_serving(s->context->state, s->config->name, s->current->number, &err) < 0)
+	if (state_set_serving(s->context->state, service_id(s), s->current->number, &err) < 0)
 		log_warning("%s: which generation serves cannot be remembered: %s", s->config->name,
 			    err.text);
 }
@@ -80,6 +80,7 @@ static void commit(void *host, const struct run *run)
 	remember_serving(s);
 	s->refusal[0] = '\0';
 	service_note_commit(s, run->order);
+	service_keep_borrowed(s);
 	service_forgive(s);
 }
 

@@ -12,13 +12,16 @@
  *	service_hold.c *
  *	service_publish.c *
  *	service_tick.c        looks twice a second
+ *	service_lend.c *
  *	service_endpoints.c *
+ *	service_borrow.c      an address comes from another service
  *	service_twins.c *
  *	service_pause.c       pause and resume
  *	service_reopen.c *
  *	service_generations.c making and dropping generations, removing instances
  *	service_hooks.c *
  *	service_history.c *
+ *	service_become.c      what it can become by a rollout
  *	service_scale.c       more instances, fewer, others in their place
  *	service_begin.c       a new generation, or none any more
  *	service_underway.c *
@@ -36,6 +39,11 @@
 #pragma once
 
 #include "orchestrator/service/service.h"
+
+/* For each endpoint that is not another service's: its place. */
+#define SERVICE_OWN(k, service)                                                                    \
+	WIRING_EACH (k, &(service)->wiring)                                                        \
+		if (!(service)->lending.borrowed[k])
 
 /* ---- service_base.c -------------------------------------------------------------------------- */
 
@@ -114,6 +122,11 @@ void service_stop_tick(struct service *service);
 void service_on_program(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			const char *comm);
 
+/* ---- service_borrow.c ------------------------------------------------------------------------ */
+
+/* @borrower has committed: all that it has borrowed is its own. */
+void service_keep_borrowed(struct service *borrower);
+
 /* ---- service_pause.c ------------------------------------------------------------------------- */
 
 /* An order while it is being carried out. */
@@ -147,6 +160,9 @@ int service_add_generation(struct service *service, struct generation *g, struct
 
 /* Free generations without instances, unless a rollout may still give them new ones. */
 void service_drop_empty_generations(struct service *service);
+
+/* Close the addresses that only generations had that have left. */
+void service_drop_unused_endpoints(struct service *service);
 
 /* The processes of @instance are gone: take it out of every rollout, and free it. */
 void service_remove_instance(struct service *service, struct instance *instance);

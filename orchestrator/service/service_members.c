@@ -126,7 +126,7 @@ int service_steered_to(const struct service *s, const struct instance *i, uint64
 	for (size_t k = 0; k < i->sockets.n; k++) {
 		const struct instance_socket *socket = &i->sockets.list[k];
 		struct steer_slot_stats stats;
-		int r = steer_slot_stats(s->wiring.endpoints[socket->endpoint], socket->slot,
+		int r = steer_slot_stats(instance_endpoint(i, socket->endpoint), socket->slot,
 					 &stats);
 
 		if (r < 0)

@@ -16,29 +16,34 @@ struct shares {
 	size_t n;
 };
 
-static size_t sockets_of(const struct instance *i, size_t endpoint)
+static size_t sockets_of(const struct instance *i, size_t k)
 {
 	size_t n = 0;
 
-	for (size_t k = 0; k < i->sockets.n; k++)
-		n += i->sockets.list[k].endpoint == endpoint;
+	for (size_t j = 0; j < i->sockets.n; j++)
+		n += i->sockets.list[j].endpoint == k;
 	return n;
 }
 
-/* How many instances of the canary (!@canary: of the others) listen on @endpoint? */
-static uint32_t group_size(const struct service *s, service_filter *wanted, size_t endpoint,
+/*
+ * How many instances of the canary (!@canary: of the others) listen at this place? Those of another
+ * generation may have it at another index of their addresses, or not at all.
+ */
+static uint32_t group_size(const struct service *s, service_filter *wanted, size_t place,
 			   bool canary)
 {
 	uint32_t n = 0;
 
 	for (size_t k = 0; k < s->n_generations; k++) {
 		const struct generation *g = s->generations[k];
+		size_t index;
 
 		if ((g == s->published.shares.canary) != canary)
 			continue;
+		index = wiring_index(&s->wiring, place, g->config);
 		for (size_t j = 0; j < g->instances.n; j++)
 			n += wanted(s, g->instances.list[j]) &&
-			     sockets_of(g->instances.list[j], endpoint) > 0;
+			     sockets_of(g->instances.list[j], index) > 0;
 	}
 	return n;
 }
@@ -54,25 +59,27 @@ static uint32_t deal(uint32_t total, uint32_t n, uint32_t k)
  * Each instance of the group gets the same, however many sockets it has. If @total is a number of
  * buckets, the weights are whole buckets, and the table loses no share by rounding.
  */
-static void add_shares(const struct service *s, service_filter *wanted, size_t endpoint,
-		       bool canary, uint32_t total, struct shares *ret)
+static void add_shares(const struct service *s, service_filter *wanted, size_t place, bool canary,
+		       uint32_t total, struct shares *ret)
 {
-	uint32_t n_instances = group_size(s, wanted, endpoint, canary), nth = 0;
+	uint32_t n_instances = group_size(s, wanted, place, canary), nth = 0;
 
 	for (size_t k = 0; k < s->n_generations; k++) {
 		const struct generation *g = s->generations[k];
+		size_t index;
 
 		if ((g == s->published.shares.canary) != canary)
 			continue;
+		index = wiring_index(&s->wiring, place, g->config);
 		for (size_t j = 0; j < g->instances.n; j++) {
 			const struct instance *i = g->instances.list[j];
-			uint32_t n = (uint32_t)sockets_of(i, endpoint), mine, socket = 0;
+			uint32_t n = (uint32_t)sockets_of(i, index), mine, socket = 0;
 
 			if (!wanted(s, i) || n == 0)
 				continue;
 			mine = deal(total, n_instances, nth++);
 			for (size_t m = 0; m < i->sockets.n && ret->n < STEER_SLOTS; m++)
-				if (i->sockets.list[m].endpoint == endpoint)
+				if (i->sockets.list[m].endpoint == index)
 					ret->list[ret->n++] = (struct table_share){
 						.slot = i->sockets.list[m].slot,
 						.weight = deal(mine, n, socket++),
@@ -91,54 +98,80 @@ static uint32_t canary_buckets(const struct service *s)
 	return n < STEER_BUCKETS ? n : STEER_BUCKETS - 1;
 }
 
-static void gather(const struct service *s, service_filter *wanted, size_t endpoint,
+static void gather(const struct service *s, service_filter *wanted, size_t place,
 		   struct shares *ret)
 {
-	uint32_t in = group_size(s, wanted, endpoint, true);
-	uint32_t rest = group_size(s, wanted, endpoint, false);
+	uint32_t in = group_size(s, wanted, place, true);
+	uint32_t rest = group_size(s, wanted, place, false);
 
 	ret->n = 0;
 	/* If one of the two groups has nobody, the other has it all. */
 	if (!s->published.shares.canary || in == 0 || rest == 0) {
-		add_shares(s, wanted, endpoint, true, INSTANCE_WEIGHT * in, ret);
-		add_shares(s, wanted, endpoint, false, INSTANCE_WEIGHT * rest, ret);
+		add_shares(s, wanted, place, true, INSTANCE_WEIGHT * in, ret);
+		add_shares(s, wanted, place, false, INSTANCE_WEIGHT * rest, ret);
 		return;
 	}
-	add_shares(s, wanted, endpoint, true, canary_buckets(s), ret);
-	add_shares(s, wanted, endpoint, false, STEER_BUCKETS - canary_buckets(s), ret);
+	add_shares(s, wanted, place, true, canary_buckets(s), ret);
+	add_shares(s, wanted, place, false, STEER_BUCKETS - canary_buckets(s), ret);
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
-static void compute(struct service *s, size_t endpoint, struct steer_table *ret)
+/* Has any generation that serves this address? */
+static bool should_listen(const struct service *s, size_t place)
+{
+	service_filter *wanted = service_in_service(s);
+
+	for (size_t k = 0; k < s->n_generations; k++) {
+		const struct generation *g = s->generations[k];
+
+		if (wiring_index(&s->wiring, place, g->config) == g->config->n_listen)
+			continue;
+		for (size_t j = 0; j < g->instances.n; j++)
+			if (wanted(s, g->instances.list[j]))
+				return true;
+	}
+	return false;
+}
+
+static void compute(struct service *s, size_t place, struct steer_table *ret)
 {
 	struct shares primary, backup;
 	uint16_t backups[STEER_SLOTS];
 	struct steer_table current;
 
-	gather(s, service_in_service(s), endpoint, &primary);
-	gather(s, service_is_backup, endpoint, &backup);
+	gather(s, service_in_service(s), place, &primary);
+	gather(s, service_is_backup, place, &backup);
 	/* A canary's instances may all die at once, and their sockets with them. */
 	if (backup.n == 0)
-		gather(s, service_is_steady, endpoint, &backup);
-	/* Instances that serve may have closed this socket: then it is the backups' turn. */
+		gather(s, service_is_steady, place, &backup);
+	/*
+	 * Instances that serve may have closed this socket, or their generation has not got this
+	 * address any more: then it is the backups' turn.
+	 */
 	if (primary.n == 0 && service_can_serve(s)) {
-		log_warning("%s: nothing of what serves listens on %s", s->config->name,
-			    s->config->listen[endpoint].text);
+		if (should_listen(s, place))
+			log_warning("%s: nothing of what serves listens on %s", s->config->name,
+				    s->endpoints.declared[place].text);
 		primary = backup;
 		backup.n = 0;
 	}
 	for (size_t k = 0; k < backup.n; k++)
 		backups[k] = backup.list[k].slot;
-	if (steer_table(s->wiring.endpoints[endpoint], &current) < 0)
+	if (steer_table(s->wiring.endpoints[place], &current) < 0)
 		table_clear(&current);
 	table_compute(primary.list, primary.n, backups, backup.n, &current, ret);
 }
 
-/* Note which share each instance has from now on, and what earlier tables have sent to it. */
-static void note_shares(struct service *s, const struct steer_table *table)
+/*
+ * Note which share of its first address, of which @table is, each instance has from now on, and
+ * what earlier tables have sent to it there.
+ */
+static void note_shares(struct service *s, size_t place, const struct steer_table *table)
 {
 	for (size_t k = 0; k < s->n_generations; k++) {
+		if (wiring_index(&s->wiring, place, s->generations[k]->config) != 0)
+			continue;
 		for (size_t j = 0; j < s->generations[k]->instances.n; j++) {
 			struct instance *i = s->generations[k]->instances.list[j];
 
@@ -164,8 +197,8 @@ static int publish_endpoint(struct service *s, size_t k, struct error *err)
 	else
 		compute(s, k, &table);
 	r = steer_publish(s->wiring.endpoints[k], &table, err);
-	if (r >= 0 && k == 0)
-		note_shares(s, &table);
+	if (r >= 0)
+		note_shares(s, k, &table);
 	return r;
 }
 
@@ -195,7 +228,7 @@ static uint64_t version(const struct service *s)
 
 static int publish_all(struct service *s, struct error *err)
 {
-	for (size_t k = 0; k < s->config->n_listen; k++) {
+	SERVICE_OWN (k, s) {
 		int r = publish_endpoint(s, k, err);
 
 		if (r < 0)
@@ -242,14 +275,17 @@ void service_republish(struct service *s)
 
 int service_check_sockets(struct service *s, const struct instances *set, struct error *err)
 {
-	for (size_t k = 0; k < set->n; k++)
-		for (size_t e = 0; e < s->config->n_listen; e++)
-			if (!instance_is_serving(set->list[k]) || !sockets_of(set->list[k], e))
+	(void)s;
+	for (size_t k = 0; k < set->n; k++) {
+		const struct instance *i = set->list[k];
+
+		for (size_t e = 0; e < i->config->n_listen; e++)
+			if (!instance_is_serving(i) || !sockets_of(i, e))
 				return error_text(
 					err, -ENOENT,
 					"instance %u of generation %u has no listening socket "
 					"left on %s",
-					set->list[k]->index, set->list[k]->generation,
-					s->config->listen[e].text);
+					i->index, i->generation, i->config->listen[e].text);
+	}
 	return 0;
 }

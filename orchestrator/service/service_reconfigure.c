@@ -42,17 +42,6 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 			     : !release_identical(g->release, release);
 }
 
-/* Tier and stickiness cannot change while the endpoints are open. */
-static bool same_steering(const struct service *s, const struct service_config *config)
-{
-	char reason[TIERS_REASON_MAX];
-	enum steer_tier tier;
-
-	return config->sticky == s->config->sticky &&
-	       tiers_choose(&s->context->tiers, config->steering, &tier, reason, NULL) >= 0 &&
-	       tier == s->wiring.tier;
-}
-
 /* Policies for drains and rollouts count for the generations that there are, too. */
 static void apply_policies(struct service *s)
 {
@@ -81,13 +70,9 @@ int service_reconfigure(struct service *s, struct service_config *config,
 	const struct generation *g = run && run->new && !run->partial ? run->new : s->current;
 
 	assert(strcmp(config->name, s->config->name) == 0);
-	if (s->endpoints.open &&
-	    (!service_config_same_group(s->config, config) || !same_steering(s, config))) {
+	if (service_can_become(s, config, err) < 0) {
 		service_config_free(config);
-		return error_text(err, -EBUSY,
-				  "\"listen\", \"user\", \"steering\" and \"sticky\" can only be "
-				  "changed while it is stopped (\"baton stop %s\")",
-				  s->config->name);
+		return -EBUSY;
 	}
 	if (g && differs_from_running(s, g, config))
 		order = SERVICE_ORDER_RESTART;
@@ -102,9 +87,10 @@ int service_reconfigure(struct service *s, struct service_config *config,
 		for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 			s->runs[k].scale_undone = true;
 		s->instances = config->instances;
-		if (state_set_instances(s->context->state, config->name, 0, err) < 0)
+		if (state_set_instances(s->context->state, service_id(s), 0, err) < 0)
 			log_warning("%s: %s", config->name, err->text);
 	}
+	config->id = TAKE_PTR(s->config->id);
 	rewatch = !vector_equal(s->config->watch, config->watch) ||
 		  s->config->watch_settle_ms != config->watch_settle_ms;
 	service_config_free(s->config);

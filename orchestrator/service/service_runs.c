@@ -93,7 +93,7 @@ void service_settle_scale(struct service *s)
 		if (s->instances != run->instances_wanted)
 			continue;
 		s->instances = run->instances_before;
-		if (state_set_instances(s->context->state, s->config->name, s->instances, &err) < 0)
+		if (state_set_instances(s->context->state, service_id(s), s->instances, &err) < 0)
 			log_warning("%s: %s", s->config->name, err.text);
 	}
 }

@@ -77,8 +77,7 @@ static int remember(struct order_call *call, uint32_t wanted)
 
 	if (call->order->instances == 0)
 		return 0;
-	if (state_set_instances(s->context->state, s->config->name, wanted, &call->refusal->why) <
-	    0)
+	if (state_set_instances(s->context->state, service_id(s), wanted, &call->refusal->why) < 0)
 		return refuse(call->refusal, REFUSAL_CANNOT_SCALE);
 	return 0;
 }

@@ -19,17 +19,22 @@ static bool is_of(const struct instance *i, pid_t pid)
 	       (i->processes && processes_contain(i->processes, pid) > 0);
 }
 
-static bool is_ours(void *userdata, pid_t pid)
+static bool has_process(const struct service *s, pid_t pid)
 {
-	const struct service *s = userdata;
-
-	if (pid == getpid())
-		return true;
 	for (size_t k = 0; k < s->n_generations; k++)
 		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
 			if (is_of(s->generations[k]->instances.list[j], pid))
 				return true;
 	return false;
+}
+
+/* While an address goes from one service to another, servers of both listen there. */
+static bool is_ours(void *userdata, pid_t pid)
+{
+	const struct service *s = userdata;
+
+	return pid == getpid() || has_process(s, pid) ||
+	       (s->lending.partner && has_process(s->lending.partner, pid));
 }
 
 static bool has_socket(const struct instance_sockets *sockets, uint64_t cookie)
@@ -80,7 +85,7 @@ static const char *what_it_gets(const struct service *s)
 
 static void tell(struct service *s, const struct service_stranger *stranger)
 {
-	const char *address = s->config->listen[stranger->endpoint].text;
+	const char *address = stranger->address;
 	char who[OCCUPANT_TEXT_MAX], message[OCCUPANT_TEXT_MAX + ADDRESS_TEXT_MAX + 200];
 
 	occupant_describe(&stranger->who, who);
@@ -99,7 +104,7 @@ static void tell(struct service *s, const struct service_stranger *stranger)
 
 static void tell_gone(struct service *s, const struct service_stranger *stranger)
 {
-	const char *address = s->config->listen[stranger->endpoint].text;
+	const char *address = stranger->address;
 	char who[OCCUPANT_TEXT_MAX], message[OCCUPANT_TEXT_MAX + ADDRESS_TEXT_MAX + 40];
 
 	snprintf(message, sizeof(message), "%s listens on %s no more",
@@ -118,7 +123,7 @@ static struct service_stranger *find(struct service_strangers *strangers, uint64
 	return NULL;
 }
 
-static void note(struct service *s, size_t endpoint, const struct occupant *who)
+static void note(struct service *s, const struct address *address, const struct occupant *who)
 {
 	struct service_stranger *known = find(&s->strangers, who->cookie);
 
@@ -126,7 +131,8 @@ static void note(struct service *s, size_t endpoint, const struct occupant *who)
 		return;
 	if (!known) {
 		known = &s->strangers.list[s->strangers.n++];
-		*known = (struct service_stranger){.who = *who, .endpoint = endpoint};
+		*known = (struct service_stranger){.who = *who};
+		memcpy(known->address, address->text, sizeof(known->address));
 	}
 	known->looks++;
 	known->seen = true;
@@ -185,8 +191,9 @@ void service_look_strangers(struct service *s)
 		return;
 	for (size_t k = 0; k < s->strangers.n; k++)
 		s->strangers.list[k].seen = false;
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int n = occupants_look(s->context->occupants, &s->config->listen[k], list,
+	SERVICE_OWN (k, s) {
+		const struct address *declared = &s->endpoints.declared[k];
+		int n = occupants_look(s->context->occupants, declared, list,
 				       sizeof(list) / sizeof(list[0]));
 
 		/* If nobody can tell, what was known stands. */
@@ -194,7 +201,7 @@ void service_look_strangers(struct service *s)
 			return;
 		for (int j = 0; j < n; j++)
 			if (!is_joined(s, list[j].cookie))
-				note(s, k, &list[j]);
+				note(s, declared, &list[j]);
 	}
 	drop_unseen(s);
 	identify(s);
@@ -207,9 +214,11 @@ void service_tell_leftovers(struct service *s)
 	if (!s->context->occupants)
 		return;
 	occupants_forget(s->context->occupants);
-	for (size_t k = 0; k < s->config->n_listen; k++) {
-		int n = occupants_look(s->context->occupants, &s->config->listen[k], list,
-				       STRANGERS_MAX);
+	for (size_t k = 0; k < WIRING_MAX; k++) {
+		const struct address *declared = &s->endpoints.declared[k];
+		int n = declared->length > 0 ? occupants_look(s->context->occupants, declared, list,
+							      STRANGERS_MAX)
+					     : 0;
 
 		if (n > 0)
 			occupants_find_holders(list, (size_t)n, NULL, NULL);
@@ -217,9 +226,10 @@ void service_tell_leftovers(struct service *s)
 			struct service_stranger *known = find(&s->strangers, list[j].cookie);
 			struct service_stranger left = {
 				.who = list[j],
-				.endpoint = k,
 				.generation = generation_of(s, &list[j]),
 			};
+
+			memcpy(left.address, declared->text, sizeof(left.address));
 
 			if (list[j].pid != 0 && !(known && known->told))
 				tell(s, &left);

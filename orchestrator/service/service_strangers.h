@@ -22,7 +22,7 @@ struct instance;
 
 struct service_stranger {
 	struct occupant who;
-	size_t endpoint;
+	char address[ADDRESS_TEXT_MAX]; /* as it is declared */
 	uint32_t generation; /* whose cgroup made the socket; 0: of no instance that is known */
 	unsigned looks;      /* since it was seen first */
 	bool ours;           /* a process of ours has it: it is none */

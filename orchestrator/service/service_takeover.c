@@ -30,7 +30,7 @@ static bool is_named(const struct service *s, const struct instance *i)
 	if (s->wiring.tier != STEER_EBPF)
 		return true;
 	for (size_t k = 0; k < i->sockets.n; k++)
-		if (steer_names(s->wiring.endpoints[i->sockets.list[k].endpoint],
+		if (steer_names(instance_endpoint(i, i->sockets.list[k].endpoint),
 				i->sockets.list[k].slot))
 			return true;
 	return false;
@@ -82,7 +82,7 @@ static size_t n_staying(const struct service *s, const struct generation *g)
  */
 static struct generation *find_kept(struct service *s, const struct generation *steady)
 {
-	uint32_t serving = state_serving(s->context->state, s->config->name);
+	uint32_t serving = state_serving(s->context->state, service_id(s));
 
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] == steady && can_serve(steady))
@@ -113,17 +113,45 @@ static struct generation *find_current(struct service *s, const struct generatio
 	return best;
 }
 
+/*
+ * What the instances listen on that have not left yet: of a rollout that was under way, the sets of
+ * both sides. The file may say something else by now: a rollout brings that.
+ */
+static int open_endpoints(struct service *s, struct takeover_agent *const *agents, size_t n,
+			  struct error *err)
+{
+	int r = service_open_wiring(s, err);
+
+	for (size_t k = 0; r >= 0 && k < n; k++) {
+		const struct launch_spec *spec = &agents[k]->spec;
+		struct service_config has = {};
+
+		for (size_t j = 0; j < spec->n_listen; j++)
+			if (!agents[k]->lost[j])
+				has.listen[has.n_listen++] = spec->listen[j];
+		if (agents[k]->hello.state < AGENT_LEFT)
+			r = service_open_addresses(s, &has, err);
+	}
+	/* All have left: those of the file are opened for the start that comes. */
+	if (r >= 0 && wiring_free_place(&s->wiring) == 0)
+		r = service_open_addresses(s, s->config, err);
+	if (r < 0 && s->endpoints.open)
+		service_close_endpoints(s);
+	return r;
+}
+
 /* If maps cannot be taken over, they hold sockets until the earlier program is off the group. */
 static int prepare_endpoints(struct service *s, struct error *err)
 {
 	int r = 0;
 
-	for (size_t k = 0; r >= 0 && k < s->config->n_listen; k++) {
-		if (s->wiring.tier != STEER_EBPF || steer_is_taken_over(s->wiring.endpoints[k]))
+	WIRING_EACH (k, &s->wiring) {
+		if (r < 0 || s->wiring.tier != STEER_EBPF ||
+		    steer_is_taken_over(s->wiring.endpoints[k]))
 			continue;
 		log_warning("%s: the steering of an earlier batond cannot be taken over; "
 			    "connections are refused for a moment",
-			    s->config->listen[k].text);
+			    s->endpoints.declared[k].text);
 		r = steer_reset(s->wiring.endpoints[k], err);
 		if (r >= 0)
 			r = steer_attach(s->wiring.endpoints[k], err);
@@ -174,11 +202,11 @@ static int attach_or_repair(struct service *s, struct error *err)
 
 	if (r != -EADDRINUSE || s->config->drift != DRIFT_REPAIR)
 		return r;
-	for (size_t k = 0; k < s->config->n_listen; k++) {
+	WIRING_EACH (k, &s->wiring) {
 		struct error why;
 
 		if (steer_repair(s->wiring.endpoints[k], &why) < 0)
-			log_error("%s: %s", s->config->listen[k].text, why.text);
+			log_error("%s: %s", s->endpoints.declared[k].text, why.text);
 	}
 	return service_attach_endpoints(s, err);
 }
@@ -291,7 +319,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 
 	assert(n > 0 && !s->current);
 	service_learn_twins(s, agents, n);
-	r = service_open_endpoints(s, err);
+	r = open_endpoints(s, agents, n, err);
 	if (r >= 0)
 		r = prepare_endpoints(s, err);
 	if (r >= 0)
@@ -313,7 +341,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		log_error("%s: %s", s->config->name, err->text);
 	if (attach_or_repair(s, err) < 0)
 		log_error("%s: %s", s->config->name, err->text);
-	for (size_t k = 0; k < s->config->n_listen; k++)
+	WIRING_EACH (k, &s->wiring)
 		steer_release_unclaimed(s->wiring.endpoints[k]);
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] != s->current)

@@ -28,7 +28,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	for (size_t k = 0; k < s->config->n_listen; k++)
+	SERVICE_OWN (k, s)
 		steer_tend(s->wiring.endpoints[k]);
 	if (s->n_generations > 0)
 		service_look_drift(s);

@@ -88,7 +88,7 @@ static void write_list(struct service *s, const struct underway_list *list)
 	struct error err;
 	int r;
 
-	underway_path(&s->context->paths, s->config->name, path);
+	underway_path(&s->context->paths, service_id(s), path);
 	r = underway_write(path, list, &err);
 	if (r < 0 && !s->underway.failed)
 		log_warning("%s: if batond died now, the next one could not tell how its rollouts "
@@ -126,7 +126,7 @@ void service_recall_underway(struct service *s)
 
 	if (!found)
 		return;
-	underway_path(&s->context->paths, s->config->name, path);
+	underway_path(&s->context->paths, service_id(s), path);
 	if (underway_read(path, found, &err) < 0)
 		log_warning("%s: %s", s->config->name, err.text);
 	s->underway.was_paused = found->paused;
@@ -228,7 +228,7 @@ static void forget_scale(struct service *s, const struct underway *u)
 
 	if (u->order != RUN_ORDER_SCALE || u->instances_before == 0)
 		return;
-	if (state_set_instances(s->context->state, s->config->name, u->instances_before, &err) < 0)
+	if (state_set_instances(s->context->state, service_id(s), u->instances_before, &err) < 0)
 		log_warning("%s: %s", s->config->name, err.text);
 }
 

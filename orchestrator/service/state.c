@@ -10,6 +10,7 @@
 
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/file.h"
+#include "common/paths.h"
 #include "common/vector.h"
 
 #define STATE_VERSION  1
@@ -445,6 +446,33 @@ int state_set_twin(struct state *state, const char *service, const char *address
 	if (on && (!copy || vector_append(&after, copy) < 0))
 		return error_set(err, -ENOMEM, "%s", state->file);
 	return set_strings(state, service, "twins", after, err);
+}
+
+/* Like entries of services, what this version cannot use is kept, and not used. */
+int state_set_id(struct state *state, const char *name, const char *id, struct error *err)
+{
+	json_t *ids = json_object_get(state->root, "ids");
+
+	if (!id && !json_object_get(ids, name))
+		return 0;
+	if (!json_is_object(ids)) {
+		ids = json_object();
+		if (json_object_set_new(state->root, "ids", ids) < 0)
+			return error_set(err, -ENOMEM, "%s", state->file);
+	}
+	if (!id)
+		json_object_del(ids, name);
+	else if (json_object_set_new(ids, name, json_string(id)) < 0)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return save(state, err);
+}
+
+char *state_id(const struct state *state, const char *name)
+{
+	const json_t *ids = json_object_get(state->root, "ids");
+	const char *id = json_string_value(json_object_get(ids, name));
+
+	return id && paths_check_name(id, NULL) >= 0 ? strdup(id) : NULL;
 }
 
 int state_set_instances(struct state *state, const char *service, uint32_t instances,

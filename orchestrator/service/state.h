@@ -8,8 +8,9 @@
  * that serves; command and environment of an upgrade, as long as restarts use them, with what the
  * file said then; how many instances "scale" has set; of which endpoints the servers were found to
  * bind the twin (address.h). What has run before is in files of its own
- * (history_file.h). The file is written to a temporary file, fsync'ed and renamed over the
- * old one. Services that are no longer configured keep their entry.
+ * (history_file.h). A service that was renamed keeps its entry: {"ids": {"site": "web"}}. The file
+ *is written to a temporary file, fsync'ed and renamed over the old one. Services that are no longer
+ *configured keep their entry.
  */
 #pragma once
 
@@ -79,6 +80,14 @@ char *state_base(const struct state *state, const char *service);
 int state_set_twin(struct state *state, const char *service, const char *address, bool on,
 		   struct error *err);
 bool state_has_twin(const struct state *state, const char *service, const char *address);
+
+/*
+ * What agents, cgroups, pins and these notes call the service of this name, which had another name
+ * before. NULL: the same. All other functions here are given that id.
+ */
+int state_set_id(struct state *state, const char *name, const char *id, struct error *err);
+/* A copy; NULL: none is noted, or no memory. */
+char *state_id(const struct state *state, const char *name);
 
 /* The number of instances that "scale" has set; 0: as configured. */
 int state_set_instances(struct state *state, const char *service, uint32_t instances,

@@ -75,6 +75,18 @@ int bpffs_make(const char *name, const char *service, const char *key,
 	return 0;
 }
 
+int bpffs_move(const char *from, const char *to, struct error *err)
+{
+	const char *slash = strrchr(from, '/');
+	char above[BPFFS_PATH_MAX];
+
+	if (rename(from, to) < 0)
+		return error_set(err, -errno, "rename %s to %s", from, to);
+	snprintf(above, sizeof(above), "%.*s", slash ? (int)(slash - from) : 0, from);
+	(void)rmdir(above);
+	return 0;
+}
+
 static int pin(const char *folder, struct error *err)
 {
 	char path[BPFFS_PATH_MAX + sizeof("/map")];

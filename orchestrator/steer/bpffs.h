@@ -29,6 +29,12 @@ int bpffs_try(const char *name, const char *key, struct error *err);
 /* 1: a bpffs is mounted; 0: none; negative errno: that cannot be told. */
 int bpffs_is_mounted(void);
 
+/*
+ * What is pinned in the folder @from is in @to from now on, which bpffs_make() has made and where
+ * nothing is.
+ */
+int bpffs_move(const char *from, const char *to, struct error *err);
+
 /* Remove the folder @path and those above it, up to NAME's, that have become empty. */
 void bpffs_remove(const char *path);
 

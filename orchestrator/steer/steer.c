@@ -73,6 +73,18 @@ int steer_open(const struct address *address, const struct steer_options *option
 	return 0;
 }
 
+int steer_rehome(struct steer *steer, const struct steer_options *options, struct error *err)
+{
+	assert(options->tier == steer->tier);
+	return steer->ops->rehome ? steer->ops->rehome(steer, options, err) : 0;
+}
+
+void steer_lend(struct steer *steer, struct tap *tap)
+{
+	if (steer->ops->lend)
+		steer->ops->lend(steer, tap);
+}
+
 void steer_free(struct steer *steer)
 {
 	if (steer)

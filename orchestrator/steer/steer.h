@@ -101,6 +101,19 @@ struct steer_options {
 int steer_open(const struct address *address, const struct steer_options *options,
 	       struct steer **ret, struct error *err);
 
+/*
+ * The endpoint is another service's from now on, of the same tier and user: its pins are in
+ * options->pin_dir, its connections are counted by options->tap, its anchor is of
+ * options->anchor_cgroup. Slots, table and pins of health checks go on. On failure it is as it was.
+ */
+int steer_rehome(struct steer *steer, const struct steer_options *options, struct error *err);
+
+/*
+ * Servers of another service join, too, whose connections @tap counts: it is told of their health
+ * checks as well. NULL: none any more.
+ */
+void steer_lend(struct steer *steer, struct tap *tap);
+
 /* Closes the anchor; the pins stay. Takes NULL. */
 void steer_free(struct steer *steer);
 DEFINE_CLEANUP(struct steer *, steer_free);

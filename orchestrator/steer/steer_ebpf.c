@@ -231,8 +231,80 @@ static int ebpf_attach(struct steer *steer, struct error *err)
 	return 0;
 }
 
+/* The program that counts for another tap takes the place of the one that there is. */
+static int replace_program(struct ebpf *ebpf, const struct steer_options *options,
+			   struct error *err)
+{
+	struct steer_bpf *before = TAKE_PTR(ebpf->skeleton);
+	uint32_t program_id = ebpf->program_id;
+	int r = ebpf_load(ebpf, options, err);
+
+	if (r >= 0)
+		r = ebpf_pin_program(ebpf, err);
+	if (r >= 0)
+		r = ebpf_attach_program(ebpf, err);
+	if (r >= 0)
+		r = ebpf_replace_program_pin(ebpf, err);
+	if (r >= 0) {
+		steer_bpf__destroy(before);
+		return 0;
+	}
+	steer_bpf__destroy(ebpf->skeleton);
+	ebpf->skeleton = before;
+	ebpf->program_id = program_id;
+	return r;
+}
+
+/* Connections that wait there keep waiting, and are counted by nobody. */
+static void move_anchor(struct ebpf *ebpf, const char *cgroup)
+{
+	struct error err;
+
+	if (ebpf->cgroup_fd >= 0)
+		close(TAKE_FD(ebpf->cgroup_fd));
+	if (cgroup)
+		ebpf->cgroup_fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ebpf_renew_anchor(ebpf, &err) < 0)
+		log_warning("%s: %s", ebpf->steer.address.text, err.text);
+}
+
+/* This is what a next daemon does that takes the maps over, but with the same object. */
+static int ebpf_rehome(struct steer *steer, const struct steer_options *options, struct error *err)
+{
+	struct ebpf *ebpf = to_ebpf(steer);
+	char before[BPFFS_PATH_MAX];
+	struct error why;
+	int r = 0;
+
+	memcpy(before, ebpf->pin_dir, sizeof(before));
+	if (before[0] && options->pin_dir)
+		r = bpffs_move(before, options->pin_dir, err);
+	if (r < 0)
+		return r;
+	if (before[0] && options->pin_dir)
+		snprintf(ebpf->pin_dir, sizeof(ebpf->pin_dir), "%s", options->pin_dir);
+	r = replace_program(ebpf, options, err);
+	if (r < 0) {
+		if (before[0] && bpffs_move(ebpf->pin_dir, before, &why) < 0)
+			log_error("%s: %s", steer->address.text, why.text);
+		memcpy(ebpf->pin_dir, before, sizeof(before));
+		return error_prefix(err, r, "%s", steer->address.text);
+	}
+	ebpf->tap = options->tap;
+	ebpf->lent_tap = NULL;
+	move_anchor(ebpf, options->anchor_cgroup);
+	return 0;
+}
+
+static void ebpf_lend(struct steer *steer, struct tap *tap)
+{
+	to_ebpf(steer)->lent_tap = tap;
+}
+
 const struct steer_ops steer_ebpf_ops = {
 	.open = ebpf_open,
+	.rehome = ebpf_rehome,
+	.lend = ebpf_lend,
 	.free = ebpf_free,
 	.try = ebpf_try,
 	.reset = ebpf_reset,

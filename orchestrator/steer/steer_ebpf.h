@@ -37,7 +37,8 @@ struct ebpf {
 	int cgroup_fd; /* of the anchor; -1: the own one */
 	struct steer_bpf *skeleton;
 	struct inspect *inspect;
-	struct tap *tap; /* may be NULL */
+	struct tap *tap;      /* may be NULL */
+	struct tap *lent_tap; /* of the service that it is lent to; or NULL */
 	uint32_t program_id;
 	uint32_t earlier_ids[EBPF_PINNED]; /* of programs that were pinned here before; 0: none */
 	bool taken_over;                   /* the maps are an earlier daemon's */

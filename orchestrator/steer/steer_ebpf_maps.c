@@ -117,6 +117,8 @@ int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 		return -errno;
 	if (ebpf->tap)
 		tap_probe(ebpf->tap, source);
+	if (ebpf->lent_tap)
+		tap_probe(ebpf->lent_tap, source);
 	/* While this is 0 the program does not look for pins. */
 	__atomic_add_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
 	return 0;
@@ -133,6 +135,8 @@ void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
 		return;
 	if (ebpf->tap)
 		tap_unprobe(ebpf->tap, source);
+	if (ebpf->lent_tap)
+		tap_unprobe(ebpf->lent_tap, source);
 	__atomic_sub_fetch(&ebpf_control(ebpf)->pins, 1, __ATOMIC_RELEASE);
 }
 

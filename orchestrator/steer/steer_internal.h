@@ -23,6 +23,8 @@ struct steer_ops {
 	int (*try)(struct error *err);     /* required */
 
 	/* As in steer.h. NULL: does nothing, or what steer.h says of tiers that cannot. */
+	int (*rehome)(struct steer *steer, const struct steer_options *options, struct error *err);
+	void (*lend)(struct steer *steer, struct tap *tap);
 	int (*reset)(struct steer *steer, struct error *err);
 	bool (*is_taken_over)(const struct steer *steer);
 	int (*attach)(struct steer *steer, struct error *err);

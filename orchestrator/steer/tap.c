@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/steer/tap.h"
 
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -264,7 +265,7 @@ static void tell(struct tap *tap, struct tap_event *event)
 	else if (event->type == TAP_PROGRAM)
 		tap->callbacks->on_program(tap->userdata, (uint32_t)(event->owner >> 32),
 					   (uint32_t)event->owner, (pid_t)event->pid, event->comm);
-	else if (event->type == TAP_IPV4 && event->endpoint < tap->n_endpoints)
+	else if (event->type == TAP_IPV4 && event->endpoint < TAP_LISTEN_MAX)
 		tap->callbacks->on_ipv4(tap->userdata, (uint32_t)(event->owner >> 32),
 					(uint32_t)event->owner, event->endpoint, (pid_t)event->pid,
 					event->comm);
@@ -321,21 +322,16 @@ static struct tap_endpoint to_endpoint(const struct address *address)
 	return ret;
 }
 
-int tap_open(sd_event *event, const char *pin_dir, const struct address *listen, size_t n_listen,
-	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
-	     struct error *err)
+int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *callbacks,
+	     void *userdata, struct tap **ret, struct error *err)
 {
 	cleanup(tap_free) struct tap *tap = calloc(1, sizeof(*tap));
 	int r;
 
 	if (!tap)
 		return error_set(err, -ENOMEM, "tap");
-	if (n_listen > TAP_LISTEN_MAX)
-		return error_text(err, -E2BIG, "tap: more than %d addresses", TAP_LISTEN_MAX);
 	tap->callbacks = callbacks;
 	tap->userdata = userdata;
-	for (size_t k = 0; k < n_listen; k++)
-		tap->endpoints[tap->n_endpoints++] = to_endpoint(&listen[k]);
 	if (pin_dir && (size_t)snprintf(tap->pin_dir, sizeof(tap->pin_dir), "%s", pin_dir) >=
 			       sizeof(tap->pin_dir) - PIN_NAME_MAX)
 		return error_set(err, -ENAMETOOLONG, "tap: %s", pin_dir);
@@ -379,8 +375,19 @@ int tap_can_share(struct error *err)
 	return tap_try_share(err);
 }
 
+int tap_declare(struct tap *tap, const struct address *listen, size_t n_listen, struct error *err)
+{
+	if (n_listen > TAP_LISTEN_MAX)
+		return error_text(err, -E2BIG, "tap: more than %d addresses", TAP_LISTEN_MAX);
+	tap->n_endpoints = 0;
+	for (size_t k = 0; k < n_listen; k++)
+		tap->endpoints[tap->n_endpoints++] = to_endpoint(&listen[k]);
+	return 0;
+}
+
 void tap_guard(struct tap *tap, size_t k, bool on)
 {
+	assert(k < tap->n_endpoints);
 	tap->endpoints[k].no_ipv4 = on;
 }
 

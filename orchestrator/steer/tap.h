@@ -6,7 +6,7 @@
  *	                 the same for ten as for a million, and a draining instance that has none
  *	                 left is told of.
  *	cgroup/bind4, 6  make a server that never asked for it share its port (SO_REUSEPORT), on the
- *	                 declared addresses of this service only (Linux 6.0), IPv4-mapped ones
+ *	                 declared addresses of its generation only (Linux 6.0), IPv4-mapped ones
  *	                 included; and refuse IPv4 sockets where tap_guard() says so; note what is
  *bound cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
@@ -44,7 +44,7 @@ struct tap_callbacks {
 	void (*on_program)(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			   const char *comm);
 	/*
-	 * A process of an instance was kept from binding an IPv4 socket to endpoint @k: see
+	 * A process of an instance was kept from binding an IPv4 socket to its address @k: see
 	 * tap_guard(). Told before anything that happens to the instance for it.
 	 */
 	void (*on_ipv4)(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
@@ -53,11 +53,10 @@ struct tap_callbacks {
 
 /*
  * @pin_dir (see bpffs.h; it exists) may be NULL: then nothing is pinned. @callbacks and @userdata
- * must outlive the object; they are called from the loop. @listen is copied.
+ * must outlive the object; they are called from the loop.
  */
-int tap_open(sd_event *event, const char *pin_dir, const struct address *listen, size_t n_listen,
-	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
-	     struct error *err);
+int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *callbacks,
+	     void *userdata, struct tap **ret, struct error *err);
 
 /* The pins stay, and so do the programs on cgroups that exist. Takes NULL. */
 void tap_free(struct tap *tap);
@@ -67,7 +66,14 @@ DEFINE_CLEANUP(struct tap *, tap_free);
 void tap_unpin_all(struct tap *tap);
 
 /*
- * From now on instances are tapped so that they cannot bind IPv4 sockets to endpoint @k (EPERM).
+ * From now on instances are tapped for these addresses, which are copied: on these they share their
+ * port, and connections to their ports are counted; without any, connections to all ports are.
+ * Instances that are tapped already keep theirs. -E2BIG: more than TAP_LISTEN_MAX.
+ */
+int tap_declare(struct tap *tap, const struct address *listen, size_t n_listen, struct error *err);
+
+/*
+ * From now on instances are tapped so that they cannot bind IPv4 sockets to address @k (EPERM).
  * For endpoints whose instances serve on IPv4-mapped sockets: the kernel would give an IPv4 socket
  * all their connections.
  */

@@ -54,7 +54,7 @@ static void look_at(struct instance *i, struct steered *ret)
 		const struct instance_socket *socket = &i->sockets.list[k];
 		struct steer_slot_stats stats;
 
-		if (steer_slot_stats(i->wiring->endpoints[socket->endpoint], socket->slot, &stats) <
+		if (steer_slot_stats(instance_endpoint(i, socket->endpoint), socket->slot, &stats) <
 		    0)
 			continue;
 		ret->slots.primary += stats.primary;
@@ -367,7 +367,7 @@ static const char *family(const struct address *address)
 }
 
 /* Of the endpoint: who listens there, and is not ours. */
-static json_t *others_json(const struct service *s, size_t k)
+static json_t *others_json(const struct service *s, const struct address *address)
 {
 	json_t *array = json_array();
 
@@ -376,7 +376,7 @@ static json_t *others_json(const struct service *s, size_t k)
 		const struct occupant *who = &stranger->who;
 		json_t *json;
 
-		if (!stranger->told || stranger->endpoint != k)
+		if (!stranger->told || strcmp(stranger->address, address->text) != 0)
 			continue;
 		json = json_pack("{s:I, s:s, s:I}", "pid", (json_int_t)who->pid, "command",
 				 who->command, "uid", (json_int_t)who->uid);
@@ -387,10 +387,10 @@ static json_t *others_json(const struct service *s, size_t k)
 	return array;
 }
 
-static json_t *endpoint_json(struct service *s, size_t k)
+/* @place: WIRING_MAX if it is not open. */
+static json_t *endpoint_json(struct service *s, const struct address *address, size_t place)
 {
-	struct steer *steer = s->wiring.endpoints[k];
-	const struct address *address = &s->config->listen[k];
+	struct steer *steer = place < WIRING_MAX ? s->wiring.endpoints[place] : NULL;
 	struct steer_stats stats = {};
 	uint32_t held = 0;
 	json_t *json;
@@ -399,22 +399,37 @@ static json_t *endpoint_json(struct service *s, size_t k)
 		return json_pack("{s:s, s:s, s:n}", "listen", address->text, "protocol", "tcp",
 				 "program");
 	json = json_pack("{s:s, s:s, s:o, s:o}", "listen", address->text, "protocol", "tcp",
-			 "program", program_json(steer), "strangers", others_json(s, k));
+			 "program", program_json(steer), "strangers", others_json(s, address));
 	json_object_set_new(json, "family", json_string(family(steer_address(steer))));
 	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
 		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
 	if (steer_held(steer, &held) >= 0)
-		json_object_update_new(json, json_pack("{s:I, s:I}", "held", (json_int_t)held,
-						       "expired", (json_int_t)s->hold.expired[k]));
+		json_object_update_new(json,
+				       json_pack("{s:I, s:I}", "held", (json_int_t)held, "expired",
+						 (json_int_t)s->hold.expired[place]));
 	return json;
 }
 
+/* Those that the file declares; then those that only generations of before have. */
 static json_t *endpoints_json(struct service *s)
 {
 	json_t *array = json_array();
 
-	for (size_t k = 0; k < s->config->n_listen; k++)
-		json_array_append_new(array, endpoint_json(s, k));
+	for (size_t k = 0; k < s->config->n_listen; k++) {
+		const struct address *address = &s->config->listen[k];
+
+		json_array_append_new(array,
+				      endpoint_json(s, address, wiring_place(&s->wiring, address)));
+	}
+	WIRING_EACH (k, &s->wiring) {
+		json_t *json;
+
+		if (wiring_index(&s->wiring, k, s->config) < s->config->n_listen)
+			continue;
+		json = endpoint_json(s, &s->endpoints.declared[k], k);
+		json_object_set_new(json, "undeclared", json_true());
+		json_array_append_new(array, json);
+	}
 	return array;
 }
 

@@ -362,15 +362,26 @@ void instance_release_leftovers(struct instance *i)
 	called("release leftovers %u.%u", i->generation, i->index);
 }
 
-void instance_change_endpoint(struct instance *i, size_t k)
+static inline void fake_drop_sockets(struct instance *i, size_t k)
 {
 	size_t kept = 0;
 
-	called("change %u.%u endpoint %zu", i->generation, i->index, k);
 	for (size_t j = 0; j < i->sockets.n; j++)
 		if (i->sockets.list[j].endpoint != k)
 			i->sockets.list[kept++] = i->sockets.list[j];
 	i->sockets.n = kept;
+}
+
+void instance_change_endpoint(struct instance *i, size_t k)
+{
+	called("change %u.%u endpoint %zu", i->generation, i->index, k);
+	fake_drop_sockets(i, k);
+}
+
+void instance_close_endpoint(struct instance *i, size_t k)
+{
+	called("close %u.%u endpoint %zu", i->generation, i->index, k);
+	fake_drop_sockets(i, k);
 }
 
 void instance_ask_sockets(struct instance *i)

@@ -169,6 +169,20 @@ const struct address *steer_address(const struct steer *steer)
 	return &steer->address;
 }
 
+int steer_rehome(struct steer *steer, const struct steer_options *options, struct error *err)
+{
+	if (fake_steer_fails("steer_rehome", steer->address.text, err))
+		return fake_steer_failure.code;
+	steer->tap = options->tap;
+	called("rehome %s %s", steer->address.text, options->pin_dir ? options->pin_dir : "-");
+	return 0;
+}
+
+void steer_lend(struct steer *steer, struct tap *tap)
+{
+	called("%s %s", tap ? "lend" : "take back", steer->address.text);
+}
+
 int steer_reset(struct steer *steer, struct error *err)
 {
 	if (fake_steer_fails("steer_reset", steer->address.text, err))

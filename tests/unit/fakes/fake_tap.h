@@ -26,6 +26,7 @@ struct tap {
 	void *userdata;
 	struct fake_tapped attached[FAKE_TAPPED_MAX];
 	size_t n;
+	size_t n_declared;
 	bool guard[TAP_LISTEN_MAX];
 };
 
@@ -117,14 +118,12 @@ int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 	return 0;
 }
 
-int tap_open(sd_event *event, const char *pin_dir, const struct address *listen, size_t n_listen,
-	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
-	     struct error *err)
+int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *callbacks,
+	     void *userdata, struct tap **ret, struct error *err)
 {
 	struct tap *tap;
 
 	(void)event;
-	(void)listen;
 	if (fake_tap_fails("tap_open", err))
 		return fake_tap_failure.code;
 	tap = calloc(1, sizeof(*tap));
@@ -132,7 +131,7 @@ int tap_open(sd_event *event, const char *pin_dir, const struct address *listen,
 	tap->callbacks = callbacks;
 	tap->userdata = userdata;
 	fake_tap_open++;
-	called("tap open %s %zu", pin_dir ? pin_dir : "-", n_listen);
+	called("tap open %s", pin_dir ? pin_dir : "-");
 	*ret = tap;
 	return 0;
 }
@@ -152,8 +151,18 @@ void tap_unpin_all(struct tap *tap)
 	called("tap unpin");
 }
 
+int tap_declare(struct tap *tap, const struct address *listen, size_t n_listen, struct error *err)
+{
+	(void)listen;
+	if (fake_tap_fails("tap_declare", err))
+		return fake_tap_failure.code;
+	tap->n_declared = n_listen;
+	return 0;
+}
+
 void tap_guard(struct tap *tap, size_t k, bool on)
 {
+	assert_true(k < tap->n_declared);
 	tap->guard[k] = on;
 }
 

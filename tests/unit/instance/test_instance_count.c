@@ -110,6 +110,7 @@ static void test_instance_live_counts_a_port_once(void **state)
 	(void)state;
 	run_instance();
 	assert_int_equal(address_parse("[::1]:80", &config.listen[1], NULL), 0);
+	endpoint_1.address = config.listen[1];
 	fake_connections[0].port = 80;
 	fake_connections[0].cgroup_id = 77;
 	fake_connections[0].live = 5;

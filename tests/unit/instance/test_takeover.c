@@ -664,29 +664,17 @@ static void test_takeover_release_process_that_is_gone_has_no_file(void **state)
 	release_free(release);
 }
 
-static void test_takeover_fits_same_addresses_and_user_only(void **state)
+/* A rollout brings the addresses that the file says by now. */
+static void test_takeover_fits_whatever_the_addresses(void **state)
 {
 	struct takeover_agent agent = {.spec = {.listen = addresses, .n_listen = 2}};
-	struct service_config config = {.n_listen = 2, .uid = geteuid()}, other;
+	struct service_config config = {.n_listen = 1, .uid = geteuid()};
 
 	(void)state;
-	memcpy(config.listen, addresses, sizeof(addresses));
+	assert_int_equal(address_parse("[::1]:8081", &config.listen[0], &err), 0);
 	assert_true(takeover_fits(&agent, &config));
-	other = config;
-	other.n_listen = 1;
-	assert_false(takeover_fits(&agent, &other));
-	other = config;
-	other.n_listen = 3;
-	other.listen[2] = addresses[0];
-	assert_false(takeover_fits(&agent, &other));
-	other = config;
-	assert_int_equal(address_parse("[::1]:8081", &other.listen[1], &err), 0);
-	assert_false(takeover_fits(&agent, &other));
-	/* The server was given them in another order. */
-	other = config;
-	other.listen[0] = addresses[1];
-	other.listen[1] = addresses[0];
-	assert_false(takeover_fits(&agent, &other));
+	agent.spec.n_listen = CONFIG_LISTEN_MAX + 1;
+	assert_false(takeover_fits(&agent, &config));
 }
 
 static void test_takeover_fits_user_is_the_one_it_became_else_the_daemons(void **state)
@@ -929,7 +917,7 @@ int main(void)
 		TEST(release_is_what_the_specification_says),
 		TEST(release_file_is_the_one_that_runs),
 		TEST(release_process_that_is_gone_has_no_file),
-		TEST(fits_same_addresses_and_user_only),
+		TEST(fits_whatever_the_addresses),
 		TEST(fits_user_is_the_one_it_became_else_the_daemons),
 		TEST(orphans_are_told_to_drain_others_are_not),
 		TEST(orphans_in_an_unreadable_folder_are_none),

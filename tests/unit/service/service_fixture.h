@@ -31,7 +31,7 @@
 #define ENDPOINT_1          "[::1]:81"
 #define ANCHOR_CGROUP       "/cgroup/test/anchor.web"
 #define OPEN_HOOKS                                                                                 \
-	"tap open /pins/test/web/tap 2; cgroup_create anchor.web; "                                \
+	"tap open /pins/test/web/tap; cgroup_create anchor.web; "                                  \
 	"tap attach 4294967295.0; "
 #define OPEN_ALL                                                                                   \
 	OPEN_HOOKS                                                                                 \
@@ -454,7 +454,8 @@ static inline void forget_state(void)
 static inline void keep_event(void *userdata, const char *name, const struct event *event)
 {
 	(void)userdata;
-	assert_string_equal(name, "web");
+	if (strcmp(name, "web") != 0)
+		return; /* another service of the test's */
 	if (event->passing)
 		events_pass(events, clock_realtime_ms(), name, event_name(event->kind),
 			    event_json(event));

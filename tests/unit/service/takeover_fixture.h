@@ -25,7 +25,9 @@ static inline void find_agent(uint32_t generation, enum agent_state state, bool 
 			  .steady = steady,
 			  .pid = 4000 + (int)n_found,
 			  .n_sockets = 2},
-		.spec.instance = instance,
+		.spec = {.instance = instance,
+			 .listen = service->config->listen,
+			 .n_listen = service->config->n_listen},
 	};
 	found[n_found] = &agents[n_found];
 	n_found++;

@@ -204,7 +204,7 @@ static void test_service_drift_is_not_what_cannot_be_told(void **state)
 static void test_service_drift_matters_only_with_a_generation(void **state)
 {
 	(void)state;
-	assert_int_equal(service_open_fresh(service, &err), 0);
+	assert_int_equal(service_open_fresh(service, service->config, &err), 0);
 	replace_program(0);
 	watch_now();
 	assert_int_equal(count_events("drift"), 0);

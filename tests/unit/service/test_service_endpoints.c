@@ -102,7 +102,7 @@ static void test_service_anchor_cgroup_that_cannot_be_made_leaves_nothing(void *
 	fake_cgroup.create_error = -ENOSPC;
 	refused("start", NULL);
 	assert_refused(500, 1, "Cannot start", "cgroup anchor.web: No space left on device");
-	assert_calls("tap open /pins/test/web/tap 2; tap close");
+	assert_calls("tap open /pins/test/web/tap; tap close");
 	assert_int_equal(fake_tap_open, 0);
 }
 

@@ -16,26 +16,18 @@ static void reconfigure_refused(struct service_config *config)
 	const char *order_after;
 
 	assert_int_equal(reconfigure(config, &order_after, &err), -EBUSY);
-	assert_string_equal(err.text, "\"listen\", \"user\", \"steering\" and \"sticky\" can only "
-				      "be changed while it is stopped (\"baton stop web\")");
+	assert_string_equal(err.text, "\"user\", \"steering\" and \"sticky\" can only be changed "
+				      "while it is stopped (\"baton stop web\")");
 	assert_ptr_equal(service->config, before);
 }
 
-static void test_service_reconfigure_keeps_the_group_while_it_runs(void **state)
+static void test_service_reconfigure_keeps_the_user_while_it_runs(void **state)
 {
-	struct service_config *config;
+	struct service_config *config = make_config("/bin/web", ENDPOINT_0);
 
 	(void)state;
 	carry_out("start", NULL);
-	reconfigure_refused(make_config("/bin/web", "127.0.0.1:90"));
-	config = make_config("/bin/web", ENDPOINT_0);
 	config->uid = 34;
-	reconfigure_refused(config);
-	config = make_config("/bin/web", ENDPOINT_0);
-	config->n_listen = 1;
-	reconfigure_refused(config);
-	config = make_config("/bin/web", ENDPOINT_1);
-	config->listen[1] = service->config->listen[0]; /* the same two, the other way round */
 	reconfigure_refused(config);
 	carry_out("stop", NULL);
 	reconfigured(make_config("/bin/web", "127.0.0.1:90"), NULL);
@@ -150,9 +142,11 @@ static void test_service_reconfigure_release_wins_over_an_upgrade(void **state)
 	assert_int_equal(service->current->instances.n, 2);
 }
 
-/* What could be rolled back to listened elsewhere, or belonged to somebody else. */
-static void test_service_reconfigure_of_the_group_forgets_what_ran_before(void **state)
+/* What could be rolled back to belonged to somebody else: they cannot share a port. */
+static void test_service_reconfigure_of_the_user_forgets_what_ran_before(void **state)
 {
+	struct service_config *config = make_config("/bin/v2", "127.0.0.1:90");
+
 	(void)state;
 	carry_out("start", NULL);
 	upgrade_to("/bin/v3");
@@ -161,6 +155,9 @@ static void test_service_reconfigure_of_the_group_forgets_what_ran_before(void *
 	reconfigured(make_config("/bin/v2", ENDPOINT_0), NULL);
 	assert_non_null(service_rollback_target(service));
 	reconfigured(make_config("/bin/v2", "127.0.0.1:90"), NULL);
+	assert_non_null(service_rollback_target(service));
+	config->uid = 34;
+	reconfigured(config, NULL);
 	refused("rollback", NULL);
 	assert_string_equal(refusal_info(refusal.kind)->title, "Nothing to roll back to");
 }
@@ -479,13 +476,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_service_reconfigure_keeps_the_group_while_it_runs),
+		TEST(test_service_reconfigure_keeps_the_user_while_it_runs),
 		TEST(test_service_reconfigure_keeps_the_steering_while_it_runs),
 		TEST(test_service_reconfigure_policies_are_for_the_next_rollout),
 		TEST(test_service_reconfigure_policies_reach_what_is_coming),
 		TEST(test_service_reconfigure_policies_reach_a_first_start),
 		TEST(test_service_reconfigure_release_wins_over_an_upgrade),
-		TEST(test_service_reconfigure_of_the_group_forgets_what_ran_before),
+		TEST(test_service_reconfigure_of_the_user_forgets_what_ran_before),
 		TEST(test_service_reconfigure_while_stopped_changes_nothing_that_runs),
 		TEST(test_service_reconfigure_there_and_back_needs_no_restart),
 		TEST(test_service_reconfigure_of_instances_scales),

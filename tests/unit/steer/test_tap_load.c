@@ -217,20 +217,18 @@ static void test_tap_without_pins_each_begins_anew(void **state)
 
 static void test_tap_open_where_nothing_can_be_pinned_fails(void **state)
 {
-	struct address here = parse(HERE);
 	struct tap *tap = NULL;
 	char longer[BPFFS_PATH_MAX];
 
 	(void)state;
 	if (missing)
 		skip();
-	assert_true(tap_open(loop, "/tmp", &here, 1, &callbacks, &seen, &tap, &err) < 0);
+	assert_true(tap_open(loop, "/tmp", &callbacks, &seen, &tap, &err) < 0);
 	assert_null(tap);
 	assert_memory_equal(err.text, "tap: ", 5);
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
-	assert_int_equal(tap_open(loop, longer, &here, 1, &callbacks, &seen, &tap, &err),
-			 -ENAMETOOLONG);
+	assert_int_equal(tap_open(loop, longer, &callbacks, &seen, &tap, &err), -ENAMETOOLONG);
 }
 
 /* ---- attaching ------------------------------------------------------------------------------ */
@@ -320,11 +318,10 @@ static void test_tap_as_many_addresses_as_a_service_can_have(void **state)
 		snprintf(text, sizeof(text), k % 2 ? "[::1]:%zu" : "127.0.0.1:%zu", 8100 + k);
 		addresses[k] = parse(text);
 	}
-	assert_int_equal(
-		tap_open(loop, NULL, addresses, TAP_LISTEN_MAX + 1, &callbacks, &seen, &tap, &err),
-		-E2BIG);
-	if (tap_open(loop, NULL, addresses, TAP_LISTEN_MAX, &callbacks, &seen, &tap, &err) < 0)
+	if (tap_open(loop, NULL, &callbacks, &seen, &tap, &err) < 0)
 		fail_msg("%s", err.text);
+	assert_int_equal(tap_declare(tap, addresses, TAP_LISTEN_MAX + 1, &err), -E2BIG);
+	assert_int_equal(tap_declare(tap, addresses, TAP_LISTEN_MAX, &err), 0);
 	attach(tap, 0, true);
 	fd = listener_in(leaves[0], addresses[TAP_LISTEN_MAX - 1].text);
 	assert_true(fd >= 0);
@@ -439,12 +436,11 @@ static void test_tap_without_privileges_is_an_error_that_says_so(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		struct address here = parse(HERE);
 		struct tap *tap;
 
 		if (setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
 			_exit(1);
-		if (tap_open(loop, NULL, &here, 1, &callbacks, &seen, &tap, &err) != -EPERM)
+		if (tap_open(loop, NULL, &callbacks, &seen, &tap, &err) != -EPERM)
 			_exit(2);
 		if (!strstr(err.text, "run it as root"))
 			_exit(3);

@@ -94,9 +94,12 @@ static void test_status_endpoints_have_the_family_of_their_sockets(void **state)
 	open_endpoints();
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
 		assert_int_equal(address_parse(cases[k][0], &endpoint_0.address, NULL), 0);
+		/* Only twins are of another family than declared. */
+		if (!address_are_twins(&endpoint_0.address, &config.listen[0]))
+			config.listen[0] = endpoint_0.address;
 		look();
 		assert_text("endpoints.0.family", cases[k][1]);
-		assert_text("endpoints.0.listen", "127.0.0.1:80");
+		assert_text("endpoints.0.listen", config.listen[0].text);
 	}
 }
 
