@@ -123,7 +123,8 @@ static int read_listen(struct config_reading *reading, const char *path, json_t 
 	} else if (!json_array_size(value)) {
 		config_mistake(reading, path, "is empty: at least one address is needed");
 	} else if (json_array_size(value) > CONFIG_LISTEN_MAX) {
-		config_mistake(reading, path, "more than %d addresses", CONFIG_LISTEN_MAX);
+		config_mistake(reading, path, "%zu addresses: at most %d are possible",
+			       json_array_size(value), CONFIG_LISTEN_MAX);
 	} else {
 		json_array_foreach (value, i, item) {
 			config_path_index(path, i, item_path);

@@ -90,7 +90,7 @@ static int begin(struct order_call *call, struct recipe *recipe)
 	struct run_plan plan = {
 		.order = order_purpose(call), .id = call->id, .n_new = s->instances};
 	struct generation *g = NULL;
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 	struct run *run;
 	int r = check_room(call, recipe);
 
@@ -378,7 +378,7 @@ int order_stop(struct order_call *call)
 {
 	struct service *s = call->service;
 	struct run_plan plan = {.order = order_purpose(call), .id = call->id, .shutdown = true};
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 
 	if (!s->current) {
 		error_text(&call->refusal->why, -EALREADY, "it is stopped already");

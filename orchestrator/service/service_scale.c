@@ -88,7 +88,7 @@ static void begin_scaling(struct order_call *call, const struct instances *stayi
 {
 	struct service *s = call->service;
 	struct run_plan plan = {.order = order_purpose(call), .id = call->id, .partial = true};
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 	char message[64];
 
 	if (staying->n > s->instances)
@@ -114,7 +114,7 @@ int order_scale(struct order_call *call)
 	struct service *s = call->service;
 	uint32_t wanted = call->order->instances, before = s->instances;
 	struct run *run = service_free_run(s);
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 	int r;
 
 	if (wanted == 0)

@@ -136,13 +136,20 @@ static int read_unset(const json_t *value, struct service_order *ret, struct ref
 
 static int read_instances(const json_t *value, struct service_order *ret, struct refusal *refusal)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-	    json_integer_value(value) > CONFIG_INSTANCES_MAX) {
+	json_int_t n = json_integer_value(value);
+
+	if (!json_is_integer(value)) {
 		error_text(&refusal->why, -EINVAL, "instances: expected a number from 1 to %d",
 			   CONFIG_INSTANCES_MAX);
 		return refuse(refusal, REFUSAL_BAD_REQUEST);
 	}
-	ret->instances = (uint32_t)json_integer_value(value);
+	if (n < 1 || n > CONFIG_INSTANCES_MAX) {
+		error_text(&refusal->why, -EINVAL,
+			   "instances: expected a number from 1 to %d, not %lld",
+			   CONFIG_INSTANCES_MAX, (long long)n);
+		return refuse(refusal, REFUSAL_BAD_REQUEST);
+	}
+	ret->instances = (uint32_t)n;
 	return 0;
 }
 

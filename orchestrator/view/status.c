@@ -13,7 +13,7 @@
 /* An instance that should serve, but has failed or is unhealthy; NULL: there is none. */
 static const struct instance *ailing(const struct service *s)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	service_staying(s, &staying);
 	return instances_failed(&staying);
