@@ -19,8 +19,8 @@
 #include "orchestrator/steer/table.h"
 
 struct hash {
-	struct steer steer;            /* first */
-	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
+	struct steer steer; /* first */
+	struct slots slots;
 	struct steer_table table;
 };
 
@@ -37,6 +37,7 @@ static int hash_open(const struct address *address, const struct steer_options *
 	(void)address, (void)options;
 	if (!h)
 		return error_set(err, -ENOMEM, "steer");
+	h->slots.max = STEER_SLOTS;
 	table_clear(&h->table);
 	*ret = &h->steer;
 	return 0;
@@ -44,6 +45,7 @@ static int hash_open(const struct address *address, const struct steer_options *
 
 static void hash_free(struct steer *base)
 {
+	slots_done(&to_hash(base)->slots);
 	free(to_hash(base));
 }
 
@@ -52,7 +54,7 @@ static int hash_reset(struct steer *base, struct error *err)
 	struct hash *h = to_hash(base);
 
 	(void)err;
-	memset(h->cookies, 0, sizeof(h->cookies));
+	slots_done(&h->slots);
 	table_clear(&h->table);
 	return 0;
 }
@@ -104,17 +106,17 @@ static int hash_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 	r = check_listener(listen_fd, &base->address, err);
 	if (r < 0)
 		return r;
-	r = steer_choose_slot(h->cookies, cookie, &slot, err);
+	r = slots_choose(&h->slots, cookie, &slot, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", base->address.text);
-	h->cookies[slot] = cookie;
+	slots_take(&h->slots, slot, cookie);
 	*ret_slot = slot;
 	return 0;
 }
 
 static void hash_release(struct steer *base, uint16_t slot)
 {
-	to_hash(base)->cookies[slot] = 0;
+	slots_free(&to_hash(base)->slots, slot);
 }
 
 static int hash_publish(struct steer *base, const struct steer_table *table, struct error *err)
@@ -143,6 +145,11 @@ static int hash_try(struct error *err)
 	return 0;
 }
 
+static const struct slots *hash_slots(const struct steer *base)
+{
+	return &((const struct hash *)base)->slots;
+}
+
 const struct steer_ops steer_hash_ops = {
 	.open = hash_open,
 	.free = hash_free,
@@ -153,4 +160,5 @@ const struct steer_ops steer_hash_ops = {
 	.publish = hash_publish,
 	.table = hash_table,
 	.check = hash_check,
+	.slots = hash_slots,
 };
