@@ -121,10 +121,13 @@ int order_scale(struct order_call *call)
 		wanted = s->instances;
 	if (!run)
 		return order_refuse_busy(service_run(s), call->refusal);
+	service_staying(s, &staying);
+	if (s->current && wanted > staying.n &&
+	    service_check_slots(s, wanted - (uint32_t)staying.n, &call->refusal->why) < 0)
+		return refuse(call->refusal, REFUSAL_CANNOT_SCALE);
 	r = remember(call, wanted);
 	if (r < 0)
 		return r;
-	service_staying(s, &staying);
 	call->answer->unchanged = s->current ? staying.n == wanted : before == wanted;
 	s->instances = wanted;
 	if (s->current && staying.n != wanted)

@@ -23,6 +23,7 @@ struct steer {
 	unsigned published, tended; /* how often */
 	struct steer_table table;
 	uint16_t next_slot;
+	uint32_t used, max; /* slots; max 0: STEER_SLOTS */
 	tap_owner last_owner; /* of what joined last */
 	struct steer_slot_stats slot_stats[STEER_SLOTS];
 	struct steer_stats stats;
@@ -244,6 +245,12 @@ int steer_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error
 void steer_release(struct steer *steer, uint16_t slot)
 {
 	called("release %s slot %u", steer->address.text, slot);
+}
+
+void steer_room(const struct steer *steer, uint32_t *ret_used, uint32_t *ret_max)
+{
+	*ret_used = steer->used;
+	*ret_max = steer->max ? steer->max : STEER_SLOTS;
 }
 
 void steer_release_unclaimed(struct steer *steer)
