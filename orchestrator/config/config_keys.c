@@ -147,6 +147,15 @@ static int read_instances(struct config_reading *reading, const char *path, json
 	return r;
 }
 
+static int read_backlog(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	struct config_draft *draft = object;
+
+	draft->service.backlog_set = true;
+	return config_read_count(reading, path, value, key, object);
+}
+
 static const struct config_word modes[] = {
 	{"auto", SOCKETS_AUTO},
 	{"inherit", SOCKETS_INHERIT},
@@ -180,7 +189,7 @@ static const struct config_key service_keys[] = {
 	{.name = "drift", .read = config_read_word, .words = drifts, DRAFT(service.drift)},
 	{.name = "instances", .read = read_instances, DRAFT(service.instances),
 	 .min = 1, .max = CONFIG_INSTANCES_MAX},
-	{.name = "backlog", .read = config_read_count,
+	{.name = "backlog", .read = read_backlog,
 	 DRAFT(service.backlog), .min = 1, .max = 65535},
 	{.name = "nonblocking", .read = config_read_bool, DRAFT(service.nonblocking)},
 	{.name = "user", .read = config_read_text, DRAFT(service.user)},

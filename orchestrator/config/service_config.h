@@ -150,6 +150,7 @@ struct service_config {
 	uint64_t hold_ms;              /* "0": connections that nothing can take are refused */
 	enum drift_choice drift;       /* "repair" */
 	int backlog;                   /* 4096 */
+	bool backlog_set;              /* it is in the file */
 	bool nonblocking; /* the sockets are passed with O_NONBLOCK set; false, as under systemd */
 	uint32_t instances;
 

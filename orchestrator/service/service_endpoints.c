@@ -18,6 +18,7 @@ void service_close_endpoints(struct service *s)
 	if (s->endpoints.anchor_cgroup[0])
 		cgroup_remove(s->endpoints.anchor_cgroup);
 	s->endpoints.anchor_cgroup[0] = '\0';
+	service_backlogs_done(&s->backlogs);
 	s->hold.paused = false;
 	s->endpoints.open = false;
 }

@@ -9,6 +9,7 @@
  *	service_failover.c *
  *	service_drift.c *
  *	service_strangers.c *
+ *	service_backlogs.c *
  *	service_hold.c *
  *	service_publish.c *
  *	service_tick.c        looks twice a second
