@@ -35,7 +35,7 @@ enum cli_exit cmd_check(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_doctor(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_version(const struct cli_options *options, struct error *err);
 
-#define CMD_INSTANCES_MAX 16 /* that "scale" can ask for */
+#define CMD_INSTANCES_MAX 256 /* that "scale" can ask for */
 
 /* ---- what they share ------------------------------------------------------------------------ */
 

@@ -92,10 +92,10 @@ void print_progress_begin(const struct print *to, const json_t *answer)
 /* Events that somebody should look at stand out. */
 static enum print_colour event_colour(const json_t *event)
 {
-	static const char *const warnings[] = {"agent-lost", "degraded", "drift",      "dropped",
-					       "exited",     "failover", "paused",     "refused",
-					       "replacing",  "stranger", "superseded", "undeclared",
-					       "unhealthy",  "waiting"};
+	static const char *const warnings[] = {"agent-lost", "degraded",  "drift",    "dropped",
+					       "exited",     "failover",  "paused",   "queue",
+					       "refused",    "replacing", "stranger", "superseded",
+					       "undeclared", "unhealthy", "waiting"};
 	const char *name = print_member(event, "event");
 
 	if (strcmp(name, "done") == 0)

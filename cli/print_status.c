@@ -245,6 +245,27 @@ static void print_strangers(const struct print *to, const json_t *endpoint)
 	}
 }
 
+/* What the accept queues have dropped, or that they are shorter than the file asks for. */
+static void print_queue(const struct print *to, const json_t *endpoint)
+{
+	const json_t *queue = json_object_get(endpoint, "queue");
+	long long dropped = print_number(queue, "dropped");
+	bool lowered = json_is_true(json_object_get(queue, "lowered"));
+	char text[128];
+
+	if (dropped <= 0 && !lowered)
+		return;
+	fputs(PRINT_DETAIL, to->out);
+	if (dropped > 0)
+		snprintf(text, sizeof(text), "queue overflowed: %lld dropped, %lld may wait",
+			 dropped, print_number(queue, "backlog"));
+	else
+		snprintf(text, sizeof(text), "backlog %lld, not the %lld of the file",
+			 print_number(queue, "backlog"), print_number(queue, "configured"));
+	print_coloured(to, PRINT_YELLOW, text);
+	fputc('\n', to->out);
+}
+
 static void print_endpoints(const struct print *to, const json_t *endpoints)
 {
 	char listen[PRINT_CELL_MAX];
@@ -264,6 +285,7 @@ static void print_endpoints(const struct print *to, const json_t *endpoints)
 			print_label(to, json_array_size(endpoints) > 1 ? "endpoints" : "endpoint");
 		print_endpoint(to, endpoint, width);
 		print_strangers(to, endpoint);
+		print_queue(to, endpoint);
 	}
 }
 

@@ -285,6 +285,8 @@ static int dump_family(struct diag *diag, uint8_t family, const struct diag_quer
 	body->sdiag_protocol = IPPROTO_TCP;
 	body->idiag_states = query->states;
 	body->idiag_ext = query->details ? diag_details_wanted() : 0;
+	if (query->drops)
+		body->idiag_ext |= diag_drops_wanted();
 	put_filter(header, query);
 	if (births_fd >= 0)
 		diag_put_births(header, births_fd);

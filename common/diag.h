@@ -40,6 +40,12 @@ struct diag_listener {
 	uint32_t backlog; /* how many may wait */
 	uint64_t inode;   /* its descriptors read "socket:[INODE]" in /proc/PID/fd */
 	uid_t uid;        /* whose it is */
+	/*
+	 * Attempts that the kernel has dropped at this socket (sk_drops): because the queue was
+	 * full (tcp_input.c: tcp_conn_request(); tcp_ipv4.c: tcp_v4_syn_recv_sock()), or seldom for
+	 * want of memory or of a route. 0, too, if it does not say.
+	 */
+	uint32_t dropped;
 };
 
 /*
@@ -97,6 +103,7 @@ struct diag_listening {
 	bool v6only;        /* AF_INET6: IPV6_V6ONLY is set */
 	uid_t uid;          /* whose it is */
 	uint64_t cgroup_id; /* of who made it (Linux 5.9); 0: the kernel does not say */
+	struct diag_listener queue;
 };
 
 /*

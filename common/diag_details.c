@@ -14,6 +14,35 @@ uint8_t diag_details_wanted(void)
 	return 1 << (INET_DIAG_INFO - 1);
 }
 
+uint8_t diag_drops_wanted(void)
+{
+	return 1 << (INET_DIAG_SKMEMINFO - 1);
+}
+
+/* For a listener both queues are about accept(2) (tcp_diag.c: tcp_diag_get_info()). */
+void diag_read_queue(const struct nlmsghdr *header, struct diag_listener *ret)
+{
+	const struct inet_diag_msg *message = mnl_nlmsg_get_payload(header);
+	const struct nlattr *attribute;
+	uint32_t memory[SK_MEMINFO_DROPS + 1];
+
+	*ret = (struct diag_listener){
+		.queued = message->idiag_rqueue,
+		.backlog = message->idiag_wqueue,
+		.inode = message->idiag_inode,
+		.uid = message->idiag_uid,
+	};
+	for (attribute = mnl_nlmsg_get_payload_offset(header, sizeof(*message));
+	     diag_is_attribute(attribute, mnl_nlmsg_get_payload_tail(header));
+	     attribute = mnl_attr_next(attribute)) {
+		if (mnl_attr_get_type(attribute) != INET_DIAG_SKMEMINFO ||
+		    mnl_attr_get_payload_len(attribute) < sizeof(memory))
+			continue;
+		memcpy(memory, mnl_attr_get_payload(attribute), sizeof(memory));
+		ret->dropped = memory[SK_MEMINFO_DROPS];
+	}
+}
+
 void diag_put_births(struct nlmsghdr *header, int map_fd)
 {
 	struct nlattr *nest = mnl_attr_nest_start(header, INET_DIAG_REQ_SK_BPF_STORAGES);

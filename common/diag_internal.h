@@ -30,6 +30,7 @@ struct diag_query {
 	uint64_t cgroup_id; /* 0: any */
 	uint32_t states;    /* of DIAG_STATE_BIT() */
 	bool details;       /* also ask for what diag_read_details() reads */
+	bool drops;         /* also ask for what diag_read_queue() reads */
 	/* @header: a whole inet_diag_msg and its attributes. */
 	void (*on_socket)(void *userdata, const struct nlmsghdr *header);
 	void *userdata;
@@ -90,6 +91,12 @@ void diag_read_address(const struct inet_diag_msg *message, const uint32_t addre
 
 /* The value of inet_diag_req_v2.idiag_ext that asks for them. */
 uint8_t diag_details_wanted(void);
+
+/* The same for drops. */
+uint8_t diag_drops_wanted(void);
+
+/* The accept queue of a listening socket, as far as @header tells of it. */
+void diag_read_queue(const struct nlmsghdr *header, struct diag_listener *ret);
 
 /* Add to the request in @header: the value of the socket storage @map_fd. */
 void diag_put_births(struct nlmsghdr *header, int map_fd);

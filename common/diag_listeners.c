@@ -14,6 +14,7 @@ struct listener_search {
 	uint64_t cookie;
 	bool found;
 	struct inet_diag_msg message;
+	struct diag_listener queue;
 };
 
 static void reset_search(void *userdata)
@@ -32,15 +33,18 @@ static void match_listener(void *userdata, const struct nlmsghdr *header)
 		return;
 	search->found = true;
 	search->message = *message;
+	diag_read_queue(header, &search->queue);
 }
 
 static int find_listener(struct diag *diag, uint16_t port, uint64_t cookie,
-			 struct inet_diag_msg *ret, struct error *err)
+			 struct inet_diag_msg *ret, struct diag_listener *ret_queue,
+			 struct error *err)
 {
 	struct listener_search search = {.cookie = cookie};
 	const struct diag_query query = {
 		.port = port,
 		.states = DIAG_STATE_BIT(TCP_LISTEN),
+		.drops = true,
 		.on_socket = match_listener,
 		.userdata = &search,
 	};
@@ -53,6 +57,7 @@ static int find_listener(struct diag *diag, uint16_t port, uint64_t cookie,
 				  "sock_diag: no socket with cookie %llu listens on port %u",
 				  (unsigned long long)cookie, port);
 	*ret = search.message;
+	*ret_queue = search.queue;
 	return 0;
 }
 
@@ -60,16 +65,8 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 		  struct error *err)
 {
 	struct inet_diag_msg message;
-	int r = find_listener(diag, port, cookie, &message, err);
 
-	if (r < 0)
-		return r;
-	/* For a listener both are about accept(2) (tcp_diag.c: tcp_diag_get_info()). */
-	ret->queued = message.idiag_rqueue;
-	ret->backlog = message.idiag_wqueue;
-	ret->inode = message.idiag_inode;
-	ret->uid = message.idiag_uid;
-	return 0;
+	return find_listener(diag, port, cookie, &message, ret, err);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------- */
@@ -104,6 +101,7 @@ static void visit_listener(void *userdata, const struct nlmsghdr *header)
 		return;
 	diag_read_address(message, message->id.idiag_src, message->id.idiag_sport, &local);
 	memcpy(&listening.local, &local, sizeof(listening.local));
+	diag_read_queue(header, &listening.queue);
 	for (attribute = mnl_nlmsg_get_payload_offset(header, sizeof(*message));
 	     diag_is_attribute(attribute, mnl_nlmsg_get_payload_tail(header));
 	     attribute = mnl_attr_next(attribute)) {
@@ -125,6 +123,7 @@ int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void
 	const struct diag_query query = {
 		.cgroup_id = cgroup_id,
 		.states = DIAG_STATE_BIT(TCP_LISTEN),
+		.drops = true,
 		.on_socket = visit_listener,
 		.userdata = &visit,
 	};
@@ -137,7 +136,8 @@ int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void
 int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct error *err)
 {
 	struct inet_diag_msg listener;
-	int r = find_listener(diag, port, cookie, &listener, err);
+	struct diag_listener queue;
+	int r = find_listener(diag, port, cookie, &listener, &queue, err);
 
 	if (r < 0)
 		return r;
@@ -148,7 +148,7 @@ int diag_destroy_listener(struct diag *diag, uint16_t port, uint64_t cookie, str
 		if (r != -ENOENT)
 			return r;
 	}
-	r = find_listener(diag, port, cookie, &listener, err);
+	r = find_listener(diag, port, cookie, &listener, &queue, err);
 	if (r < 0)
 		return r;
 	return error_text(err, -EAGAIN, "sock_diag: %d lookups on port %u missed the socket",

@@ -23,6 +23,9 @@
 #include "ebpf/tap_maps.h"
 #include "ebpf/steer.h"
 
+/* So many slots there are; the anchor's comes behind them. Fewer in maps of an earlier version. */
+const volatile __u32 n_slots = STEER_SLOTS;
+
 /* The listening sockets. The kernel empties a slot when its socket stops listening. */
 struct {
 	__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
@@ -40,13 +43,16 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, STEER_PINS);
 	__type(key, struct steer_pin_key);
 	__type(value, __u32);
 } pins SEC(".maps");
 
+/* Of slots that are in use; an array would have memory for all of them, for each CPU. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, STEER_SLOTS);
 	__type(key, __u32);
 	__type(value, struct steer_slot_stats);
@@ -71,6 +77,7 @@ struct {
  * more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, STEER_SLOTS + 2); /* and two anchors: while one replaces the other */
 	__type(key, __u64);
 	__type(value, tap_owner);
@@ -260,7 +267,7 @@ static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_so
 /* No slot can take the connection. */
 static __always_inline int hold_or_refuse(struct sk_reuseport_md *ctx, struct bpf_sock *migrating)
 {
-	__u32 slot = STEER_ANCHOR_SLOT;
+	__u32 slot = n_slots;
 	struct steer_stats *s;
 
 	if (!control.hold || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
@@ -310,13 +317,13 @@ int steer(struct sk_reuseport_md *ctx)
 	bucket = table->buckets[hash & (STEER_BUCKETS - 1)];
 
 	slot = bucket.primary;
-	if (slot < STEER_SLOTS && !bpf_sk_select_reuseport(ctx, &slots, &slot, 0)) {
+	if (slot < n_slots && !bpf_sk_select_reuseport(ctx, &slots, &slot, 0)) {
 		s = stats_of(slot);
 		if (s)
 			s->primary++;
 	} else {
 		slot = bucket.backup;
-		if (slot >= STEER_SLOTS || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
+		if (slot >= n_slots || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
 			return hold_or_refuse(ctx, migrating);
 		s = stats_of(slot);
 		if (s)

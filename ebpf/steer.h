@@ -9,12 +9,17 @@
 #include "ebpf/pin.h"
 
 #define STEER_BUCKETS 1024 /* of a table; a power of two */
-#define STEER_SLOTS   256  /* listening sockets of an endpoint at a time */
+#define STEER_SLOTS   1024 /* listening sockets of an endpoint at a time, at most */
 #define STEER_PINS    1024 /* pins of an endpoint at a time: health checks under way */
 #define STEER_NO_SLOT 0xffff
 
-/* The anchor's slot, behind those that tables name. It only takes connections that are held. */
-#define STEER_ANCHOR_SLOT STEER_SLOTS
+/*
+ * Layout of the pinned maps. A daemon takes them over as they are, since a socket fits into one
+ * socket array only. So what may differ between versions is read from the maps themselves: how many
+ * slots there are (the entries of "slots" but one: behind them is the anchor's, which tables never
+ * name), and the kinds and flags of "slot_stats" and "pins". Earlier versions had 256 slots, and
+ * "slot_stats" in an array. Sizes of keys and values do not change.
+ */
 
 /* Where the connections of one bucket go. */
 struct steer_bucket {

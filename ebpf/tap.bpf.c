@@ -49,6 +49,7 @@ const volatile bool sharing; /* the programs at bind(2) set SO_REUSEPORT */
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, TAP_INSTANCES_MAX);
 	__type(key, tap_owner);
 	__type(value, __u32);
@@ -68,6 +69,7 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, TAP_INSTANCES_MAX);
 	__type(key, tap_owner);
 	__type(value, struct tap_bind);

@@ -8,7 +8,7 @@
 #include <linux/types.h>
 
 #define TAP_LISTEN_MAX    16    /* declared endpoints of a service */
-#define TAP_INSTANCES_MAX 1024  /* of a service, in all generations that are alive */
+#define TAP_INSTANCES_MAX 4097  /* of a service, in all generations that are alive; an anchor */
 #define TAP_MOVED_MAX     65536 /* migrated connections that have not ended yet */
 #define TAP_FORCED_MAX    1024  /* sockets that were made to share their port */
 #define TAP_EVENTS_SIZE   16384 /* bytes of the ring buffer; pages, and a power of two */

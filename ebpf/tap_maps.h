@@ -14,6 +14,7 @@
 /* What each instance has counted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, TAP_INSTANCES_MAX);
 	__type(key, tap_owner);
 	__type(value, struct tap_counts);

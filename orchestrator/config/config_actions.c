@@ -187,9 +187,15 @@ int config_read_gates(struct config_reading *reading, const char *path, json_t *
 		return 0;
 	}
 	if (json_array_size(value) > CONFIG_GATES_MAX) {
-		config_mistake(reading, path, "more than %d gates", CONFIG_GATES_MAX);
+		config_mistake(reading, path, "%zu gates: at most %d are possible",
+			       json_array_size(value), CONFIG_GATES_MAX);
 		return 0;
 	}
+	if (json_array_size(value) == 0)
+		return 0;
+	service->gates = calloc(json_array_size(value), sizeof(*service->gates));
+	if (!service->gates)
+		return -ENOMEM;
 	json_array_foreach (value, i, item) {
 		config_path_index(path, i, item_path);
 		if (r == 0)

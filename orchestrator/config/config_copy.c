@@ -67,6 +67,7 @@ void service_config_done(struct service_config *service)
 		vector_free(*vector_at(service, i));
 	for (size_t i = 0; i < service->n_gates; i++)
 		gate_done(&service->gates[i]);
+	free(service->gates);
 	process_settings_done(&service->process);
 }
 
@@ -95,11 +96,31 @@ static int copy_vector(char *const *vector, char ***ret)
 
 static int copy_gate(const struct gate_config *gate, struct gate_config *ret)
 {
-	int r = copy_text(gate->name, &ret->name);
+	int r;
 
+	*ret = *gate;
+	ret->exec = NULL;
+	ret->http = NULL;
+	r = copy_text(gate->name, &ret->name);
 	if (r == 0)
 		r = copy_vector(gate->exec, &ret->exec);
 	return r < 0 ? r : copy_text(gate->http, &ret->http);
+}
+
+static int copy_gates(const struct service_config *service, struct service_config *copy)
+{
+	int r = 0;
+
+	if (service->n_gates == 0)
+		return 0;
+	copy->gates = calloc(service->n_gates, sizeof(*copy->gates));
+	if (!copy->gates)
+		return -ENOMEM;
+	while (r == 0 && copy->n_gates < service->n_gates) {
+		r = copy_gate(&service->gates[copy->n_gates], &copy->gates[copy->n_gates]);
+		copy->n_gates++;
+	}
+	return r;
 }
 
 /* Let go of everything that a plain assignment has left to be shared. */
@@ -109,11 +130,8 @@ static void forget_shared(struct service_config *copy)
 		*text_at(copy, i) = NULL;
 	for (size_t i = 0; i < N_VECTORS; i++)
 		*vector_at(copy, i) = NULL;
-	for (size_t i = 0; i < copy->n_gates; i++) {
-		copy->gates[i].name = NULL;
-		copy->gates[i].exec = NULL;
-		copy->gates[i].http = NULL;
-	}
+	copy->gates = NULL;
+	copy->n_gates = 0;
 	process_settings_init(&copy->process);
 }
 
@@ -131,8 +149,8 @@ struct service_config *service_config_copy(const struct service_config *service)
 		r = copy_text(*text_at(service, i), text_at(copy, i));
 	for (size_t i = 0; i < N_VECTORS && r == 0; i++)
 		r = copy_vector(*vector_at(service, i), vector_at(copy, i));
-	for (size_t i = 0; i < service->n_gates && r == 0; i++)
-		r = copy_gate(&service->gates[i], &copy->gates[i]);
+	if (r == 0)
+		r = copy_gates(service, copy);
 	if (r == 0)
 		r = process_settings_copy(&service->process, &copy->process);
 	return r < 0 ? NULL : TAKE_PTR(copy);
@@ -173,8 +191,7 @@ int service_config_take_policies(struct service_config *config, const struct ser
 
 	if (!copy)
 		return -ENOMEM;
-	for (size_t i = 0; i < CONFIG_GATES_MAX; i++)
-		SWAP(config->gates[i], copy->gates[i]);
+	SWAP(config->gates, copy->gates);
 	SWAP(config->n_gates, copy->n_gates);
 	SWAP(config->rollout, copy->rollout);
 	SWAP(config->hooks, copy->hooks);

@@ -124,7 +124,8 @@ static int read_listen(struct config_reading *reading, const char *path, json_t 
 	} else if (!json_array_size(value)) {
 		config_mistake(reading, path, "is empty: at least one address is needed");
 	} else if (json_array_size(value) > CONFIG_LISTEN_MAX) {
-		config_mistake(reading, path, "more than %d addresses", CONFIG_LISTEN_MAX);
+		config_mistake(reading, path, "%zu addresses: at most %d are possible",
+			       json_array_size(value), CONFIG_LISTEN_MAX);
 	} else {
 		json_array_foreach (value, i, item) {
 			config_path_index(path, i, item_path);
@@ -145,6 +146,15 @@ static int read_instances(struct config_reading *reading, const char *path, json
 
 	draft->instances_bad = reading->mistakes->total > before;
 	return r;
+}
+
+static int read_backlog(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	struct config_draft *draft = object;
+
+	draft->service.backlog_set = true;
+	return config_read_count(reading, path, value, key, object);
 }
 
 static const struct config_word modes[] = {
@@ -188,7 +198,7 @@ static const struct config_key service_keys[] = {
 	 DRAFT(service.agent_lost)},
 	{.name = "instances", .read = read_instances, DRAFT(service.instances),
 	 .min = 1, .max = CONFIG_INSTANCES_MAX},
-	{.name = "backlog", .read = config_read_count,
+	{.name = "backlog", .read = read_backlog,
 	 DRAFT(service.backlog), .min = 1, .max = 65535},
 	{.name = "nonblocking", .read = config_read_bool, DRAFT(service.nonblocking)},
 	{.name = "user", .read = config_read_account, DRAFT(service.user)},

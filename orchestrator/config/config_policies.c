@@ -9,13 +9,10 @@
 #include "common/vector.h"
 #include "orchestrator/host/watch.h"
 
-#define SURGE_MAX         16
 #define RESTARTS_MAX      64
 #define GENERATIONS_LEAST 2
 #define GENERATIONS_MOST  8
 #define WEIGHT_FULL       100
-
-_Static_assert(SURGE_MAX >= CONFIG_INSTANCES_MAX, "all instances at once");
 
 /* ---- rollout -------------------------------------------------------------------------------- */
 
@@ -83,7 +80,8 @@ static int read_steps(struct config_reading *reading, const char *path, json_t *
 	else if (!n)
 		config_mistake(reading, path, "is empty: at least one step is needed");
 	else if (n > ROLLOUT_STEPS_MAX)
-		config_mistake(reading, path, "more than %d steps", ROLLOUT_STEPS_MAX);
+		config_mistake(reading, path, "%zu steps: at most %d are possible", n,
+			       ROLLOUT_STEPS_MAX);
 	if (reading->mistakes->total > before)
 		return 0;
 	json_array_foreach (value, i, item) {
@@ -100,8 +98,9 @@ static int read_steps(struct config_reading *reading, const char *path, json_t *
 		return 0;
 	if (n == ROLLOUT_STEPS_MAX)
 		config_mistake(reading, path,
-			       "more than %d steps before the one of 100, which comes last",
-			       ROLLOUT_STEPS_MAX - 1);
+			       "%zu steps before the one of 100, which comes last: at most %d are "
+			       "possible",
+			       n, ROLLOUT_STEPS_MAX - 1);
 	else
 		rollout->steps[rollout->n_steps++].weight = WEIGHT_FULL;
 	return 0;
@@ -151,9 +150,9 @@ int config_read_rollout(struct config_reading *reading, const char *path, json_t
 		{.name = "strategy", .read = config_read_word, .words = strategies,
 		 DRAFT(service.rollout.strategy)},
 		{.name = "max_surge", .read = config_read_count,
-		 DRAFT(service.rollout.max_surge), .max = SURGE_MAX},
+		 DRAFT(service.rollout.max_surge), .max = CONFIG_INSTANCES_MAX},
 		{.name = "max_unavailable", .read = config_read_count,
-		 DRAFT(service.rollout.max_unavailable), .max = SURGE_MAX},
+		 DRAFT(service.rollout.max_unavailable), .max = CONFIG_INSTANCES_MAX},
 		{.name = "steps", .read = read_steps},
 		{.name = "promote_timeout", .read = config_read_duration,
 		 DRAFT(service.rollout.promote_timeout_ms), .min = 1, .max = 30 * CONFIG_DAY_MS},

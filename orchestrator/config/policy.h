@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ROLLOUT_STEPS_MAX 16 /* of a canary, the last, full one included */
+#define ROLLOUT_STEPS_MAX 64 /* of a canary, the last, full one included */
 
 enum rollout_strategy {
 	ROLLOUT_BLUE_GREEN,

@@ -17,10 +17,10 @@
 #include "orchestrator/host/cgroup.h"
 
 #define CONFIG_LISTEN_MAX    16
-#define CONFIG_INSTANCES_MAX 16
+#define CONFIG_INSTANCES_MAX 256
 #define CONFIG_STATUSES_MAX  8
 #define CONFIG_GROUPS_MAX    64
-#define CONFIG_GATES_MAX     8
+#define CONFIG_GATES_MAX     64
 #define CONFIG_WATCH_MAX     16
 
 /* An HTTP status, or a range of them, that counts as good. */
@@ -162,6 +162,7 @@ struct service_config {
 	enum drift_choice drift;           /* "repair" */
 	enum agent_lost_choice agent_lost; /* "adopt" */
 	int backlog;                       /* 4096 */
+	bool backlog_set;                  /* it is in the file */
 	bool nonblocking; /* the sockets are passed with O_NONBLOCK set; false, as under systemd */
 	uint32_t instances;
 
@@ -185,7 +186,7 @@ struct service_config {
 
 	struct health_config health;
 	struct rollout_config rollout;
-	struct gate_config gates[CONFIG_GATES_MAX]; /* asked in this order */
+	struct gate_config *gates; /* asked in this order; NULL: none */
 	size_t n_gates;
 	struct hooks_config hooks;
 	struct restart_config restart;

@@ -51,6 +51,7 @@
 	X(RESTORED, "restored", NOTE)                                                              \
 	X(DRIFT, "drift", NOTE)                                                                    \
 	X(STRANGER, "stranger", NOTE)                                                              \
+	X(QUEUE, "queue", NOTE) /* an accept queue has overflowed, or is shorter than asked for */ \
 	X(FAILOVER, "failover", NOTE)                                                              \
 	X(RELEASED, "released", NOTE)                                                              \
 	/* What happens to one instance. */                                                        \

@@ -76,6 +76,7 @@ static void note(void *userdata, const struct diag_listening *listening)
 		.inode = listening->inode,
 		.cgroup_id = listening->cgroup_id,
 		.uid = listening->uid,
+		.queue = listening->queue,
 	};
 	if (address_from(&listening->local.sa, listening->v6only, &to->address) == 0)
 		census->n++;
@@ -117,13 +118,12 @@ static size_t find_port(const struct census *census, uint16_t port)
 	return low;
 }
 
-int occupants_look(struct occupants *occupants, const struct address *address, struct occupant *ret,
-		   size_t max)
+int occupants_each(struct occupants *occupants, const struct address *address,
+		   void (*found)(void *userdata, const struct occupant *occupant), void *userdata)
 {
 	const struct census *census = &occupants->census;
 	uint64_t now_ms = clock_monotonic_ms();
 	uint16_t port = address_port(address);
-	size_t n = 0;
 
 	if (now_ms >= occupants->next_ms) {
 		uint64_t took_ms;
@@ -135,13 +135,35 @@ int occupants_look(struct occupants *occupants, const struct address *address, s
 		occupants->next_ms =
 			now_ms + (SHARE * took_ms > OCCUPANTS_MS ? SHARE * took_ms : OCCUPANTS_MS);
 	}
-	for (size_t k = find_port(census, port); k < census->n && n < max; k++) {
+	for (size_t k = find_port(census, port); k < census->n; k++) {
 		if (address_port(&census->list[k].address) != port)
 			break;
 		if (address_equal(&census->list[k].address, address))
-			ret[n++] = census->list[k];
+			found(userdata, &census->list[k]);
 	}
-	return (int)n;
+	return 0;
+}
+
+struct copying {
+	struct occupant *list;
+	size_t n, max;
+};
+
+static void copy(void *userdata, const struct occupant *occupant)
+{
+	struct copying *copying = userdata;
+
+	if (copying->n < copying->max)
+		copying->list[copying->n++] = *occupant;
+}
+
+int occupants_look(struct occupants *occupants, const struct address *address, struct occupant *ret,
+		   size_t max)
+{
+	struct copying copying = {.list = ret, .max = max};
+	int r = occupants_each(occupants, address, copy, &copying);
+
+	return r < 0 ? r : (int)copying.n;
 }
 
 void occupants_forget(struct occupants *occupants)

@@ -32,6 +32,7 @@ struct occupant {
 	uint64_t cgroup_id; /* of who made it; 0: the kernel does not say */
 	uid_t uid;          /* whose it is */
 	struct address address;
+	struct diag_listener queue; /* how full it is, and was */
 	/* occupants_find_holders(): a process that has it open; 0: none was found. */
 	pid_t pid;
 	char command[OCCUPANT_NAME_MAX];
@@ -50,6 +51,10 @@ DEFINE_CLEANUP(struct occupants *, occupants_free);
  */
 int occupants_look(struct occupants *occupants, const struct address *address, struct occupant *ret,
 		   size_t max);
+
+/* The same, without a limit: call @found for each. Returns 0 or a negative errno. */
+int occupants_each(struct occupants *occupants, const struct address *address,
+		   void (*found)(void *userdata, const struct occupant *occupant), void *userdata);
 
 /* Ask the kernel at the next look, whenever it was asked last. */
 void occupants_forget(struct occupants *occupants);

@@ -186,6 +186,7 @@ void generation_free(struct generation *g)
 		return;
 	while (g->instances.n > 0)
 		generation_remove(g, g->instances.list[g->instances.n - 1]);
+	instances_done(&g->instances);
 	service_config_free(g->config);
 	release_free(g->release);
 	vector_free(g->added);

@@ -3,11 +3,44 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define SIZE_FIRST 4
 
 #define for_each_instance(i, set)                                                                  \
 	for (struct instance *const *i##_at = (set)->list, *i;                                     \
 	     i##_at < (set)->list + (set)->n && (i = *i##_at, true); i##_at++)
+
+/* Make room for @n. */
+static void reserve(struct instances *set, size_t n)
+{
+	size_t size = set->size > 0 ? set->size : SIZE_FIRST;
+	struct instance **list;
+
+	if (n <= set->size)
+		return;
+	while (size < n)
+		size *= 2;
+	list = reallocarray(set->list, size, sizeof(*list));
+	assert(list);
+	set->list = list;
+	set->size = size;
+}
+
+void instances_done(struct instances *set)
+{
+	free(set->list);
+	*set = (struct instances){};
+}
+
+void instances_copy(const struct instances *set, struct instances *ret)
+{
+	reserve(ret, set->n);
+	if (set->n > 0)
+		memcpy(ret->list, set->list, set->n * sizeof(set->list[0]));
+	ret->n = set->n;
+}
 
 int instances_add(struct instances *set, struct instance *instance)
 {
@@ -16,6 +49,7 @@ int instances_add(struct instances *set, struct instance *instance)
 		return 0;
 	if (set->n == INSTANCES_MAX)
 		return -E2BIG;
+	reserve(set, set->n + 1);
 	set->list[set->n++] = instance;
 	return 0;
 }

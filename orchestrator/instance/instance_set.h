@@ -4,6 +4,10 @@
  *
  * A set borrows its instances. Their generation owns them, and must take an instance out of every
  * set before it frees it. Questions that begin with "are" or "have" are true of the empty set.
+ *
+ * A set grows with what is in it, and is all zero at first. Whoever has one ends it with
+ * instances_done(); a local one is declared cleanup(instances_done). Without memory for a set,
+ * which takes 4 KiB at most, the daemon ends by an assertion, and the next one takes over.
  */
 #pragma once
 
@@ -17,11 +21,22 @@
 #define INSTANCES_MAX (2 * CONFIG_INSTANCES_MAX)
 
 struct instances {
-	struct instance *list[INSTANCES_MAX];
+	struct instance **list;
 	size_t n;
+	size_t size; /* so many fit without another allocation */
 };
 
-/* Each is in a set once. -E2BIG: the set is full. */
+/* Free the list, not the instances. The set is empty afterwards. */
+void instances_done(struct instances *set);
+static inline void instances_done_ptr(struct instances *set)
+{
+	instances_done(set);
+}
+
+/* *@ret, which may have instances, has those of @set afterwards. */
+void instances_copy(const struct instances *set, struct instances *ret);
+
+/* Each is in a set once. -E2BIG: the set has INSTANCES_MAX. */
 int instances_add(struct instances *set, struct instance *instance);
 void instances_remove(struct instances *set, const struct instance *instance);
 bool instances_have(const struct instances *set, const struct instance *instance);

@@ -2,6 +2,7 @@
 #include "orchestrator/rollout/choose.h"
 
 #include <assert.h>
+#include <string.h>
 
 static bool goes_first(const struct choose_candidate *a, const struct choose_candidate *b,
 		       enum choose_order order)
@@ -13,12 +14,21 @@ static bool goes_first(const struct choose_candidate *a, const struct choose_can
 	return order == CHOOSE_LOWEST ? a->index < b->index : a->index > b->index;
 }
 
-static bool is_chosen(const size_t *chosen, size_t n, size_t position)
+/* Where it belongs among those chosen so far, which are in their order: behind its equals. */
+static size_t rank(const struct choose_candidate *list, const size_t *chosen, size_t n,
+		   const struct choose_candidate *candidate, enum choose_order order)
 {
-	for (size_t k = 0; k < n; k++)
-		if (chosen[k] == position)
-			return true;
-	return false;
+	size_t low = 0;
+
+	while (low < n) {
+		size_t middle = low + (n - low) / 2;
+
+		if (goes_first(candidate, &list[chosen[middle]], order))
+			n = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
 }
 
 size_t choose(const struct choose_candidate *list, size_t n_list, enum choose_order order, size_t n,
@@ -27,16 +37,19 @@ size_t choose(const struct choose_candidate *list, size_t n_list, enum choose_or
 	size_t chosen = 0;
 
 	assert(order == CHOOSE_LOWEST || order == CHOOSE_HIGHEST);
-	while (chosen < n) {
-		size_t best = n_list;
+	for (size_t k = 0; k < n_list && n > 0; k++) {
+		size_t at;
 
-		for (size_t k = 0; k < n_list; k++)
-			if (!list[k].taken && !is_chosen(ret, chosen, k) &&
-			    (best == n_list || goes_first(&list[k], &list[best], order)))
-				best = k;
-		if (best == n_list)
-			break;
-		ret[chosen++] = best;
+		if (list[k].taken)
+			continue;
+		at = rank(list, ret, chosen, &list[k], order);
+		if (at == n)
+			continue;
+		/* The last one gives way if all places are taken. */
+		if (chosen < n)
+			chosen++;
+		memmove(&ret[at + 1], &ret[at], (chosen - at - 1) * sizeof(*ret));
+		ret[at] = k;
 	}
 	assert(chosen <= n && chosen <= n_list);
 	return chosen;

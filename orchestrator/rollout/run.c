@@ -2,6 +2,7 @@
 #include "orchestrator/rollout/run.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -246,7 +247,7 @@ void run_begin(struct run *run, const struct run_host *host, const struct run_pl
 		.on_poll = on_poll,
 	};
 	if (plan->goes)
-		run->side[ROLLOUT_OLD] = *plan->goes;
+		instances_copy(plan->goes, &run->side[ROLLOUT_OLD]);
 	n_old = (uint32_t)run->side[ROLLOUT_OLD].n;
 	make_policy(host, plan, &policy);
 	if (plan->retire)
@@ -307,5 +308,11 @@ void run_done(struct run *run)
 	vector_free(run->environment);
 	timer_done(&run->timer);
 	timer_done(&run->poll);
+	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++) {
+		instances_done(&run->side[side]);
+		free(run->roles[side]);
+	}
+	instances_done(&run->batch);
+	instances_done(&run->victims);
 	*run = (struct run){};
 }

@@ -181,7 +181,7 @@ struct run {
 	uint32_t unmade[_ROLLOUT_SIDE_COUNT]; /* counted, but there was no memory for them */
 
 	/* From before the last PUBLISH, for RESTORE. */
-	enum instance_role roles[_ROLLOUT_SIDE_COUNT][INSTANCES_MAX];
+	enum instance_role *roles[_ROLLOUT_SIDE_COUNT]; /* of .side, in its order */
 	struct run_shares shares, shares_before;
 
 	uint64_t began_ms;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -31,6 +32,7 @@ static void choose_victims(struct run *run)
 	size_t wanted = run->machine.victims, chosen[INSTANCES_MAX], n;
 	struct choose_candidate list[INSTANCES_MAX];
 
+	assert(from->n <= INSTANCES_MAX);
 	for (size_t k = 0; k < from->n; k++)
 		list[k] = (struct choose_candidate){
 			.index = from->list[k]->index,
@@ -171,16 +173,24 @@ static void act_start(struct run *run, const struct rollout_action *action)
 /* The table that is about to be published may be refused: then RESTORE needs these. */
 static void keep_roles(struct run *run)
 {
-	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
-		for (size_t k = 0; k < run->side[side].n; k++)
-			run->roles[side][k] = run->side[side].list[k]->role;
+	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++) {
+		const struct instances *set = &run->side[side];
+
+		if (set->n == 0)
+			continue;
+		free(run->roles[side]);
+		run->roles[side] = calloc(set->n, sizeof(*run->roles[side]));
+		assert(run->roles[side]);
+		for (size_t k = 0; k < set->n; k++)
+			run->roles[side][k] = set->list[k]->role;
+	}
 	run->shares_before = run->shares;
 }
 
 /* A victim that was never in service is no backup: nobody knows whether it is well. */
 static void set_roles(struct run *run, const struct rollout_action *action)
 {
-	struct instances fresh = {};
+	cleanup(instances_done) struct instances fresh = {};
 
 	for (size_t k = 0; k < run->victims.n; k++)
 		if (run->victims.list[k]->role == INSTANCE_OUT)

@@ -11,6 +11,8 @@
 #include "common/duration.h"
 #include "orchestrator/rollout/run_internal.h"
 
+#define PIDS_SHOWN 8
+
 const char *run_waits_for(const struct run *run)
 {
 	const struct rollout *m = &run->machine;
@@ -82,9 +84,11 @@ static void describe_start(const struct run *run, char *ret, size_t size)
 		(size_t)snprintf(ret, size, "%s, pid",
 				 describe_set(run, &run->batch, run->machine.to, who, sizeof(who)));
 
-	for (size_t k = 0; n < size && k < run->batch.n; k++)
+	for (size_t k = 0; n < size && k < run->batch.n && k < PIDS_SHOWN; k++)
 		n += (size_t)snprintf(ret + n, size - n, "%s %d", k ? "," : "",
 				      (int)run->batch.list[k]->pid);
+	if (n < size && run->batch.n > PIDS_SHOWN)
+		snprintf(ret + n, size - n, " and %zu more", run->batch.n - PIDS_SHOWN);
 }
 
 static void describe_verify(const struct run *run, char *ret, size_t size)

@@ -16,7 +16,7 @@
 static void stop_current(struct service *s)
 {
 	struct run *run = service_free_run(s);
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 
 	if (!s->current || !run || service_stopping_run(s))
 		return;
@@ -31,7 +31,7 @@ static void stop_current(struct service *s)
 
 static void shed_surplus(struct service *s)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	service_staying(s, &staying);
 	if (staying.n > s->instances)
@@ -78,10 +78,11 @@ static void tell_found(struct service *s)
 static void end_run(struct service *s, struct run *run)
 {
 	struct generation *old = run->old;
+	cleanup(instances_done) struct instances left = {};
 	struct run_serving serving;
-	struct instances left = run->side[ROLLOUT_OLD];
 
 	assert(service_run_is_used(run) && run->machine.state == ROLLOUT_ENDED);
+	instances_copy(&run->side[ROLLOUT_OLD], &left);
 	service_settle_scale(s);
 	service_who_serves(s, &serving);
 	run_result(run, &serving, &s->last);

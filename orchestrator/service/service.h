@@ -18,6 +18,7 @@
  *	service_publish    makes tables of the instances' roles
  *	service_hold       lets connections wait
  *	service_drift      notices somebody else's program on a group
+ *	service_backlogs   how full the accept queues are, and what they have dropped
  *	service_strangers  notices somebody else's sockets in a group
  *	service_failover   notices backups that have taken over
  *	service_heal       replaces instances that are unhealthy, dead or missing
@@ -56,6 +57,7 @@
 #include "orchestrator/service/service_reopen.h"
 #include "orchestrator/service/service_underway.h"
 #include "orchestrator/service/service_retry.h"
+#include "orchestrator/service/service_backlogs.h"
 #include "orchestrator/service/service_strangers.h"
 #include "orchestrator/service/state.h"
 
@@ -82,6 +84,7 @@ struct service {
 	struct service_hold hold;
 	struct service_drift drift;
 	struct service_strangers strangers;
+	struct service_backlogs backlogs;
 	struct service_failover failover;
 	struct service_healing healing;
 	struct service_history history;

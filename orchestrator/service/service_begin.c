@@ -25,6 +25,20 @@ static void recipe_done(struct recipe *recipe)
 	*recipe = (struct recipe){};
 }
 
+/* A rolling rollout starts no more than its surge at a time, and if it has none, one for one. */
+static int check_slots(struct order_call *call)
+{
+	struct service *s = call->service;
+	const struct rollout_config *rollout = &s->config->rollout;
+	uint32_t n = s->instances;
+
+	if (s->current && rollout->strategy == ROLLOUT_ROLLING && n > rollout->max_surge)
+		n = rollout->max_surge;
+	if (service_check_slots(s, n, &call->refusal->why) < 0)
+		return refuse(call->refusal, REFUSAL_START_CONFLICT);
+	return 0;
+}
+
 static int check_room(struct order_call *call, const struct recipe *recipe)
 {
 	struct service *s = call->service;
@@ -34,7 +48,7 @@ static int check_room(struct order_call *call, const struct recipe *recipe)
 		return refuse(call->refusal, REFUSAL_CANNOT_START);
 	}
 	if (service_free_run(s) && service_has_room(s))
-		return 0;
+		return check_slots(call);
 	if (service_has_room(s))
 		error_text(&call->refusal->why, -EBUSY,
 			   "%d rollouts are under way; wait until one has ended", SERVICE_RUNS_MAX);
@@ -90,7 +104,7 @@ static int begin(struct order_call *call, struct recipe *recipe)
 	struct run_plan plan = {
 		.order = order_purpose(call), .id = call->id, .n_new = s->instances};
 	struct generation *g = NULL;
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 	struct run *run;
 	int r = check_room(call, recipe);
 
@@ -380,7 +394,7 @@ int order_stop(struct order_call *call)
 {
 	struct service *s = call->service;
 	struct run_plan plan = {.order = order_purpose(call), .id = call->id, .shutdown = true};
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 
 	if (!s->current) {
 		error_text(&call->refusal->why, -EALREADY, "it is stopped already");

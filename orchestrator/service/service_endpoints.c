@@ -23,6 +23,7 @@ void service_close_endpoint(struct service *s, size_t place)
 	steer_unpin_all(s->wiring.endpoints[place]);
 	steer_free(TAKE_PTR(s->wiring.endpoints[place]));
 	s->endpoints.declared[place] = (struct address){};
+	memset(&s->backlogs.endpoints[place], 0, sizeof(s->backlogs.endpoints[place]));
 	s->endpoints.moved_for[place] = 0;
 	s->drift.drifted[place] = false;
 }
@@ -37,6 +38,7 @@ void service_close_endpoints(struct service *s)
 	if (s->endpoints.anchor_cgroup[0])
 		cgroup_remove(s->endpoints.anchor_cgroup);
 	s->endpoints.anchor_cgroup[0] = '\0';
+	service_backlogs_done(&s->backlogs);
 	s->hold.paused = false;
 	s->endpoints.open = false;
 }

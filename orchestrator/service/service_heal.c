@@ -96,7 +96,7 @@ static bool is_unwanted(const struct service *s, const struct instance *i)
 
 static void find_ailing(struct service *s, struct ailing *ret)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	*ret = (struct ailing){};
 	service_staying(s, &staying);
@@ -244,6 +244,7 @@ void service_look_health(struct service *s)
 		restore(s);
 	else
 		heal(s, &ailing);
+	instances_done(&ailing.goes);
 }
 
 void service_look_failed(struct service *s)

@@ -9,6 +9,7 @@
  *	service_failover.c *
  *	service_drift.c *
  *	service_strangers.c *
+ *	service_backlogs.c *
  *	service_hold.c *
  *	service_publish.c *
  *	service_tick.c        looks twice a second
@@ -22,6 +23,7 @@
  *	service_hooks.c *
  *	service_history.c *
  *	service_become.c      what it can become by a rollout
+ *	service_room.c        whether an address has room for more listening sockets
  *	service_scale.c       more instances, fewer, others in their place
  *	service_begin.c       a new generation, or none any more
  *	service_underway.c *
@@ -169,6 +171,14 @@ void service_remove_instance(struct service *service, struct instance *instance)
 
 /* What every instance of a service reports to; the userdata is the service. */
 extern const struct instance_callbacks service_instance_callbacks;
+
+/* ---- service_room.c -------------------------------------------------------------------------- */
+
+/*
+ * Can each address have the listening sockets of @n more instances? -ENOSPC: @err says how many
+ * there are and would be, and what can be done. 0 while the endpoints are not open.
+ */
+int service_check_slots(const struct service *service, uint32_t n, struct error *err);
 
 /* ---- service_scale.c ------------------------------------------------------------------------- */
 

@@ -87,7 +87,7 @@ static void begin_scaling(struct order_call *call, const struct instances *stayi
 {
 	struct service *s = call->service;
 	struct run_plan plan = {.order = order_purpose(call), .id = call->id, .partial = true};
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 	char message[64];
 
 	if (staying->n > s->instances)
@@ -113,17 +113,20 @@ int order_scale(struct order_call *call)
 	struct service *s = call->service;
 	uint32_t wanted = call->order->instances, before = s->instances;
 	struct run *run = service_free_run(s);
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 	int r;
 
 	if (wanted == 0)
 		wanted = s->instances;
 	if (!run)
 		return order_refuse_busy(service_run(s), call->refusal);
+	service_staying(s, &staying);
+	if (s->current && wanted > staying.n &&
+	    service_check_slots(s, wanted - (uint32_t)staying.n, &call->refusal->why) < 0)
+		return refuse(call->refusal, REFUSAL_CANNOT_SCALE);
 	r = remember(call, wanted);
 	if (r < 0)
 		return r;
-	service_staying(s, &staying);
 	call->answer->unchanged = s->current ? staying.n == wanted : before == wanted;
 	s->instances = wanted;
 	if (s->current && staying.n != wanted)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,25 +38,52 @@ static bool is_ours(void *userdata, pid_t pid)
 	       (s->lending.partner && has_process(s->lending.partner, pid));
 }
 
-static bool has_socket(const struct instance_sockets *sockets, uint64_t cookie)
+/* The cookies of sockets that were joined: agents have them, which need not be looked for. */
+struct joined {
+	struct service *service;
+	const struct address *declared; /* that is looked at */
+	uint64_t *cookies;
+	size_t n;
+};
+
+static int compare_cookies(const void *a, const void *b)
 {
-	for (size_t k = 0; k < sockets->n; k++)
-		if (sockets->list[k].cookie == cookie)
-			return true;
-	return false;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
 }
 
-/* It was joined: then an agent has it, which need not be looked for. */
-static bool is_joined(const struct service *s, uint64_t cookie)
+static void add_joined(struct joined *joined, const struct instance_sockets *sockets)
 {
+	for (size_t k = 0; k < sockets->n; k++)
+		joined->cookies[joined->n++] = sockets->list[k].cookie;
+}
+
+/* False: there is no memory. */
+static bool list_joined(struct service *s, struct joined *ret)
+{
+	size_t n = 1;
+
+	*ret = (struct joined){.service = s};
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			n += s->generations[k]->instances.list[j]->sockets.n +
+			     s->generations[k]->instances.list[j]->unused.n;
+	ret->cookies = calloc(n, sizeof(*ret->cookies));
+	if (!ret->cookies)
+		return false;
 	for (size_t k = 0; k < s->n_generations; k++)
 		for (size_t j = 0; j < s->generations[k]->instances.n; j++) {
-			const struct instance *i = s->generations[k]->instances.list[j];
-
-			if (has_socket(&i->sockets, cookie) || has_socket(&i->unused, cookie))
-				return true;
+			add_joined(ret, &s->generations[k]->instances.list[j]->sockets);
+			add_joined(ret, &s->generations[k]->instances.list[j]->unused);
 		}
-	return false;
+	qsort(ret->cookies, ret->n, sizeof(*ret->cookies), compare_cookies);
+	return true;
+}
+
+static bool is_joined(const struct joined *joined, uint64_t cookie)
+{
+	return bsearch(&cookie, joined->cookies, joined->n, sizeof(cookie), compare_cookies);
 }
 
 static uint32_t generation_of(const struct service *s, const struct occupant *who)
@@ -183,26 +211,33 @@ static void identify(struct service *s)
 	}
 }
 
+static void on_occupant(void *userdata, const struct occupant *who)
+{
+	const struct joined *joined = userdata;
+
+	if (!is_joined(joined, who->cookie))
+		note(joined->service, joined->declared, who);
+}
+
 void service_look_strangers(struct service *s)
 {
-	struct occupant list[STRANGERS_MAX + PROTOCOL_SOCKETS_MAX];
+	struct joined joined;
+	int r = 0;
 
-	if (!s->context->occupants)
+	if (!s->context->occupants || !list_joined(s, &joined))
 		return;
 	for (size_t k = 0; k < s->strangers.n; k++)
 		s->strangers.list[k].seen = false;
-	SERVICE_OWN (k, s) {
-		const struct address *declared = &s->endpoints.declared[k];
-		int n = occupants_look(s->context->occupants, declared, list,
-				       sizeof(list) / sizeof(list[0]));
-
-		/* If nobody can tell, what was known stands. */
-		if (n < 0)
-			return;
-		for (int j = 0; j < n; j++)
-			if (!is_joined(s, list[j].cookie))
-				note(s, declared, &list[j]);
+	WIRING_EACH (k, &s->wiring) {
+		if (r < 0 || s->lending.borrowed[k])
+			continue;
+		joined.declared = &s->endpoints.declared[k];
+		r = occupants_each(s->context->occupants, joined.declared, on_occupant, &joined);
 	}
+	free(joined.cookies);
+	/* If nobody can tell, what was known stands. */
+	if (r < 0)
+		return;
 	drop_unseen(s);
 	identify(s);
 }

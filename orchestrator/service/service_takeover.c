@@ -54,7 +54,7 @@ static void find_staying(const struct service *s, const struct generation *g,
 {
 	bool any_named = any_is_named(s, g), any_steady = false;
 
-	*ret_in = *ret_out = (struct instances){};
+	ret_in->n = ret_out->n = 0;
 	for (size_t k = 0; k < g->instances.n; k++)
 		any_steady |= stays(g->instances.list[k]) && g->instances.list[k]->steady;
 	for (size_t k = 0; k < g->instances.n; k++) {
@@ -69,7 +69,7 @@ static void find_staying(const struct service *s, const struct generation *g,
 
 static size_t n_staying(const struct service *s, const struct generation *g)
 {
-	struct instances in, out;
+	cleanup(instances_done) struct instances in = {}, out = {};
 
 	find_staying(s, g, &in, &out);
 	return in.n;
@@ -220,7 +220,7 @@ static int attach_or_repair(struct service *s, struct error *err)
 static struct generation *find_substitutes(struct service *s, const struct instances *in,
 					   struct instances *ret)
 {
-	*ret = (struct instances){};
+	ret->n = 0;
 	if (s->wiring.tier != STEER_EBPF || in->n >= s->instances)
 		return NULL;
 	for (size_t k = s->n_generations; k > 0; k--) {
@@ -262,7 +262,7 @@ static void restore(struct service *s, struct generation *g, const struct instan
 static void retire_rest(struct service *s, struct generation *g,
 			const struct instances *substitutes)
 {
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 
 	for (size_t k = 0; k < g->instances.n; k++)
 		if (!instances_have(substitutes, g->instances.list[k]))
@@ -313,7 +313,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		      struct error *err)
 {
 	const struct generation *steady = NULL;
-	struct instances in = {}, out = {}, substitutes = {};
+	cleanup(instances_done) struct instances in = {}, out = {}, substitutes = {};
 	struct generation *other = NULL;
 	int r;
 

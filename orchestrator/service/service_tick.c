@@ -34,6 +34,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		service_look_drift(s);
 	look_slots(s);
 	service_look_strangers(s);
+	service_look_backlogs(s);
 	was_active = s->failover.active;
 	carried = s->failover.carried;
 	service_look_failover(s);

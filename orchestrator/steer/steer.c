@@ -161,6 +161,14 @@ void steer_release(struct steer *steer, uint16_t slot)
 	steer->ops->release(steer, slot);
 }
 
+void steer_room(const struct steer *steer, uint32_t *ret_used, uint32_t *ret_max)
+{
+	const struct slots *slots = steer->ops->slots(steer);
+
+	*ret_used = slots->used;
+	*ret_max = slots->max;
+}
+
 void steer_release_unclaimed(struct steer *steer)
 {
 	if (steer->ops->release_unclaimed)

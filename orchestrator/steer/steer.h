@@ -175,6 +175,12 @@ bool steer_has(struct steer *steer, uint16_t slot);
 
 void steer_release(struct steer *steer, uint16_t slot);
 
+/*
+ * So many listening sockets have a slot, and so many can: STEER_SLOTS, or fewer if the maps were
+ * taken over from an earlier version of baton.
+ */
+void steer_room(const struct steer *steer, uint32_t *ret_used, uint32_t *ret_max);
+
 /* Free the slots that were taken over and that no steer_join() has asked for since. */
 void steer_release_unclaimed(struct steer *steer);
 

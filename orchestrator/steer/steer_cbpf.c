@@ -48,7 +48,7 @@ struct cbpf {
 	bool has_member;    /* see struct steer_options */
 	bool attach_wanted; /* with the next join */
 	bool sticky;
-	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
+	struct slots slots;
 	struct steer_table table;
 	struct pin pins[CLASSIC_PINS_MAX];
 	size_t n_pins;
@@ -64,9 +64,9 @@ static struct cbpf *to_cbpf(struct steer *base)
 /* The position of the socket in @slot; -ENOENT: there is none, or it has died. */
 static int position_of(const struct cbpf *c, uint16_t slot)
 {
-	if (slot >= STEER_SLOTS || !c->cookies[slot])
-		return -ENOENT;
-	return group_find(c->group, c->cookies[slot]);
+	uint64_t cookie = slots_cookie(&c->slots, slot);
+
+	return cookie ? group_find(c->group, cookie) : -ENOENT;
 }
 
 static uint16_t bucket_position(const struct cbpf *c, const struct steer_bucket *bucket)
@@ -164,6 +164,7 @@ static void cbpf_free(struct steer *base)
 	struct cbpf *c = to_cbpf(base);
 
 	group_free(c->group);
+	slots_done(&c->slots);
 	free(c);
 }
 
@@ -189,6 +190,7 @@ static int cbpf_open(const struct address *address, const struct steer_options *
 		return error_set(err, -ENOMEM, "steer");
 	c->sticky = options->sticky;
 	c->has_member = options->has_member;
+	c->slots.max = CLASSIC_TARGETS_MAX;
 	table_clear(&c->table);
 	r = group_open(address, &group, &c->group, err);
 	if (r >= 0)
@@ -203,7 +205,7 @@ static int cbpf_reset(struct steer *base, struct error *err)
 {
 	struct cbpf *c = to_cbpf(base);
 
-	memset(c->cookies, 0, sizeof(c->cookies));
+	slots_done(&c->slots);
 	table_clear(&c->table);
 	c->n_pins = 0;
 	return refresh_after(c, 0, err);
@@ -267,7 +269,7 @@ static int cbpf_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 	*ret_drift = false;
 	if (cookie == 0)
 		return error_text(err, -EINVAL, "%s: not a socket", text);
-	r = steer_choose_slot(c->cookies, cookie, &slot, err);
+	r = slots_choose(&c->slots, cookie, &slot, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", text);
 	if (!group_is_entered(c->group))
@@ -277,7 +279,7 @@ static int cbpf_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 	r = refresh_after(c, r, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", text);
-	c->cookies[slot] = cookie;
+	slots_take(&c->slots, slot, cookie);
 	*ret_slot = slot;
 	return c->attach_wanted ? cbpf_attach(base, err) : 0;
 }
@@ -285,11 +287,12 @@ static int cbpf_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 static int cbpf_rejoin(struct steer *base, uint16_t slot, int listen_fd, struct error *err)
 {
 	struct cbpf *c = to_cbpf(base);
+	uint64_t cookie = slots_cookie(&c->slots, slot);
 	int r;
 
-	if (!c->cookies[slot])
+	if (!cookie)
 		return error_text(err, -EINVAL, "%s: slot %u is free", c->steer.address.text, slot);
-	r = group_rejoin(c->group, listen_fd, c->cookies[slot], err);
+	r = group_rejoin(c->group, listen_fd, cookie, err);
 	r = refresh_after(c, r, err);
 	return r < 0 ? error_prefix(err, r, "%s", c->steer.address.text) : 0;
 }
@@ -305,9 +308,9 @@ static void cbpf_release(struct steer *base, uint16_t slot)
 	struct cbpf *c = to_cbpf(base);
 	struct error err = {};
 
-	if (!c->cookies[slot])
+	if (!slots_cookie(&c->slots, slot))
 		return;
-	c->cookies[slot] = 0;
+	slots_free(&c->slots, slot);
 	if (!group_is_entered(c->group))
 		return;
 	update(c, true);
@@ -505,6 +508,11 @@ static int cbpf_try(struct error *err)
 	return r;
 }
 
+static const struct slots *cbpf_slots(const struct steer *base)
+{
+	return &((const struct cbpf *)base)->slots;
+}
+
 const struct steer_ops steer_cbpf_ops = {
 	.open = cbpf_open,
 	.free = cbpf_free,
@@ -522,4 +530,5 @@ const struct steer_ops steer_cbpf_ops = {
 	.pin = cbpf_pin,
 	.unpin = cbpf_unpin,
 	.check = cbpf_check,
+	.slots = cbpf_slots,
 };

@@ -18,9 +18,15 @@
 static int take_slot(struct ebpf *ebpf, int listen_fd, uint64_t cookie, uint16_t *ret_slot,
 		     struct error *err)
 {
-	int r = steer_choose_slot(ebpf->cookies, cookie, ret_slot, err);
+	int r = slots_choose(&ebpf->slots, cookie, ret_slot, err);
 
-	if (r < 0 || ebpf->cookies[*ret_slot])
+	if (r == -ENOSPC && ebpf->slots.max < STEER_SLOTS)
+		return error_text(err, r,
+				  "a listening socket too many: all %u that one address could have "
+				  "in an earlier baton, which made its maps, are taken; it can "
+				  "have %d after `baton stop` and `baton start`",
+				  ebpf->slots.max, STEER_SLOTS);
+	if (r < 0 || slots_cookie(&ebpf->slots, *ret_slot))
 		return r;
 	ebpf_reset_slot_stats(ebpf, *ret_slot);
 	return ebpf_put(ebpf, *ret_slot, listen_fd, err);
@@ -42,13 +48,13 @@ static int ebpf_join(struct steer *steer, int listen_fd, tap_owner owner, uint16
 	r = ebpf_check_group(ebpf, cookie, ret_drift, err);
 	if (r < 0) {
 		/* A slot that was taken over serves, whatever could not be seen just now. */
-		if (!ebpf->cookies[slot])
+		if (!slots_cookie(&ebpf->slots, slot))
 			ebpf_empty_slot(ebpf, slot);
 		return error_prefix(err, r, "%s", steer->address.text);
 	}
 	ebpf_set_owner(ebpf, slot, cookie, owner);
-	ebpf->cookies[slot] = cookie;
-	ebpf->claimed[slot] = true;
+	slots_take(&ebpf->slots, slot, cookie);
+	slots_claim(&ebpf->slots, slot);
 	*ret_slot = slot;
 	return 0;
 }
@@ -56,16 +62,16 @@ static int ebpf_join(struct steer *steer, int listen_fd, tap_owner owner, uint16
 static int ebpf_rejoin(struct steer *steer, uint16_t slot, int listen_fd, struct error *err)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
-	uint64_t cookie = 0;
+	uint64_t expected = slots_cookie(&ebpf->slots, slot), cookie = 0;
 	bool drift;
 
-	if (!ebpf->cookies[slot])
+	if (!expected)
 		return error_text(err, -EINVAL, "%s: slot %u is free", steer->address.text, slot);
-	if (ebpf_read_slot(ebpf, slot, &cookie) == 0 && cookie == ebpf->cookies[slot])
+	if (ebpf_read_slot(ebpf, slot, &cookie) == 0 && cookie == expected)
 		return 0;
 	if (ebpf_put(ebpf, slot, listen_fd, err) < 0)
 		return error_prefix(err, -EINVAL, "%s", steer->address.text);
-	return ebpf_check_group(ebpf, ebpf->cookies[slot], &drift, err);
+	return ebpf_check_group(ebpf, expected, &drift, err);
 }
 
 static bool ebpf_has(struct steer *steer, uint16_t slot)
@@ -74,28 +80,30 @@ static bool ebpf_has(struct steer *steer, uint16_t slot)
 	uint64_t cookie = 0;
 	int r = ebpf_read_slot(ebpf, slot, &cookie);
 
-	return r == -ENOENT ? false : r < 0 || cookie == ebpf->cookies[slot];
+	return r == -ENOENT ? false : r < 0 || cookie == slots_cookie(&ebpf->slots, slot);
 }
 
 static void ebpf_release(struct steer *steer, uint16_t slot)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
 
-	if (!ebpf->cookies[slot])
+	uint64_t cookie = slots_cookie(&ebpf->slots, slot);
+
+	if (!cookie)
 		return;
 	ebpf_empty_slot(ebpf, slot);
-	ebpf_set_owner(ebpf, slot, ebpf->cookies[slot], 0);
-	ebpf->cookies[slot] = 0;
-	ebpf->claimed[slot] = false;
+	ebpf_set_owner(ebpf, slot, cookie, 0);
+	ebpf_drop_slot_stats(ebpf, slot);
+	slots_free(&ebpf->slots, slot);
 }
 
 static void ebpf_release_unclaimed(struct steer *steer)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
 
-	for (uint16_t slot = 0; slot < STEER_SLOTS; slot++)
-		if (!ebpf->claimed[slot])
-			ebpf_release(steer, slot);
+	for (uint32_t slot = 0; slot < ebpf->slots.size; slot++)
+		if (!slots_is_claimed(&ebpf->slots, slot))
+			ebpf_release(steer, (uint16_t)slot);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -108,6 +116,7 @@ static void ebpf_free(struct steer *steer)
 	if (ebpf->cgroup_fd >= 0)
 		close(ebpf->cgroup_fd);
 	steer_bpf__destroy(ebpf->skeleton);
+	slots_done(&ebpf->slots);
 	free(ebpf);
 }
 
@@ -180,8 +189,8 @@ static int ebpf_reset(struct steer *steer, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "%s: reset the counters", steer->address.text);
 	ebpf_hold(steer, false);
-	for (uint16_t slot = 0; slot < STEER_SLOTS; slot++)
-		ebpf_release(steer, slot);
+	for (uint32_t slot = 0; slot < ebpf->slots.size; slot++)
+		ebpf_release(steer, (uint16_t)slot);
 	/* Both tables: a fresh one is all zeros, and slot 0 is a real slot. */
 	table_clear(&empty);
 	r = ebpf_publish(steer, &empty, err);
@@ -301,6 +310,11 @@ static void ebpf_lend(struct steer *steer, struct tap *tap)
 	to_ebpf(steer)->lent_tap = tap;
 }
 
+static const struct slots *ebpf_slots(const struct steer *steer)
+{
+	return &to_ebpf(steer)->slots;
+}
+
 const struct steer_ops steer_ebpf_ops = {
 	.open = ebpf_open,
 	.rehome = ebpf_rehome,
@@ -328,6 +342,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.repair = ebpf_repair,
 	.withdraw = ebpf_withdraw,
 	.program_id = ebpf_program_id,
+	.slots = ebpf_slots,
 	.slot_stats = ebpf_slot_stats,
 	.stats = ebpf_stats,
 };

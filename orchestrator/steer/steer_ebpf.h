@@ -45,14 +45,19 @@ struct ebpf {
 	bool attached;
 	bool hold;
 	int n_cpus;
-	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
-	bool claimed[STEER_SLOTS];     /* by steer_join() */
-	char pin_dir[BPFFS_PATH_MAX];  /* "": not pinned */
+	struct slots slots;           /* .max: as many as the maps have room for */
+	char pin_dir[BPFFS_PATH_MAX]; /* "": not pinned */
 };
 
 static inline struct ebpf *to_ebpf(const struct steer *steer)
 {
 	return (struct ebpf *)((char *)steer - offsetof(struct ebpf, steer));
+}
+
+/* The anchor's slot, behind those that tables name. It only takes connections that are held. */
+static inline uint32_t ebpf_anchor_slot(const struct ebpf *ebpf)
+{
+	return ebpf->slots.max;
 }
 
 /* The words that user space and the program share. */
@@ -73,7 +78,7 @@ void ebpf_empty_slot(struct ebpf *ebpf, uint32_t slot);
 /* The cookie of the socket in a slot. -ENOENT: it is empty. */
 int ebpf_read_slot(const struct ebpf *ebpf, uint32_t slot, uint64_t *ret_cookie);
 
-/* Fill .cookies with those of the sockets that an earlier daemon has put into the slots. */
+/* Fill .slots with those of the sockets that an earlier daemon has put into the slots. */
 int ebpf_read_slots(struct ebpf *ebpf, struct error *err);
 
 /* Whose the socket in a slot is; 0: nobody's. The program counts what moves between owners. */
@@ -86,12 +91,17 @@ void ebpf_clear_pins(struct ebpf *ebpf);
 
 int ebpf_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
 int ebpf_stats(struct steer *steer, struct steer_stats *ret);
+/* From 0 on; and without counters, which makes room. */
 void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot);
+void ebpf_drop_slot_stats(struct ebpf *ebpf, uint32_t slot);
 int ebpf_reset_stats(struct ebpf *ebpf);
 
 /* ---- steer_ebpf_load.c ---------------------------------------------------------------------- */
 
-/* Load the program, with the maps that are pinned already if they fit, and pin the other maps. */
+/*
+ * Load the program, with the maps that are pinned already if they fit, and pin the other maps. Sets
+ * .slots.max.
+ */
 int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err);
 
 /*

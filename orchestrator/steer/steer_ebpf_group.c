@@ -28,8 +28,8 @@ int ebpf_open_anchor(struct ebpf *ebpf, struct ebpf_anchor *ret, struct error *e
 
 int ebpf_put_anchor(struct ebpf *ebpf, const struct ebpf_anchor *anchor, struct error *err)
 {
-	ebpf_set_owner(ebpf, STEER_ANCHOR_SLOT, anchor->cookie, anchor->owner);
-	return ebpf_put(ebpf, STEER_ANCHOR_SLOT, anchor->fd, err);
+	ebpf_set_owner(ebpf, ebpf_anchor_slot(ebpf), anchor->cookie, anchor->owner);
+	return ebpf_put(ebpf, ebpf_anchor_slot(ebpf), anchor->fd, err);
 }
 
 void ebpf_close_anchor(struct ebpf *ebpf, struct ebpf_anchor *anchor)
@@ -146,9 +146,9 @@ static uint64_t member(const struct ebpf *ebpf)
 {
 	if (ebpf->anchor.fd >= 0)
 		return ebpf->anchor.cookie;
-	for (size_t slot = 0; slot < STEER_SLOTS; slot++)
-		if (ebpf->claimed[slot])
-			return ebpf->cookies[slot];
+	for (uint32_t slot = 0; slot < ebpf->slots.size; slot++)
+		if (slots_is_claimed(&ebpf->slots, slot))
+			return slots_cookie(&ebpf->slots, slot);
 	return 0;
 }
 

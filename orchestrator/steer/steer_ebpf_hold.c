@@ -100,7 +100,7 @@ static int someone_takes(struct ebpf *ebpf)
 		uint32_t slot = k % 2 ? bucket->backup : bucket->primary;
 		uint64_t cookie;
 
-		if (slot >= STEER_SLOTS || seen[slot])
+		if (slot >= ebpf->slots.max || seen[slot])
 			continue;
 		seen[slot] = true;
 		r = ebpf_read_slot(ebpf, slot, &cookie);

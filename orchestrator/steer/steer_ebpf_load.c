@@ -152,6 +152,9 @@ int ebpf_replace_program_pin(struct ebpf *ebpf, struct error *err)
 	return rename(next, path) < 0 ? error_set(err, -errno, "rename %s", next) : 0;
 }
 
+/* Pinned maps of fewer slots are none of ours. */
+#define SLOTS_LEAST 2
+
 /* ---- loading -------------------------------------------------------------------------------- */
 
 /* If nobody counts the connections of instances, moves have nowhere to be noted. */
@@ -184,6 +187,51 @@ static int try_load(const struct tap *tap, struct steer_bpf **ret)
 	return r;
 }
 
+/*
+ * Take the pinned map @name as it is, if it differs only in what may differ (ebpf/steer.h). If it
+ * differs in more, libbpf refuses it: see maps_do_not_fit().
+ */
+static int adopt(const struct ebpf *ebpf, const char *name, struct bpf_map *map)
+{
+	struct bpf_map_info info = {};
+	uint32_t length = sizeof(info);
+	char path[BPFFS_PATH_MAX];
+	cleanup_close int fd = -1;
+	int r;
+
+	pin_path(ebpf, name, path);
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
+		return 0;
+	if (info.max_entries < SLOTS_LEAST || info.max_entries > STEER_SLOTS + 1)
+		return 0;
+	r = bpf_map__set_max_entries(map, info.max_entries);
+	if (r == 0 && info.type == BPF_MAP_TYPE_PERCPU_ARRAY &&
+	    bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_HASH)
+		r = bpf_map__set_type(map, BPF_MAP_TYPE_PERCPU_ARRAY);
+	return r < 0 ? r : bpf_map__set_map_flags(map, info.map_flags);
+}
+
+/* How large the maps are: as large as those that are pinned, if any are. */
+static int size_maps(struct ebpf *ebpf)
+{
+	struct steer_bpf *s = ebpf->skeleton;
+	int r = 0;
+
+	if (ebpf->pin_dir[0])
+		r = adopt(ebpf, "slots", s->maps.slots);
+	if (r == 0 && ebpf->pin_dir[0])
+		r = adopt(ebpf, "slot_stats", s->maps.slot_stats);
+	if (r == 0 && ebpf->pin_dir[0])
+		r = adopt(ebpf, "pins", s->maps.pins);
+	if (r == 0)
+		r = bpf_map__set_max_entries(s->maps.slot_owner,
+					     bpf_map__max_entries(s->maps.slots));
+	ebpf->slots.max = bpf_map__max_entries(s->maps.slots) - 1;
+	s->rodata->n_slots = ebpf->slots.max;
+	return r;
+}
+
 static int load_once(struct ebpf *ebpf, const struct tap *tap)
 {
 	int r;
@@ -194,6 +242,8 @@ static int load_once(struct ebpf *ebpf, const struct tap *tap)
 	r = share_counters(ebpf->skeleton, tap);
 	if (r == 0 && ebpf->pin_dir[0])
 		r = name_map_pins(ebpf);
+	if (r == 0)
+		r = size_maps(ebpf);
 	if (r == 0)
 		r = steer_bpf__load(ebpf->skeleton);
 	if (r < 0)

@@ -12,6 +12,10 @@
 #define BUSY_TRIES   200
 #define BUSY_WAIT_US 5000
 
+/* How long the counters of a slot may wait for memory: 1 ms. */
+#define COUNTER_TRIES   10
+#define COUNTER_WAIT_US 100
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
 int ebpf_table(struct steer *steer, struct steer_table *ret)
@@ -59,13 +63,17 @@ int ebpf_read_slots(struct ebpf *ebpf, struct error *err)
 {
 	int map = bpf_map__fd(ebpf->skeleton->maps.slots);
 
-	for (uint32_t slot = 0; slot < STEER_SLOTS; slot++) {
-		if (bpf_map_lookup_elem(map, &slot, &ebpf->cookies[slot]) == 0)
+	for (uint32_t slot = 0; slot < ebpf->slots.max; slot++) {
+		uint64_t cookie;
+		int r = bpf_map_lookup_elem(map, &slot, &cookie) < 0 ? -errno : 0;
+
+		if (r == -ENOENT)
 			continue;
+		if (r == 0)
+			r = slots_take(&ebpf->slots, slot, cookie);
 		/* Taken for a free one, the slot of a server that serves would be given away. */
-		if (errno != ENOENT)
-			return error_set(err, -errno, "read slot %u", slot);
-		ebpf->cookies[slot] = 0;
+		if (r < 0)
+			return error_set(err, r, "read slot %u", slot);
 	}
 	return 0;
 }
@@ -165,6 +173,11 @@ int ebpf_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats 
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &key, values) < 0)
 		r = -errno;
+	/* There was no memory for its counters. */
+	if (r == -ENOENT) {
+		free(values);
+		return 0;
+	}
 	for (int i = 0; r == 0 && i < ebpf->n_cpus; i++) {
 		ret->primary += values[i].primary;
 		ret->backup += values[i].backup;
@@ -202,8 +215,21 @@ void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot)
 
 	if (!zero)
 		return;
-	bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &slot, zero, BPF_ANY);
+	/* The kernel refills its pool of elements from an interrupt, which may be a moment late. */
+	for (int n = 0; n < COUNTER_TRIES; n++) {
+		if (bpf_map_update_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &slot, zero,
+					BPF_ANY) == 0 ||
+		    errno != ENOMEM)
+			break;
+		usleep(COUNTER_WAIT_US);
+	}
 	free(zero);
+}
+
+/* -EINVAL if it is the array of an earlier version, whose elements stay. */
+void ebpf_drop_slot_stats(struct ebpf *ebpf, uint32_t slot)
+{
+	bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.slot_stats), &slot);
 }
 
 int ebpf_reset_stats(struct ebpf *ebpf)

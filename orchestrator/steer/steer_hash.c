@@ -23,9 +23,9 @@
 #include "orchestrator/steer/table.h"
 
 struct hash {
-	struct steer steer;            /* first */
-	int reserved_fd;               /* see above; -1: somebody does not share the address */
-	uint64_t cookies[STEER_SLOTS]; /* whose socket a slot is for; 0: it is free */
+	struct steer steer; /* first */
+	int reserved_fd;    /* see above; -1: somebody does not share the address */
+	struct slots slots;
 	struct steer_table table;
 };
 
@@ -44,6 +44,7 @@ static int hash_open(const struct address *address, const struct steer_options *
 	/* If it cannot be had, the servers will find out. */
 	if (anchor_reserve(address, options->uid, &h->reserved_fd, NULL) < 0)
 		h->reserved_fd = -1;
+	h->slots.max = STEER_SLOTS;
 	table_clear(&h->table);
 	*ret = &h->steer;
 	return 0;
@@ -55,6 +56,7 @@ static void hash_free(struct steer *base)
 
 	if (h->reserved_fd >= 0)
 		close(h->reserved_fd);
+	slots_done(&h->slots);
 	free(h);
 }
 
@@ -63,7 +65,7 @@ static int hash_reset(struct steer *base, struct error *err)
 	struct hash *h = to_hash(base);
 
 	(void)err;
-	memset(h->cookies, 0, sizeof(h->cookies));
+	slots_done(&h->slots);
 	table_clear(&h->table);
 	return 0;
 }
@@ -115,17 +117,17 @@ static int hash_join(struct steer *base, int listen_fd, tap_owner owner, uint16_
 	r = check_listener(listen_fd, &base->address, err);
 	if (r < 0)
 		return r;
-	r = steer_choose_slot(h->cookies, cookie, &slot, err);
+	r = slots_choose(&h->slots, cookie, &slot, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", base->address.text);
-	h->cookies[slot] = cookie;
+	slots_take(&h->slots, slot, cookie);
 	*ret_slot = slot;
 	return 0;
 }
 
 static void hash_release(struct steer *base, uint16_t slot)
 {
-	to_hash(base)->cookies[slot] = 0;
+	slots_free(&to_hash(base)->slots, slot);
 }
 
 static int hash_publish(struct steer *base, const struct steer_table *table, struct error *err)
@@ -154,6 +156,11 @@ static int hash_try(struct error *err)
 	return 0;
 }
 
+static const struct slots *hash_slots(const struct steer *base)
+{
+	return &((const struct hash *)base)->slots;
+}
+
 const struct steer_ops steer_hash_ops = {
 	.open = hash_open,
 	.free = hash_free,
@@ -164,4 +171,5 @@ const struct steer_ops steer_hash_ops = {
 	.publish = hash_publish,
 	.table = hash_table,
 	.check = hash_check,
+	.slots = hash_slots,
 };

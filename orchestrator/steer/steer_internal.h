@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "orchestrator/steer/slots.h"
 #include "orchestrator/steer/steer.h"
 
 struct steer_ops {
@@ -51,6 +52,7 @@ struct steer_ops {
 	void (*withdraw)(struct steer *steer);
 	void (*tend)(struct steer *steer);
 	uint32_t (*program_id)(const struct steer *steer);
+	const struct slots *(*slots)(const struct steer *steer); /* required */
 	int (*slot_stats)(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
 	int (*stats)(struct steer *steer, struct steer_stats *ret);
 };
@@ -62,27 +64,3 @@ struct steer {
 };
 
 extern const struct steer_ops steer_ebpf_ops, steer_cbpf_ops, steer_hash_ops;
-
-/*
- * The slot that the socket with @cookie has in @cookies already (whose socket each slot is for; 0:
- * it is free), else a free one. -ENOSPC.
- */
-static inline int steer_choose_slot(const uint64_t cookies[static STEER_SLOTS], uint64_t cookie,
-				    uint16_t *ret, struct error *err)
-{
-	int free = -1;
-
-	*ret = STEER_NO_SLOT;
-	for (int slot = 0; slot < STEER_SLOTS; slot++) {
-		if (cookies[slot] == cookie) {
-			*ret = (uint16_t)slot;
-			return 0;
-		}
-		if (!cookies[slot] && free < 0)
-			free = slot;
-	}
-	if (free < 0)
-		return error_text(err, -ENOSPC, "all %d slots are taken", STEER_SLOTS);
-	*ret = (uint16_t)free;
-	return 0;
-}

@@ -28,9 +28,9 @@ struct tap {
 	struct tap_bpf *maps;
 	struct ring_buffer *ring;
 	sd_event_source *events_source;
-	sd_event_source *due_source;      /* to look whether these have any connection left */
-	tap_owner due[TAP_INSTANCES_MAX]; /* since tap_watch() */
-	size_t n_due;
+	sd_event_source *due_source; /* to look whether these have any connection left */
+	tap_owner *due;              /* since tap_watch(); at most TAP_INSTANCES_MAX */
+	size_t n_due, due_size;
 	unsigned without; /* programs that this kernel refuses: TAP_PART_MASK() of each */
 	bool without_births;
 	struct tap_offsets offsets; /* .known 0: refused, too */
@@ -46,6 +46,12 @@ struct batch {
 	struct tap_event events[BATCH];
 	size_t n;
 };
+
+static void free_memory(struct tap *tap)
+{
+	free(tap->due);
+	free(tap);
+}
 
 static tap_owner owner_of(uint32_t generation, uint32_t instance)
 {
@@ -98,6 +104,23 @@ static void tell_zero(struct tap *tap, tap_owner owner)
 		tap->callbacks->on_zero(tap->userdata, (uint32_t)(owner >> 32), (uint32_t)owner);
 }
 
+static int reserve_due(struct tap *tap)
+{
+	size_t size = tap->due_size > 0 ? 2 * tap->due_size : 8;
+	tap_owner *due;
+
+	if (tap->n_due < tap->due_size)
+		return 0;
+	if (tap->n_due == TAP_INSTANCES_MAX)
+		return -ENOSPC;
+	due = reallocarray(tap->due, size, sizeof(*due));
+	if (!due)
+		return -ENOMEM;
+	tap->due = due;
+	tap->due_size = size;
+	return 0;
+}
+
 int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 {
 	tap_owner owner = owner_of(generation, instance);
@@ -114,8 +137,9 @@ int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 	for (size_t k = 0; k < tap->n_due; k++)
 		if (tap->due[k] == owner)
 			return 0;
-	if (tap->n_due == TAP_INSTANCES_MAX)
-		return -ENOSPC;
+	r = reserve_due(tap);
+	if (r < 0)
+		return r;
 	r = sd_event_source_set_enabled(tap->due_source, SD_EVENT_ONESHOT);
 	if (r < 0)
 		return r;
@@ -225,7 +249,7 @@ static void told(struct tap *tap)
 {
 	tap->telling = false;
 	if (tap->freed)
-		free(tap);
+		free_memory(tap);
 }
 
 static int on_due(sd_event_source *source, void *userdata)
@@ -357,7 +381,7 @@ void tap_free(struct tap *tap)
 	tap_bpf__destroy(TAKE_PTR(tap->maps));
 	tap->freed = true;
 	if (!tap->telling)
-		free(tap);
+		free_memory(tap);
 }
 
 void tap_unpin_all(struct tap *tap)

@@ -92,6 +92,34 @@ static int name_pins(struct tap_bpf *skeleton, const char *pin_dir)
 	return r;
 }
 
+/*
+ * Earlier versions had room for fewer instances, and memory for all of them: such maps go on as
+ * they are, so that nothing that is being counted is lost.
+ */
+static int adopt_sizes(struct tap_bpf *skeleton, const char *pin_dir)
+{
+	struct bpf_map *const maps[] = {skeleton->maps.counts, skeleton->maps.watched,
+					skeleton->maps.binds};
+	int r = 0;
+
+	for (size_t k = 0; r == 0 && k < sizeof(maps) / sizeof(maps[0]); k++) {
+		struct bpf_map_info info = {};
+		uint32_t length = sizeof(info);
+		char path[BPFFS_PATH_MAX];
+		cleanup_close int fd = -1;
+
+		pin_path(pin_dir, bpf_map__name(maps[k]), path);
+		fd = bpf_obj_get(path);
+		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0 ||
+		    info.max_entries > TAP_INSTANCES_MAX)
+			continue;
+		r = bpf_map__set_max_entries(maps[k], info.max_entries);
+		if (r == 0)
+			r = bpf_map__set_map_flags(maps[k], info.map_flags);
+	}
+	return r;
+}
+
 static int load_maps_once(const char *pin_dir, struct tap_bpf **ret)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = tap_bpf__open();
@@ -104,6 +132,8 @@ static int load_maps_once(const char *pin_dir, struct tap_bpf **ret)
 		bpf_program__set_autoload(program, false);
 	if (pin_dir[0])
 		r = name_pins(skeleton, pin_dir);
+	if (r == 0 && pin_dir[0])
+		r = adopt_sizes(skeleton, pin_dir);
 	if (r == 0)
 		r = load_quietly(skeleton);
 	if (r == 0)

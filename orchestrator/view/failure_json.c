@@ -10,7 +10,7 @@ static void add_words(struct service *s, json_t *json)
 {
 	const struct run_words *words = &s->last.words;
 	const struct instance *i = NULL;
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	if (s->current) {
 		service_staying(s, &staying);

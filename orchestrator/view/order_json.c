@@ -136,15 +136,22 @@ static int read_unset(const json_t *value, struct service_order *ret, struct ref
 
 static int read_instances(const json_t *value, struct service_order *ret, struct refusal *refusal)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-	    json_integer_value(value) > CONFIG_INSTANCES_MAX) {
+	json_int_t n = json_integer_value(value);
+
+	if (!json_is_integer(value)) {
 		error_text(&refusal->why, -EINVAL,
 			   "instances: expected a number from 0 (stops the service) to %d",
 			   CONFIG_INSTANCES_MAX);
 		return refuse(refusal, REFUSAL_BAD_REQUEST);
 	}
-	ret->instances = (uint32_t)json_integer_value(value);
-	if (ret->instances == 0) {
+	if (n < 0 || n > CONFIG_INSTANCES_MAX) {
+		error_text(&refusal->why, -EINVAL,
+			   "instances: expected a number from 0 (stops the service) to %d, not %lld",
+			   CONFIG_INSTANCES_MAX, (long long)n);
+		return refuse(refusal, REFUSAL_BAD_REQUEST);
+	}
+	ret->instances = (uint32_t)n;
+	if (n == 0) {
 		ret->type = SERVICE_ORDER_STOP;
 		ret->scaled = true;
 	}

@@ -13,7 +13,7 @@
 /* An instance that should serve, but has failed or is unhealthy; NULL: there is none. */
 static const struct instance *ailing(const struct service *s)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	service_staying(s, &staying);
 	return instances_failed(&staying);
@@ -167,6 +167,18 @@ static const char *instance_state(const struct instance *i)
 	return agent_state_name(i->agent_said);
 }
 
+/* Of the sockets that have been looked at. */
+static json_t *queue_json(const struct service_backlog *queue)
+{
+	json_t *json = json_pack("{s:I, s:I, s:I, s:I}", "backlog", (json_int_t)queue->backlog,
+				 "configured", (json_int_t)queue->configured, "waiting",
+				 (json_int_t)queue->waiting, "dropped", (json_int_t)queue->dropped);
+
+	if (queue->lowered)
+		json_object_set_new(json, "lowered", json_true());
+	return json;
+}
+
 static json_t *instance_json(struct instance *i, const struct steered *steered)
 {
 	json_t *json = json_pack("{s:I, s:I, s:I, s:s, s:b, s:I, s:I, s:o, s:o, s:o}", "instance",
@@ -318,6 +330,7 @@ static json_t *generation_json(struct service *s, struct generation *g)
 	for (size_t k = 0; k < g->instances.n; k++) {
 		struct instance *i = g->instances.list[k];
 		uint64_t n = seen_by(s, i);
+		struct service_backlog queue;
 		struct steered one;
 
 		look_at(i, &one);
@@ -325,6 +338,9 @@ static json_t *generation_json(struct service *s, struct generation *g)
 		aimed += i->aimed;
 		seen += n;
 		json = instance_json(i, &one);
+		service_backlog_of_instance(s, i, &queue);
+		if (queue.sockets > 0)
+			json_object_set_new(json, "queue", queue_json(&queue));
 		json_object_set_new(json, "share", share_json(i->aimed, n, all));
 		json_array_append_new(instances, json);
 	}
@@ -392,6 +408,7 @@ static json_t *endpoint_json(struct service *s, const struct address *address, s
 {
 	struct steer *steer = place < WIRING_MAX ? s->wiring.endpoints[place] : NULL;
 	struct steer_stats stats = {};
+	struct service_backlog queue;
 	uint32_t held = 0;
 	json_t *json;
 
@@ -407,6 +424,9 @@ static json_t *endpoint_json(struct service *s, const struct address *address, s
 		json_object_update_new(json,
 				       json_pack("{s:I, s:I}", "held", (json_int_t)held, "expired",
 						 (json_int_t)s->hold.expired[place]));
+	service_backlog_of_endpoint(s, place, &queue);
+	if (queue.sockets > 0)
+		json_object_set_new(json, "queue", queue_json(&queue));
 	return json;
 }
 

@@ -48,10 +48,10 @@ def changed(t, name, *changes):
 
 # ---- the servers ---------------------------------------------------------------------------------
 
-def nginx(t, listen=f"{ADDRESS} backlog=4096", **changes):
+def nginx(t, listen=f"{ADDRESS} backlog=4096", workers=2, **changes):
     """@listen: of the configuration's listen directive."""
-    conf = changed(t, "nginx.conf", ("worker_processes", f"load_module {ECHO_MODULE};\n"
-                                     "worker_processes"),
+    conf = changed(t, "nginx.conf", ("worker_processes 2;", f"load_module {ECHO_MODULE};\n"
+                                     f"worker_processes {workers};"),
                    (f"listen {ADDRESS};", f"listen {listen};\n\t\tlocation /post "
                     "{ echo_read_request_body; echo pid $pid; }"))
     if not pathlib.Path(ECHO_MODULE).exists():

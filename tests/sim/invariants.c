@@ -266,7 +266,7 @@ static void check_service(struct world *w)
 
 void invariants_of_world(struct world *w)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	service_staying(w, &staying);
 	for_each_run (run, w)

@@ -346,7 +346,7 @@ static void end_run(struct world *w, struct run *run)
 
 void service_replace(struct world *w, uint32_t n_new)
 {
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 
 	service_staying(w, &goes);
 	if (can_take_orders(w) && goes.n > 0)
@@ -371,7 +371,7 @@ static void choose_surplus(const struct instances *staying, size_t n, struct ins
 
 void service_scale(struct world *w, uint32_t wanted)
 {
-	struct instances staying, goes = {};
+	cleanup(instances_done) struct instances staying = {}, goes = {};
 
 	service_staying(w, &staying);
 	if (!can_take_orders(w) || staying.n == 0)
@@ -396,7 +396,7 @@ void service_start(struct world *w, uint32_t n)
 
 static void end_all(struct world *w, bool shutdown)
 {
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 
 	service_staying(w, &goes);
 	if (goes.n > 0 && !service_begin(w, &(struct run_plan){.order = RUN_ORDER_STOP,
@@ -463,7 +463,7 @@ void service_quit(struct world *w)
 /* All that are dead, or one that is unhealthy; and how many are missing. */
 static void find_ailing(struct world *w, struct instances *ret_goes, uint32_t *ret_missing)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	ret_goes->n = 0;
 	service_staying(w, &staying);
@@ -480,7 +480,7 @@ static void find_ailing(struct world *w, struct instances *ret_goes, uint32_t *r
 
 static void heal(struct world *w)
 {
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 	uint32_t missing;
 
 	find_ailing(w, &goes, &missing);
@@ -492,7 +492,7 @@ static void heal(struct world *w)
 
 static void watch_health(struct world *w)
 {
-	struct instances goes;
+	cleanup(instances_done) struct instances goes = {};
 	uint32_t missing;
 
 	find_ailing(w, &goes, &missing);

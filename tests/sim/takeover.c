@@ -96,7 +96,7 @@ void service_take_over(struct world *w)
 /* All that is left over of one generation. */
 static void retire(struct world *w, struct generation *g)
 {
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 
 	for_each_instance (n, &g->instances)
 		if (n->leftover)

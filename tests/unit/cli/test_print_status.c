@@ -212,6 +212,25 @@ static void test_print_status_differs_and_rollback(void **state)
 		    "             \"baton restart web --reset\" goes back to it\n");
 }
 
+static void test_print_status_queues_are_shown_if_they_overflow_or_are_short(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'running','endpoints':["
+		    "{'listen':':80','queue':{'backlog':5,'configured':64,'waiting':6,"
+		    "'dropped':1234567890,'lowered':true}},"
+		    "{'listen':':81','queue':{'backlog':5,'configured':64,'waiting':0,'dropped':0,"
+		    "'lowered':true}},"
+		    "{'listen':':82','queue':{'backlog':511,'configured':4096,'waiting':3,"
+		    "'dropped':0}}]}",
+		    "web  running\n"
+		    "  endpoints  :80\n"
+		    "             queue overflowed: 1234567890 dropped, 5 may wait\n"
+		    "             :81\n"
+		    "             backlog 5, not the 64 of the file\n"
+		    "             :82\n");
+}
+
 static void test_print_status_rollout_shows_both_generations_and_last_failure(void **state)
 {
 	(void)state;
@@ -655,6 +674,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_print_status_running_service_fits_in_few_lines),
 		cmocka_unit_test(test_print_status_differs_and_rollback),
+		cmocka_unit_test(test_print_status_queues_are_shown_if_they_overflow_or_are_short),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
 		cmocka_unit_test(test_print_status_tells_all_there_is_to_tell),
 		cmocka_unit_test(test_print_status_canary_tells_shares_and_what_it_waits_for),

@@ -39,6 +39,36 @@ static void test_diag_listener_tells_queue_and_backlog(void **state)
 	assert_int_equal(info.queued, 4);
 }
 
+static void note_drops(void *userdata, const struct diag_listening *listening)
+{
+	*(uint32_t *)userdata += listening->queue.dropped;
+}
+
+/* One more than the backlog may wait; what comes then is dropped, and its SYN comes again. */
+static void test_diag_listener_tells_what_a_full_queue_has_dropped(void **state)
+{
+	const struct sockaddr_in in = {.sin_family = AF_INET,
+				       .sin_port = htons(PORT),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listener = make_listener(AF_INET, PORT, 1);
+	struct diag_listener info = {};
+	uint32_t sum = 0;
+
+	(void)state;
+	assert_int_equal(diag_listener(diag, PORT, cookie_of(listener), &info, &err), 0);
+	assert_int_equal(info.dropped, 0);
+	for (int i = 0; i < 6; i++) {
+		int fd = keep(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+
+		connect(fd, (const struct sockaddr *)&in, sizeof(in));
+	}
+	assert_int_equal(diag_listener(diag, PORT, cookie_of(listener), &info, &err), 0);
+	assert_int_equal(info.queued, 2);
+	assert_true(info.dropped >= 4);
+	assert_int_equal(diag_each_listener(diag, 0, NULL, note_drops, &sum, &err), 0);
+	assert_true(sum >= info.dropped);
+}
+
 static void test_diag_listener_of_a_group_is_found_by_cookie(void **state)
 {
 	struct diag_listener info;
@@ -488,6 +518,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_diag_listener_tells_queue_and_backlog),
+		TEST(test_diag_listener_tells_what_a_full_queue_has_dropped),
 		TEST(test_diag_listener_of_a_group_is_found_by_cookie),
 		TEST(test_diag_listener_ipv6_is_found),
 		TEST(test_diag_listener_gone_is_enoent),

@@ -156,11 +156,11 @@ static const struct {
 	{SERVICE(",\"steering\":\"cbfp\",\"hold\":\"5s\",\"mode\":\"transparent\""),
 	 "services.web.steering: \"cbfp\" is unknown (expected \"auto\", \"ebpf\", \"cbpf\" or "
 	 "\"hash\")"},
-	{SERVICE(",\"instances\":0"), "services.web.instances: 0 is out of range (1 to 16)"},
-	{SERVICE(",\"instances\":17"), "services.web.instances: 17 is out of range (1 to 16)"},
-	{SERVICE(",\"instances\":-1"), "services.web.instances: -1 is out of range (1 to 16)"},
+	{SERVICE(",\"instances\":0"), "services.web.instances: 0 is out of range (1 to 256)"},
+	{SERVICE(",\"instances\":257"), "services.web.instances: 257 is out of range (1 to 256)"},
+	{SERVICE(",\"instances\":-1"), "services.web.instances: -1 is out of range (1 to 256)"},
 	{SERVICE(",\"instances\":4294967297"),
-	 "services.web.instances: 4294967297 is out of range (1 to 16)"},
+	 "services.web.instances: 4294967297 is out of range (1 to 256)"},
 	{SERVICE(",\"instances\":\"2\""),
 	 "services.web.instances: expected a whole number, not a string"},
 	{SERVICE(",\"instances\":1.5"),
@@ -413,7 +413,7 @@ static void test_config_too_many_things_are_refused(void **state)
 		n += (size_t)sprintf(json + n, "%s\":%d\"", i ? "," : "", 1000 + i);
 	sprintf(json + n, "]}}}");
 	load_bad(json);
-	expect_mistake(0, "services.web.listen: more than 16 addresses");
+	expect_mistake(0, "services.web.listen: 17 addresses: at most 16 are possible");
 
 	n = (size_t)sprintf(json, "{\"services\":{");
 	for (int i = 0; i <= CONFIG_SERVICES_MAX; i++)

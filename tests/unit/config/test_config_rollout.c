@@ -97,11 +97,43 @@ static void test_config_canary_steps_are_bounded(void **state)
 
 	load_bad(canary_of(ROLLOUT_STEPS_MAX, 99));
 	assert_int_equal(mistakes.total, 1);
-	expect_mistake(0, "services.web.rollout.steps: more than 15 steps before the one of 100, "
-			  "which comes last");
+	expect_mistake(0, "services.web.rollout.steps: 64 steps before the one of 100, which "
+			  "comes last: at most 63 are possible");
 	load_bad(canary_of(ROLLOUT_STEPS_MAX + 1, 100));
 	assert_int_equal(mistakes.total, 1);
-	expect_mistake(0, "services.web.rollout.steps: more than 16 steps");
+	expect_mistake(0, "services.web.rollout.steps: 65 steps: at most 64 are possible");
+}
+
+/* A service with @n gates. */
+static const char *gates_of(size_t n)
+{
+	static char json[64 * (CONFIG_GATES_MAX + 2)];
+	size_t at = (size_t)sprintf(json, "{\"services\":{\"web\":{\"command\":[\"/bin/true\"],"
+					  "\"listen\":\":1\",\"gates\":[");
+
+	for (size_t k = 0; k < n; k++)
+		at += (size_t)sprintf(json + at, "%s{\"exec\":[\"/bin/true\"]}", k > 0 ? "," : "");
+	sprintf(json + at, "]}}}");
+	return json;
+}
+
+static void test_config_gates_are_bounded(void **state)
+{
+	struct config *config = load_good(gates_of(CONFIG_GATES_MAX));
+	struct service_config *copy;
+
+	(void)state;
+	assert_int_equal(config->services[0].n_gates, 64);
+	assert_string_equal(config->services[0].gates[63].exec[0], "/bin/true");
+	copy = service_config_copy(&config->services[0]);
+	assert_int_equal(copy->n_gates, 64);
+	assert_string_equal(copy->gates[63].exec[0], "/bin/true");
+	service_config_free(copy);
+	config_free(config);
+
+	load_bad(gates_of(CONFIG_GATES_MAX + 1));
+	assert_int_equal(mistakes.total, 1);
+	expect_mistake(0, "services.web.gates: 65 gates: at most 64 are possible");
 }
 
 static void test_config_gates_are_read(void **state)
@@ -272,10 +304,10 @@ static const struct single_mistake single[] = {
 	{ROLLOUT("\"strategy\":\"canary\",\"steps\":[{\"weight\":1}],\"max_unavailable\":0"),
 	 "rollout.max_unavailable: is for \"strategy\" \"rolling\", but this one is \"canary\": leave "
 	 "one of them out"},
-	{ROLLOUT("\"strategy\":\"rolling\",\"max_surge\":17"),
-	 "rollout.max_surge: 17 is out of range (0 to 16)"},
+	{ROLLOUT("\"strategy\":\"rolling\",\"max_surge\":257"),
+	 "rollout.max_surge: 257 is out of range (0 to 256)"},
 	{ROLLOUT("\"strategy\":\"rolling\",\"max_unavailable\":-1"),
-	 "rollout.max_unavailable: -1 is out of range (0 to 16)"},
+	 "rollout.max_unavailable: -1 is out of range (0 to 256)"},
 	{ROLLOUT("\"strategy\":\"rolling\",\"max_surge\":0"),
 	 "rollout: \"max_surge\" and \"max_unavailable\" are both 0: no instance could be added, "
 	 "none taken away"},
@@ -287,9 +319,9 @@ static const struct single_mistake single[] = {
 	 "rollout.max_surge: 0 while \"max_unavailable\" is 4 of 3 \"instances\": nothing would "
 	 "serve between the old and the new"},
 	/* What contradicts a value that was not understood is not told. */
-	{SERVICE(",\"instances\":99,"
+	{SERVICE(",\"instances\":999,"
 		 "\"rollout\":{\"strategy\":\"rolling\",\"max_surge\":0,\"max_unavailable\":1}"),
-	 "instances: 99 is out of range (1 to 16)"},
+	 "instances: 999 is out of range (1 to 256)"},
 	{SERVICE(",\"gates\":[{\"exec\":[\"/bin/true\"],\"at\":\"step\"}],"
 		 "\"rollout\":{\"strategy\":\"canari\",\"steps\":[{\"weight\":5}]}"),
 	 "rollout.strategy: \"canari\" is unknown (expected \"blue-green\", \"rolling\" or "
@@ -333,7 +365,6 @@ static const struct single_mistake single[] = {
 	/* gates */
 	{SERVICE(",\"gates\":{}"), "gates: expected an array of gates, not an object"},
 	{SERVICE(",\"gates\":[1]"), "gates[0]: expected an object, not a whole number"},
-	{SERVICE(",\"gates\":[{},{},{},{},{},{},{},{},{}]"), "gates: more than 8 gates"},
 	{GATE(""), "gates[0]: needs \"exec\" or \"http\": there is nothing to ask"},
 	{GATE("\"exec\":[\"/bin/true\"],\"http\":\"http://h\""),
 	 "gates[0]: \"exec\" and \"http\" exclude each other"},
@@ -490,6 +521,7 @@ int main(void)
 		TEST(test_config_canary_steps_are_read_and_completed),
 		TEST(test_config_canary_with_a_last_step_of_100_is_complete),
 		TEST(test_config_canary_steps_are_bounded),
+		TEST(test_config_gates_are_bounded),
 		TEST(test_config_gates_are_read),
 		TEST(test_config_hooks_restart_watch_and_drain_are_read),
 		TEST(test_config_shutdown_timeout_is_that_of_a_drain_by_default),

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CALLS_MAX 8192
+#define CALLS_MAX (64 * 1024)
 
 static char calls[CALLS_MAX];
 

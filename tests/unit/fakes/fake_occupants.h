@@ -35,6 +35,22 @@ static inline struct occupant *fake_occupants_add(const char *address, uint64_t 
 	return ret;
 }
 
+int occupants_each(struct occupants *occupants, const struct address *address,
+		   void (*found)(void *userdata, const struct occupant *occupant), void *userdata)
+{
+	assert_ptr_equal(occupants, FAKE_OCCUPANTS);
+	if (fake_occupants.error < 0)
+		return fake_occupants.error;
+	for (size_t k = 0; k < fake_occupants.n; k++) {
+		struct occupant one = fake_occupants.list[k];
+
+		one.pid = 0;
+		if (address_equal(&one.address, address))
+			found(userdata, &one);
+	}
+	return 0;
+}
+
 int occupants_look(struct occupants *occupants, const struct address *address, struct occupant *ret,
 		   size_t max)
 {

@@ -24,7 +24,8 @@ struct steer {
 	struct steer_table table;
 	uint16_t next_slot;
 	bool empty[STEER_SLOTS]; /* slots whose socket has gone */
-	tap_owner last_owner;    /* of what joined last */
+	uint32_t used, max; /* slots; max 0: STEER_SLOTS */
+	tap_owner last_owner; /* of what joined last */
 	struct steer_slot_stats slot_stats[STEER_SLOTS];
 	struct steer_stats stats;
 	bool not_taken_over;
@@ -264,6 +265,12 @@ bool steer_has(struct steer *steer, uint16_t slot)
 void steer_release(struct steer *steer, uint16_t slot)
 {
 	called("release %s slot %u", steer->address.text, slot);
+}
+
+void steer_room(const struct steer *steer, uint32_t *ret_used, uint32_t *ret_max)
+{
+	*ret_used = steer->used;
+	*ret_max = steer->max ? steer->max : STEER_SLOTS;
 }
 
 void steer_release_unclaimed(struct steer *steer)

@@ -216,7 +216,7 @@ static void test_generation_add_without_room_is_refused(void **state)
 	assert_int_equal(generation_add(g, &i, &err), -E2BIG);
 	assert_null(i);
 	assert_string_equal(err.text,
-			    "generation 7 has 32 instances; there is no room for one more");
+			    "generation 7 has 512 instances; there is no room for one more");
 	assert_calls("");
 	forget_calls();
 }

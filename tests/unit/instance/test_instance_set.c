@@ -21,7 +21,6 @@ static int set_up(void **state)
 {
 	(void)state;
 	config = (struct service_config){.n_listen = 1, .health = {.kind = HEALTH_KIND_HTTP}};
-	set = (struct instances){};
 	fake_instances_reset();
 	for (uint32_t k = 0; k < N; k++) {
 		list[k] = (struct instance){.config = &config, .generation = 1, .index = k};
@@ -37,6 +36,7 @@ static int tear_down(void **state)
 	(void)state;
 	for (uint32_t k = 0; k < N; k++)
 		instance_done(&list[k]);
+	instances_done(&set);
 	forget_calls();
 	return 0;
 }
@@ -70,7 +70,7 @@ static void test_instances_remove_keeps_the_order_of_the_rest(void **state)
 static void test_instances_add_to_a_full_set_is_refused(void **state)
 {
 	static struct instance many[INSTANCES_MAX + 1];
-	struct instances full = {};
+	cleanup(instances_done) struct instances full = {}, copy = {};
 
 	(void)state;
 	for (size_t k = 0; k < INSTANCES_MAX; k++)
@@ -79,6 +79,11 @@ static void test_instances_add_to_a_full_set_is_refused(void **state)
 	/* Those that it has need no room. */
 	assert_int_equal(instances_add(&full, &many[0]), 0);
 	assert_int_equal(full.n, INSTANCES_MAX);
+	instances_copy(&full, &copy);
+	assert_int_equal(copy.n, INSTANCES_MAX);
+	assert_ptr_equal(copy.list[INSTANCES_MAX - 1], &many[INSTANCES_MAX - 1]);
+	instances_copy(&none, &copy);
+	assert_int_equal(copy.n, 0);
 }
 
 /* ---- orders --------------------------------------------------------------------------------- */

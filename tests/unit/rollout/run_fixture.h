@@ -369,9 +369,11 @@ static inline int tear_down(void **state)
 	run_done(&run);
 	assert_null(pending_command);
 	assert_null(pending_gates);
-	for (size_t g = 0; g < 2; g++)
+	for (size_t g = 0; g < 2; g++) {
 		while (generations[g].instances.n > 0)
 			generation_remove(&generations[g], generations[g].instances.list[0]);
+		instances_done(&generations[g].instances);
+	}
 	assert_int_equal(fake_instances_alive(), 0);
 	for (size_t k = 0; k < n_events; k++)
 		json_decref(events[k].details);

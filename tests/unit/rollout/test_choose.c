@@ -86,6 +86,27 @@ static void test_choose_more_than_there_are_returns_how_many(void **state)
 	assert_int_equal(choose(NULL, 0, CHOOSE_LOWEST, 2, chosen), 0);
 }
 
+/* All that a generation may have, in an order that is no order. */
+static void test_choose_of_many_keeps_the_order(void **state)
+{
+	struct choose_candidate list[512] = {};
+	size_t many[512];
+
+	(void)state;
+	for (uint32_t k = 0; k < 512; k++) {
+		list[k].index = k * 275 % 512;
+		list[k].bad = list[k].index >= 500;
+		list[k].taken = list[k].index == 3;
+	}
+	assert_int_equal(choose(list, 512, CHOOSE_LOWEST, 511, many), 511);
+	for (uint32_t k = 0; k < 511; k++)
+		assert_int_equal(list[many[k]].index, k < 12 ? 500 + k : k - 12 + (k - 12 >= 3));
+	assert_int_equal(choose(list, 512, CHOOSE_HIGHEST, 14, many), 14);
+	assert_int_equal(list[many[0]].index, 511);
+	assert_int_equal(list[many[12]].index, 499);
+	assert_int_equal(list[many[13]].index, 498);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,6 +115,7 @@ int main(void)
 		cmocka_unit_test(test_choose_unserved_ones_go_first),
 		cmocka_unit_test(test_choose_taken_ones_are_not_chosen),
 		cmocka_unit_test(test_choose_more_than_there_are_returns_how_many),
+		cmocka_unit_test(test_choose_of_many_keeps_the_order),
 	};
 
 	return cmocka_run_group_tests_name("choose", tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void test_run_scale_up_that_fails_keeps_what_was(void **state)
 
 static void test_run_scale_down_takes_instances_away(void **state)
 {
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 
 	(void)state;
 	have_old(3);
@@ -58,7 +58,7 @@ static void test_run_scale_down_takes_instances_away(void **state)
 
 static void test_run_replace_of_one_instance_starts_its_successor_first(void **state)
 {
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 
 	(void)state;
 	have_old(2);
@@ -79,7 +79,7 @@ static void test_run_replace_of_one_instance_starts_its_successor_first(void **s
 
 static void test_run_replace_that_cannot_start_keeps_the_old_one(void **state)
 {
-	struct instances goes = {};
+	cleanup(instances_done) struct instances goes = {};
 
 	(void)state;
 	have_old(2);

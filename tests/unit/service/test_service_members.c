@@ -98,7 +98,7 @@ static void test_service_members_that_go_are_backups_and_those_on_trial_are_not_
 
 static void test_service_members_of_nothing_are_none(void **state)
 {
-	struct instances staying = {.n = 5};
+	cleanup(instances_done) struct instances staying = {};
 
 	(void)state;
 	service_staying(service, &staying);
@@ -110,7 +110,7 @@ static void test_service_members_of_nothing_are_none(void **state)
 
 static void test_service_members_that_leave_do_not_stay(void **state)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	(void)state;
 	start_instances(3);
@@ -122,7 +122,7 @@ static void test_service_members_that_leave_do_not_stay(void **state)
 
 static void test_service_members_that_a_rollout_sends_away_do_not_stay(void **state)
 {
-	struct instances staying;
+	cleanup(instances_done) struct instances staying = {};
 
 	(void)state;
 	start_instances(3);

@@ -155,18 +155,18 @@ static void test_service_publish_while_paused_names_nobody(void **state)
 
 static void test_service_check_sockets_names_who_has_none(void **state)
 {
-	struct instances set = {};
+	const struct instances *set;
 
 	(void)state;
 	start_instances(2);
-	set = service->current->instances;
-	assert_int_equal(service_check_sockets(service, &set, &err), 0);
+	set = &service->current->instances;
+	assert_int_equal(service_check_sockets(service, set, &err), 0);
 	fake_there(1, 1)->sockets.n = 1;
-	assert_int_equal(service_check_sockets(service, &set, &err), -ENOENT);
+	assert_int_equal(service_check_sockets(service, set, &err), -ENOENT);
 	assert_string_equal(
 		err.text, "instance 1 of generation 1 has no listening socket left on " ENDPOINT_1);
 	fake(1, 0)->dead = true;
-	assert_int_equal(service_check_sockets(service, &set, &err), -ENOENT);
+	assert_int_equal(service_check_sockets(service, set, &err), -ENOENT);
 	assert_string_equal(
 		err.text, "instance 0 of generation 1 has no listening socket left on " ENDPOINT_0);
 }

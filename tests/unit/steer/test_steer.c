@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <linux/capability.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "orchestrator/steer/steer_internal.h"
@@ -237,20 +238,48 @@ static void test_steer_join_takes_only_listening_sockets_of_the_group(void **sta
 	steer_free(steer);
 }
 
+/* The soft limit of the shell is often 1,024. */
+static void allow_files(rlim_t n)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	if (limit.rlim_cur < n)
+		limit.rlim_cur = n;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 static void test_steer_slots_run_out_and_come_back(void **state)
 {
-	struct steer *steer = open_steer();
-	int fds[STEER_SLOTS + 1];
+	static int fds[STEER_SLOTS + 1];
+	struct steer_slot_stats stats;
+	uint32_t used, max;
+	struct steer *steer;
+	int clients[10];
 	uint16_t slot;
 	bool drift;
 
 	(void)state;
+	allow_files(2 * STEER_SLOTS);
+	steer = open_steer();
 	for (int k = 0; k < STEER_SLOTS; k++) {
 		fds[k] = listener(&address);
 		assert_int_equal(join(steer, fds[k]), k);
 	}
 	fds[STEER_SLOTS] = listener(&address);
 	assert_int_equal(steer_join(steer, fds[STEER_SLOTS], 0, &slot, &drift, &err), -ENOSPC);
+	assert_non_null(strstr(err.text, ": a listening socket too many: all 1024 that one "
+					 "address can have are taken"));
+	steer_room(steer, &used, &max);
+	assert_int_equal(used, 1024);
+	assert_int_equal(max, 1024);
+	/* The last one is steered to and counted like any other. */
+	publish(steer, STEER_SLOTS - 1, -1);
+	connect_many(clients, 10);
+	assert_int_equal(accept_all(fds[STEER_SLOTS - 1]), 10);
+	assert_int_equal(steer_slot_stats(steer, STEER_SLOTS - 1, &stats), 0);
+	assert_int_equal(stats.primary, 10);
+	close_many(clients, 10);
 	close(fds[5]);
 	steer_release(steer, 5);
 	assert_int_equal(join(steer, fds[STEER_SLOTS]), 5);
@@ -395,7 +424,7 @@ static void test_steer_table_cannot_name_the_anchor(void **state)
 
 	(void)state;
 	for (size_t k = 0; k < STEER_BUCKETS; k++)
-		table.buckets[k] = (struct steer_bucket){STEER_ANCHOR_SLOT, STEER_ANCHOR_SLOT};
+		table.buckets[k] = (struct steer_bucket){STEER_SLOTS, STEER_SLOTS};
 	/* Not by steer_publish(), which asserts that nobody asks for this. */
 	assert_int_equal(steer->ops->publish(steer, &table, &err), 0);
 	assert_int_equal(try_connect(), -ECONNREFUSED);

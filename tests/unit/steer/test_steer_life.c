@@ -145,6 +145,74 @@ static void test_steer_maps_of_another_version_are_replaced(void **state)
 	steer_free(steer);
 }
 
+static void pin_map(const char *name, enum bpf_map_type type, uint32_t key, uint32_t value,
+		    uint32_t entries)
+{
+	int map = bpf_map_create(type, name, key, value, entries, NULL);
+	char path[BPFFS_PATH_MAX + 16];
+
+	assert_true(map >= 0);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	assert_int_equal(bpf_obj_pin(map, path), 0);
+	close(map);
+}
+
+/* A socket fits into one array only: so the maps of 256 slots must go on as they are. */
+static void test_steer_maps_with_fewer_slots_are_taken_over(void **state)
+{
+	int fds[256], more, clients[10];
+	struct steer_slot_stats stats;
+	struct steer *steer;
+	uint32_t used, max;
+	uint16_t slot;
+	bool drift;
+
+	(void)state;
+	use_pins("small");
+	pin_map("slots", BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, 4, 8, 257);
+	pin_map("slot_stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(stats), 256);
+	pin_map("pins", BPF_MAP_TYPE_HASH, sizeof(struct steer_pin_key), 4, STEER_PINS);
+	steer = open_steer();
+	for (int k = 0; k < 256; k++) {
+		fds[k] = listener(&address);
+		assert_int_equal(join(steer, fds[k]), k);
+	}
+	publish(steer, 255, -1);
+	connect_many(clients, 10);
+	assert_int_equal(accept_all(fds[255]), 10);
+	close_many(clients, 10);
+	more = listener(&address);
+	assert_int_equal(steer_join(steer, more, 0, &slot, &drift, &err), -ENOSPC);
+	assert_non_null(
+		strstr(err.text, "all 256 that one address could have in an earlier baton"));
+	steer_free(steer);
+
+	steer = open_successor();
+	assert_true(steer_is_taken_over(steer));
+	steer_room(steer, &used, &max);
+	assert_int_equal(used, 256);
+	assert_int_equal(max, 256);
+	for (int k = 0; k < 256; k++)
+		assert_int_equal(join(steer, fds[k]), k);
+	assert_int_equal(steer_attach(steer, &err), 0);
+	assert_int_equal(steer_slot_stats(steer, 255, &stats), 0);
+	assert_int_equal(stats.primary, 10);
+	/* Held connections wait at the anchor, which has its place behind the 256. */
+	publish(steer, -1, -1);
+	assert_int_equal(steer_hold(steer, true), 0);
+	connect_many(clients, 10);
+	assert_int_equal(steer_held(steer, &used), 0);
+	assert_int_equal(used, 10);
+	publish(steer, 7, -1);
+	assert_int_equal(steer_unhold(steer, &err), 10);
+	assert_int_equal(accept_all(fds[7]), 10);
+	close_many(clients, 10);
+	close_many(fds, 256);
+	close(more);
+	steer_unpin_all(steer);
+	steer_free(steer);
+}
+
 static void test_steer_connection_before_the_program_does_not_hang(void **state)
 {
 	struct steer *steer = NULL;
@@ -345,6 +413,7 @@ int main(void)
 		TEST(successor_takes_over_without_a_gap),
 		TEST(predecessor_that_died_while_it_attached_is_succeeded),
 		TEST(maps_of_another_version_are_replaced),
+		TEST(maps_with_fewer_slots_are_taken_over),
 		TEST(connection_before_the_program_does_not_hang),
 		TEST(another_daemons_group_is_not_taken),
 		TEST(pins_and_unpins_its_objects),

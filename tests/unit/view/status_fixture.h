@@ -101,9 +101,9 @@ static inline struct run *add_run(size_t k, enum run_order order, struct generat
 	run->old_number = old ? old->number : 0;
 	run->began_ms = clock_monotonic_ms();
 	if (new)
-		run->side[ROLLOUT_NEW] = new->instances;
+		instances_copy(&new->instances, &run->side[ROLLOUT_NEW]);
 	if (old)
-		run->side[ROLLOUT_OLD] = old->instances;
+		instances_copy(&old->instances, &run->side[ROLLOUT_OLD]);
 	rollout_init(&run->machine, &policy, (uint32_t)run->side[ROLLOUT_OLD].n,
 		     (uint32_t)run->side[ROLLOUT_NEW].n);
 	run->machine.alive[ROLLOUT_NEW] = (uint32_t)run->side[ROLLOUT_NEW].n;
@@ -114,7 +114,7 @@ static inline struct run *add_run(size_t k, enum run_order order, struct generat
 /* The table names these no more: they are on their way out. */
 static inline void make_victims(struct run *run, struct generation *g)
 {
-	run->victims = g->instances;
+	instances_copy(&g->instances, &run->victims);
 	run->machine.victims = (uint32_t)g->instances.n;
 	instances_name(&g->instances, INSTANCE_OUT);
 }
@@ -168,6 +168,10 @@ static inline int tear_down(void **state)
 	(void)state;
 	json_decref(json);
 	json = NULL;
+	for (size_t k = 0; k < service.n_generations; k++)
+		instances_done(&service.generations[k]->instances);
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+		run_done(&service.runs[k]);
 	return 0;
 }
 

@@ -119,13 +119,18 @@ static void test_order_parse_refuses_with_the_member_named(void **state)
 
 static void test_order_parse_needs_instances_to_scale(void **state)
 {
-	static const char *const bodies[] = {NULL, "{}", "{\"instances\": -1}",
-					     "{\"instances\": 17}", "{\"instances\": \"2\"}"};
+	static const char *const bodies[] = {NULL, "{}", "{\"instances\": \"2\"}"};
 
 	(void)state;
 	for (size_t k = 0; k < sizeof(bodies) / sizeof(bodies[0]); k++)
 		assert_bad("scale", bodies[k], REFUSAL_BAD_REQUEST,
-			   "instances: expected a number from 0 (stops the service) to 16");
+			   "instances: expected a number from 0 (stops the service) to 256");
+	assert_bad("scale", "{\"instances\": -1}", REFUSAL_BAD_REQUEST,
+		   "instances: expected a number from 0 (stops the service) to 256, not -1");
+	assert_bad("scale", "{\"instances\": 257}", REFUSAL_BAD_REQUEST,
+		   "instances: expected a number from 0 (stops the service) to 256, not 257");
+	assert_int_equal(parse("scale", "{\"instances\": 256}"), 0);
+	assert_int_equal(order.instances, 256);
 }
 
 static void test_order_parse_of_an_unknown_one_names_those_there_are(void **state)

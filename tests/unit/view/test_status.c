@@ -260,7 +260,7 @@ static void test_status_with_an_unhealthy_one_on_its_way_out_is_running(void **s
 	add_instance(service.current);
 	run = add_run(0, RUN_ORDER_SCALE, NULL, service.current, ROLLOUT_DRAINING);
 	run->partial = true;
-	run->victims = (struct instances){.list = {&instances[0][1]}, .n = 1};
+	instances_add(&run->victims, &instances[0][1]);
 	fall_ill(&instances[0][1], "GET /: 500");
 	assert_state("running");
 	assert_text("generations.0.state", "current");
@@ -368,7 +368,7 @@ static void test_status_of_a_rolling_one_has_two_generations_that_serve(void **s
 	run->machine.policy.strategy = ROLLOUT_ROLLING;
 	run->machine.wanted[ROLLOUT_NEW] = 2;
 	run->machine.shifted = true;
-	run->victims = (struct instances){.list = {&instances[0][1]}, .n = 1};
+	instances_add(&run->victims, &instances[0][1]);
 	run->machine.victims = 1;
 	instances[0][1].role = INSTANCE_OUT;
 	assert_state("rolling");

@@ -365,6 +365,33 @@ static void test_status_mode_is_what_was_asked_for_and_what_was_found(void **sta
 	assert_text("generations.0.mode", "native");
 }
 
+/* Sockets that nobody has looked at have no queue. */
+static void test_status_queues_are_those_that_were_looked_at(void **state)
+{
+	struct service_backlog_socket seen[] = {
+		{.cookie = 10, .endpoint = 0, .waiting = 2, .backlog = 5, .dropped = 7,
+		 .configured = 64, .must = true, .seen = true},
+		{.cookie = 11, .endpoint = 1, .configured = 64, .seen = false},
+	};
+
+	(void)state;
+	service.current = add_generation(1);
+	service.backlogs.list = seen;
+	service.backlogs.n = 2;
+	service.backlogs.endpoints[0].dropped = 9;
+	look();
+	assert_number("generations.0.instances.0.queue.backlog", 5);
+	assert_number("generations.0.instances.0.queue.configured", 64);
+	assert_number("generations.0.instances.0.queue.waiting", 2);
+	assert_number("generations.0.instances.0.queue.dropped", 7);
+	assert_true(json_is_true(at("generations.0.instances.0.queue.lowered")));
+	assert_number("endpoints.0.queue.dropped", 9);
+	assert_number("endpoints.0.queue.backlog", 5);
+	assert_null(json_object_get(at("endpoints.1"), "queue"));
+	service.backlogs.list = NULL;
+	service.backlogs.n = 0;
+}
+
 static void test_status_instance_has_its_sockets_and_undeclared_addresses(void **state)
 {
 	struct instance *i;
@@ -586,6 +613,7 @@ int main(void)
 		TEST(test_status_connections_are_counted_where_there_are_hooks),
 		TEST(test_status_on_a_lower_tier_leaves_out_what_is_not_counted),
 		TEST(test_status_mode_is_what_was_asked_for_and_what_was_found),
+		TEST(test_status_queues_are_those_that_were_looked_at),
 		TEST(test_status_instance_has_its_sockets_and_undeclared_addresses),
 		TEST(test_status_paused_says_how_long_connections_wait),
 		TEST(test_status_failover_has_when_it_was_and_how_many),
