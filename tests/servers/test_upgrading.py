@@ -2,15 +2,16 @@
 """Servers with an upgrade of their own: swapped by baton, and replaced by themselves."""
 
 from harness import check, timeout
+from servers import LOAD, by_pid, swapped_times
 from swaps import check_nothing_lost
-from upgrading import (Asio, Epoll, ForkExec, Go, Nginx, replaced_by_baton, replaced_by_hand,
-                       survives_by_baton, upgrades_itself)
+from upgrading import (Asio, Epoll, ForkExec, Go, Nginx, replaced_by_hand, survives_by_baton,
+                       upgrades_itself)
 
 SWAPS = 3
 
 
 def swapped(server):
-    check_nothing_lost(replaced_by_baton(server, SWAPS), at_least=100)
+    swapped_times(server.t, server.config(), server.mode, server.mode, by_pid, LOAD, SWAPS)
 
 
 def upgraded(server):

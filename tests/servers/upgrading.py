@@ -225,6 +225,7 @@ def replaced_by_baton(server, swaps, load=servers.LOAD):
         hammer.say("swap end")
         answered(hammer, f"after-{number}")
     result = hammer.stop()
+    check_equal(daemon.current(), 1 + swaps, "generation")
     daemon.stop()
     return result
 
@@ -259,7 +260,7 @@ def survives_by_baton(server):
 def upgrades_itself(server, upgrades, load=servers.LOAD):
     """
     The server replaces itself @upgrades times under load while baton watches. Baton goes on with
-    the successor: no exit is told, and `baton restart` reaches it. Returns the load's counts.
+    the successor: no restart is counted, and `baton restart` reaches it. Returns the load's counts.
     """
     t = server.t
     daemon = t.daemon(server.config())
@@ -276,6 +277,7 @@ def upgrades_itself(server, upgrades, load=servers.LOAD):
         wait_until(lambda: daemon.server_pid() in daemon.pids(generation), "its pid is known")
     check_equal(daemon.events("exited"), [], "exits told")
     check_equal(daemon.current(), generation, "generation")
+    check_equal(daemon.generation()["instances"][0]["restarts"], 0, "restarts")
     last = daemon.pids(generation)
     check(last and last.isdisjoint(gone), "the successor is in the cgroup of its predecessor")
     daemon.restart()
