@@ -17,6 +17,8 @@ BUILD    ?= $(if $(filter 1,$(SANITIZE)),build/asan,build)
 
 CC      := gcc
 CLANG   ?= clang
+CXX     := g++
+GO      ?= go
 BPFTOOL ?= $(or $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool 2>/dev/null),bpftool)
 Q       := $(if $(filter 1,$(V)),,@)
 say      = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' $(1) $(2))
@@ -65,7 +67,7 @@ LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: always all deps deps-servers deps-tools unit-tests test one-test check check-layout check-unit messages \
+.PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
 	check-integration check-servers asan simulate simulate-mutants model demo bench coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
@@ -285,13 +287,36 @@ $(BUILD)/tests/unit/sim/test_simulate: $(BUILD)/obj/tests/unit/sim/test_simulate
 # It is run.
 $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 
+# Servers that replace themselves, for tests/run servers:$(BUILD) and bench/classic only.
+PROGRAMS_FOLDER := tests/servers/programs
+SERVER_PROGRAMS := $(addprefix $(BUILD)/tests/servers/,epoll asio fork_exec go)
+CXXFLAGS = -std=c++17 $(filter-out -std=% -Wstrict-prototypes -Wmissing-prototypes,$(ALL_CFLAGS))
+server-programs: $(SERVER_PROGRAMS)
+
+$(BUILD)/tests/servers/epoll: $(BUILD)/obj/$(PROGRAMS_FOLDER)/epoll.o
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/servers/%: $(PROGRAMS_FOLDER)/%.cc $(BUILD)/flags
+	$(call say,CXX,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS) -DASIO_STANDALONE $(LDFLAGS) -pthread -MF $@.d -o $@ $<
+
+# Without modules, a network, a home or a C compiler.
+$(BUILD)/tests/servers/go: $(PROGRAMS_FOLDER)/go/main.go
+	$(call say,GO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)env GO111MODULE=off GOFLAGS= CGO_ENABLED=0 GOPATH=$(abspath $(BUILD))/go/path \
+		GOCACHE=$(abspath $(BUILD))/go/cache $(GO) build -o $@ $<
+
 # By its name, too: a file that is only another one's prerequisite is not made again if it is missing.
 unit-tests: $(UNIT_TESTS) $(BUILD)/tests/sim/simulate
 
 # Everything: where the code lies, what it says, unit tests with sanitizers, integration tests without and with
 # them, real servers in every mode. One total.
 check:
-	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all
+	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all server-programs
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
 	$(Q)tests/run --jobs 2 layout:build messages:build unit:build/asan integration:build \
 		integration:build/asan servers:build
@@ -327,7 +352,7 @@ check-integration: all
 	$(Q)tests/run integration:$(BUILD)
 
 # nginx, haproxy, caddy, gunicorn, node and python3, swapped under load in every mode they can do.
-check-servers: all
+check-servers: all server-programs
 	$(Q)tests/run servers:$(BUILD)
 
 asan:
@@ -358,7 +383,7 @@ bench: all
 # ---- the rest --------------------------------------------------------------------------------
 
 format:
-	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.cc' '*.h')
 
 # How much of the product the unit tests reach; the pages are in build/coverage/html. A few tests fail
 # here, since gcov writes from processes whose output or rights they look at: what counts is "make
