@@ -123,6 +123,8 @@ static json_t *health_json(const struct instance *i)
 	json = json_pack("{s:s}", "state", health_state_name(i->checkers[0].health.state));
 	if (i->checkers[0].last_ms) {
 		json_object_set_new(json, "last", json_string(i->checkers[0].last.text));
+		if (i->checkers[0].last.unasked)
+			json_object_set_new(json, "unasked", json_true());
 		json_object_set_new(
 			json, "ago_ms",
 			json_integer((json_int_t)(clock_monotonic_ms() - i->checkers[0].last_ms)));

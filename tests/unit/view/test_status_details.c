@@ -206,6 +206,10 @@ static void test_status_health_is_the_last_answer(void **state)
 	assert_text("generations.0.instances.0.health.last", "GET /: 200 OK");
 	assert_in_range(json_integer_value(at("generations.0.instances.0.health.ago_ms")), 300,
 			60300);
+	assert_none("generations.0.instances.0.health", "unasked");
+	checker->last.unasked = true;
+	look();
+	assert_true(json_is_true(at("generations.0.instances.0.health.unasked")));
 }
 
 static void test_status_health_by_notify_is_ready(void **state)
