@@ -9,11 +9,22 @@
 #include "common/clock.h"
 #include "orchestrator/steer/steer.h"
 
+#define UNASKED_DELAY_MS 1000 /* at most, until what could not be asked is tried again */
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 
 static void schedule(struct checker *c, uint64_t delay_ms)
 {
 	timer_set(&c->timer, c->target.event, clock_monotonic_ms() + delay_ms, on_timer, c);
+}
+
+/* Neither good nor bad. This host may have what it lacks again in a moment. */
+static void take_none(struct checker *c, const struct probe_result *result)
+{
+	uint64_t interval_ms = c->target.health->interval_ms;
+
+	schedule(c, interval_ms < UNASKED_DELAY_MS ? interval_ms : UNASKED_DELAY_MS);
+	c->on_answer(c->userdata, result, false);
 }
 
 static void take_answer(struct checker *c, const struct probe_result *result)
@@ -23,6 +34,10 @@ static void take_answer(struct checker *c, const struct probe_result *result)
 
 	c->last = *result;
 	c->last_ms = clock_monotonic_ms();
+	if (result->unasked) {
+		take_none(c, result);
+		return;
+	}
 	if (!result->ok && c->health.state != HEALTH_UNHEALTHY) {
 		c->bad = *result;
 		c->has_bad = true;
@@ -118,13 +133,17 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	struct checker *c = userdata;
 	struct probe_result result = {};
 	struct error err;
+	int r;
 
 	(void)source;
 	(void)usec;
 	if (!c->running || c->probe)
 		return 0;
-	if (start_probe(c, &err) < 0) {
-		snprintf(result.text, sizeof(result.text), "%s", err.text);
+	r = start_probe(c, &err);
+	if (r < 0) {
+		result.unasked = r != -ENOENT;
+		snprintf(result.text, sizeof(result.text), "%s%s",
+			 result.unasked ? "not asked: " : "", err.text);
 		take_answer(c, &result);
 	}
 	return 0;

@@ -10,7 +10,8 @@
  *	sources.h	which connections of a server are its checks'
  *
  * checker_start() asks at once; on_answer is called after each answer. The instance's sockets may
- * change meanwhile (checker_retarget()), and so may its server (checker_restart()).
+ * change meanwhile (checker_retarget()), and so may its server (checker_restart()). A check that
+ * could not be asked counts neither way: the verdict and the answers in a row stay as they are.
  *
  * Serves HEALTH_KIND_HTTP and HEALTH_KIND_CONNECT; HEALTH_KIND_NOTIFY needs no probes.
  */
@@ -51,7 +52,7 @@ struct checker_target {
 
 struct checker {
 	struct checker_target target;
-	/* After each answer; @changed: the verdict is another one now. */
+	/* After each answer, also if there could be none; @changed: the verdict is another one. */
 	void (*on_answer)(void *userdata, const struct probe_result *result, bool changed);
 	void *userdata;
 
@@ -60,10 +61,10 @@ struct checker {
 	struct checker_socket asked;    /* by the probe that is under way */
 	struct sockaddr_storage source; /* of its connection */
 	struct health health;
-	struct probe_result last; /* the latest answer */
+	struct probe_result last; /* the latest answer; or why there could be none (.unasked) */
 	struct probe_result bad;  /* the latest bad one; while unhealthy, the one that made it so */
 	bool has_bad;             /* there was one since it was healthy, or started, last */
-	uint64_t last_ms;         /* when, CLOCK_MONOTONIC; 0: there has been none */
+	uint64_t last_ms;         /* of .last, CLOCK_MONOTONIC; 0: there is none */
 	struct probe *probe;
 	struct sources sources; /* of its connections, as long as its server has them */
 	struct timer timer;

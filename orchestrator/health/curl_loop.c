@@ -14,6 +14,7 @@ struct curl_loop {
 	CURLM *multi;
 	sd_event_source *timer;
 	void (*on_done)(void *userdata, CURL *easy, CURLcode code);
+	void (*on_unwatched)(void *userdata, CURL *easy, int error);
 	void *userdata;
 	unsigned depth; /* > 0: curl is at work */
 };
@@ -74,17 +75,13 @@ static int watch(struct curl_loop *loop, curl_socket_t fd, uint32_t events,
 	return 0;
 }
 
-/*
- * A failure is not handed to curl: it would refuse all work from then on. The one transfer whose
- * socket is not watched ends by its timeout.
- */
+/* A failure is not handed to curl: it would refuse all work from then on. */
 static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *assigned)
 {
 	struct curl_loop *loop = userdata;
 	uint32_t events = 0;
 	int r;
 
-	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		curl_multi_assign(loop->multi, fd, NULL);
 		sd_event_source_disable_unref(assigned);
@@ -96,7 +93,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *userdata
 		events |= EPOLLOUT;
 	r = watch(loop, fd, events, assigned);
 	if (r < 0)
-		log_error("probe: cannot watch a socket: %s", strerror(-r));
+		loop->on_unwatched(loop->userdata, easy, -r);
 	return 0;
 }
 
@@ -136,7 +133,8 @@ static int set_up(struct curl_loop *loop)
 }
 
 int curl_loop_new(sd_event *event, void (*on_done)(void *userdata, CURL *easy, CURLcode code),
-		  void *userdata, struct curl_loop **ret)
+		  void (*on_unwatched)(void *userdata, CURL *easy, int error), void *userdata,
+		  struct curl_loop **ret)
 {
 	struct curl_loop *loop;
 	int r;
@@ -154,6 +152,7 @@ int curl_loop_new(sd_event *event, void (*on_done)(void *userdata, CURL *easy, C
 	}
 	loop->event = sd_event_ref(event);
 	loop->on_done = on_done;
+	loop->on_unwatched = on_unwatched;
 	loop->userdata = userdata;
 	r = set_up(loop);
 	if (r < 0) {

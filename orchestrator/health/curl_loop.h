@@ -14,9 +14,14 @@
 
 struct curl_loop;
 
-/* @on_done: the transfer has ended with @code. -ENOMEM, or what sd-event says. */
+/*
+ * @on_done: the transfer has ended with @code. @on_unwatched: the loop cannot watch its socket,
+ * for want of memory or of epoll's watches, and only its timeout would end it. -ENOMEM, or what
+ * sd-event says.
+ */
 int curl_loop_new(sd_event *event, void (*on_done)(void *userdata, CURL *easy, CURLcode code),
-		  void *userdata, struct curl_loop **ret);
+		  void (*on_unwatched)(void *userdata, CURL *easy, int error), void *userdata,
+		  struct curl_loop **ret);
 
 /* All transfers must have been cleaned up. Takes NULL. */
 void curl_loop_free(struct curl_loop *loop);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * curl forbids calls into its multi handle from within its own callbacks, and on_bind and on_close
- * are called from within those. Therefore everything that changes the set of transfers (adding,
- * reporting, freeing) is done by one deferred source, on_work(); callbacks only mark probes.
+ * The connection of a check is made here, and curl gets it connected: what the host lacks is known
+ * as such, and a check that only connects needs no curl at all.
+ *
+ * curl forbids calls into its multi handle from within its own callbacks, and on_close is called
+ * from within those. Therefore everything that changes the set of transfers (reporting, freeing) is
+ * done by one deferred source, on_work(); callbacks only mark probes.
  */
 #include "orchestrator/health/probe.h"
 
@@ -10,12 +13,16 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/timer.h"
 #include "orchestrator/health/answer.h"
 #include "orchestrator/health/curl_loop.h"
 #include "orchestrator/health/sources.h"
@@ -24,15 +31,18 @@
 #define WORK_BUDGET     256 /* probes handled in one go, before the loop gets its turn again */
 #define PATH_SHOWN_MAX  100
 #define HEADER_TEXT_MAX 512
+#define UNREAD_MAX      (64 * 1024) /* of what a server has sent and nobody has asked for */
+#define TELL_EVERY_MS   (60 * 1000)
 
 _Static_assert(ANSWER_BODY_MAX == PROBE_BODY_MAX, "a body is copied as a whole");
 
 enum probe_state {
-	PROBE_NEW,       /* to be given to curl */
-	PROBE_RUNNING,   /* with curl */
-	PROBE_ENDED,     /* curl is done with it: .code */
-	PROBE_ASKING,    /* connected; on_connected is asked until it says yes */
-	PROBE_CANCELLED, /* to be freed */
+	PROBE_NEW,        /* to be begun */
+	PROBE_CONNECTING, /* .io and .timer say how that ends */
+	PROBE_RUNNING,    /* with curl */
+	PROBE_ENDED,      /* .refused, or curl is done with it: .code */
+	PROBE_ASKING,     /* connected; on_connected is asked until it says yes */
+	PROBE_CANCELLED,  /* to be freed */
 };
 
 struct prober {
@@ -40,6 +50,7 @@ struct prober {
 	struct curl_loop *loop;
 	sd_event_source *work; /* deferred, enabled when some probe is due */
 	struct probe *probes;
+	uint64_t told_ms; /* when it was last told that some could not be asked; 0: never */
 };
 
 struct probe {
@@ -61,18 +72,26 @@ struct probe {
 	struct curl_slist *headers;
 	char curl_error[CURL_ERROR_SIZE];
 	CURLcode code;
-	char refused[PROBE_TEXT_MAX]; /* why no socket was given to curl */
+	char refused[PROBE_TEXT_MAX]; /* why curl was not asked, or what it lacked */
+	bool unasked;                 /* .refused is the host's trouble, not the server's */
 	bool queued;                  /* when its time was over connections waited for accept() */
-	sd_event_source *ask_timer;
+	struct timer timer;           /* CONNECTING: its time is over; ASKING: ask again */
 
-	int fd; /* curl's to close; -1: none */
-	bool bound;
+	int fd;     /* -1: none */
+	bool curls; /* .fd is curl's to close */
+	bool bound; /* on_close has to be called */
+	bool connected;
+	bool accepted; /* ASKING: the server has; what it says first may be on its way */
+	uint64_t connected_ms;
+	sd_event_source *io; /* CONNECTING */
 	struct sockaddr_storage source;
 
 	struct answer answer;
 };
 
-/* ---- the source address --------------------------------------------------------------------- */
+static void kick(struct prober *prober);
+
+/* ---- the connection ------------------------------------------------------------------------- */
 
 /* Tell the caller that the source is free again, once. */
 static void release_source(struct probe *p)
@@ -83,65 +102,23 @@ static void release_source(struct probe *p)
 	p->callbacks.on_close(p->userdata, (const struct sockaddr *)&p->source);
 }
 
-/* Make a socket bound to the target's own address and any port. Negative with .refused filled. */
-static int bind_source(struct probe *p, const struct curl_sockaddr *address, int *ret_fd)
+/*
+ * Close our end so that nothing is left of the connection, neither a TIME_WAIT on either side nor
+ * a reset that the server reads. tcp(7), TCP_LINGER2 below 0: as soon as the server's kernel has
+ * acknowledged our FIN ours forgets the connection, and answers whatever comes with a reset. By
+ * then the server reads an end of file, whatever else comes. What is not read would make a reset of
+ * the FIN itself.
+ */
+static void close_connection(int fd)
 {
-	cleanup_close int fd = -1;
-	struct address local = p->target;
-	socklen_t length = sizeof(p->source);
-	const char *step = "socket";
+	char unread[4096];
+	int at_once = -1;
 
-	fd = socket(address->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		goto failed;
-	if (local.sa.sa_family == AF_INET6)
-		local.in6.sin6_port = 0;
-	else
-		local.in.sin_port = 0;
-	step = "bind";
-	if (bind(fd, &local.sa, local.length) < 0)
-		goto failed;
-	step = "getsockname";
-	if (getsockname(fd, (struct sockaddr *)&p->source, &length) < 0)
-		goto failed;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-failed:
-	snprintf(p->refused, sizeof(p->refused), "%s: %s", step, strerror(errno));
-	return -1;
-}
-
-static curl_socket_t on_curl_open(void *userdata, curlsocktype purpose,
-				  struct curl_sockaddr *address)
-{
-	struct probe *p = userdata;
-	cleanup_close int fd = -1;
-	int r;
-
-	if (purpose != CURLSOCKTYPE_IPCXN || p->state == PROBE_CANCELLED)
-		return CURL_SOCKET_BAD;
-	/* One for each address of the name that curl tries. */
-	if (p->url)
-		return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			      address->protocol);
-	/* A second connection would be one that nobody has pinned. */
-	if (p->bound)
-		return CURL_SOCKET_BAD;
-	if (bind_source(p, address, &fd) < 0)
-		return CURL_SOCKET_BAD;
-	p->calling = true;
-	r = p->callbacks.on_bind(p->userdata, (const struct sockaddr *)&p->source);
-	p->calling = false;
-	if (p->state == PROBE_CANCELLED)
-		return CURL_SOCKET_BAD;
-	if (r < 0) {
-		snprintf(p->refused, sizeof(p->refused), "pin the probe's source: %s",
-			 strerror(-r));
-		return CURL_SOCKET_BAD;
-	}
-	p->bound = true;
-	p->fd = fd;
-	return TAKE_FD(fd);
+	for (int i = 0; i < UNREAD_MAX / (int)sizeof(unread); i++)
+		if (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) <= 0)
+			break;
+	setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &at_once, sizeof(at_once));
+	close(fd);
 }
 
 /* The connection may outlive its probe in curl's hands: so the probe is looked up, not passed. */
@@ -149,7 +126,7 @@ static int on_curl_close(void *userdata, curl_socket_t fd)
 {
 	struct prober *prober = userdata;
 
-	close(fd);
+	close_connection(fd);
 	for (struct probe *p = prober->probes; p; p = p->next) {
 		if (p->fd != fd)
 			continue;
@@ -158,6 +135,149 @@ static int on_curl_close(void *userdata, curl_socket_t fd)
 		break;
 	}
 	return 0;
+}
+
+static curl_socket_t on_curl_open(void *userdata, curlsocktype purpose,
+				  struct curl_sockaddr *address)
+{
+	struct probe *p = userdata;
+
+	if (purpose != CURLSOCKTYPE_IPCXN || p->state == PROBE_CANCELLED)
+		return CURL_SOCKET_BAD;
+	/* One for each address of the name that curl tries. */
+	if (p->url)
+		return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			      address->protocol);
+	/* A second connection would be one that nobody has pinned. */
+	if (p->curls)
+		return CURL_SOCKET_BAD;
+	p->curls = true;
+	return p->fd;
+}
+
+static int on_curl_opened(void *userdata, curl_socket_t fd, curlsocktype purpose)
+{
+	const struct probe *p = userdata;
+
+	(void)fd;
+	(void)purpose;
+	return p->url ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ALREADY_CONNECTED;
+}
+
+/* Does this host lack what asking needs? Such an error says nothing about the server. */
+static bool is_own_trouble(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
+	       error == ENOSPC;
+}
+
+/* It ends here, without an answer. */
+static void __attribute__((format(printf, 3, 4)))
+refuse(struct probe *p, bool unasked, const char *format, ...)
+{
+	size_t n = unasked ? (size_t)snprintf(p->refused, sizeof(p->refused), "not asked: ") : 0;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(p->refused + n, sizeof(p->refused) - n, format, ap);
+	va_end(ap);
+	p->unasked = unasked;
+	p->state = PROBE_ENDED;
+	kick(p->prober);
+}
+
+static void refuse_step(struct probe *p, const char *step, int error)
+{
+	refuse(p, is_own_trouble(error), "%s%s: %s", p->whom, step, strerror(error));
+}
+
+/* All ports of the range are taken, or those that are left have just been used for this address. */
+static void refuse_ports(struct probe *p, const char *step)
+{
+	refuse(p, true,
+	       "%s%s: this host has no local port left (net.ipv4.ip_local_port_range says how "
+	       "many it has)",
+	       p->whom, step);
+}
+
+/* A socket bound to the target's own address and any port; negative: the probe has been refused. */
+static int bind_source(struct probe *p)
+{
+	cleanup_close int fd = -1;
+	struct address local = p->target;
+	socklen_t length = sizeof(p->source);
+
+	fd = socket(local.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		refuse_step(p, "socket", errno);
+		return -1;
+	}
+	if (local.sa.sa_family == AF_INET6)
+		local.in6.sin6_port = 0;
+	else
+		local.in.sin_port = 0;
+	if (bind(fd, &local.sa, local.length) < 0) {
+		if (errno == EADDRINUSE) /* ip(7): of port 0 */
+			refuse_ports(p, "bind");
+		else
+			refuse_step(p, "bind", errno);
+		return -1;
+	}
+	if (getsockname(fd, (struct sockaddr *)&p->source, &length) < 0) {
+		refuse_step(p, "getsockname", errno);
+		return -1;
+	}
+	p->fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* False: the probe has been refused or cancelled. */
+static bool pin_source(struct probe *p)
+{
+	int r;
+
+	p->calling = true;
+	r = p->callbacks.on_bind(p->userdata, (const struct sockaddr *)&p->source);
+	p->calling = false;
+	if (p->state == PROBE_CANCELLED)
+		return false;
+	if (r < 0) {
+		refuse(p, true, "pin the probe's source: %s", strerror(-r));
+		return false;
+	}
+	p->bound = true;
+	return true;
+}
+
+static int on_connect_io(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void refuse_connect(struct probe *p, int error)
+{
+	/* connect(2): no port is left for this pair of addresses. */
+	if (error == EADDRNOTAVAIL || error == EAGAIN)
+		refuse_ports(p, "connect");
+	else
+		refuse_step(p, "connect", error);
+}
+
+static void connect_target(struct probe *p)
+{
+	int r;
+
+	if (bind_source(p) < 0 || !pin_source(p))
+		return;
+	if (connect(p->fd, &p->target.sa, p->target.length) < 0 && errno != EINPROGRESS) {
+		refuse_connect(p, errno);
+		return;
+	}
+	r = sd_event_add_io(p->prober->event, &p->io, p->fd, EPOLLOUT, on_connect_io, p);
+	if (r < 0) {
+		refuse(p, true, "watch the connection: %s", strerror(-r));
+		return;
+	}
+	p->state = PROBE_CONNECTING;
+	timer_set(&p->timer, p->prober->event, p->started_ms + p->health.timeout_ms, on_timer, p);
 }
 
 /* ---- the answer ----------------------------------------------------------------------------- */
@@ -186,10 +306,12 @@ static void describe_timeout(struct probe *p, struct probe_result *result)
 	curl_off_t looked_up = 0, connected = 0, first_byte = 0;
 
 	duration_format(p->health.timeout_ms, limit);
-	curl_easy_getinfo(p->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
-	curl_easy_getinfo(p->easy, CURLINFO_CONNECT_TIME_T, &connected);
-	curl_easy_getinfo(p->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
-	if (connected == 0)
+	if (p->easy) {
+		curl_easy_getinfo(p->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
+		curl_easy_getinfo(p->easy, CURLINFO_CONNECT_TIME_T, &connected);
+		curl_easy_getinfo(p->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
+	}
+	if (!p->connected && connected == 0)
 		snprintf(result->text, sizeof(result->text), "%s%s: no answer within %s", p->whom,
 			 p->url && looked_up == 0 ? "look up the name" : "connect", limit);
 	else if (p->answer.status)
@@ -219,10 +341,17 @@ static void describe_failure(struct probe *p, struct probe_result *result)
 		why = "the connection was closed";
 	if (p->refused[0]) {
 		memcpy(result->text, p->refused, sizeof(result->text));
+		result->unasked = p->unasked;
 	} else if (p->code == CURLE_OPERATION_TIMEDOUT) {
 		describe_timeout(p, result);
 	} else if (p->code == CURLE_COULDNT_CONNECT) {
-		snprintf(result->text, sizeof(result->text), "%sconnect: %.140s", p->whom, why);
+		result->unasked = is_own_trouble((int)os_errno) || os_errno == EADDRNOTAVAIL;
+		snprintf(result->text, sizeof(result->text), "%s%sconnect: %.140s",
+			 result->unasked ? "not asked: " : "", p->whom, why);
+	} else if (p->code == CURLE_OUT_OF_MEMORY) {
+		result->unasked = true;
+		snprintf(result->text, sizeof(result->text), "not asked: %s: %s", p->what,
+			 strerror(ENOMEM));
 	} else if (p->answer.status) {
 		snprintf(result->text, sizeof(result->text),
 			 "%s: %s, but its end did not come: %.40s", p->what,
@@ -256,9 +385,12 @@ static void describe_status(struct probe *p, struct probe_result *result)
 /* Close its connection and give curl's part of it back. */
 static void disconnect(struct probe *p)
 {
-	p->ask_timer = sd_event_source_disable_unref(p->ask_timer);
+	timer_done(&p->timer);
+	p->io = sd_event_source_disable_unref(p->io);
 	if (p->easy)
 		curl_loop_cleanup(p->prober->loop, TAKE_PTR(p->easy));
+	if (p->fd >= 0 && !p->curls)
+		close_connection(TAKE_FD(p->fd));
 	release_source(p);
 }
 
@@ -278,8 +410,21 @@ static void free_probe(struct probe *p)
 }
 DEFINE_CLEANUP(struct probe *, free_probe);
 
+/* Once in a while, and of all checks together: what is short is short for all. */
+static void tell_unasked(struct prober *prober, const char *text)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	if (prober->told_ms && now_ms - prober->told_ms < TELL_EVERY_MS)
+		return;
+	prober->told_ms = now_ms;
+	log_warning("%s; it counts neither for nor against the server", text);
+}
+
 static void report(struct probe *p, struct probe_result *result)
 {
+	if (result->unasked)
+		tell_unasked(p->prober, result->text);
 	result->took_ms = clock_monotonic_ms() - p->started_ms;
 	result->status = p->answer.status;
 	memcpy(result->body, p->answer.body, sizeof(result->body));
@@ -291,64 +436,129 @@ static void report(struct probe *p, struct probe_result *result)
 	free_probe(p);
 }
 
-static int on_ask_timer(sd_event_source *source, uint64_t usec, void *userdata);
-
-static int arm_ask_timer(struct probe *p, uint64_t at_ms)
-{
-	int r;
-
-	if (!p->ask_timer)
-		return sd_event_add_time(p->prober->event, &p->ask_timer, CLOCK_MONOTONIC,
-					 at_ms * 1000, 1000, on_ask_timer, p);
-	r = sd_event_source_set_time(p->ask_timer, at_ms * 1000);
-	return r < 0 ? r : sd_event_source_set_enabled(p->ask_timer, SD_EVENT_ONESHOT);
-}
-
 /* Connected: has the server accepted it? */
-static void ask(struct probe *p)
+static int ask_caller(struct probe *p)
 {
-	uint64_t now_ms, deadline_ms = p->started_ms + p->health.timeout_ms;
-	struct probe_result result = {0};
-	char limit[DURATION_TEXT_MAX];
 	int r;
 
 	p->calling = true;
 	r = p->callbacks.on_connected(p->userdata);
 	p->calling = false;
+	return r;
+}
+
+static void describe_accepted(struct probe *p, int r, struct probe_result *result)
+{
+	char limit[DURATION_TEXT_MAX];
+
+	result->ok = r > 0;
+	if (r > 0)
+		snprintf(result->text, sizeof(result->text), "connected and accepted");
+	else if (r == 0)
+		snprintf(result->text, sizeof(result->text),
+			 "%sconnected, but nothing accepted the connection within %s", p->whom,
+			 duration_format(p->health.timeout_ms, limit));
+	else if (r == -ENOENT)
+		snprintf(result->text, sizeof(result->text),
+			 "%sconnected, but the listening socket is gone", p->whom);
+	else
+		snprintf(result->text, sizeof(result->text),
+			 "%sconnected, but whether it was accepted cannot be told: %s", p->whom,
+			 strerror(-r));
+	result->unasked = r < 0 && r != -ENOENT;
+}
+
+/*
+ * Once the server has accepted the connection it may want to say something first. That is let in
+ * before the close, which would be a reset otherwise.
+ */
+static void ask(struct probe *p)
+{
+	uint64_t now_ms = clock_monotonic_ms(), at_ms = now_ms + ASK_INTERVAL_MS;
+	uint64_t deadline_ms = p->started_ms + p->health.timeout_ms;
+	uint64_t spoken_ms = p->connected_ms + ASK_INTERVAL_MS;
+	struct probe_result result = {0};
+	int r = p->accepted ? 1 : ask_caller(p);
+
 	if (p->state == PROBE_CANCELLED) {
 		free_probe(p);
 		return;
 	}
-	now_ms = clock_monotonic_ms();
-	if (r == 0 && now_ms < deadline_ms) {
-		uint64_t at_ms = now_ms + ASK_INTERVAL_MS;
-
-		r = arm_ask_timer(p, at_ms < deadline_ms ? at_ms : deadline_ms);
-		if (r >= 0)
+	p->accepted = r > 0;
+	if (p->accepted && now_ms < spoken_ms)
+		at_ms = spoken_ms;
+	else if (at_ms > deadline_ms)
+		at_ms = deadline_ms;
+	if ((p->accepted && now_ms < spoken_ms) || (r == 0 && now_ms < deadline_ms)) {
+		timer_set(&p->timer, p->prober->event, at_ms, on_timer, p);
+		if (timer_is_set(&p->timer))
 			return;
+		r = p->accepted ? r : -ENOMEM;
 	}
-	result.ok = r > 0;
-	if (r > 0)
-		snprintf(result.text, sizeof(result.text), "connected and accepted");
-	else if (r == 0)
-		snprintf(result.text, sizeof(result.text),
-			 "%sconnected, but nothing accepted the connection within %s", p->whom,
-			 duration_format(p->health.timeout_ms, limit));
-	else if (r == -ENOENT)
-		snprintf(result.text, sizeof(result.text),
-			 "%sconnected, but the listening socket is gone", p->whom);
-	else
-		snprintf(result.text, sizeof(result.text),
-			 "%sconnected, but whether it was accepted cannot be told: %s", p->whom,
-			 strerror(-r));
+	describe_accepted(p, r, &result);
 	report(p, &result);
 }
 
-static int on_ask_timer(sd_event_source *source, uint64_t usec, void *userdata)
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct probe *p = userdata;
+
 	(void)source;
 	(void)usec;
-	ask(userdata);
+	if (p->state == PROBE_ASKING) {
+		ask(p);
+	} else {
+		p->code = CURLE_OPERATION_TIMEDOUT;
+		p->state = PROBE_ENDED;
+		kick(p->prober);
+	}
+	return 0;
+}
+
+static void give_to_curl(struct probe *p)
+{
+	CURLMcode code = curl_loop_add(p->prober->loop, p->easy);
+
+	p->state = PROBE_RUNNING;
+	if (code != CURLM_OK)
+		refuse(p, true, "curl: %s", curl_multi_strerror(code));
+}
+
+/* The time that connecting took is part of it. */
+static void limit_transfer(struct probe *p)
+{
+	uint64_t passed_ms = clock_monotonic_ms() - p->started_ms;
+	uint64_t left_ms = p->health.timeout_ms > passed_ms ? p->health.timeout_ms - passed_ms : 1;
+
+	curl_easy_setopt(p->easy, CURLOPT_TIMEOUT_MS,
+			 (long)(left_ms < INT_MAX ? left_ms : INT_MAX));
+}
+
+static int on_connect_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct probe *p = userdata;
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	(void)source;
+	(void)revents;
+	p->io = sd_event_source_disable_unref(p->io);
+	timer_stop(&p->timer);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+		error = errno;
+	if (error) {
+		refuse_connect(p, error);
+		return 0;
+	}
+	p->connected = true;
+	p->connected_ms = clock_monotonic_ms();
+	if (p->health.kind == HEALTH_KIND_CONNECT) {
+		p->state = PROBE_ASKING;
+		ask(p);
+	} else {
+		limit_transfer(p);
+		give_to_curl(p);
+	}
 	return 0;
 }
 
@@ -360,12 +570,10 @@ static void look_at_queue(struct probe *p)
 {
 	if (p->code != CURLE_OPERATION_TIMEDOUT || p->answer.status || !p->callbacks.on_connected)
 		return;
-	p->calling = true;
-	p->queued = p->callbacks.on_connected(p->userdata) == 0;
-	p->calling = false;
+	if (p->connected)
+		p->queued = ask_caller(p) == 0;
 }
 
-/* curl is done with it. */
 static void conclude(struct probe *p)
 {
 	struct probe_result result = {0};
@@ -376,12 +584,7 @@ static void conclude(struct probe *p)
 		free_probe(p);
 		return;
 	}
-	if (p->health.kind == HEALTH_KIND_CONNECT && p->code == CURLE_OK) {
-		p->state = PROBE_ASKING;
-		ask(p);
-		return;
-	}
-	if (whole && p->answer.status)
+	if (!p->refused[0] && whole && p->answer.status)
 		describe_status(p, &result);
 	else
 		describe_failure(p, &result);
@@ -412,16 +615,15 @@ static void on_transfer_done(void *userdata, CURL *easy, CURLcode code)
 	kick(prober);
 }
 
-static void begin(struct probe *p)
+/* ... and so is this: it would end by its timeout only, and blame the server. */
+static void on_transfer_unwatched(void *userdata, CURL *easy, int error)
 {
-	CURLMcode code = curl_loop_add(p->prober->loop, p->easy);
+	struct probe *p = NULL;
 
-	p->state = PROBE_RUNNING;
-	if (code == CURLM_OK)
-		return;
-	snprintf(p->refused, sizeof(p->refused), "curl: %s", curl_multi_strerror(code));
-	p->code = CURLE_FAILED_INIT;
-	p->state = PROBE_ENDED;
+	(void)userdata;
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &p) == CURLE_OK && p &&
+	    p->state == PROBE_RUNNING)
+		refuse(p, true, "watch the connection: %s", strerror(error));
 }
 
 static struct probe *next_due(struct prober *prober)
@@ -441,8 +643,10 @@ static int on_work(sd_event_source *source, void *userdata)
 	(void)source;
 	/* Callbacks change the list: it is searched anew each time. */
 	for (int i = 0; i < WORK_BUDGET && (p = next_due(prober)); i++) {
-		if (p->state == PROBE_NEW)
-			begin(p);
+		if (p->state == PROBE_NEW && p->url)
+			give_to_curl(p);
+		else if (p->state == PROBE_NEW)
+			connect_target(p);
 		else if (p->state == PROBE_ENDED)
 			conclude(p);
 		else
@@ -457,16 +661,13 @@ static int on_work(sd_event_source *source, void *userdata)
 
 static int make_headers(struct probe *p, const struct health_config *health)
 {
-	struct curl_slist *headers = curl_slist_append(NULL, "Connection: close");
 	char host[HEADER_TEXT_MAX];
 
-	if (!headers)
-		return -ENOMEM;
-	p->headers = headers;
 	if (!health->host)
 		return 0;
 	snprintf(host, sizeof(host), "Host: %s", health->host);
-	return curl_slist_append(headers, host) ? 0 : -ENOMEM;
+	p->headers = curl_slist_append(NULL, host);
+	return p->headers ? 0 : -ENOMEM;
 }
 
 #define SET(option, value)                                                                         \
@@ -489,12 +690,12 @@ static int set_connection(struct probe *p, const char *url)
 	SET(CURLOPT_TIMEOUT_MS, (long)(timeout_ms < INT_MAX ? timeout_ms : INT_MAX));
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_curl_open);
 	SET(CURLOPT_OPENSOCKETDATA, p);
+	SET(CURLOPT_SOCKOPTFUNCTION, on_curl_opened);
+	SET(CURLOPT_SOCKOPTDATA, p);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_curl_close);
 	SET(CURLOPT_CLOSESOCKETDATA, p->prober);
 	SET(CURLOPT_ERRORBUFFER, p->curl_error);
 	SET(CURLOPT_PRIVATE, p);
-	if (p->health.kind == HEALTH_KIND_CONNECT)
-		SET(CURLOPT_CONNECT_ONLY, 1L);
 	return 0;
 }
 
@@ -573,8 +774,8 @@ static struct probe *make_probe(struct prober *prober, const struct health_confi
 		p->health.timeout_ms = 1; /* to curl, 0 would be "no limit" */
 	p->fd = -1;
 	p->started_ms = clock_monotonic_ms();
-	p->easy = curl_easy_init();
-	if (!p->easy)
+	p->easy = health->kind == HEALTH_KIND_CONNECT ? NULL : curl_easy_init();
+	if (!p->easy && health->kind != HEALTH_KIND_CONNECT)
 		free(TAKE_PTR(p));
 	return p;
 }
@@ -607,8 +808,8 @@ int probe_start(struct prober *prober, const struct health_config *health,
 	address_local(address, &p->target);
 	name_question(p, health);
 	snprintf(url, sizeof(url), "http://%s/", p->target.text);
-	r = set_connection(p, url);
-	if (r >= 0 && health->kind == HEALTH_KIND_HTTP)
+	r = p->easy ? set_connection(p, url) : 0;
+	if (r >= 0 && p->easy)
 		r = set_request(p, health);
 	if (r < 0)
 		return error_set(err, r, "probe");
@@ -702,7 +903,8 @@ void probe_cancel(struct probe *probe)
 		return;
 	}
 	probe->state = PROBE_CANCELLED;
-	probe->ask_timer = sd_event_source_disable_unref(probe->ask_timer);
+	timer_stop(&probe->timer);
+	probe->io = sd_event_source_disable_unref(probe->io);
 	release_source(probe);
 	kick(probe->prober);
 }
@@ -725,7 +927,7 @@ int prober_new(sd_event *event, struct prober **ret, struct error *err)
 	if (!prober)
 		return error_set(err, -ENOMEM, "probe");
 	prober->event = sd_event_ref(event);
-	r = curl_loop_new(event, on_transfer_done, prober, &prober->loop);
+	r = curl_loop_new(event, on_transfer_done, on_transfer_unwatched, prober, &prober->loop);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &prober->work, on_work, prober);
 	if (r >= 0)

@@ -6,8 +6,12 @@
  * Every instance listens on the same address, so the connection itself must say whom it is for:
  * before connecting, the probe's socket is bound to a port, and the caller is asked to pin that
  * source address and port to the instance (on_bind); after the socket is closed the caller may
- * drop the pin (on_close). Each probe uses a new connection. Proxies from the environment and
- * redirects are never followed.
+ * drop the pin (on_close). Each probe uses a new connection, and closes it first, in a way that
+ * leaves neither a TIME_WAIT on either side nor a reset in the server's log. Proxies from the
+ * environment and redirects are never followed.
+ *
+ * A host that has no local port, descriptor or memory left cannot ask: such a result is neither
+ * good nor bad (.unasked). The log tells of it, once a minute at most.
  *
  * probe_url() asks anybody else, by a URL of the operator's: nothing is bound or pinned there.
  *
@@ -40,13 +44,15 @@ struct probe;  /* one question under way */
 
 struct probe_result {
 	bool ok;
+	bool unasked;    /* neither good nor bad: the question could not be asked */
 	uint16_t status; /* HTTP status; 0: no answer */
 	uint64_t took_ms;
 	/*
 	 * For people: "GET /healthz: 200 OK", "GET /healthz: 503 Service Unavailable is not in
 	 * 200-299", "GET /healthz: no answer within 2s (connected, nothing received)" or "... (...;
 	 * connections wait to be accepted)", "connect: Connection refused", "127.0.0.1:81:
-	 * connected, but nothing accepted the connection within 2s".
+	 * connected, but nothing accepted the connection within 2s"; "not asked: bind: this host
+	 * has no local port left ...".
 	 */
 	char text[PROBE_TEXT_MAX];
 	char body[PROBE_BODY_MAX]; /* start of the answer, printable ASCII only */

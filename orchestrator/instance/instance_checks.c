@@ -146,6 +146,14 @@ bool instance_is_unhealthy(const struct instance *i)
 	return has_loss(i);
 }
 
+/* What keeps it from being healthy: answers, or that there are none. */
+static const struct probe_result *cause(const struct checker *checker)
+{
+	if (checker->health.state == HEALTH_UNKNOWN && checker->last.unasked)
+		return &checker->last;
+	return checker->has_bad ? &checker->bad : &checker->last;
+}
+
 const struct probe_result *instance_last_answer(const struct instance *i)
 {
 	if (has_loss(i))
@@ -156,6 +164,6 @@ const struct probe_result *instance_last_answer(const struct instance *i)
 			return &i->checkers[k].bad;
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
-			return i->checkers[k].has_bad ? &i->checkers[k].bad : &i->checkers[k].last;
+			return cause(&i->checkers[k]);
 	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
 }

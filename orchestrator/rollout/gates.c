@@ -97,7 +97,11 @@ static void on_probe_done(void *userdata, const struct probe_result *result)
 	struct gates *g = userdata;
 
 	g->probe = NULL;
-	decide(g, result->ok ? GATES_PASSED : GATES_REFUSED, result->text);
+	decide(g,
+	       result->ok        ? GATES_PASSED
+	       : result->unasked ? GATES_UNSURE
+				 : GATES_REFUSED,
+	       result->text);
 }
 
 static int start(struct gates *g, struct error *err)

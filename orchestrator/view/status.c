@@ -133,6 +133,8 @@ static json_t *health_json(const struct instance *i)
 				    json_string(i->ready ? "READY=1" : "no READY=1 yet"));
 	else if (answer)
 		json_object_set_new(json, "last", json_string(answer->text));
+	if (answer && answer->unasked)
+		json_object_set_new(json, "unasked", json_true());
 	if (i->checkers[0].last_ms && !notify)
 		json_object_set_new(
 			json, "ago_ms",

@@ -106,7 +106,7 @@ static void test_checker_latest_answer_is_kept(void **state)
 	assert_string_equal(told.last.text, "an answer");
 }
 
-static void test_checker_probe_that_cannot_start_is_a_failed_answer(void **state)
+static void test_checker_probe_that_cannot_start_is_not_asked(void **state)
 {
 	char long_text[2 * PROBE_TEXT_MAX];
 	uint64_t from;
@@ -120,12 +120,16 @@ static void test_checker_probe_that_cannot_start_is_a_failed_answer(void **state
 	assert_int_equal(told.answers, 1);
 	assert_false(told.last.ok);
 	assert_int_equal(told.last.status, 0);
-	assert_string_equal(told.last.text, "socket: Too many open files");
-	assert_string_equal(checker.last.text, "socket: Too many open files");
-	assert_int_equal(checker.health.failures, 1);
+	assert_true(told.last.unasked);
+	assert_string_equal(told.last.text, "not asked: socket: Too many open files");
+	assert_string_equal(checker.last.text, "not asked: socket: Too many open files");
+	assert_int_equal(checker.health.failures, 0);
+	assert_false(checker.has_bad);
 	assert_null(checker.probe);
-	/* It goes on, and a text of any length fits. */
+	/* It goes on, sooner than after an interval of an hour, and a text of any length fits. */
+	health.interval_ms = 1000;
 	check_next(from, clock_monotonic_ms());
+	health.interval_ms = HOUR_MS;
 	memset(long_text, 'x', sizeof(long_text));
 	long_text[sizeof(long_text) - 1] = '\0';
 	fake.error = long_text;
@@ -139,7 +143,7 @@ static void test_checker_probe_that_cannot_start_is_a_failed_answer(void **state
 	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
 }
 
-static void test_checker_probes_that_cannot_start_make_it_unhealthy(void **state)
+static void test_checker_probes_that_are_not_asked_count_neither_way(void **state)
 {
 	(void)state;
 	start();
@@ -147,13 +151,22 @@ static void test_checker_probes_that_cannot_start_make_it_unhealthy(void **state
 	next_answer(true);
 	next_answer(true);
 	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
-	fake.result = -ENOMEM;
-	fake.error = "no";
-	for (int k = 0; k < 3; k++) {
-		assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	next_answer(false);
+	next_answer(false);
+	for (int k = 0; k < 4; k++) {
 		make_due();
-		run_until_started(3 + k);
+		run_until_started(5 + k);
+		fake.under_way = false;
+		fake.probe.callbacks->on_done(
+			fake.probe.userdata,
+			&(struct probe_result){.unasked = true, .text = "not asked: no"});
 	}
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	assert_int_equal(checker.health.failures, 2);
+	assert_string_equal(checker.bad.text, "an answer");
+	assert_string_equal(checker.last.text, "not asked: no");
+	assert_int_equal(told.answers, 8);
+	next_answer(false);
 	assert_int_equal(checker.health.state, HEALTH_UNHEALTHY);
 	assert_int_equal(told.changes, 2);
 }
@@ -408,8 +421,8 @@ int main(void)
 		TEST(answers_become_a_verdict),
 		TEST(bad_answer_is_kept_until_it_is_well),
 		TEST(latest_answer_is_kept),
-		TEST(probe_that_cannot_start_is_a_failed_answer),
-		TEST(probes_that_cannot_start_make_it_unhealthy),
+		TEST(probe_that_cannot_start_is_not_asked),
+		TEST(probes_that_are_not_asked_count_neither_way),
 		TEST(restart_forgets_and_probes_at_once),
 		TEST(restart_cancels_the_probe_under_way),
 		TEST(restart_from_within_on_answer_probes_at_once),

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 #include "common/clock.h"
 #include "orchestrator/health/probe.h"
@@ -35,6 +36,8 @@ enum server_mode {
 	SERVER_HANGS,   /* .reply (may be empty), then nothing */
 	SERVER_RESETS,  /* reads the request, then RST */
 	SERVER_FLOODS,  /* .reply, then bytes without end */
+	SERVER_KEEPS,   /* .reply, then whatever comes is read: .ends, .resets */
+	SERVER_GREETS,  /* .reply as soon as it is connected, then the same */
 	SERVER_DOES_NOT_ACCEPT,
 };
 
@@ -49,6 +52,7 @@ static struct server {
 	} connections[CONNECTIONS];
 	size_t accepted;
 	char request[REQUEST_MAX]; /* the last one */
+	int ends, resets;          /* as the server reads them */
 	struct sockaddr_storage peer;
 } server;
 
@@ -63,6 +67,18 @@ static int on_flood(sd_event_source *source, int fd, uint32_t revents, void *use
 	return 0;
 }
 
+static void close_connection(int fd)
+{
+	for (size_t i = 0; i < server.accepted; i++) {
+		if (server.connections[i].fd != fd)
+			continue;
+		sd_event_source_disable_unref(server.connections[i].source);
+		server.connections[i].source = NULL;
+		server.connections[i].fd = -1;
+	}
+	close(fd);
+}
+
 static int on_request(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct linger linger = {.l_onoff = 1};
@@ -70,7 +86,14 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 
 	(void)revents;
 	(void)userdata;
-	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	if ((server.mode == SERVER_KEEPS || server.mode == SERVER_GREETS) && n <= 0) {
+		server.ends += n == 0;
+		server.resets += n < 0;
+		close_connection(fd);
+		return 0;
+	}
+	if (server.mode != SERVER_KEEPS)
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	if (n <= 0)
 		return 0;
 	server.request[n] = '\0';
@@ -81,19 +104,14 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 		break;
 	case SERVER_RESETS:
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-		for (size_t i = 0; i < server.accepted; i++) {
-			if (server.connections[i].fd != fd)
-				continue;
-			sd_event_source_disable_unref(server.connections[i].source);
-			server.connections[i].source = NULL;
-			server.connections[i].fd = -1;
-		}
-		close(fd);
+		close_connection(fd);
 		break;
 	case SERVER_FLOODS:
 		sd_event_add_io(event, NULL, fd, EPOLLOUT, on_flood, NULL);
 		break;
 	case SERVER_HANGS:
+	case SERVER_KEEPS:
+	case SERVER_GREETS:
 	case SERVER_DOES_NOT_ACCEPT:
 		break;
 	}
@@ -114,6 +132,8 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
 	assert_true(sd_event_add_io(event, &server.connections[server.accepted].source, connection,
 				    EPOLLIN, on_request, NULL) >= 0);
 	server.accepted++;
+	if (server.mode == SERVER_GREETS)
+		send(connection, server.reply, strlen(server.reply), MSG_NOSIGNAL);
 	return 0;
 }
 
@@ -352,7 +372,8 @@ static void test_probe_http_request_is_as_promised(void **state)
 	assert_string_equal(caller.result.text, "GET /healthz: 204");
 	assert_memory_equal(server.request, "GET /healthz HTTP/1.1\r\n", 23);
 	assert_non_null(strstr(server.request, "\r\nHost: 127.0.0.1:4712\r\n"));
-	assert_non_null(strstr(server.request, "\r\nConnection: close\r\n"));
+	/* The check closes first, and leaves no TIME_WAIT at the server's end, either. */
+	assert_null(strstr(server.request, "\r\nConnection:"));
 	assert_non_null(strstr(server.request, "\r\nUser-Agent: baton/" BATON_VERSION "\r\n"));
 
 	memset(&caller, 0, sizeof(caller));
@@ -589,10 +610,136 @@ static void test_probe_connect_given_up_says_why(void **state)
 	run_until_done(&other);
 	assert_string_equal(gone.result.text,
 			    "127.0.0.1:4712: connected, but the listening socket is gone");
+	assert_false(gone.result.unasked);
+	assert_true(other.result.unasked);
 	assert_string_equal(
 		other.result.text,
 		"127.0.0.1:4712: connected, but whether it was accepted cannot be told: "
 		"Operation not permitted");
+}
+
+/* ---- what is left of a connection ------------------------------------------------------------ */
+
+/* Connections of port 4713 in TIME_WAIT, of either side (6: include/net/tcp_states.h). */
+static int count_time_wait(const char *file)
+{
+	FILE *table = fopen(file, "re");
+	char line[512];
+	int n = 0;
+
+	assert_non_null(table);
+	while (fgets(line, sizeof(line), table)) {
+		unsigned local, peer, state;
+
+		n += sscanf(line, "%*d: %*[^:]:%x %*[^:]:%x %x", &local, &peer, &state) == 3 &&
+		     (local == 4713 || peer == 4713) && state == 6;
+	}
+	fclose(table);
+	return n;
+}
+
+/* 250 of them, as many at once as the server has room for. */
+static void check_leaves_nothing(const char *listen_text, const struct health_config *health,
+				 enum server_mode mode, const char *reply)
+{
+	enum { N = 250 };
+	static struct caller callers[N];
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	memset(callers, 0, sizeof(callers));
+	serve(listen_text, mode, reply);
+	for (int i = 0; i < N; i++) {
+		callers[i].connected_result = 1;
+		start(&callers[i], health, listen_text);
+	}
+	for (int i = 0; i < N; i++) {
+		run_until_done(&callers[i]);
+		assert_true(callers[i].result.ok);
+	}
+	while (server.ends + server.resets < N && clock_monotonic_ms() < end)
+		sd_event_run(event, 100000);
+	assert_int_equal(server.ends, N);
+	assert_int_equal(server.resets, 0);
+	assert_int_equal(count_time_wait("/proc/net/tcp") + count_time_wait("/proc/net/tcp6"), 0);
+	stop_server();
+}
+
+static void test_probe_leaves_no_time_wait_and_no_reset(void **state)
+{
+	static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+	static const char *const addresses[] = {"127.0.0.1:4713", "[::1]:4713"};
+	struct health_config patient = connecting, patient_http = http;
+
+	(void)state;
+	patient.timeout_ms = patient_http.timeout_ms = 10000;
+	for (size_t i = 0; i < 2; i++) {
+		check_leaves_nothing(addresses[i], &patient, SERVER_KEEPS, "");
+		check_leaves_nothing(addresses[i], &patient_http, SERVER_KEEPS, ok);
+	}
+	check_leaves_nothing(addresses[0], &patient, SERVER_GREETS, "220 hello\r\n");
+}
+
+/* ---- own trouble ---------------------------------------------------------------------------- */
+
+static void check_unasked(const struct health_config *health, const char *text)
+{
+	struct caller caller = {.connected_result = 1};
+
+	start(&caller, health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_true(caller.result.unasked);
+	assert_false(caller.result.ok);
+	assert_string_equal(caller.result.text, text);
+}
+
+static void write_port_range(const char *range)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "we");
+
+	assert_non_null(file);
+	assert_true(fputs(range, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void test_probe_no_local_port_is_neither_good_nor_bad(void **state)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons(40000),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct caller caller = {0};
+	int taken;
+
+	(void)state;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	write_port_range("40000 40000");
+	taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(taken, (struct sockaddr *)&in, sizeof(in)), 0);
+	check_unasked(&http, "not asked: bind: this host has no local port left "
+			     "(net.ipv4.ip_local_port_range says how many it has)");
+	check_unasked(&connecting,
+		      "not asked: 127.0.0.1:4712: bind: this host has no local port left "
+		      "(net.ipv4.ip_local_port_range says how many it has)");
+	close(taken);
+	start(&caller, &http, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_true(caller.result.ok);
+	assert_false(caller.result.unasked);
+	write_port_range("32768 60999");
+}
+
+static void test_probe_no_descriptor_is_neither_good_nor_bad(void **state)
+{
+	struct rlimit before, none;
+
+	(void)state;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	check_unasked(&http, "not asked: socket: Too many open files");
+	check_unasked(&connecting, "not asked: 127.0.0.1:4712: socket: Too many open files");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 /* ---- starting, cancelling ------------------------------------------------------------------- */
@@ -630,7 +777,9 @@ static void test_probe_refused_pin_ends_it(void **state)
 	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
 	start(&caller, &http, "127.0.0.1:4712");
 	run_until_done(&caller);
-	assert_string_equal(caller.result.text, "pin the probe's source: Operation not permitted");
+	assert_string_equal(caller.result.text,
+			    "not asked: pin the probe's source: Operation not permitted");
+	assert_true(caller.result.unasked);
 	assert_int_equal(caller.binds, 1);
 	assert_int_equal(server.accepted, 0);
 }
@@ -865,7 +1014,6 @@ static void test_probe_url_asks_and_hides_what_is_secret(void **state)
 	assert_string_equal(caller.result.text, "GET http://127.0.0.1:4712/check: 204 No Content");
 	assert_memory_equal(server.request, "GET /check?key=1 HTTP/1.1\r\n", 27);
 	assert_non_null(strstr(server.request, "\r\nAuthorization: Basic dXNlcjpzZWNyZXQ=\r\n"));
-	assert_non_null(strstr(server.request, "\r\nConnection: close\r\n"));
 }
 
 static void test_probe_url_status_decides(void **state)
@@ -1014,6 +1162,9 @@ int main(void)
 		TEST(test_probe_connect_waits_until_accepted),
 		TEST(test_probe_connect_never_accepted_says_so),
 		TEST(test_probe_connect_given_up_says_why),
+		TEST(test_probe_leaves_no_time_wait_and_no_reset),
+		TEST(test_probe_no_local_port_is_neither_good_nor_bad),
+		TEST(test_probe_no_descriptor_is_neither_good_nor_bad),
 		TEST(test_probe_start_bad_question_is_einval),
 		TEST(test_probe_refused_pin_ends_it),
 		TEST(test_probe_cancel_at_every_stage_is_silent),

@@ -159,14 +159,17 @@ static void end_command(int exit_code, int exit_signal, bool timed_out, const ch
 	fake.command.on_done(fake.command.userdata, &result);
 }
 
-static void end_probe(bool ok, const char *text)
+static void end_probe_with(struct probe_result result, const char *text)
 {
-	struct probe_result result = {.ok = ok};
-
 	assert_true(fake.probe_runs);
 	snprintf(result.text, sizeof(result.text), "%s", text);
 	fake.probe_runs = false;
 	fake.probe.on_done(fake.probe.userdata, &result);
+}
+
+static void end_probe(bool ok, const char *text)
+{
+	end_probe_with((struct probe_result){.ok = ok}, text);
 }
 
 #define assert_answer(expected, words)                                                             \
@@ -340,6 +343,11 @@ static void test_gates_http_status_decides(void **data)
 	turn();
 	end_probe(false, "GET http://m/alerts: 500 is not in 204");
 	assert_answer(GATES_REFUSED, "gate errors: GET http://m/alerts: 500 is not in 204");
+
+	ask();
+	turn();
+	end_probe_with((struct probe_result){.unasked = true}, "not asked: no ports");
+	assert_answer(GATES_UNSURE, "gate errors is unsure: not asked: no ports");
 	fake.refused = "probe: bad";
 	ask();
 	turn();

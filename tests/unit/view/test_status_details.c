@@ -210,6 +210,11 @@ static void test_status_health_is_the_last_answer(void **state)
 	assert_text("generations.0.instances.0.health.last", "GET /: 200 OK");
 	assert_in_range(json_integer_value(at("generations.0.instances.0.health.ago_ms")), 300,
 			60300);
+	assert_none("generations.0.instances.0.health", "unasked");
+	checker->last.unasked = true;
+	look();
+	assert_true(json_is_true(at("generations.0.instances.0.health.unasked")));
+	checker->last.unasked = false;
 	/* Of all endpoints. */
 	checker[1].health.state = HEALTH_UNHEALTHY;
 	checker[1].last_ms = 1;
