@@ -100,7 +100,7 @@ static char *first_argv[] = {(char *)"/first", (char *)"argument", NULL};
 static char *second_argv[] = {(char *)"/second", NULL};
 static char *environment[] = {(char *)"BATON_SERVICE=web", NULL};
 
-static struct gate_config gates[CONFIG_GATES_MAX];
+static struct gate_config asked[CONFIG_GATES_MAX];
 static struct service_config config;
 static struct gates_question question;
 static struct gates *gates;
@@ -202,8 +202,8 @@ static int setup(void **data)
 {
 	(void)data;
 	memset(&config, 0, sizeof(config));
-	memset(gates, 0, sizeof(gates));
-	config.gates = gates;
+	memset(asked, 0, sizeof(asked));
+	config.gates = asked;
 	memset(&fake, 0, sizeof(fake));
 	memset(&got, 0, sizeof(got));
 	forget_calls();
