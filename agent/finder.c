@@ -196,14 +196,24 @@ static size_t count_present(const struct listeners *listeners)
 	return n;
 }
 
-/* Does a report have no room for another socket? @n: how many it has to name already. */
-static bool is_crowded(struct finder *finder, size_t n)
+/* If it is the server's, it gets no connections. People must be able to find out why. */
+static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
+			 ...) __attribute__((format(printf, 3, 4)));
+
+/* Can the instance have no other socket? @n: how many it has already. */
+static bool is_crowded(struct finder *finder, const struct sighting *sighting, bool ours, size_t n)
 {
-	if (n < PROTOCOL_SOCKETS_MAX)
+	if (n < PROTOCOL_SET_MAX)
 		return false;
-	if (!finder->crowded_said)
+	/* Without a cgroup it may be anybody's. */
+	if (ours)
+		note_trouble(finder, sighting,
+			     "listens on %s by a socket too many, which gets no connections: one "
+			     "instance can have %d; have fewer workers with a socket each",
+			     sighting->address.text, PROTOCOL_SET_MAX);
+	else if (!finder->crowded_said)
 		log_warning("more than %d listening sockets: further ones are not used",
-			    PROTOCOL_SOCKETS_MAX);
+			    PROTOCOL_SET_MAX);
 	finder->crowded_said = true;
 	return true;
 }
@@ -241,7 +251,7 @@ static void choose_candidates(struct finder *finder, bool ours, struct listeners
 		if (sighting->verdict != VERDICT_NEW || now_ms < sighting->look_ms)
 			continue;
 		candidate.endpoint = endpoint < 0 ? UINT32_MAX : (uint32_t)endpoint;
-		if (endpoint < 0 || !is_crowded(finder, n++))
+		if (endpoint < 0 || !is_crowded(finder, sighting, ours, n++))
 			(void)listeners_add(ret, &candidate);
 	}
 }
@@ -271,10 +281,6 @@ static bool is_refused(int error)
 {
 	return error == -EACCES || error == -EPERM || error == -ENOSYS;
 }
-
-/* If it is the server's, it gets no connections. People must be able to find out why. */
-static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
-			 ...) __attribute__((format(printf, 3, 4)));
 
 static void note_trouble(struct finder *finder, const struct sighting *sighting, const char *format,
 			 ...)
@@ -373,8 +379,10 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 		return r;
 	forget_trouble(finder);
 	choose_candidates(finder, cgroup_id != 0, listeners, now_ms, &candidates);
-	if (candidates.n == 0)
+	if (candidates.n == 0) {
+		listeners_done(&candidates);
 		return 0;
+	}
 	error = holders_fetch(finder->processes, &candidates);
 	for (size_t i = 0; i < candidates.n; i++) {
 		struct listener *candidate = &candidates.list[i];
@@ -388,6 +396,7 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 			postpone(finder, cgroup_id != 0, sighting, error, now_ms);
 	}
 	listeners_close(&candidates);
+	listeners_done(&candidates);
 	return 0;
 }
 

@@ -173,7 +173,7 @@ static void make_room(struct sockets *sockets)
 {
 	size_t n = sockets->listeners.n;
 
-	if (n <= LISTENERS_MAX - PROTOCOL_SOCKETS_MAX)
+	if (n <= LISTENERS_MAX - PROTOCOL_SET_MAX)
 		return;
 	sockets_release(sockets, 0);
 	if (sockets->listeners.n < n)
@@ -475,17 +475,20 @@ void sockets_stopped(struct sockets *sockets)
 	sockets->handlers->on_change(sockets->userdata);
 }
 
-void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
+void sockets_report(struct sockets *sockets, uint32_t first, struct report *ret, int *ret_fds)
 {
+	uint32_t nth = 0;
+
 	ret->serial = sockets->serial;
+	ret->first = first;
 	ret->n_sockets = 0;
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
 		struct report_socket *socket = &ret->sockets[ret->n_sockets];
 
-		if (!listener->counts || listener->fd < 0)
+		if (!listener->counts || listener->fd < 0 || nth++ < first ||
+		    ret->n_sockets == PROTOCOL_SOCKETS_MAX)
 			continue;
-		assert(ret->n_sockets < PROTOCOL_SOCKETS_MAX);
 		*socket = (struct report_socket){
 			.cookie = listener->cookie,
 			.inode = listener->inode,
@@ -496,6 +499,7 @@ void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
 		listener->told = true;
 		ret_fds[ret->n_sockets++] = listener->fd;
 	}
+	ret->more = nth > first ? nth - first - (uint32_t)ret->n_sockets : 0;
 	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
 	ret->n_strangers = sockets->n_strangers;
 	strcpy(ret->trouble, sockets->trouble);
@@ -653,6 +657,8 @@ void sockets_free(struct sockets *sockets)
 	hangups_free(sockets->hangups);
 	close_given(sockets);
 	listeners_close(&sockets->listeners);
+	listeners_done(&sockets->listeners);
+	listeners_done(&sockets->passed);
 	finder_free(sockets->finder);
 	sd_event_unref(sockets->event);
 	free(sockets);

@@ -22,6 +22,7 @@
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/connections.h"
 #include "orchestrator/instance/context.h"
+#include "orchestrator/instance/socket_list.h"
 #include "orchestrator/release/release.h"
 #include "orchestrator/instance/wiring.h"
 
@@ -90,19 +91,6 @@ enum instance_role {
 	INSTANCE_BACKUP, /* they get connections that no instance which is in can take */
 };
 
-/* A listening socket in its slot. */
-struct instance_socket {
-	uint64_t cookie;
-	uint32_t endpoint; /* index into config->listen */
-	uint16_t slot;
-	bool own; /* the server has bound it */
-};
-
-struct instance_sockets {
-	struct instance_socket list[PROTOCOL_SOCKETS_MAX];
-	size_t n;
-};
-
 struct instance {
 	struct context *context;
 	const struct service_config *config; /* the generation's */
@@ -119,6 +107,10 @@ struct instance {
 	struct instance_sockets sockets;
 	/* Gone from .sockets; tables may still name their slots: instance_release_unused(). */
 	struct instance_sockets unused;
+	/* What a set that comes in several reports has named so far, and how many sockets that
+	 * were. */
+	struct instance_sockets arriving;
+	uint32_t arrived;
 	uint32_t sockets_version; /* counts the changes of .sockets */
 	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
 	/*

@@ -45,11 +45,11 @@ static void on_accept_answer(void *userdata, const struct probe_result *result, 
 }
 
 static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
-				  struct checker_socket ret[static PROTOCOL_SOCKETS_MAX])
+				  struct checker_socket ret[static PROTOCOL_SET_MAX])
 {
 	size_t n = 0;
 
-	for (size_t k = 0; k < i->sockets.n; k++)
+	for (size_t k = 0; k < i->sockets.n && n < PROTOCOL_SET_MAX; k++)
 		if (i->sockets.list[k].endpoint == endpoint)
 			ret[n++] = (struct checker_socket){.slot = i->sockets.list[k].slot,
 							   .cookie = i->sockets.list[k].cookie};
@@ -58,6 +58,7 @@ static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
 
 void instance_check_endpoint(struct instance *i, size_t k)
 {
+	struct checker_socket sockets[PROTOCOL_SET_MAX];
 	struct checker_target target = {
 		.event = i->context->event,
 		.prober = i->context->prober,
@@ -66,9 +67,10 @@ void instance_check_endpoint(struct instance *i, size_t k)
 		.health = k == 0 ? &i->config->health : &i->accept_check,
 		.address = &i->config->listen[k],
 		.steer = i->wiring->endpoints[k],
+		.sockets = sockets,
+		.n_sockets = sockets_of_endpoint(i, k, sockets),
 	};
 
-	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);
 	checker_start(&i->checkers[k], &target, k == 0 ? on_answer : on_accept_answer, i);
 }
 
@@ -92,7 +94,7 @@ void instance_check(struct instance *i)
 void instance_retarget_checks(struct instance *i)
 {
 	for (size_t k = 0; k < i->config->n_listen; k++) {
-		struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
+		struct checker_socket sockets[PROTOCOL_SET_MAX];
 		size_t n = sockets_of_endpoint(i, k, sockets);
 
 		checker_retarget(&i->checkers[k], sockets, n);

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -10,6 +11,11 @@
 
 /* So long a server may take from closing its sockets to its end, on a machine that is busy. */
 #define TROUBLE_MS 1000
+
+/* Nothing of the set that is arriving is taken any more. */
+#define ARRIVED_NEVER UINT32_MAX
+
+/* ---- joining -------------------------------------------------------------------------------- */
 
 static tap_owner owner_of(const struct instance *i)
 {
@@ -73,18 +79,21 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 		   struct instance_sockets *set, struct error *err)
 {
 	const struct instance_socket *known = find_known(i, socket->cookie);
+	struct instance_socket one;
 	int r = 0;
 
-	assert(set->n < PROTOCOL_SOCKETS_MAX);
-	if (find(set, socket->cookie))
+	if (find(set, socket->cookie) || find(&i->arriving, socket->cookie))
 		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
 				  socket->address);
 	if (known)
-		set->list[set->n] = *known;
+		one = *known;
 	else
-		r = join(i, socket, fd, &set->list[set->n], err);
-	if (r >= 0)
-		set->n++;
+		r = join(i, socket, fd, &one, err);
+	if (r >= 0 && instance_sockets_add(set, &one) < 0) {
+		if (!known)
+			release(i, &one);
+		r = error_set(err, -ENOMEM, "%s", socket->address);
+	}
 	return r;
 }
 
@@ -146,12 +155,43 @@ static bool retire_missing(struct instance *i, const struct instance_sockets *ne
 		if (find(next, i->sockets.list[k].cookie))
 			continue;
 		any = true;
-		if (i->unused.n < PROTOCOL_SOCKETS_MAX)
-			i->unused.list[i->unused.n++] = i->sockets.list[k];
-		else
+		if (i->unused.n == PROTOCOL_SET_MAX ||
+		    instance_sockets_add(&i->unused, &i->sockets.list[k]) < 0)
 			/* A table may still name the slot. Then its backup gets the connections. */
 			release(i, &i->sockets.list[k]);
 	}
+	return any;
+}
+
+/* The next part of a set: what is new in it is of use at once. -ENOMEM. */
+static int take_part(struct instance *i, const struct instance_sockets *part)
+{
+	for (size_t k = 0; k < part->n; k++) {
+		const struct instance_socket *socket = &part->list[k];
+
+		if (instance_sockets_add(&i->arriving, socket) < 0)
+			return -ENOMEM;
+		if (find(&i->sockets, socket->cookie))
+			continue;
+		if (instance_sockets_add(&i->sockets, socket) < 0)
+			return -ENOMEM;
+		for (size_t j = 0; j < i->unused.n; j++)
+			if (i->unused.list[j].cookie == socket->cookie)
+				i->unused.list[j--] = i->unused.list[--i->unused.n];
+	}
+	return 0;
+}
+
+/* The set is whole: what is not in it is gone. Returns whether anything is. */
+static bool complete(struct instance *i, uint32_t serial)
+{
+	struct instance_sockets before = i->sockets;
+	bool any = retire_missing(i, &i->arriving);
+
+	i->sockets = i->arriving;
+	i->arriving = before;
+	i->arriving.n = 0;
+	i->sockets_serial = serial;
 	return any;
 }
 
@@ -221,20 +261,25 @@ static void note_trouble(struct instance *i, const char *why)
 void instance_take_sockets(struct instance *i, const struct report *report, const int *fds,
 			   size_t n_fds)
 {
-	struct instance_sockets next;
+	cleanup(instance_sockets_done) struct instance_sockets next = {};
 	bool changed = false;
 	struct error err;
 	int r;
 
 	take_strangers(i, report);
 	take_unusable(i, report);
-	if (i->phase > INSTANCE_JOINED)
+	if (report->first == 0)
+		i->arriving.n = i->arrived = 0;
+	if (i->phase > INSTANCE_JOINED || report->first != i->arrived)
 		return;
 	if (n_fds < report->n_sockets)
 		r = error_text(&err, -EBADMSG, "the agent sent %zu descriptors for %zu sockets",
 			       n_fds, report->n_sockets);
 	else
 		r = take_set(i, report, fds, &next, &changed, &err);
+	if (r == 0 && take_part(i, &next) < 0)
+		r = error_set(&err, -ENOMEM, "listening sockets");
+	i->arrived = r == 0 ? report->first + (uint32_t)report->n_sockets : ARRIVED_NEVER;
 	/* It has failed already, or the agent reports once more. */
 	if (r == -EXDEV || r > 0)
 		return;
@@ -251,9 +296,8 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 		return;
 	}
 	i->trouble[0] = '\0';
-	changed |= retire_missing(i, &next);
-	i->sockets = next;
-	i->sockets_serial = report->serial;
+	if (report->more == 0)
+		changed |= complete(i, report->serial);
 	if (!changed) {
 		if (report->type == REPORT_SOCKETS)
 			rejoin_known(i, report, fds);
@@ -295,7 +339,7 @@ void instance_release_all(struct instance *i)
 		release(i, &i->sockets.list[k]);
 	for (size_t k = 0; k < i->unused.n; k++)
 		release(i, &i->unused.list[k]);
-	i->sockets.n = i->unused.n = 0;
+	i->sockets.n = i->unused.n = i->arriving.n = 0;
 }
 
 const char *instance_mode(const struct instance *i)
