@@ -68,6 +68,7 @@ struct agent {
 
 	struct record record;
 	uint64_t started_ms; /* when the server was started last */
+	uint32_t greeted;    /* a hello had room for so many of the sockets; 0: for all */
 	bool started_said;   /* a daemon has got REPORT_STARTED of the running server */
 	bool daemonises;     /* the server has put itself into the background before */
 	pid_t main_pid;      /* of the server, as it was told last */
@@ -214,18 +215,24 @@ static void report_left(struct agent *agent, const struct lifecycle_action *acti
 	report_send(agent, &report);
 }
 
-static void report_sockets(void *userdata)
+/* The sockets of the set from the @first on, in as many reports as it takes. */
+static void report_sockets_from(struct agent *agent, uint32_t first)
 {
-	struct report report = {.type = REPORT_SOCKETS};
-	struct agent *agent = userdata;
+	struct report report = {.type = REPORT_SOCKETS, .more = 1};
 	int fds[PROTOCOL_SOCKETS_MAX];
 
 	note(agent);
 	/* If nobody is connected, the next hello will say it. */
-	if (!control_connected(agent->control))
-		return;
-	sockets_report(agent->sockets, &report, fds);
-	control_send_with(agent->control, &report, fds, report.n_sockets);
+	for (; report.more > 0 && control_connected(agent->control);
+	     first += (uint32_t)report.n_sockets) {
+		sockets_report(agent->sockets, first, &report, fds);
+		control_send_with(agent->control, &report, fds, report.n_sockets);
+	}
+}
+
+static void report_sockets(void *userdata)
+{
+	report_sockets_from(userdata, 0);
 }
 
 /* If nobody is connected, it goes into the log: it is told once. */
@@ -665,7 +672,8 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 
 	relay_read(agent->relay);
 	fill_hello(agent, ret);
-	sockets_report(agent->sockets, ret, fds);
+	sockets_report(agent->sockets, 0, ret, fds);
+	agent->greeted = ret->more > 0 ? (uint32_t)ret->n_sockets : 0;
 	fds[ret->n_sockets] = agent->spec_fd;
 	*ret_n = ret->n_sockets + 1;
 }
@@ -675,6 +683,8 @@ static void on_connected(void *userdata)
 {
 	struct agent *agent = userdata;
 
+	if (agent->greeted > 0)
+		report_sockets_from(agent, agent->greeted);
 	if (server_pid(agent->server) != 0 && !agent->started_said)
 		report_started(agent);
 	if (agent->lifecycle.state == AGENT_FAILED)

@@ -29,6 +29,9 @@ struct control {
 /* Empties the queue of a peer that has stopped sending; one that goes on must not keep us. */
 #define DISCARD_MAX 256
 
+/* The kernel takes no more than net.core.wmem_max of it, and doubles that: 416 KiB by default. */
+#define SEND_BUFFER (1024 * 1024)
+
 /*
  * If a unix socket is closed with data unread, the peer's next read fails with ECONNRESET, before
  * it gets the reports that are still queued for it (unix_release_sock()). So read everything first.
@@ -162,6 +165,8 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 		control->source = sd_event_source_disable_unref(control->source);
 		return 0;
 	}
+	/* A large set is sent at once, in several messages. Never less than what it was. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER}, sizeof(int));
 	control->fd = TAKE_FD(fd);
 	greet(control);
 	return 0;

@@ -58,6 +58,7 @@ struct finder {
 	char trouble[PROTOCOL_TROUBLE_MAX]; /* see finder_trouble() */
 	uint64_t trouble_cookie;            /* of the socket that it is about */
 	uint32_t trouble_endpoint;          /* its endpoint */
+	bool crowded_said;
 };
 
 int finder_new(const struct launch_spec *spec, const struct processes *processes,
@@ -216,15 +217,21 @@ static void note_trouble(struct finder *finder, const struct sighting *sighting,
 	log_warning("the server %s", finder->trouble);
 }
 
-/* Does a report have no room for another socket? @n: how many it has to name already. */
-static bool is_crowded(struct finder *finder, const struct sighting *sighting, size_t n)
+/* Can the instance have no other socket? @n: how many it has already. */
+static bool is_crowded(struct finder *finder, const struct sighting *sighting, bool ours, size_t n)
 {
-	if (n < PROTOCOL_SOCKETS_MAX)
+	if (n < PROTOCOL_SET_MAX)
 		return false;
-	note_trouble(finder, sighting,
-		     "listens on %s by more sockets than the %d that an instance can have: have it "
-		     "use fewer, or let it run as several instances",
-		     sighting->address.text, PROTOCOL_SOCKETS_MAX);
+	/* Without a cgroup it may be anybody's. */
+	if (ours)
+		note_trouble(finder, sighting,
+			     "listens on %s by a socket too many, which gets no connections: one "
+			     "instance can have %d; have fewer workers with a socket each",
+			     sighting->address.text, PROTOCOL_SET_MAX);
+	else if (!finder->crowded_said)
+		log_warning("more than %d listening sockets: further ones are not used",
+			    PROTOCOL_SET_MAX);
+	finder->crowded_said = true;
 	return true;
 }
 
@@ -261,7 +268,7 @@ static void choose_candidates(struct finder *finder, bool ours, struct listeners
 		if (sighting->verdict != VERDICT_NEW || now_ms < sighting->look_ms)
 			continue;
 		candidate.endpoint = endpoint < 0 ? UINT32_MAX : (uint32_t)endpoint;
-		if (endpoint < 0 || !is_crowded(finder, sighting, n++))
+		if (endpoint < 0 || !is_crowded(finder, sighting, ours, n++))
 			(void)listeners_add(ret, &candidate);
 	}
 }
@@ -375,8 +382,10 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 		return r;
 	forget_trouble(finder);
 	choose_candidates(finder, cgroup_id != 0, listeners, now_ms, &candidates);
-	if (candidates.n == 0)
+	if (candidates.n == 0) {
+		listeners_done(&candidates);
 		return 0;
+	}
 	error = holders_fetch(finder->processes, &candidates);
 	for (size_t i = 0; i < candidates.n; i++) {
 		struct listener *candidate = &candidates.list[i];
@@ -390,6 +399,7 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 			postpone(finder, cgroup_id != 0, sighting, error, now_ms);
 	}
 	listeners_close(&candidates);
+	listeners_done(&candidates);
 	return 0;
 }
 

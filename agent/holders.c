@@ -204,9 +204,9 @@ static void examine(struct listeners *listeners, bool blind, bool last,
 	}
 }
 
-static bool any_wanted(const bool wanted[static LISTENERS_MAX])
+static bool any_wanted(const bool wanted[static LISTENERS_MAX], size_t n)
 {
-	for (size_t i = 0; i < LISTENERS_MAX; i++)
+	for (size_t i = 0; i < n; i++)
 		if (wanted[i])
 			return true;
 	return false;
@@ -229,7 +229,7 @@ static int for_each_held(const struct processes *processes, struct listeners *li
 	examine(listeners, false, false, known, found, data);
 	for (size_t i = 0; i < listeners->n; i++)
 		wanted[i] |= known[i];
-	for (int round = 1; any_wanted(wanted) && round <= ROUNDS_MAX; round++) {
+	for (int round = 1; any_wanted(wanted, listeners->n) && round <= ROUNDS_MAX; round++) {
 		r = search_all(processes, listeners, wanted, &blind);
 		if (r < 0)
 			return r;
@@ -383,7 +383,7 @@ int holders_look(const struct processes *processes, struct listeners *listeners,
 		else
 			wanted[i] = now_ms >= listener->look_ms;
 	}
-	if (!any_wanted(wanted))
+	if (!any_wanted(wanted, listeners->n))
 		return 0;
 	r = search_all(processes, listeners, wanted, &blind);
 	if (r < 0)

@@ -4,10 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SIZE_FIRST 4
 
 static int set_option(int fd, int level, int option, int value)
 {
@@ -264,7 +267,7 @@ void listeners_select_passed(const struct listeners *listeners, struct listeners
 		for (size_t i = 0; i < listeners->n; i++)
 			if (listeners->list[i].endpoint == endpoint &&
 			    listener_is_passed(&listeners->list[i]))
-				ret->list[ret->n++] = listeners->list[i];
+				(void)listeners_add(ret, &listeners->list[i]);
 }
 
 int listener_listen(struct listener *listener, int backlog, struct error *err)
@@ -300,8 +303,23 @@ int listeners_add(struct listeners *listeners, const struct listener *listener)
 {
 	if (listeners->n >= LISTENERS_MAX)
 		return -ENOSPC;
+	if (listeners->n == listeners->size) {
+		size_t size = listeners->size > 0 ? 2 * listeners->size : SIZE_FIRST;
+		void *list = reallocarray(listeners->list, size, sizeof(*listeners->list));
+
+		if (!list)
+			return -ENOMEM;
+		listeners->list = list;
+		listeners->size = size;
+	}
 	listeners->list[listeners->n++] = *listener;
 	return 0;
+}
+
+void listeners_done(struct listeners *listeners)
+{
+	free(listeners->list);
+	*listeners = (struct listeners){};
 }
 
 void listeners_release(struct listeners *listeners, size_t index)

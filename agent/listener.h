@@ -22,7 +22,7 @@
 /*
  * Those of an earlier run of the server, those of this run, and those that wait for their release.
  */
-#define LISTENERS_MAX (3 * PROTOCOL_SOCKETS_MAX)
+#define LISTENERS_MAX (3 * PROTOCOL_SET_MAX)
 
 struct listener {
 	int fd; /* close-on-exec; -1: closed */
@@ -49,10 +49,14 @@ struct listener {
 	uint32_t out_serial; /* the set in which it counted no longer; 0: it has never gone out */
 };
 
-/* All zero at first. Whoever has the list owns its descriptors. */
+/*
+ * All zero at first; it grows with what is in it, up to LISTENERS_MAX. Whoever has the list owns
+ * its descriptors, and ends it with listeners_done().
+ */
 struct listeners {
-	struct listener list[LISTENERS_MAX];
+	struct listener *list;
 	size_t n;
+	size_t size; /* so many fit without another allocation */
 };
 
 /*
@@ -89,7 +93,10 @@ int listeners_take(const struct launch_spec *spec, const int *fds, struct listen
 /* Can it be passed to a server that is started now? Then it is open, counts, and is not .own. */
 bool listener_is_passed(const struct listener *listener);
 
-/* Copy those that can be passed, in the order of their endpoints. The descriptors are borrowed. */
+/*
+ * Copy those that can be passed, in the order of their endpoints. The descriptors are borrowed.
+ * Without memory some are missing.
+ */
 void listeners_select_passed(const struct listeners *listeners, struct listeners *ret);
 
 /* listen(2), for a socket that does not listen (yet). Returns 0 or a negative errno. */
@@ -101,7 +108,9 @@ bool listener_is_shared(const struct listener *listener);
 /* Ask the kernel which of them listen: set .listens and .away of all that are open. */
 void listeners_refresh(struct listeners *listeners);
 
-/* Append a copy. Returns 0: the list now owns its descriptor; or -ENOSPC: it does not. */
+/*
+ * Append a copy. Returns 0: the list now owns its descriptor; or -ENOSPC or -ENOMEM: it does not.
+ */
 int listeners_add(struct listeners *listeners, const struct listener *listener);
 
 /*
@@ -109,6 +118,9 @@ int listeners_add(struct listeners *listeners, const struct listener *listener);
  * holders, so that its queue migrates.
  */
 void listeners_release(struct listeners *listeners, size_t index);
+
+/* Free the list. Its descriptors are closed or somebody else's. It is empty afterwards. */
+void listeners_done(struct listeners *listeners);
 
 /* Close all duplicates (.fd becomes -1); the list stays. To call it again does no harm. */
 void listeners_close(struct listeners *listeners);

@@ -3,6 +3,7 @@
  * baton-agent: the parent of one instance's server. batond starts it; agent.h says what it does.
  * Here are the command line, and what makes the process independent of batond.
  */
+#include <pthread.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -272,6 +274,26 @@ static void become_independent(void)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
+static struct rlimit files_before; /* as this agent was started with */
+
+static void restore_limits(void)
+{
+	setrlimit(RLIMIT_NOFILE, &files_before);
+}
+
+/* A duplicate of each listening socket is kept. The server gets the limit that was there. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	files_before = limit;
+	limit.rlim_cur = limit.rlim_max;
+	if (pthread_atfork(NULL, NULL, restore_limits) != 0 || setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning("raise the limit of open files: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments;
@@ -287,6 +309,7 @@ int main(int argc, char **argv)
 		return r - 1;
 	close_others(&arguments);
 	become_independent();
+	raise_limits();
 	relay_detach_stdio();
 	r = run(&arguments, &err);
 	if (r < 0)

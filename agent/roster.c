@@ -52,8 +52,8 @@ bool roster_update(struct listeners *listeners, const struct roster_view *view, 
 	size_t n = 0;
 
 	for (size_t i = 0; i < listeners->n; i++) {
-		counts[i] = n < PROTOCOL_SOCKETS_MAX &&
-			    should_count(listeners, &listeners->list[i], view);
+		counts[i] =
+			n < PROTOCOL_SET_MAX && should_count(listeners, &listeners->list[i], view);
 		n += counts[i];
 		changed |= counts[i] != listeners->list[i].counts;
 	}

@@ -40,7 +40,7 @@ struct roster_view {
 };
 
 /*
- * Decide anew which listeners count, at most PROTOCOL_SOCKETS_MAX. If they are others than before,
+ * Decide anew which listeners count, at most PROTOCOL_SET_MAX. If they are others than before,
  * *serial becomes the next number, never 0, and true is returned.
  */
 bool roster_update(struct listeners *listeners, const struct roster_view *view, uint32_t *serial);

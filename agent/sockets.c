@@ -195,7 +195,7 @@ static void make_room(struct sockets *sockets)
 {
 	size_t n = sockets->listeners.n;
 
-	if (n <= LISTENERS_MAX - PROTOCOL_SOCKETS_MAX)
+	if (n <= LISTENERS_MAX - PROTOCOL_SET_MAX)
 		return;
 	sockets_release(sockets, 0);
 	if (sockets->listeners.n < n)
@@ -597,19 +597,24 @@ void sockets_note(const struct sockets *sockets, struct report *ret)
 			add_to(ret, &sockets->listeners.list[i]);
 }
 
-void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds)
+void sockets_report(struct sockets *sockets, uint32_t first, struct report *ret, int *ret_fds)
 {
+	uint32_t nth = 0;
+
 	ret->serial = sockets->serial;
+	ret->first = first;
 	ret->n_sockets = 0;
 	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		struct listener *listener = &sockets->listeners.list[i];
 
-		if (!listener->counts || listener->fd < 0)
+		if (!listener->counts || listener->fd < 0 || nth++ < first ||
+		    ret->n_sockets == PROTOCOL_SOCKETS_MAX)
 			continue;
 		ret_fds[ret->n_sockets] = listener->fd;
 		listener->told = true;
 		add_to(ret, listener);
 	}
+	ret->more = nth > first ? nth - first - (uint32_t)ret->n_sockets : 0;
 	memcpy(ret->strangers, sockets->strangers, sizeof(ret->strangers));
 	ret->n_strangers = sockets->n_strangers;
 	strcpy(ret->trouble, sockets->trouble);
@@ -808,6 +813,8 @@ void sockets_free(struct sockets *sockets)
 	hangups_free(sockets->hangups);
 	close_given(sockets);
 	listeners_close(&sockets->listeners);
+	listeners_done(&sockets->listeners);
+	listeners_done(&sockets->passed);
 	finder_free(sockets->finder);
 	sd_event_unref(sockets->event);
 	free(sockets);

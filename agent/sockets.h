@@ -100,11 +100,12 @@ void sockets_look_and_tell(struct sockets *sockets);
 void sockets_look(struct sockets *sockets);
 
 /*
- * Fill in the set, its serial, the strangers and the trouble. @ret_fds has room for
- * PROTOCOL_SOCKETS_MAX; it gets a descriptor for each socket, which stays this module's. The
- * sockets count as told: from then on they stay open until sockets_release().
+ * Fill in the set from its @first socket on, as many as one report has room for, its serial, the
+ * strangers and the trouble. @ret_fds has room for PROTOCOL_SOCKETS_MAX; it gets a descriptor for
+ * each socket, which stays this module's. The sockets count as told: from then on they stay open
+ * until sockets_release().
  */
-void sockets_report(struct sockets *sockets, struct report *ret, int *ret_fds);
+void sockets_report(struct sockets *sockets, uint32_t first, struct report *ret, int *ret_fds);
 
 /*
  * ORDER_RELEASE: the tables name only sockets of the set @serial (0: the present one). Shut down

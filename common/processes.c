@@ -259,7 +259,8 @@ static int read_stat(pid_t pid, struct process_stat *ret)
 	text[n] = '\0';
 	/* The second field is the name in parentheses, which may contain parentheses itself. */
 	end = strrchr(text, ')');
-	/* Fields 3 (state), 4 (parent), 6 (session), 9 (flags), 14 and 15 (CPU time), 22 (start). */
+	/* Fields 3 (state), 4 (parent), 6 (session), 9 (flags), 14 and 15 (CPU time), 22 (start).
+	 */
 	if (!end || sscanf(end + 1,
 			   " %c %d %*s %d %*s %*s %u %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s "
 			   "%*s %*s %llu",

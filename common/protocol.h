@@ -18,6 +18,11 @@
  * sockets of the instance out of every table and then sends ORDER_RELEASE. Only then does the agent
  * shut them down: what is queued in them migrates to sockets that a table names.
  *
+ * A message carries no more than PROTOCOL_SOCKETS_MAX sockets. What a set has besides follows in
+ * further "sockets" reports, one right after the other: "first" counts the sockets of the set that
+ * were named already, "more" those that follow. Such a set is whole with the report that has no
+ * "more"; until then none of the sockets that batond knows is missing in it.
+ *
  * Encoding fails only for lack of memory (-ENOMEM) or because the result is too long (-EMSGSIZE).
  *
  * Decoding checks everything. An unknown type, a missing field, a wrong type or a value out of
@@ -50,7 +55,8 @@
 #define PROTOCOL_MESSAGE_MAX   (64 * 1024)
 #define PROTOCOL_SPEC_MAX      (1024 * 1024)
 #define PROTOCOL_LISTEN_MAX    16                         /* endpoints of a service */
-#define PROTOCOL_SOCKETS_MAX   64                         /* listening sockets of one instance */
+#define PROTOCOL_SET_MAX       1024                       /* listening sockets of one instance */
+#define PROTOCOL_SOCKETS_MAX   64                         /* of them in one report */
 #define PROTOCOL_FDS_MAX       (PROTOCOL_SOCKETS_MAX + 1) /* of a hello: the specification too */
 #define PROTOCOL_STRANGERS_MAX 8                          /* undeclared addresses in a report */
 #define PROTOCOL_GROUPS_MAX    64
@@ -282,6 +288,7 @@ struct report {
 	/* REPORT_HELLO, REPORT_SOCKETS */
 	struct report_socket sockets[PROTOCOL_SOCKETS_MAX];
 	size_t n_sockets;
+	uint32_t first, more; /* sockets of the set in earlier and in later reports */
 	/* Undeclared addresses that the instance listens on: baton leaves them alone. */
 	char strangers[PROTOCOL_STRANGERS_MAX][ADDRESS_TEXT_MAX];
 	size_t n_strangers;

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -123,7 +124,7 @@ static int start_probe(struct checker *c, struct error *err)
 	/* A probe that is not pinned, or to a slot that is another's by now, proves nothing. */
 	if (c->target.n_sockets == 0)
 		return error_text(err, -ENOENT, "nothing listens on %s", c->target.address->text);
-	c->asked = c->target.sockets[c->next++ % c->target.n_sockets];
+	c->asked = c->sockets[c->next++ % c->target.n_sockets];
 	return probe_start(c->target.prober, c->target.health, c->target.address, &callbacks, c,
 			   &c->probe, err);
 }
@@ -149,14 +150,31 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* Without memory for all of them, as many as there is room for: one is as good as another. */
+static void take_sockets(struct checker *c, const struct checker_socket *sockets, size_t n)
+{
+	void *list = n > 0 ? reallocarray(c->sockets, n, sizeof(*sockets)) : NULL;
+
+	if (!list && n > c->target.n_sockets)
+		n = c->target.n_sockets;
+	if (list)
+		c->sockets = list;
+	if (n > 0)
+		memcpy(c->sockets, sockets, n * sizeof(*sockets));
+	c->target.sockets = c->sockets;
+	c->target.n_sockets = n;
+}
+
 void checker_start(struct checker *c, const struct checker_target *target,
 		   void (*on_answer)(void *userdata, const struct probe_result *result,
 				     bool changed),
 		   void *userdata)
 {
-	assert(target->n_sockets <= PROTOCOL_SOCKETS_MAX && on_answer);
+	assert(target->n_sockets <= PROTOCOL_SET_MAX && on_answer);
 	assert(!c->running && !c->probe);
 	c->target = *target;
+	c->target.n_sockets = 0;
+	take_sockets(c, target->sockets, target->n_sockets);
 	c->on_answer = on_answer;
 	c->userdata = userdata;
 	c->running = true;
@@ -167,12 +185,10 @@ void checker_retarget(struct checker *c, const struct checker_socket *sockets, s
 {
 	bool found = false;
 
-	assert(n <= PROTOCOL_SOCKETS_MAX);
+	assert(n <= PROTOCOL_SET_MAX);
 	if (!c->running)
 		return;
-	if (n > 0)
-		memcpy(c->target.sockets, sockets, n * sizeof(*sockets));
-	c->target.n_sockets = n;
+	take_sockets(c, sockets, n);
 	for (size_t k = 0; k < n; k++)
 		found |= sockets[k].slot == c->asked.slot && sockets[k].cookie == c->asked.cookie;
 	if (found || !c->probe)
@@ -201,6 +217,8 @@ void checker_stop(struct checker *c)
 void checker_done(struct checker *c)
 {
 	checker_stop(c);
+	free(c->sockets);
+	c->sockets = NULL;
 	sources_done(&c->sources);
 }
 

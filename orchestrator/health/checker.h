@@ -46,12 +46,13 @@ struct checker_target {
 	const struct address *address;      /* the shared one */
 	struct steer *steer;                /* of that address */
 	/* The instance's listening sockets there; each probe goes to the next one. */
-	struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
+	const struct checker_socket *sockets;
 	size_t n_sockets; /* 0: each answer is that nothing listens */
 };
 
 struct checker {
-	struct checker_target target;
+	struct checker_target target;   /* but for .sockets, which are: */
+	struct checker_socket *sockets; /* a copy, as long as target.n_sockets */
 	/* After each answer, also if there could be none; @changed: the verdict is another one. */
 	void (*on_answer)(void *userdata, const struct probe_result *result, bool changed);
 	void *userdata;
@@ -72,7 +73,7 @@ struct checker {
 
 /*
  * Probe now, and from then on one interval after each answer. @checker is zeroed by the caller at
- * first; @target is copied, what it points to must stay.
+ * first; @target and its sockets are copied, what else it points to must stay.
  */
 void checker_start(struct checker *checker, const struct checker_target *target,
 		   void (*on_answer)(void *userdata, const struct probe_result *result,

@@ -312,25 +312,26 @@ static int connect_to(const char *path, int *ret_fd, struct error *err)
 	return 0;
 }
 
-static int receive_hello(struct agentlink *link, int timeout_ms, struct report *ret, int *ret_fds,
-			 size_t *ret_n_fds, struct error *err)
+int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type type,
+		      struct report *ret, int *ret_fds, size_t *ret_n_fds, struct error *err)
 {
+	const char *name = report_type_name(type);
 	struct pollfd waiting = {.fd = link->fd, .events = POLLIN};
 	size_t length = 0;
 	int r;
 
 	if (poll(&waiting, 1, timeout_ms) <= 0)
-		return error_text(err, -ETIMEDOUT, "no hello within %d ms", timeout_ms);
+		return error_text(err, -ETIMEDOUT, "no %s within %d ms", name, timeout_ms);
 	r = message_receive(link->fd, link->buffer, sizeof(link->buffer), &length, ret_fds,
 			    PROTOCOL_FDS_MAX, ret_n_fds);
 	if (r < 0)
-		return error_set(err, r, "hello");
+		return error_set(err, r, "%s", name);
 	if (length == 0)
 		return error_text(err, -ECONNRESET, "it closed the connection");
 	r = report_decode(link->buffer, length, ret, err);
-	if (r >= 0 && ret->type != REPORT_HELLO)
-		r = error_text(err, -EBADMSG, "it began with %s, not with hello",
-			       report_type_name(ret->type));
+	if (r >= 0 && ret->type != type)
+		r = error_text(err, -EBADMSG, "it began with %s, not with %s",
+			       report_type_name(ret->type), name);
 	if (r < 0)
 		for (size_t k = 0; k < *ret_n_fds; k++)
 			close(ret_fds[k]);
@@ -350,7 +351,7 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 	r = connect_to(socket_path, &link->fd, err);
 	if (r < 0)
 		return r;
-	r = receive_hello(link, timeout_ms, ret_hello, ret_fds, ret_n_fds, err);
+	r = agentlink_receive(link, timeout_ms, REPORT_HELLO, ret_hello, ret_fds, ret_n_fds, err);
 	if (r < 0)
 		return r;
 	link->pid = ret_hello->agent_pid;
@@ -379,7 +380,7 @@ int agentlink_adopt_wait(sd_event *event, const char *program, const char *socke
 		return r;
 	/* As of agentlink_connect(): no callback before agentlink_listen(). */
 	(void)sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
-	r = receive_hello(link, timeout_ms, ret_hello, ret_fds, ret_n_fds, err);
+	r = agentlink_receive(link, timeout_ms, REPORT_HELLO, ret_hello, ret_fds, ret_n_fds, err);
 	/* It is a child that has not been reaped: the pid is its own. */
 	if (r < 0) {
 		kill(link->pid, SIGKILL);

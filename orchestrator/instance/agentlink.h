@@ -67,6 +67,13 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 		      struct agentlink **ret, struct report *ret_hello, int *ret_fds,
 		      size_t *ret_n_fds, struct error *err);
 
+/*
+ * For links of agentlink_connect(), before agentlink_listen(): wait for the next report, which must
+ * be of @type. Otherwise as agentlink_connect().
+ */
+int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type type,
+		      struct report *ret, int *ret_fds, size_t *ret_n_fds, struct error *err);
+
 /* For links of agentlink_connect(): call @callbacks from now on. */
 void agentlink_listen(struct agentlink *link, const struct agentlink_callbacks *callbacks,
 		      void *userdata);

@@ -738,6 +738,9 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	} else {
 		instance_forget_losses(i, i->phase == INSTANCE_JOINED);
 		on_hello(i, &agent->hello, agent->fds, agent->n_fds);
+		for (size_t k = 0; k < agent->n_parts; k++)
+			instance_take_sockets(i, &agent->parts[k].report, agent->parts[k].fds,
+					      agent->parts[k].n_fds);
 		instance_look_losses(i);
 	}
 	agentlink_listen(i->link, &link_callbacks, i);
@@ -758,6 +761,9 @@ void instance_done(struct instance *i)
 	timer_done(&i->loss_timer);
 	i->lost_timer = sd_event_source_disable_unref(i->lost_timer);
 	instance_release_all(i);
+	instance_sockets_done(&i->sockets);
+	instance_sockets_done(&i->unused);
+	instance_sockets_done(&i->arriving);
 	if (i->wiring->tap)
 		tap_forget(i->wiring->tap, i->generation, i->index);
 	processes_free(TAKE_PTR(i->processes));

@@ -22,6 +22,7 @@
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/connections.h"
 #include "orchestrator/instance/context.h"
+#include "orchestrator/instance/socket_list.h"
 #include "orchestrator/release/release.h"
 #include "orchestrator/instance/wiring.h"
 
@@ -90,15 +91,6 @@ enum instance_role {
 	INSTANCE_BACKUP, /* they get connections that no instance which is in can take */
 };
 
-/* A listening socket in its slot. */
-struct instance_socket {
-	uint64_t cookie;
-	uint32_t endpoint; /* index into config->listen; see instance_endpoint() */
-	uint16_t slot;
-	bool own;   /* the server has bound it */
-	bool loose; /* its slot may be empty: it was shut down, or could not be put back */
-};
-
 /* How an endpoint has come to be served by no socket of the instance, or not by all. */
 struct instance_loss {
 	bool had;            /* it has had one since its server was started */
@@ -107,11 +99,6 @@ struct instance_loss {
 	char unsteered[192]; /* why one cannot be steered: "ADDRESS: ..."; "": all can be */
 	uint64_t since_ms;   /* CLOCK_MONOTONIC; 0: all is well */
 	uint64_t since_realtime_ms;
-};
-
-struct instance_sockets {
-	struct instance_socket list[PROTOCOL_SOCKETS_MAX];
-	size_t n;
 };
 
 struct instance {
@@ -130,6 +117,10 @@ struct instance {
 	struct instance_sockets sockets;
 	/* Gone from .sockets; tables may still name their slots: instance_release_unused(). */
 	struct instance_sockets unused;
+	/* What a set that comes in several reports has named so far, and how many sockets that
+	 * were. */
+	struct instance_sockets arriving;
+	uint32_t arrived;
 	uint32_t sockets_version; /* counts the changes of .sockets */
 	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
 	/*

@@ -54,11 +54,11 @@ static bool only_accepts(const struct instance *i, size_t k)
 }
 
 static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
-				  struct checker_socket ret[static PROTOCOL_SOCKETS_MAX])
+				  struct checker_socket ret[static PROTOCOL_SET_MAX])
 {
 	size_t n = 0;
 
-	for (size_t k = 0; k < i->sockets.n; k++)
+	for (size_t k = 0; k < i->sockets.n && n < PROTOCOL_SET_MAX; k++)
 		if (i->sockets.list[k].endpoint == endpoint)
 			ret[n++] = (struct checker_socket){.slot = i->sockets.list[k].slot,
 							   .cookie = i->sockets.list[k].cookie};
@@ -67,6 +67,7 @@ static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
 
 void instance_check_endpoint(struct instance *i, size_t k)
 {
+	struct checker_socket sockets[PROTOCOL_SET_MAX];
 	struct checker_target target = {
 		.event = i->context->event,
 		.prober = i->context->prober,
@@ -75,9 +76,10 @@ void instance_check_endpoint(struct instance *i, size_t k)
 		.health = only_accepts(i, k) ? &i->accept_check : &i->config->health,
 		.address = &i->config->listen[k],
 		.steer = instance_endpoint(i, k),
+		.sockets = sockets,
+		.n_sockets = sockets_of_endpoint(i, k, sockets),
 	};
 
-	target.n_sockets = sockets_of_endpoint(i, k, target.sockets);
 	checker_start(&i->checkers[k], &target, only_accepts(i, k) ? on_accept_answer : on_answer,
 		      i);
 }
@@ -100,7 +102,7 @@ void instance_check(struct instance *i)
 void instance_retarget_checks(struct instance *i)
 {
 	for (size_t k = 0; k < i->config->n_listen; k++) {
-		struct checker_socket sockets[PROTOCOL_SOCKETS_MAX];
+		struct checker_socket sockets[PROTOCOL_SET_MAX];
 		size_t n = sockets_of_endpoint(i, k, sockets);
 
 		checker_retarget(&i->checkers[k], sockets, n);

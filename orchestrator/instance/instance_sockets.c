@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -10,6 +11,11 @@
 
 /* So long a server may take from closing its sockets to its end, on a machine that is busy. */
 #define TROUBLE_MS 1000
+
+/* Nothing of the set that is arriving is taken any more. */
+#define ARRIVED_NEVER UINT32_MAX
+
+/* ---- joining -------------------------------------------------------------------------------- */
 
 static tap_owner owner_of(const struct instance *i)
 {
@@ -83,22 +89,24 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 		   struct instance_sockets *set, struct error *err)
 {
 	const struct instance_socket *known = find_known(i, socket->cookie);
-	struct instance_socket *next = &set->list[set->n];
+	struct instance_socket one;
 	int r = 0;
 
-	assert(set->n < PROTOCOL_SOCKETS_MAX);
-	if (find(set, socket->cookie))
+	if (find(set, socket->cookie) || find(&i->arriving, socket->cookie))
 		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
 				  socket->address);
 	if (known && known->loose)
 		r = rejoin(i, known, fd, err);
 	if (known)
-		*next = *known;
+		one = *known;
 	else
-		r = join(i, socket, fd, next, err);
-	next->loose = false;
-	if (r >= 0)
-		set->n++;
+		r = join(i, socket, fd, &one, err);
+	one.loose = false;
+	if (r >= 0 && instance_sockets_add(set, &one) < 0) {
+		if (!known)
+			release(i, &one);
+		r = error_set(err, -ENOMEM, "%s", socket->address);
+	}
 	return r;
 }
 
@@ -201,12 +209,43 @@ static bool retire_missing(struct instance *i, const struct instance_sockets *ne
 		if (find(next, i->sockets.list[k].cookie))
 			continue;
 		any = true;
-		if (i->unused.n < PROTOCOL_SOCKETS_MAX)
-			i->unused.list[i->unused.n++] = i->sockets.list[k];
-		else
+		if (i->unused.n == PROTOCOL_SET_MAX ||
+		    instance_sockets_add(&i->unused, &i->sockets.list[k]) < 0)
 			/* A table may still name the slot. Then its backup gets the connections. */
 			release(i, &i->sockets.list[k]);
 	}
+	return any;
+}
+
+/* The next part of a set: what is new in it is of use at once. -ENOMEM. */
+static int take_part(struct instance *i, const struct instance_sockets *part)
+{
+	for (size_t k = 0; k < part->n; k++) {
+		const struct instance_socket *socket = &part->list[k];
+
+		if (instance_sockets_add(&i->arriving, socket) < 0)
+			return -ENOMEM;
+		if (find(&i->sockets, socket->cookie))
+			continue;
+		if (instance_sockets_add(&i->sockets, socket) < 0)
+			return -ENOMEM;
+		for (size_t j = 0; j < i->unused.n; j++)
+			if (i->unused.list[j].cookie == socket->cookie)
+				i->unused.list[j--] = i->unused.list[--i->unused.n];
+	}
+	return 0;
+}
+
+/* The set is whole: what is not in it is gone. Returns whether anything is. */
+static bool complete(struct instance *i, uint32_t serial)
+{
+	struct instance_sockets before = i->sockets;
+	bool any = retire_missing(i, &i->arriving);
+
+	i->sockets = i->arriving;
+	i->arriving = before;
+	i->arriving.n = 0;
+	i->sockets_serial = serial;
 	return any;
 }
 
@@ -243,7 +282,7 @@ static void take_strangers(struct instance *i, const struct report *report)
 /* What was wrong with them is found out anew. */
 static void take_losses(struct instance *i, const struct report *report)
 {
-	for (size_t k = 0; k < i->config->n_listen; k++) {
+	for (size_t k = 0; report->first == 0 && k < i->config->n_listen; k++) {
 		i->losses[k].unsteered[0] = '\0';
 		i->losses[k].deaf = false;
 	}
@@ -252,13 +291,19 @@ static void take_losses(struct instance *i, const struct report *report)
 			i->losses[report->sockets[k].endpoint].deaf |= report->sockets[k].deaf;
 }
 
-/* Their slots are empty, until they listen again. */
+static void note_deaf_in(struct instance_sockets *set, const struct report *report)
+{
+	for (size_t k = 0; k < set->n; k++)
+		for (size_t j = 0; j < report->n_sockets; j++)
+			if (report->sockets[j].cookie == set->list[k].cookie)
+				set->list[k].loose |= report->sockets[j].deaf;
+}
+
+/* Their slots are empty, until they listen again. They are unused once the set is whole. */
 static void note_deaf(struct instance *i, const struct report *report)
 {
-	for (size_t k = 0; k < i->unused.n; k++)
-		for (size_t j = 0; j < report->n_sockets; j++)
-			if (report->sockets[j].cookie == i->unused.list[k].cookie)
-				i->unused.list[k].loose |= report->sockets[j].deaf;
+	note_deaf_in(&i->sockets, report);
+	note_deaf_in(&i->unused, report);
 }
 
 static void take_unusable(struct instance *i, const struct report *report)
@@ -298,7 +343,7 @@ static void note_trouble(struct instance *i, const char *why)
 void instance_take_sockets(struct instance *i, const struct report *report, const int *fds,
 			   size_t n_fds)
 {
-	struct instance_sockets next;
+	cleanup(instance_sockets_done) struct instance_sockets next = {};
 	bool changed = false;
 	struct error err;
 	int r;
@@ -306,13 +351,18 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	take_strangers(i, report);
 	take_unusable(i, report);
 	take_losses(i, report);
-	if (i->phase > INSTANCE_JOINED)
+	if (report->first == 0)
+		i->arriving.n = i->arrived = 0;
+	if (i->phase > INSTANCE_JOINED || report->first != i->arrived)
 		return;
 	if (n_fds < report->n_sockets)
 		r = error_text(&err, -EBADMSG, "the agent sent %zu descriptors for %zu sockets",
 			       n_fds, report->n_sockets);
 	else
 		r = take_set(i, report, fds, &next, &changed, &err);
+	if (r == 0 && take_part(i, &next) < 0)
+		r = error_set(&err, -ENOMEM, "listening sockets");
+	i->arrived = r == 0 ? report->first + (uint32_t)report->n_sockets : ARRIVED_NEVER;
 	/* It has failed already, or the agent reports once more. */
 	if (r == -EXDEV || r > 0)
 		return;
@@ -329,10 +379,9 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 		return;
 	}
 	i->trouble[0] = '\0';
-	changed |= retire_missing(i, &next);
 	note_deaf(i, report);
-	i->sockets = next;
-	i->sockets_serial = report->serial;
+	if (report->more == 0)
+		changed |= complete(i, report->serial);
 	if (!changed) {
 		if (report->type == REPORT_SOCKETS)
 			rejoin_known(i, report, fds);
@@ -355,14 +404,17 @@ static bool is_silent(struct instance *i, const struct instance_socket *s)
 
 void instance_drop_silent(struct instance *i)
 {
-	struct instance_sockets next = {.n = 0};
+	cleanup(instance_sockets_done) struct instance_sockets next = {};
+	struct instance_sockets before = i->sockets;
 
 	for (size_t k = 0; k < i->sockets.n; k++)
-		if (!is_silent(i, &i->sockets.list[k]))
-			next.list[next.n++] = i->sockets.list[k];
+		if (!is_silent(i, &i->sockets.list[k]) &&
+		    instance_sockets_add(&next, &i->sockets.list[k]) < 0)
+			return;
 	if (!retire_missing(i, &next))
 		return;
 	i->sockets = next;
+	next = before;
 	i->sockets_version++;
 	instance_retarget_checks(i);
 	instance_look_losses(i);
@@ -410,7 +462,7 @@ void instance_release_all(struct instance *i)
 		release(i, &i->sockets.list[k]);
 	for (size_t k = 0; k < i->unused.n; k++)
 		release(i, &i->unused.list[k]);
-	i->sockets.n = i->unused.n = 0;
+	i->sockets.n = i->unused.n = i->arriving.n = 0;
 }
 
 const char *instance_mode(const struct instance *i)

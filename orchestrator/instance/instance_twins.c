@@ -202,6 +202,7 @@ void instance_change_endpoint(struct instance *i, size_t k)
 	checker_stop(&i->checkers[k]);
 	i->checkers[k].health = (struct health){};
 	forget(&i->unused, k);
+	forget(&i->arriving, k);
 	if (forget(&i->sockets, k))
 		i->sockets_version++;
 	if (checking)

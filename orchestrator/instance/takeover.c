@@ -34,6 +34,10 @@ static void agent_free(struct takeover_agent *agent)
 	agentlink_free(agent->link);
 	for (size_t k = 0; k < agent->n_fds; k++)
 		close(agent->fds[k]);
+	for (size_t k = 0; k < agent->n_parts; k++)
+		for (size_t j = 0; j < agent->parts[k].n_fds; j++)
+			close(agent->parts[k].fds[j]);
+	free(agent->parts);
 	launch_spec_done(&agent->spec);
 	free(agent);
 }
@@ -90,6 +94,35 @@ static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fd
 	return 0;
 }
 
+/*
+ * The sockets that the hello had no room for: the agent has sent them right behind it. Without them
+ * a table would be published in which they are missing.
+ */
+static int receive_parts(struct takeover_agent *agent, struct error *err)
+{
+	uint32_t more = agent->hello.more, left = PROTOCOL_SET_MAX / PROTOCOL_SOCKETS_MAX;
+
+	for (; more > 0 && left > 0; left--) {
+		struct takeover_part *part;
+		int r;
+
+		part = reallocarray(agent->parts, agent->n_parts + 1, sizeof(*part));
+		if (!part)
+			return error_set(err, -ENOMEM, "agent");
+		agent->parts = part;
+		part = &agent->parts[agent->n_parts];
+		r = agentlink_receive(agent->link, TAKEOVER_TIMEOUT_MS, REPORT_SOCKETS,
+				      &part->report, part->fds, &part->n_fds, err);
+		if (r < 0)
+			return r;
+		agent->n_parts++;
+		more = part->report.more;
+	}
+	return more == 0 ? 0
+			 : error_text(err, -E2BIG, "it has more than %d listening sockets",
+				      PROTOCOL_SET_MAX);
+}
+
 /* The descriptors are the agent's from then on, or closed. */
 static int take_hello(struct takeover_agent *agent, const int *fds, size_t n_fds, struct error *err)
 {
@@ -101,7 +134,7 @@ static int take_hello(struct takeover_agent *agent, const int *fds, size_t n_fds
 		else
 			close(fds[k]);
 	}
-	return r;
+	return r < 0 ? r : receive_parts(agent, err);
 }
 
 static int ask(struct context *context, const char *path, struct takeover_agent **ret,

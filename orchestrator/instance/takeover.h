@@ -19,7 +19,14 @@
 #include "orchestrator/instance/context.h"
 #include "orchestrator/release/release.h"
 
-#define TAKEOVER_AGENTS_MAX 1024 /* of all services */
+#define TAKEOVER_AGENTS_MAX 16384 /* of all services */
+
+/* Sockets that its hello had no room for: a report "sockets", with its descriptors. */
+struct takeover_part {
+	struct report report;
+	int fds[PROTOCOL_FDS_MAX];
+	size_t n_fds;
+};
 
 struct takeover_agent {
 	struct agentlink *link; /* NULL once taken */
@@ -27,6 +34,8 @@ struct takeover_agent {
 	struct report hello;
 	int fds[PROTOCOL_SOCKETS_MAX]; /* duplicates of hello.sockets, closed with the agent */
 	size_t n_fds;
+	struct takeover_part *parts;
+	size_t n_parts;
 	struct launch_spec spec;
 	pid_t lost_pid; /* it is a new one for the server of this agent, which was killed; 0: it is
 			   not */

@@ -218,8 +218,7 @@ static void add(const struct service_backlog_socket *socket, struct service_back
 	ret->lowered |= socket->must && socket->backlog < (uint32_t)socket->configured;
 }
 
-void service_backlog_of_endpoint(const struct service *s, size_t place,
-				 struct service_backlog *ret)
+void service_backlog_of_endpoint(const struct service *s, size_t place, struct service_backlog *ret)
 {
 	*ret = (struct service_backlog){};
 	for (size_t j = 0; j < s->backlogs.n; j++)

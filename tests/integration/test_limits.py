@@ -6,9 +6,10 @@ import socket
 
 from harness import check, check_equal, timeout, wait_until
 from services import LISTEN, STANDS_STILL, example, merged, service
-from swaps import check_unharmed, gentle
+from swaps import check_nothing_lost, check_unharmed, gentle
 
 DEAF = pathlib.Path(__file__).with_name("deaf.py")
+MANY_SOCKETS = pathlib.Path(__file__).with_name("many_sockets.py")
 MANY = 256  # instances: as many as a service can have
 
 
@@ -36,6 +37,69 @@ def test_as_many_instances_as_there_may_be_are_restarted_under_load(t):
     check_equal(status, 400, "status")
     check("from 1 to 256, not 257" in problem["detail"], f"{problem}")
     check_equal(daemon.service()["instances"], MANY, "instances")
+
+
+# ---- listening sockets ---------------------------------------------------------------------------
+
+ADDRESSES = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083"]
+# A new connection for each request: the server closes each after its answer.
+SHORT = ("--path", "/", "--short", 8, "--rate", 300, "--sources", 8, "--timeout", "30s",
+         "--expect-status", 200)
+
+
+def server_of_many(t, number, addresses):
+    return ["/usr/bin/python3", "-S", t.file("many_sockets.py", MANY_SOCKETS.read_text()), number,
+            *addresses]
+
+
+def sockets(daemon):
+    return [each["sockets"] for each in daemon.generation()["instances"]]
+
+
+@timeout(200)
+def test_instance_with_64_sockets_on_each_of_4_addresses_is_swapped_under_load(t):
+    """More than one message to batond can carry; a batond that takes over gets all of them, too."""
+    daemon = t.daemon(service(server_of_many(t, 64, ADDRESSES), listen=ADDRESSES, mode="native",
+                              steering="ebpf"))
+    wait_until(lambda: sockets(daemon) == [256], "all sockets have joined")
+    hammer = t.hammer(*SHORT)
+    wait_until(lambda: hammer.report()["ok"] > 50, "the load has begun")
+    daemon.restart()
+    wait_until(lambda: sockets(daemon) == [256], "all sockets of the next generation have joined")
+    daemon.process.popen.kill()
+    daemon.process.popen.wait()
+    daemon.start()
+    wait_until(lambda: sockets(daemon) == [256], "all sockets are taken over")
+    ok = hammer.report()["ok"]
+    wait_until(lambda: hammer.report()["ok"] > ok + 100, "load after the takeover")
+    daemon.restart()
+    wait_until(lambda: sockets(daemon) == [256], "and replaced")
+    check_nothing_lost(hammer.stop(), 100)
+
+
+@timeout(200)
+def test_socket_too_many_of_an_instance_is_told_with_the_number(t):
+    daemon = t.daemon(service(server_of_many(t, 1030, [LISTEN]), mode="native", steering="hash"))
+    wait_until(lambda: sockets(daemon) == [1024], "as many as there can be")
+    told = "by a socket too many, which gets no connections: one instance can have 1024"
+    wait_until(lambda: told in daemon.generation()["instances"][0].get("unusable", ""),
+               "it is in status")
+    check(any(told in event["message"] for event in daemon.events("sockets")), "no event")
+
+
+@timeout(200)
+def test_restart_without_room_for_its_sockets_is_refused_with_the_numbers(t):
+    daemon = t.daemon(service(server_of_many(t, 600, [LISTEN]), mode="native", steering="ebpf"))
+    wait_until(lambda: sockets(daemon) == [600], "all sockets have joined")
+    since = daemon.last_seq()
+    refused = daemon.cli("restart", "web")
+    told = ("1 more instance would need 600 listening sockets on 127.0.0.1:8080 (600 each), but "
+            "600 of the 1024 that one address can have on tier ebpf are taken")
+    check(refused.status != 0 and told in " ".join(refused.err.split()), f"{refused}")
+    check_equal(daemon.events("start", since=since), [], "nothing was started")
+    scaled = daemon.cli("scale", "web", 2)
+    check(scaled.status != 0 and told in " ".join(scaled.err.split()), f"{scaled}")
+    check_equal(daemon.current(), 1, "generation")
 
 
 # ---- what the file may ask for -------------------------------------------------------------------

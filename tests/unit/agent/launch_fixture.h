@@ -80,6 +80,7 @@ static inline int teardown(void **data)
 	struct fixture *fixture = *data;
 
 	listeners_close(&fixture->listeners);
+	listeners_done(&fixture->listeners);
 	processes_free(fixture->processes);
 	return rmdir(fixture->folder);
 }

@@ -105,6 +105,7 @@ static int teardown(void **data)
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	processes_free(fixture->processes);
+	listeners_done(&fixture->listeners);
 	return 0;
 }
 

@@ -459,6 +459,7 @@ static void test_libbaton_open_takes_what_the_agent_passes(void **data)
 	assert_int_equal(await(pid), 0);
 	assert_string_equal(line, "inherited 1: 3 web.8080 4 web.8081; again 127.0.0.1:9090");
 	listeners_close(&listeners);
+	listeners_done(&listeners);
 	processes_free(processes);
 }
 

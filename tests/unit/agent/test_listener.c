@@ -40,6 +40,7 @@ static int teardown(void **data)
 	struct fixture *fixture = *data;
 
 	listeners_close(&fixture->listeners);
+	listeners_done(&fixture->listeners);
 	processes_free(fixture->processes);
 	return 0;
 }
@@ -144,6 +145,7 @@ static void test_listener_twins_are_opened_and_taken(void **data)
 	assert_int_equal(listeners_take(&fixture->spec, fds, &taken, &err), 0);
 	assert_string_equal(taken.list[0].address.text, twins[0]);
 	listeners_close(&taken);
+	listeners_done(&taken);
 	fixture->spec.twins[0] = false;
 	fds[0] = fcntl(fixture->listeners.list[0].fd, F_DUPFD_CLOEXEC, 0);
 	fds[1] = fcntl(fixture->listeners.list[1].fd, F_DUPFD_CLOEXEC, 0);
@@ -164,6 +166,7 @@ static void test_listener_open_twice_shares_the_port(void **data)
 	assert_int_equal(listeners_open(&fixture->spec, fixture->processes, NULL, &other, &err), 0);
 	assert_true(other.list[0].cookie != fixture->listeners.list[0].cookie);
 	listeners_close(&other);
+	listeners_done(&other);
 }
 
 static void test_listener_open_sets_the_owner(void **data)
@@ -292,12 +295,13 @@ static int try_connect(uint16_t port)
 static void test_listener_later_is_bound_and_listens_when_told(void **data)
 {
 	struct fixture *fixture = *data;
-	struct listener *first = &fixture->listeners.list[0];
+	struct listener *first;
 	struct error err;
 
 	add(fixture, "127.0.0.1:7010");
 	fixture->spec.listen_later = true;
 	assert_int_equal(open_all(fixture), 0);
+	first = &fixture->listeners.list[0];
 	assert_false(first->listens);
 	assert_int_equal(try_connect(7010), -ECONNREFUSED);
 	assert_int_equal(listener_listen(first, 5, &err), 0);
@@ -308,12 +312,13 @@ static void test_listener_later_is_bound_and_listens_when_told(void **data)
 static void test_listener_refresh_sees_what_others_did(void **data)
 {
 	struct fixture *fixture = *data;
-	struct listener *list = fixture->listeners.list;
+	struct listener *list;
 
 	add(fixture, "127.0.0.1:7011");
 	add(fixture, "127.0.0.1:7012");
 	fixture->spec.listen_later = true;
 	assert_int_equal(open_all(fixture), 0);
+	list = fixture->listeners.list;
 	assert_int_equal(listen(list[1].fd, 5), 0);
 	listeners_refresh(&fixture->listeners);
 	assert_false(list[0].listens);
@@ -327,7 +332,7 @@ static void test_listener_refresh_sees_what_others_did(void **data)
 static void test_listener_missing_ones_are_opened_anew(void **data)
 {
 	struct fixture *fixture = *data;
-	struct listeners passed;
+	struct listeners passed = {};
 	struct error err;
 
 	add(fixture, "127.0.0.1:7013");
@@ -356,12 +361,13 @@ static void test_listener_missing_ones_are_opened_anew(void **data)
 	assert_int_equal(passed.n, 2);
 	assert_true(passed.list[0].cookie == fixture->listeners.list[2].cookie);
 	assert_true(passed.list[1].cookie == fixture->listeners.list[1].cookie);
+	listeners_done(&passed);
 }
 
 static void test_listener_own_ones_are_never_passed(void **data)
 {
 	struct fixture *fixture = *data;
-	struct listeners passed;
+	struct listeners passed = {};
 
 	add(fixture, "127.0.0.1:7015");
 	assert_int_equal(open_all(fixture), 0);
@@ -369,6 +375,7 @@ static void test_listener_own_ones_are_never_passed(void **data)
 	fixture->listeners.list[0].counts = true;
 	listeners_select_passed(&fixture->listeners, &passed);
 	assert_int_equal(passed.n, 0);
+	listeners_done(&passed);
 }
 
 static void test_listener_release_ends_it_whoever_has_it(void **data)
@@ -440,6 +447,7 @@ static void test_listener_given_ones_are_taken(void **data)
 		assert_true(fcntl(fds[i], F_GETFL) & O_NONBLOCK);
 	}
 	listeners_close(&taken);
+	listeners_done(&taken);
 }
 
 /* The second of two is wrong: none is taken, both are closed, and @reason says why. */
@@ -452,6 +460,7 @@ static void expect_refused(struct fixture *fixture, int second, const char *reas
 	assert_int_equal(listeners_take(&fixture->spec, fds, &taken, &err), -EINVAL);
 	assert_string_equal(err.text, reason);
 	assert_int_equal(taken.n, 0);
+	listeners_done(&taken);
 	assert_int_equal(fcntl(fds[0], F_GETFD), -1);
 	assert_int_equal(fcntl(fds[1], F_GETFD), -1);
 }
@@ -486,6 +495,7 @@ static void test_listener_given_wrong_ones_are_refused(void **data)
 	expect_refused(fixture, copy_of(&other, 1),
 		       "listen 127.0.0.1:7025: the socket that was given does not listen");
 	listeners_close(&other);
+	listeners_done(&other);
 }
 
 static void test_listener_given_may_listen_later(void **data)
@@ -502,6 +512,7 @@ static void test_listener_given_may_listen_later(void **data)
 	assert_int_equal(listeners_take(&fixture->spec, &fd, &taken, &err), 0);
 	assert_false(taken.list[0].listens);
 	listeners_close(&taken);
+	listeners_done(&taken);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)

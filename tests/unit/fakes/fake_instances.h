@@ -142,11 +142,13 @@ static inline void fake_add_sockets(struct instance *i, size_t n)
 
 		while (fake_slot_is_taken(e, slot))
 			slot++;
-		i->sockets.list[i->sockets.n++] = (struct instance_socket){
+		struct instance_socket one = {
 			.cookie = 10000ULL * i->generation + 100ULL * i->index + e,
 			.endpoint = e,
 			.slot = f->has_slots ? f->slots[e] : slot,
 		};
+
+		assert_int_equal(instance_sockets_add(&i->sockets, &one), 0);
 	}
 	i->sockets_version++;
 	if (i->phase == INSTANCE_STARTING)
@@ -282,6 +284,7 @@ void instance_done(struct instance *i)
 	struct fake_instance before = *f;
 
 	called("done %u.%u", i->generation, i->index);
+	instance_sockets_done(&i->sockets);
 	if (f->instance != i)
 		return; /* was never started */
 	f->instance = NULL;

@@ -201,6 +201,7 @@ static inline int teardown(void **state)
 /* On sockets SLOT, SLOT + 1 ... */
 static inline void start_with(size_t n_sockets)
 {
+	static struct checker_socket sockets[PROTOCOL_SET_MAX];
 	struct checker_target target = {
 		.event = event,
 		.prober = PROBER,
@@ -209,11 +210,12 @@ static inline void start_with(size_t n_sockets)
 		.health = &health,
 		.address = &address,
 		.steer = STEER,
+		.sockets = sockets,
 		.n_sockets = n_sockets,
 	};
 
 	for (size_t k = 0; k < n_sockets; k++)
-		target.sockets[k] = (struct checker_socket){(uint16_t)(SLOT + k), COOKIE + k};
+		sockets[k] = (struct checker_socket){(uint16_t)(SLOT + k), COOKIE + k};
 	checker_start(&checker, &target, on_answer, &told);
 }
 

@@ -32,6 +32,7 @@ static char folder[64];
 /* ---- fakes of what only instances use ------------------------------------------------------- */
 
 static struct checker_target targets[2]; /* of each endpoint's checker_start() */
+static struct checker_socket target_sockets[2][PROTOCOL_SET_MAX];
 
 /* Which endpoint's it is. */
 static inline size_t checker_index(const struct checker *c)
@@ -53,6 +54,8 @@ void checker_start(struct checker *c, const struct checker_target *t,
 	c->on_answer = on_answer;
 	c->userdata = userdata;
 	targets[checker_index(c)] = *t;
+	memcpy(target_sockets[checker_index(c)], t->sockets, t->n_sockets * sizeof(*t->sockets));
+	targets[checker_index(c)].sockets = target_sockets[checker_index(c)];
 }
 
 void checker_retarget(struct checker *c, const struct checker_socket *sockets, size_t n)
@@ -62,7 +65,8 @@ void checker_retarget(struct checker *c, const struct checker_socket *sockets, s
 	if (!c->running)
 		return;
 	called("checker_retarget %zu x%zu", checker_index(c), n);
-	memcpy(target->sockets, sockets, n * sizeof(*sockets));
+	memcpy(target_sockets[checker_index(c)], sockets, n * sizeof(*sockets));
+	target->sockets = target_sockets[checker_index(c)];
 	target->n_sockets = n;
 }
 

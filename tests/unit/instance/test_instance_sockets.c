@@ -206,20 +206,20 @@ static void test_instance_sockets_that_change_for_ever_free_the_last_ones(void *
 	(void)state;
 	run_instance();
 	unname_all();
-	for (uint64_t k = 0; k < PROTOCOL_SOCKETS_MAX; k++) {
+	for (uint64_t k = 0; k < PROTOCOL_SET_MAX; k++) {
 		add_socket(0, 200 + k);
 		add_socket(1, 102);
 		forget_calls();
 		hear_set(2);
 		assert_null(strstr(calls, "release"));
 	}
-	assert_int_equal(i->unused.n, PROTOCOL_SOCKETS_MAX);
+	assert_int_equal(i->unused.n, PROTOCOL_SET_MAX);
 	forget_calls();
-	add_socket(0, 300);
+	add_socket(0, 2000);
 	add_socket(1, 102);
 	hear_set(3);
-	assert_calls("join " ADDRESS_0 " fd 200 slot 69; release " ADDRESS_0 " slot 68");
-	assert_int_equal(i->unused.n, PROTOCOL_SOCKETS_MAX);
+	assert_calls("join " ADDRESS_0 " fd 1900 slot 1029; release " ADDRESS_0 " slot 1028");
+	assert_int_equal(i->unused.n, PROTOCOL_SET_MAX);
 	assert_int_equal(i->sockets.n, 2);
 	forget_calls();
 	instance_release_unused(i);
@@ -237,6 +237,50 @@ static void test_instance_sockets_fill_a_report(void **state)
 	hear_set(2);
 	assert_int_equal(i->sockets.n, PROTOCOL_SOCKETS_MAX);
 	assert_int_equal(targets[0].n_sockets, PROTOCOL_SOCKETS_MAX / 2);
+	assert_notes("");
+}
+
+/* The part of a set that has the sockets with these cookies, all of endpoint 0. */
+static void hear_part(uint64_t first_cookie, size_t n, uint32_t first, uint32_t more)
+{
+	report.n_sockets = 0;
+	for (size_t k = 0; k < n; k++)
+		add_socket(0, first_cookie + k);
+	report.first = first;
+	report.more = more;
+	report.serial = 9;
+	hear(REPORT_SOCKETS, report.n_sockets);
+	report.first = report.more = 0;
+}
+
+/* Each part counts at once; what is missing is known when the set is whole. */
+static void test_instance_sockets_of_a_large_set_come_in_parts(void **state)
+{
+	(void)state;
+	run_instance();
+	hear_part(1000, 64, 0, 66);
+	assert_int_equal(i->sockets.n, 2 + 64);
+	assert_int_not_equal(i->sockets_serial, 9);
+	hear_part(1064, 64, 64, 2);
+	assert_int_equal(i->sockets.n, 2 + 128);
+	hear_part(1128, 2, 128, 0);
+	assert_int_equal(i->sockets.n, 130);
+	assert_int_equal(i->unused.n, 2);
+	assert_int_equal(i->sockets_serial, 9);
+	/* The same set again changes nothing. */
+	forget_calls();
+	hear_part(1000, 64, 0, 66);
+	hear_part(1064, 64, 64, 2);
+	hear_part(1128, 2, 128, 0);
+	assert_int_equal(i->sockets.n, 130);
+	assert_null(strstr(calls, "release " ADDRESS_0));
+	/* Nor does one of which a part is missing. */
+	hear_part(1000, 64, 0, 66);
+	hear_part(1128, 2, 128, 0);
+	assert_int_equal(i->sockets.n, 130);
+	/* A smaller one: what is not in it is gone. */
+	hear_part(1000, 64, 0, 0);
+	assert_int_equal(i->sockets.n, 64);
 	assert_notes("");
 }
 
@@ -569,6 +613,7 @@ int main(void)
 		TEST(test_instance_sockets_that_come_late_are_checked),
 		TEST(test_instance_sockets_that_change_for_ever_free_the_last_ones),
 		TEST(test_instance_sockets_fill_a_report),
+		TEST(test_instance_sockets_of_a_large_set_come_in_parts),
 		TEST(test_instance_sockets_of_one_that_goes_are_ignored),
 		TEST(test_instance_sockets_find_drift_put_right),
 		TEST(test_instance_mode_is_what_its_sockets_say),

@@ -56,8 +56,10 @@ static void test_service_table_shares_among_the_sockets_of_an_instance(void **st
 	start_instances(2);
 	i = fake_there(1, 1);
 	for (uint16_t k = 0; k < 3; k++)
-		i->sockets.list[i->sockets.n++] = (struct instance_socket){
-			.cookie = 900u + k, .endpoint = 0, .slot = (uint16_t)(200 + k)};
+		instance_sockets_add(&i->sockets,
+				     &(struct instance_socket){.cookie = 900u + k,
+							       .endpoint = 0,
+							       .slot = (uint16_t)(200 + k)});
 	i->sockets_version++;
 	look();
 	assert_buckets(0, 1, 0, 0.5);
@@ -154,10 +156,13 @@ static void add_sockets(uint32_t generation, uint16_t first_slot)
 		i->sockets.n = 0;
 		for (uint16_t m = 0; m < 4; m++)
 			for (uint32_t e = 0; e < 2; e++)
-				i->sockets.list[i->sockets.n++] = (struct instance_socket){
-					.cookie = 1000ULL * generation + 10ULL * k + 2 * m + e,
-					.endpoint = e,
-					.slot = (uint16_t)(first_slot + 4 * k + m)};
+				instance_sockets_add(
+					&i->sockets,
+					&(struct instance_socket){
+						.cookie = 1000ULL * generation + 10ULL * k + 2 * m +
+							  e,
+						.endpoint = e,
+						.slot = (uint16_t)(first_slot + 4 * k + m)});
 		i->sockets_version++;
 	}
 }

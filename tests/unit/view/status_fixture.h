@@ -50,17 +50,17 @@ static inline struct instance *add_instance(struct generation *g)
 		.cgroup = "/cgroup/web",
 		.cgroup_id = g->number,
 		.link = &link_of_all,
-		.sockets = {.list = {{.cookie = 10 * g->number + 2 * index,
-				      .slot = (uint16_t)(g->number + 10 * index)},
-				     {.cookie = 10 * g->number + 2 * index + 1,
-				      .slot = (uint16_t)(g->number + 10 * index),
-				      .endpoint = 1}},
-			    .n = 2},
 		.role = INSTANCE_IN,
 		.pid = 600 + (pid_t)g->number,
 		.agent_said = AGENT_RUNNING,
 		.phase = INSTANCE_JOINED,
 	};
+	for (uint32_t e = 0; e < 2; e++)
+		instance_sockets_add(
+			&i->sockets,
+			&(struct instance_socket){.cookie = 10 * g->number + 2 * index + e,
+						  .slot = (uint16_t)(g->number + 10 * index),
+						  .endpoint = e});
 	instances_add(&g->instances, i);
 	return i;
 }
@@ -168,8 +168,13 @@ static inline int tear_down(void **state)
 	(void)state;
 	json_decref(json);
 	json = NULL;
-	for (size_t k = 0; k < service.n_generations; k++)
-		instances_done(&service.generations[k]->instances);
+	for (size_t k = 0; k < service.n_generations; k++) {
+		struct instances *set = &service.generations[k]->instances;
+
+		for (size_t j = 0; j < set->n; j++)
+			instance_sockets_done(&set->list[j]->sockets);
+		instances_done(set);
+	}
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		run_done(&service.runs[k]);
 	return 0;

@@ -374,8 +374,14 @@ static void test_status_mode_is_what_was_asked_for_and_what_was_found(void **sta
 static void test_status_queues_are_those_that_were_looked_at(void **state)
 {
 	struct service_backlog_socket seen[] = {
-		{.cookie = 10, .endpoint = 0, .waiting = 2, .backlog = 5, .dropped = 7,
-		 .configured = 64, .must = true, .seen = true},
+		{.cookie = 10,
+		 .endpoint = 0,
+		 .waiting = 2,
+		 .backlog = 5,
+		 .dropped = 7,
+		 .configured = 64,
+		 .must = true,
+		 .seen = true},
 		{.cookie = 11, .endpoint = 1, .configured = 64, .seen = false},
 	};
 
@@ -407,7 +413,7 @@ static void test_status_instance_has_its_sockets_and_undeclared_addresses(void *
 	assert_number("generations.0.instances.0.sockets", 2);
 	assert_int_equal(json_array_size(at("generations.0.instances.0.undeclared")), 0);
 	i = service.current->instances.list[0];
-	i->sockets.list[i->sockets.n++] = (struct instance_socket){.cookie = 12, .slot = 5};
+	instance_sockets_add(&i->sockets, &(struct instance_socket){.cookie = 12, .slot = 5});
 	strcpy(i->strangers[0], "127.0.0.1:9000");
 	strcpy(i->strangers[1], "[::]:9001");
 	i->n_strangers = 2;
