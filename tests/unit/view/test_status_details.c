@@ -375,14 +375,14 @@ static void test_status_queues_are_those_that_were_looked_at(void **state)
 {
 	struct service_backlog_socket seen[] = {
 		{.cookie = 10,
-		 .endpoint = 0,
+		 .place = 0,
 		 .waiting = 2,
 		 .backlog = 5,
 		 .dropped = 7,
 		 .configured = 64,
 		 .must = true,
 		 .seen = true},
-		{.cookie = 11, .endpoint = 1, .configured = 64, .seen = false},
+		{.cookie = 11, .place = 1, .configured = 64, .seen = false},
 	};
 
 	(void)state;
