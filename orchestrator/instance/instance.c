@@ -126,9 +126,11 @@ static void on_started(struct instance *i, const struct report *report)
 	i->pid = report->pid;
 	i->ran = true;
 	i->agent_said = AGENT_RUNNING;
-	if (again)
+	if (again) {
 		instance_note(i, EVENT_RESTARTED, "instance %u runs again, pid %d", i->index,
 			      (int)i->pid);
+		instance_expect_health(i);
+	}
 	instance_restart_checks(i);
 }
 
@@ -301,7 +303,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	case _REPORT_TYPE_COUNT:
 		break;
 	}
-	instance_look_losses(i);
+	instance_look_health(i);
 	instance_changed(i);
 }
 
@@ -759,6 +761,7 @@ void instance_done(struct instance *i)
 		checker_done(&i->checkers[k]);
 	timer_done(&i->trouble_timer);
 	timer_done(&i->loss_timer);
+	timer_done(&i->overdue_timer);
 	i->lost_timer = sd_event_source_disable_unref(i->lost_timer);
 	instance_release_all(i);
 	instance_sockets_done(&i->sockets);

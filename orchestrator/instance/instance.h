@@ -213,6 +213,9 @@ struct instance {
 	 * first one is asked for a connection, too.
 	 */
 	struct checker checkers[CONFIG_LISTEN_MAX];
+	/* Its server, started again, has not been healthy within start_timeout. */
+	bool overdue;
+	struct timer overdue_timer;
 	struct health_config accept_check;
 	uint64_t carried_seen;         /* as a backup, when its service looked last */
 	struct tap_count drain_before; /* what was counted when it was told to leave */
@@ -301,7 +304,8 @@ bool instance_is_serving(const struct instance *instance);
 bool instance_is_healthy(const struct instance *instance);
 
 /*
- * It was healthy and has failed a check since. Or it has joined, and since then an endpoint is not
+ * It was healthy and has failed a check since. Or its server was started again, and has not become
+ * healthy within the configured time. Or it has joined, and since then an endpoint is not
  * served any more: no socket of it listens there, is held by its server and can be steered.
  */
 bool instance_is_unhealthy(const struct instance *instance);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/clock.h"
 #include "orchestrator/instance/instance_internal.h"
 
 /*
@@ -20,7 +21,7 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 		tell_bad(i, result);
 	if (!new_verdict)
 		return;
-	instance_look_losses(i);
+	instance_look_health(i);
 	/*
 	 * The service itself tells that an instance has turned unhealthy: it knows what follows. It
 	 * also tells that one which it has taken out is back.
@@ -43,7 +44,7 @@ static void on_accept_answer(void *userdata, const struct probe_result *result, 
 		tell_bad(i, result);
 	if (!new_verdict)
 		return;
-	instance_look_losses(i);
+	instance_look_health(i);
 	instance_changed(i);
 }
 
@@ -124,8 +125,35 @@ static bool has_loss(const struct instance *i)
 
 void instance_forget_verdicts(struct instance *i)
 {
+	i->overdue = false;
+	timer_stop(&i->overdue_timer);
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		i->checkers[k].health = (struct health){};
+}
+
+static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct instance *i = userdata;
+
+	(void)source;
+	(void)usec;
+	i->overdue = !instance_is_healthy(i);
+	instance_changed(i);
+	return 0;
+}
+
+void instance_look_health(struct instance *i)
+{
+	instance_look_losses(i);
+	/* From now on its checks tell. */
+	i->overdue = i->overdue && !instance_is_healthy(i);
+}
+
+void instance_expect_health(struct instance *i)
+{
+	i->overdue = false;
+	timer_set(&i->overdue_timer, i->context->event,
+		  clock_monotonic_ms() + i->config->health.start_timeout_ms, on_overdue, i);
 }
 
 bool instance_is_healthy(const struct instance *i)
@@ -145,7 +173,7 @@ bool instance_is_unhealthy(const struct instance *i)
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		if (i->checkers[k].health.state == HEALTH_UNHEALTHY)
 			return true;
-	return has_loss(i);
+	return has_loss(i) || (i->overdue && i->phase == INSTANCE_JOINED);
 }
 
 /* What keeps it from being healthy: answers, or that there are none. */

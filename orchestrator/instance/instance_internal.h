@@ -73,6 +73,12 @@ void instance_check_endpoint(struct instance *instance, size_t k);
 /* No server runs: what earlier answers said of it says nothing of the next one. */
 void instance_forget_verdicts(struct instance *instance);
 
+/* A verdict, or something that the agent told, may have changed its health. */
+void instance_look_health(struct instance *instance);
+
+/* Its server was started again: it is to be healthy within the configured time. */
+void instance_expect_health(struct instance *instance);
+
 /* The server is another process now: answers of the last one do not count any more. */
 void instance_restart_checks(struct instance *instance);
 

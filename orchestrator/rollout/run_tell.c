@@ -476,7 +476,8 @@ static void note_probe(struct run *run)
 			i = set->list[k];
 	answer = i ? instance_last_answer(i) : NULL;
 	/* What is the reason itself needs no answer of a check beside it. */
-	if (!answer || answer->ok || i->has_loss || tells_only_of_the_end(answer->status, instance_has_failed(i)))
+	if (!answer || answer->ok || i->has_loss ||
+	    tells_only_of_the_end(answer->status, instance_has_failed(i)))
 		return;
 	run->probe_status = answer->status;
 	snprintf(run->probe, sizeof(run->probe), "%s%s%s", answer->text,

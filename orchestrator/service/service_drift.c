@@ -25,6 +25,16 @@ static void tell_drift(struct service *s, size_t k, enum steer_program program, 
 					.listen = address});
 }
 
+/* Nothing of the endpoint is steered then: the service says so, for as long as that is so. */
+static void note_failure(struct service *s, size_t k, const char *who, const struct error *err,
+			 char *outcome, size_t size)
+{
+	snprintf(outcome, size, "cannot be put right: %.120s", err->text);
+	snprintf(s->drift.failure, sizeof(s->drift.failure),
+		 "connections to %s are not steered: %.60s has replaced baton's program, and it %s",
+		 s->config->listen[k].text, who[0] ? who : "somebody", outcome);
+}
+
 /* Drift is told once until the program has been ours again. Each look tries to repair it. */
 static void look_drift_of(struct service *s, size_t k)
 {
@@ -39,7 +49,7 @@ static void look_drift_of(struct service *s, size_t k)
 	if (s->config->drift == DRIFT_REPAIR) {
 		s->drift.drifted[k] = steer_repair(s->wiring.endpoints[k], &err) < 0;
 		if (s->drift.drifted[k])
-			snprintf(outcome, sizeof(outcome), "cannot be put right: %.120s", err.text);
+			note_failure(s, k, who, &err, outcome, sizeof(outcome));
 		else
 			snprintf(outcome, sizeof(outcome), "put right");
 	}
@@ -51,8 +61,13 @@ static void look_drift_of(struct service *s, size_t k)
 
 void service_look_drift(struct service *s)
 {
+	bool before = s->drift.failure[0] != '\0';
+
+	s->drift.failure[0] = '\0';
 	SERVICE_OWN (k, s)
 		look_drift_of(s, k);
+	if (before != (s->drift.failure[0] != '\0'))
+		service_poke(s);
 	s->drift.culprit.text[0] = '\0';
 }
 
@@ -69,4 +84,5 @@ void service_note_culprit(struct service *s, uint32_t generation, uint32_t insta
 void service_forget_drift(struct service *s)
 {
 	memset(s->drift.drifted, 0, sizeof(s->drift.drifted));
+	s->drift.failure[0] = '\0';
 }

@@ -15,6 +15,8 @@ struct service;
 
 struct service_drift {
 	bool drifted[WIRING_MAX]; /* another program is on the endpoint, and that was told */
+	/* Why the program of an endpoint cannot be put right; "": it can, or is not to be. */
+	char failure[256];
 	/* Who has set a program since the last look, for the next event. */
 	struct {
 		char text[128];                /* "": not known */

@@ -174,6 +174,20 @@ static void degrade(struct service *s, const struct ailing *ailing)
 		tell_ailing(s, EVENT_DEGRADED, s->healing.degraded, ailing);
 }
 
+/* No other instance would be steered to either: it is the service that is unwell. */
+static bool is_unsteered(struct service *s)
+{
+	const char *why = s->published.failure[0] ? s->published.failure : s->drift.failure;
+	bool before = s->healing.degraded[0] != '\0';
+
+	if (!why[0])
+		return false;
+	snprintf(s->healing.degraded, sizeof(s->healing.degraded), "%s", why);
+	if (!before)
+		service_note(s, EVENT_DEGRADED, "%s", why);
+	return true;
+}
+
 static void restore(struct service *s)
 {
 	s->healing.at_ms = 0;
@@ -240,10 +254,10 @@ void service_look_health(struct service *s)
 	if (service_undecided_run(s) || service_stopping_run(s) || service_is_about_to_begin(s))
 		return;
 	find_ailing(s, &ailing);
-	if (ailing.goes.n == 0 && ailing.missing == 0)
-		restore(s);
-	else
+	if (ailing.goes.n > 0 || ailing.missing > 0)
 		heal(s, &ailing);
+	else if (!is_unsteered(s))
+		restore(s);
 	instances_done(&ailing.goes);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "common/log.h"
 #include "orchestrator/service/service_internal.h"
@@ -242,14 +244,22 @@ static int publish_all(struct service *s, struct error *err)
 
 int service_publish(struct service *s, struct error *err)
 {
+	struct error why;
 	int r;
 
 	assert(s->endpoints.open);
+	err = err ? err : &why;
 	service_look_failover(s);
 	service_begin_hold(s);
 	r = publish_all(s, err);
-	if (r < 0)
+	s->published.failure[0] = '\0';
+	if (r < 0) {
 		s->published.version = 0;
+		snprintf(
+			s->published.failure, sizeof(s->published.failure),
+			"new connections go where they went before, the table cannot be changed: %s",
+			err->text);
+	}
 	service_end_hold(s);
 	return r;
 }
@@ -257,20 +267,33 @@ int service_publish(struct service *s, struct error *err)
 /* Tables change if an instance cannot accept any more, can again, or has other sockets. */
 void service_republish(struct service *s)
 {
+	char before[sizeof(s->published.failure)];
 	uint64_t now = version(s);
 	struct error err;
 
 	/* If nobody can serve, the last table is as good as an empty one. */
 	if (!s->endpoints.open || now == s->published.version || !service_can_serve(s))
 		return;
+	memcpy(before, s->published.failure, sizeof(before));
 	if (service_publish(s, &err) < 0) {
-		log_error("%s: the table stays as it is: %s", s->config->name, err.text);
-		/* Once more is enough: a look comes many times a second. */
+		/* A look comes many times a second: service_publish_again() says when to try. */
 		s->published.version = now;
+		if (strcmp(before, s->published.failure) == 0)
+			return;
+		log_error("%s: the table stays as it is: %s", s->config->name, err.text);
+		service_poke(s);
 	} else {
 		log_info("%s: new table: %zu of %zu instances serve", s->config->name,
 			 service_named(s), service_count(s, service_is_meant));
 	}
+}
+
+void service_publish_again(struct service *s)
+{
+	if (!s->published.failure[0])
+		return;
+	s->published.version = 0;
+	service_poke(s);
 }
 
 int service_check_sockets(struct service *s, const struct instances *set, struct error *err)

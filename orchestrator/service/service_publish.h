@@ -18,6 +18,7 @@ struct service_published {
 	 * so that some endpoints may have other tables than the rest.
 	 */
 	uint64_t version;
+	char failure[256]; /* why the tables are not what they should be; "": they are */
 	struct run_shares shares;
 };
 
@@ -32,6 +33,9 @@ int service_publish(struct service *service, struct error *err);
  * that fails, it is logged, and not tried again before something else changes.
  */
 void service_republish(struct service *service);
+
+/* If that failed the last time: have it tried once more. To be called every half second or so. */
+void service_publish_again(struct service *service);
 
 /* -ENOENT if an instance of @set listens on fewer than all endpoints. */
 int service_check_sockets(struct service *service, const struct instances *set, struct error *err);

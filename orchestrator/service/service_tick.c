@@ -33,6 +33,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	if (s->n_generations > 0)
 		service_look_drift(s);
 	look_slots(s);
+	service_publish_again(s);
 	service_look_strangers(s);
 	service_look_backlogs(s);
 	was_active = s->failover.active;

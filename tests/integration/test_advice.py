@@ -169,13 +169,14 @@ def test_listener_with_mptcp_is_told(t):
     check("MPTCP" in daemon.wait_event("sockets")["message"], "the event")
 
 
-def test_listener_with_mptcp_is_in_status_while_it_serves_by_another_socket(t):
+def test_listener_with_mptcp_makes_unhealthy_although_it_serves_by_another_socket(t):
     config = shares(t, [V4, "127.0.0.1:8081"], f"bind={V4}", "bind=127.0.0.1:8081", "mptcp",
-                    f"bind={V4}", mode="native")
+                    f"bind={V4}", mode="native", restart={"max": 0})
     daemon = t.daemon(config)
-    daemon.wait_event("sockets")
+    told = daemon.wait_event("unhealthy")["message"]
+    check(f"its server listens on {V4} with MPTCP" in told, told)
     check("MPTCP" in daemon.generation()["instances"][0]["unusable"], "unusable")
-    status = daemon.cli("status", "web", expect=0).out
+    status = daemon.cli("status", "web").out
     check(f"unusable   instance 0 of generation 1 listens on {V4} with MPTCP" in status, status)
 
 

@@ -26,7 +26,8 @@ def answers():
 
 def comes_back(t, how, **changes):
     """haproxy: disable frontend, enable frontend. The kernel has emptied its slot meanwhile."""
-    daemon = t.daemon(fickle(t, how, health={"unhealthy": 1000}, **changes))
+    # It is unhealthy meanwhile, and is not to be replaced.
+    daemon = t.daemon(fickle(t, how, health={"unhealthy": 1000}, restart={"max": 0}, **changes))
     os.kill(daemon.server_pid(), signal.SIGUSR1)
     wait_until(lambda: not answers(), "it does not listen")
     (t.tmp / "listen").touch()

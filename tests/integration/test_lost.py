@@ -29,7 +29,7 @@ class Forgetful:
             ["/usr/bin/python3", "-B", source, how, MODES[mode], "{generation}", self.file,
              *addresses],
             listen=addresses, mode=mode, steering=tier, restart={"max": 20},
-            health={"interval": "100ms"}, rollout={"bake": "6s"})
+            health={"interval": "100ms"}, rollout={"bake": "5m"})
 
     def lost_address(self):
         return f"127.0.0.1:{self.port + 1}"
@@ -83,8 +83,8 @@ def steady(daemon, services, hammers):
         event = daemon.wait_event("unhealthy", each.name, since)
         check(each.lost_address() in event["message"], f"{each.name}: {event}")
         delays.append(when(event) - lost)
-    # It takes half a second; the machine may be busy, but not all the time.
-    check(min(delays) < 1 and max(delays) < 10, f"seconds until it was said: {delays}")
+    # It takes half a second; but a dozen servers do it at once, and the machine may be busy.
+    check(min(delays) < 3 and max(delays) < 20, f"seconds until it was said: {delays}")
     for each in services:
         wait_until(lambda one=each: one.is_well(daemon) and one.serves(one.port + 1),
                    f"{each.name} is healed")
@@ -110,9 +110,6 @@ def on_trial(daemon, services, order, lose, *outcomes):
         lose(daemon, each)
     for each in services:
         end = daemon.wait_end(since, service=each.name)
-        if each.is_followed:
-            check_equal(end["event"], "done", f"{each.name}: {end}")
-            continue
         check(end["event"] in outcomes, f"{each.name}: {end}")
         reason = daemon.service(each.name)["last_rollout"]["reason"]
         check(each.lost_address() in reason, f"{each.name}: {reason}")
@@ -125,7 +122,20 @@ def in_the_bake(daemon, each):
         run = daemon.service(each.name)["rollout"]
         return run and run["step"] == "bake"
     wait_until(bakes, f"{each.name} bakes")
-    each.lose(daemon.generation("current", each.name)["generation"])
+    generation = daemon.generation("current", each.name)["generation"]
+    each.lose(generation)
+    return generation
+
+
+def bakes_on(daemon, each):
+    """Its server binds another socket, which takes the place of the lost one."""
+    since = last_seq(daemon, [each])
+    daemon.begin("restart", service=each.name)
+    generation = in_the_bake(daemon, each)
+    wait_until(lambda: each.when_lost(generation), f"{each.name} has lost it")
+    wait_until(lambda: each.serves(each.port + 1), f"{each.name} serves again")
+    daemon.cli("promote", each.name, expect=0)
+    check_equal(daemon.wait_end(since, each.name)["event"], "done", each.name)
 
 
 def loses(t, tier, turn):
@@ -146,7 +156,10 @@ def loses(t, tier, turn):
     else:
         lose, outcomes = "early", ("failed",)
     on_trial(daemon, early, ("upgrade", "--env", f"LOSE={lose}"), lambda *_: None, *outcomes)
-    on_trial(daemon, tried, ("restart",), in_the_bake, "rolled-back")
+    on_trial(daemon, early, ("restart",), in_the_bake, "rolled-back")
+    for each in tried:
+        if each.is_followed:
+            bakes_on(daemon, each)
     unharmed(hammers)
 
 

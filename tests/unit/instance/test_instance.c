@@ -637,6 +637,33 @@ static void test_instance_exit_takes_every_verdict(void **state)
 	assert_int_equal(i->checkers[0].health.state, HEALTH_UNKNOWN);
 }
 
+/* Nobody waits for it but its agent, which only sees that it runs. */
+static void test_instance_started_again_is_to_be_healthy_in_time(void **state)
+{
+	(void)state;
+	config.health.start_timeout_ms = 50;
+	run_instance();
+	instance_check(i);
+	for (int again = 0; again < 2; again++) {
+		report.restarting = true;
+		hear(REPORT_EXITED, 0);
+		report.pid = 601 + again;
+		hear(REPORT_STARTED, 0);
+		assert_false(instance_is_unhealthy(i));
+		for (size_t k = 0; again && k < 2; k++)
+			i->checkers[k].health.state = HEALTH_HEALTHY;
+		n_changes = 0;
+		drive_until(n_changes == 1);
+		assert_int_equal(instance_is_unhealthy(i), !again);
+		/* When it is healthy after all, its checks tell. */
+		for (size_t k = 0; k < 2; k++)
+			i->checkers[k].health.state = HEALTH_HEALTHY;
+		hear(REPORT_NOTIFY, 0);
+		i->checkers[0].health.state = HEALTH_UNKNOWN;
+		assert_false(instance_is_unhealthy(i));
+	}
+}
+
 static void test_instance_unhealthy_is_what_was_healthy_once(void **state)
 {
 	(void)state;
@@ -916,6 +943,7 @@ int main(void)
 		TEST(test_instance_first_bad_answer_is_a_change_until_its_server_is_another),
 		TEST(test_instance_answers_of_other_endpoints_are_wanted_for_ever),
 		TEST(test_instance_exit_takes_every_verdict),
+		TEST(test_instance_started_again_is_to_be_healthy_in_time),
 		TEST(test_instance_unhealthy_is_what_was_healthy_once),
 		TEST(test_instance_last_answer_is_of_the_check_to_blame),
 		TEST(test_instance_healthy_needs_a_server_and_every_endpoint),

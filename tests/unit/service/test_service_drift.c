@@ -95,8 +95,16 @@ static void test_service_drift_that_cannot_be_put_right_is_told_once_and_tried_o
 	assert_event("drift", "message",
 		     REPLACED(ENDPOINT_0) "; cannot be put right: steer_repair " ENDPOINT_0
 					  ": Operation not permitted");
+	/* Until then the service is unwell: no other instance would be steered to either. */
+	turn();
+	assert_int_equal(count_events("degraded"), 1);
+	assert_non_null(strstr(service->healing.degraded,
+			       "connections to " ENDPOINT_0 " are not steered: "));
 	fake_steer_failure.function = NULL;
 	watch_now();
+	turn();
+	assert_string_equal(service->healing.degraded, "");
+	assert_int_equal(count_events("restored"), 1);
 	assert_int_equal(count_events("drift"), 2);
 	assert_event("drift", "message", REPLACED(ENDPOINT_0) "; put right");
 	watch_now();

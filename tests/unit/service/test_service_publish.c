@@ -314,6 +314,26 @@ static void test_service_table_that_cannot_be_published_anew_stays(void **state)
 	assert_buckets(0, 1, 1, 1);
 }
 
+/* Nobody but the service could say so: no instance is at fault. */
+static void test_service_is_degraded_while_its_table_cannot_be_published(void **state)
+{
+	(void)state;
+	start_instances(2);
+	fake_steer_failure.function = "steer_publish";
+	fake_steer_failure.code = -EIO;
+	fake_there(1, 0)->sockets_version++;
+	look();
+	look();
+	assert_non_null(strstr(service->healing.degraded, "the table cannot be changed: steer_"));
+	assert_int_equal(service_condition(service), SERVICE_DEGRADED);
+	fake_steer_failure.function = NULL;
+	service_publish_again(service);
+	look();
+	look();
+	assert_string_equal(service->healing.degraded, "");
+	assert_int_equal(service_condition(service), SERVICE_WELL);
+}
+
 /* Slots that a table still named can be free now, whoever's they were. */
 static void test_service_releases_what_is_unused_after_publishing(void **state)
 {
@@ -401,6 +421,7 @@ int main(void)
 		TEST(test_service_publishes_anew_when_sockets_change),
 		TEST(test_service_publishes_anew_when_a_backup_is_gone),
 		TEST(test_service_table_that_cannot_be_published_anew_stays),
+		TEST(test_service_is_degraded_while_its_table_cannot_be_published),
 		TEST(test_service_releases_what_is_unused_after_publishing),
 		TEST(test_service_publish_that_fails_is_tried_again_at_the_next_look),
 		TEST(test_service_publish_that_fails_is_not_tried_for_ever),
