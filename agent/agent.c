@@ -576,7 +576,9 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 	ret->state = agent->lifecycle.state;
 	ret->steady = agent->lifecycle.steady;
 	ret->tells = ret->reopens = true;
-	ret->pid = server_pid(agent->server);
+	/* As long as a successor is sought, nobody knows that the server has ended. */
+	ret->pid =
+		successors_seeks(agent->successors) ? agent->main_pid : server_pid(agent->server);
 	ret->ready = agent->record.ready;
 	relay_read(agent->relay);
 	fill_tail(agent, ret);
