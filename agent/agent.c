@@ -273,7 +273,9 @@ static void fill_hello(struct agent *agent, struct report *ret)
 	ret->state = agent->lifecycle.state;
 	ret->steady = agent->lifecycle.steady;
 	ret->tells = ret->reopens = true;
-	ret->pid = server_pid(agent->server);
+	/* As long as a successor is sought, nobody knows that the server has ended. */
+	ret->pid =
+		successors_seeks(agent->successors) ? agent->main_pid : server_pid(agent->server);
 	ret->ready = agent->record.ready;
 	fill_tail(agent, ret);
 }

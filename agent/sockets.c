@@ -62,7 +62,9 @@ struct sockets {
 	struct timer look;
 	struct timer listen; /* of spec->listen_delay_ms */
 	struct timer watch;  /* when to look next whether they are gone */
-	bool watching;       /* on_gone has been asked for and not been called */
+	struct timer settle; /* when to release what is not in the set .released */
+	uint32_t released;
+	bool watching; /* on_gone has been asked for and not been called */
 };
 
 static bool passes_sockets(const struct launch_spec *spec)
@@ -76,6 +78,14 @@ static void release(struct sockets *sockets, size_t index)
 {
 	hangups_remove(sockets->hangups, sockets->listeners.list[index].fd);
 	listeners_release(&sockets->listeners, index);
+}
+
+/* The tables name only sockets of the set @serial; 0: the present one. */
+static void release_now(struct sockets *sockets, uint32_t serial)
+{
+	for (size_t i = sockets->listeners.n; i-- > 0;)
+		if (roster_may_go(&sockets->listeners.list[i], serial))
+			release(sockets, i);
 }
 
 /* No table can name a socket that no daemon was told of: close those that count no longer. */
@@ -197,7 +207,7 @@ static void make_room(struct sockets *sockets)
 
 	if (n <= LISTENERS_MAX - PROTOCOL_SET_MAX)
 		return;
-	sockets_release(sockets, 0);
+	release_now(sockets, 0);
 	if (sockets->listeners.n < n)
 		log_warning("let go of %zu sockets, although batond has not released them",
 			    n - sockets->listeners.n);
@@ -621,11 +631,24 @@ void sockets_report(struct sockets *sockets, uint32_t first, struct report *ret,
 	ret->trouble_endpoint = sockets->trouble_endpoint;
 }
 
+static int on_settled(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct sockets *sockets = userdata;
+
+	(void)source;
+	(void)usec;
+	release_now(sockets, sockets->released);
+	return 0;
+}
+
+/* What may go by an earlier set may go by a later one, too: so one timer is enough for both. */
 void sockets_release(struct sockets *sockets, uint32_t serial)
 {
-	for (size_t i = sockets->listeners.n; i-- > 0;)
-		if (roster_may_go(&sockets->listeners.list[i], serial))
-			release(sockets, i);
+	if (sockets->closed)
+		return;
+	sockets->released = serial != 0 ? serial : sockets->serial;
+	timer_set(&sockets->settle, sockets->event, clock_monotonic_ms() + SOCKETS_SETTLE_MS,
+		  on_settled, sockets);
 }
 
 void sockets_set_family(struct sockets *sockets, uint32_t endpoint, bool twin)
@@ -657,7 +680,8 @@ void sockets_close(struct sockets *sockets)
 	sockets->closed = true;
 	for (size_t i = 0; i < sockets->listeners.n; i++)
 		hangups_remove(sockets->hangups, sockets->listeners.list[i].fd);
-	sockets_release(sockets, 0);
+	timer_stop(&sockets->settle);
+	release_now(sockets, 0);
 	listeners_close(&sockets->listeners);
 }
 
@@ -810,6 +834,7 @@ void sockets_free(struct sockets *sockets)
 	timer_done(&sockets->look);
 	timer_done(&sockets->listen);
 	timer_done(&sockets->watch);
+	timer_done(&sockets->settle);
 	hangups_free(sockets->hangups);
 	close_given(sockets);
 	listeners_close(&sockets->listeners);

@@ -109,8 +109,11 @@ void sockets_report(struct sockets *sockets, uint32_t first, struct report *ret,
 
 /*
  * ORDER_RELEASE: the tables name only sockets of the set @serial (0: the present one). Shut down
- * and close the others. (A socket that no daemon was told of was closed when it left the set.)
+ * and close the others, SOCKETS_SETTLE_MS from now: a handshake that a table had sent there just
+ * before must not meet a socket that closes. (A socket that no daemon was told of was closed when
+ * it left the set.)
  */
+#define SOCKETS_SETTLE_MS 20
 void sockets_release(struct sockets *sockets, uint32_t serial);
 
 /*

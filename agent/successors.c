@@ -20,6 +20,9 @@
 #define LOOK_MS     5
 #define LOOK_MAX_MS 100
 
+/* So often at most a signal waits for the next look, which shows whom it is for. */
+#define TELL_LOOKS 20
+
 /* So many servers at a time, beside the main process, are told of signals. */
 #define TOLD_MAX 8
 
@@ -188,6 +191,24 @@ static bool serves(const struct acceptor *family)
 	return family->accepts || family->connected;
 }
 
+/* Look until all of them are seen to serve: in one moment a server need not wait. */
+static int look_well(struct successors *successors, struct acceptors *acceptors,
+		     struct acceptor families[static ACCEPTORS_MAX])
+{
+	bool all = false;
+	int n = 0;
+
+	for (int i = 0; i < TELL_LOOKS && !all; i++) {
+		if (i > 0)
+			(void)poll(NULL, 0, LOOK_MS);
+		n = acceptors_look(acceptors, sockets_listeners(successors->sockets), families);
+		all = true;
+		for (int k = 0; k < n; k++)
+			all &= serves(&families[k]);
+	}
+	return n;
+}
+
 static void tell_others(struct successors *successors, pid_t head, int signal)
 {
 	cleanup(acceptors_free) struct acceptors *acceptors = NULL;
@@ -198,7 +219,7 @@ static void tell_others(struct successors *successors, pid_t head, int signal)
 
 	if (acceptors_new(successors->processes, &acceptors, &err) < 0)
 		return;
-	n = acceptors_look(acceptors, sockets_listeners(successors->sockets), families);
+	n = look_well(successors, acceptors, families);
 	for (int i = 0; i < n; i++)
 		beside |= families[i].head == head && serves(&families[i]);
 	for (int i = 0; beside && i < n; i++)

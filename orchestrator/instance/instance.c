@@ -109,6 +109,7 @@ static void on_succeeded(struct instance *i, const struct report *report)
 	if (badly)
 		instance_describe_exit(&before, how, sizeof(how));
 	i->pid = report->pid;
+	i->ran = true;
 	i->succeeded_pid = report->succeeds;
 	instance_note(i, EVENT_SUCCEEDED, "instance %u is served by pid %d now, after pid %d%s%s",
 		      i->index, (int)report->pid, (int)report->succeeds, badly ? ", which " : "",

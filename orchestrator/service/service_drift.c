@@ -32,7 +32,7 @@ static void note_failure(struct service *s, size_t k, const char *who, const str
 	snprintf(outcome, size, "cannot be put right: %.120s", err->text);
 	snprintf(s->drift.failure, sizeof(s->drift.failure),
 		 "connections to %s are not steered: %.60s has replaced baton's program, and it %s",
-		 s->config->listen[k].text, who[0] ? who : "somebody", outcome);
+		 s->endpoints.declared[k].text, who[0] ? who : "somebody", outcome);
 }
 
 /* Drift is told once until the program has been ours again. Each look tries to repair it. */

@@ -185,7 +185,7 @@ class Server:
         for server in servers:
             server.close()
         # What was accepted a moment ago has no task yet.
-        for _ in range(5):
+        for _ in range(20):
             await asyncio.sleep(0)
         while self.connections:
             await asyncio.wait(self.connections)

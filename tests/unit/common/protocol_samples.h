@@ -252,8 +252,6 @@ static const struct report reports[] = {
 		.state = AGENT_STOPPED,
 	},
 	{.type = REPORT_STARTED, .pid = 1},
-	{.type = REPORT_STARTED, .pid = 3, .succeeds = INT32_MAX, .exit_code = 255},
-	{.type = REPORT_STARTED, .pid = 3, .succeeds = 1, .ending = ENDING_ALIVE},
 	{.type = REPORT_NOTIFY, .ready = true, .text = "loading \"a\\b\"\x1b"},
 	{.type = REPORT_NOTIFY},
 	{.type = REPORT_EXITED, .exit_code = 255, .text = "why", .tail = "no\n"},
@@ -287,6 +285,8 @@ static const struct report reports[] = {
 		.trouble_endpoint = 15,
 	},
 	{.type = REPORT_SOCKETS},
+	{.type = REPORT_STARTED, .pid = 3, .succeeds = INT32_MAX, .exit_code = 255},
+	{.type = REPORT_STARTED, .pid = 3, .succeeds = 1, .ending = ENDING_ALIVE},
 };
 
 /* What the first version of the protocol did not have, and may therefore be missing. */

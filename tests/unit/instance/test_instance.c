@@ -57,6 +57,44 @@ static void test_instance_exited_restarting_is_not_failed(void **state)
 	assert_int_equal(n_changes, 2);
 }
 
+/* Nothing was started again: its checks and counters go on as they are. */
+static void test_instance_succeeded_goes_on(void **state)
+{
+	pid_t old;
+
+	(void)state;
+	run_instance();
+	old = i->pid;
+	i->ready = true;
+	i->restarts = 1;
+	i->checkers[0].health.state = HEALTH_HEALTHY;
+	forget_calls();
+	report.pid = 601;
+	report.succeeds = old;
+	hear(REPORT_STARTED, 0);
+	assert_int_equal(i->pid, 601);
+	assert_int_equal(i->succeeded_pid, old);
+	assert_int_equal(i->restarts, 1);
+	assert_true(i->ready);
+	assert_int_equal(i->checkers[0].health.state, HEALTH_HEALTHY);
+	assert_calls("");
+	assert_notes("succeeded: instance 0 is served by pid 601 now, after pid 600");
+	report.pid = 602;
+	report.succeeds = 601;
+	report.exit_signal = SIGSEGV;
+	hear(REPORT_STARTED, 0);
+	assert_notes("succeeded: instance 0 is served by pid 602 now, after pid 601, which was "
+		     "killed by SIGSEGV");
+	/* In the middle of a drain it is as far as it was. */
+	instance_leave(i);
+	i->agent_said = AGENT_LEFT;
+	report.pid = 603;
+	report.succeeds = 602;
+	report.exit_signal = 0;
+	hear(REPORT_STARTED, 0);
+	assert_int_equal(i->agent_said, AGENT_LEFT);
+}
+
 static void test_instance_exited_for_good_is_failed(void **state)
 {
 	(void)state;
@@ -914,6 +952,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_instance_started_runs),
+		TEST(test_instance_succeeded_goes_on),
 		TEST(test_instance_that_could_not_be_started_never_ran),
 		TEST(test_instance_that_cannot_be_started_again_says_why),
 		TEST(test_instance_asked_keeps_what_it_had_said_by_then),

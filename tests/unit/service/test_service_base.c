@@ -39,6 +39,22 @@ static json_int_t number_of(const char *name, const char *key)
 	return ret;
 }
 
+static void test_service_succession_is_told_with_both_pids(void **state)
+{
+	struct instance *i;
+
+	(void)state;
+	carry_out("start", NULL);
+	i = fake_there(1, 0);
+	i->pid = 8;
+	i->succeeded_pid = 7;
+	i->callbacks->on_note(i->userdata, i, EVENT_SUCCEEDED, "x");
+	assert_int_equal(number_of("succeeded", "pid"), 8);
+	assert_int_equal(number_of("succeeded", "succeeds"), 7);
+	i->callbacks->on_note(i->userdata, i, EVENT_READY, "x");
+	assert_int_equal(number_of("ready", "pid"), -1);
+}
+
 static void test_service_answers_of_a_check_pass_but_for_the_first(void **state)
 {
 	uint64_t before;
@@ -85,6 +101,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_notes_of_instances_become_events),
 		TEST(test_service_note_is_an_event_with_a_message),
+		TEST(test_service_succession_is_told_with_both_pids),
 		TEST(test_service_answers_of_a_check_pass_but_for_the_first),
 		TEST(test_service_notes_say_which_generation_serves),
 	};
