@@ -252,13 +252,14 @@ static void report_orphan(void *userdata, const struct orphan *orphan)
 static void report_stopped(struct agent *agent, const struct lifecycle_action *action)
 {
 	struct report report = {.type = REPORT_STOPPED, .killed = action->killed};
+	char path[PATHS_MAX];
 
 	fill_exit(agent, &report);
 	report_send(agent, &report);
 	relay_flush(agent->relay, FLUSH_TIMEOUT_MS);
+	/* Nobody looks for the handover of a socket that is gone. */
+	handover_remove(control_path(agent->control, path));
 	control_unlink(agent->control);
-	if (agent->handover_path[0])
-		(void)unlink(agent->handover_path);
 	(void)sd_event_exit(agent->event, 0);
 }
 

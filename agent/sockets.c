@@ -726,12 +726,14 @@ void sockets_watch_stop(struct sockets *sockets)
 	timer_stop(&sockets->watch);
 }
 
+_Static_assert(LISTENERS_MAX <= ORPHANS_MAX, "all of them are shut down at once");
+
 /* Which of them listen, whoever has them? */
 static int list_listening(const struct sockets *sockets, struct diag *diag, struct orphan *ret)
 {
 	int n = 0;
 
-	for (size_t i = 0; i < sockets->listeners.n && n < ORPHANS_MAX; i++) {
+	for (size_t i = 0; i < sockets->listeners.n; i++) {
 		const struct listener *listener = &sockets->listeners.list[i];
 		uint16_t port = address_port(&listener->address);
 		struct diag_listener found;

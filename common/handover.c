@@ -22,6 +22,8 @@
 
 #define VERSION 1
 
+#define NEW ".new" /* is being written */
+
 int handover_path(const char *socket_path, char ret[static PATHS_MAX])
 {
 	size_t n = strlen(socket_path);
@@ -35,10 +37,13 @@ int handover_path(const char *socket_path, char ret[static PATHS_MAX])
 
 void handover_remove(const char *socket_path)
 {
-	char path[PATHS_MAX];
+	char path[PATHS_MAX], new[PATHS_MAX + 8];
 
-	if (handover_path(socket_path, path) == 0)
-		(void)unlink(path);
+	if (!socket_path[0] || handover_path(socket_path, path) < 0)
+		return;
+	snprintf(new, sizeof(new), "%s" NEW, path);
+	(void)unlink(new);
+	(void)unlink(path);
 }
 
 void handover_done(struct handover *handover)
@@ -153,7 +158,7 @@ int handover_write(const char *path, const struct handover *handover, int spec_f
 	char new[PATHS_MAX + 8];
 	int r;
 
-	snprintf(new, sizeof(new), "%s.new", path);
+	snprintf(new, sizeof(new), "%s" NEW, path);
 	fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return error_set(err, -errno, "%s", new);

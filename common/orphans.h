@@ -21,7 +21,7 @@
 #include "common/diag.h"
 #include "common/openers.h"
 
-#define ORPHANS_MAX     64 /* of them are shut down at a time */
+#define ORPHANS_MAX     256 /* of them are shut down at a time */
 #define ORPHAN_TEXT_MAX (ADDRESS_TEXT_MAX + 192)
 
 struct orphan {

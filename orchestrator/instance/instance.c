@@ -472,8 +472,8 @@ void instance_kill(struct instance *i)
 		kill(agentlink_pid(i->link), SIGKILL);
 	if (i->cgroup[0])
 		kill_all(i);
-	unlink(i->socket_path);
 	handover_remove(i->socket_path);
+	unlink(i->socket_path);
 	instance_shut_orphans(i);
 	/* If its server had ended before, its end is known. Its processes without agent: nobody's.
 	 */
@@ -774,8 +774,8 @@ void instance_done(struct instance *i)
 	agentlink_free(TAKE_PTR(i->link));
 	/* The agent does so, too, but perhaps only after a next daemon has looked for agents. */
 	if (instance_has_stopped(i) && i->socket_path[0]) {
-		unlink(i->socket_path);
 		handover_remove(i->socket_path);
+		unlink(i->socket_path);
 	}
 	if (i->cgroup[0])
 		removals_add(i->context->removals, i->cgroup);

@@ -305,8 +305,8 @@ static int revive(struct context *context, const char *path, struct takeover_age
 	if (r != -ENOENT)
 		log_warning("%s: its agent was killed, and no other can take over: %s", path,
 			    err->text);
-	(void)unlink(path);
 	handover_remove(path);
+	(void)unlink(path);
 	return -ECONNREFUSED;
 }
 

@@ -259,6 +259,8 @@ def test_reopen_does_not_say_done_for_an_agent_that_does_not_answer(t):
 def test_reopen_says_that_an_agent_is_gone(t):
     daemon = t.daemon(to_files(t, keeper(t, "--log"), instances=2, restart={"max": 0}))
     agent = daemon.service()["generations"][0]["instances"][1]["agent_pid"]
+    # No other agent can go on without it.
+    (daemon.api_socket.parent / "agents" / "web.1.1.handover").unlink()
     os.kill(agent, signal.SIGKILL)
     daemon.wait_event("agent-lost")
     result = daemon.cli("reopen", "web", expect=1)

@@ -7,10 +7,10 @@ import pwd
 import shutil
 import signal
 
-from harness import (begin_post, bodies, check, check_equal, get, read_response, refused, timeout,
-                     wait_until)
+from harness import (alive, begin_post, bodies, check, check_equal, get, read_response, refused,
+                     timeout, wait_until)
 from services import SOON, example, generation_of, reconfigure, service
-from swaps import swap_many
+from swaps import check_unharmed, gentle, swap_many
 
 NOBODY = pwd.getpwnam("nobody")
 BINDER = pathlib.Path(__file__).with_name("binder.py")
@@ -116,6 +116,47 @@ def test_killed_batond_of_nobody_is_succeeded(t):
     daemon.restart()
     check_equal({generation_of(body) for body in bodies(30)}, {2}, "generations that answer")
     daemon.stop()
+
+
+def kill_agent(daemon):
+    agent, server = daemon.generation()["instances"][0]["agent_pid"], daemon.server_pid()
+    since = daemon.last_seq()
+    os.kill(agent, signal.SIGKILL)
+    daemon.wait_event("agent-replaced", since=since)
+    check_equal(daemon.server_pid(), server, "the server")
+    return server
+
+
+def test_killed_agent_of_nobody_is_succeeded(t):
+    daemon = as_nobody(t, service(example(t)))
+    hammer = gentle(t)
+    for _ in range(2):
+        server = kill_agent(daemon)
+    daemon.restart()
+    check_equal({generation_of(body) for body in bodies(30)}, {2}, "generations that answer")
+    wait_until(lambda: not alive(server), "the old server has ended")
+    check_unharmed(hammer)
+    server = kill_agent(daemon)
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: daemon.server_pid() not in (0, server), "another server runs")
+    daemon.stop()
+
+
+def test_killed_agent_and_batond_of_nobody_are_succeeded(t):
+    daemon = as_nobody(t, service(example(t)))
+    agent, server = daemon.generation()["instances"][0]["agent_pid"], daemon.server_pid()
+    hammer = gentle(t)
+    daemon.process.popen.kill()
+    daemon.process.popen.wait()
+    os.kill(agent, signal.SIGKILL)
+    daemon.start()
+    daemon.wait_event("agent-replaced")
+    check_equal(daemon.server_pid(), server, "the server")
+    daemon.restart()
+    wait_until(lambda: not alive(server), "the old server has ended")
+    check_unharmed(hammer)
+    daemon.stop()
+    check(refused(), "a stopped service takes connections")
 
 
 def test_drain_as_nobody_waits_for_connections(t):

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,9 +169,9 @@ static void test_server_other_main_process_replaces_the_first(void **data)
 	assert_int_equal(fixture->exit_signal, SIGKILL);
 }
 
-static void test_server_that_is_no_child_is_watched_too(void **data)
+/* A server that is the child of another process, which waits for it if it @reaps. */
+static void watch_grandchild(struct fixture *fixture, bool reaps)
 {
-	struct fixture *fixture = *data;
 	int wires[2], hold[2];
 	pid_t parent, grandchild = 0;
 
@@ -181,7 +183,7 @@ static void test_server_that_is_no_child_is_watched_too(void **data)
 		close(hold[1]);
 		grandchild = start(5, hold[0]);
 		if (write(wires[1], &grandchild, sizeof(grandchild)) < 0 ||
-		    waitpid(grandchild, NULL, 0) < 0)
+		    (reaps && waitpid(grandchild, NULL, 0) < 0))
 			_exit(1);
 		for (;;)
 			pause();
@@ -190,12 +192,35 @@ static void test_server_that_is_no_child_is_watched_too(void **data)
 	watch(fixture, grandchild);
 	close(hold[0]);
 	close(hold[1]);
-	await_exit(fixture); /* how it ended only its parent knows */
-	assert_int_equal(fixture->exit_code, SERVER_EXIT_UNKNOWN);
+	await_exit(fixture);
 	kill(parent, SIGKILL);
 	assert_int_equal(waitpid(parent, NULL, 0), parent);
 	close(wires[0]);
 	close(wires[1]);
+}
+
+static void test_server_that_is_no_child_is_watched_too(void **data)
+{
+	struct fixture *fixture = *data;
+
+	watch_grandchild(fixture, false);
+	assert_int_equal(fixture->exit_code, SERVER_EXIT_UNKNOWN);
+}
+
+/* PIDFD_GET_INFO tells the exit since Linux 6.15. */
+static void test_server_that_another_has_reaped_is_told_of(void **data)
+{
+	struct fixture *fixture = *data;
+	int major = 0, minor = 0;
+	struct utsname name;
+
+	assert_int_equal(uname(&name), 0);
+	(void)sscanf(name.release, "%d.%d", &major, &minor);
+	if (major < 6 || (major == 6 && minor < 15))
+		return;
+	watch_grandchild(fixture, true);
+	assert_int_equal(fixture->exit_code, 5);
+	assert_int_equal(fixture->exit_signal, 0);
 }
 
 /*
@@ -314,6 +339,7 @@ int main(void)
 		TEST(test_server_other_children_are_reaped_silently),
 		TEST(test_server_other_main_process_replaces_the_first),
 		TEST(test_server_that_is_no_child_is_watched_too),
+		TEST(test_server_that_another_has_reaped_is_told_of),
 		TEST(test_server_daemon_is_followed_to_the_last),
 		TEST(test_server_watch_of_nobody_fails),
 		TEST(test_server_last_is_known_when_the_exit_is_told),

@@ -34,6 +34,7 @@ static void test_config_minimal_gets_defaults(void **state)
 	assert_false(s->sticky);
 	assert_int_equal(s->hold_ms, 0);
 	assert_int_equal(s->drift, DRIFT_REPAIR);
+	assert_int_equal(s->agent_lost, AGENT_LOST_ADOPT);
 	assert_int_equal(s->backlog, 4096);
 	assert_false(s->nonblocking);
 	assert_int_equal(s->instances, 1);
@@ -202,6 +203,8 @@ static void test_config_words_are_read(void **state)
 		CASE("\"steering\":\"hash\"", steering, STEERING_HASH),
 		CASE("\"drift\":\"repair\"", drift, DRIFT_REPAIR),
 		CASE("\"drift\":\"report\"", drift, DRIFT_REPORT),
+		CASE("\"agent_lost\":\"adopt\"", agent_lost, AGENT_LOST_ADOPT),
+		CASE("\"agent_lost\":\"replace\"", agent_lost, AGENT_LOST_REPLACE),
 		CASE("\"rollout\":{\"strategy\":\"blue-green\"}", rollout.strategy,
 		     ROLLOUT_BLUE_GREEN),
 		CASE("\"rollout\":{\"strategy\":\"rolling\"}", rollout.strategy, ROLLOUT_ROLLING),

@@ -98,6 +98,8 @@ static const struct {
 	 "\"hash\")"},
 	{SERVICE(",\"drift\":\"ignore\""),
 	 "services.web.drift: \"ignore\" is unknown (expected \"repair\" or \"report\")"},
+	{SERVICE(",\"agent_lost\":\"ignore\""),
+	 "services.web.agent_lost: \"ignore\" is unknown (expected \"adopt\" or \"replace\")"},
 	{SERVICE(",\"drift\":true"), "services.web.drift: expected a string, not true"},
 	{SERVICE(",\"sticky\":\"source\""),
 	 "services.web.sticky: expected true or false, not a string"},

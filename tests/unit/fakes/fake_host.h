@@ -346,6 +346,24 @@ int agentlink_adopt(sd_event *event, const char *program, const char *socket_pat
 	return 0;
 }
 
+int agentlink_adopt_wait(sd_event *event, const char *program, const char *socket_path,
+			 const struct launch_spec *spec, int handover_fd, int timeout_ms,
+			 struct agentlink **ret, struct report *ret_hello, int *ret_fds,
+			 size_t *ret_n_fds, struct error *err)
+{
+	(void)event;
+	(void)program;
+	(void)socket_path;
+	(void)spec;
+	(void)handover_fd;
+	(void)timeout_ms;
+	(void)ret;
+	(void)ret_hello;
+	(void)ret_fds;
+	(void)ret_n_fds;
+	return error_set(err, -ENOSYS, "fake");
+}
+
 int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 		      struct agentlink **ret, struct report *ret_hello, int *ret_fds,
 		      size_t *ret_n_fds, struct error *err)

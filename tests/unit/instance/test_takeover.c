@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -14,6 +15,8 @@
 #include <sys/wait.h>
 
 #include "common/clock.h"
+#include "common/handover.h"
+#include "common/processes.h"
 #include "orchestrator/instance/takeover.h"
 #include "tests/unit/fakes/fake_agent.h"
 
@@ -320,6 +323,111 @@ static void test_takeover_find_stale_socket_is_removed(void **state)
 	assert_int_equal(access(stale->path, F_OK), -1);
 	assert_int_equal(errno, ENOENT);
 	takeover_list_done(&list);
+}
+
+/* ---- agents that were killed ---------------------------------------------------------------- */
+
+static char told[512]; /* "event of service: message" */
+
+static void take_event(void *userdata, const char *service, const struct event *event)
+{
+	(void)userdata;
+	snprintf(told, sizeof(told), "%s of %s: %s", event_name(event->kind), service,
+		 event->message);
+}
+
+/* Its agent has noted that its server, @pid, has the socket with @cookie on @address. */
+static void note_handover(size_t k, pid_t pid, uint64_t cookie, const struct address *address)
+{
+	struct handover handover = {.hello = agents[k].hello};
+	char path[PATHS_MAX];
+	int fd = spec_file(&agents[k].spec);
+
+	handover.hello.type = REPORT_HELLO;
+	handover.hello.version = PROTOCOL_VERSION;
+	handover.hello.state = AGENT_RUNNING;
+	handover.hello.pid = pid;
+	(void)processes_started(pid, &handover.started);
+	handover.hello.n_sockets = 1;
+	handover.hello.sockets[0].cookie = cookie;
+	strcpy(handover.hello.sockets[0].address, address->text);
+	assert_int_equal(handover_path(agents[k].fake.path, path), 0);
+	if (handover_write(path, &handover, fd, &err) < 0)
+		fail_msg("%s", err.text);
+	close(fd);
+}
+
+static int listen_at(struct address *ret, uint64_t *ret_cookie)
+{
+	socklen_t size = sizeof(ret->in), n = sizeof(*ret_cookie);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, size), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &size), 0);
+	assert_int_equal(address_from((struct sockaddr *)&sin, false, ret), 0);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &n), 0);
+	return fd;
+}
+
+static bool listens(int fd)
+{
+	int value = 0;
+	socklen_t size = sizeof(value);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size), 0);
+	return value;
+}
+
+/* The server was killed with its agent; this process has got away with its socket. */
+static void test_takeover_find_socket_of_a_dead_server_is_shut_and_told(void **state)
+{
+	static const struct event_sink sink = {.take = take_event};
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+	struct address address;
+	char path[PATHS_MAX];
+	uint64_t cookie;
+	int fd;
+
+	(void)state;
+	assert_int_equal(diag_open(&context.diag, &err), 0);
+	context.sink = &sink;
+	fake_agent_close(&agents[k].fake);
+	fd = listen_at(&address, &cookie);
+	note_handover(k, 0, cookie, &address);
+	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	assert_int_equal(list.n, 0);
+	takeover_list_done(&list);
+	assert_false(listens(fd));
+	assert_non_null(strstr(told, "stranger of web: instance 0 of generation 1: pid "));
+	assert_int_equal(handover_path(agents[k].fake.path, path), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	close(fd);
+	diag_free(TAKE_PTR(context.diag));
+}
+
+/* No other agent can be started: its sockets are left alone, and so is its server. */
+static void test_takeover_find_server_without_a_new_agent_goes_on(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+	struct address address;
+	uint64_t cookie;
+	int fd;
+
+	(void)state;
+	strcpy(context.agent_program, "/nonexistent/baton-agent");
+	fake_agent_close(&agents[k].fake);
+	fd = listen_at(&address, &cookie);
+	note_handover(k, getpid(), cookie, &address);
+	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	assert_int_equal(list.n, 0);
+	takeover_list_done(&list);
+	assert_true(listens(fd));
+	assert_int_equal(access(agents[k].fake.path, F_OK), -1);
+	close(fd);
 }
 
 static void test_takeover_find_other_files_are_not_touched(void **state)
@@ -904,6 +1012,8 @@ int main(void)
 		TEST(find_agent_with_the_most_sockets_is_found),
 		TEST(find_of_one_service_asks_no_other),
 		TEST(find_stale_socket_is_removed),
+		TEST(find_socket_of_a_dead_server_is_shut_and_told),
+		TEST(find_server_without_a_new_agent_goes_on),
 		TEST(find_other_files_are_not_touched),
 		TEST(find_empty_folder_is_an_empty_list),
 		TEST(find_missing_folder_is_an_error_that_names_it),

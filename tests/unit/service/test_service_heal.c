@@ -178,6 +178,26 @@ static void test_service_lost_one_is_replaced_even_while_it_serves(void **state)
 	assert_int_equal(count_events("replacing"), 1);
 }
 
+/* Another agent looks after it. */
+static void test_service_adopted_one_is_left_alone_unless_it_is_to_be_replaced(void **state)
+{
+	(void)state;
+	start_instances(2);
+	heal_after(1, 5);
+	fake_there(1, 0)->adoptions = 1;
+	changed();
+	assert_null(service_run(service));
+	assert_int_equal(count_events("replacing"), 0);
+	service->config->agent_lost = AGENT_LOST_REPLACE;
+	changed();
+	drive_until(n_ended == 2);
+	assert_null(fake(1, 0)->instance);
+	assert_non_null(fake(1, 1)->instance);
+	assert_event("replacing", "message",
+		     "instance 0: its agent was killed, and \"agent_lost\" is \"replace\"");
+	assert_int_equal(count_events("replacing"), 1);
+}
+
 static void test_service_lost_and_dead_one_is_replaced(void **state)
 {
 	(void)state;
@@ -537,6 +557,7 @@ int main(void)
 		TEST(test_service_delay_grows_with_what_was_replaced),
 		TEST(test_service_dead_one_is_replaced),
 		TEST(test_service_lost_one_is_replaced_even_while_it_serves),
+		TEST(test_service_adopted_one_is_left_alone_unless_it_is_to_be_replaced),
 		TEST(test_service_lost_and_dead_one_is_replaced),
 		TEST(test_service_dead_ones_are_replaced_at_once),
 		TEST(test_service_unhealthy_ones_are_replaced_one_at_a_time),
