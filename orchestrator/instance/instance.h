@@ -398,6 +398,9 @@ void instance_refuse_ipv4(struct instance *instance, size_t k, pid_t pid, const 
 /* Connections in the queues of its listening sockets; a socket that no longer listens has none. */
 int instance_queued(struct instance *instance, uint32_t *ret);
 
+/* The sum over @n instances of one service; the kernel is asked once for all of them. */
+int instance_queued_many(struct instance *const *list, size_t n, uint32_t *ret);
+
 /* The kernel's counters of its connections. -ENODATA on tiers without them. */
 int instance_count(struct instance *instance, struct tap_count *ret);
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "orchestrator/instance/instance_internal.h"
 
 #define QUEUE_TRIES 4
+
+/* So many are asked for one by one: the kernel filters by port then. */
+#define SOCKETS_FEW 2
 
 static bool has_checks(const struct instance *i)
 {
@@ -27,20 +31,28 @@ static bool is_check(const void *userdata, const struct diag_connection *connect
 	       prober_has(i->context->prober, (const struct sockaddr *)&connection->peer);
 }
 
-/* Those of its own checks. To be asked after the sum that they are part of. */
-static uint32_t checks_queued(struct instance *i)
+/* Those of their own checks. To be asked after the sum that they are part of. */
+static uint32_t checks_queued(struct instance *const *list, size_t n)
 {
 	uint32_t queued = 0;
 
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		queued += checker_queued(&i->checkers[k]);
+	for (size_t j = 0; j < n; j++)
+		for (size_t k = 0; k < list[j]->config->n_listen; k++)
+			queued += checker_queued(&list[j]->checkers[k]);
 	return queued;
 }
 
-/* All that waits in its queues, its own checks included. */
-static int all_queued(struct instance *i, uint32_t *ret)
+static size_t count_sockets(struct instance *const *list, size_t n)
 {
-	*ret = 0;
+	size_t sum = 0;
+
+	for (size_t j = 0; j < n; j++)
+		sum += list[j]->sockets.n;
+	return sum;
+}
+
+static int add_each(const struct instance *i, uint32_t *sum)
+{
 	for (size_t k = 0; k < i->sockets.n; k++) {
 		const struct instance_socket *s = &i->sockets.list[k];
 		struct diag_listener listener;
@@ -51,7 +63,72 @@ static int all_queued(struct instance *i, uint32_t *ret)
 		if (r < 0 && r != -ENOENT)
 			return r;
 		if (r >= 0)
-			*ret += listener.queued;
+			*sum += listener.queued;
+	}
+	return 0;
+}
+
+/* The sum over the sockets of which there is a sorted list. */
+struct summing {
+	uint64_t *cookies;
+	size_t n;
+	uint32_t queued;
+};
+
+static int compare_cookies(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void reset_sum(void *userdata)
+{
+	((struct summing *)userdata)->queued = 0;
+}
+
+static void add_listening(void *userdata, const struct diag_listening *listening)
+{
+	struct summing *summing = userdata;
+
+	if (bsearch(&listening->cookie, summing->cookies, summing->n, sizeof(uint64_t),
+		    compare_cookies))
+		summing->queued += listening->queue.queued;
+}
+
+/* Each dump walks all listening sockets, so that one for each of many would take N squared. */
+static int add_at_once(struct instance *const *list, size_t n, size_t n_sockets, uint32_t *sum)
+{
+	cleanup_free uint64_t *cookies = calloc(n_sockets, sizeof(*cookies));
+	struct summing summing = {.cookies = cookies};
+	int r;
+
+	if (!cookies)
+		return -ENOMEM;
+	for (size_t j = 0; j < n; j++)
+		for (size_t k = 0; k < list[j]->sockets.n; k++)
+			cookies[summing.n++] = list[j]->sockets.list[k].cookie;
+	qsort(cookies, summing.n, sizeof(*cookies), compare_cookies);
+	r = diag_each_listener(list[0]->context->diag, 0, reset_sum, add_listening, &summing, NULL);
+	if (r < 0)
+		return r;
+	*sum = summing.queued;
+	return 0;
+}
+
+/* All that waits in their queues, their own checks included. */
+static int all_queued(struct instance *const *list, size_t n, uint32_t *ret)
+{
+	size_t n_sockets = count_sockets(list, n);
+
+	*ret = 0;
+	if (n_sockets > SOCKETS_FEW)
+		return add_at_once(list, n, n_sockets, ret);
+	for (size_t j = 0; j < n; j++) {
+		int r = add_each(list[j], ret);
+
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -60,24 +137,29 @@ static int all_queued(struct instance *i, uint32_t *ret)
  * The server may accept a check while it is looked for. So this is repeated until as many are there
  * before and after; at last one that is gone already counts as a client's, never the other way.
  */
-int instance_queued(struct instance *i, uint32_t *ret)
+int instance_queued_many(struct instance *const *list, size_t n, uint32_t *ret)
 {
 	uint32_t before = 0, after = 0;
 
 	for (int tries = 0; tries < QUEUE_TRIES; tries++) {
-		int r = all_queued(i, ret);
+		int r = all_queued(list, n, ret);
 
 		if (r < 0)
 			return r;
 		if (*ret == 0)
 			return 0;
-		after = checks_queued(i);
+		after = checks_queued(list, n);
 		if (tries > 0 && before == after)
 			break;
 		before = after;
 	}
 	*ret -= after < *ret ? after : *ret;
 	return 0;
+}
+
+int instance_queued(struct instance *i, uint32_t *ret)
+{
+	return instance_queued_many(&i, 1, ret);
 }
 
 int instance_count(struct instance *i, struct tap_count *ret)

@@ -195,16 +195,7 @@ size_t instances_serving(const struct instances *set)
 
 int instances_queued(const struct instances *set, uint32_t *ret)
 {
-	*ret = 0;
-	for_each_instance (i, set) {
-		uint32_t queued;
-		int r = instance_queued(i, &queued);
-
-		if (r < 0)
-			return r;
-		*ret += queued;
-	}
-	return 0;
+	return instance_queued_many(set->list, set->n, ret);
 }
 
 int instances_live(const struct instances *set, uint64_t *ret)

@@ -112,6 +112,20 @@ int instance_queued(struct instance *i, uint32_t *ret)
 	return n->defect == DEFECT_OPAQUE && n->listening ? -EIO : 0;
 }
 
+int instance_queued_many(struct instance *const *list, size_t n, uint32_t *ret)
+{
+	*ret = 0;
+	for (size_t k = 0; k < n; k++) {
+		uint32_t queued;
+		int r = instance_queued(list[k], &queued);
+
+		if (r < 0)
+			return r;
+		*ret += queued;
+	}
+	return 0;
+}
+
 int instance_count(struct instance *i, struct tap_count *ret)
 {
 	*ret = (struct tap_count){.live = node_of(i)->connections};

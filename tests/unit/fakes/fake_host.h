@@ -164,6 +164,28 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 	return 0;
 }
 
+int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void *userdata),
+		       void (*found)(void *userdata, const struct diag_listening *listening),
+		       void *userdata, struct error *err)
+{
+	(void)diag;
+	(void)cgroup_id;
+	if (reset)
+		reset(userdata);
+	for (size_t k = 0; k < 8; k++) {
+		const struct diag_listening listening = {
+			.cookie = fake_listeners[k].cookie,
+			.queue = {.queued = fake_listeners[k].queued, .backlog = 128},
+		};
+
+		if (fake_listeners[k].error)
+			return error_set(err, fake_listeners[k].error, "listener");
+		if (listening.cookie)
+			found(userdata, &listening);
+	}
+	return 0;
+}
+
 bool diag_is_live(const struct diag_connection *connection)
 {
 	return connection->state == TCP_ESTABLISHED;

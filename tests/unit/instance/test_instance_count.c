@@ -57,6 +57,27 @@ static void test_instance_queued_sums_listening_sockets(void **state)
 	assert_int_equal(queued_of(i), 0);
 }
 
+/* The kernel is asked once for all of them, and for nobody else's. */
+static void test_instance_queued_of_many_sockets_is_summed_at_once(void **state)
+{
+	uint32_t queued;
+
+	(void)state;
+	listen_on_both();
+	fake_listeners[2] = (struct fake_listener){.port = 80, .cookie = 900, .queued = 50};
+	fake_listeners[3] = (struct fake_listener){.port = 80, .cookie = 103, .queued = 5};
+	run_instance();
+	for (uint64_t k = 0; k < 100; k++)
+		assert_int_equal(instance_sockets_add(&i->sockets,
+						      &(struct instance_socket){.cookie = 103 + k}),
+				 0);
+	assert_int_equal(queued_of(i), 12);
+	fake_listeners[1].error = -ETIMEDOUT;
+	assert_int_equal(instance_queued(i, &queued), -ETIMEDOUT);
+	fake_listeners[1].error = 0;
+	i->sockets.n = 2;
+}
+
 static void test_instance_has_exited_when_its_cgroup_is_empty(void **state)
 {
 	(void)state;
@@ -357,6 +378,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_instance_queued_sums_listening_sockets),
+		TEST(test_instance_queued_of_many_sockets_is_summed_at_once),
 		TEST(test_instance_has_exited_when_its_cgroup_is_empty),
 		TEST(test_instance_queued_that_cannot_be_read_is_not_none),
 		TEST(test_instance_live_sums_ports_of_its_cgroup),
