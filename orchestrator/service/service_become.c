@@ -25,8 +25,8 @@ const struct address *service_overlap(const struct service *s, const struct addr
 	return NULL;
 }
 
-static int check_overlaps(const struct service *s, const struct service_config *config,
-			  struct error *err)
+int service_check_overlaps(const struct service *s, const struct service_config *config,
+			   struct error *err)
 {
 	for (size_t k = 0; k < config->n_listen; k++) {
 		const struct address *other = service_overlap(s, &config->listen[k]);
@@ -48,7 +48,7 @@ int service_can_become(const struct service *s, const struct service_config *con
 	if (!s->endpoints.open)
 		return 0;
 	if (s->config->uid == config->uid && same_steering(s, config))
-		return check_overlaps(s, config, err);
+		return service_check_overlaps(s, config, err);
 	return error_text(err, -EBUSY,
 			  "\"user\", \"steering\" and \"sticky\" can only be changed while "
 			  "it is stopped (\"baton stop %s\")",

@@ -110,7 +110,7 @@ static int begin(struct order_call *call, struct recipe *recipe)
 
 	if (r >= 0)
 		r = check_strategy(call);
-	if (r >= 0 && service_can_become(s, recipe->config, &call->refusal->why) < 0)
+	if (r >= 0 && service_check_overlaps(s, recipe->config, &call->refusal->why) < 0)
 		r = refuse(call->refusal, REFUSAL_START_CONFLICT);
 	if (r < 0) {
 		recipe_done(recipe);

@@ -124,6 +124,12 @@ void service_stop_tick(struct service *service);
 void service_on_program(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			const char *comm);
 
+/* ---- service_become.c ------------------------------------------------------------------------ */
+
+/* -EBUSY if an address of @config overlaps with another one that is open. */
+int service_check_overlaps(const struct service *service, const struct service_config *config,
+			   struct error *err);
+
 /* ---- service_borrow.c ------------------------------------------------------------------------ */
 
 /* @borrower has committed: all that it has borrowed is its own. */

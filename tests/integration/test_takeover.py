@@ -4,8 +4,8 @@
 import os
 import signal
 
-from harness import (alive, begin_post, bodies, check, check_equal, connect, read_response, refused,
-                     send_request, timeout, wait_until)
+from harness import (alive, begin_post, bodies, check, check_equal, connect, get, read_response,
+                     refused, send_request, timeout, wait_until)
 from services import example, generation_of, python, service
 from swaps import check_unharmed
 
@@ -146,12 +146,28 @@ def test_agent_that_does_not_answer_keeps_its_server_serving(t):
     check_equal(daemon.current(), 1, "taken over by the next daemon")
 
 
-def test_listen_that_changed_meanwhile_leaves_the_old_one_serving(t):
+def test_listen_that_changed_meanwhile_is_for_the_next_reload(t):
+    daemon = t.daemon(service(example(t)))
+    hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
+    kill_daemon(daemon)
+    daemon.config["services"]["web"]["listen"] = ["127.0.0.1:8080", "127.0.0.1:8081"]
+    daemon.start()
+    check_equal((daemon.current(), daemon.state()), (1, "running"), "generation and state")
+    check(refused(8081), "the new address is refused")
+    since = daemon.last_seq()
+    daemon.cli("reload", expect=0)
+    check_equal(daemon.wait_end(since)["event"], "done", "end")
+    check_equal(get(port=8081).status, 200, "answer at the new address")
+    result = hammer.stop()
+    check_equal(result["lost"], 0, f"lost: {result}")
+
+
+def test_user_that_changed_meanwhile_leaves_the_old_one_serving(t):
     daemon = t.daemon(service(example(t)))
     agent = daemon.service()["generations"][0]["instances"][0]["agent_pid"]
     hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
     kill_daemon(daemon)
-    daemon.config["services"]["web"]["listen"] = ["127.0.0.1:8080", "127.0.0.1:8081"]
+    daemon.config["services"]["web"]["user"] = "nobody"
     daemon.start_unready()
     wait_until(lambda: daemon.state() == "failed", "the service to be given up")
     check(f"pid {agent}" in daemon.service()["reason"], f"{daemon.service()}")

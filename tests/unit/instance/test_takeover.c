@@ -785,6 +785,45 @@ static void test_takeover_fits_whatever_the_addresses(void **state)
 	assert_false(takeover_fits(&agent, &config));
 }
 
+/* An earlier daemon died while addresses[1] went from "web" to "api". */
+static void test_takeover_settle_gives_an_address_to_whoever_is_steady_there(void **state)
+{
+	struct takeover_agent web = {.spec = {.listen = addresses, .n_listen = 2},
+				     .hello = {.service = "web", .state = AGENT_RUNNING}};
+	struct takeover_agent api = {.spec = {.listen = addresses + 1, .n_listen = 1},
+				     .hello = {.service = "api", .state = AGENT_RUNNING}};
+	struct takeover_agent *both[] = {&api, &web};
+	struct takeover_list list = {.agents = both, .n = 2};
+	struct service_config file_web = {.n_listen = 1, .listen = {addresses[0]}};
+	struct service_config file_api = {.n_listen = 1, .listen = {addresses[1]}};
+	static const struct {
+		bool web, api;           /* steady */
+		bool web_lost, api_lost; /* addresses[1] */
+	} cases[] = {
+		{true, false, false, true},
+		{true, true, true, false}, /* the file says so */
+		{false, true, true, false},
+		{false, false, false, false},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		web.hello.steady = cases[k].web;
+		api.hello.steady = cases[k].api;
+		takeover_settle(&list, "web", &file_web);
+		takeover_settle(&list, "api", &file_api);
+		assert_false(web.lost[0]);
+		assert_int_equal(web.lost[1], cases[k].web_lost);
+		assert_int_equal(api.lost[0], cases[k].api_lost);
+	}
+	/* What has left has it no longer. */
+	web.hello.steady = true;
+	web.hello.state = AGENT_LEFT;
+	api.hello.steady = false;
+	takeover_settle(&list, "api", &file_api);
+	assert_false(api.lost[0]);
+}
+
 static void test_takeover_fits_user_is_the_one_it_became_else_the_daemons(void **state)
 {
 	struct takeover_agent agent = {.spec = {.listen = addresses, .n_listen = 1}};
@@ -1028,6 +1067,7 @@ int main(void)
 		TEST(release_file_is_the_one_that_runs),
 		TEST(release_process_that_is_gone_has_no_file),
 		TEST(fits_whatever_the_addresses),
+		TEST(settle_gives_an_address_to_whoever_is_steady_there),
 		TEST(fits_user_is_the_one_it_became_else_the_daemons),
 		TEST(orphans_are_told_to_drain_others_are_not),
 		TEST(orphans_in_an_unreadable_folder_are_none),

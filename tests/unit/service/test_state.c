@@ -611,6 +611,38 @@ static void test_state_without_memory_takes_no_number(void **state)
 
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
 
+/* A service that was renamed is known by the name that it had. */
+static void test_state_id_is_kept_by_name_until_it_is_forgotten(void **state)
+{
+	cleanup(state_free) struct state *s = NULL, *again = NULL;
+	cleanup_free char *id = NULL, *none = NULL;
+	struct error err = {""};
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_id(s, "site"));
+	assert_int_equal(state_set_id(s, "site", NULL, &err), 0); /* nothing to write */
+	assert_int_equal(state_set_id(s, "site", "web", &err), 0);
+	assert_int_equal(next(s, "web"), 1);
+	assert_int_equal(state_open(path, &again, NULL), 0);
+	id = state_id(again, "site");
+	assert_string_equal(id, "web");
+	assert_int_equal(state_set_id(again, "site", NULL, &err), 0);
+	none = state_id(again, "site");
+	assert_null(none);
+	assert_int_equal(next(again, "web"), 2);
+}
+
+static void test_state_id_that_cannot_be_one_is_none(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	(void)state;
+	put("{\"version\": 1, \"services\": {}, \"ids\": {\"site\": \"../web\", \"api\": 7}}");
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	assert_null(state_id(s, "site"));
+	assert_null(state_id(s, "api"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -626,6 +658,8 @@ int main(void)
 		TEST(test_state_instances_are_remembered_until_they_are_forgotten),
 		TEST(test_state_twins_are_remembered_until_they_are_forgotten),
 		TEST(test_state_base_is_remembered_until_it_is_forgotten),
+		TEST(test_state_id_is_kept_by_name_until_it_is_forgotten),
+		TEST(test_state_id_that_cannot_be_one_is_none),
 		TEST(test_state_file_without_the_later_fields_is_read),
 		TEST(test_state_failing_save_of_a_field_is_an_error),
 		TEST(test_state_folder_is_made_private),
