@@ -59,21 +59,33 @@ static void print_waiting(const struct print *to, const json_t *service, const j
 		{"hold", "for the end of the hold"},
 		{"gate", "for somebody to decide"},
 		{"promote", "for a promotion"},
+		{"delay", "for drain.delay"},
 	};
 	const char *waiting = print_member(rollout, "waiting"), *text = waiting;
 	const char *name = print_member(service, "service");
 	long long left = print_number(rollout, "waiting_ms");
-	char took[PRINT_TOOK_MAX];
+	long long silent = print_number(rollout, "silent");
+	char took[PRINT_TOOK_MAX], clients[96];
 
 	if (!*waiting)
 		return;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(waiting, known[i].name) == 0)
 			text = known[i].text;
+	if (silent >= 0) {
+		snprintf(clients, sizeof(clients), "for %lld connection%s not sent a request yet",
+			 silent, silent == 1 ? " that has" : "s that have");
+		text = clients;
+	}
 	print_label(to, "waits");
 	print_coloured(to, PRINT_YELLOW, text);
 	if (left >= 0)
 		fprintf(to->out, ", %s left", print_took(left, took));
+	/* That ends by itself, and soon. */
+	if (strcmp(waiting, "delay") == 0) {
+		fputc('\n', to->out);
+		return;
+	}
 	if (strcmp(waiting, "gate") == 0 && *print_member(rollout, "reason")) {
 		fputs("\n" PRINT_DETAIL, to->out);
 		print_text(to, print_member(rollout, "reason"));

@@ -48,6 +48,7 @@ struct config_draft {
 	uint8_t listen_index[CONFIG_LISTEN_MAX]; /* place in the array of each good endpoint */
 	bool notify;                             /* health.notify is true */
 	bool drain_signal_given;
+	bool drain_delay_given;
 	/* mistakes there already */
 	bool directory_bad, command_bad, environment_bad, instances_bad, rollout_bad;
 };

@@ -265,6 +265,8 @@ static struct config_draft *draft_new(const char *name, const char *source)
 		.watch_settle_ms = WATCH_SETTLE_MS,
 		.restart = {.max = 5, .window_ms = CONFIG_MINUTE_MS, .delay_ms = 100},
 		.drain = {.signal = SIGTERM,
+			  .delay_auto = true,
+			  .delay_max_ms = 2 * CONFIG_SECOND_MS,
 			  .timeout_ms = 30 * CONFIG_SECOND_MS,
 			  .shutdown_timeout_ms = 30 * CONFIG_SECOND_MS,
 			  .generations_max = 4,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/duration.h"
 #include "common/vector.h"
 #include "orchestrator/host/watch.h"
 
@@ -205,6 +206,57 @@ static int read_signal(struct config_reading *reading, const char *path, json_t 
 	return 0;
 }
 
+static int read_delay(struct config_reading *reading, const char *path, json_t *value,
+		      const struct config_key *key, void *object)
+{
+	static const struct config_key duration = {DRAFT(service.drain.delay_ms),
+						   .max = CONFIG_HOUR_MS};
+	struct config_draft *draft = object;
+	const char *text = json_string_value(value);
+	uint64_t ms;
+
+	(void)key;
+	draft->service.drain.delay_auto = text && strcmp(text, "auto") == 0;
+	if (draft->service.drain.delay_auto)
+		return 0;
+	draft->drain_delay_given = true;
+	if (!text && !json_is_number(value)) {
+		config_wrong_type(reading, path, "\"auto\" or a duration (a string such as \"2s\")",
+				  value);
+		return 0;
+	}
+	if (text && duration_parse(text, &ms) == -EINVAL) {
+		config_mistake(reading, path,
+			       "\"%s\" is neither \"auto\" nor a duration (a number with a unit: "
+			       "500ms, 2s)",
+			       text);
+		return 0;
+	}
+	return config_read_duration(reading, path, value, &duration, object);
+}
+
+/* Neither means anything if nothing is sent. */
+static void check_unsent(struct config_reading *reading, const char *path,
+			 const struct config_draft *draft)
+{
+	const struct drain_config *drain = &draft->service.drain;
+	char key_path[CONFIG_JSON_PATH_MAX];
+
+	if (drain->wait == DRAIN_WAIT_EXIT)
+		return;
+	config_path(path, "signal", key_path);
+	if (draft->drain_signal_given)
+		config_mistake(
+			reading, key_path,
+			"is not sent where \"wait\" is \"connections\": leave it out, or set "
+			"\"wait\" to \"exit\"");
+	config_path(path, "delay", key_path);
+	if (draft->drain_delay_given && drain->delay_ms > 0)
+		config_mistake(reading, key_path,
+			       "comes before a signal that is not sent where \"wait\" is "
+			       "\"connections\": leave it out, or set \"wait\" to \"exit\"");
+}
+
 int config_read_drain(struct config_reading *reading, const char *path, json_t *value,
 		      const struct config_key *key, void *object)
 {
@@ -220,6 +272,9 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 		{.name = "idle_timeout", .read = config_read_duration,
 		 DRAFT(service.drain.idle_timeout_ms), .max = 30 * CONFIG_DAY_MS},
 		{.name = "signal", .read = read_signal},
+		{.name = "delay", .read = read_delay},
+		{.name = "delay_max", .read = config_read_duration,
+		 DRAFT(service.drain.delay_max_ms), .max = CONFIG_HOUR_MS},
 		{.name = "timeout", .read = config_read_duration, DRAFT(service.drain.timeout_ms),
 		 .max = 30 * CONFIG_DAY_MS},
 		{.name = "shutdown_timeout", .read = config_read_duration,
@@ -237,20 +292,15 @@ int config_read_drain(struct config_reading *reading, const char *path, json_t *
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);
 	struct config_draft *draft = object;
-	char signal_path[CONFIG_JSON_PATH_MAX];
 	int r;
 
 	(void)key;
 	r = config_read_object(reading, path, value, &table, object);
 	if (!json_object_get(value, "shutdown_timeout"))
 		draft->service.drain.shutdown_timeout_ms = draft->service.drain.timeout_ms;
-	if (r < 0 || !draft->drain_signal_given || draft->service.drain.wait == DRAIN_WAIT_EXIT)
-		return r;
-	config_path(path, "signal", signal_path);
-	config_mistake(reading, signal_path,
-		       "is not sent where \"wait\" is \"connections\": leave it out, or set "
-		       "\"wait\" to \"exit\"");
-	return 0;
+	if (r == 0)
+		check_unsent(reading, path, draft);
+	return r;
 }
 
 /* ---- restart, watch ------------------------------------------------------------------------- */

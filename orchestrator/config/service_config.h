@@ -113,9 +113,19 @@ enum drain_wait {
 
 struct drain_config {
 	enum drain_wait wait;
-	/* Connections without a byte in either direction for so long are not waited for. 0: all */
+	/*
+	 * Connections that have been idle for so long (connections.h) are not waited for. 0: all
+	 * are.
+	 */
 	uint64_t idle_timeout_ms;
-	int signal;                   /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
+	int signal; /* "SIGTERM" (also "TERM", "QUIT", "USR1" ...) */
+	/*
+	 * "auto": before the signal, connections that were accepted and on which nobody has said
+	 * anything yet get time to do so, .delay_max_ms at most. Else so long passes anyway.
+	 */
+	bool delay_auto;
+	uint64_t delay_ms;            /* while not .delay_auto; 0: the signal is sent at once */
+	uint64_t delay_max_ms;        /* "2s" */
 	uint64_t timeout_ms;          /* "30s": of a generation that is replaced */
 	uint64_t shutdown_timeout_ms; /* of one that is stopped; default: timeout */
 	bool expect_cut;              /* false; true: it is no failure if connections are cut */

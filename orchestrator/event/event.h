@@ -25,11 +25,14 @@
 	X(WAIT, "wait", STEP)                                                                      \
 	X(SETTLE, "settle", STEP)                                                                  \
 	X(BAKE, "bake", STEP)                                                                      \
+	X(DELAY, "delay", STEP)                                                                    \
 	X(LEAVE, "leave", STEP)                                                                    \
 	X(DRAIN, "drain", STEP)                                                                    \
 	X(STOP, "stop", STEP)                                                                      \
 	/* A rollout waits for a person. */                                                        \
 	X(WAITING, "waiting", WAITING)                                                             \
+	/* ... or, before the drain signal, for clients; told with .silent. */                     \
+	X(DELAYING, "delaying", WAITING)                                                           \
 	/* A rollout has ended. */                                                                 \
 	X(DONE, "done", RESULT)                                                                    \
 	X(FAILED, "failed", RESULT)                                                                \
@@ -115,6 +118,10 @@ struct event {
 		bool known, counted; /* else only .ended, .left, .idle and .cut_by_server are */
 		uint64_t ended, by_client, by_server, reset, cut_by_server, left, idle;
 	} drain; /* of the step "drain": what became of connections */
+	struct {
+		bool known;
+		uint64_t n;
+	} silent; /* connections on which nobody has said anything yet; of a delay */
 	struct {
 		bool known;
 		uint32_t generation; /* 0: nothing serves */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,20 +154,70 @@ int connections_each(const struct connections_of *of, const struct connections_h
 	return connections_search(of, !of->cgroup_id, handler, err);
 }
 
+/* ---- what it is doing ----------------------------------------------------------------------- */
+
+/* Has the server sent its FIN? Then nothing more is to be expected of it. */
+static bool has_finished(uint8_t state)
+{
+	return state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
+	       state == TCP_LAST_ACK;
+}
+
+/*
+ * Was the last word the client's? The kernel's clock ticks every 1 to 10 ms, and a request that is
+ * answered within one tick looks like an answer that is followed by the next request within one. If
+ * there was an answer at all, the former is much more common. If there was none, the request came
+ * within a tick of the connection's beginning.
+ */
+static bool awaits_answer(const struct diag_connection *connection)
+{
+	if (connection->since_received_ms == connection->since_sent_ms)
+		return connection->bytes_received > 0 && connection->bytes_sent == 0;
+	return connection->since_received_ms < connection->since_sent_ms;
+}
+
+enum connections_kind connections_kind(const struct diag_connection *connection, uint64_t quiet_ms)
+{
+	if (connection->receive_queue > 0 || connection->send_queue > 0)
+		return CONNECTIONS_BUSY;
+	if (!has_finished(connection->state)) {
+		/* Not accepted yet; or the client's FIN, which no data's time tells of. */
+		if (connection->inode == 0 || connection->state == TCP_CLOSE_WAIT)
+			return CONNECTIONS_BUSY;
+		if (awaits_answer(connection))
+			return CONNECTIONS_BUSY;
+	}
+	return connection->idle_ms < quiet_ms ? CONNECTIONS_ACTIVE : CONNECTIONS_IDLE;
+}
+
 /* ---- counting ------------------------------------------------------------------------------- */
 
 struct count {
-	uint64_t idle_ms;
+	bool (*counts)(const struct diag_connection *connection, uint64_t ms);
+	uint64_t ms;
 	uint64_t kept, found;
 };
+
+/* However long nothing has moved: a connection with a request that is worked on is not idle. */
+static bool is_not_idle(const struct diag_connection *connection, uint64_t idle_ms)
+{
+	return idle_ms == 0 || connections_kind(connection, idle_ms) != CONNECTIONS_IDLE;
+}
+
+/* A client that has closed its side will not say anything. */
+static bool is_silent(const struct diag_connection *connection, uint64_t age_ms)
+{
+	return connection->state == TCP_ESTABLISHED && connection->bytes_received == 0 &&
+	       connection->bytes_sent == 0 && connection->receive_queue == 0 &&
+	       connection->send_queue == 0 &&
+	       connection->since_received_ms + CONNECTIONS_TICK_MS >= age_ms;
+}
 
 static void count_found(void *userdata, const struct diag_connection *connection)
 {
 	struct count *count = userdata;
 
-	if (!diag_is_live(connection))
-		return;
-	if (count->idle_ms == 0 || connection->idle_ms < count->idle_ms)
+	if (diag_is_live(connection) && count->counts(connection, count->ms))
 		count->found++;
 }
 
@@ -204,20 +255,32 @@ static int count_by_cgroup(const struct connections_of *of, uint64_t *ret)
 	return 0;
 }
 
-int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret)
+static int count_each(const struct connections_of *of, struct count *count, uint64_t *ret)
 {
-	struct count count = {.idle_ms = idle_ms};
 	const struct connections_handler handler = {
 		.found = count_found,
 		.keep = count_keep,
 		.forget = count_forget,
-		.userdata = &count,
+		.userdata = count,
 	};
-	int r;
+	int r = connections_each(of, &handler, NULL);
+
+	*ret = count->kept;
+	return r;
+}
+
+int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret)
+{
+	struct count count = {.counts = is_not_idle, .ms = idle_ms};
 
 	if (of->cgroup_id && idle_ms == 0 && !of->skip)
 		return count_by_cgroup(of, ret);
-	r = connections_each(of, &handler, NULL);
-	*ret = count.kept;
-	return r;
+	return count_each(of, &count, ret);
+}
+
+int connections_silent(const struct connections_of *of, uint64_t age_ms, uint64_t *ret)
+{
+	struct count count = {.counts = is_silent, .ms = age_ms};
+
+	return count_each(of, &count, ret);
 }

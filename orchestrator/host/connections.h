@@ -43,10 +43,19 @@ int connections_each(const struct connections_of *of, const struct connections_h
 		     struct error *err);
 
 /*
- * How many are live (diag.h), not counting those that have been idle for @idle_ms or longer (0: all
- * count). A negative errno if that cannot be told: then nobody may take it for 0.
+ * How many are live (diag.h), not counting those that have been idle (see below) for @idle_ms or
+ * longer (0: all count). A negative errno if that cannot be told: then nobody may take it for 0.
  */
 int connections_count(const struct connections_of *of, uint64_t idle_ms, uint64_t *ret);
+
+/*
+ * How many are silent: nobody has said anything on them yet, though they are @age_ms old or older.
+ * (On a server that speaks first none is.) A server that is told to end may close them, since it
+ * cannot know that a request is on its way. The kernel's clock ticks every 1 to 10 ms: one that is
+ * CONNECTIONS_TICK_MS younger may count, too. Errors as of connections_count().
+ */
+#define CONNECTIONS_TICK_MS 20
+int connections_silent(const struct connections_of *of, uint64_t age_ms, uint64_t *ret);
 
 /*
  * What the live connections are doing, as far as can be told from outside:

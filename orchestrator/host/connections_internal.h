@@ -2,8 +2,8 @@
 /*
  * connections_internal: what the parts of connections share, and what their tests call.
  *
- *	connections.c		whose they are; how many
- *	connections_kinds.c	what they are doing
+ *	connections.c		whose they are; what one is doing; how many
+ *	connections_kinds.c	how many are doing what
  *	connections_destroy.c	closing them
  */
 #pragma once

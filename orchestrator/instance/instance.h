@@ -416,6 +416,12 @@ int instance_live(struct instance *instance, uint64_t *ret);
  */
 int instance_busy(struct instance *instance, uint64_t idle_ms, uint64_t *ret);
 
+/*
+ * Those of @age_ms or older on which nobody has said anything yet (connections.h). Takes long if
+ * there are many connections; costs nothing if the counters know of none.
+ */
+int instance_silent(struct instance *instance, uint64_t age_ms, uint64_t *ret);
+
 /* The same, by what they are doing (connections.h). */
 int instance_kinds(const struct instance *instance, struct connections_kinds *ret);
 

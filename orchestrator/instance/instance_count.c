@@ -198,6 +198,20 @@ int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
 	return connections_count(&of, idle_ms, ret);
 }
 
+int instance_silent(struct instance *i, uint64_t age_ms, uint64_t *ret)
+{
+	struct connections_of of;
+	struct tap_count count;
+
+	*ret = 0;
+	if (instance_has_stopped(i) || (instance_count(i, &count) == 0 && count.live == 0))
+		return 0;
+	instance_connections_of(i, &of);
+	if (!of.cgroup_id && !of.processes)
+		return -ENODATA;
+	return connections_silent(&of, age_ms, ret);
+}
+
 int instance_kinds(const struct instance *i, struct connections_kinds *ret)
 {
 	struct connections_of of;

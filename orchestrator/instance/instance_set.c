@@ -226,6 +226,20 @@ int instances_busy(const struct instances *set, uint64_t idle_ms, uint64_t *ret)
 	return 0;
 }
 
+int instances_silent(const struct instances *set, uint64_t age_ms, uint64_t *ret)
+{
+	*ret = 0;
+	for_each_instance (i, set) {
+		uint64_t silent;
+		int r = instance_silent(i, age_ms, &silent);
+
+		if (r < 0)
+			return r;
+		*ret += silent;
+	}
+	return 0;
+}
+
 int instances_kinds(const struct instances *set, struct connections_kinds *ret)
 {
 	*ret = (struct connections_kinds){};

@@ -71,6 +71,7 @@ size_t instances_serving(const struct instances *set);
 int instances_queued(const struct instances *set, uint32_t *ret);
 int instances_live(const struct instances *set, uint64_t *ret);
 int instances_busy(const struct instances *set, uint64_t idle_ms, uint64_t *ret);
+int instances_silent(const struct instances *set, uint64_t age_ms, uint64_t *ret);
 int instances_kinds(const struct instances *set, struct connections_kinds *ret);
 int instances_count(const struct instances *set, struct tap_count *ret);
 

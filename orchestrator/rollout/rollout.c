@@ -125,6 +125,19 @@ static void enter_draining(struct rollout *r, uint64_t now_ms, struct rollout_ac
 					       : r->policy.new_drain_timeout_ms));
 }
 
+/* New connections go to nobody any more, if they have gone to the victims until now. */
+static void close_up(struct rollout *r, struct rollout_actions *out)
+{
+	if (r->open)
+		add(out, ROLLOUT_DO_UNNAME);
+	r->open = false;
+}
+
+bool rollout_victims_stay(const struct rollout *r)
+{
+	return is_forward(r) ? r->policy.old_stays : r->policy.new_stays;
+}
+
 static void enter_leaving(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	if (is_forward(r) && r->victims == r->alive[ROLLOUT_OLD]) {
@@ -132,14 +145,29 @@ static void enter_leaving(struct rollout *r, uint64_t now_ms, struct rollout_act
 		if (r->has_new)
 			add(out, ROLLOUT_DO_COMMIT);
 	}
-	add(out, ROLLOUT_DO_UNNAME);
-	if (is_forward(r) ? r->policy.old_stays : r->policy.new_stays) {
+	if (!r->open)
+		add(out, ROLLOUT_DO_UNNAME);
+	if (rollout_victims_stay(r)) {
 		enter_draining(r, now_ms, out);
 		return;
 	}
 	r->state = ROLLOUT_LEAVING;
 	add(out, ROLLOUT_DO_LEAVE);
 	add_timer(out, now_ms + r->policy.leave_timeout_ms);
+}
+
+/* Those that stay get no drain signal. */
+static void enter_delaying(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
+{
+	uint64_t delay_ms = is_forward(r) ? r->policy.old_delay_ms : r->policy.new_delay_ms;
+
+	if (delay_ms == 0 || rollout_victims_stay(r)) {
+		enter_leaving(r, now_ms, out);
+		return;
+	}
+	r->state = ROLLOUT_DELAYING;
+	add(out, ROLLOUT_DO_DELAY);
+	add_timer(out, now_ms + delay_ms);
 }
 
 static void enter_settling(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
@@ -224,7 +252,7 @@ static void enter_cycle(struct rollout *r, uint64_t now_ms, struct rollout_actio
 static void pass_gate(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	if (r->point == ROLLOUT_GATE_LEAVE)
-		enter_leaving(r, now_ms, out);
+		enter_delaying(r, now_ms, out);
 	else
 		enter_shifting(r, out);
 }
@@ -464,6 +492,10 @@ static void on_shifted(struct rollout *r, uint64_t now_ms, struct rollout_action
 		enter_dwelling(r, now_ms, out);
 	} else if (r->victims > 0 && is_forward(r) && is_old_lost(r)) {
 		enter_leaving(r, now_ms, out);
+	} else if (r->victims > 0 && r->policy.lasts) {
+		/* There is nothing to settle: new connections go on coming. */
+		r->open = true;
+		enter_delaying(r, now_ms, out);
 	} else if (r->victims > 0) {
 		enter_settling(r, now_ms, out);
 	} else {
@@ -548,9 +580,22 @@ static void on_baked(struct rollout *r, uint64_t now_ms, struct rollout_actions 
 	ask_gate(r, ROLLOUT_GATE_LEAVE, now_ms, out);
 }
 
+static void on_delayed(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
+{
+	enter_leaving(r, now_ms, out);
+}
+
+/* What comes would wait in vain, and be reset when the listening sockets close. */
+static void on_deaf(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
+{
+	(void)now_ms;
+	close_up(r, out);
+}
+
 /* At the deadline, too: an agent that does not answer must not keep a rollout from ending. */
 static void on_left(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
+	close_up(r, out);
 	enter_draining(r, now_ms, out);
 }
 
@@ -567,6 +612,7 @@ static void on_drain_timeout(struct rollout *r, uint64_t now_ms, struct rollout_
 /* Their processes are gone already; the agents still have to be ended. */
 static void on_stopped_early(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
+	close_up(r, out);
 	enter_stopping(r, now_ms, out);
 }
 
@@ -713,8 +759,18 @@ static const handler handlers[_ROLLOUT_STATE_COUNT][_ROLLOUT_EVENT_COUNT] = {
 			[ROLLOUT_QUIT] = on_quit,
 			[ROLLOUT_TIMER] = on_baked,
 		},
+	[ROLLOUT_DELAYING] =
+		{
+			[ROLLOUT_DELAYED] = on_delayed,
+			[ROLLOUT_NEW_FAILED] = on_new_failed,
+			[ROLLOUT_OLD_GONE] = on_old_gone_late,
+			[ROLLOUT_ABORT] = on_abort,
+			[ROLLOUT_QUIT] = on_quit,
+			[ROLLOUT_TIMER] = on_delayed,
+		},
 	[ROLLOUT_LEAVING] =
 		{
+			[ROLLOUT_DEAF] = on_deaf,
 			[ROLLOUT_LEFT] = on_left,
 			[ROLLOUT_STOPPED] = on_stopped_early,
 			[ROLLOUT_NEW_FAILED] = on_new_failed_leaving,
@@ -808,7 +864,8 @@ void rollout_step(struct rollout *r, enum rollout_event event, uint64_t now_ms,
 	ret->n = 0;
 	h = handlers[r->state][event];
 	(h ? h : ignore)(r, now_ms, ret);
-	if (r->state != before || ret->n > 0)
+	/* Victims that accept nothing any more have yet to leave. */
+	if (r->state != before || (ret->n > 0 && event != ROLLOUT_DEAF))
 		leave_state(r, before, outcome, ret);
 	assert(r->batch <= r->alive[r->to]);
 	assert(r->victims <= r->alive[rollout_from(r)]);
@@ -817,6 +874,7 @@ void rollout_step(struct rollout *r, enum rollout_event event, uint64_t now_ms,
 	assert(!r->committed || is_forward(r));
 	assert(r->outcome == ROLLOUT_DONE || r->cause != ROLLOUT_NO_CAUSE);
 	assert(r->state != ROLLOUT_ENDED || r->victims == 0);
+	assert(!r->open || r->state == ROLLOUT_DELAYING || r->state == ROLLOUT_LEAVING);
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -829,8 +887,9 @@ const char *rollout_state_name(enum rollout_state state)
 		[ROLLOUT_GATING] = "gate",     [ROLLOUT_SHIFTING] = "shift",
 		[ROLLOUT_DWELLING] = "hold",   [ROLLOUT_WAITING] = "wait",
 		[ROLLOUT_SETTLING] = "settle", [ROLLOUT_BAKING] = "bake",
-		[ROLLOUT_LEAVING] = "leave",   [ROLLOUT_DRAINING] = "drain",
-		[ROLLOUT_STOPPING] = "stop",   [ROLLOUT_ENDED] = "ended",
+		[ROLLOUT_DELAYING] = "delay",  [ROLLOUT_LEAVING] = "leave",
+		[ROLLOUT_DRAINING] = "drain",  [ROLLOUT_STOPPING] = "stop",
+		[ROLLOUT_ENDED] = "ended",
 	};
 
 	assert(state < _ROLLOUT_STATE_COUNT);
@@ -855,6 +914,8 @@ const char *rollout_event_name(enum rollout_event event)
 		[ROLLOUT_SHIFT_FAILED] = "shift-failed",
 		[ROLLOUT_PROMOTE] = "promote",
 		[ROLLOUT_SETTLED] = "settled",
+		[ROLLOUT_DELAYED] = "delayed",
+		[ROLLOUT_DEAF] = "deaf",
 		[ROLLOUT_LEFT] = "left",
 		[ROLLOUT_DRAINED] = "drained",
 		[ROLLOUT_STOPPED] = "stopped",

@@ -20,6 +20,8 @@
  *	WAITING    a gate could not tell; somebody must promote or abort
  *	SETTLING   the victims are out of the table, and accept the connections in their queues
  *	BAKING     they stay in the group, idle, ready to be named again
+ *	DELAYING   before they are told anything: connections that they have accepted, and on
+ *		   which no client has said anything yet, get time to do so
  *	LEAVING    their listening sockets go out of the group (unless they stay: see old_stays)
  *	DRAINING   they finish their connections
  *	STOPPING   they end; then the next cycle, or
@@ -29,6 +31,10 @@
  * but shifts several times before there are victims. rolling has many: batches as large as
  * max_surge and max_unavailable allow, counted over both sides, and never fewer than one instance
  * in service.
+ *
+ * If nobody is left who could take new connections (a stop: policy.lasts), the victims get them
+ * until their listening sockets are closed. A server may so tell whoever balances load in front of
+ * it that it is going, before anybody is refused. There is no SETTLING then.
  *
  * If a rollout is undone before any table has named the new side, and before any old instance has
  * left, the new instances simply stop: only probes have ever reached them. The outcome is FAILED.
@@ -47,7 +53,8 @@
  *
  * Invariants (checked by tests over random event sequences, by the simulator in tests/sim and by
  * the model in tests/model):
- *	- nobody of the old side leaves before a table without it has been published;
+ *	- nobody of the old side leaves before a table without it has been published (but for a
+ *	  stop: then one is, as soon as they have left);
  *	- never are more instances alive than the larger side has, and max_surge (rolling);
  *	- never are fewer in service than the smaller side has, less max_unavailable, and never none
  *	  (but for a stop), unless they end by themselves;
@@ -81,6 +88,7 @@ enum rollout_state {
 	ROLLOUT_WAITING,
 	ROLLOUT_SETTLING,
 	ROLLOUT_BAKING,
+	ROLLOUT_DELAYING,
 	ROLLOUT_LEAVING,
 	ROLLOUT_DRAINING,
 	ROLLOUT_STOPPING,
@@ -105,6 +113,8 @@ enum rollout_event {
 	ROLLOUT_SHIFT_FAILED, /* ... or is not, and the one before stands */
 	ROLLOUT_PROMOTE,      /* somebody wants to go on: ends DWELLING, WAITING, BAKING */
 	ROLLOUT_SETTLED,      /* the victims' queues are empty */
+	ROLLOUT_DELAYED,      /* no connection of the victims is worth waiting for */
+	ROLLOUT_DEAF,         /* victims that new connections go to accept them no more */
 	ROLLOUT_LEFT,         /* the victims are out of the group */
 	ROLLOUT_DRAINED,      /* the victims have no connections (or have exited) */
 	ROLLOUT_STOPPED,      /* no process of the victims is left */
@@ -140,6 +150,7 @@ enum rollout_action_type {
 	ROLLOUT_DO_WAIT,    /* a person must promote or abort: tell it */
 	ROLLOUT_DO_DISCARD, /* end the batch at once: it never served */
 	ROLLOUT_DO_SETTLE,  /* watch the victims' queues */
+	ROLLOUT_DO_DELAY,   /* watch those of their connections on which nothing was said yet */
 	ROLLOUT_DO_COMMIT,  /* the new side is the current one from now on */
 	ROLLOUT_DO_UNNAME,  /* no table names a victim any more, not even as a backup */
 	ROLLOUT_DO_LEAVE,   /* the victims leave the group */
@@ -208,7 +219,8 @@ struct rollout_policy {
 	uint64_t promote_timeout_ms;
 	uint64_t settle_timeout_ms;
 	uint64_t bake_ms;
-	uint64_t leave_timeout_ms;                           /* includes what the agent may take */
+	uint64_t old_delay_ms, new_delay_ms; /* of whichever are the victims; 0: none */
+	uint64_t leave_timeout_ms;           /* includes what the agent may take */
 	uint64_t old_drain_timeout_ms, new_drain_timeout_ms; /* of whichever are the victims */
 	uint64_t stop_timeout_ms;                            /* includes the agent's kill timeout */
 	/*
@@ -217,6 +229,11 @@ struct rollout_policy {
 	 * have ended.
 	 */
 	bool old_stays, new_stays;
+	/*
+	 * Nobody else is left to take new connections. The old ones, which do not stay, get them
+	 * until they have left: PUBLISH without a new side names the victims.
+	 */
+	bool lasts;
 	/*
 	 * The tier has no table: new instances get connections as soon as they listen. If they are
 	 * undone before a shift, they leave and drain all the same.
@@ -249,6 +266,7 @@ struct rollout {
 	bool full;    /* ... and no old one, but as a backup */
 	bool committed;
 	bool old_gone;
+	bool open; /* victims that have yet to leave get new connections */
 };
 
 /* @n_old instances are alive, @n_new are wanted; one of the two may be 0. */
@@ -265,6 +283,9 @@ void rollout_step(struct rollout *rollout, enum rollout_event event, uint64_t no
 
 /* The side that goes. */
 enum rollout_side rollout_from(const struct rollout *rollout);
+
+/* The victims are not told to leave (policy.old_stays, policy.new_stays). */
+bool rollout_victims_stay(const struct rollout *rollout);
 
 /* Is it the new one, because the rollout is being undone? */
 bool rollout_victim_is_new(const struct rollout *rollout);

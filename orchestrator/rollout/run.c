@@ -128,7 +128,8 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	run_poke(run);
-	if (state == ROLLOUT_SETTLING || state == ROLLOUT_DRAINING)
+	if (state == ROLLOUT_SETTLING || state == ROLLOUT_DELAYING || state == ROLLOUT_DRAINING ||
+	    (state == ROLLOUT_LEAVING && run->machine.open))
 		run_poll(run);
 	return 0;
 }
@@ -189,6 +190,14 @@ static bool joins_at_once(const struct wiring *wiring)
 	return false;
 }
 
+/* The end of a service takes no longer than it may. */
+static uint64_t delay_ms(const struct drain_config *drain, bool shutdown)
+{
+	uint64_t ms = drain->delay_auto ? drain->delay_max_ms : drain->delay_ms;
+
+	return shutdown && ms > drain->shutdown_timeout_ms ? drain->shutdown_timeout_ms : ms;
+}
+
 static void make_policy(const struct run_host *host, const struct run_plan *plan,
 			struct rollout_policy *ret)
 {
@@ -204,6 +213,8 @@ static void make_policy(const struct run_host *host, const struct run_plan *plan
 		.gate_timeout_ms = gates_time_ms(config),
 		.promote_timeout_ms = config->rollout.promote_timeout_ms,
 		.settle_timeout_ms = config->rollout.settle_timeout_ms,
+		.old_delay_ms = delay_ms(old, plan->shutdown),
+		.new_delay_ms = delay_ms(new, false),
 		.leave_timeout_ms =
 			longer(old->leave_timeout_ms, new->leave_timeout_ms) + AGENT_MARGIN_MS,
 		.old_drain_timeout_ms = plan->shutdown ? old->shutdown_timeout_ms : old->timeout_ms,
@@ -215,6 +226,7 @@ static void make_policy(const struct run_host *host, const struct run_plan *plan
 		.new_stays = can_shift &&new->wait == DRAIN_WAIT_CONNECTIONS,
 		.joins_at_once = joins_at_once(host->wiring),
 	};
+	ret->lasts = !plan->new && !plan->partial && !plan->retire && !ret->old_stays;
 	if (!plan->partial && plan->new)
 		add_operator(ret, config);
 }
@@ -283,7 +295,7 @@ void run_limit_drain(struct run *run, uint64_t end_ms)
 {
 	if (run->drain.end_ms == 0 || run->drain.end_ms > end_ms)
 		run->drain.end_ms = end_ms;
-	if (run->machine.state != ROLLOUT_DRAINING || run->deadline_ms <= end_ms)
+	if (!run_ends_with_service(run) || run->deadline_ms <= end_ms)
 		return;
 	run_set_deadline(run, end_ms);
 }

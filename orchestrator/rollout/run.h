@@ -125,6 +125,14 @@ struct run_words {
 
 #define RUN_ENDS_WAIT_MS 1000 /* for agents to say how their servers have ended */
 
+/* Before the victims are told to leave: who has not said anything yet. */
+struct run_delay {
+	uint64_t began_ms;
+	uint64_t look_ms;   /* the connections are not listed again before that */
+	uint64_t look_last; /* so many were silent at the last look */
+	uint64_t most;      /* ... at most; 0: nobody is waited for */
+};
+
 /*
  * What has become of the connections of the victims, since they were told to leave. The counters of
  * the kernel tell it (steer/tap.h); without them only .began_with, .left, .idle and .ended are
@@ -200,6 +208,8 @@ struct run {
 	uint64_t accepted_before; /* connections of the new side before its first table */
 
 	uint64_t queue_empty_since_ms; /* SETTLING; 0: it is not empty */
+	uint64_t deaf_since_ms;        /* LEAVING: the queue has never been empty since; 0: it is */
+	struct run_delay delay;        /* of the present victims */
 	struct run_drain drain;        /* of the present victims */
 	uint64_t cut;                  /* connections left at a deadline, of all victims */
 	uint64_t cut_by_server;        /* ended by a server that was not done with them */
@@ -280,8 +290,13 @@ void run_result_finish(struct run_result *ret, const struct run_serving *serving
 /* Let go of everything, at any time; *run is zero afterwards. */
 void run_done(struct run *run);
 
-/* What it waits for: "gate", "promote", "hold"; NULL: neither for a person nor for a time. */
+/*
+ * What it waits for: "gate", "promote", "hold", "delay"; NULL: neither for a person nor for a time.
+ */
 const char *run_waits_for(const struct run *run);
+
+/* Does it wait for the run->delay.look_last connections on which nobody has said anything yet? */
+bool run_waits_for_silent(const struct run *run);
 
 /* One line for people that says how it ended: "generation 3 serves, generation 2 is gone". */
 #define RUN_MESSAGE_MAX 640

@@ -291,10 +291,7 @@ static void act_discard(struct run *run, const struct rollout_action *action)
 	run->unmade[run->machine.to] = 0;
 }
 
-/*
- * A victim may not be a backup any longer: its slot will be somebody else's. The connections that
- * it has now are those it has to finish.
- */
+/* A victim may not be a backup any longer: its slot will be somebody else's. */
 static void act_unname(struct run *run, const struct rollout_action *action)
 {
 	struct error err;
@@ -305,7 +302,6 @@ static void act_unname(struct run *run, const struct rollout_action *action)
 	if (!run->machine.retire && run->host->ops->publish(run->host->userdata, NULL, &err) < 0)
 		log_error("%s: %s", run->host->name, err.text);
 	instances_uncheck(&run->victims);
-	run_drain_begin(run);
 }
 
 static void act_drain(struct run *run, const struct rollout_action *action)
@@ -313,6 +309,9 @@ static void act_drain(struct run *run, const struct rollout_action *action)
 	struct tap *tap = run->host->wiring->tap;
 
 	(void)action;
+	/* Else it has begun when they were told to leave. */
+	if (rollout_victims_stay(&run->machine))
+		run_drain_begin(run);
 	/* A tap tells when the last connection ends; without one polling finds out. */
 	for (size_t k = 0; k < run->victims.n && tap; k++)
 		tap_watch(tap, run->victims.list[k]->generation, run->victims.list[k]->index);
@@ -344,13 +343,13 @@ static void act_stop(struct run *run, const struct rollout_action *action)
 	instances_stop(&run->victims);
 }
 
-/* If the service ends, its deadline counts for drains that would take longer, too. */
+/* If the service ends, its deadline counts for what would take longer, too. */
 static void act_timer(struct run *run, const struct rollout_action *action)
 {
 	bool late = run->drain.end_ms > 0 && action->at_ms > run->drain.end_ms;
 
-	run_set_deadline(run, run->machine.state == ROLLOUT_DRAINING && late ? run->drain.end_ms
-									     : action->at_ms);
+	run_set_deadline(run,
+			 run_ends_with_service(run) && late ? run->drain.end_ms : action->at_ms);
 }
 
 static void act_kill(struct run *run, const struct rollout_action *action)
@@ -422,6 +421,15 @@ static void act_settle(struct run *run, const struct rollout_action *action)
 	run_poll(run);
 }
 
+static void act_delay(struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	run->delay = (struct run_delay){.began_ms = clock_monotonic_ms()};
+	if (run_delay_is_fixed(run))
+		run_tell_delaying(run);
+	run_poll(run);
+}
+
 static void act_commit(struct run *run, const struct rollout_action *action)
 {
 	(void)action;
@@ -432,7 +440,12 @@ static void act_commit(struct run *run, const struct rollout_action *action)
 static void act_leave(struct run *run, const struct rollout_action *action)
 {
 	(void)action;
+	/* The connections that they have now are those that they have to finish. */
+	run_drain_begin(run);
 	instances_leave(&run->victims);
+	run->deaf_since_ms = 0;
+	if (run->machine.open)
+		run_poll(run);
 }
 
 /* ---- hooks ---------------------------------------------------------------------------------- */
@@ -467,18 +480,18 @@ static void act_undone(struct run *run, const struct rollout_action *action)
 /* But for PUBLISH, which alone has a result at once, and END, for which there is nothing to do. */
 static void (*const acts[ROLLOUT_DO_END + 1])(struct run *run,
 					      const struct rollout_action *action) = {
-	[ROLLOUT_DO_TELL] = act_tell,       [ROLLOUT_DO_PREPARE] = act_prepare,
-	[ROLLOUT_DO_CANCEL] = act_cancel,   [ROLLOUT_DO_START] = act_start,
-	[ROLLOUT_DO_VERIFY] = act_verify,   [ROLLOUT_DO_GATE] = act_gate,
-	[ROLLOUT_DO_RESTORE] = act_restore, [ROLLOUT_DO_STEADY] = act_steady,
-	[ROLLOUT_DO_SHIFTED] = act_shifted, [ROLLOUT_DO_WAIT] = act_wait,
-	[ROLLOUT_DO_DISCARD] = act_discard, [ROLLOUT_DO_SETTLE] = act_settle,
-	[ROLLOUT_DO_COMMIT] = act_commit,   [ROLLOUT_DO_UNNAME] = act_unname,
-	[ROLLOUT_DO_LEAVE] = act_leave,     [ROLLOUT_DO_DRAIN] = act_drain,
-	[ROLLOUT_DO_DRAINED] = act_drained, [ROLLOUT_DO_STOP] = act_stop,
-	[ROLLOUT_DO_KILL] = act_kill,       [ROLLOUT_DO_REAP] = act_reap,
-	[ROLLOUT_DO_TIMER] = act_timer,     [ROLLOUT_DO_NO_TIMER] = act_no_timer,
-	[ROLLOUT_DO_UNDONE] = act_undone,
+	[ROLLOUT_DO_TELL] = act_tell,         [ROLLOUT_DO_PREPARE] = act_prepare,
+	[ROLLOUT_DO_CANCEL] = act_cancel,     [ROLLOUT_DO_START] = act_start,
+	[ROLLOUT_DO_VERIFY] = act_verify,     [ROLLOUT_DO_GATE] = act_gate,
+	[ROLLOUT_DO_RESTORE] = act_restore,   [ROLLOUT_DO_STEADY] = act_steady,
+	[ROLLOUT_DO_SHIFTED] = act_shifted,   [ROLLOUT_DO_WAIT] = act_wait,
+	[ROLLOUT_DO_DISCARD] = act_discard,   [ROLLOUT_DO_SETTLE] = act_settle,
+	[ROLLOUT_DO_COMMIT] = act_commit,     [ROLLOUT_DO_UNNAME] = act_unname,
+	[ROLLOUT_DO_DELAY] = act_delay,       [ROLLOUT_DO_LEAVE] = act_leave,
+	[ROLLOUT_DO_DRAIN] = act_drain,       [ROLLOUT_DO_DRAINED] = act_drained,
+	[ROLLOUT_DO_STOP] = act_stop,         [ROLLOUT_DO_KILL] = act_kill,
+	[ROLLOUT_DO_REAP] = act_reap,         [ROLLOUT_DO_TIMER] = act_timer,
+	[ROLLOUT_DO_NO_TIMER] = act_no_timer, [ROLLOUT_DO_UNDONE] = act_undone,
 };
 
 int run_act(struct run *run, const struct rollout_action *action)

@@ -7,6 +7,8 @@
 #include "orchestrator/rollout/run_internal.h"
 
 #define SETTLE_POLL_MS 5
+#define DELAY_POLL_MS  20
+#define LEAVE_POLL_MS  20
 #define DRAIN_POLL_MS  50
 
 const char *run_order_name(enum run_order order)
@@ -34,15 +36,27 @@ void run_set_deadline(struct run *run, uint64_t at_ms)
 
 void run_poll(struct run *run)
 {
-	uint64_t every_ms = run->machine.state == ROLLOUT_SETTLING ? SETTLE_POLL_MS : DRAIN_POLL_MS;
+	static const uint64_t every_ms[_ROLLOUT_STATE_COUNT] = {
+		[ROLLOUT_SETTLING] = SETTLE_POLL_MS,
+		[ROLLOUT_DELAYING] = DELAY_POLL_MS,
+		[ROLLOUT_LEAVING] = LEAVE_POLL_MS,
+		[ROLLOUT_DRAINING] = DRAIN_POLL_MS,
+	};
+	uint64_t now_ms = clock_monotonic_ms();
 
-	assert(run->machine.state == ROLLOUT_SETTLING || run->machine.state == ROLLOUT_DRAINING);
-	timer_set(&run->poll, run->host->event, clock_monotonic_ms() + every_ms, run->on_poll, run);
+	assert(every_ms[run->machine.state] > 0);
+	timer_set(&run->poll, run->host->event, now_ms + every_ms[run->machine.state], run->on_poll,
+		  run);
 }
 
 void run_poke(struct run *run)
 {
 	run->host->ops->poke(run->host->userdata);
+}
+
+bool run_ends_with_service(const struct run *run)
+{
+	return run->machine.state == ROLLOUT_DELAYING || run->machine.state == ROLLOUT_DRAINING;
 }
 
 void run_set_reason(struct run *run, const char *format, ...)

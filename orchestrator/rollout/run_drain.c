@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What becomes of the connections that the victims have when they leave.
+ * What becomes of the connections that the victims have when they leave, and what is waited for
+ * before that.
  */
 #include <assert.h>
 #include <signal.h>
@@ -33,6 +34,11 @@ static uint64_t still_open(struct run *run, uint64_t idle_ms)
 	if (!run->host->wiring->tap && instances_queued(&run->victims, &queued) == 0)
 		listed += queued;
 	return listed < live ? listed : live;
+}
+
+bool run_delay_is_fixed(const struct run *run)
+{
+	return run->victims.n > 0 && !run->victims.list[0]->config->drain.delay_auto;
 }
 
 void run_drain_begin(struct run *run)

@@ -26,6 +26,9 @@ void run_poll(struct run *run);
 
 void run_poke(struct run *run);
 
+/* If the service ends (.drain.end_ms), does the present state have no longer than that? */
+bool run_ends_with_service(const struct run *run);
+
 void run_set_reason(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* drain.idle_timeout of the victims. */
@@ -45,6 +48,9 @@ bool run_drain_see(struct run *run, uint64_t busy);
 /* Note what has become of them. The victims must still be there. */
 void run_drain_end(struct run *run, bool at_deadline);
 
+/* Do the victims wait for a time that the operator has set, whoever is connected? */
+bool run_delay_is_fixed(const struct run *run);
+
 /* The same in words, and for an event. */
 void run_drain_describe(const struct run *run, char *ret, size_t size);
 void run_drain_event(const struct run *run, struct event *ret);
@@ -56,6 +62,9 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok);
 
 /* Tell that it waits for a person from now on. */
 void run_tell_waiting(struct run *run);
+
+/* Tell that it waits before the drain signal, and for what. */
+void run_tell_delaying(struct run *run);
 
 /* Note why @event undoes the rollout, before the machine takes it. */
 void run_note_failure(struct run *run, enum rollout_event event);

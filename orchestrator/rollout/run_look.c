@@ -4,6 +4,8 @@
 #include "common/clock.h"
 #include "orchestrator/rollout/run_internal.h"
 
+/* A server that has not emptied its queue for so long, told to drain, accepts no more. */
+#define DEAF_MS 200
 /* Handshakes that had begun at the shift get this long to reach their queue before it is read. */
 #define SETTLE_QUIET_MS 20
 
@@ -42,6 +44,47 @@ static bool none_is_busy(struct run *run)
 	run->drain.look_ms = ended_ms + 9 * (ended_ms - began_ms);
 	/* If the kernel cannot be asked, the deadline ends the drain. */
 	return r == 0 && run_drain_see(run, busy);
+}
+
+/*
+ * Has everybody said something who was there when this began? If the kernel cannot be asked, nobody
+ * is waited for: it would be in vain as a rule. Connections are listed as seldom as in
+ * none_is_busy().
+ */
+static bool is_delayed(struct run *run)
+{
+	uint64_t began_ms = clock_monotonic_ms(), ended_ms;
+	struct run_delay *delay = &run->delay;
+	bool first = delay->most == 0;
+	int r;
+
+	if (run_delay_is_fixed(run) || began_ms < delay->look_ms)
+		return false;
+	r = instances_silent(&run->victims, began_ms - delay->began_ms, &delay->look_last);
+	ended_ms = clock_monotonic_ms();
+	delay->look_ms = ended_ms + 9 * (ended_ms - began_ms);
+	if (r < 0 || delay->look_last == 0)
+		return true;
+	if (delay->look_last > delay->most)
+		delay->most = delay->look_last;
+	if (first)
+		run_tell_delaying(run);
+	return false;
+}
+
+/* New connections still go to the victims, but only into their queues. */
+static bool is_deaf(struct run *run)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	uint32_t queued;
+
+	if (instances_queued(&run->victims, &queued) < 0 || queued == 0) {
+		run->deaf_since_ms = 0;
+		return false;
+	}
+	if (run->deaf_since_ms == 0)
+		run->deaf_since_ms = now_ms;
+	return now_ms - run->deaf_since_ms >= DEAF_MS;
 }
 
 /* How they ended tells what became of their connections; but an agent that hangs says nothing. */
@@ -108,6 +151,15 @@ static int look_shifted(struct run *run)
 	return m->state == ROLLOUT_SETTLING && is_settled(run) ? ROLLOUT_SETTLED : -1;
 }
 
+static int look_delaying(struct run *run)
+{
+	int event = look_shifted(run);
+
+	if (event >= 0)
+		return event;
+	return is_delayed(run) ? ROLLOUT_DELAYED : -1;
+}
+
 static int look_gating(struct run *run)
 {
 	const struct rollout *m = &run->machine;
@@ -128,8 +180,10 @@ static int look_leaving(struct run *run)
 	/* The machine only notes it, once. */
 	if (!m->committed && m->turn == ROLLOUT_NO_CAUSE && new_failed(run))
 		return ROLLOUT_NEW_FAILED;
+	if (m->state == ROLLOUT_LEAVING && instances_have_left(&run->victims))
+		return ROLLOUT_LEFT;
 	if (m->state == ROLLOUT_LEAVING)
-		return instances_have_left(&run->victims) ? ROLLOUT_LEFT : -1;
+		return m->open && is_deaf(run) ? ROLLOUT_DEAF : -1;
 	if (m->state == ROLLOUT_DRAINING)
 		return is_drained(run) ? ROLLOUT_DRAINED : -1;
 	return instances_have_stopped(&run->victims) ? ROLLOUT_STOPPED : -1;
@@ -152,6 +206,8 @@ int run_look(struct run *run)
 	case ROLLOUT_SETTLING:
 	case ROLLOUT_BAKING:
 		return look_shifted(run);
+	case ROLLOUT_DELAYING:
+		return look_delaying(run);
 	case ROLLOUT_LEAVING:
 	case ROLLOUT_DRAINING:
 	case ROLLOUT_STOPPING:

@@ -13,6 +13,12 @@
 
 #define PIDS_SHOWN 8
 
+/* Nobody needs to know of a delay that nobody is waited for in. */
+static bool waits_before_signal(const struct run *run)
+{
+	return run_delay_is_fixed(run) || run->delay.most > 0;
+}
+
 const char *run_waits_for(const struct run *run)
 {
 	const struct rollout *m = &run->machine;
@@ -21,7 +27,15 @@ const char *run_waits_for(const struct run *run)
 		return "gate";
 	if (m->state == ROLLOUT_DWELLING)
 		return m->policy.steps[m->step].manual ? "promote" : "hold";
+	if (m->state == ROLLOUT_DELAYING && waits_before_signal(run))
+		return "delay";
 	return NULL;
+}
+
+bool run_waits_for_silent(const struct run *run)
+{
+	return run->machine.state == ROLLOUT_DELAYING && !run_delay_is_fixed(run) &&
+	       run->delay.most > 0;
 }
 
 /* An event with the fields that every event of a rollout has. */
@@ -123,6 +137,9 @@ static void describe_shift(const struct run *run, char *ret, size_t size)
 
 	if (run->publish_error[0])
 		snprintf(ret, size, "the table could not be published: %s", run->publish_error);
+	else if (m->policy.lasts)
+		snprintf(ret, size, "new connections go to generation %u until it has left",
+			 run->old_number);
 	else if (!run->partial && !(m->to == ROLLOUT_NEW ? m->has_new : m->has_old))
 		snprintf(ret, size, "new connections are refused");
 	else if (m->weight > 0)
@@ -181,8 +198,32 @@ static void describe_bake(const struct run *run, char *ret, size_t size)
 		 duration_format(clock_monotonic_ms() - run->step_began_ms, text));
 }
 
+/* "3 connections that have not sent a request yet" */
+static void describe_silent(uint64_t n, char *ret, size_t size)
+{
+	snprintf(ret, size, "%llu connection%s not sent a request yet", (unsigned long long)n,
+		 n == 1 ? " that has" : "s that have");
+}
+
+static void describe_delay(const struct run *run, char *ret, size_t size)
+{
+	unsigned long long most = run->delay.most, left = run->delay.look_last;
+	char text[DURATION_TEXT_MAX];
+
+	duration_format(clock_monotonic_ms() - run->step_began_ms, text);
+	if (run_delay_is_fixed(run))
+		snprintf(ret, size, "waited for %s before the drain signal", text);
+	else if (left > 0)
+		snprintf(ret, size, "%llu of %llu connection%s not sent a request within %s", left,
+			 most, most == 1 ? " has" : "s have", text);
+	else
+		snprintf(ret, size, "%llu connection%s had not sent a request yet: %s or ended",
+			 most, most == 1 ? "" : "s", most == 1 ? "it has now," : "all have now,");
+}
+
 static void describe_leave(const struct run *run, char *ret, size_t size)
 {
+	const char *refused = run->machine.policy.lasts ? ", new connections are refused" : "";
 	bool forced = false;
 	char who[64];
 
@@ -192,8 +233,8 @@ static void describe_leave(const struct run *run, char *ret, size_t size)
 	if (!instances_have_left(&run->victims))
 		snprintf(ret, size, "%s did not say in time that it has left", who);
 	else
-		snprintf(ret, size, "%s %s out of the group%s", who,
-			 is_or_are(run, &run->victims, rollout_from(&run->machine)),
+		snprintf(ret, size, "%s %s out of the group%s%s", who,
+			 is_or_are(run, &run->victims, rollout_from(&run->machine)), refused,
 			 forced ? " (its listening socket had to be shut down)" : "");
 }
 
@@ -274,12 +315,13 @@ static void describe(const struct run *run, enum rollout_state step, char *ret, 
 {
 	static void (*const describers[_ROLLOUT_STATE_COUNT])(const struct run *, char *,
 							      size_t) = {
-		[ROLLOUT_PREPARING] = describe_prepare,  [ROLLOUT_STARTING] = describe_start,
-		[ROLLOUT_VERIFYING] = describe_verify,   [ROLLOUT_GATING] = describe_gate,
-		[ROLLOUT_SHIFTING] = describe_shift,     [ROLLOUT_DWELLING] = describe_dwell,
-		[ROLLOUT_WAITING] = describe_wait,       [ROLLOUT_SETTLING] = describe_settle,
-		[ROLLOUT_BAKING] = describe_bake,        [ROLLOUT_LEAVING] = describe_leave,
-		[ROLLOUT_DRAINING] = run_drain_describe, [ROLLOUT_STOPPING] = describe_stop,
+		[ROLLOUT_PREPARING] = describe_prepare, [ROLLOUT_STARTING] = describe_start,
+		[ROLLOUT_VERIFYING] = describe_verify,  [ROLLOUT_GATING] = describe_gate,
+		[ROLLOUT_SHIFTING] = describe_shift,    [ROLLOUT_DWELLING] = describe_dwell,
+		[ROLLOUT_WAITING] = describe_wait,      [ROLLOUT_SETTLING] = describe_settle,
+		[ROLLOUT_BAKING] = describe_bake,       [ROLLOUT_DELAYING] = describe_delay,
+		[ROLLOUT_LEAVING] = describe_leave,     [ROLLOUT_DRAINING] = run_drain_describe,
+		[ROLLOUT_STOPPING] = describe_stop,
 	};
 
 	ret[0] = '\0';
@@ -294,14 +336,19 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 		[ROLLOUT_VERIFYING] = EVENT_VERIFY,  [ROLLOUT_GATING] = EVENT_GATE,
 		[ROLLOUT_SHIFTING] = EVENT_SHIFT,    [ROLLOUT_DWELLING] = EVENT_HOLD,
 		[ROLLOUT_WAITING] = EVENT_WAIT,      [ROLLOUT_SETTLING] = EVENT_SETTLE,
-		[ROLLOUT_BAKING] = EVENT_BAKE,       [ROLLOUT_LEAVING] = EVENT_LEAVE,
-		[ROLLOUT_DRAINING] = EVENT_DRAIN,    [ROLLOUT_STOPPING] = EVENT_STOP,
+		[ROLLOUT_BAKING] = EVENT_BAKE,       [ROLLOUT_DELAYING] = EVENT_DELAY,
+		[ROLLOUT_LEAVING] = EVENT_LEAVE,     [ROLLOUT_DRAINING] = EVENT_DRAIN,
+		[ROLLOUT_STOPPING] = EVENT_STOP,
 	};
 	struct event event = event_of(run, kinds[step]);
 	uint64_t now_ms = clock_monotonic_ms();
 	char message[sizeof(run->reason)];
 
 	assert(step != ROLLOUT_IDLE && step != ROLLOUT_ENDED);
+	if (step == ROLLOUT_DELAYING && ok && !waits_before_signal(run)) {
+		run->step_began_ms = now_ms;
+		return;
+	}
 	if (ok) {
 		describe(run, step, message, sizeof(message));
 	} else {
@@ -312,6 +359,8 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 	event.ok = ok;
 	if (step == ROLLOUT_DRAINING && ok)
 		run_drain_event(run, &event);
+	event.silent.known = step == ROLLOUT_DELAYING && !run_delay_is_fixed(run);
+	event.silent.n = run->delay.look_last;
 	event.aborted = !ok && run->machine.cause == ROLLOUT_ABORTED;
 	event.has_instance = !ok && run->culprit.known;
 	event.instance = run->culprit.instance;
@@ -336,6 +385,27 @@ void run_tell_waiting(struct run *run)
 		 "%s; \"baton promote %s\" goes on, \"baton abort %s\" goes back", why,
 		 run->host->name, run->host->name);
 	event.reason = why;
+	event.message = message;
+	tell(run, &event);
+}
+
+void run_tell_delaying(struct run *run)
+{
+	struct event event = event_of(run, EVENT_DELAYING);
+	char message[192], who[96], limit[DURATION_TEXT_MAX];
+	const struct rollout_policy *policy = &run->machine.policy;
+
+	duration_format(rollout_victim_is_new(&run->machine) ? policy->new_delay_ms
+							     : policy->old_delay_ms,
+			limit);
+	event.silent.known = !run_delay_is_fixed(run);
+	event.silent.n = run->delay.look_last;
+	if (event.silent.known) {
+		describe_silent(run->delay.look_last, who, sizeof(who));
+		snprintf(message, sizeof(message), "waiting for %s, up to %s", who, limit);
+	} else {
+		snprintf(message, sizeof(message), "waiting for %s before the drain signal", limit);
+	}
 	event.message = message;
 	tell(run, &event);
 }

@@ -60,6 +60,11 @@ void service_look_failover(struct service *s)
 {
 	bool before = s->failover.active;
 
+	/* Those that are the last to serve leave one after the other: no failure. */
+	if (service_stopping_run(s)) {
+		service_forget_failover(s);
+		return;
+	}
 	for (size_t k = 0; k < s->n_generations; k++) {
 		uint64_t n = newly_carried(s->generations[k]);
 

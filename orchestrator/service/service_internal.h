@@ -101,13 +101,19 @@ service_filter service_is_backup;
 /* In, not unhealthy, and started again by its agent when it dies. */
 service_filter service_is_steady;
 
-/* Those that the tables name: the healthy ones that are in; if there are none, all that are in. */
+/*
+ * Those that the tables name: the healthy ones that are in; if there are none, all that are in; if
+ * there are none because the service is being stopped, those that have yet to leave.
+ */
 service_filter *service_in_service(const struct service *service);
 
 size_t service_count(const struct service *service, service_filter *wanted);
 
 /* Can any instance that is in take connections? */
 bool service_can_serve(const struct service *service);
+
+/* ... or any that has yet to leave, while the service is being stopped? */
+bool service_can_take(const struct service *service);
 
 /* How many instances the tables name. */
 size_t service_named(const struct service *service);

@@ -67,14 +67,34 @@ size_t service_count(const struct service *s, service_filter *wanted)
 	return n;
 }
 
-service_filter *service_in_service(const struct service *s)
+/*
+ * They back up nobody: the service is being stopped, and nobody else is left. A server may go on
+ * accepting after its drain signal, for whoever balances load to see that it goes.
+ */
+static bool is_last(const struct service *s, const struct instance *i)
 {
-	return service_count(s, is_well) > 0 ? is_well : service_is_in;
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+		if (service_run_is_used(&s->runs[k]) && s->runs[k].machine.policy.lasts &&
+		    instances_have(&s->runs[k].victims, i))
+			return service_is_backup(s, i);
+	return false;
 }
 
 bool service_can_serve(const struct service *s)
 {
 	return service_count(s, service_is_in) > 0;
+}
+
+service_filter *service_in_service(const struct service *s)
+{
+	if (service_count(s, is_well) > 0)
+		return is_well;
+	return service_can_serve(s) ? service_is_in : is_last;
+}
+
+bool service_can_take(const struct service *s)
+{
+	return service_count(s, service_in_service(s)) > 0;
 }
 
 size_t service_named(const struct service *s)

@@ -194,7 +194,7 @@ static int publish_endpoint(struct service *s, size_t k, struct error *err)
 	struct steer_table table;
 	int r;
 
-	if (s->hold.paused || !service_can_serve(s))
+	if (s->hold.paused || !service_can_take(s))
 		table_clear(&table);
 	else
 		compute(s, k, &table);
@@ -272,7 +272,7 @@ void service_republish(struct service *s)
 	struct error err;
 
 	/* If nobody can serve, the last table is as good as an empty one. */
-	if (!s->endpoints.open || now == s->published.version || !service_can_serve(s))
+	if (!s->endpoints.open || now == s->published.version || !service_can_take(s))
 		return;
 	memcpy(before, s->published.failure, sizeof(before));
 	if (service_publish(s, &err) < 0) {
@@ -282,7 +282,7 @@ void service_republish(struct service *s)
 			return;
 		log_error("%s: the table stays as it is: %s", s->config->name, err.text);
 		service_poke(s);
-	} else {
+	} else if (service_can_serve(s)) {
 		log_info("%s: new table: %zu of %zu instances serve", s->config->name,
 			 service_named(s), service_count(s, service_is_meant));
 	}

@@ -99,6 +99,8 @@ json_t *event_json(const struct event *e)
 	};
 	json_t *json = by_form[event_form(e->kind)](e);
 
+	if (e->silent.known)
+		json_object_set_new(json, "silent", json_integer((json_int_t)e->silent.n));
 	if (e->has_instance)
 		json_object_set_new(json, "instance", json_integer(e->instance));
 	if (e->pid > 0)

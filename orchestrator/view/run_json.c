@@ -38,6 +38,8 @@ json_t *run_status_json(const struct run *run)
 				"instances", "old", (json_int_t)run->side[ROLLOUT_OLD].n, "new",
 				(json_int_t)run->side[ROLLOUT_NEW].n, "undone",
 				rollout_victim_is_new(m)));
+	if (run_waits_for_silent(run))
+		json_object_set_new(json, "silent", json_integer((json_int_t)run->delay.look_last));
 	if (run->reason[0])
 		json_object_set_new(json, "reason", json_string(run->reason));
 	else if (m->state == ROLLOUT_WAITING && run->answer_text[0])

@@ -102,7 +102,7 @@ def test_events_survive_stop_and_start(t):
     check_equal((events[0]["seq"], events[0]["epoch"]), (1, epoch), "the oldest")
     # What came of the stop, after the API had been closed, is there as well.
     kinds = [each["event"] for each in events if each["seq"] > seq]
-    check_equal(kinds[:6], ["shift", "settle", "leave", "drain", "stop", "done"], "the stop")
+    check_equal(kinds[:5], ["shift", "leave", "drain", "stop", "done"], "the stop")
     check_equal(kinds[-1], "done", "the start")
 
 

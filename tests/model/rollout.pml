@@ -22,10 +22,11 @@
 #define S_WAITING   7
 #define S_SETTLING  8
 #define S_BAKING    9
-#define S_LEAVING   10
-#define S_DRAINING  11
-#define S_STOPPING  12
-#define S_ENDED     13
+#define S_DELAYING  10
+#define S_LEAVING   11
+#define S_DRAINING  12
+#define S_STOPPING  13
+#define S_ENDED     14
 
 #define E_BEGIN          0
 #define E_PREPARED       1
@@ -42,13 +43,15 @@
 #define E_SHIFT_FAILED   12
 #define E_PROMOTE        13
 #define E_SETTLED        14
-#define E_LEFT           15
-#define E_DRAINED        16
-#define E_STOPPED        17
-#define E_ABORT          18
-#define E_QUIT           19
-#define E_TIMER          20
-#define E_NONE           21 /* the world moves, the machine does not */
+#define E_DELAYED        15
+#define E_DEAF           16
+#define E_LEFT           17
+#define E_DRAINED        18
+#define E_STOPPED        19
+#define E_ABORT          20
+#define E_QUIT           21
+#define E_TIMER          22
+#define E_NONE           23 /* the world moves, the machine does not */
 
 #define BLUE_GREEN 0
 #define ROLLING    1
@@ -78,6 +81,7 @@
 #define C_SHIFTED  13
 #define C_SETTLED  14
 #define C_STOPPED  15
+#define C_DELAY    16
 
 c_decl {
 	static const struct {
@@ -110,7 +114,7 @@ c_decl {
 
 byte strategy;
 byte surge, unavailable;
-bool gates, bake, before_start, stays;
+bool gates, bake, before_start, stays, delay;
 bool has_old, has_new, retire;
 
 /* ---- the machine ---------------------------------------------------------------------------- */
@@ -121,7 +125,7 @@ byte wanted[2], alive[2];
 byte batch, victims, stale;
 byte step, point;
 bool weighted; /* the table last published is a canary's */
-bool turn, quit, shifted, all_shifted, committed, old_gone;
+bool turn, quit, shifted, all_shifted, committed, old_gone, open;
 bool failed, rolled_back;
 
 /* ---- the world ------------------------------------------------------------------------------ */
@@ -146,6 +150,7 @@ bool changed;
 #define is_forward    (to == NEW)
 #define is_rolling    (strategy == ROLLING && has_old && has_new)
 #define is_old_lost   (old_gone && !is_rolling)
+#define is_last       (!has_new && !retire && !stays)
 #define can_turn      (has_old && has_new && is_forward && !committed && !is_old_lost)
 #define can_undo      (can_turn || (is_forward && !has_old && !committed))
 #define is_complete   (alive[to] == wanted[to])
@@ -251,7 +256,7 @@ inline tell_victims()
 	for_all(
 		if
 		:: victim[i] ->
-			assert(!named[i] && !backup[i] && !serves[i]);
+			assert(open || (!named[i] && !backup[i] && !serves[i]));
 			told[i] = true
 		:: else
 		fi
@@ -309,13 +314,39 @@ inline do_shifted()
 	if
 	:: weighted -> state = S_DWELLING
 	:: !weighted && victims > 0 && is_forward && is_old_lost -> next = C_LEAVE
-	:: !weighted && victims > 0 && !(is_forward && is_old_lost) -> next = C_SETTLE
+	:: !weighted && victims > 0 && !(is_forward && is_old_lost) && is_last ->
+		open = true; next = C_DELAY
+	:: !weighted && victims > 0 && !(is_forward && is_old_lost) && !is_last ->
+		next = C_SETTLE
 	:: else ->
 		if
 		:: is_forward && is_complete && !committed -> committed = true
 		:: else
 		fi;
 		next = C_CYCLE
+	fi
+}
+
+/* Nobody of them is to get a new connection any more. */
+inline unname()
+{
+	for_all(
+		if
+		:: victim[i] -> unnamed[i] = true; named[i] = false; backup[i] = false
+		:: else
+		fi
+	);
+	if
+	:: !retire -> write_table()
+	:: else
+	fi
+}
+
+inline close_up()
+{
+	if
+	:: open -> unname(); open = false
+	:: else
 	fi
 }
 
@@ -328,14 +359,8 @@ inline do_leave()
 		assert(!has_new || serves[2] || serves[3])
 	:: else
 	fi;
-	for_all(
-		if
-		:: victim[i] -> unnamed[i] = true; named[i] = false; backup[i] = false
-		:: else
-		fi
-	);
 	if
-	:: !retire -> write_table()
+	:: !open -> unname()
 	:: else
 	fi;
 	if
@@ -408,7 +433,12 @@ inline do_next()
 		:: is_on_trial && gates -> state = S_GATING
 		:: else -> next = C_PASS
 		fi
-	:: next == C_PASS -> next = (point == GATE_LEAVE -> C_LEAVE : C_SHIFT)
+	:: next == C_PASS -> next = (point == GATE_LEAVE -> C_DELAY : C_SHIFT)
+	:: next == C_DELAY ->
+		if
+		:: delay && !stays -> next = C_NONE; state = S_DELAYING
+		:: else -> next = C_LEAVE
+		fi
 	:: next == C_SHIFT -> next = C_NONE; do_shift()
 	:: next == C_SETTLE -> next = C_NONE; state = S_SETTLING
 	:: next == C_LEAVE -> next = C_NONE; do_leave()
@@ -433,7 +463,8 @@ inline do_next()
 #define is_asking  (state == S_GATING || state == S_WAITING)
 #define is_leaving (state == S_LEAVING || state == S_DRAINING || state == S_STOPPING)
 #define is_batch   (state == S_STARTING || state == S_VERIFYING)
-#define is_shifted_state (state == S_DWELLING || state == S_SETTLING || state == S_BAKING)
+#define is_shifted_state (state == S_DWELLING || state == S_SETTLING || state == S_BAKING || \
+			  state == S_DELAYING)
 #define can_be_ordered (state != S_SHIFTING && state != S_ENDED)
 
 inline choose_event()
@@ -456,6 +487,8 @@ inline choose_event()
 	:: state == S_GATING -> event = E_GATE_UNSURE
 	:: state == S_DWELLING || state == S_WAITING || state == S_BAKING -> event = E_PROMOTE
 	:: state == S_SETTLING -> event = E_SETTLED
+	:: state == S_DELAYING -> event = E_DELAYED
+	:: state == S_LEAVING && open -> event = E_DEAF
 	:: state == S_LEAVING -> event = E_LEFT
 	:: state == S_DRAINING -> event = E_DRAINED
 	:: state == S_STOPPING || (is_leaving && victims_are_dead) -> event = E_STOPPED
@@ -528,7 +561,8 @@ inline on_timer()
 	:: state == S_DWELLING -> step++; point = GATE_STEP; next = C_ASK
 	:: state == S_SETTLING -> next = C_SETTLED
 	:: state == S_BAKING -> point = GATE_LEAVE; next = C_ASK
-	:: state == S_LEAVING -> next = C_DRAIN
+	:: state == S_DELAYING -> next = C_LEAVE
+	:: state == S_LEAVING -> close_up(); next = C_DRAIN
 	:: state == S_DRAINING -> next = C_STOP
 	:: state == S_STOPPING -> next = C_STOPPED
 	fi
@@ -567,9 +601,11 @@ inline handle()
 		fi
 	:: event == E_PROMOTE -> on_promote()
 	:: event == E_SETTLED -> next = C_SETTLED
-	:: event == E_LEFT -> next = C_DRAIN
+	:: event == E_DELAYED -> next = C_LEAVE
+	:: event == E_DEAF -> close_up()
+	:: event == E_LEFT -> close_up(); next = C_DRAIN
 	:: event == E_DRAINED -> next = C_STOP
-	:: event == E_STOPPED -> next = (state == S_STOPPING -> C_STOPPED : C_STOP)
+	:: event == E_STOPPED -> close_up(); next = (state == S_STOPPING -> C_STOPPED : C_STOP)
 	:: event == E_ABORT -> order(false)
 	:: event == E_QUIT -> quit = true; order(true)
 	:: event == E_TIMER -> on_timer()
@@ -599,7 +635,10 @@ inline check()
 	       n_of(serves) >= larger(1, minus(smaller(wanted[OLD], wanted[NEW]), unavailable)));
 	assert(!has_old || !has_new || n_of(serves) > 0);
 	/* Nobody who is told to go is named, or is to be. */
-	for_all(assert(!told[i] || (!serves[i] && !named[i] && !backup[i])));
+	for_all(assert(!told[i] || open || (!serves[i] && !named[i] && !backup[i])));
+	/* They are all that is left, and are told to leave before they are refused anything. */
+	assert(!open || (is_last && (state == S_DELAYING || state == S_LEAVING)));
+	for_all(assert(!open || !victim[i] || backup[i] || table_is_old));
 	for_all(assert((!named[i] && !backup[i]) || passed[i]));
 	/* Some table names a live slot, unless all whom it names have ended by themselves. */
 	assert(!has_old || !has_new ||
@@ -661,6 +700,10 @@ inline choose_policy()
 	fi;
 	if
 	:: stays = true
+	:: true
+	fi;
+	if
+	:: delay = true
 	:: true
 	fi;
 	wanted[OLD] = (has_old -> 2 : 0);

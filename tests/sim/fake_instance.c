@@ -145,6 +145,14 @@ int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
 	return 0;
 }
 
+int instance_silent(struct instance *i, uint64_t age_ms, uint64_t *ret)
+{
+	const struct node *n = node_of(i);
+
+	*ret = n->has_stopped || n->silent_ms + age_ms > world_now()->now_ms ? 0 : n->silent;
+	return n->defect == DEFECT_OPAQUE ? -EIO : 0;
+}
+
 int instance_live(struct instance *i, uint64_t *ret)
 {
 	struct tap_count count;

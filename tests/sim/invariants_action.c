@@ -75,11 +75,16 @@ static void check_told(struct world *w, struct run *run, const struct rollout_ac
 		[ROLLOUT_VERIFYING] = EVENT_VERIFY,  [ROLLOUT_GATING] = EVENT_GATE,
 		[ROLLOUT_SHIFTING] = EVENT_SHIFT,    [ROLLOUT_DWELLING] = EVENT_HOLD,
 		[ROLLOUT_WAITING] = EVENT_WAIT,      [ROLLOUT_SETTLING] = EVENT_SETTLE,
-		[ROLLOUT_BAKING] = EVENT_BAKE,       [ROLLOUT_LEAVING] = EVENT_LEAVE,
-		[ROLLOUT_DRAINING] = EVENT_DRAIN,    [ROLLOUT_STOPPING] = EVENT_STOP,
+		[ROLLOUT_BAKING] = EVENT_BAKE,       [ROLLOUT_DELAYING] = EVENT_DELAY,
+		[ROLLOUT_LEAVING] = EVENT_LEAVE,     [ROLLOUT_DRAINING] = EVENT_DRAIN,
+		[ROLLOUT_STOPPING] = EVENT_STOP,
 	};
 	struct watch *watch = watch_of(run);
 
+	/* A delay that nobody was waited for in is not worth telling. */
+	if (action->state == ROLLOUT_DELAYING && watch->told == 0 && action->ok &&
+	    (w->plan->delay_auto || run->victims.n == 0))
+		return;
 	if (watch->told != 1 || watch->kind != kinds[action->state] || watch->ok != action->ok)
 		world_fail(w, "rollout %u: the end of %s is not told", run->id,
 			   rollout_state_name(action->state));
@@ -191,7 +196,7 @@ static void check_going(struct world *w, struct run *run, const struct rollout_a
 			world_fail(w, "instance %u goes, but is to serve", n->serial);
 		if (action->type == ROLLOUT_DO_SETTLE)
 			continue;
-		if ((n->named || n->backup) && !w->table_is_old)
+		if ((n->named || n->backup) && !w->table_is_old && !m->open)
 			world_fail(w, "instance %u is told to go while a table names it",
 				   n->serial);
 		if (n->checking)
@@ -205,9 +210,52 @@ static void check_settling(struct world *w, struct run *run, const struct rollou
 	watch_of(run)->settle_ms = w->now_ms;
 }
 
+static void check_delaying(struct world *w, struct run *run, const struct rollout_action *action)
+{
+	(void)action;
+	watch_of(run)->delay_ms = w->now_ms;
+}
+
+/* Nobody who has connections that a client may be about to use is told before his time. */
+static void check_delayed(struct world *w, const struct run *run)
+{
+	const struct rollout *m = &run->machine;
+	uint64_t since_ms = watch_of(run)->delay_ms, until_ms = since_ms + w->plan->delay_ms;
+	bool opaque = false, silent = !w->plan->delay_auto;
+
+	if (w->plan->delay_ms == 0 || m->old_gone || run->victims.n == 0)
+		return;
+	for_each_instance (n, &run->victims) {
+		opaque |= n->defect == DEFECT_OPAQUE;
+		silent |= n->silent > 0 && !n->has_stopped && n->silent_ms < since_ms;
+	}
+	if (run->drain.end_ms > 0 && run->drain.end_ms < until_ms)
+		until_ms = run->drain.end_ms;
+	if (since_ms == 0 || (silent && (!opaque || !w->plan->delay_auto) && w->now_ms < until_ms))
+		world_fail(w, "rollout %u: its victims are told to leave too early", run->id);
+}
+
+/* If nobody else is left, new connections go to them until they have left. */
+static void check_open(struct world *w, const struct run *run)
+{
+	if (!run->machine.policy.lasts || w->table_is_old)
+		return;
+	/* It was started again meanwhile. */
+	for_each_used (n, w)
+		if (n->instance->role == INSTANCE_IN && node_can_serve(n))
+			return;
+	for_each_instance (n, &run->victims)
+		if (node_can_serve(n) && !n->has_left && !n->named)
+			world_fail(w, "rollout %u: instance %u is refused new connections early",
+				   run->id, n->serial);
+}
+
 static void check_leaving(struct world *w, struct run *run, const struct rollout_action *action)
 {
 	check_going(w, run, action);
+	check_delayed(w, run);
+	check_open(w, run);
+	watch_of(run)->delay_ms = 0;
 	for_each_instance (n, &run->victims)
 		if (!n->told_leave && !n->has_stopped)
 			world_fail(w, "instance %u is not told to leave", n->serial);
@@ -263,8 +311,8 @@ static void check_timer(struct world *w, struct run *run, const struct rollout_a
 	struct watch *watch = watch_of(run);
 
 	watch->deadline_ms = action->at_ms;
-	if (run->machine.state == ROLLOUT_DRAINING && run->drain.end_ms > 0 &&
-	    run->drain.end_ms < action->at_ms)
+	if ((run->machine.state == ROLLOUT_DRAINING || run->machine.state == ROLLOUT_DELAYING) &&
+	    run->drain.end_ms > 0 && run->drain.end_ms < action->at_ms)
 		watch->deadline_ms = run->drain.end_ms;
 	if (!daemon_has_armed(w, &run->timer, watch->deadline_ms))
 		world_fail(w, "rollout %u: its deadline is another one", run->id);
@@ -336,17 +384,29 @@ void invariants_of_action(struct world *w, struct run *run, const struct rollout
 			  int result)
 {
 	static check *const checks[] = {
-		[ROLLOUT_DO_TELL] = check_told,        [ROLLOUT_DO_PREPARE] = check_asked,
-		[ROLLOUT_DO_CANCEL] = check_cancelled, [ROLLOUT_DO_START] = check_started,
-		[ROLLOUT_DO_VERIFY] = check_checked,   [ROLLOUT_DO_GATE] = check_asked,
-		[ROLLOUT_DO_RESTORE] = check_restored, [ROLLOUT_DO_SHIFTED] = check_shifted,
-		[ROLLOUT_DO_WAIT] = check_waiting,     [ROLLOUT_DO_DISCARD] = check_discarded,
-		[ROLLOUT_DO_SETTLE] = check_settling,  [ROLLOUT_DO_COMMIT] = check_committed,
-		[ROLLOUT_DO_LEAVE] = check_leaving,    [ROLLOUT_DO_DRAIN] = check_draining,
-		[ROLLOUT_DO_DRAINED] = check_drained,  [ROLLOUT_DO_STOP] = check_stopping,
-		[ROLLOUT_DO_KILL] = check_killed,      [ROLLOUT_DO_REAP] = check_reaped,
-		[ROLLOUT_DO_TIMER] = check_timer,      [ROLLOUT_DO_NO_TIMER] = check_no_timer,
-		[ROLLOUT_DO_UNDONE] = check_undone,    [ROLLOUT_DO_END] = NULL,
+		[ROLLOUT_DO_TELL] = check_told,
+		[ROLLOUT_DO_PREPARE] = check_asked,
+		[ROLLOUT_DO_CANCEL] = check_cancelled,
+		[ROLLOUT_DO_START] = check_started,
+		[ROLLOUT_DO_VERIFY] = check_checked,
+		[ROLLOUT_DO_GATE] = check_asked,
+		[ROLLOUT_DO_RESTORE] = check_restored,
+		[ROLLOUT_DO_SHIFTED] = check_shifted,
+		[ROLLOUT_DO_WAIT] = check_waiting,
+		[ROLLOUT_DO_DISCARD] = check_discarded,
+		[ROLLOUT_DO_SETTLE] = check_settling,
+		[ROLLOUT_DO_COMMIT] = check_committed,
+		[ROLLOUT_DO_DELAY] = check_delaying,
+		[ROLLOUT_DO_LEAVE] = check_leaving,
+		[ROLLOUT_DO_DRAIN] = check_draining,
+		[ROLLOUT_DO_DRAINED] = check_drained,
+		[ROLLOUT_DO_STOP] = check_stopping,
+		[ROLLOUT_DO_KILL] = check_killed,
+		[ROLLOUT_DO_REAP] = check_reaped,
+		[ROLLOUT_DO_TIMER] = check_timer,
+		[ROLLOUT_DO_NO_TIMER] = check_no_timer,
+		[ROLLOUT_DO_UNDONE] = check_undone,
+		[ROLLOUT_DO_END] = NULL,
 	};
 
 	if (action->type == ROLLOUT_DO_PUBLISH)

@@ -2,8 +2,9 @@
 /* What must hold of a rollout's events and steps. */
 #include "tests/sim/sim.h"
 
-#define QUIET_MS 20 /* a queue must have been empty for so long */
-#define POLL_MS  5  /* how often it is looked at */
+#define QUIET_MS      20 /* a queue must have been empty for so long */
+#define POLL_MS       5  /* how often it is looked at */
+#define DELAY_POLL_MS 20
 
 /* ---- what is true --------------------------------------------------------------------------- */
 
@@ -60,6 +61,25 @@ static bool has_queue(const struct node *n)
 static bool is_quiet(const struct node *n)
 {
 	return !has_queue(n) && world_now()->now_ms >= n->emptied_ms + QUIET_MS;
+}
+
+static bool is_silent(const struct node *n)
+{
+	return n->silent > 0 && !n->has_stopped && n->defect != DEFECT_OPAQUE;
+}
+
+/* Was anybody silent then, and is he still? */
+static bool any_silent_since(const struct run *run, uint64_t at_ms)
+{
+	for_each_instance (n, &run->victims)
+		if (is_silent(n) && n->silent_ms <= at_ms)
+			return true;
+	return false;
+}
+
+static bool is_opaque(const struct node *n)
+{
+	return n->defect == DEFECT_OPAQUE;
 }
 
 /* That are waited for. */
@@ -119,6 +139,24 @@ static bool has_settled(const struct run *run)
 	return w->now_ms > since_ms + QUIET_MS + 2 * POLL_MS;
 }
 
+/* The same of a delay, if it is not for a fixed time. */
+static bool has_been_delayed(const struct run *run)
+{
+	const struct world *w = world_now();
+	uint64_t since_ms = watch_of(run)->delay_ms;
+
+	if ((!w->plan->delay_auto && run->victims.n > 0) || any_silent_since(run, since_ms))
+		return false;
+	for_each_instance (n, &run->victims)
+		if (n->spoken_ms > since_ms)
+			since_ms = n->spoken_ms;
+	if (since_ms < w->jumped_ms)
+		since_ms = w->jumped_ms;
+	if (since_ms < w->woke_ms)
+		since_ms = w->woke_ms;
+	return w->now_ms > since_ms + 2 * DELAY_POLL_MS;
+}
+
 static bool has_told_how(const struct node *n)
 {
 	return n->instance->pid == 0 || n->instance->lost || n->has_stopped;
@@ -149,6 +187,8 @@ static bool has_come(const struct run *run)
 		return all(&run->batch, is_healthy) && !is_short_of(run);
 	case ROLLOUT_SETTLING:
 		return has_settled(run);
+	case ROLLOUT_DELAYING:
+		return has_been_delayed(run);
 	case ROLLOUT_LEAVING:
 		return all(&run->victims, has_left);
 	case ROLLOUT_DRAINING:
@@ -177,6 +217,14 @@ static bool is_true(struct world *w, const struct run *run, enum rollout_event e
 	case ROLLOUT_SETTLED:
 		return all(&run->victims, is_quiet) && !has_settled(run) &&
 		       w->now_ms >= watch_of(run)->settle_ms + QUIET_MS;
+	case ROLLOUT_DELAYED:
+		if (run->victims.n == 0)
+			return true;
+		return w->plan->delay_auto && !has_been_delayed(run) &&
+		       (any(&run->victims, is_opaque) ||
+			!any_silent_since(run, watch_of(run)->delay_ms - 1));
+	case ROLLOUT_DEAF:
+		return m->open && any(&run->victims, has_queue);
 	case ROLLOUT_PREPARED:
 	case ROLLOUT_PREPARE_FAILED:
 	case ROLLOUT_GATE_PASSED:
@@ -324,6 +372,7 @@ static bool must_see_old_gone(const struct rollout *m)
 	case ROLLOUT_DWELLING:
 	case ROLLOUT_SETTLING:
 	case ROLLOUT_BAKING:
+	case ROLLOUT_DELAYING:
 		return !m->old_gone;
 	case ROLLOUT_GATING:
 	case ROLLOUT_WAITING:

@@ -137,10 +137,11 @@ static void server_ends(struct world *w, struct node *n)
 {
 	n->server = SERVER_NONE;
 	n->ready = n->sick = n->hung = false;
-	n->connections = 0;
+	n->connections = n->silent = 0;
+	n->spoken_ms = w->now_ms;
 	for (int due = DUE_READY; due <= DUE_CLOSE; due++)
 		n->due_ms[due] = NEVER;
-	n->due_ms[DUE_ACCEPT] = n->due_ms[DUE_IDLE] = NEVER;
+	n->due_ms[DUE_ACCEPT] = n->due_ms[DUE_IDLE] = n->due_ms[DUE_SPOKEN] = NEVER;
 	stop_listening(w, n);
 	/* Nobody else reports it. */
 	if (n->lost) {
@@ -225,10 +226,27 @@ static void on_accept(struct world *w, struct node *n)
 		set_due(w, n, DUE_IDLE, chance(w, n, 12, 400));
 }
 
+static void on_spoken(struct world *w, struct node *n)
+{
+	if (n->silent > 0)
+		n->spoken_ms = w->now_ms;
+	n->silent = 0;
+}
+
 static void on_idle(struct world *w, struct node *n)
 {
-	(void)w;
+	on_spoken(w, n);
 	n->connections = 0;
+}
+
+/* On one of them nobody says anything for a while. */
+static void be_silent(struct world *w, struct node *n, uint32_t most_ms)
+{
+	if (n->silent > 0 || n->connections == 0 || chance(w, n, 15, 2))
+		return;
+	n->silent = 1;
+	n->silent_ms = w->now_ms;
+	set_due(w, n, DUE_SPOKEN, chance(w, n, 16, most_ms));
 }
 
 /* New connections come as long as a table names it; the last ones are in its queue then. */
@@ -243,8 +261,10 @@ void node_named(struct world *w, struct node *n, bool named, bool backup)
 	if (comes) {
 		n->connections += 1 + chance(w, n, 13, 4);
 		n->due_ms[DUE_IDLE] = NEVER;
+		be_silent(w, n, 4000);
 	}
 	if (goes) {
+		be_silent(w, n, 400);
 		n->queued = (uint32_t)(hash_of(w->plan->seed, n->serial, w->now_ms) % 3);
 		set_due(w, n, DUE_ACCEPT, chance(w, n, 14, 150));
 	}
@@ -514,6 +534,7 @@ void node_happen(struct world *w, struct node *n, enum due due)
 		[DUE_SHUT] = on_shut,
 		[DUE_ACCEPT] = on_accept,
 		[DUE_IDLE] = on_idle,
+		[DUE_SPOKEN] = on_spoken,
 	};
 
 	n->due_ms[due] = NEVER;

@@ -128,6 +128,8 @@ static void draw_policy(struct dice *dice, struct plan *plan)
 	plan->counted = roll(dice, 2);
 	plan->force = roll(dice, 3) == 0;
 	plan->idle_timeout_ms = roll(dice, 2) ? 200 : 0;
+	plan->delay_auto = roll(dice, 3) > 0;
+	plan->delay_ms = roll(dice, 3) ? roll(dice, 300) : 0;
 	/* That is refused: there are no shares without tables. */
 	if (plan->joins_at_once && plan->rollout.strategy == ROLLOUT_CANARY)
 		plan->rollout.strategy = ROLLOUT_BLUE_GREEN;
@@ -170,12 +172,13 @@ void plan_print(const struct plan *plan, FILE *out)
 	fprintf(out,
 		"world %" PRIu64
 		": %u instances, %s, max_surge %u, max_unavailable %u, bake %u ms, "
-		"gates %u%s%s%s%s%s%s, trouble %u%%\n",
+		"gates %u%s%s%s%s%s%s, delay %s%u ms, trouble %u%%\n",
 		plan->seed, plan->n_first, rollout_strategy_name(p->strategy), p->max_surge,
 		p->max_unavailable, (unsigned)p->bake_ms, plan->gates,
 		plan->before_start ? ", before_start" : "", plan->stays[0] ? ", even stay" : "",
 		plan->stays[1] ? ", odd stay" : "", plan->joins_at_once ? ", joins at once" : "",
-		plan->counted ? ", counted" : "", plan->force ? ", force" : "", plan->trouble);
+		plan->counted ? ", counted" : "", plan->force ? ", force" : "",
+		plan->delay_auto ? "auto " : "", (unsigned)plan->delay_ms, plan->trouble);
 	for (size_t k = 0; p->strategy == ROLLOUT_CANARY && k < p->n_steps; k++)
 		fprintf(out, "  step %zu: %u%%%s\n", k, p->steps[k].weight,
 			p->steps[k].manual ? ", manual" : "");

@@ -25,15 +25,28 @@ static bool any_is_well(struct world *w)
 	return false;
 }
 
-static bool is_in(const struct node *n, bool well)
-{
-	return n->instance->role == INSTANCE_IN && node_can_serve(n) &&
-	       !(well && n->verdict == HEALTH_UNHEALTHY);
-}
-
 static bool is_backup(const struct node *n)
 {
 	return n->instance->role == INSTANCE_BACKUP && node_can_serve(n);
+}
+
+/* All is being stopped: nobody else is left. */
+static bool is_last(const struct node *n)
+{
+	for_each_used (other, world_now())
+		if (other->instance->role == INSTANCE_IN && node_can_serve(other))
+			return false;
+	for_each_run (run, world_now())
+		if (run->machine.policy.lasts && instances_have(&run->victims, n->instance))
+			return is_backup(n);
+	return false;
+}
+
+static bool is_in(const struct node *n, bool well)
+{
+	if (n->instance->role != INSTANCE_IN)
+		return is_last(n);
+	return node_can_serve(n) && !(well && n->verdict == HEALTH_UNHEALTHY);
 }
 
 bool service_publish(struct world *w)
@@ -52,7 +65,7 @@ bool service_publish(struct world *w)
 	for_each_used (n, w) {
 		node_named(w, n, is_in(n, well), is_backup(n));
 		n->left_out = n->instance->role == INSTANCE_IN && !n->named;
-		if (n->named)
+		if (n->named && n->instance->role == INSTANCE_IN)
 			w->has_been_up = true, w->all_died = false;
 	}
 	return true;
@@ -570,6 +583,9 @@ static void make_config(const struct world *w, bool stays, struct service_config
 				.wait = stays ? DRAIN_WAIT_CONNECTIONS : DRAIN_WAIT_EXIT,
 				.idle_timeout_ms = plan->idle_timeout_ms,
 				.signal = 1,
+				.delay_auto = plan->delay_auto,
+				.delay_max_ms = plan->delay_ms,
+				.delay_ms = plan->delay_ms,
 				.timeout_ms = 600,
 				.shutdown_timeout_ms = 400,
 				.force = plan->force,

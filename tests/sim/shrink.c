@@ -76,6 +76,7 @@ static bool simplify(struct shrinking *s)
 	TRY(before_start, false);
 	TRY(rollout.bake_ms, 0);
 	TRY(stays[0], false);
+	TRY(delay_ms, 0);
 	TRY(stays[1], false);
 	TRY(joins_at_once, false);
 	TRY(counted, false);

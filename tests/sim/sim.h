@@ -91,6 +91,8 @@ struct plan {
 	bool joins_at_once; /* the tier has no tables */
 	bool counted;       /* the kernel counts connections */
 	bool force;         /* drain.force */
+	bool delay_auto;    /* drain.delay is "auto" */
+	uint64_t delay_ms;  /* drain.delay_max, or drain.delay */
 	uint64_t idle_timeout_ms;
 	struct lifecycle_policy restarts;
 	struct op ops[OPS_MAX];
@@ -112,6 +114,7 @@ enum due {
 	DUE_SHUT,        /* without an agent the daemon shuts the listening socket down */
 	DUE_ACCEPT,      /* the server accepts what is in its queue */
 	DUE_IDLE,        /* its last connection ends */
+	DUE_SPOKEN,      /* on each of its connections somebody has said something */
 	_DUE_COUNT,
 };
 
@@ -159,6 +162,9 @@ struct node {
 	uint32_t queued;      /* connections that it has not accepted */
 	uint64_t emptied_ms;  /* when there were none any more */
 	uint32_t connections; /* that it has */
+	uint32_t silent;      /* of these: nobody has said anything yet */
+	uint64_t silent_ms;   /* since when */
+	uint64_t spoken_ms;   /* when there were none any more */
 
 	/* What its agent was told, and has said: node_show() makes an instance of it. */
 	bool told_leave, told_stop;
@@ -192,6 +198,7 @@ struct watch {
 	uint32_t weight;                 /* of the last step */
 	bool shifted;                    /* a table has named a new one */
 	uint64_t settle_ms;              /* when SETTLING began */
+	uint64_t delay_ms;               /* when DELAYING began; 0: these victims had no delay */
 	uint64_t deadline_ms;            /* as the machine has set it last; NEVER: none */
 	uint64_t armed_ms;               /* the same, as it was given to the timer */
 	struct run_shares before;        /* the last PUBLISH */

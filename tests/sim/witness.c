@@ -24,8 +24,9 @@ struct watch *watch_of(const struct run *run)
 static uint64_t longest(const struct rollout_policy *p, uint32_t n)
 {
 	uint64_t cycle = p->start_timeout_ms + 2 * (p->gate_timeout_ms + p->promote_timeout_ms) +
-			 p->settle_timeout_ms + p->bake_ms + p->leave_timeout_ms +
-			 p->old_drain_timeout_ms + p->new_drain_timeout_ms + p->stop_timeout_ms;
+			 p->settle_timeout_ms + p->bake_ms + p->old_delay_ms + p->new_delay_ms +
+			 p->leave_timeout_ms + p->old_drain_timeout_ms + p->new_drain_timeout_ms +
+			 p->stop_timeout_ms;
 	uint64_t steps = p->n_steps * (2 * p->promote_timeout_ms + p->gate_timeout_ms);
 
 	return p->prepare_timeout_ms + steps + 2 * (n + 2) * cycle;
@@ -52,7 +53,8 @@ void witness_limit(struct run *run, uint64_t end_ms)
 	struct watch *watch = watch_of(run);
 
 	run_limit_drain(run, end_ms);
-	if (run->machine.state == ROLLOUT_DRAINING && watch->deadline_ms > end_ms)
+	if ((run->machine.state == ROLLOUT_DRAINING || run->machine.state == ROLLOUT_DELAYING) &&
+	    watch->deadline_ms > end_ms)
 		watch->deadline_ms = end_ms;
 }
 
@@ -64,6 +66,8 @@ void witness_tell(struct run *run, const struct event *event)
 		watch->waiting++;
 		return;
 	}
+	if (event->kind == EVENT_DELAYING)
+		return;
 	watch->told++;
 	watch->kind = event->kind;
 	watch->ok = event->ok;

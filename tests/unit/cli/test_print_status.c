@@ -292,6 +292,39 @@ static void test_print_status_tells_all_there_is_to_tell(void **state)
 	now_ms = 0;
 }
 
+/* Nobody has to do anything: it ends by itself. */
+static void test_print_status_delay_tells_who_is_waited_for(void **state)
+{
+	static const char service[] =
+		"{'service':'web','state':'rolling','strategy':'blue-green','generations':[],"
+		"'rollout':{'rollout':5,'order':'restart','step':'delay','strategy':'blue-green',"
+		"'generation':4,'replaces':3,'elapsed_ms':1000,'waiting':'delay',"
+		"'waiting_ms':1500%s}}";
+	static const struct {
+		const char *silent, *expected;
+	} cases[] = {
+		{",'silent':1",
+		 "  waits      for 1 connection that has not sent a request yet, 1.50 s left\n"},
+		{",'silent':20",
+		 "  waits      for 20 connections that have not sent a request yet, 1.50 s left\n"},
+		{"", "  waits      for drain.delay, 1.50 s left\n"},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char source[512], *printed;
+		json_t *value;
+
+		snprintf(source, sizeof(source), service, cases[k].silent);
+		value = json(source);
+		printed = render(print_status, value, false);
+		assert_non_null(strstr(printed, cases[k].expected));
+		assert_null(strstr(printed, "baton promote"));
+		free(printed);
+		json_decref(value);
+	}
+}
+
 static void test_print_status_canary_tells_shares_and_what_it_waits_for(void **state)
 {
 	(void)state;
@@ -677,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_print_status_queues_are_shown_if_they_overflow_or_are_short),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
 		cmocka_unit_test(test_print_status_tells_all_there_is_to_tell),
+		cmocka_unit_test(test_print_status_delay_tells_who_is_waited_for),
 		cmocka_unit_test(test_print_status_canary_tells_shares_and_what_it_waits_for),
 		cmocka_unit_test(test_print_status_rolling_counts_both_sides),
 		cmocka_unit_test(test_print_status_waiting_says_what_for),

@@ -83,6 +83,8 @@ static void test_config_minimal_gets_defaults(void **state)
 	assert_int_equal(s->drain.wait, DRAIN_WAIT_EXIT);
 	assert_int_equal(s->drain.idle_timeout_ms, 0);
 	assert_int_equal(s->drain.signal, SIGTERM);
+	assert_true(s->drain.delay_auto);
+	assert_int_equal(s->drain.delay_max_ms, 2000);
 	assert_int_equal(s->drain.timeout_ms, 30000);
 	assert_int_equal(s->drain.shutdown_timeout_ms, 30000);
 	assert_false(s->drain.force);
@@ -212,6 +214,10 @@ static void test_config_words_are_read(void **state)
 		     rollout.strategy, ROLLOUT_CANARY),
 		CASE("\"drain\":{\"wait\":\"exit\"}", drain.wait, DRAIN_WAIT_EXIT),
 		CASE("\"drain\":{\"wait\":\"connections\"}", drain.wait, DRAIN_WAIT_CONNECTIONS),
+		CASE("\"drain\":{\"delay\":\"auto\"}", drain.delay_auto, true),
+		CASE("\"drain\":{\"delay\":\"0\"}", drain.delay_auto, false),
+		CASE("\"drain\":{\"delay\":\"1h\"}", drain.delay_ms, 3600 * 1000),
+		CASE("\"drain\":{\"delay_max\":\"300ms\"}", drain.delay_max_ms, 300),
 #undef CASE
 	};
 
@@ -237,6 +243,8 @@ static void test_config_harmless_combinations_are_accepted(void **state)
 		SERVICE(",\"mode\":\"native\",\"nonblocking\":false"),
 		SERVICE(",\"drain\":{\"idle_timeout\":\"1m\"}"),
 		SERVICE(",\"drain\":{\"wait\":\"exit\",\"signal\":\"QUIT\"}"),
+		SERVICE(",\"drain\":{\"wait\":\"connections\",\"delay\":\"auto\"}"),
+		SERVICE(",\"drain\":{\"delay\":\"0s\",\"wait\":\"connections\"}"),
 		SERVICE(",\"drain\":{\"wait\":\"connections\",\"idle_timeout\":\"1m\","
 			"\"timeout\":\"1h\",\"kill_timeout\":\"1s\"}"),
 		SERVICE(",\"environment\":{\"A\":\"{fd}\",\"B\":\"{fds:,}\"}"),

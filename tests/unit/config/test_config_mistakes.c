@@ -152,6 +152,17 @@ static const struct {
 	/* A contradiction to what was not understood is none. */
 	{SERVICE(",\"drain\":{\"wait\":\"connections\",\"signal\":\"KILL\"}"),
 	 "services.web.drain.signal: \"KILL\" ends the server at once, without a drain"},
+	{SERVICE(",\"drain\":{\"wait\":\"connections\",\"delay\":\"2s\"}"),
+	 "services.web.drain.delay: comes before a signal that is not sent where \"wait\" is "
+	 "\"connections\": leave it out, or set \"wait\" to \"exit\""},
+	{SERVICE(",\"drain\":{\"delay\":\"2h\"}"),
+	 "services.web.drain.delay: \"2h\" is too long (at most 1h)"},
+	{SERVICE(",\"drain\":{\"delay\":\"often\"}"),
+	 "services.web.drain.delay: \"often\" is neither \"auto\" nor a duration (a number with a "
+	 "unit: 500ms, 2s)"},
+	{SERVICE(",\"drain\":{\"delay\":true}"),
+	 "services.web.drain.delay: expected \"auto\" or a duration (a string such as \"2s\"), not "
+	 "true"},
 	{SERVICE(",\"drain\":{\"wait\":\"requests\",\"signal\":\"TERM\"}"),
 	 "services.web.drain.wait: \"requests\" is unknown (expected \"exit\" or "
 	 "\"connections\")"},

@@ -102,6 +102,8 @@ static void test_event_forms_follow_from_the_kind(void **state)
 	assert_int_equal(event_form(EVENT_PREPARE), EVENT_FORM_STEP);
 	assert_int_equal(event_form(EVENT_STOP), EVENT_FORM_STEP);
 	assert_int_equal(event_form(EVENT_WAITING), EVENT_FORM_WAITING);
+	assert_int_equal(event_form(EVENT_DELAY), EVENT_FORM_STEP);
+	assert_int_equal(event_form(EVENT_DELAYING), EVENT_FORM_WAITING);
 	assert_int_equal(event_form(EVENT_DONE), EVENT_FORM_RESULT);
 	assert_int_equal(event_form(EVENT_ROLLED_BACK), EVENT_FORM_RESULT);
 	assert_int_equal(event_form(EVENT_SUPERSEDED), EVENT_FORM_NOTE);

@@ -52,6 +52,7 @@ struct fake_instance {
 	bool forced;                /* when it leaves */
 	uint32_t queued;
 	uint64_t live, idle; /* connections, by looking; so many of them are idle */
+	uint64_t silent;     /* ... and on so many nobody has said anything yet */
 	struct connections_kinds kinds;
 	bool counted; /* the kernel has counters of it, which say: */
 	struct tap_count count;
@@ -64,7 +65,7 @@ struct fake_instance {
 	const char *mode;
 
 	/* How often it was asked for that; kept when it is done with. */
-	unsigned asked, started, queue_looks, busy_looks, unused_released, checked;
+	unsigned asked, started, queue_looks, busy_looks, silent_looks, unused_released, checked;
 	uint64_t idle_ms; /* that was asked for last */
 };
 
@@ -295,6 +296,7 @@ void instance_done(struct instance *i)
 		.started = before.started,
 		.queue_looks = before.queue_looks,
 		.busy_looks = before.busy_looks,
+		.silent_looks = before.silent_looks,
 		.unused_released = before.unused_released,
 		.checked = before.checked,
 		.idle_ms = before.idle_ms,
@@ -530,6 +532,17 @@ int instance_busy(struct instance *i, uint64_t idle_ms, uint64_t *ret)
 	f->idle_ms = idle_ms;
 	usleep(f->busy_takes_ms * 1000);
 	*ret = f->live - (idle_ms > 0 ? f->idle : 0);
+	return f->ask_error;
+}
+
+/* Whatever their age. */
+int instance_silent(struct instance *i, uint64_t age_ms, uint64_t *ret)
+{
+	struct fake_instance *f = fake_of(i);
+
+	(void)age_ms;
+	f->silent_looks++;
+	*ret = f->silent;
 	return f->ask_error;
 }
 

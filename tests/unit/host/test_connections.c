@@ -194,11 +194,79 @@ static void test_connections_idle_for_long_are_left_out(void **state)
 	wait_until(count(idle_ms) == 0);
 	assert_int_equal(count(0), 2);
 	assert_int_equal(count(1000 * 1000), 2);
-	/* A byte either way, and it is not idle any more. */
-	wait_until(write(clients[0], "x", 1) == 1 && count(idle_ms) == 1);
-	wait_until(count(idle_ms) == 0);
+	/* A byte from the server, and it is not idle any more. */
 	wait_until(write(held[1], "x", 1) == 1 && count(idle_ms) == 1);
+	wait_until(count(idle_ms) == 0);
 	assert_int_equal(count(0), 2);
+}
+
+/* A request is under way until it is answered, however long the server works on it. */
+static void test_connections_with_a_request_are_never_idle(void **state)
+{
+	const uint64_t idle_ms = 200;
+	int listener = make_listener(AF_INET, PORT, 16), held[2], clients[2];
+	char byte;
+
+	(void)state;
+	for (size_t k = 0; k < 2; k++)
+		held[k] = connect_one(listener, PORT, &clients[k]);
+	start_holder(held, 2, false);
+	wait_until(count(idle_ms) == 0);
+	/* Not read yet; read, and not answered yet. */
+	assert_int_equal(write(clients[0], "x", 1), 1);
+	assert_int_equal(write(clients[1], "x", 1), 1);
+	assert_int_equal(read(held[1], &byte, 1), 1);
+	wait_until(count(idle_ms) == 2);
+	usleep(2 * 1000 * (unsigned)idle_ms);
+	assert_int_equal(count(idle_ms), 2);
+	assert_int_equal(write(held[1], "y", 1), 1);
+	assert_int_equal(read(clients[1], &byte, 1), 1);
+	wait_until(count(idle_ms) == 1);
+}
+
+/* ---- silent ones ----------------------------------------------------------------------------- */
+
+static uint64_t count_silent(uint64_t age_ms)
+{
+	uint64_t silent = UINT64_MAX;
+
+	assert_int_equal(connections_silent(&of, age_ms, &silent), 0);
+	return silent;
+}
+
+static void test_connections_are_silent_until_either_side_has_spoken(void **state)
+{
+	int listener = make_listener(AF_INET, PORT, 16), held[3], clients[3];
+	char byte;
+
+	(void)state;
+	for (size_t k = 0; k < 3; k++)
+		held[k] = connect_one(listener, PORT, &clients[k]);
+	start_holder(held, 3, false);
+	assert_int_equal(count_silent(0), 3);
+	/* The client has, whether the server has read it or not. */
+	assert_int_equal(write(clients[0], "x", 1), 1);
+	wait_until(count_silent(0) == 2);
+	assert_int_equal(read(held[0], &byte, 1), 1);
+	assert_int_equal(count_silent(0), 2);
+	/* The server has: it is one that speaks first. */
+	assert_int_equal(write(held[1], "x", 1), 1);
+	assert_int_equal(count_silent(0), 1);
+	/* This client will not. */
+	assert_int_equal(shutdown(clients[2], SHUT_WR), 0);
+	wait_until(count_silent(0) == 0);
+	assert_int_equal(count(0), 3);
+}
+
+static void test_connections_that_are_younger_are_not_silent_yet(void **state)
+{
+	int listener = make_listener(AF_INET, PORT, 16);
+	int held = connect_one(listener, PORT, NULL);
+
+	(void)state;
+	start_holder(&held, 1, false);
+	assert_int_equal(count_silent(60000), 0);
+	wait_until(count_silent(200) == 1);
 }
 
 /* ---- by cgroup ------------------------------------------------------------------------------ */
@@ -213,7 +281,7 @@ static void test_connections_of_a_cgroup_are_counted_without_its_processes(void 
 	of.n_listen = 3;
 	assert_int_equal(count(0), 2);
 	assert_int_equal(count(1000 * 1000), 2);
-	wait_until(count(50) == 0);
+	wait_until(count(50) == 1); /* what was not accepted yet is not idle */
 	of.cgroup_id += 1000000;
 	assert_int_equal(count(0), 0);
 	assert_int_equal(count(1000 * 1000), 0);
@@ -334,6 +402,9 @@ int main(void)
 		TEST(test_connections_without_any_process_are_none),
 		TEST(test_connections_of_processes_that_cannot_be_listed_are_not_none),
 		TEST(test_connections_idle_for_long_are_left_out),
+		TEST(test_connections_with_a_request_are_never_idle),
+		TEST(test_connections_are_silent_until_either_side_has_spoken),
+		TEST(test_connections_that_are_younger_are_not_silent_yet),
 		TEST(test_connections_of_a_cgroup_are_counted_without_its_processes),
 		TEST(test_connections_each_tells_details_and_keeps_by_port),
 		TEST(test_connections_each_forgets_only_an_inconsistent_list),

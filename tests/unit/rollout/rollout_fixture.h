@@ -51,7 +51,7 @@ static inline struct rollout_policy rolling(uint32_t surge, uint32_t unavailable
 	return p;
 }
 
-/* Everything is asked, and there is a bake. */
+/* Everything is asked, there is a bake, and a delay. */
 static inline struct rollout_policy asking(enum rollout_strategy strategy)
 {
 	struct rollout_policy p = policy_of(strategy);
@@ -60,6 +60,8 @@ static inline struct rollout_policy asking(enum rollout_strategy strategy)
 	p.before_start = true;
 	p.gates = ROLLOUT_GATE_SHIFT | ROLLOUT_GATE_STEP | ROLLOUT_GATE_LEAVE;
 	p.bake_ms = 300;
+	p.old_delay_ms = 70;
+	p.new_delay_ms = 80;
 	return p;
 }
 
@@ -82,7 +84,7 @@ static inline int describe_action(const struct rollout_action *a, char *ret, siz
 		[ROLLOUT_DO_NO_TIMER] = "no-timer ", [ROLLOUT_DO_RESTORE] = "restore ",
 		[ROLLOUT_DO_STEADY] = "steady ",     [ROLLOUT_DO_WAIT] = "wait ",
 		[ROLLOUT_DO_DRAINED] = "drained ",   [ROLLOUT_DO_REAP] = "reap ",
-		[ROLLOUT_DO_UNDONE] = "undone ",
+		[ROLLOUT_DO_UNDONE] = "undone ",     [ROLLOUT_DO_DELAY] = "delay ",
 	};
 
 	switch (a->type) {
@@ -120,12 +122,12 @@ static inline size_t count_actions(const struct rollout_actions *actions,
 
 /*
  * How a state has ended is told once, before anything else but a kill; whatever it has asked is
- * cancelled; and an undoing is told apart.
+ * cancelled; and an undoing is told apart. Victims that turn out to be deaf have yet to leave.
  */
 static inline void assert_move(const struct rollout *before, const struct rollout *r,
 			       const struct rollout_actions *actions)
 {
-	bool moved = before->state != r->state || actions->n > 0;
+	bool moved = before->state != r->state || (actions->n > 0 && before->open == r->open);
 	bool told = moved && before->state != ROLLOUT_IDLE;
 	bool asked = before->state == ROLLOUT_PREPARING || before->state == ROLLOUT_GATING;
 	size_t at = actions->n > 0 && actions->list[0].type == ROLLOUT_DO_KILL;
@@ -182,8 +184,8 @@ static inline enum rollout_event onwards(const struct rollout *r)
 		[ROLLOUT_GATING] = ROLLOUT_GATE_PASSED, [ROLLOUT_SHIFTING] = ROLLOUT_SHIFTED,
 		[ROLLOUT_DWELLING] = ROLLOUT_PROMOTE,   [ROLLOUT_WAITING] = ROLLOUT_PROMOTE,
 		[ROLLOUT_SETTLING] = ROLLOUT_SETTLED,   [ROLLOUT_BAKING] = ROLLOUT_TIMER,
-		[ROLLOUT_LEAVING] = ROLLOUT_LEFT,       [ROLLOUT_DRAINING] = ROLLOUT_DRAINED,
-		[ROLLOUT_STOPPING] = ROLLOUT_STOPPED,
+		[ROLLOUT_DELAYING] = ROLLOUT_DELAYED,   [ROLLOUT_LEAVING] = ROLLOUT_LEFT,
+		[ROLLOUT_DRAINING] = ROLLOUT_DRAINED,   [ROLLOUT_STOPPING] = ROLLOUT_STOPPED,
 	};
 
 	return events[r->state];

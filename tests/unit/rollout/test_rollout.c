@@ -106,6 +106,12 @@ static cells forwards = {
 			    [ROLLOUT_ABORT] = ROLLOUT_SHIFTING,
 			    [ROLLOUT_QUIT] = ROLLOUT_SHIFTING,
 			    [ROLLOUT_TIMER] = ROLLOUT_GATING},
+	[ROLLOUT_DELAYING] = {[ROLLOUT_DELAYED] = ROLLOUT_LEAVING,
+			      [ROLLOUT_NEW_FAILED] = ROLLOUT_SHIFTING,
+			      [ROLLOUT_OLD_GONE] = ROLLOUT_LEAVING,
+			      [ROLLOUT_ABORT] = ROLLOUT_SHIFTING,
+			      [ROLLOUT_QUIT] = ROLLOUT_SHIFTING,
+			      [ROLLOUT_TIMER] = ROLLOUT_LEAVING},
 	[ROLLOUT_LEAVING] = {[ROLLOUT_LEFT] = ROLLOUT_DRAINING,
 			     [ROLLOUT_STOPPED] = ROLLOUT_STOPPING,
 			     [ROLLOUT_TIMER] = ROLLOUT_DRAINING},
@@ -247,7 +253,10 @@ static cells stopping = {
 			  [ROLLOUT_QUIT] = ROLLOUT_ENDED},
 	[ROLLOUT_SHIFTING] =
 		{[ROLLOUT_SHIFTED] = ROLLOUT_SETTLING, [ROLLOUT_SHIFT_FAILED] = ROLLOUT_SETTLING},
-	[ROLLOUT_SETTLING] = {[ROLLOUT_SETTLED] = ROLLOUT_LEAVING,
+	[ROLLOUT_SETTLING] = {[ROLLOUT_SETTLED] = ROLLOUT_DELAYING,
+			      [ROLLOUT_OLD_GONE] = ROLLOUT_LEAVING,
+			      [ROLLOUT_TIMER] = ROLLOUT_DELAYING},
+	[ROLLOUT_DELAYING] = {[ROLLOUT_DELAYED] = ROLLOUT_LEAVING,
 			      [ROLLOUT_OLD_GONE] = ROLLOUT_LEAVING,
 			      [ROLLOUT_TIMER] = ROLLOUT_LEAVING},
 	[ROLLOUT_LEAVING] = {[ROLLOUT_LEFT] = ROLLOUT_DRAINING,
@@ -263,8 +272,8 @@ static cells stopping = {
 static void test_rollout_stop_every_cell(void **state)
 {
 	static const enum rollout_state states[] = {
-		ROLLOUT_IDLE,     ROLLOUT_SHIFTING, ROLLOUT_SETTLING, ROLLOUT_LEAVING,
-		ROLLOUT_DRAINING, ROLLOUT_STOPPING, ROLLOUT_ENDED,
+		ROLLOUT_IDLE,    ROLLOUT_SHIFTING, ROLLOUT_SETTLING, ROLLOUT_DELAYING,
+		ROLLOUT_LEAVING, ROLLOUT_DRAINING, ROLLOUT_STOPPING, ROLLOUT_ENDED,
 	};
 	struct rollout in_state[_ROLLOUT_STATE_COUNT] = {0};
 	struct rollout_policy p = asking(ROLLOUT_ROLLING);
@@ -275,6 +284,45 @@ static void test_rollout_stop_every_cell(void **state)
 		advance(&in_state[states[k]], states[k], 1);
 	}
 	check_cells(stopping, in_state);
+}
+
+/* Nobody else is left: new connections go to them until they have left. */
+static cells lasting = {
+	[ROLLOUT_IDLE] = {[ROLLOUT_BEGIN] = ROLLOUT_SHIFTING,
+			  [ROLLOUT_ABORT] = ROLLOUT_ENDED,
+			  [ROLLOUT_QUIT] = ROLLOUT_ENDED},
+	[ROLLOUT_SHIFTING] =
+		{[ROLLOUT_SHIFTED] = ROLLOUT_DELAYING, [ROLLOUT_SHIFT_FAILED] = ROLLOUT_DELAYING},
+	[ROLLOUT_DELAYING] = {[ROLLOUT_DELAYED] = ROLLOUT_LEAVING,
+			      [ROLLOUT_OLD_GONE] = ROLLOUT_LEAVING,
+			      [ROLLOUT_TIMER] = ROLLOUT_LEAVING},
+	[ROLLOUT_LEAVING] = {[ROLLOUT_DEAF] = ROLLOUT_LEAVING,
+			     [ROLLOUT_LEFT] = ROLLOUT_DRAINING,
+			     [ROLLOUT_STOPPED] = ROLLOUT_STOPPING,
+			     [ROLLOUT_TIMER] = ROLLOUT_DRAINING},
+	[ROLLOUT_DRAINING] = {[ROLLOUT_DRAINED] = ROLLOUT_STOPPING,
+			      [ROLLOUT_STOPPED] = ROLLOUT_STOPPING,
+			      [ROLLOUT_TIMER] = ROLLOUT_STOPPING},
+	[ROLLOUT_STOPPING] = {[ROLLOUT_STOPPED] = ROLLOUT_ENDED, [ROLLOUT_TIMER] = ROLLOUT_ENDED},
+	[ROLLOUT_ENDED] = {0},
+};
+
+static void test_rollout_last_every_cell(void **state)
+{
+	static const enum rollout_state states[] = {
+		ROLLOUT_IDLE,     ROLLOUT_SHIFTING, ROLLOUT_DELAYING, ROLLOUT_LEAVING,
+		ROLLOUT_DRAINING, ROLLOUT_STOPPING, ROLLOUT_ENDED,
+	};
+	struct rollout in_state[_ROLLOUT_STATE_COUNT] = {0};
+	struct rollout_policy p = asking(ROLLOUT_ROLLING);
+
+	(void)state;
+	p.lasts = true;
+	for (size_t k = 0; k < sizeof(states) / sizeof(states[0]); k++) {
+		rollout_init(&in_state[states[k]], &p, 3, 0);
+		advance(&in_state[states[k]], states[k], 1);
+	}
+	check_cells(lasting, in_state);
 }
 
 static cells starting = {
@@ -353,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_rollout_backwards_every_cell),
 		cmocka_unit_test(test_rollout_committed_every_cell),
 		cmocka_unit_test(test_rollout_stop_every_cell),
+		cmocka_unit_test(test_rollout_last_every_cell),
 		cmocka_unit_test(test_rollout_first_start_every_cell),
 		cmocka_unit_test(test_rollout_names_all_there),
 	};

@@ -39,7 +39,10 @@ static void test_rollout_blue_green_asking_asks_at_each_point(void **state)
 	expect(&r, ROLLOUT_SHIFTED, "steady shifted settle timer:+20 | settle");
 	expect(&r, ROLLOUT_SETTLED, "timer:+300 | bake");
 	expect(&r, ROLLOUT_TIMER, "gate:leave timer:+30 | gate");
-	expect(&r, ROLLOUT_GATE_PASSED, "commit unname leave timer:+40 | leave");
+	/* Nothing is told to go before that: the old side still backs the new one up. */
+	expect(&r, ROLLOUT_GATE_PASSED, "delay timer:+70 | delay");
+	assert_false(rollout_is_committed(&r));
+	expect(&r, ROLLOUT_DELAYED, "commit unname leave timer:+40 | leave");
 	finish(&r);
 	assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 2);
 }
@@ -258,13 +261,69 @@ static void test_rollout_stop_of_each_strategy_takes_all_at_once(void **state)
 		assert_true(rollout_is_committed(&r));
 		expect(&r, ROLLOUT_BEGIN, "no-timer publish:new-3 | shift");
 		expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
-		expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
+		expect(&r, ROLLOUT_SETTLED, "delay timer:+70 | delay");
+		expect(&r, ROLLOUT_TIMER, "unname leave timer:+40 | leave");
 		expect(&r, ROLLOUT_LEFT, "drain timer:+500 | drain");
 		expect(&r, ROLLOUT_DRAINED, "drained stop timer:+60 | stop");
 		expect(&r, ROLLOUT_STOPPED, "reap no-timer end | ended");
 		assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 0);
 		assert_false(r.shifted);
 	}
+}
+
+/* Nobody else is left: they are refused new connections when they have left, and no sooner. */
+static void test_rollout_last_is_open_until_it_has_left(void **state)
+{
+	static const struct {
+		enum rollout_event event;
+		const char *expected;
+	} ends[] = {
+		{ROLLOUT_LEFT, "unname drain timer:+500 | drain"},
+		{ROLLOUT_TIMER, "unname drain timer:+500 | drain"},
+		{ROLLOUT_STOPPED, "unname stop timer:+60 | stop"},
+	};
+	struct rollout_policy p = asking(ROLLOUT_BLUE_GREEN);
+
+	(void)state;
+	p.lasts = true;
+	for (size_t k = 0; k < sizeof(ends) / sizeof(ends[0]); k++) {
+		struct rollout r;
+
+		rollout_init(&r, &p, 3, 0);
+		expect(&r, ROLLOUT_BEGIN, "no-timer publish:new-3 | shift");
+		expect(&r, ROLLOUT_SHIFTED, "steady delay timer:+70 | delay");
+		expect(&r, ROLLOUT_DELAYED, "leave timer:+40 | leave");
+		expect(&r, ends[k].event, ends[k].expected);
+		finish(&r);
+		assert_ended(&r, ROLLOUT_DONE, ROLLOUT_NO_CAUSE, 0, 0);
+	}
+}
+
+/* They do not accept any more, though they still listen. */
+static void test_rollout_last_turns_deaf_is_refused_at_once(void **state)
+{
+	struct rollout_policy p = plain;
+	struct rollout r;
+
+	(void)state;
+	p.lasts = true;
+	rollout_init(&r, &p, 2, 0);
+	advance(&r, ROLLOUT_LEAVING, 1);
+	expect(&r, ROLLOUT_DEAF, "unname | leave");
+	expect(&r, ROLLOUT_DEAF, "| leave");
+	expect(&r, ROLLOUT_LEFT, "drain timer:+500 | drain");
+}
+
+static void test_rollout_last_gone_while_delayed_leaves_at_once(void **state)
+{
+	struct rollout_policy p = asking(ROLLOUT_BLUE_GREEN);
+	struct rollout r;
+
+	(void)state;
+	p.lasts = true;
+	rollout_init(&r, &p, 2, 0);
+	advance(&r, ROLLOUT_DELAYING, 1);
+	expect(&r, ROLLOUT_OLD_GONE, "leave timer:+40 | leave");
 }
 
 static void test_rollout_retire_publishes_nothing(void **state)
@@ -568,6 +627,9 @@ int main(void)
 		cmocka_unit_test(test_rollout_rolling_last_one_cannot_be_started_done_without),
 		cmocka_unit_test(test_rollout_first_start_of_each_strategy_names_all_at_once),
 		cmocka_unit_test(test_rollout_stop_of_each_strategy_takes_all_at_once),
+		cmocka_unit_test(test_rollout_last_is_open_until_it_has_left),
+		cmocka_unit_test(test_rollout_last_turns_deaf_is_refused_at_once),
+		cmocka_unit_test(test_rollout_last_gone_while_delayed_leaves_at_once),
 		cmocka_unit_test(test_rollout_retire_publishes_nothing),
 		cmocka_unit_test(test_rollout_old_stays_is_not_told_to_leave),
 		cmocka_unit_test(test_rollout_orders_before_the_beginning_end_at_once),

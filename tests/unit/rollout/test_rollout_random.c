@@ -21,7 +21,7 @@ struct world {
 	uint32_t n[_ROLLOUT_SIDE_COUNT]; /* at the beginning */
 	uint64_t now_ms, timer_ms;       /* 0: none is set */
 	uint32_t published;              /* so many victims the last table does without */
-	bool unnamed, left;              /* the victims of this cycle */
+	bool unnamed, left, delayed;     /* the victims of this cycle */
 	bool committed, shifted, ended;
 	unsigned shifts_in_full;
 };
@@ -46,7 +46,7 @@ static void check_publish(struct world *w, const struct rollout_action *a)
 		assert_true(r->policy.strategy == ROLLOUT_CANARY && a->n == 0 &&
 			    a->to == ROLLOUT_NEW);
 	w->published = a->n;
-	w->unnamed = w->left = false;
+	w->unnamed = w->left = w->delayed = false;
 }
 
 static void check_commit(struct world *w)
@@ -60,11 +60,18 @@ static void check_commit(struct world *w)
 	w->committed = true;
 }
 
+static bool may_delay(const struct rollout *r)
+{
+	return (r->to == ROLLOUT_NEW ? r->policy.old_delay_ms : r->policy.new_delay_ms) > 0;
+}
+
 static void check_leave(struct world *w)
 {
 	const struct rollout *r = &w->r;
 
-	assert_true(w->unnamed);
+	assert_true(w->unnamed != r->open);
+	assert_true(!r->open || (r->policy.lasts && !r->has_new));
+	assert_true(!may_delay(r) || r->old_gone || w->delayed);
 	assert_true(r->victims > 0);
 	assert_int_equal(r->victims, w->published);
 	assert_false(w->left);
@@ -97,6 +104,10 @@ static void check_action(struct world *w, const struct rollout_action *a)
 		assert_false(w->unnamed);
 		assert_int_equal(r->victims, w->published);
 		w->unnamed = true;
+		break;
+	case ROLLOUT_DO_DELAY:
+		assert_false(w->unnamed || w->left || w->delayed);
+		w->delayed = true;
 		break;
 	case ROLLOUT_DO_LEAVE:
 		check_leave(w);
@@ -237,6 +248,8 @@ static void init_random(struct world *w, uint32_t *seed)
 	p.gates = random_next(seed) % 8;
 	p.before_start = random_next(seed) % 2;
 	p.bake_ms = random_next(seed) % 2 * 300;
+	p.old_delay_ms = random_next(seed) % 2 * 70;
+	p.new_delay_ms = random_next(seed) % 2 * 80;
 	p.old_stays = random_next(seed) % 4 == 0;
 	p.new_stays = random_next(seed) % 4 == 0;
 	*w = (struct world){.now_ms = 1};
@@ -246,6 +259,7 @@ static void init_random(struct world *w, uint32_t *seed)
 		rollout_init_retire(&w->r, &p, w->n[ROLLOUT_OLD]);
 		w->published = w->n[ROLLOUT_OLD];
 	} else {
+		p.lasts = w->n[ROLLOUT_NEW] == 0 && !p.old_stays && random_next(seed) % 2;
 		rollout_init(&w->r, &p, w->n[ROLLOUT_OLD], w->n[ROLLOUT_NEW]);
 	}
 }

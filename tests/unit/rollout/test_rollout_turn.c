@@ -140,6 +140,7 @@ static void test_rollout_undone_after_the_shift_old_ones_are_named_first(void **
 		{ROLLOUT_BLUE_GREEN, ROLLOUT_GATING, 2},   {ROLLOUT_CANARY, ROLLOUT_DWELLING, 1},
 		{ROLLOUT_CANARY, ROLLOUT_DWELLING, 2},     {ROLLOUT_CANARY, ROLLOUT_GATING, 2},
 		{ROLLOUT_CANARY, ROLLOUT_SETTLING, 1},     {ROLLOUT_CANARY, ROLLOUT_BAKING, 1},
+		{ROLLOUT_CANARY, ROLLOUT_DELAYING, 1},
 	};
 
 	(void)state;
@@ -151,8 +152,9 @@ static void test_rollout_undone_after_the_shift_old_ones_are_named_first(void **
 		advance(&r, where[k / 3].state, where[k / 3].time);
 		expect(&r, against[k % 3].event, "no-timer publish:old-3 undone | shift");
 		expect(&r, ROLLOUT_SHIFTED, "steady settle timer:+20 | settle");
-		/* Neither baked nor asked. */
-		expect(&r, ROLLOUT_SETTLED, "unname leave timer:+40 | leave");
+		/* Neither baked nor asked, but clients of the new ones are waited for, too. */
+		expect(&r, ROLLOUT_SETTLED, "delay timer:+80 | delay");
+		expect(&r, ROLLOUT_DELAYED, "unname leave timer:+40 | leave");
 		assert_true(rollout_is_decided(&r));
 		expect(&r, ROLLOUT_LEFT, "drain timer:+600 | drain");
 		expect(&r, ROLLOUT_DRAINED, "stop timer:+60 | stop");

@@ -140,23 +140,62 @@ static void test_run_first_start_serves_without_settling(void **state)
 	assert_int_equal(result.exit, 0);
 }
 
-static void test_run_stop_refuses_connections_first(void **state)
+/* Nobody else could take them: the table of a service makes primaries of the last backups. */
+static void test_run_stop_refuses_connections_when_all_have_left(void **state)
 {
 	(void)state;
+	fake(1, 0)->cannot_leave = true;
+	begin_stop(false);
+	drive_to(ROLLOUT_LEAVING);
+	assert_calls("publish nothing backup 1.0; steady 1.0 off; leave 1.0");
+	change(fake_left(1, 0));
+	drive_to_end();
+	assert_calls("publish nothing; uncheck 1.0; hook after_drain; stop 1.0; done 1.0");
+	assert_steps("shift leave drain stop");
+	assert_step("shift", true, "new connections go to generation 1 until it has left");
+	assert_step("leave", true, "generation 1 is out of the group, new connections are refused");
+	assert_true(json_is_null(json_object_get(event_named("shift"), "generation")));
+	assert_int_equal(number_of(event_named("shift"), "replaces"), 1);
+	assert_int_equal(result.generation, 0);
+	assert_int_equal(result.replaces, 1);
+}
+
+/* Its sockets are open, but it has stopped accepting: what comes would wait in vain. */
+static void test_run_stop_refuses_connections_of_one_that_accepts_no_more(void **state)
+{
+	(void)state;
+	fake(1, 0)->cannot_leave = true;
+	fake(1, 0)->queued = 1;
+	begin_stop(false);
+	drive_to(ROLLOUT_LEAVING);
+	assert_calls("publish nothing backup 1.0; steady 1.0 off; leave 1.0");
+	/* Not asked to look: it polls. A queue that is empty once is accepted from. */
+	drive_until(run.deaf_since_ms > 0);
+	fake(1, 0)->queued = 0;
+	drive_until(run.deaf_since_ms == 0);
+	assert_true(run.machine.open);
+	fake(1, 0)->queued = 1;
+	drive_until(!run.machine.open);
+	assert_int_equal(run.machine.state, ROLLOUT_LEAVING);
+	assert_calls("publish nothing; uncheck 1.0");
+	change(fake_left(1, 0));
+	drive_to_end();
+	assert_calls("hook after_drain; stop 1.0; done 1.0");
+}
+
+/* It cannot drain: only when new connections are refused can its own end. */
+static void test_run_stop_of_what_stays_refuses_connections_first(void **state)
+{
+	(void)state;
+	old_config.drain.wait = DRAIN_WAIT_CONNECTIONS;
 	fake(1, 0)->queued = 1;
 	begin_stop(false);
 	drive_to(ROLLOUT_SETTLING);
 	assert_calls("publish nothing backup 1.0; steady 1.0 off");
 	change(fake(1, 0)->queued = 0);
 	drive_to_end();
-	assert_calls("publish nothing; uncheck 1.0; leave 1.0; hook after_drain; stop 1.0; "
-		     "done 1.0");
-	assert_steps("shift settle leave drain stop");
+	assert_calls("publish nothing; uncheck 1.0; hook after_drain; stop 1.0; done 1.0");
 	assert_step("shift", true, "new connections are refused");
-	assert_true(json_is_null(json_object_get(event_named("shift"), "generation")));
-	assert_int_equal(number_of(event_named("shift"), "replaces"), 1);
-	assert_int_equal(result.generation, 0);
-	assert_int_equal(result.replaces, 1);
 }
 
 /* The table names somebody else, who is not asked. */
@@ -232,7 +271,9 @@ int main(void)
 		TEST(test_run_begin_with_a_number_of_its_own_takes_that),
 		TEST(test_run_replace_calls_in_order),
 		TEST(test_run_first_start_serves_without_settling),
-		TEST(test_run_stop_refuses_connections_first),
+		TEST(test_run_stop_refuses_connections_when_all_have_left),
+		TEST(test_run_stop_refuses_connections_of_one_that_accepts_no_more),
+		TEST(test_run_stop_of_what_stays_refuses_connections_first),
 		TEST(test_run_retire_publishes_nothing),
 		TEST(test_run_retire_of_a_dead_one_does_not_settle),
 		TEST(test_run_promote_ends_the_bake),

@@ -111,8 +111,8 @@ static void test_run_stop_that_cannot_be_published_stops_all_the_same(void **sta
 	publish_error = -EIO;
 	begin_stop(false);
 	drive_to_end();
-	assert_calls("publish nothing backup 1.0; steady 1.0 off; publish nothing; uncheck 1.0; "
-		     "leave 1.0; hook after_drain; stop 1.0; done 1.0");
+	assert_calls("publish nothing backup 1.0; steady 1.0 off; leave 1.0; publish nothing; "
+		     "uncheck 1.0; hook after_drain; stop 1.0; done 1.0");
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_step("shift", true, "the table could not be published: steer: Input/output error");
 }

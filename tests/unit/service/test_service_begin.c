@@ -165,9 +165,8 @@ static void test_service_stop_ends_the_generation_and_closes(void **state)
 	forget_calls();
 	carry_out("stop", NULL);
 	assert_calls(PUBLISH_ALL
-		     "; steady 1.0 off; " PUBLISH_ALL
-		     "; uncheck 1.0; leave 1.0; tap watch 1.0; stop 1.0; done 1.0; " UNPIN_ALL
-			     CLOSE_ALL);
+		     "; steady 1.0 off; leave 1.0; " PUBLISH_ALL
+		     "; uncheck 1.0; tap watch 1.0; stop 1.0; done 1.0; " UNPIN_ALL CLOSE_ALL);
 	assert_null(service->current);
 	assert_true(service_is_idle(service));
 	assert_false(service->endpoints.open);

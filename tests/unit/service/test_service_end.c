@@ -31,8 +31,8 @@ static void test_service_shutdown_stops_what_serves(void **state)
 	assert_int_equal(service->runs[1].id, 0);
 	forget_calls();
 	drive_until(service_run(service)->machine.state == ROLLOUT_DRAINING);
-	assert_calls(PUBLISH_ALL "; steady 1.0 off; " PUBLISH_ALL
-				 "; uncheck 1.0; leave 1.0; tap watch 1.0");
+	assert_calls(PUBLISH_ALL "; steady 1.0 off; leave 1.0; " PUBLISH_ALL
+				 "; uncheck 1.0; tap watch 1.0");
 	assert_int_equal(n_ended, 1);
 	fake(1, 0)->live = 0;
 	drive_until(n_ended == 2);
@@ -57,6 +57,7 @@ static void test_service_shutdown_undoes_a_rollout_then_stops(void **state)
 {
 	(void)state;
 	carry_out("start", NULL);
+	fake(1, 0)->live = 1;
 	fake(2, 0)->not_healthy = true;
 	order("restart", NULL);
 	drive_until(run->machine.state == ROLLOUT_VERIFYING);
@@ -66,11 +67,11 @@ static void test_service_shutdown_undoes_a_rollout_then_stops(void **state)
 	assert_int_equal(service->last.exit, 3);
 	assert_false(service_is_idle(service));
 	assert_int_equal(service_run(service)->order, RUN_ORDER_STOP);
+	fake(1, 0)->live = 0;
 	drive_until(n_ended == 3);
 	assert_true(service_is_idle(service));
-	assert_calls("stop 2.0; done 2.0; " PUBLISH_ALL "; steady 1.0 off; " PUBLISH_ALL
-		     "; uncheck 1.0; leave 1.0; tap watch 1.0; stop 1.0; done 1.0; " UNPIN_ALL
-			     CLOSE_ALL);
+	assert_calls("stop 2.0; done 2.0; " PUBLISH_ALL "; steady 1.0 off; leave 1.0; " PUBLISH_ALL
+		     "; uncheck 1.0; tap watch 1.0; stop 1.0; done 1.0; " UNPIN_ALL CLOSE_ALL);
 }
 
 static void test_service_shutdown_flips_back_what_has_shifted_then_stops(void **state)
@@ -213,6 +214,9 @@ static void shut_down_at(enum rollout_state at, uint32_t n)
 	carry_out("start", NULL);
 	hold_at(at, n);
 	committed = run->machine.committed;
+	/* Else all of it might end at once. */
+	for (uint32_t k = 0; k < n && !committed; k++)
+		fake(1, k)->live = 1;
 	service_shutdown(service, "batond is shutting down");
 	turn();
 	/* Nothing is started any more. */

@@ -140,19 +140,20 @@ static void test_service_hold_ends_where_it_is_stopped(void **state)
 	(void)state;
 	service->config->hold_ms = 60000;
 	carry_out("start", NULL);
-	fake(1, 0)->queued = 1;
+	fake(1, 0)->cannot_leave = true;
 	nobody_takes(true);
 	wait_there(2, 1);
 	forget_calls();
 	order("stop", NULL);
-	drive_until(run->machine.state == ROLLOUT_SETTLING);
+	drive_until(run->machine.state == ROLLOUT_LEAVING);
 	/* First the table, or those that it still names would be refused. */
-	assert_calls(PUBLISH_ALL "; " REFUSE_ALL(2, 1) "; steady 1.0 off");
+	assert_calls(PUBLISH_ALL "; " REFUSE_ALL(2, 1) "; steady 1.0 off; leave 1.0");
 	assert_holding(false);
 	assert_int_equal(service->hold.expired[0], 2);
 	assert_int_equal(service->hold.expired[1], 1);
 	assert_false(timer_is_set(&service->hold.timer));
-	fake(1, 0)->queued = 0;
+	fake_left(1, 0);
+	changed();
 	drive_until(n_ended == 2);
 }
 
@@ -161,12 +162,13 @@ static void test_service_hold_ends_where_batond_does(void **state)
 	(void)state;
 	service->config->hold_ms = 60000;
 	carry_out("start", NULL);
-	fake(1, 0)->queued = 1;
+	fake(1, 0)->cannot_leave = true;
 	forget_calls();
 	service_shutdown(service, "batond is shutting down");
-	drive_until(service_run(service)->machine.state == ROLLOUT_SETTLING);
+	drive_until(service_run(service)->machine.state == ROLLOUT_LEAVING);
 	assert_non_null(strstr(calls, PUBLISH_ALL "; " REFUSE_ALL(0, 0)));
-	fake(1, 0)->queued = 0;
+	fake_left(1, 0);
+	changed();
 	drive_until(n_ended == 2);
 }
 

@@ -399,6 +399,46 @@ static void test_service_publish_that_fails_is_not_tried_for_ever(void **state)
 	assert_buckets(1, 1, 1, 1);
 }
 
+/* ---- the last ones --------------------------------------------------------------------------- */
+
+/* Nobody else could take them: new connections go to those that have yet to leave. */
+static void test_service_publish_stop_names_the_last_until_they_have_left(void **state)
+{
+	(void)state;
+	start_instances(2);
+	fake(1, 0)->cannot_leave = fake(1, 1)->cannot_leave = true;
+	fake(1, 0)->live = 1;
+	order("stop", NULL);
+	drive_until(run->machine.state == ROLLOUT_LEAVING);
+	assert_buckets(0, 1, 0, 0.5);
+	assert_buckets(0, 1, 1, 0.5);
+	/* One after the other. */
+	fake_left(1, 0);
+	changed();
+	drive_until(buckets_of(0, 1, 1) == STEER_BUCKETS);
+	assert_int_equal(service->last.id, 1);
+	fake_left(1, 1);
+	changed();
+	drive_until(run->machine.state != ROLLOUT_LEAVING);
+	assert_int_equal(buckets_of(0, 1, 0) + buckets_of(0, 1, 1), 0);
+	fake(1, 0)->live = 0;
+	drive_until(n_ended == 2);
+}
+
+/* Such as cannot drain end when they have no connections: no new ones may come. */
+static void test_service_publish_stop_of_what_stays_names_nobody(void **state)
+{
+	(void)state;
+	service->config->drain.wait = DRAIN_WAIT_CONNECTIONS;
+	start_instances(1);
+	fake(1, 0)->queued = 1;
+	order("stop", NULL);
+	drive_until(run->machine.state == ROLLOUT_SETTLING);
+	assert_int_equal(buckets_of(0, 1, 0), 0);
+	fake(1, 0)->queued = 0;
+	drive_until(n_ended == 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -425,6 +465,8 @@ int main(void)
 		TEST(test_service_releases_what_is_unused_after_publishing),
 		TEST(test_service_publish_that_fails_is_tried_again_at_the_next_look),
 		TEST(test_service_publish_that_fails_is_not_tried_for_ever),
+		TEST(test_service_publish_stop_names_the_last_until_they_have_left),
+		TEST(test_service_publish_stop_of_what_stays_names_nobody),
 	};
 #undef TEST
 

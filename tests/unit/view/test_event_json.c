@@ -54,6 +54,36 @@ static void test_event_json_of_waiting_has_a_reason(void **state)
 		    "\"upgrade\",\"reason\":\"x\",\"replaces\":null,\"rollout\":1}");
 }
 
+static void test_event_json_of_a_delay_has_the_silent_ones(void **state)
+{
+	(void)state;
+	assert_json(&(struct event){.kind = EVENT_DELAYING,
+				    .message = "waiting",
+				    .rollout = 1,
+				    .order = "stop",
+				    .replaces = 4,
+				    .silent = {.known = true, .n = 7}},
+		    "{\"elapsed_ms\":0,\"generation\":null,\"message\":\"waiting\",\"order\":"
+		    "\"stop\",\"replaces\":4,\"rollout\":1,\"silent\":7}");
+	/* None is left, or nobody was looked for. */
+	assert_json(&(struct event){.kind = EVENT_DELAY,
+				    .message = "done",
+				    .rollout = 1,
+				    .order = "stop",
+				    .ok = true,
+				    .silent = {.known = true}},
+		    "{\"elapsed_ms\":0,\"generation\":null,\"message\":\"done\",\"ok\":true,"
+		    "\"order\":\"stop\",\"replaces\":null,\"rollout\":1,\"silent\":0,"
+		    "\"took_ms\":0}");
+	assert_json(&(struct event){.kind = EVENT_DELAY,
+				    .message = "done",
+				    .rollout = 1,
+				    .order = "stop",
+				    .ok = true},
+		    "{\"elapsed_ms\":0,\"generation\":null,\"message\":\"done\",\"ok\":true,"
+		    "\"order\":\"stop\",\"replaces\":null,\"rollout\":1,\"took_ms\":0}");
+}
+
 static void test_event_json_of_a_result_has_exit_and_cut(void **state)
 {
 	(void)state;
@@ -114,6 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_event_json_of_a_step_says_all_even_if_it_is_nothing),
 		cmocka_unit_test(test_event_json_of_waiting_has_a_reason),
+		cmocka_unit_test(test_event_json_of_a_delay_has_the_silent_ones),
 		cmocka_unit_test(test_event_json_of_a_result_has_exit_and_cut),
 		cmocka_unit_test(test_event_json_of_a_note_has_what_is_set),
 	};

@@ -201,6 +201,27 @@ static void test_run_status_json_says_what_it_waits_for(void **state)
 	json_decref(json);
 }
 
+static void test_run_status_json_of_a_delay_has_the_silent_ones(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	old_config.drain.delay_auto = true;
+	old_config.drain.delay_max_ms = 60000;
+	fake(1, 0)->silent = 3;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_DELAYING);
+	drive_until(run.delay.most > 0);
+	json = run_status_json(&run);
+	assert_string_equal(text_of(json, "step"), "delay");
+	assert_string_equal(text_of(json, "waiting"), "delay");
+	assert_in_range(number_of(json, "waiting_ms"), 1, 60000);
+	assert_int_equal(number_of(json, "silent"), 3);
+	json_decref(json);
+	fake(1, 0)->silent = 0;
+	drive_to_end();
+}
+
 static void test_run_status_json_of_one_that_waits_for_nobody_has_nulls(void **state)
 {
 	json_t *json;
@@ -237,6 +258,7 @@ int main(void)
 		TEST(test_run_result_json_of_some_instances_says_which),
 		TEST(test_run_result_json_has_reasons_where_there_are_any),
 		TEST(test_run_status_json_says_what_it_waits_for),
+		TEST(test_run_status_json_of_a_delay_has_the_silent_ones),
 		TEST(test_run_status_json_of_one_that_waits_for_nobody_has_nulls),
 	};
 #undef TEST
