@@ -726,27 +726,23 @@ void sockets_watch_stop(struct sockets *sockets)
 	timer_stop(&sockets->watch);
 }
 
-_Static_assert(LISTENERS_MAX <= ORPHANS_MAX, "all of them are shut down at once");
-
-/* Which of them listen, whoever has them? */
-static int list_listening(const struct sockets *sockets, struct diag *diag, struct orphan *ret)
+/* The next of them from @from on, as many as are shut down at once. */
+static size_t list_next(const struct sockets *sockets, size_t from, struct orphan *ret)
 {
-	int n = 0;
+	size_t n = 0;
 
-	for (size_t i = 0; i < sockets->listeners.n; i++) {
-		const struct listener *listener = &sockets->listeners.list[i];
-		uint16_t port = address_port(&listener->address);
-		struct diag_listener found;
+	for (; from + n < sockets->listeners.n && n < ORPHANS_MAX; n++) {
+		const struct listener *listener = &sockets->listeners.list[from + n];
 
-		if (diag_listener(diag, port, listener->cookie, &found, NULL) != -ENOENT)
-			orphan_init(&ret[n++], listener->cookie, listener->address.text, port);
+		orphan_init(&ret[n], listener->cookie, listener->address.text,
+			    address_port(&listener->address));
 	}
 	return n;
 }
 
-static void shut_orphans(struct sockets *sockets, struct diag *diag, struct orphan *list, int n)
+static void shut_orphans(struct sockets *sockets, struct diag *diag, struct orphan *list, size_t n)
 {
-	int left = orphans_shut(diag, list, (size_t)n);
+	int left = orphans_shut(diag, list, n);
 
 	if (left < 0)
 		log_warning("look for listeners: %s", strerror(-left));
@@ -759,8 +755,9 @@ void sockets_shut(struct sockets *sockets)
 {
 	cleanup(diag_free) struct diag *diag = NULL;
 	struct orphan list[ORPHANS_MAX];
+	bool asked_holders = false;
 	struct error err;
-	int n;
+	size_t n;
 
 	assert(sockets->closed);
 	sockets_watch_stop(sockets);
@@ -770,11 +767,19 @@ void sockets_shut(struct sockets *sockets)
 		log_error("look for listeners: %s", err.text);
 		return;
 	}
-	n = list_listening(sockets, diag, list);
-	if (n > 0 && holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
-		log_error("%s", err.text);
-	if (n > 0)
-		shut_orphans(sockets, diag, list, n);
+	for (size_t from = 0; from < sockets->listeners.n; from += n) {
+		int listening;
+
+		n = list_next(sockets, from, list);
+		listening = orphans_listening(diag, list, n);
+		if (listening == 0)
+			continue;
+		if (!asked_holders &&
+		    holders_shut(sockets->processes, &sockets->listeners, &err) < 0)
+			log_error("%s", err.text);
+		asked_holders = true;
+		shut_orphans(sockets, diag, list, listening < 0 ? n : (size_t)listening);
+	}
 }
 
 /* ---- making and ending ---------------------------------------------------------------------- */

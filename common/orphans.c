@@ -17,24 +17,46 @@ void orphan_init(struct orphan *orphan, uint64_t cookie, const char *address, ui
 	snprintf(orphan->address, sizeof(orphan->address), "%s", address);
 }
 
-/* Keep those that listen, and find out their inodes. */
-static int keep_listening(struct diag *diag, struct orphan *list, size_t n, struct opener *openers)
+struct search {
+	struct orphan *list;
+	size_t n;
+};
+
+static void forget_found(void *userdata)
 {
-	size_t kept = 0;
+	struct search *search = userdata;
 
-	for (size_t k = 0; k < n; k++) {
-		struct diag_listener listener;
-		int r = diag_listener(diag, list[k].port, list[k].cookie, &listener, NULL);
+	for (size_t k = 0; k < search->n; k++)
+		search->list[k].listens = false;
+}
 
-		if (r == -ENOENT)
+static void note_found(void *userdata, const struct diag_listening *listening)
+{
+	struct search *search = userdata;
+
+	for (size_t k = 0; k < search->n; k++) {
+		if (search->list[k].cookie != listening->cookie)
 			continue;
-		if (r < 0)
-			return r;
-		openers[kept] = (struct opener){.inode = listener.inode};
-		list[k].uid = listener.uid;
-		list[kept++] = list[k];
+		search->list[k].listens = true;
+		search->list[k].inode = listening->inode;
+		search->list[k].uid = listening->uid;
 	}
-	return (int)kept;
+}
+
+int orphans_listening(struct diag *diag, struct orphan *list, size_t n)
+{
+	struct search search = {.list = list, .n = n};
+	int r, kept = 0;
+
+	if (n == 0)
+		return 0;
+	r = diag_each_listener(diag, 0, forget_found, note_found, &search, NULL);
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < n; k++)
+		if (list[k].listens)
+			list[kept++] = list[k];
+	return kept;
 }
 
 static bool has_cookie(int fd, uint64_t cookie)
@@ -83,9 +105,11 @@ int orphans_shut(struct diag *diag, struct orphan *list, size_t n)
 	int kept;
 
 	assert(n <= ORPHANS_MAX);
-	kept = keep_listening(diag, list, n, openers);
+	kept = orphans_listening(diag, list, n);
 	if (kept <= 0)
 		return kept;
+	for (int k = 0; k < kept; k++)
+		openers[k] = (struct opener){.inode = list[k].inode};
 	openers_find(openers, (size_t)kept, NULL, NULL);
 	for (int k = 0; k < kept; k++) {
 		list[k].pid = openers[k].pid;

@@ -28,8 +28,11 @@ struct orphan {
 	uint64_t cookie;
 	char address[ADDRESS_TEXT_MAX];
 	uint16_t port;
-	/* Filled in: */
+	/* Filled in by orphans_listening(): */
+	bool listens;
+	uint64_t inode;
 	uid_t uid; /* whose the socket is */
+	/* By orphans_shut(): */
 	pid_t pid; /* who has it; 0: nobody was found */
 	char command[OPENER_NAME_MAX];
 	int error; /* why it still listens, a negative errno; 0: it was shut down */
@@ -37,6 +40,12 @@ struct orphan {
 
 /* @address as struct address has it. */
 void orphan_init(struct orphan *orphan, uint64_t cookie, const char *address, uint16_t port);
+
+/*
+ * Which of the @n sockets still listen? These come first in @list then. Returns how many they are,
+ * or a negative errno if the kernel could not be asked.
+ */
+int orphans_listening(struct diag *diag, struct orphan *list, size_t n);
 
 /*
  * Shut down those of the @n sockets (at most ORPHANS_MAX) that still listen. These come first in

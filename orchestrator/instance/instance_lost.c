@@ -55,33 +55,35 @@ static void check_left(struct instance *i)
 		instance_enter(i, INSTANCE_LEFT);
 }
 
-static size_t list_sockets(const struct instance *i, const struct instance_sockets *sockets,
-			   struct orphan *ret, size_t n)
-{
-	for (size_t k = 0; k < sockets->n && n < ORPHANS_MAX; k++) {
-		const struct address *address = &i->config->listen[sockets->list[k].endpoint];
-
-		orphan_init(&ret[n++], sockets->list[k].cookie, address->text,
-			    address_port(address));
-	}
-	return n;
-}
-
-void instance_shut_orphans(struct instance *i)
+/* As many at a time as are shut down at once. */
+static void shut_orphans_of(struct instance *i, const struct instance_sockets *sockets)
 {
 	struct orphan list[ORPHANS_MAX];
 	char text[ORPHAN_TEXT_MAX];
 	size_t n;
-	int left;
 
+	for (size_t from = 0; from < sockets->n; from += n) {
+		int left;
+
+		for (n = 0; from + n < sockets->n && n < ORPHANS_MAX; n++) {
+			const struct instance_socket *socket = &sockets->list[from + n];
+			const struct address *address = &i->config->listen[socket->endpoint];
+
+			orphan_init(&list[n], socket->cookie, address->text, address_port(address));
+		}
+		left = orphans_shut(i->context->diag, list, n);
+		for (int k = 0; k < left; k++)
+			instance_note(i, EVENT_STRANGER, "instance %u of generation %u: %s",
+				      i->index, i->generation, orphan_describe(&list[k], text));
+	}
+}
+
+void instance_shut_orphans(struct instance *i)
+{
 	if (!i->context->diag)
 		return;
-	n = list_sockets(i, &i->sockets, list, 0);
-	n = list_sockets(i, &i->unused, list, n);
-	left = orphans_shut(i->context->diag, list, n);
-	for (int k = 0; k < left; k++)
-		instance_note(i, EVENT_STRANGER, "instance %u of generation %u: %s", i->index,
-			      i->generation, orphan_describe(&list[k], text));
+	shut_orphans_of(i, &i->sockets);
+	shut_orphans_of(i, &i->unused);
 }
 
 static void kill_populated(struct instance *i)
