@@ -6,9 +6,10 @@ forgetful: an HTTP server with two listening sockets, that loses the second one.
 
 OWN is "passed" (its sockets come from LISTEN_FDS), "reuseport" (it binds them, with SO_REUSEPORT)
 or "plain" (without). FILE.GENERATION appears after its start, or is touched then: it loses the
-second socket, and writes when into FILE.GENERATION.lost. HOW: "close"; "shut" (shutdown, but it keeps it); "rebind"
-(it closes it, and binds another one without SO_REUSEPORT, as soon as it can). With LOSE=soon in
-its environment it does so half a second after its start, and with LOSE=early /healthz is bad, too.
+second socket, and writes when into FILE.GENERATION.lost. HOW: "close"; "shut" (shutdown, but it
+keeps it); "rebind" (it closes it, and binds another one without SO_REUSEPORT, as soon as it can).
+With LOSE=soon in its environment it does so half a second after its start, and with LOSE=early
+/healthz is bad, too.
 Each GET is answered with "generation GENERATION listener N".
 """
 
