@@ -190,11 +190,13 @@ static bool joins_at_once(const struct wiring *wiring)
 	return false;
 }
 
-/* The end of a service takes no longer than it may. */
+/* The end of a service takes no longer than it may. No signal, no delay before it. */
 static uint64_t delay_ms(const struct drain_config *drain, bool shutdown)
 {
 	uint64_t ms = drain->delay_auto ? drain->delay_max_ms : drain->delay_ms;
 
+	if (drain->wait == DRAIN_WAIT_CONNECTIONS)
+		return 0;
 	return shutdown && ms > drain->shutdown_timeout_ms ? drain->shutdown_timeout_ms : ms;
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
-shy: a server that drains as Go's http.Server.Shutdown and asyncio do.
+shy: a server that drains as many programs with asyncio do.
 
     shy.py [sick=SECONDS] [deaf=SECONDS]
 

@@ -225,6 +225,9 @@ static void check_delayed(struct world *w, const struct run *run)
 
 	if (w->plan->delay_ms == 0 || m->old_gone || run->victims.n == 0)
 		return;
+	/* It gets no signal. */
+	if (run->victims.list[0]->config->drain.wait == DRAIN_WAIT_CONNECTIONS)
+		return;
 	for_each_instance (n, &run->victims) {
 		opaque |= n->defect == DEFECT_OPAQUE;
 		silent |= n->silent > 0 && !n->has_stopped && n->silent_ms < since_ms;

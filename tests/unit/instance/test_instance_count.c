@@ -210,6 +210,8 @@ static void test_instance_busy_leaves_out_the_idle(void **state)
 	know_connections(0, 80, 4, 99);
 	know_connections(1, 80, 3, 100);
 	know_connections(2, 81, 2, 5000);
+	for (size_t k = 0; k < 3; k++)
+		fake_connections[k].inode = 9; /* they were accepted */
 	assert_int_equal(busy_of(i, 0), 9);
 	assert_int_equal(busy_of(i, 100), 4);
 	assert_int_equal(busy_of(i, 101), 7);
@@ -257,6 +259,26 @@ static void test_instance_busy_counts_an_interrupted_list_once(void **state)
 	know_connections(1, 81, 3, 10);
 	fake_connections_interrupted = 2;
 	assert_int_equal(busy_of(i, 100), 7);
+}
+
+static void test_instance_silent_asks_only_if_there_are_any(void **state)
+{
+	uint64_t silent;
+
+	(void)state;
+	assert_int_equal(instance_silent(i, 0, &silent), -ENODATA); /* no cgroup yet */
+	run_with_hooks();
+	know_connections(0, 80, 4, 0);
+	know_connections(1, 81, 3, 0);
+	fake_tap_set(&hooks, 2, 0, (struct tap_count){.live = 7});
+	assert_int_equal(instance_silent(i, 0, &silent), 0);
+	assert_int_equal(silent, 7);
+	fake_connections[1].port = 0;
+	assert_true(instance_silent(i, 0, &silent) < 0);
+	/* The counters know of none: the kernel's list is not needed. */
+	fake_tap_set(&hooks, 2, 0, (struct tap_count){.accepted = 7});
+	assert_int_equal(instance_silent(i, 0, &silent), 0);
+	assert_int_equal(silent, 0);
 }
 
 static void test_instance_kinds_are_by_what_they_do(void **state)
@@ -391,6 +413,7 @@ int main(void)
 		TEST(test_instance_busy_that_cannot_be_asked_is_not_none),
 		TEST(test_instance_busy_of_a_stopped_one_is_none),
 		TEST(test_instance_busy_counts_an_interrupted_list_once),
+		TEST(test_instance_silent_asks_only_if_there_are_any),
 		TEST(test_instance_kinds_are_by_what_they_do),
 		TEST(test_instance_cut_closes_what_its_processes_hold),
 		TEST(test_instance_cut_that_is_not_allowed_says_so),
