@@ -175,11 +175,12 @@ def test_all_unhealthy_go_on_serving_until_they_recover(t):
 # ---- killed --------------------------------------------------------------------------------------
 
 def kill_with_agent(daemon, index):
-    """The agent first: it would start the server again."""
+    """The agent stands still meanwhile: it, or another one, would start the server again."""
     each = instances(daemon)[index]
-    os.kill(each["agent_pid"], signal.SIGKILL)
+    os.kill(each["agent_pid"], signal.SIGSTOP)
     for pid in daemon.pids(daemon.current(), instance=index):
         os.kill(pid, signal.SIGKILL)
+    os.kill(each["agent_pid"], signal.SIGKILL)
 
 
 def check_only_accepted_ones_lost(hammer):
