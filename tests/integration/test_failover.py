@@ -12,10 +12,12 @@ from services import example, generation_of, service
 def kill_generation(daemon, generation):
     """Every agent and every server of it at once, without batond's help."""
     for instance in generation["instances"]:
-        os.kill(instance["agent_pid"], signal.SIGKILL)
+        os.kill(instance["agent_pid"], signal.SIGSTOP)
     for instance in generation["instances"]:
         (daemon.cgroup(generation["generation"], instance=instance["instance"]) /
          "cgroup.kill").write_text("1")
+    for instance in generation["instances"]:
+        os.kill(instance["agent_pid"], signal.SIGKILL)
 
 
 def dies_in_the_bake(t, instances):

@@ -175,11 +175,12 @@ def test_all_unhealthy_go_on_serving_until_they_recover(t):
 # ---- killed --------------------------------------------------------------------------------------
 
 def kill_with_agent(daemon, index):
-    """The agent first: it would start the server again."""
+    """The agent stands still meanwhile: it, or another one, would start the server again."""
     each = instances(daemon)[index]
-    os.kill(each["agent_pid"], signal.SIGKILL)
+    os.kill(each["agent_pid"], signal.SIGSTOP)
     for pid in daemon.pids(daemon.current(), instance=index):
         os.kill(pid, signal.SIGKILL)
+    os.kill(each["agent_pid"], signal.SIGKILL)
 
 
 def check_only_accepted_ones_lost(hammer):
@@ -205,11 +206,17 @@ def test_agent_and_server_killed_are_replaced(t):
     check_only_accepted_ones_lost(hammer)
 
 
+def forget_handover(daemon, index):
+    """What the agent of an instance of generation 1 has noted: no other can go on without it."""
+    (daemon.api_socket.parent / "agents" / f"web.1.{index}.handover").unlink()
+
+
 def test_instance_without_its_agent_is_replaced_and_drains(t):
     daemon, _ = ailing(t, instances=2, restart={"delay": "100ms"})
     hammer = gentle(t)
     before = instances(daemon)[0]
     since = daemon.last_seq()
+    forget_handover(daemon, 0)
     os.kill(before["agent_pid"], signal.SIGKILL)
     daemon.wait_event("replacing", since=since)
     wait_until(lambda: well(daemon, 2), "two instances are well again")
@@ -222,6 +229,7 @@ def test_instance_that_lost_its_agent_together_with_batond_is_drained_and_replac
     before = instances(daemon)
     hammer = gentle(t)
     kill_daemon(daemon)
+    forget_handover(daemon, 0)
     os.kill(before[0]["agent_pid"], signal.SIGKILL)
     daemon.start()
     wait_until(lambda: well(daemon, 2), "two instances are well again")

@@ -19,10 +19,11 @@ def kill_all_of(daemon, generation):
     """SIGKILL to the agents and every process of a generation."""
     found = next(g for g in daemon.service()["generations"] if g["generation"] == generation)
     for instance in found["instances"]:
-        os.kill(instance["agent_pid"], signal.SIGKILL)
+        os.kill(instance["agent_pid"], signal.SIGSTOP)
         for pid in daemon.pids(generation, instance=instance["instance"]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        os.kill(instance["agent_pid"], signal.SIGKILL)
     # The agents too: they have duplicates of the sockets.
     agents = [instance["agent_pid"] for instance in found["instances"]]
     wait_until(lambda: not cgroup_pids(daemon.cgroup(generation)) and

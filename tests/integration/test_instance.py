@@ -263,11 +263,13 @@ def test_server_that_forgets_its_second_socket_is_refused(t):
         check_equal(get(port=port).body, "ok", f"answer on port {port}")
 
 
-def test_candidate_whose_agent_dies_is_refused(t):
+def test_candidate_that_nobody_can_look_after_is_refused(t):
+    """Its agent dies, and no other can go on without what that one has noted."""
     daemon = t.daemon(service(example(t)))
     since = daemon.last_seq()
     daemon.upgrade(example(t, "--ready-after", "60s"), "--no-wait", expect=0)
     wait_until(lambda: daemon.server_pid("candidate"), "the candidate runs")
+    (daemon.api_socket.parent / "agents" / "web.2.0.handover").unlink()
     os.kill(daemon.generation("candidate")["instances"][0]["agent_pid"], signal.SIGKILL)
     end = daemon.wait_end(since)
     check_equal((end["event"], end["exit"]), ("failed", 3), f"end: {end}")

@@ -323,7 +323,9 @@ def lose_everything(daemon):
     """The only instance is gone, agent and all."""
     agent = daemon.generation()["instances"][0]["agent_pid"]
     pids = daemon.pids(daemon.current())
-    signal_all([agent, *pids], signal.SIGKILL)
+    # It would start the server again.
+    os.kill(agent, signal.SIGSTOP)
+    signal_all([*pids, agent], signal.SIGKILL)
     wait_until(lambda: not any(alive(pid) for pid in [agent, *pids]), "all are gone")
 
 

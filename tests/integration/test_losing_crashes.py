@@ -28,8 +28,9 @@ def victim_at(daemon, which, generation):
 
 def killed_at_every_step(t, which, new):
     """
-    SIGKILL the old or the new server, or its agent, after each step. A connection that the dead had
-    accepted may be reset. None is refused, none hangs, and in the end the service serves.
+    SIGKILL the old or the new server, or its agent, after each step. A connection that a dead server
+    had accepted may be reset; the death of an agent costs nothing. None is refused, none hangs, and
+    in the end the service serves.
     """
     daemon = steered(t, service(example(t, "--ready-after", "200ms"), rollout={"bake": "200ms"}))
     hammer = t.hammer("--short", CRASH_CLIENTS, "--rate", 1500, "--sources", 8, "--timeout", "30s",
@@ -64,7 +65,8 @@ def killed_at_every_step(t, which, new):
     check(killed >= len(STEPS) - 1, f"only {killed} were there to be killed")
     check_equal(result["lost"], result["losses"]["reset"] + result["losses"]["closed_early"],
                 f"lost otherwise than with the server that had accepted: {result}")
-    check(result["lost"] <= killed * (CRASH_CLIENTS + CRASH_POSTS), f"lost: {result}")
+    most = killed * (CRASH_CLIENTS + CRASH_POSTS) if which == "server" else 0
+    check(result["lost"] <= most, f"lost: {result}")
     check_nothing_lost({**result, "lost": 0})
 
 

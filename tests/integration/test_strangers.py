@@ -136,7 +136,7 @@ def listening():
 
 
 def with_orphan(t, begin, **changes):
-    """@begin(daemon, pid) with a service that has left a child behind, which is ended afterwards."""
+    """@begin(daemon, pid) with a service that has left a child behind; it is ended afterwards."""
     config, file = away(t, **changes)
     daemon = t.daemon(config)
     pid = int(file.read_text())
