@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/clock.h"
 #include "common/vector.h"
@@ -132,7 +131,8 @@ void generation_remove(struct generation *g, struct instance *i)
 static int take_spec(struct service_config *config, const struct launch_spec *spec)
 {
 	assert(spec->n_listen <= CONFIG_LISTEN_MAX);
-	memcpy(config->listen, spec->listen, spec->n_listen * sizeof(config->listen[0]));
+	for (size_t k = 0; k < spec->n_listen; k++)
+		config->listen[k] = spec->listen[k];
 	config->n_listen = spec->n_listen;
 	process_settings_done(&config->process);
 	return process_settings_copy(&spec->process, &config->process);

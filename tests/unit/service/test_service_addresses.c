@@ -163,10 +163,16 @@ static struct service_config *api_config(void)
 	return config;
 }
 
+static void on_api_end(void *userdata, struct service *s)
+{
+	assert_null(userdata);
+	assert_ptr_equal(s, api);
+}
+
 static void make_api(void)
 {
 	carry_out("start", NULL);
-	assert_int_equal(service_new(&context, api_config(), on_end, &n_ended, &api, &err), 0);
+	assert_int_equal(service_new(&context, api_config(), on_api_end, NULL, &api, &err), 0);
 }
 
 static void start_api(void)
