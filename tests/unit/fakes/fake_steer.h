@@ -23,7 +23,7 @@ struct steer {
 	unsigned published, tended; /* how often */
 	struct steer_table table;
 	uint16_t next_slot;
-	uint32_t used, max; /* slots; max 0: STEER_SLOTS */
+	uint32_t used, max;   /* slots; max 0: STEER_SLOTS */
 	tap_owner last_owner; /* of what joined last */
 	struct steer_slot_stats slot_stats[STEER_SLOTS];
 	struct steer_stats stats;
