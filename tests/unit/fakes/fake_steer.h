@@ -24,8 +24,8 @@ struct steer {
 	struct steer_table table;
 	uint16_t next_slot;
 	bool empty[STEER_SLOTS]; /* slots whose socket has gone */
-	uint32_t used, max; /* slots; max 0: STEER_SLOTS */
-	tap_owner last_owner; /* of what joined last */
+	uint32_t used, max;      /* slots; max 0: STEER_SLOTS */
+	tap_owner last_owner;    /* of what joined last */
 	struct steer_slot_stats slot_stats[STEER_SLOTS];
 	struct steer_stats stats;
 	bool not_taken_over;
