@@ -32,12 +32,13 @@ static int fds_before;
 /* ---- the server ----------------------------------------------------------------------------- */
 
 enum server_mode {
-	SERVER_ANSWERS, /* .reply, then close */
-	SERVER_HANGS,   /* .reply (may be empty), then nothing */
-	SERVER_RESETS,  /* reads the request, then RST */
-	SERVER_FLOODS,  /* .reply, then bytes without end */
-	SERVER_KEEPS,   /* .reply, then whatever comes is read: .ends, .resets */
-	SERVER_GREETS,  /* .reply as soon as it is connected, then the same */
+	SERVER_ANSWERS,   /* .reply, then close */
+	SERVER_HANGS,     /* .reply (may be empty), then nothing */
+	SERVER_REDIRECTS, /* .reply for /healthz, else 200; then close */
+	SERVER_RESETS,    /* reads the request, then RST */
+	SERVER_FLOODS,    /* .reply, then bytes without end */
+	SERVER_KEEPS,     /* .reply, then whatever comes is read: .ends, .resets */
+	SERVER_GREETS,    /* .reply as soon as it is connected, then the same */
 	SERVER_DOES_NOT_ACCEPT,
 };
 
@@ -97,9 +98,12 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 	if (n <= 0)
 		return 0;
 	server.request[n] = '\0';
+	if (server.mode == SERVER_REDIRECTS && !strstr(server.request, " /healthz "))
+		server.reply = "HTTP/1.1 200 OK\r\n\r\n";
 	send(fd, server.reply, strlen(server.reply), MSG_NOSIGNAL);
 	switch (server.mode) {
 	case SERVER_ANSWERS:
+	case SERVER_REDIRECTS:
 		shutdown(fd, SHUT_WR);
 		break;
 	case SERVER_RESETS:
@@ -417,7 +421,173 @@ static void test_probe_http_redirect_is_not_followed(void **state)
 	check_text(&http, SERVER_ANSWERS,
 		   "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:4712/other\r\n"
 		   "Content-Length: 0\r\n\r\n",
-		   "GET /healthz: 302 Found is not in 200-299");
+		   "GET /healthz: 302 Found (Location: http://127.0.0.1:4712/other) is not in "
+		   "200-299");
+}
+
+/* Answers /healthz with .reply, and everything else with 200. */
+static void check_follow(const char *reply, bool ok, const char *text)
+{
+	struct health_config health = http;
+	struct caller caller = {0};
+
+	health.follow = true;
+	serve("127.0.0.1:4712", SERVER_REDIRECTS, reply);
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	stop_server();
+}
+
+static void test_probe_http_redirect_within_the_endpoint_is_followed_if_asked(void **state)
+{
+	(void)state;
+	check_follow("HTTP/1.1 302 Found\r\nLocation: /other?a=b\r\nContent-Length: 0\r\n\r\n",
+		     true, "GET /other?a=b: 200 OK");
+	check_follow("HTTP/1.1 308 X\r\nLocation: http://127.0.0.1:4712/o\r\n\r\n", true,
+		     "GET /o: 200 OK");
+	/* Elsewhere, or in a circle: 5 times and no more. */
+	check_follow("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:4713/o?key=1\r\n\r\n", false,
+		     "GET /healthz: 302 Found (Location: http://127.0.0.1:4713/o) is not in "
+		     "200-299");
+	check_follow("HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:4712/o\r\n\r\n", false,
+		     "GET /healthz: 302 Found (Location: https://127.0.0.1:4712/o) is not in "
+		     "200-299");
+	check_follow("HTTP/1.1 302 Found\r\nLocation: healthz\r\n\r\n", false,
+		     "GET /healthz: 302 Found (Location: healthz) is not in 200-299");
+}
+
+static void test_probe_http_method_and_headers_are_sent(void **state)
+{
+	static char *headers[] = {(char *)"Authorization: Bearer x", (char *)"Accept: a/b", NULL};
+	struct health_config health = http;
+	struct caller caller = {0};
+
+	(void)state;
+	health.headers = headers;
+	health.method = (char *)"POST";
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, "POST /healthz: 200 OK");
+	assert_memory_equal(server.request, "POST /healthz HTTP/1.1\r\n", 24);
+	assert_non_null(strstr(server.request, "\r\nAuthorization: Bearer x\r\n"));
+	assert_non_null(strstr(server.request, "\r\nAccept: a/b\r\n"));
+	assert_non_null(strstr(server.request, "\r\nContent-Length: 0\r\n"));
+
+	memset(&caller, 0, sizeof(caller));
+	health.method = (char *)"HEAD";
+	server.reply = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n";
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, "HEAD /healthz: 200 OK");
+}
+
+static void check_body(const char *expected, const char *reply, bool ok, const char *text)
+{
+	struct health_config health = http;
+	struct caller caller = {0};
+
+	health.body = (char *)expected;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, reply);
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	stop_server();
+}
+
+static void test_probe_http_body_is_to_match(void **state)
+{
+	static char large[40000];
+	size_t n = (size_t)snprintf(large, sizeof(large), "HTTP/1.1 200 OK\r\n\r\n");
+
+	(void)state;
+	check_body("\"db\": *\"(up|idle)\"", "HTTP/1.1 200 OK\r\n\r\n{\"db\": \"up\"}", true,
+		   "GET /healthz: 200 OK");
+	check_body("^ok$", "HTTP/1.1 200 OK\r\n\r\nnot ok", false,
+		   "GET /healthz: 200 OK, but its body does not match \"body\"");
+	check_body("^ok$", "HTTP/1.1 204 No Content\r\n\r\n", false,
+		   "GET /healthz: 204 No Content, but its body does not match \"body\"");
+	check_body("o", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nooo", false,
+		   "GET /healthz: 200 OK, but its body is encoded (gzip), which nobody asked for");
+	check_body("o", "HTTP/1.1 503 No\r\n\r\no", false,
+		   "GET /healthz: 503 No is not in 200-299");
+	check_body("ok",
+		   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n"
+		   "0\r\n\r\n",
+		   true, "GET /healthz: 200 OK");
+	memset(large + n, 'x', sizeof(large) - n - 4);
+	strcpy(large + sizeof(large) - 4, "end");
+	check_body("end", large, false,
+		   "GET /healthz: 200 OK, but its body does not match \"body\" in its first 16384 "
+		   "bytes");
+	check_body("^x+$", large, true, "GET /healthz: 200 OK");
+}
+
+static void test_probe_proxy_header_comes_first(void **state)
+{
+	struct health_config health = http, connect_only = connecting;
+	struct caller caller = {0}, other = {.connected_result = 1};
+	char expected[128];
+
+	(void)state;
+	health.proxy_protocol = 1;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	snprintf(expected, sizeof(expected), "PROXY TCP4 127.0.0.1 127.0.0.1 %u 4712\r\n",
+		 ntohs(((struct sockaddr_in *)&caller.source)->sin_port));
+	assert_memory_equal(server.request, expected, strlen(expected));
+	stop_server();
+
+	connect_only.proxy_protocol = 2;
+	connect_only.timeout_ms = 10000;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "");
+	start(&other, &connect_only, "127.0.0.1:4712");
+	run_until_done(&other);
+	assert_true(other.result.ok);
+	while (!server.request[0])
+		sd_event_run(event, 100000);
+	assert_memory_equal(server.request, "\r\n\r\n\0\r\nQUIT\n\x21\x11", 14);
+}
+
+static void test_probe_answers_of_other_kinds_are_explained(void **state)
+{
+	static const struct health_config tls = {
+		.kind = HEALTH_KIND_HTTP,
+		.path = (char *)"/healthz",
+		.tls = true,
+		.statuses = {{200, 299}},
+		.n_statuses = 1,
+		.timeout_ms = 10000,
+	};
+	struct health_config two = tls;
+
+	(void)state;
+	two.tls = false;
+	two.http2 = true;
+	check_text(&http, SERVER_ANSWERS, "\x15\x03\x01",
+		   "GET /healthz: this port speaks TLS: use \"https\"");
+	/* It goes on to wait, and need not be waited for. */
+	check_text(&http, SERVER_HANGS, "+PONG\r\n",
+		   "GET /healthz: the answer is not HTTP/1: \"+PONG\"");
+	check_text(&http, SERVER_ANSWERS,
+		   "HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port",
+		   "GET /healthz: 400 Bad Request is not in 200-299: this port speaks TLS: use "
+		   "\"https\"");
+	check_text(&tls, SERVER_ANSWERS, "HTTP/1.1 400 Bad Request\r\n\r\n",
+		   "GET /healthz: this port speaks plain HTTP/1: use \"http\"");
+	check_text(&tls, SERVER_ANSWERS, "SSH-2.0-x\r\n",
+		   "GET /healthz: the answer is not TLS: \"SSH-2\"");
+	check_text(&tls, SERVER_ANSWERS, "",
+		   "GET /healthz: the connection was closed without an answer (if the server "
+		   "expects the PROXY protocol: set \"proxy_protocol\")");
+	check_text(
+		&two, SERVER_ANSWERS, "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"GET /healthz: no answer in HTTP/2: use \"http\" if the server speaks HTTP/1, add "
+		"\"tls\" if it speaks TLS, \"proxy_protocol\" if it expects that");
 }
 
 static void test_probe_http_interim_answers_are_passed_over(void **state)
@@ -509,10 +679,13 @@ static void test_probe_http_failures_say_what_happened(void **state)
 	check_text(&quick, SERVER_HANGS, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
 		   "GET /healthz: 200 OK, but its end did not come within 150ms");
 	check_text(&http, SERVER_ANSWERS, "",
-		   "GET /healthz: the connection was closed without an answer");
-	check_text(&http, SERVER_RESETS, "", "GET /healthz: Connection reset by peer");
+		   "GET /healthz: the connection was closed without an answer (if the server "
+		   "expects the PROXY protocol: set \"proxy_protocol\")");
+	check_text(&http, SERVER_RESETS, "",
+		   "GET /healthz: Connection reset by peer (if the server expects the PROXY "
+		   "protocol: set \"proxy_protocol\")");
 	check_text(&http, SERVER_ANSWERS, "SSH-2.0-x\r\n",
-		   "GET /healthz: the answer is not HTTP/1");
+		   "GET /healthz: the answer is not HTTP/1: \"SSH-2.0-x\"");
 	check_text(&http, SERVER_ANSWERS, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
 		   "GET /healthz: 200 OK, but its end did not come: the connection was closed");
 }
@@ -1027,8 +1200,10 @@ static void test_probe_url_status_decides(void **state)
 	check_url("http://127.0.0.1:4712", SERVER_ANSWERS,
 		  "HTTP/1.1 503 Service Unavailable\r\n\r\nno", false,
 		  "GET http://127.0.0.1:4712/: 503 Service Unavailable is not in 200-299");
-	check_url("http://127.0.0.1:4712/", SERVER_ANSWERS, redirect, false,
-		  "GET http://127.0.0.1:4712/: 302 Found is not in 200-299");
+	check_url(
+		"http://127.0.0.1:4712/", SERVER_ANSWERS, redirect, false,
+		"GET http://127.0.0.1:4712/: 302 Found (Location: http://127.0.0.1:4712/other) is "
+		"not in 200-299");
 	serve("127.0.0.1:4712", SERVER_ANSWERS, redirect);
 	start_url(&caller, "http://127.0.0.1:4712/", &moved, 10000);
 	run_until_done(&caller);
@@ -1047,7 +1222,7 @@ static void test_probe_url_failures_name_the_question(void **state)
 	check_url("http://127.0.0.1:4712/a", SERVER_RESETS, "", false,
 		  "GET http://127.0.0.1:4712/a: Connection reset by peer");
 	check_url("http://127.0.0.1:4712/a", SERVER_ANSWERS, "SSH-2.0-x\r\n", false,
-		  "GET http://127.0.0.1:4712/a: the answer is not HTTP/1");
+		  "GET http://127.0.0.1:4712/a: the answer is not HTTP/1: \"SSH-2.0-x\"");
 	check_url("http://nobody.invalid/a", SERVER_ANSWERS, NULL, false,
 		  "GET http://nobody.invalid/a: Could not resolve host: nobody.invalid");
 	await_threads();
@@ -1151,6 +1326,11 @@ int main(void)
 		TEST(test_probe_http_request_is_as_promised),
 		TEST(test_probe_http_bad_status_says_which_and_why),
 		TEST(test_probe_http_redirect_is_not_followed),
+		TEST(test_probe_http_redirect_within_the_endpoint_is_followed_if_asked),
+		TEST(test_probe_http_method_and_headers_are_sent),
+		TEST(test_probe_http_body_is_to_match),
+		TEST(test_probe_proxy_header_comes_first),
+		TEST(test_probe_answers_of_other_kinds_are_explained),
 		TEST(test_probe_http_interim_answers_are_passed_over),
 		TEST(test_probe_http_proxy_of_the_environment_is_ignored),
 		TEST(test_probe_http_reaches_every_kind_of_address),
