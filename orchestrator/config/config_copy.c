@@ -24,6 +24,7 @@ static const size_t texts[] = {
 	offsetof(struct service_config, health.host),
 	offsetof(struct service_config, health.method),
 	offsetof(struct service_config, health.body),
+	offsetof(struct service_config, health.grpc_service),
 	offsetof(struct service_config, health.tls_name),
 	offsetof(struct service_config, health.tls_ca),
 };

@@ -16,6 +16,7 @@
 #define HTTP_HEADERS_MAX 16
 #define HTTP_HEADER_MAX  500
 #define HTTP_BODY_MAX    1024
+#define GRPC_SERVICE_MAX 255
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
@@ -48,6 +49,33 @@ static int read_path(struct config_reading *reading, const char *path, json_t *v
 	else if (strlen(text) > HTTP_PATH_MAX)
 		config_mistake(reading, path, "longer than %d bytes", HTTP_PATH_MAX);
 	return 0;
+}
+
+/* true, or the name of a service. */
+static int read_grpc(struct config_reading *reading, const char *path, json_t *value,
+		     const struct config_key *key, void *object)
+{
+	struct config_draft *draft = object;
+	struct health_config *health = &draft->service.health;
+	const char *service = json_string_value(value);
+
+	if (health->path) {
+		config_mistake(reading, path, "another kind of check is there already: leave one");
+		return 0;
+	}
+	if (!service && !json_is_true(value)) {
+		config_wrong_type(reading, path, "true, or the name of a gRPC service", value);
+		return 0;
+	}
+	if (service &&
+	    (!service[0] || !config_is_plain(service) || strlen(service) > GRPC_SERVICE_MAX)) {
+		config_mistake(reading, path, "\"%s\" is not the name of a gRPC service", service);
+		return 0;
+	}
+	draft->question = key->name;
+	health->path = strdup("/grpc.health.v1.Health/Check");
+	health->grpc_service = strdup(service ? service : "");
+	return health->path && health->grpc_service ? 0 : -ENOMEM;
 }
 
 static int read_host(struct config_reading *reading, const char *path, json_t *value,
@@ -329,7 +357,7 @@ static void check_request(struct config_reading *reading, const char *path,
 		if (keys[i].given)
 			config_mistake(reading, path, "\"%s\" needs \"http\"", keys[i].key);
 	if (!health->path && draft->tls_given)
-		config_mistake(reading, path, "\"tls\" needs \"https\" or \"http2\"");
+		config_mistake(reading, path, "\"tls\" needs \"https\", \"http2\" or \"grpc\"");
 	if (health->body && health->method && strcmp(health->method, "HEAD") == 0)
 		config_mistake(reading, path,
 			       "an answer to \"HEAD\" has no body to match \"body\"");
@@ -344,7 +372,12 @@ static void check_kind(struct config_reading *reading, const char *path, struct 
 	struct health_config *health = &draft->service.health;
 	const char *question = draft->question ? draft->question : "";
 
-	health->http2 = strcmp(question, "http2") == 0;
+	health->http2 = strcmp(question, "http2") == 0 || health->grpc_service;
+	if (health->grpc_service &&
+	    (health->method || health->body || health->n_statuses > 0 || health->follow))
+		config_mistake(reading, path,
+			       "\"grpc\" says itself what is asked and what is good: leave "
+			       "\"method\", \"status\", \"body\" and \"follow\" out");
 	if (strcmp(question, "http") == 0 && health->tls)
 		config_mistake(reading, path, "\"http\" has no \"tls\": write \"https\"");
 	if (strcmp(question, "https") == 0) {
@@ -392,6 +425,7 @@ int config_read_health(struct config_reading *reading, const char *path, json_t 
 		{.name = "http", .read = read_path, DRAFT(service.health.path)},
 		{.name = "https", .read = read_path, DRAFT(service.health.path)},
 		{.name = "http2", .read = read_path, DRAFT(service.health.path)},
+		{.name = "grpc", .read = read_grpc},
 		{.name = "tls", .read = read_tls},
 		{.name = "host", .read = read_host, DRAFT(service.health.host)},
 		{.name = "method", .read = read_method, DRAFT(service.health.method)},

@@ -41,8 +41,13 @@ struct health_config {
 	char *method;   /* HTTP: NULL: "GET" */
 	char **headers; /* HTTP: "NAME: VALUE", NULL-terminated; NULL: none besides */
 	char *body;     /* HTTP: extended regular expression that the answer's body has to match */
-	bool http2;     /* "http2": by prior knowledge, over TLS by ALPN */
-	bool follow;    /* HTTP: redirects within the endpoint */
+	bool http2;     /* "http2" and "grpc": by prior knowledge, over TLS by ALPN */
+	/*
+	 * "grpc": HTTP with a path, a body and an answer of its own (grpc.h): NULL: it is none; "":
+	 * the server as a whole is asked for.
+	 */
+	char *grpc_service;
+	bool follow; /* HTTP: redirects within the endpoint */
 	/* HTTP: TLS. Without a name that of the host, else the address; without a CA the system's.
 	 */
 	bool tls, tls_unverified;

@@ -283,6 +283,7 @@ static struct probe *make_probe(struct prober *prober, const struct health_confi
 	p->health.path = p->health.host = p->health.method = p->health.body = NULL;
 	p->health.tls_name = p->health.tls_ca = NULL;
 	p->health.headers = NULL;
+	p->health.grpc_service = NULL;
 	if (p->health.timeout_ms == 0)
 		p->health.timeout_ms = 1; /* to curl, 0 would be "no limit" */
 	p->fd = -1;

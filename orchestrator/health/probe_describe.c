@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/duration.h"
@@ -192,6 +193,36 @@ static bool matches(const struct probe *p)
 	return regexec(&p->expected, p->body, 1, &all, REG_STARTEND) == 0;
 }
 
+/* RFC 9110 has no word for what gRPC says in its trailer. */
+static void describe_grpc(struct probe *p, struct probe_result *result)
+{
+	const char *said = p->answer.grpc_status, *message = p->answer.grpc_message;
+	unsigned status = (unsigned)strtoul(said, NULL, 10);
+	uint64_t serving = 0;
+	int r;
+
+	if (!said[0]) {
+		snprintf(result->text, sizeof(result->text), "%s: the answer is no gRPC", p->what);
+		return;
+	}
+	if (status != 0) {
+		snprintf(result->text, sizeof(result->text), "%s: %s (%u)%s%.100s%s", p->what,
+			 grpc_status_name(status), status, message[0] ? ": " : "", message,
+			 status == 12  ? ": the server has no grpc.health.v1.Health"
+			 : status == 5 ? ": the server does not know this service"
+				       : "");
+		return;
+	}
+	r = grpc_decode(p->body, p->body_length, &serving);
+	result->ok = r == 0 && serving == 1;
+	if (r < 0)
+		snprintf(result->text, sizeof(result->text),
+			 "%s: the answer is no HealthCheckResponse", p->what);
+	else
+		snprintf(result->text, sizeof(result->text), "%s: %s", p->what,
+			 grpc_serving_name(serving));
+}
+
 /* The status is one of the good ones: is the rest? */
 static void describe_body(struct probe *p, const char *status, struct probe_result *result)
 {
@@ -212,9 +243,11 @@ static void describe_body(struct probe *p, const char *status, struct probe_resu
 		snprintf(result->text, sizeof(result->text),
 			 "%s: %s, but its body does not match \"body\"%s", p->what, status,
 			 p->answer.received > p->body_length ? " in its first 16384 bytes" : "");
+	else if (p->grpc)
+		describe_grpc(p, result);
 	else
 		result->ok = true;
-	if (result->ok)
+	if (result->ok && !p->grpc)
 		snprintf(result->text, sizeof(result->text), "%s: %s", p->what, status);
 }
 

@@ -17,6 +17,7 @@
 #include "orchestrator/health/answer.h"
 #include "orchestrator/health/curl_loop.h"
 #include "orchestrator/health/explain.h"
+#include "orchestrator/health/grpc.h"
 #include "orchestrator/health/probe.h"
 
 #define PROBE_PATH_SHOWN_MAX 100
@@ -86,7 +87,8 @@ struct probe {
 	size_t first_length;
 	regex_t expected; /* of the body */
 	bool expects;     /* .expected has been compiled */
-	char *body;       /* PROBE_BODY_LOOKED_MAX bytes and a NUL, if it expects any */
+	bool grpc;
+	char *body; /* PROBE_BODY_LOOKED_MAX bytes and a NUL, if it is looked at */
 	size_t body_length;
 };
 

@@ -188,6 +188,25 @@ static int set_method(struct probe *p, const char *method)
 	return 0;
 }
 
+static int set_grpc(struct probe *p, const char *service)
+{
+	char request[GRPC_REQUEST_MAX];
+	int r;
+
+	if (!service)
+		return 0;
+	r = add_header(p, "Content-Type: application/grpc");
+	if (r == 0)
+		r = add_header(p, "TE: trailers");
+	if (r < 0)
+		return r;
+	SET(CURLOPT_POSTFIELDSIZE, (long)grpc_encode(service, request));
+	SET(CURLOPT_COPYPOSTFIELDS, request);
+	p->grpc = true;
+	p->body = calloc(1, PROBE_BODY_LOOKED_MAX + 1);
+	return p->body ? 0 : -ENOMEM;
+}
+
 static int set_tls(struct probe *p, const struct health_config *health)
 {
 	if (!health->tls)
@@ -284,10 +303,15 @@ int probe_set_question(struct probe *p, const struct health_config *health)
 	r = set_target(p, health);
 	if (r == 0)
 		r = set_path(p, health->path);
+	if (health->grpc_service)
+		snprintf(p->what, sizeof(p->what), "grpc%s%.100s",
+			 health->grpc_service[0] ? " " : "", health->grpc_service);
 	if (r == 0)
 		r = set_version(p, health);
 	if (r == 0)
 		r = set_method(p, health->method);
+	if (r == 0)
+		r = set_grpc(p, health->grpc_service);
 	if (r == 0)
 		r = set_headers(p, health);
 	if (r == 0)

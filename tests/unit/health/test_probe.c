@@ -34,6 +34,7 @@ static int fds_before;
 enum server_mode {
 	SERVER_ANSWERS,   /* .reply, then close */
 	SERVER_HANGS,     /* .reply (may be empty), then nothing */
+	SERVER_GRPC,      /* .frames, once the request has ended; nothing more */
 	SERVER_REDIRECTS, /* .reply for /healthz, else 200; then close */
 	SERVER_RESETS,    /* reads the request, then RST */
 	SERVER_FLOODS,    /* .reply, then bytes without end */
@@ -53,7 +54,10 @@ static struct server {
 	} connections[CONNECTIONS];
 	size_t accepted;
 	char request[REQUEST_MAX]; /* the last one */
-	int ends, resets;          /* as the server reads them */
+	size_t received;           /* SERVER_GRPC: of .request */
+	const char *frames;
+	size_t frames_length;
+	int ends, resets; /* as the server reads them */
 	struct sockaddr_storage peer;
 } server;
 
@@ -78,6 +82,36 @@ static void close_connection(int fd)
 		server.connections[i].fd = -1;
 	}
 	close(fd);
+}
+
+/* RFC 9113, 3.4 and 4.1: after the preface, is there a frame DATA (0) with END_STREAM (1)? */
+static bool request_has_ended(void)
+{
+	const unsigned char *at = (const unsigned char *)server.request + 24;
+	const unsigned char *end = (const unsigned char *)server.request + server.received;
+
+	while (end - at >= 9) {
+		if (at[3] == 0 && at[4] & 1)
+			return true;
+		at += 9 + (at[0] << 16 | at[1] << 8 | at[2]);
+	}
+	return false;
+}
+
+static int on_frames(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	ssize_t n = recv(fd, server.request + server.received,
+			 sizeof(server.request) - server.received, MSG_DONTWAIT);
+
+	(void)revents;
+	(void)userdata;
+	server.received += n > 0 ? (size_t)n : 0;
+	if (n > 0 && !request_has_ended())
+		return 0;
+	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	if (n > 0)
+		send(fd, server.frames, server.frames_length, MSG_NOSIGNAL);
+	return 0;
 }
 
 static int on_request(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -114,6 +148,7 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 		sd_event_add_io(event, NULL, fd, EPOLLOUT, on_flood, NULL);
 		break;
 	case SERVER_HANGS:
+	case SERVER_GRPC:
 	case SERVER_KEEPS:
 	case SERVER_GREETS:
 	case SERVER_DOES_NOT_ACCEPT:
@@ -134,7 +169,8 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
 	assert_true(server.accepted < CONNECTIONS);
 	server.connections[server.accepted].fd = connection;
 	assert_true(sd_event_add_io(event, &server.connections[server.accepted].source, connection,
-				    EPOLLIN, on_request, NULL) >= 0);
+				    EPOLLIN, server.mode == SERVER_GRPC ? on_frames : on_request,
+				    NULL) >= 0);
 	server.accepted++;
 	if (server.mode == SERVER_GREETS)
 		send(connection, server.reply, strlen(server.reply), MSG_NOSIGNAL);
@@ -551,6 +587,58 @@ static void test_probe_proxy_header_comes_first(void **state)
 	while (!server.request[0])
 		sd_event_run(event, 100000);
 	assert_memory_equal(server.request, "\r\n\r\n\0\r\nQUIT\n\x21\x11", 14);
+}
+
+/* SETTINGS, then of stream 1: HEADERS with ":status: 200" (0x88: RFC 7541, appendix A). */
+#define FRAMES_BEGIN                                                                               \
+	"\0\0\0\4\0\0\0\0\0"                                                                       \
+	"\0\0\1\1\4\0\0\0\1\x88"
+#define FRAMES_DATA(length, message) "\0\0" length "\0\0\0\0\0\1" message
+#define FRAMES_END(status)           "\0\0\x0f\1\5\0\0\0\1\0\x0bgrpc-status\1" status
+
+static void check_grpc(const char *service, const char *frames, size_t length, bool ok,
+		       const char *text)
+{
+	struct health_config health = {
+		.kind = HEALTH_KIND_HTTP,
+		.path = (char *)"/grpc.health.v1.Health/Check",
+		.grpc_service = (char *)service,
+		.http2 = true,
+		.statuses = {{200, 299}},
+		.n_statuses = 1,
+		.timeout_ms = 10000,
+	};
+	struct caller caller = {0};
+
+	serve("127.0.0.1:4712", SERVER_GRPC, "");
+	server.frames = frames;
+	server.frames_length = length;
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	assert_memory_equal(server.request, "PRI * HTTP/2.0\r\n", 16);
+	stop_server();
+}
+
+#define CHECK_GRPC(service, frames, ok, text)                                                      \
+	check_grpc(service, frames, sizeof(frames) - 1, ok, text)
+
+static void test_probe_grpc_health_is_asked(void **state)
+{
+	(void)state;
+	CHECK_GRPC("", FRAMES_BEGIN FRAMES_DATA("\7", "\0\0\0\0\2\x08\1") FRAMES_END("0"), true,
+		   "grpc: SERVING");
+	CHECK_GRPC("shop.Cart", FRAMES_BEGIN FRAMES_DATA("\7", "\0\0\0\0\2\x08\2") FRAMES_END("0"),
+		   false, "grpc shop.Cart: NOT_SERVING");
+	CHECK_GRPC("", FRAMES_BEGIN FRAMES_END("5"), false,
+		   "grpc: NOT_FOUND (5): the server does not know this service");
+	CHECK_GRPC("", FRAMES_BEGIN FRAMES_DATA("\2", "ok") FRAMES_END("0"), false,
+		   "grpc: the answer is no HealthCheckResponse");
+	CHECK_GRPC("",
+		   "\0\0\0\4\0\0\0\0\0"
+		   "\0\0\1\1\5\0\0\0\1\x88",
+		   false, "grpc: the answer is no gRPC");
 }
 
 static void test_probe_answers_of_other_kinds_are_explained(void **state)
@@ -1330,6 +1418,7 @@ int main(void)
 		TEST(test_probe_http_method_and_headers_are_sent),
 		TEST(test_probe_http_body_is_to_match),
 		TEST(test_probe_proxy_header_comes_first),
+		TEST(test_probe_grpc_health_is_asked),
 		TEST(test_probe_answers_of_other_kinds_are_explained),
 		TEST(test_probe_http_interim_answers_are_passed_over),
 		TEST(test_probe_http_proxy_of_the_environment_is_ignored),
