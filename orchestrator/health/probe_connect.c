@@ -27,31 +27,42 @@ void probe_release_source(struct probe *p)
  * acknowledged our FIN ours forgets the connection, and answers whatever comes with a reset. By
  * then the server reads an end of file, whatever else comes. What is not read would make a reset of
  * the FIN itself.
+ *
+ * Not so if nobody has accepted it, as far as is known (@heard): after a reset the kernel would
+ * still have it in the queue, but list it no more, and it would be counted as a client's
+ * (sources.h).
  */
-static void close_connection(int fd)
+static void close_connection(int fd, bool heard)
 {
 	char unread[4096];
 	int at_once = -1;
 
-	for (int i = 0; i < UNREAD_MAX / (int)sizeof(unread); i++)
+	for (int i = 0; heard && i < UNREAD_MAX / (int)sizeof(unread); i++)
 		if (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) <= 0)
 			break;
-	setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &at_once, sizeof(at_once));
+	if (heard)
+		setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &at_once, sizeof(at_once));
 	close(fd);
+}
+
+/* Has the server accepted it, as far as is known? */
+static bool has_heard(const struct probe *p)
+{
+	return p->accepted || p->answer.status || p->first_length;
 }
 
 /* The connection may outlive its probe in curl's hands: so the probe is looked up, not passed. */
 int probe_on_curl_close(void *userdata, curl_socket_t fd)
 {
 	struct prober *prober = userdata;
+	struct probe *p = prober->probes;
 
-	close_connection(fd);
-	for (struct probe *p = prober->probes; p; p = p->next) {
-		if (p->fd != fd)
-			continue;
+	while (p && p->fd != fd)
+		p = p->next;
+	close_connection(fd, !p || has_heard(p));
+	if (p) {
 		p->fd = -1;
 		probe_release_source(p);
-		break;
 	}
 	return 0;
 }
@@ -222,6 +233,6 @@ void probe_disconnect(struct probe *p)
 	if (p->easy)
 		curl_loop_cleanup(p->prober->loop, TAKE_PTR(p->easy));
 	if (p->fd >= 0 && !p->curls)
-		close_connection(TAKE_FD(p->fd));
+		close_connection(TAKE_FD(p->fd), has_heard(p));
 	probe_release_source(p);
 }
