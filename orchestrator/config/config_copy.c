@@ -23,12 +23,18 @@ static const size_t texts[] = {
 	offsetof(struct service_config, environment_file),
 	offsetof(struct service_config, health.path),
 	offsetof(struct service_config, health.host),
+	offsetof(struct service_config, health.method),
+	offsetof(struct service_config, health.body),
+	offsetof(struct service_config, health.grpc_service),
+	offsetof(struct service_config, health.tls_name),
+	offsetof(struct service_config, health.tls_ca),
 };
 
 static const size_t vectors[] = {
 	offsetof(struct service_config, command),
 	offsetof(struct service_config, supplementary_groups),
 	offsetof(struct service_config, environment),
+	offsetof(struct service_config, health.headers),
 	offsetof(struct service_config, hooks.command[HOOK_BEFORE_START]),
 	offsetof(struct service_config, hooks.command[HOOK_AFTER_SHIFT]),
 	offsetof(struct service_config, hooks.command[HOOK_AFTER_DRAIN]),

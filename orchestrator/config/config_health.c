@@ -1,25 +1,43 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/config/config_internal.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/duration.h"
+#include "common/vector.h"
 
-#define HTTP_PATH_MAX 1024
-#define HTTP_HOST_MAX 255
+#define HTTP_PATH_MAX    1024
+#define HTTP_HOST_MAX    255
+#define HTTP_METHOD_MAX  16
+#define HTTP_HEADERS_MAX 16
+#define HTTP_HEADER_MAX  500
+#define HTTP_BODY_MAX    1024
+#define GRPC_SERVICE_MAX 255
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-static int read_http(struct config_reading *reading, const char *path, json_t *value,
+/* One of "http", "https", "http2". */
+static int read_path(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	const struct config_draft *draft = object;
-	int r = config_read_text(reading, path, value, key, object);
-	const char *text = draft->service.health.path;
+	struct config_draft *draft = object;
+	char **field = &draft->service.health.path;
+	const char *text;
+	int r;
 
+	if (*field) {
+		config_mistake(reading, path, "another kind of check is there already: leave one");
+		return 0;
+	}
+	r = config_read_text(reading, path, value, key, object);
+	text = *field;
 	if (r < 0 || !text)
 		return r;
+	draft->question = key->name;
 	if (text[0] != '/')
 		config_mistake(reading, path,
 			       "\"%s\" does not start with \"/\" (it is a path: \"/healthz\")",
@@ -31,6 +49,33 @@ static int read_http(struct config_reading *reading, const char *path, json_t *v
 	else if (strlen(text) > HTTP_PATH_MAX)
 		config_mistake(reading, path, "longer than %d bytes", HTTP_PATH_MAX);
 	return 0;
+}
+
+/* true, or the name of a service. */
+static int read_grpc(struct config_reading *reading, const char *path, json_t *value,
+		     const struct config_key *key, void *object)
+{
+	struct config_draft *draft = object;
+	struct health_config *health = &draft->service.health;
+	const char *service = json_string_value(value);
+
+	if (health->path) {
+		config_mistake(reading, path, "another kind of check is there already: leave one");
+		return 0;
+	}
+	if (!service && !json_is_true(value)) {
+		config_wrong_type(reading, path, "true, or the name of a gRPC service", value);
+		return 0;
+	}
+	if (service &&
+	    (!service[0] || !config_is_plain(service) || strlen(service) > GRPC_SERVICE_MAX)) {
+		config_mistake(reading, path, "\"%s\" is not the name of a gRPC service", service);
+		return 0;
+	}
+	draft->question = key->name;
+	health->path = strdup("/grpc.health.v1.Health/Check");
+	health->grpc_service = strdup(service ? service : "");
+	return health->path && health->grpc_service ? 0 : -ENOMEM;
 }
 
 static int read_host(struct config_reading *reading, const char *path, json_t *value,
@@ -47,6 +92,167 @@ static int read_host(struct config_reading *reading, const char *path, json_t *v
 	else if (strlen(text) > HTTP_HOST_MAX)
 		config_mistake(reading, path, "longer than %d bytes", HTTP_HOST_MAX);
 	return 0;
+}
+
+static int read_method(struct config_reading *reading, const char *path, json_t *value,
+		       const struct config_key *key, void *object)
+{
+	const struct config_draft *draft = object;
+	int r = config_read_text(reading, path, value, key, object);
+	const char *text = draft->service.health.method;
+
+	if (r < 0 || !text)
+		return r;
+	if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(text) ||
+	    strlen(text) > HTTP_METHOD_MAX || strcmp(text, "CONNECT") == 0)
+		config_mistake(reading, path, "\"%s\" is not a method (such as \"GET\", \"HEAD\")",
+			       text);
+	return 0;
+}
+
+/* RFC 9110, 5.6.2. */
+static bool is_token(const char *text)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	for (size_t i = 0; text[i]; i++)
+		if (!isalnum((unsigned char)text[i]) && !strchr(others, text[i]))
+			return false;
+	return text[0] != '\0';
+}
+
+/* Those that the check makes itself, or that the answer's end depends on. */
+static bool is_taken(const char *name)
+{
+	static const char *const names[] = {"Connection", "Content-Length", "Transfer-Encoding",
+					    "Upgrade", "Expect"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasecmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static int read_header(struct config_reading *reading, const char *path, const char *name,
+		       const json_t *value, char ***headers)
+{
+	const char *text = json_string_value(value);
+	char *line;
+
+	if (!text) {
+		config_wrong_type(reading, path, "a string", value);
+	} else if (!is_token(name)) {
+		config_mistake(reading, path, "this is not the name of a header");
+	} else if (strcasecmp(name, "Host") == 0) {
+		config_mistake(reading, path, "write it as \"host\"");
+	} else if (is_taken(name)) {
+		config_mistake(reading, path, "a check says that itself: leave it out");
+	} else if (strpbrk(text, "\r\n") || !text[0]) {
+		config_mistake(reading, path, "is empty, or has a line end in it");
+	} else if (strlen(name) + strlen(text) > HTTP_HEADER_MAX) {
+		config_mistake(reading, path, "longer than %d bytes", HTTP_HEADER_MAX);
+	} else {
+		if (asprintf(&line, "%s: %s", name, text) < 0)
+			return -ENOMEM;
+		return vector_append(headers, line);
+	}
+	return 0;
+}
+
+static int read_headers(struct config_reading *reading, const char *path, json_t *value,
+			const struct config_key *key, void *object)
+{
+	struct health_config *health = &((struct config_draft *)object)->service.health;
+	char item_path[CONFIG_JSON_PATH_MAX];
+	const char *name;
+	json_t *item;
+	int r = 0;
+
+	(void)key;
+	if (!json_is_object(value)) {
+		config_wrong_type(reading, path, "an object", value);
+		return 0;
+	}
+	if (json_object_size(value) > HTTP_HEADERS_MAX) {
+		config_mistake(reading, path, "more than %d entries", HTTP_HEADERS_MAX);
+		return 0;
+	}
+	json_object_foreach (value, name, item) {
+		config_path(path, name, item_path);
+		r = read_header(reading, item_path, name, item, &health->headers);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+static int read_body(struct config_reading *reading, const char *path, json_t *value,
+		     const struct config_key *key, void *object)
+{
+	const struct config_draft *draft = object;
+	int r = config_read_text(reading, path, value, key, object);
+	const char *text = draft->service.health.body;
+	char why[128];
+	regex_t regex;
+
+	if (r < 0 || !text)
+		return r;
+	if (strlen(text) > HTTP_BODY_MAX) {
+		config_mistake(reading, path, "longer than %d bytes", HTTP_BODY_MAX);
+		return 0;
+	}
+	/* What they would cost grows with more than the body's size. */
+	for (const char *c = strchr(text, '\\'); c; c = strchr(c + 1 + (c[1] != '\0'), '\\'))
+		if (c[1] >= '1' && c[1] <= '9') {
+			config_mistake(reading, path, "has a reference back (\\%c) in it", c[1]);
+			return 0;
+		}
+	r = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
+	if (r == 0) {
+		regfree(&regex);
+		return 0;
+	}
+	regerror(r, &regex, why, sizeof(why));
+	config_mistake(reading, path, "\"%s\" is not an extended regular expression: %s", text,
+		       why);
+	return 0;
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------ */
+
+static int read_tls(struct config_reading *reading, const char *path, json_t *value,
+		    const struct config_key *key, void *object)
+{
+	/* clang-format off */
+	static const struct config_key keys[] = {
+		{.name = "name", .read = config_read_text, DRAFT(service.health.tls_name)},
+		{.name = "ca", .read = config_read_text, DRAFT(service.health.tls_ca)},
+		{.name = "verify", .read = config_read_bool, DRAFT(tls_verify)},
+	};
+	/* clang-format on */
+	static const struct config_table table = CONFIG_TABLE(keys);
+	struct config_draft *draft = object;
+	struct health_config *health = &draft->service.health;
+	int r;
+
+	(void)key;
+	draft->tls_given = true;
+	if (json_is_boolean(value)) {
+		health->tls = json_is_true(value);
+		return 0;
+	}
+	health->tls = draft->tls_verify = true;
+	r = config_read_object(reading, path, value, &table, object);
+	health->tls_unverified = !draft->tls_verify;
+	if (health->tls_unverified && health->tls_ca)
+		config_mistake(reading, path, "\"ca\" is not used when \"verify\" is false");
+	if (health->tls_name &&
+	    (!config_is_plain(health->tls_name) || strpbrk(health->tls_name, "/:@?#") ||
+	     strlen(health->tls_name) > HTTP_HOST_MAX))
+		config_mistake(reading, path, "\"name\" is not a host name");
+	if (health->tls_ca && health->tls_ca[0] != '/')
+		config_mistake(reading, path, "\"ca\" is not an absolute path");
+	return r;
 }
 
 /* ---- statuses ------------------------------------------------------------------------------- */
@@ -133,6 +339,54 @@ static int read_health_status(struct config_reading *reading, const char *path, 
 	return 0;
 }
 
+/* What only a request has. */
+static void check_request(struct config_reading *reading, const char *path,
+			  const struct config_draft *draft)
+{
+	const struct health_config *health = &draft->service.health;
+	const struct {
+		const char *key;
+		bool given;
+	} keys[] = {
+		{"host", health->host},     {"status", health->n_statuses > 0},
+		{"method", health->method}, {"headers", health->headers},
+		{"body", health->body},     {"follow", health->follow},
+	};
+
+	for (size_t i = 0; !health->path && i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (keys[i].given)
+			config_mistake(reading, path, "\"%s\" needs \"http\"", keys[i].key);
+	if (!health->path && draft->tls_given)
+		config_mistake(reading, path, "\"tls\" needs \"https\", \"http2\" or \"grpc\"");
+	if (health->body && health->method && strcmp(health->method, "HEAD") == 0)
+		config_mistake(reading, path,
+			       "an answer to \"HEAD\" has no body to match \"body\"");
+	if (draft->notify && health->proxy_protocol)
+		config_mistake(reading, path,
+			       "\"proxy_protocol\" and \"notify\" exclude each other");
+}
+
+/* The word that asks says whether there is TLS, and which version of HTTP. */
+static void check_kind(struct config_reading *reading, const char *path, struct config_draft *draft)
+{
+	struct health_config *health = &draft->service.health;
+	const char *question = draft->question ? draft->question : "";
+
+	health->http2 = strcmp(question, "http2") == 0 || health->grpc_service;
+	if (health->grpc_service &&
+	    (health->method || health->body || health->n_statuses > 0 || health->follow))
+		config_mistake(reading, path,
+			       "\"grpc\" says itself what is asked and what is good: leave "
+			       "\"method\", \"status\", \"body\" and \"follow\" out");
+	if (strcmp(question, "http") == 0 && health->tls)
+		config_mistake(reading, path, "\"http\" has no \"tls\": write \"https\"");
+	if (strcmp(question, "https") == 0) {
+		if (draft->tls_given && !health->tls)
+			config_mistake(reading, path, "\"https\" without \"tls\": write \"http\"");
+		health->tls = true;
+	}
+}
+
 static void check_health(struct config_reading *reading, const char *path,
 			 struct config_draft *draft)
 {
@@ -141,11 +395,10 @@ static void check_health(struct config_reading *reading, const char *path,
 	uint64_t least_ms = (health->healthy - 1) * health->interval_ms;
 
 	if (health->path && draft->notify)
-		config_mistake(reading, path, "\"http\" and \"notify\" exclude each other");
-	if (health->host && !health->path)
-		config_mistake(reading, path, "\"host\" needs \"http\"");
-	if (health->n_statuses && !health->path)
-		config_mistake(reading, path, "\"status\" needs \"http\"");
+		config_mistake(reading, path, "\"%s\" and \"notify\" exclude each other",
+			       draft->question);
+	check_request(reading, path, draft);
+	check_kind(reading, path, draft);
 	duration_format(health->start_timeout_ms, start);
 	if (health->timeout_ms > health->start_timeout_ms)
 		config_mistake(reading, path,
@@ -169,8 +422,18 @@ int config_read_health(struct config_reading *reading, const char *path, json_t 
 {
 	/* clang-format off */
 	static const struct config_key keys[] = {
-		{.name = "http", .read = read_http, DRAFT(service.health.path)},
+		{.name = "http", .read = read_path, DRAFT(service.health.path)},
+		{.name = "https", .read = read_path, DRAFT(service.health.path)},
+		{.name = "http2", .read = read_path, DRAFT(service.health.path)},
+		{.name = "grpc", .read = read_grpc},
+		{.name = "tls", .read = read_tls},
 		{.name = "host", .read = read_host, DRAFT(service.health.host)},
+		{.name = "method", .read = read_method, DRAFT(service.health.method)},
+		{.name = "headers", .read = read_headers},
+		{.name = "body", .read = read_body, DRAFT(service.health.body)},
+		{.name = "follow", .read = config_read_bool, DRAFT(service.health.follow)},
+		{.name = "proxy_protocol", .read = config_read_count,
+		 DRAFT(service.health.proxy_protocol), .min = 1, .max = 2},
 		{.name = "status", .read = read_health_status},
 		{.name = "interval", .read = config_read_duration,
 		 DRAFT(service.health.interval_ms),

@@ -47,6 +47,8 @@ struct config_draft {
 	bool listen_is_text;                     /* "listen" is one string, not an array */
 	uint8_t listen_index[CONFIG_LISTEN_MAX]; /* place in the array of each good endpoint */
 	bool notify;                             /* health.notify is true */
+	bool tls_given, tls_verify;              /* health.tls */
+	const char *question;                    /* of health: "http", "https" or "http2" */
 	bool drain_signal_given;
 	bool drain_delay_given;
 	/* mistakes there already */

@@ -36,8 +36,23 @@ enum health_kind {
 
 struct health_config {
 	enum health_kind kind;
-	char *path; /* HTTP: "/healthz" */
-	char *host; /* HTTP: Host header; NULL: the address */
+	char *path;     /* HTTP: "/healthz" */
+	char *host;     /* HTTP: Host header; NULL: the address */
+	char *method;   /* HTTP: NULL: "GET" */
+	char **headers; /* HTTP: "NAME: VALUE", NULL-terminated; NULL: none besides */
+	char *body;     /* HTTP: extended regular expression that the answer's body has to match */
+	bool http2;     /* "http2" and "grpc": by prior knowledge, over TLS by ALPN */
+	/*
+	 * "grpc": HTTP with a path, a body and an answer of its own (grpc.h): NULL: it is none; "":
+	 * the server as a whole is asked for.
+	 */
+	char *grpc_service;
+	bool follow; /* HTTP: redirects within the endpoint */
+	/* HTTP: TLS. Without a name that of the host, else the address; without a CA the system's.
+	 */
+	bool tls, tls_unverified;
+	char *tls_name, *tls_ca;
+	uint32_t proxy_protocol; /* the version of the PROXY header that is sent first; 0: none */
 	struct status_range statuses[CONFIG_STATUSES_MAX]; /* HTTP: accepted; default 200-299 */
 	size_t n_statuses;
 	uint64_t interval_ms;      /* "1s" */

@@ -21,6 +21,31 @@ size_t answer_printable(const char *data, size_t length, char *buffer, size_t si
 	return n;
 }
 
+/* RFC 9110, 5: NAME ":" blanks VALUE blanks. */
+static void take_field(struct answer *answer, const char *line, size_t length)
+{
+	const struct {
+		const char *name;
+		char *value;
+	} fields[] = {
+		{"location:", answer->location},
+		{"content-encoding:", answer->encoding},
+		{"grpc-status:", answer->grpc_status},
+		{"grpc-message:", answer->grpc_message},
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		size_t n = strlen(fields[i].name);
+
+		if (length < n || strncasecmp(line, fields[i].name, n) != 0)
+			continue;
+		while (n < length && (line[n] == ' ' || line[n] == '\t'))
+			n++;
+		answer_printable(line + n, length - n, fields[i].value, ANSWER_VALUE_MAX);
+		return;
+	}
+}
+
 /*
  * RFC 9112 section 4: HTTP-version SP 3DIGIT SP [reason-phrase]. Many servers leave the last SP out
  * if there is no reason.
@@ -31,8 +56,10 @@ void answer_header(struct answer *answer, const char *line, size_t length)
 
 	while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
 		length--;
-	if (length < 5 || memcmp(line, "HTTP/", 5) != 0)
+	if (length < 5 || memcmp(line, "HTTP/", 5) != 0) {
+		take_field(answer, line, length);
 		return;
+	}
 	end = line + length;
 	space = memchr(line, ' ', length);
 	if (!space || end - space < 4)

@@ -16,6 +16,7 @@
 
 #define ANSWER_REASON_MAX 64
 #define ANSWER_BODY_MAX   256
+#define ANSWER_VALUE_MAX  128
 
 struct answer {
 	uint16_t status;                /* 0: no status line yet */
@@ -23,11 +24,15 @@ struct answer {
 	char body[ANSWER_BODY_MAX];     /* NUL-terminated */
 	size_t body_length;             /* of .body */
 	uint64_t received;              /* bytes of the body in all */
+	/* Of header lines; "": there is none. */
+	char location[ANSWER_VALUE_MAX];
+	char encoding[ANSWER_VALUE_MAX]; /* Content-Encoding */
+	char grpc_status[ANSWER_VALUE_MAX], grpc_message[ANSWER_VALUE_MAX];
 };
 
 /*
- * One header line as it came, with or without its line end. A status line begins the answer anew:
- * interim answers (1xx) may come before the final one. Other lines are ignored.
+ * One header line as it came, with or without its line end; of a trailer, too. A status line begins
+ * the answer anew: interim answers (1xx) may come before the final one. Names are in any case.
  */
 void answer_header(struct answer *answer, const char *line, size_t length);
 

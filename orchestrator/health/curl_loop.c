@@ -189,6 +189,13 @@ CURLMcode curl_loop_add(struct curl_loop *loop, CURL *easy)
 	return code;
 }
 
+void curl_loop_remove(struct curl_loop *loop, CURL *easy)
+{
+	loop->depth++;
+	curl_multi_remove_handle(loop->multi, easy);
+	loop->depth--;
+}
+
 void curl_loop_cleanup(struct curl_loop *loop, CURL *easy)
 {
 	loop->depth++;

@@ -31,5 +31,8 @@ bool curl_loop_busy(const struct curl_loop *loop);
 /* Begin the transfer. Nothing of it happens before the loop's next turn. */
 CURLMcode curl_loop_add(struct curl_loop *loop, CURL *easy);
 
+/* Take the transfer out, and close its connection. It may be begun again. */
+void curl_loop_remove(struct curl_loop *loop, CURL *easy);
+
 /* Take the transfer out, wherever it is (also one that was never added), and free it. */
 void curl_loop_cleanup(struct curl_loop *loop, CURL *easy);

@@ -8,7 +8,7 @@
  * source address and port to the instance (on_bind); after the socket is closed the caller may
  * drop the pin (on_close). Each probe uses a new connection, and closes it first, in a way that
  * leaves neither a TIME_WAIT on either side nor a reset in the server's log. Proxies from the
- * environment and redirects are never followed.
+ * environment are never asked; redirects are followed within the endpoint, if .follow says so.
  *
  * A host that has no local port, descriptor or memory left cannot ask: such a result is neither
  * good nor bad (.unasked). The log tells of it, once a minute at most.
@@ -36,6 +36,9 @@
 
 /* The probe ends when this much of the answer has come; its status decides, as usual. */
 #define PROBE_ANSWER_MAX (1024 * 1024)
+
+/* Of a body so much is looked at, if one is expected. */
+#define PROBE_BODY_LOOKED_MAX (16 * 1024)
 
 #define PROBE_URL_MAX 2048
 

@@ -145,6 +145,8 @@ static void test_config_every_key_is_read(void **state)
 	assert_int_equal(s->health.kind, HEALTH_KIND_HTTP);
 	assert_string_equal(s->health.path, "/h?a=b");
 	assert_string_equal(s->health.host, "example.com:80");
+	assert_false(s->health.tls || s->health.http2 || s->health.follow);
+	assert_int_equal(s->health.proxy_protocol, 0);
 	assert_int_equal(s->health.n_statuses, 3);
 	assert_int_equal(s->health.statuses[0].first, 204);
 	assert_int_equal(s->health.statuses[0].last, 204);

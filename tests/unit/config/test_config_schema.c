@@ -30,6 +30,8 @@ static const struct {
 	{SERVICE(",\"limits\":{" NO_KEY "}"), "services.web.limits.xyzzy", "limits", NULL},
 	{SERVICE(",\"resources\":{" NO_KEY "}"), "services.web.resources.xyzzy", "resources", NULL},
 	{SERVICE(",\"health\":{" NO_KEY "}"), "services.web.health.xyzzy", "health", NULL},
+	{SERVICE(",\"health\":{\"tls\":{" NO_KEY "}}"), "services.web.health.tls.xyzzy", "tls",
+	 NULL},
 	{SERVICE(",\"rollout\":{" NO_KEY "}"), "services.web.rollout.xyzzy", "rollout", NULL},
 	{SERVICE(",\"rollout\":{\"steps\":[{\"weight\":1," NO_KEY "}]}"),
 	 "services.web.rollout.steps[0].xyzzy", "step", NULL},

@@ -36,6 +36,34 @@ static void test_answer_status_line_is_read(void **state)
 			    "503 Service Unavailable");
 }
 
+static void test_answer_fields_are_read_in_any_case(void **state)
+{
+	char line[600];
+
+	(void)state;
+	header("HTTP/1.1 302 Found\r\n");
+	header("LOCATION: \t/a b\x1b\r\n");
+	header("content-encoding:gzip\r\n");
+	header("Locations: /x\r\n");
+	header("grpc-status: 5\r\n");
+	header("Grpc-Message: unknown service\r\n");
+	assert_string_equal(answer.location, "/a b?");
+	assert_string_equal(answer.encoding, "gzip");
+	assert_string_equal(answer.grpc_status, "5");
+	assert_string_equal(answer.grpc_message, "unknown service");
+	header("Location:\r\n");
+	assert_string_equal(answer.location, "");
+	memset(line, 'x', sizeof(line));
+	memcpy(line, "Location: ", 10);
+	line[sizeof(line) - 1] = '\0';
+	header(line);
+	assert_int_equal(strlen(answer.location), ANSWER_VALUE_MAX - 1);
+	/* The final answer after an interim one begins anew. */
+	header("HTTP/1.1 200 OK\r\n");
+	assert_string_equal(answer.location, "");
+	assert_string_equal(answer.encoding, "");
+}
+
 static void test_answer_status_line_without_reason_is_read(void **state)
 {
 	static const char *const lines[] = {"HTTP/1.1 204 \r\n", "HTTP/1.1 204\r\n",
@@ -146,6 +174,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
 		TEST(test_answer_status_line_is_read),
+		TEST(test_answer_fields_are_read_in_any_case),
 		TEST(test_answer_status_line_without_reason_is_read),
 		TEST(test_answer_bad_status_lines_are_ignored),
 		TEST(test_answer_interim_status_is_replaced),

@@ -32,12 +32,14 @@ static int fds_before;
 /* ---- the server ----------------------------------------------------------------------------- */
 
 enum server_mode {
-	SERVER_ANSWERS, /* .reply, then close */
-	SERVER_HANGS,   /* .reply (may be empty), then nothing */
-	SERVER_RESETS,  /* reads the request, then RST */
-	SERVER_FLOODS,  /* .reply, then bytes without end */
-	SERVER_KEEPS,   /* .reply, then whatever comes is read: .ends, .resets */
-	SERVER_GREETS,  /* .reply as soon as it is connected, then the same */
+	SERVER_ANSWERS,   /* .reply, then close */
+	SERVER_HANGS,     /* .reply (may be empty), then nothing */
+	SERVER_GRPC,      /* .frames, once the request has ended; nothing more */
+	SERVER_REDIRECTS, /* .reply for /healthz, else 200; then close */
+	SERVER_RESETS,    /* reads the request, then RST */
+	SERVER_FLOODS,    /* .reply, then bytes without end */
+	SERVER_KEEPS,     /* .reply, then whatever comes is read: .ends, .resets */
+	SERVER_GREETS,    /* .reply as soon as it is connected, then the same */
 	SERVER_DOES_NOT_ACCEPT,
 };
 
@@ -52,7 +54,10 @@ static struct server {
 	} connections[CONNECTIONS];
 	size_t accepted;
 	char request[REQUEST_MAX]; /* the last one */
-	int ends, resets;          /* as the server reads them */
+	size_t received;           /* SERVER_GRPC: of .request */
+	const char *frames;
+	size_t frames_length;
+	int ends, resets; /* as the server reads them */
 	struct sockaddr_storage peer;
 } server;
 
@@ -79,6 +84,36 @@ static void close_connection(int fd)
 	close(fd);
 }
 
+/* RFC 9113, 3.4 and 4.1: after the preface, is there a frame DATA (0) with END_STREAM (1)? */
+static bool request_has_ended(void)
+{
+	const unsigned char *at = (const unsigned char *)server.request + 24;
+	const unsigned char *end = (const unsigned char *)server.request + server.received;
+
+	while (end - at >= 9) {
+		if (at[3] == 0 && at[4] & 1)
+			return true;
+		at += 9 + (at[0] << 16 | at[1] << 8 | at[2]);
+	}
+	return false;
+}
+
+static int on_frames(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	ssize_t n = recv(fd, server.request + server.received,
+			 sizeof(server.request) - server.received, MSG_DONTWAIT);
+
+	(void)revents;
+	(void)userdata;
+	server.received += n > 0 ? (size_t)n : 0;
+	if (n > 0 && !request_has_ended())
+		return 0;
+	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	if (n > 0)
+		send(fd, server.frames, server.frames_length, MSG_NOSIGNAL);
+	return 0;
+}
+
 static int on_request(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct linger linger = {.l_onoff = 1};
@@ -97,9 +132,12 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 	if (n <= 0)
 		return 0;
 	server.request[n] = '\0';
+	if (server.mode == SERVER_REDIRECTS && !strstr(server.request, " /healthz "))
+		server.reply = "HTTP/1.1 200 OK\r\n\r\n";
 	send(fd, server.reply, strlen(server.reply), MSG_NOSIGNAL);
 	switch (server.mode) {
 	case SERVER_ANSWERS:
+	case SERVER_REDIRECTS:
 		shutdown(fd, SHUT_WR);
 		break;
 	case SERVER_RESETS:
@@ -110,6 +148,7 @@ static int on_request(sd_event_source *source, int fd, uint32_t revents, void *u
 		sd_event_add_io(event, NULL, fd, EPOLLOUT, on_flood, NULL);
 		break;
 	case SERVER_HANGS:
+	case SERVER_GRPC:
 	case SERVER_KEEPS:
 	case SERVER_GREETS:
 	case SERVER_DOES_NOT_ACCEPT:
@@ -130,7 +169,8 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
 	assert_true(server.accepted < CONNECTIONS);
 	server.connections[server.accepted].fd = connection;
 	assert_true(sd_event_add_io(event, &server.connections[server.accepted].source, connection,
-				    EPOLLIN, on_request, NULL) >= 0);
+				    EPOLLIN, server.mode == SERVER_GRPC ? on_frames : on_request,
+				    NULL) >= 0);
 	server.accepted++;
 	if (server.mode == SERVER_GREETS)
 		send(connection, server.reply, strlen(server.reply), MSG_NOSIGNAL);
@@ -417,7 +457,225 @@ static void test_probe_http_redirect_is_not_followed(void **state)
 	check_text(&http, SERVER_ANSWERS,
 		   "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:4712/other\r\n"
 		   "Content-Length: 0\r\n\r\n",
-		   "GET /healthz: 302 Found is not in 200-299");
+		   "GET /healthz: 302 Found (Location: http://127.0.0.1:4712/other) is not in "
+		   "200-299");
+}
+
+/* Answers /healthz with .reply, and everything else with 200. */
+static void check_follow(const char *reply, bool ok, const char *text)
+{
+	struct health_config health = http;
+	struct caller caller = {0};
+
+	health.follow = true;
+	serve("127.0.0.1:4712", SERVER_REDIRECTS, reply);
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	stop_server();
+}
+
+static void test_probe_http_redirect_within_the_endpoint_is_followed_if_asked(void **state)
+{
+	(void)state;
+	check_follow("HTTP/1.1 302 Found\r\nLocation: /other?a=b\r\nContent-Length: 0\r\n\r\n",
+		     true, "GET /other?a=b: 200 OK");
+	check_follow("HTTP/1.1 308 X\r\nLocation: http://127.0.0.1:4712/o\r\n\r\n", true,
+		     "GET /o: 200 OK");
+	/* Elsewhere, or in a circle: 5 times and no more. */
+	check_follow("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:4713/o?key=1\r\n\r\n", false,
+		     "GET /healthz: 302 Found (Location: http://127.0.0.1:4713/o) is not in "
+		     "200-299");
+	check_follow("HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:4712/o\r\n\r\n", false,
+		     "GET /healthz: 302 Found (Location: https://127.0.0.1:4712/o) is not in "
+		     "200-299");
+	check_follow("HTTP/1.1 302 Found\r\nLocation: healthz\r\n\r\n", false,
+		     "GET /healthz: 302 Found (Location: healthz) is not in 200-299");
+}
+
+static void test_probe_http_method_and_headers_are_sent(void **state)
+{
+	static char *headers[] = {(char *)"Authorization: Bearer x", (char *)"Accept: a/b", NULL};
+	struct health_config health = http;
+	struct caller caller = {0};
+
+	(void)state;
+	health.headers = headers;
+	health.method = (char *)"POST";
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, "POST /healthz: 200 OK");
+	assert_memory_equal(server.request, "POST /healthz HTTP/1.1\r\n", 24);
+	assert_non_null(strstr(server.request, "\r\nAuthorization: Bearer x\r\n"));
+	assert_non_null(strstr(server.request, "\r\nAccept: a/b\r\n"));
+	assert_non_null(strstr(server.request, "\r\nContent-Length: 0\r\n"));
+
+	memset(&caller, 0, sizeof(caller));
+	health.method = (char *)"HEAD";
+	server.reply = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n";
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, "HEAD /healthz: 200 OK");
+}
+
+static void check_body(const char *expected, const char *reply, bool ok, const char *text)
+{
+	struct health_config health = http;
+	struct caller caller = {0};
+
+	health.body = (char *)expected;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, reply);
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	stop_server();
+}
+
+static void test_probe_http_body_is_to_match(void **state)
+{
+	static char large[40000];
+	size_t n = (size_t)snprintf(large, sizeof(large), "HTTP/1.1 200 OK\r\n\r\n");
+
+	(void)state;
+	check_body("\"db\": *\"(up|idle)\"", "HTTP/1.1 200 OK\r\n\r\n{\"db\": \"up\"}", true,
+		   "GET /healthz: 200 OK");
+	check_body("^ok$", "HTTP/1.1 200 OK\r\n\r\nnot ok", false,
+		   "GET /healthz: 200 OK, but its body does not match \"body\"");
+	check_body("^ok$", "HTTP/1.1 204 No Content\r\n\r\n", false,
+		   "GET /healthz: 204 No Content, but its body does not match \"body\"");
+	check_body("o", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nooo", false,
+		   "GET /healthz: 200 OK, but its body is encoded (gzip), which nobody asked for");
+	check_body("o", "HTTP/1.1 503 No\r\n\r\no", false,
+		   "GET /healthz: 503 No is not in 200-299");
+	check_body("ok",
+		   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n"
+		   "0\r\n\r\n",
+		   true, "GET /healthz: 200 OK");
+	memset(large + n, 'x', sizeof(large) - n - 4);
+	strcpy(large + sizeof(large) - 4, "end");
+	check_body("end", large, false,
+		   "GET /healthz: 200 OK, but its body does not match \"body\" in its first 16384 "
+		   "bytes");
+	check_body("^x+$", large, true, "GET /healthz: 200 OK");
+}
+
+static void test_probe_proxy_header_comes_first(void **state)
+{
+	struct health_config health = http, connect_only = connecting;
+	struct caller caller = {0}, other = {.connected_result = 1};
+	char expected[128];
+
+	(void)state;
+	health.proxy_protocol = 1;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	snprintf(expected, sizeof(expected), "PROXY TCP4 127.0.0.1 127.0.0.1 %u 4712\r\n",
+		 ntohs(((struct sockaddr_in *)&caller.source)->sin_port));
+	assert_memory_equal(server.request, expected, strlen(expected));
+	stop_server();
+
+	connect_only.proxy_protocol = 2;
+	connect_only.timeout_ms = 10000;
+	serve("127.0.0.1:4712", SERVER_ANSWERS, "");
+	start(&other, &connect_only, "127.0.0.1:4712");
+	run_until_done(&other);
+	assert_true(other.result.ok);
+	while (!server.request[0])
+		sd_event_run(event, 100000);
+	assert_memory_equal(server.request, "\r\n\r\n\0\r\nQUIT\n\x21\x11", 14);
+}
+
+/* SETTINGS, then of stream 1: HEADERS with ":status: 200" (0x88: RFC 7541, appendix A). */
+#define FRAMES_BEGIN                                                                               \
+	"\0\0\0\4\0\0\0\0\0"                                                                       \
+	"\0\0\1\1\4\0\0\0\1\x88"
+#define FRAMES_DATA(length, message) "\0\0" length "\0\0\0\0\0\1" message
+#define FRAMES_END(status)           "\0\0\x0f\1\5\0\0\0\1\0\x0bgrpc-status\1" status
+
+static void check_grpc(const char *service, const char *frames, size_t length, bool ok,
+		       const char *text)
+{
+	struct health_config health = {
+		.kind = HEALTH_KIND_HTTP,
+		.path = (char *)"/grpc.health.v1.Health/Check",
+		.grpc_service = (char *)service,
+		.http2 = true,
+		.statuses = {{200, 299}},
+		.n_statuses = 1,
+		.timeout_ms = 10000,
+	};
+	struct caller caller = {0};
+
+	serve("127.0.0.1:4712", SERVER_GRPC, "");
+	server.frames = frames;
+	server.frames_length = length;
+	start(&caller, &health, "127.0.0.1:4712");
+	run_until_done(&caller);
+	assert_string_equal(caller.result.text, text);
+	assert_int_equal(caller.result.ok, ok);
+	assert_memory_equal(server.request, "PRI * HTTP/2.0\r\n", 16);
+	stop_server();
+}
+
+#define CHECK_GRPC(service, frames, ok, text)                                                      \
+	check_grpc(service, frames, sizeof(frames) - 1, ok, text)
+
+static void test_probe_grpc_health_is_asked(void **state)
+{
+	(void)state;
+	CHECK_GRPC("", FRAMES_BEGIN FRAMES_DATA("\7", "\0\0\0\0\2\x08\1") FRAMES_END("0"), true,
+		   "grpc: SERVING");
+	CHECK_GRPC("shop.Cart", FRAMES_BEGIN FRAMES_DATA("\7", "\0\0\0\0\2\x08\2") FRAMES_END("0"),
+		   false, "grpc shop.Cart: NOT_SERVING");
+	CHECK_GRPC("", FRAMES_BEGIN FRAMES_END("5"), false,
+		   "grpc: NOT_FOUND (5): the server does not know this service");
+	CHECK_GRPC("", FRAMES_BEGIN FRAMES_DATA("\2", "ok") FRAMES_END("0"), false,
+		   "grpc: the answer is no HealthCheckResponse");
+	CHECK_GRPC("",
+		   "\0\0\0\4\0\0\0\0\0"
+		   "\0\0\1\1\5\0\0\0\1\x88",
+		   false, "grpc: the answer is no gRPC");
+}
+
+static void test_probe_answers_of_other_kinds_are_explained(void **state)
+{
+	static const struct health_config tls = {
+		.kind = HEALTH_KIND_HTTP,
+		.path = (char *)"/healthz",
+		.tls = true,
+		.statuses = {{200, 299}},
+		.n_statuses = 1,
+		.timeout_ms = 10000,
+	};
+	struct health_config two = tls;
+
+	(void)state;
+	two.tls = false;
+	two.http2 = true;
+	check_text(&http, SERVER_ANSWERS, "\x15\x03\x01",
+		   "GET /healthz: this port speaks TLS: use \"https\"");
+	/* It goes on to wait, and need not be waited for. */
+	check_text(&http, SERVER_HANGS, "+PONG\r\n",
+		   "GET /healthz: the answer is not HTTP/1: \"+PONG\"");
+	check_text(&http, SERVER_ANSWERS,
+		   "HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port",
+		   "GET /healthz: 400 Bad Request is not in 200-299: this port speaks TLS: use "
+		   "\"https\"");
+	check_text(&tls, SERVER_ANSWERS, "HTTP/1.1 400 Bad Request\r\n\r\n",
+		   "GET /healthz: this port speaks plain HTTP/1: use \"http\"");
+	check_text(&tls, SERVER_ANSWERS, "SSH-2.0-x\r\n",
+		   "GET /healthz: the answer is not TLS: \"SSH-2\"");
+	check_text(&tls, SERVER_ANSWERS, "",
+		   "GET /healthz: the connection was closed without an answer (if the server "
+		   "expects the PROXY protocol: set \"proxy_protocol\")");
+	check_text(
+		&two, SERVER_ANSWERS, "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"GET /healthz: no answer in HTTP/2: use \"http\" if the server speaks HTTP/1, add "
+		"\"tls\" if it speaks TLS, \"proxy_protocol\" if it expects that");
 }
 
 static void test_probe_http_interim_answers_are_passed_over(void **state)
@@ -509,10 +767,13 @@ static void test_probe_http_failures_say_what_happened(void **state)
 	check_text(&quick, SERVER_HANGS, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
 		   "GET /healthz: 200 OK, but its end did not come within 150ms");
 	check_text(&http, SERVER_ANSWERS, "",
-		   "GET /healthz: the connection was closed without an answer");
-	check_text(&http, SERVER_RESETS, "", "GET /healthz: Connection reset by peer");
+		   "GET /healthz: the connection was closed without an answer (if the server "
+		   "expects the PROXY protocol: set \"proxy_protocol\")");
+	check_text(&http, SERVER_RESETS, "",
+		   "GET /healthz: Connection reset by peer (if the server expects the PROXY "
+		   "protocol: set \"proxy_protocol\")");
 	check_text(&http, SERVER_ANSWERS, "SSH-2.0-x\r\n",
-		   "GET /healthz: the answer is not HTTP/1");
+		   "GET /healthz: the answer is not HTTP/1: \"SSH-2.0-x\"");
 	check_text(&http, SERVER_ANSWERS, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
 		   "GET /healthz: 200 OK, but its end did not come: the connection was closed");
 }
@@ -1027,8 +1288,10 @@ static void test_probe_url_status_decides(void **state)
 	check_url("http://127.0.0.1:4712", SERVER_ANSWERS,
 		  "HTTP/1.1 503 Service Unavailable\r\n\r\nno", false,
 		  "GET http://127.0.0.1:4712/: 503 Service Unavailable is not in 200-299");
-	check_url("http://127.0.0.1:4712/", SERVER_ANSWERS, redirect, false,
-		  "GET http://127.0.0.1:4712/: 302 Found is not in 200-299");
+	check_url(
+		"http://127.0.0.1:4712/", SERVER_ANSWERS, redirect, false,
+		"GET http://127.0.0.1:4712/: 302 Found (Location: http://127.0.0.1:4712/other) is "
+		"not in 200-299");
 	serve("127.0.0.1:4712", SERVER_ANSWERS, redirect);
 	start_url(&caller, "http://127.0.0.1:4712/", &moved, 10000);
 	run_until_done(&caller);
@@ -1047,7 +1310,7 @@ static void test_probe_url_failures_name_the_question(void **state)
 	check_url("http://127.0.0.1:4712/a", SERVER_RESETS, "", false,
 		  "GET http://127.0.0.1:4712/a: Connection reset by peer");
 	check_url("http://127.0.0.1:4712/a", SERVER_ANSWERS, "SSH-2.0-x\r\n", false,
-		  "GET http://127.0.0.1:4712/a: the answer is not HTTP/1");
+		  "GET http://127.0.0.1:4712/a: the answer is not HTTP/1: \"SSH-2.0-x\"");
 	check_url("http://nobody.invalid/a", SERVER_ANSWERS, NULL, false,
 		  "GET http://nobody.invalid/a: Could not resolve host: nobody.invalid");
 	await_threads();
@@ -1151,6 +1414,12 @@ int main(void)
 		TEST(test_probe_http_request_is_as_promised),
 		TEST(test_probe_http_bad_status_says_which_and_why),
 		TEST(test_probe_http_redirect_is_not_followed),
+		TEST(test_probe_http_redirect_within_the_endpoint_is_followed_if_asked),
+		TEST(test_probe_http_method_and_headers_are_sent),
+		TEST(test_probe_http_body_is_to_match),
+		TEST(test_probe_proxy_header_comes_first),
+		TEST(test_probe_grpc_health_is_asked),
+		TEST(test_probe_answers_of_other_kinds_are_explained),
 		TEST(test_probe_http_interim_answers_are_passed_over),
 		TEST(test_probe_http_proxy_of_the_environment_is_ignored),
 		TEST(test_probe_http_reaches_every_kind_of_address),

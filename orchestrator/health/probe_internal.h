@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * probe_internal: what the files of the probe module share.
+ *
+ *	probe.c			the life of a probe, and the prober
+ *	probe_base.c		what the others need
+ *	probe_connect.c		its connection, up to where curl or on_connected goes on
+ *	probe_request.c		the question, as options of curl
+ *	probe_describe.c	the answer, in words
+ */
+#pragma once
+
+#include <curl/curl.h>
+#include <regex.h>
+
+#include "common/timer.h"
+#include "orchestrator/health/answer.h"
+#include "orchestrator/health/curl_loop.h"
+#include "orchestrator/health/explain.h"
+#include "orchestrator/health/grpc.h"
+#include "orchestrator/health/probe.h"
+
+#define PROBE_PATH_SHOWN_MAX 100
+#define PROBE_HEADER_MAX     512
+#define PROBE_METHOD_MAX     16
+#define PROBE_FOLLOWS_MAX    5
+
+enum probe_state {
+	PROBE_NEW,        /* to be begun */
+	PROBE_CONNECTING, /* .io and .timer say how that ends */
+	PROBE_RUNNING,    /* with curl */
+	PROBE_ENDED,      /* .refused, or curl is done with it: .code */
+	PROBE_ASKING,     /* connected; on_connected is asked until it says yes */
+	PROBE_CANCELLED,  /* to be freed */
+};
+
+struct prober {
+	sd_event *event;
+	struct curl_loop *loop;
+	sd_event_source *work; /* deferred, enabled when some probe is due */
+	struct probe *probes;
+	void (*go_on)(struct probe *p);   /* the connection stands */
+	sd_event_time_handler_t on_timer; /* of a probe's .timer */
+	uint64_t told_ms; /* when it was last told that some could not be asked; 0: never */
+};
+
+struct probe {
+	struct prober *prober;
+	struct probe *next, *previous;
+	enum probe_state state;
+	bool calling; /* in one of its callbacks: must not be freed by them */
+
+	struct probe_callbacks callbacks;
+	void *userdata;
+	struct health_config health; /* without its texts */
+	bool url;                    /* of probe_url(): no source is bound, no .target */
+	struct address target;
+	char method[PROBE_METHOD_MAX + 1];
+	char base[PROBE_HEADER_MAX]; /* "http://example.org:80": what a redirect must stay in */
+	char *path;                  /* that is asked for now */
+	unsigned follows;            /* redirects followed so far */
+	char what[PROBE_PATH_SHOWN_MAX + PROBE_METHOD_MAX + 2]; /* "GET /healthz" */
+	char whom[PROBE_PATH_SHOWN_MAX + PROBE_METHOD_MAX + 2 +
+		  2]; /* "GET http://a/b: ", "127.0.0.1:80: "; "" */
+	uint64_t started_ms;
+
+	CURL *easy;
+	struct curl_slist *headers, *connect_to;
+	char curl_error[CURL_ERROR_SIZE];
+	CURLcode code;
+	char refused[PROBE_TEXT_MAX]; /* why curl was not asked, or what it lacked */
+	bool unasked;                 /* .refused is the host's trouble, not the server's */
+	bool queued;                  /* when its time was over connections waited for accept() */
+	struct timer timer;           /* CONNECTING: its time is over; ASKING: ask again */
+
+	int fd;     /* -1: none */
+	bool curls; /* .fd is curl's to close */
+	bool bound; /* on_close has to be called */
+	bool connected;
+	bool accepted; /* ASKING: the server has; what it says first may be on its way */
+	uint64_t connected_ms;
+	sd_event_source *io; /* CONNECTING */
+	struct sockaddr_storage source;
+
+	struct answer answer;
+	char first[EXPLAIN_BYTES_MAX]; /* of an answer that is not what was asked for */
+	size_t first_length;
+	regex_t expected; /* of the body */
+	bool expects;     /* .expected has been compiled */
+	bool grpc;
+	char *body; /* PROBE_BODY_LOOKED_MAX bytes and a NUL, if it is looked at */
+	size_t body_length;
+};
+
+/* ---- probe_base.c --------------------------------------------------------------------------- */
+
+/* Have on_work() called, for a probe that has another state now. */
+void probe_kick(struct prober *prober);
+
+/* Does this host lack what asking needs? Such an error says nothing about the server. */
+bool probe_is_own_trouble(int error);
+
+/* It ends here, without an answer. @unasked: it is the host's trouble, not the server's. */
+void probe_refuse(struct probe *p, bool unasked, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- probe_connect.c ------------------------------------------------------------------------ */
+
+/* Make the connection, pinned. The probe is connecting, refused or cancelled afterwards. */
+void probe_connect(struct probe *p);
+
+/* Close it if curl has not, and tell the caller that the source is free again, once. */
+void probe_disconnect(struct probe *p);
+void probe_release_source(struct probe *p);
+
+curl_socket_t probe_on_curl_open(void *userdata, curlsocktype purpose,
+				 struct curl_sockaddr *address);
+int probe_on_curl_opened(void *userdata, curl_socket_t fd, curlsocktype purpose);
+int probe_on_curl_close(void *userdata, curl_socket_t fd);
+
+/* ---- probe_request.c ------------------------------------------------------------------------ */
+
+int probe_check_question(const struct health_config *health, struct error *err);
+
+/* The question of @health to .target, or to @url. */
+int probe_set_question(struct probe *p, const struct health_config *health);
+int probe_set_url(struct probe *p, const char *url);
+
+/* What the answer redirects to, if it is to be followed and is of the same endpoint; -ENOENT. */
+int probe_set_redirect(struct probe *p);
+
+/* ---- probe_describe.c ----------------------------------------------------------------------- */
+
+/* curl is done with it, or it was refused. */
+void probe_describe(struct probe *p, struct probe_result *result);
+
+/* A connect check: what on_connected has said, @r. */
+void probe_describe_accepted(struct probe *p, int r, struct probe_result *result);
