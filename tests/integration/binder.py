@@ -25,7 +25,6 @@ import sys
 import time
 
 BACKLOG = 4096
-IDLE_GRACE_S = 0.1  # draining: the next request of a connection may be on its way
 REQUEST_S = 60.0
 
 
@@ -48,6 +47,8 @@ def arguments():
                         help="write this file on TERM: a line with the pid")
     parser.add_argument("--succeed", choices=("inherited", "own"))
     parser.add_argument("--slow", type=float, default=1.0)
+    parser.add_argument("--idle-grace", type=float, default=0.1,
+                        help="draining: the next request of a connection may be on its way")
     parser.add_argument("--sync", action="store_true", help="one request at a time, no epoll")
     return parser.parse_args()
 
@@ -126,7 +127,7 @@ class Server:
             await asyncio.wait({read} if first else {read, drain}, timeout=REQUEST_S,
                                return_when=asyncio.FIRST_COMPLETED)
             if not read.done() and self.draining.is_set():
-                await asyncio.wait({read}, timeout=IDLE_GRACE_S)
+                await asyncio.wait({read}, timeout=self.options.idle_grace)
             if not read.done():
                 return None
             return read.result().decode(errors="replace")

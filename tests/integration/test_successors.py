@@ -30,7 +30,7 @@ def succeeding(t, mode, how, *options, steering="ebpf", **changes):
     if mode == "native":
         words.append("--share")
     return service(binder(t, *words, "--succeed", how, "--waves-goodbye", t.tmp / "goodbye",
-                          *options), mode=mode, steering=steering, **changes)
+                          "--idle-grace", "1", *options), mode=mode, steering=steering, **changes)
 
 
 def goodbyes(t):
@@ -71,19 +71,23 @@ def succeed(daemon, age_s=SETTLED_S):
 def succeeded_under_load(t, mode, how, steering="ebpf", times=2, age_s=SETTLED_S):
     """
     It replaces itself again and again under load, and then `baton restart` replaces it: the drain
-    signal reaches the last successor, and nothing is lost in all this.
+    signal reaches the last successor, and nothing is lost in all this. (On the tier hash a rollout
+    does not promise that; so there the load ends before.)
     """
     daemon = t.daemon(succeeding(t, mode, how, steering=steering))
     check_equal(daemon.service()["tier"], steering, "tier")
     hammer = t.hammer(*GENTLE)
     for _ in range(times):
         new = succeed(daemon, age_s)
+    if steering == "hash":
+        check_unharmed(hammer)
     daemon.restart()
     wait_until(lambda: not alive(new), "the last successor has ended")
     check_equal(goodbyes(t)[-1], new, "who was told to go last")
     check_equal(daemon.current(), 2, "generation")
     check_equal(daemon.service()["last_rollout"]["cut"], 0, "cut")
-    check_unharmed(hammer)
+    if steering != "hash":
+        check_unharmed(hammer)
 
 
 # ---- in every mode, on every tier ----------------------------------------------------------------
