@@ -351,6 +351,18 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 	return error_set(err, -ENOSYS, "fake");
 }
 
+int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type type,
+		      struct report *ret, int *ret_fds, size_t *ret_n_fds, struct error *err)
+{
+	(void)link;
+	(void)timeout_ms;
+	(void)type;
+	(void)ret;
+	(void)ret_fds;
+	(void)ret_n_fds;
+	return error_set(err, -ENOSYS, "fake");
+}
+
 void agentlink_listen(struct agentlink *link, const struct agentlink_callbacks *callbacks,
 		      void *userdata)
 {
