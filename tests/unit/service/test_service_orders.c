@@ -140,16 +140,17 @@ static void test_service_scale_wants_a_number_within_bounds(void **state)
 	(void)state;
 	carry_out("start", NULL);
 	for (size_t k = 0; k < sizeof(bodies) / sizeof(bodies[0]); k++)
-		bad_request("scale", bodies[k], "instances: expected a number from 1 to 256");
-	bad_request("scale", "{\"instances\": 0}",
-		    "instances: expected a number from 1 to 256, not 0");
+		bad_request("scale", bodies[k],
+			    "instances: expected a number from 0 (stops the service) to 256");
 	bad_request("scale", "{\"instances\": -1}",
-		    "instances: expected a number from 1 to 256, not -1");
+		    "instances: expected a number from 0 (stops the service) to 256, not -1");
 	bad_request("scale", "{\"instances\": 257}",
-		    "instances: expected a number from 1 to 256, not 257");
-	bad_request("scale", "{\"instances\": 4294967297}",
-		    "instances: expected a number from 1 to 256, not 4294967297");
-	bad_request("scale", NULL, "instances: expected a number from 1 to 256");
+		    "instances: expected a number from 0 (stops the service) to 256, not 257");
+	bad_request(
+		"scale", "{\"instances\": 4294967297}",
+		"instances: expected a number from 0 (stops the service) to 256, not 4294967297");
+	bad_request("scale", NULL,
+		    "instances: expected a number from 0 (stops the service) to 256");
 	assert_int_equal(service->instances, 1);
 	assert_int_equal(remembered_instances, 0);
 }

@@ -244,13 +244,13 @@ static void test_state_instances_are_remembered_until_they_are_forgotten(void **
 	assert_int_equal(state_open(path, &s, NULL), 0);
 	assert_int_equal(state_instances(s, "web"), 0);
 	assert_int_equal(state_set_instances(s, "web", 0, NULL), 0);
-	assert_int_equal(state_set_instances(s, "web", 16, NULL), 0);
-	assert_int_equal(state_set_instances(s, "web", 17, &err), -EINVAL);
-	assert_string_equal(err.text, "instances: 17: expected at most 16");
+	assert_int_equal(state_set_instances(s, "web", 256, NULL), 0);
+	assert_int_equal(state_set_instances(s, "web", 257, &err), -EINVAL);
+	assert_string_equal(err.text, "instances: 257: expected at most 256");
 	state_free(s);
 	s = NULL;
 	assert_int_equal(state_open(path, &s, NULL), 0);
-	assert_int_equal(state_instances(s, "web"), 16);
+	assert_int_equal(state_instances(s, "web"), 256);
 	assert_int_equal(state_instances(s, "api"), 0);
 	assert_int_equal(state_set_instances(s, "web", 3, NULL), 0);
 	assert_int_equal(state_instances(s, "web"), 3);
@@ -405,7 +405,7 @@ static void test_state_damaged_file_is_moved_aside_and_nothing_is_known(void **s
 		{WEB("\"generation\":1,\"environment\":[\"A\"]"),
 		 "services.web.environment: not an array of \"NAME=value\""},
 		{WEB("\"generation\":1,\"environment\":[\"=1\"]"), "services.web.environment"},
-		{WEB("\"generation\":1,\"instances\":17"), "services.web.instances"},
+		{WEB("\"generation\":1,\"instances\":257"), "services.web.instances"},
 		{WEB("\"generation\":1,\"instances\":-1"), "services.web.instances"},
 		{WEB("\"generation\":1,\"instances\":\"2\""),
 		 "services.web.instances: not a number of instances"},
