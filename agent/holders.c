@@ -140,8 +140,10 @@ static int search_all(const struct processes *processes, struct listeners *liste
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < listeners->n; i++)
-		if (wanted[i])
+		if (wanted[i]) {
 			listeners->list[i].seen_pid = 0;
+			listeners->list[i].seen_away = false;
+		}
 	for (size_t i = 0; i < n; i++)
 		if (search_process(pids[i], listeners, wanted) < 0)
 			*ret_blind = true;
@@ -167,6 +169,9 @@ static void search_host(struct listeners *listeners, const bool wanted[static LI
 	}
 	if (dir)
 		closedir(dir);
+	for (size_t i = 0; i < listeners->n; i++)
+		if (unseen[i])
+			listeners->list[i].seen_away = listeners->list[i].seen_pid != 0;
 }
 
 /* *fd is a duplicate, or the negative errno why there is none. Set it to -1 to keep it. */
@@ -213,8 +218,9 @@ static bool any_wanted(const bool wanted[static LISTENERS_MAX], size_t n)
 }
 
 /*
- * Call @found for each listener that a process holds and that listens, with a duplicate, or with
- * the reason why there is none. All processes are searched only for those that have moved.
+ * Call @found for each listener that a process of the instance holds and that listens, with a
+ * duplicate, or with the reason why there is none. All processes are searched only for those that
+ * have moved.
  */
 static int for_each_held(const struct processes *processes, struct listeners *listeners,
 			 held_handler found, void *data)
@@ -223,7 +229,7 @@ static int for_each_held(const struct processes *processes, struct listeners *li
 	int r;
 
 	for (size_t i = 0; i < listeners->n; i++)
-		known[i] = listeners->list[i].seen_pid != 0;
+		known[i] = listeners->list[i].seen_pid != 0 && !listeners->list[i].seen_away;
 	for (size_t i = 0; i < listeners->n; i++)
 		wanted[i] = !known[i];
 	examine(listeners, false, false, known, found, data);

@@ -35,6 +35,7 @@ struct listener {
 	/* holders.h: which process of the instance has it, as what descriptor. pid 0: not known. */
 	pid_t seen_pid;
 	int seen_fd;
+	bool seen_away;   /* that process is none of the instance's: holders_look() anywhere */
 	uint64_t lost_ms; /* no process has it since then; 0: one does */
 	uint64_t look_ms; /* do not look for it before this time */
 	bool mptcp;       /* holders_fetch() has found an MPTCP socket */

@@ -296,7 +296,7 @@ struct report {
 	char trouble[PROTOCOL_TROUBLE_MAX];
 	uint32_t trouble_endpoint; /* index into the specification's listen; older agents: 0 */
 
-	pid_t pid;  /* HELLO (0: none), STARTED; ORPHAN (0: not found) */
+	pid_t pid; /* HELLO (0: none), STARTED; ORPHAN (0: not found) */
 	/* STARTED: the process that was the server before, and has replaced itself; 0: none */
 	pid_t succeeds;
 	bool ready; /* HELLO, NOTIFY: READY=1 has been seen */

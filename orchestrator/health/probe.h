@@ -31,7 +31,7 @@
 #include "common/error.h"
 #include "orchestrator/config/config.h"
 
-#define PROBE_TEXT_MAX 256
+#define PROBE_TEXT_MAX 384
 #define PROBE_BODY_MAX 256 /* bytes of the answer kept, with the NUL */
 
 /* The probe ends when this much of the answer has come; its status decides, as usual. */

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "orchestrator/instance/wiring.h"
+#include "orchestrator/instance/instances.h"
 
 #define SERVICE_BACKLOGS_TELL_MS 60000
 

@@ -145,9 +145,10 @@ static int read_instances(const json_t *value, struct service_order *ret, struct
 		return refuse(refusal, REFUSAL_BAD_REQUEST);
 	}
 	if (n < 0 || n > CONFIG_INSTANCES_MAX) {
-		error_text(&refusal->why, -EINVAL,
-			   "instances: expected a number from 0 (stops the service) to %d, not %lld",
-			   CONFIG_INSTANCES_MAX, (long long)n);
+		error_text(
+			&refusal->why, -EINVAL,
+			"instances: expected a number from 0 (stops the service) to %d, not %lld",
+			CONFIG_INSTANCES_MAX, (long long)n);
 		return refuse(refusal, REFUSAL_BAD_REQUEST);
 	}
 	ret->instances = (uint32_t)n;

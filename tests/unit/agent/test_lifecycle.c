@@ -21,18 +21,12 @@ static const struct lifecycle_policy policy = {
 };
 
 static const char *const event_names[_LIFECYCLE_EVENT_COUNT] = {
-	[LIFECYCLE_BEGIN] = "begin",
-	[LIFECYCLE_ADOPT] = "adopt",
-	[LIFECYCLE_SPAWNED] = "spawned",
-	[LIFECYCLE_SPAWN_FAILED] = "spawn-failed",
-	[LIFECYCLE_EXITED] = "exited",
-	[LIFECYCLE_SUCCEEDED] = "succeeded",
-	[LIFECYCLE_STEADY] = "steady",
-	[LIFECYCLE_LEAVE] = "leave",
-	[LIFECYCLE_STOP] = "stop",
-	[LIFECYCLE_LISTENERS_GONE] = "listeners-gone",
-	[LIFECYCLE_EMPTY] = "empty",
-	[LIFECYCLE_TIMER] = "timer",
+	[LIFECYCLE_BEGIN] = "begin",     [LIFECYCLE_ADOPT] = "adopt",
+	[LIFECYCLE_SPAWNED] = "spawned", [LIFECYCLE_SPAWN_FAILED] = "spawn-failed",
+	[LIFECYCLE_EXITED] = "exited",   [LIFECYCLE_SUCCEEDED] = "succeeded",
+	[LIFECYCLE_STEADY] = "steady",   [LIFECYCLE_LEAVE] = "leave",
+	[LIFECYCLE_STOP] = "stop",       [LIFECYCLE_LISTENERS_GONE] = "listeners-gone",
+	[LIFECYCLE_EMPTY] = "empty",     [LIFECYCLE_TIMER] = "timer",
 };
 
 /* ---- saying what happened ------------------------------------------------------------------- */
