@@ -662,7 +662,11 @@ class Test:
 
     def new_name(self):
         self.names += 1
-        return f"t{os.getpid()}-{self.names}"
+        name = f"t{os.getpid()}-{self.names}"
+        # A test that was killed may have had this number, and have left its state.
+        with contextlib.suppress(Skip):
+            remove_daemon(name)
+        return name
 
     def new_log(self, label):
         log = self.tmp / f"{len(self.logs)}-{label}.log"
