@@ -336,6 +336,7 @@ static void test_holders_look_finds_it_in_other_processes(void **data)
 	struct fixture *fixture = *data;
 	struct listener *list = fixture->listeners.list;
 	cleanup(processes_free) struct processes *none = NULL;
+	struct error err;
 
 	assert_int_equal(processes_new(NULL, fixture->pid, &none), 0);
 	assert_int_equal(holders_look(none, &fixture->listeners, 1000, false), 0);
@@ -344,6 +345,12 @@ static void test_holders_look_finds_it_in_other_processes(void **data)
 	assert_true(list[0].lost_ms == 0 && list[1].lost_ms == 0);
 	assert_int_equal(list[0].seen_pid, fixture->pid);
 	assert_true(holders_have_stayed(&fixture->listeners));
+	/* They are none of the instance's all the same. */
+	assert_int_equal(holders_count(none, &fixture->listeners), 0);
+	assert_int_equal(holders_look(none, &fixture->listeners, 1000, true), 0);
+	assert_int_equal(holders_shut(none, &fixture->listeners, &err), 0);
+	assert_int_equal(try_connect(7001), 0);
+	assert_int_equal(holders_look(none, &fixture->listeners, 1000, true), 0);
 	tell(fixture, 'c');
 	assert_false(holders_have_stayed(&fixture->listeners));
 	assert_int_equal(holders_look(none, &fixture->listeners, 1020, true), 0);
