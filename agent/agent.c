@@ -143,6 +143,7 @@ static void report_succeeded(struct agent *agent)
 	}
 	agent->main_pid = report.pid;
 	report_send(agent, &report);
+	note(agent);
 }
 
 static void report_exited(struct agent *agent, const struct lifecycle_action *action)
@@ -950,6 +951,7 @@ static int adopt(struct agent *agent, const struct handover *handover, struct er
 		return r;
 	agent->record.ready = hello->ready;
 	agent->daemonises = handover->daemonises;
+	agent->main_pid = hello->pid;
 	agent->started_ms = clock_monotonic_ms();
 	agent->started_said = true;
 	agent->deadline_ms = handover->deadline_ms;

@@ -18,6 +18,7 @@ from losing import sysctl
 from services import LISTEN, binder, pid_of, service
 from succession import check_succeeded, settle
 from swaps import GENTLE, check_unharmed
+from test_agent_killed import kill_agent
 from test_takeover import kill_daemon
 
 # After two seconds without a change the agent looks for sockets once a second only.
@@ -160,6 +161,23 @@ def test_successor_of_a_server_that_crashes(t):
     check("was killed by SIGKILL" in daemon.events("succeeded", since=since)[0]["message"],
           "how the old one ended is not told")
     check_equal(answering(), new, "who answers")
+
+
+def test_successor_and_a_new_agent_find_each_other(t):
+    """The agent is killed between two successions, and in the middle of one, under load."""
+    daemon = t.daemon(succeeding(t, "native", "own"))
+    hammer = t.hammer(*GENTLE)
+    first = succeed(daemon)
+    kill_agent(daemon)
+    check_equal(daemon.server_pid(), first, "whose the new agent is")
+    second, since = start_successor(daemon), daemon.last_seq()
+    kill_agent(daemon)
+    os.kill(first, signal.SIGTERM)
+    check_succeeded(daemon, since, first, second)
+    daemon.restart()
+    wait_until(lambda: not alive(second), "the last successor has ended")
+    check_equal(goodbyes(t)[-1], second, "who was told to go last")
+    check_unharmed(hammer)
 
 
 def test_successor_that_crashes_is_a_crash(t):
