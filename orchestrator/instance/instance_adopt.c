@@ -25,7 +25,7 @@ static bool is_too_often(struct instance *i)
 /* Is it what this instance's agent has written? */
 static bool is_of(const struct instance *i, const struct handover *handover)
 {
-	return strcmp(handover->hello.service, i->config->name) == 0 &&
+	return strcmp(handover->hello.service, service_config_id(i->config)) == 0 &&
 	       handover->hello.generation == i->generation && handover->hello.instance == i->index;
 }
 

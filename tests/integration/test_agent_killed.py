@@ -302,3 +302,21 @@ def test_agent_that_is_killed_while_it_starts_its_server_fails_it(t):
     wait_until(lambda: len(daemon.service()["generations"]) == 1, "the new generation is gone")
     check_equal(generation_of(get().body), 1, "generation that answers")
     check_nothing_lost(hammer)
+
+
+def test_service_that_was_renamed(t):
+    """What its agents and files are called is what the service was called first."""
+    daemon = t.daemon(logger(t, "inherit"))
+    hammer = t.hammer(*LOAD)
+    daemon.config["services"] = {"site": daemon.config["services"]["web"]}
+    daemon.write_config()
+    daemon.cli("reload", expect=0)
+    wait_until(lambda: not daemon.service("site")["rollout"], "the reload has been carried out")
+    before = daemon.service("site")["generations"][0]["instances"][0]
+    since = daemon.last_seq()
+    os.kill(before["agent_pid"], signal.SIGKILL)
+    daemon.wait_event("agent-replaced", service="site", since=since)
+    after = daemon.service("site")["generations"][0]["instances"][0]
+    check_equal((after["pid"], after["agents_lost"]), (before["pid"], 1), "server, lost agents")
+    daemon.cli("restart", "site", expect=0)
+    check_nothing_lost(hammer)
