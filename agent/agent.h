@@ -10,9 +10,9 @@
  * REPORT_STARTED tells its pid. An exit that is later, or has another status, is an exit. A server
  * that says MAINPID= (sd_notify(3)) is believed at any time.
  *
- * An agent may be killed. Whatever its successor must know it writes down beside its control socket
+ * An agent may be killed. Whatever the next one must know it writes down beside its control socket
  * (common/handover.h). Its server goes on: it has its sockets, and its output waits in its pipes
- * (pipes.h). The successor fetches duplicates of the sockets, opens the pipes and the notify
+ * (pipes.h). The next agent fetches duplicates of the sockets, opens the pipes and the notify
  * socket, and goes on in the state that was noted.
  */
 #pragma once
