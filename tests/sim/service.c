@@ -93,6 +93,7 @@ static struct generation *make_generation(struct world *w)
 	for (struct generation *g = w->generations; g < w->generations + GENERATIONS_MAX; g++) {
 		if (g->number > 0)
 			continue;
+		instances_done(&g->instances);
 		*g = (struct generation){
 			.number = w->next_generation++,
 			.wiring = &w->wiring,

@@ -53,6 +53,7 @@ uint64_t plan_run(const struct plan *plan, bool tracing, char *ret_failure, size
 				world_fail(&world, "the world does not come to its end");
 	}
 	sigaction(SIGABRT, &before, NULL);
+	world_done(&world);
 	snprintf(ret_failure, size, "%s", world.failure);
 	return world.steps;
 }

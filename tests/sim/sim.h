@@ -293,6 +293,12 @@ struct world *world_now(void);
 
 void world_init(struct world *w, const struct plan *plan, bool tracing);
 
+/* Free what it holds. (What a step that did not end held is lost.) */
+void world_done(struct world *w);
+
+/* As a batond that was killed. */
+void world_forget_runs(struct world *w);
+
 /* The next thing that happens; false: nothing is due any more. */
 bool world_step(struct world *w);
 

@@ -29,7 +29,7 @@ static struct generation *find_current(struct world *w)
 /* It finds agents, and what they say. */
 static void see_anew(struct world *w)
 {
-	memset(w->runs, 0, sizeof(w->runs));
+	world_forget_runs(w);
 	daemon_forget(w);
 	w->shares = (struct run_shares){};
 	w->stalled_ms = 0;

@@ -107,6 +107,19 @@ bool world_step(struct world *w)
 	return true;
 }
 
+void world_forget_runs(struct world *w)
+{
+	for (size_t k = 0; k < sizeof(w->runs) / sizeof(w->runs[0]); k++)
+		run_done(&w->runs[k]);
+}
+
+void world_done(struct world *w)
+{
+	world_forget_runs(w);
+	for (size_t k = 0; k < GENERATIONS_MAX; k++)
+		instances_done(&w->generations[k].instances);
+}
+
 void world_init(struct world *w, const struct plan *plan, bool tracing)
 {
 	world = w;

@@ -70,6 +70,7 @@ static int teardown(void **data)
 	acceptors_free(fixture->acceptors);
 	processes_free(fixture->processes);
 	listeners_close(&fixture->listeners);
+	listeners_done(&fixture->listeners);
 	return 0;
 }
 
