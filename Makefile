@@ -318,7 +318,7 @@ unit-tests: $(UNIT_TESTS) $(BUILD)/tests/sim/simulate
 check:
 	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all server-programs
 	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run --jobs 2 layout:build messages:build unit:build/asan integration:build \
+	$(Q)tests/run --jobs 3 layout:build messages:build unit:build/asan integration:build \
 		integration:build/asan servers:build
 
 # Which module uses which: no arrow up, no ring, pure modules pure (see tests/layout/check).
