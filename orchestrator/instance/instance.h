@@ -121,6 +121,7 @@ struct instance {
 	 * were. */
 	struct instance_sockets arriving;
 	uint32_t arrived;
+	char refusal[512]; /* why a socket cannot be steered, as it was told last; "": all can be */
 	uint32_t sockets_version; /* counts the changes of .sockets */
 	uint32_t sockets_serial;  /* the agent's number of the report that .sockets is from */
 	/*

@@ -92,7 +92,10 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 	struct instance_socket one;
 	int r = 0;
 
-	if (find(set, socket->cookie) || find(&i->arriving, socket->cookie))
+	/* An earlier part of the set has it. */
+	if (find(&i->arriving, socket->cookie))
+		return 0;
+	if (find(set, socket->cookie))
 		return error_text(err, -EBADMSG, "the agent names a socket for %s twice",
 				  socket->address);
 	if (known && known->loose)
@@ -113,8 +116,19 @@ static int add_one(struct instance *i, const struct report_socket *socket, int f
 /* A socket that its server listens on gets no connections: the instance is unhealthy for it. */
 static void refuse(struct instance *i, uint32_t endpoint, const char *why)
 {
-	instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, why);
+	/* Once, however many there are and however often they are reported. */
+	if (strcmp(i->refusal, why) != 0)
+		instance_note(i, EVENT_SOCKETS, "instance %u: %s", i->index, why);
+	snprintf(i->refusal, sizeof(i->refusal), "%s", why);
 	instance_unsteered(i, endpoint, why);
+}
+
+static bool any_unsteered(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->losses[k].unsteered[0])
+			return true;
+	return false;
 }
 
 /* If the agent tells the same set again, sockets may have stopped listening and begun again. */
@@ -382,6 +396,8 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	note_deaf(i, report);
 	if (report->more == 0)
 		changed |= complete(i, report->serial);
+	if (report->more == 0 && !any_unsteered(i))
+		i->refusal[0] = '\0';
 	if (!changed) {
 		if (report->type == REPORT_SOCKETS)
 			rejoin_known(i, report, fds);

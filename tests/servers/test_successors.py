@@ -4,6 +4,7 @@ Servers that replace themselves by their own means, 20 seconds after their start
 nothing is lost, no restart is counted, and the next `baton restart` reaches the successor.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -25,6 +26,23 @@ def children(daemon, pid):
     return [each for each in daemon.pids(1) if (stat_of(each) or (None, 0))[1] == pid]
 
 
+def main_process(daemon):
+    """The server's pid, once it is no longer the shell that has put it into the background."""
+    def found():
+        pid = daemon.server_pid()
+        with contextlib.suppress(OSError):
+            name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+            return pid if name != "sh" else None
+        return None
+    return wait_until(found, "the server's main process")
+
+
+def master(daemon):
+    """The same, once it has its workers, too."""
+    wait_until(lambda: len(children(daemon, main_process(daemon))) > 1, "it has its workers")
+    return main_process(daemon)
+
+
 def steps(daemon, old, start, *end):
     """@old is told to start another one by the signal @start, and to end by the signals @end."""
     os.kill(old, start)
@@ -41,7 +59,8 @@ def succeeded(t, config, mode, replace, load=LOAD):
     daemon = t.daemon({**config, "mode": mode, "steering": "ebpf"})
     check_equal(daemon.generation()["mode"], mode, "mode")
     hammer = t.hammer(*load)
-    old, since = daemon.server_pid(), daemon.last_seq()
+    old = main_process(daemon)
+    since = daemon.last_seq()
     settle(old, AGE_S)
     new = replace(daemon, old)
     if new != old:
@@ -109,8 +128,7 @@ def test_nginx_in_the_middle_of_its_own_upgrade_is_restarted(t):
     """Both masters serve: both are told to go."""
     daemon = t.daemon({**orphaned(t, nginx_inherit(t)), "mode": "inherit", "steering": "ebpf"})
     hammer = t.hammer(*LOAD)
-    wait_until(lambda: len(children(daemon, daemon.server_pid())) > 1, "it is in the background")
-    old = daemon.server_pid()
+    old = master(daemon)
     new = steps(daemon, old, signal.SIGUSR2)
     daemon.restart()
     wait_until(lambda: not alive(old) and not alive(new), "both have ended")
@@ -185,7 +203,7 @@ def test_gunicorn_inherit_cannot_replace_itself_and_nothing_is_lost(t):
     """It passes on descriptors that it has closed: the new one ends, the old one serves on."""
     daemon = t.daemon({**gunicorn(t), "mode": "inherit", "steering": "ebpf"})
     hammer = t.hammer(*LOAD)
-    old, since = daemon.server_pid(), daemon.last_seq()
+    old, since = master(daemon), daemon.last_seq()
     workers = set(children(daemon, old))
     os.kill(old, signal.SIGUSR2)
     wait_until(lambda: set(children(daemon, old)) - workers, "the new one is there")
