@@ -32,7 +32,7 @@ def main_process(daemon):
         pid = daemon.server_pid()
         with contextlib.suppress(OSError):
             name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-            return pid if name != "sh" else None
+            return pid if name not in ("sh", "dash", "bash") else None
         return None
     return wait_until(found, "the server's main process")
 
