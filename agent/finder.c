@@ -154,22 +154,6 @@ static uint64_t cgroup_filter(const struct finder *finder)
 	return st.st_ino;
 }
 
-/*
- * By their cookies, each once: while a server begins to listen on more sockets, a dump that goes on
- * in its next message counts anew what comes before it, and may tell of some twice.
- */
-static void sort(struct sightings *now)
-{
-	size_t kept = 0;
-
-	if (now->n > 0)
-		qsort(now->list, now->n, sizeof(*now->list), compare_cookies);
-	for (size_t i = 0; i < now->n; i++)
-		if (kept == 0 || now->list[kept - 1].cookie != now->list[i].cookie)
-			now->list[kept++] = now->list[i];
-	now->n = kept;
-}
-
 static int ask_kernel(struct finder *finder, uint64_t cgroup_id, struct error *err)
 {
 	struct sightings now = {0};
@@ -182,7 +166,8 @@ static int ask_kernel(struct finder *finder, uint64_t cgroup_id, struct error *e
 		free(now.list);
 		return r;
 	}
-	sort(&now);
+	if (now.n > 0)
+		qsort(now.list, now.n, sizeof(*now.list), compare_cookies);
 	remember(&now, &finder->last);
 	free(finder->last.list);
 	finder->last = now;

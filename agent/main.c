@@ -3,7 +3,6 @@
  * baton-agent: the parent of one instance's server. batond starts it; agent.h says what it does.
  * Here are the command line, and what makes the process independent of batond.
  */
-#include <pthread.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -14,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -23,6 +21,7 @@
 #include "common/closing.h"
 #include "common/handover.h"
 #include "common/log.h"
+#include "common/open_files.h"
 #include "common/protocol.h"
 
 static const char usage[] =
@@ -274,26 +273,6 @@ static void become_independent(void)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
-static struct rlimit files_before; /* as this agent was started with */
-
-static void restore_limits(void)
-{
-	setrlimit(RLIMIT_NOFILE, &files_before);
-}
-
-/* A duplicate of each listening socket is kept. The server gets the limit that was there. */
-static void raise_limits(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	files_before = limit;
-	limit.rlim_cur = limit.rlim_max;
-	if (pthread_atfork(NULL, NULL, restore_limits) != 0 || setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		log_warning("raise the limit of open files: %s", strerror(errno));
-}
-
 int main(int argc, char **argv)
 {
 	struct arguments arguments;
@@ -309,7 +288,8 @@ int main(int argc, char **argv)
 		return r - 1;
 	close_others(&arguments);
 	become_independent();
-	raise_limits();
+	/* A duplicate of each listening socket is kept. */
+	open_files_raise();
 	relay_detach_stdio();
 	r = run(&arguments, &err);
 	if (r < 0)

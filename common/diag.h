@@ -108,8 +108,9 @@ struct diag_listening {
 
 /*
  * Call @found for each listening socket of the cgroup with id @cgroup_id (0: of every cgroup) in
- * this network namespace, whatever its port. An inconsistent dump is repeated. So @reset (may be
- * NULL) is called before each attempt, and must forget what was found before.
+ * this network namespace, whatever its port: once for each, by their cookies. An inconsistent dump
+ * is repeated. So @reset (may be NULL) is called before each attempt, and must forget what was
+ * found before.
  */
 int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void *userdata),
 		       void (*found)(void *userdata, const struct diag_listening *listening),

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/diag_internal.h"
@@ -71,24 +72,54 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
+/*
+ * A dump comes in several messages, and in each the kernel counts anew how far it had come. While
+ * somebody begins to listen it may so tell of a socket twice. Therefore they are gathered first.
+ */
 struct listener_visit {
 	void (*reset)(void *userdata);
-	void (*found)(void *userdata, const struct diag_listening *listening);
 	void *userdata;
+	struct diag_listening *list;
+	size_t n, size;
+	bool without_memory;
 };
 
 static void reset_visit(void *userdata)
 {
-	const struct listener_visit *visit = userdata;
+	struct listener_visit *visit = userdata;
 
+	visit->n = 0;
 	if (visit->reset)
 		visit->reset(visit->userdata);
+}
+
+static void gather(struct listener_visit *visit, const struct diag_listening *listening)
+{
+	if (visit->n == visit->size) {
+		size_t size = visit->size ? 2 * visit->size : 16;
+		void *grown = reallocarray(visit->list, size, sizeof(*visit->list));
+
+		if (!grown) {
+			visit->without_memory = true;
+			return;
+		}
+		visit->list = grown;
+		visit->size = size;
+	}
+	visit->list[visit->n++] = *listening;
+}
+
+static int compare_cookies(const void *a, const void *b)
+{
+	uint64_t x = ((const struct diag_listening *)a)->cookie;
+	uint64_t y = ((const struct diag_listening *)b)->cookie;
+
+	return (x > y) - (x < y);
 }
 
 static void visit_listener(void *userdata, const struct nlmsghdr *header)
 {
 	const struct inet_diag_msg *message = mnl_nlmsg_get_payload(header);
-	const struct listener_visit *visit = userdata;
 	struct diag_listening listening = {
 		.cookie = diag_cookie(message),
 		.inode = message->idiag_inode,
@@ -112,14 +143,14 @@ static void visit_listener(void *userdata, const struct nlmsghdr *header)
 		    mnl_attr_validate(attribute, MNL_TYPE_U64) == 0)
 			listening.cgroup_id = mnl_attr_get_u64(attribute);
 	}
-	visit->found(visit->userdata, &listening);
+	gather(userdata, &listening);
 }
 
 int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void *userdata),
 		       void (*found)(void *userdata, const struct diag_listening *listening),
 		       void *userdata, struct error *err)
 {
-	struct listener_visit visit = {.reset = reset, .found = found, .userdata = userdata};
+	struct listener_visit visit = {.reset = reset, .userdata = userdata};
 	const struct diag_query query = {
 		.cgroup_id = cgroup_id,
 		.states = DIAG_STATE_BIT(TCP_LISTEN),
@@ -127,8 +158,17 @@ int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void
 		.on_socket = visit_listener,
 		.userdata = &visit,
 	};
+	int r = diag_dump(diag, &query, reset_visit, err);
 
-	return diag_dump(diag, &query, reset_visit, err);
+	if (r == 0 && visit.without_memory)
+		r = error_set(err, -ENOMEM, "sock_diag");
+	if (r == 0 && visit.n > 1)
+		qsort(visit.list, visit.n, sizeof(*visit.list), compare_cookies);
+	for (size_t k = 0; r == 0 && k < visit.n; k++)
+		if (k == 0 || visit.list[k].cookie != visit.list[k - 1].cookie)
+			found(userdata, &visit.list[k]);
+	free(visit.list);
+	return r;
 }
 
 /* ---- destroy -------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
  *
  * Without a cgroup, they are the agent's descendants. The agent has no other children, and it is a
  * child subreaper (PR_SET_CHILD_SUBREAPER), so a grandchild that daemonises stays its descendant.
- * When the agent has ended, its descendants are found no more. Its successor is told of the
+ * When the agent has ended, its descendants are found no more. The next agent is told of the
  * server's main process (processes_adopt()); the instance's processes are then those of that
  * process's session as well, and their descendants. One that has begun a session of its own, and
  * whose parent has ended, is missed.

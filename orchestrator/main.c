@@ -5,16 +5,15 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/open_files.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/instance/instances.h"
 #include "orchestrator/daemon.h"
@@ -290,27 +289,6 @@ static void open_inspect(struct context *c)
 			    err.text);
 }
 
-static struct rlimit files_before; /* as this daemon was started with */
-
-/* Agents, servers, hooks and gates: a program that uses select(2) breaks above 1,024. */
-static void restore_limits(void)
-{
-	setrlimit(RLIMIT_NOFILE, &files_before);
-}
-
-/* Each endpoint takes about ten descriptors. Processes that are started get the old limit. */
-static void raise_limits(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	files_before = limit;
-	limit.rlim_cur = limit.rlim_max;
-	if (pthread_atfork(NULL, NULL, restore_limits) != 0 || setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		log_warning("raise the limit of open files: %s", strerror(errno));
-}
-
 /* For so long the end waits for cgroups that are still busy; the next daemon removes them, too. */
 #define LAST_WAIT_MS 500
 
@@ -398,7 +376,8 @@ int main(int argc, char **argv)
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
 	block_signals();
-	raise_limits();
+	/* Each endpoint takes about ten descriptors. */
+	open_files_raise();
 	steer_log_init();
 	r = open_context(&context, &options, &err);
 	if (r >= 0) {

@@ -88,7 +88,7 @@ int instance_adopt(struct instance *i, const struct agentlink_callbacks *callbac
 	if (i->adopting)
 		r = error_text(err, -ECHILD, "the agent that was to take over has ended");
 	else if (is_too_often(i))
-		r = error_text(err, -EAGAIN, "that was the case %d times within %d s", OFTEN,
+		r = error_text(err, -EAGAIN, "its agents were killed %d times within %d s", OFTEN,
 			       OFTEN_MS / 1000);
 	else
 		r = start(i, callbacks, &handover, err);

@@ -4,7 +4,6 @@
  * shut down, and that cannot be taken; joining tells which cannot be steered. Here that becomes the
  * instance's health.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,34 +39,29 @@ static bool is_lost(const struct instance *i, size_t k)
 	return loss->unsteered[0] || is_unusable(i, k) || (loss->had && !has_socket(i, k));
 }
 
+static void describe_gone(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])
+{
+	bool deaf = i->losses[k].deaf;
+	int n = snprintf(ret, PROBE_TEXT_MAX,
+			 "nothing of it listens on %s any more: its server has %s the socket%s",
+			 i->config->listen[k].text, deaf ? "shut" : "closed", deaf ? " down" : "");
+
+	if (!deaf && i->n_strangers > 0)
+		snprintf(ret + n, (size_t)(PROBE_TEXT_MAX - n),
+			 ", and listens on %s, which the service does not declare",
+			 i->strangers[0]);
+}
+
 static void describe(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])
 {
-	const struct instance_loss *loss = &i->losses[k];
-	const char *address = i->config->listen[k].text;
-
-	if (loss->unsteered[0])
+	if (i->losses[k].unsteered[0])
 		snprintf(ret, PROBE_TEXT_MAX,
-			 "a socket that its server listens on gets no "
-			 "connections: %s",
-			 loss->unsteered);
+			 "a socket that its server listens on gets no connections: %s",
+			 i->losses[k].unsteered);
 	else if (is_unusable(i, k))
 		snprintf(ret, PROBE_TEXT_MAX, "its server %.*s", PROBE_TEXT_MAX - 16, i->unusable);
-	else if (loss->deaf)
-		snprintf(ret, PROBE_TEXT_MAX,
-			 "nothing of it listens on %s any more: its server "
-			 "has shut the socket down",
-			 address);
-	else if (i->n_strangers > 0)
-		snprintf(ret, PROBE_TEXT_MAX,
-			 "nothing of it listens on %s any more: its server "
-			 "has closed the socket, and listens on %s, which the "
-			 "service does not declare",
-			 address, i->strangers[0]);
 	else
-		snprintf(ret, PROBE_TEXT_MAX,
-			 "nothing of it listens on %s any more: its server "
-			 "has closed the socket",
-			 address);
+		describe_gone(i, k, ret);
 }
 
 const char *instance_loss_text(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])

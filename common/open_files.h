@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * open_files: how many descriptors this process may have open (RLIMIT_NOFILE).
+ */
+#pragma once
+
+/*
+ * Raise the soft limit to the hard one. Processes that are forked from now on get the limit that
+ * was there before: a program that uses select(2) breaks above 1,024. Call it once. If it fails,
+ * that is logged, and the limit stays.
+ */
+void open_files_raise(void);
