@@ -30,6 +30,7 @@ enum cli_exit cmd_pause(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_resume(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_reopen(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_reload(const struct cli_options *options, struct error *err);
+enum cli_exit cmd_leave(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_events(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_check(const struct cli_options *options, struct error *err);
 enum cli_exit cmd_doctor(const struct cli_options *options, struct error *err);

@@ -57,6 +57,8 @@ static const struct command commands[] = {
 	{.is_order = true, .order = SERVICE_ORDER_REOPEN, .function = cmd_reopen},
 	{"reload", "", "read the configuration again and roll what has changed", 0, 0, false,
 	 GENERAL, .function = cmd_reload},
+	{"leave", "", "end batond alone: everything goes on, the next batond takes over", 0, 0,
+	 false, GENERAL, .function = cmd_leave},
 	{"events", "[SERVICE] [-f] [--since [EPOCH:]SEQ]", "what happened; -f: and what happens", 0,
 	 1, false, GENERAL | EVENTS, .function = cmd_events},
 	{"check", "[FILE]", "is it a good configuration? (default: what batond would read)", 0, 1,

@@ -65,6 +65,15 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 	return 0;
 }
 
+static int on_usr2(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	(void)source;
+	(void)info;
+	if (!daemon_leave(userdata))
+		log_warning("SIGUSR2 changes nothing: everything is being stopped");
+	return 0;
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 static int watch_signals(struct daemon *d, struct error *err)
@@ -72,7 +81,10 @@ static int watch_signals(struct daemon *d, struct error *err)
 	static const struct {
 		int signal;
 		sd_event_signal_handler_t handler;
-	} signals[] = {{SIGHUP, on_hup}, {SIGTERM, on_terminate}, {SIGINT, on_terminate}};
+	} signals[] = {{SIGHUP, on_hup},
+		       {SIGTERM, on_terminate},
+		       {SIGINT, on_terminate},
+		       {SIGUSR2, on_usr2}};
 
 	for (size_t k = 0; k < sizeof(signals) / sizeof(signals[0]); k++) {
 		int r = sd_event_add_signal(d->context->event, NULL, signals[k].signal,
@@ -191,6 +203,13 @@ void daemon_free(struct daemon *d)
 	events_free(d->events);
 	config_free(d->config);
 	free(d);
+}
+
+bool daemon_leaves(struct daemon *d)
+{
+	if (d->leaving)
+		api_free(TAKE_PTR(d->api));
+	return d->leaving;
 }
 
 int daemon_exit_status(const struct daemon *d)

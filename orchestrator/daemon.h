@@ -7,6 +7,8 @@
  *		   again: changed services are rolled, new ones started, removed ones stopped. If
  *		   the file has mistakes everything stays as it is.
  *	TERM, INT  drain and stop everything, then end; a second one ends at once.
+ *	USR2	   leave: this process ends, and everything else goes on until the next batond of
+ *		   this name takes it over. So does POST /v1/leave.
  */
 #pragma once
 
@@ -40,3 +42,10 @@ void daemon_start(struct daemon *daemon);
 
 /* The exit status once the loop has ended. */
 int daemon_exit_status(const struct daemon *daemon);
+
+/*
+ * Has the loop ended because the daemon leaves? Then all that is left of it goes with the process,
+ * as after a SIGKILL: nothing may be freed in order, which would take down what is to go on. The
+ * API is closed by this, so that its readers are told.
+ */
+bool daemon_leaves(struct daemon *daemon);

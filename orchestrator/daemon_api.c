@@ -192,12 +192,62 @@ static json_t *api_reload(void *userdata, struct api_problem *problem)
 	return NULL;
 }
 
+/* Connections that wait at an anchor, which goes with this process. */
+static uint64_t count_held(const struct service *s)
+{
+	uint64_t n = 0;
+
+	WIRING_EACH (k, &s->wiring) {
+		uint32_t held = 0;
+
+		if (steer_held(s->wiring.endpoints[k], &held) >= 0)
+			n += held;
+	}
+	return n;
+}
+
+static json_t *api_leave(void *userdata, struct api_problem *problem)
+{
+	struct daemon *d = userdata;
+	size_t services = 0, instances = 0;
+	struct refusal refusal = {};
+	uint64_t held = 0;
+
+	if (d->ending) {
+		error_text(&refusal.why, -EINVAL, "everything is being stopped");
+		refuse(&refusal, REFUSAL_SHUTTING_DOWN);
+		daemon_refuse(&refusal, problem);
+		return NULL;
+	}
+	for (size_t k = 0; k < d->n_services; k++) {
+		const struct service *s = d->services[k];
+		size_t n = 0;
+
+		for (size_t j = 0; j < s->n_generations; j++)
+			n += s->generations[j]->instances.n;
+		services += n > 0;
+		instances += n;
+		held += count_held(s);
+	}
+	return json_pack("{s:I, s:I, s:I, s:I}", "pid", (json_int_t)getpid(), "services",
+			 (json_int_t)services, "instances", (json_int_t)instances, "held",
+			 (json_int_t)held);
+}
+
+static void api_leave_answered(void *userdata)
+{
+	/* An order to stop everything may have come meanwhile. */
+	daemon_leave(userdata);
+}
+
 const struct api_backend daemon_api = {
 	.list = api_list,
 	.get = api_get,
 	.connections = api_connections,
 	.order = api_order,
 	.reload = api_reload,
+	.leave = api_leave,
+	.leave_answered = api_leave_answered,
 	.version = api_version,
 	.ready = api_ready,
 };

@@ -25,6 +25,7 @@ struct daemon {
 	sd_event_source *reap; /* removed services are freed from the top of the loop */
 	bool said_ready;
 	bool ending;
+	bool leaving; /* ends alone: see daemon_leave() */
 	int exit_status;
 };
 
@@ -60,6 +61,9 @@ void daemon_refuse(const struct refusal *refusal, struct api_problem *problem);
 
 /* Leave the loop, with the first exit status that was given. */
 void daemon_end(struct daemon *daemon, int exit_status);
+
+/* End, and leave everything else as it is. False if everything is being stopped already. */
+bool daemon_leave(struct daemon *daemon);
 
 /* ---- daemon_reload.c ------------------------------------------------------------------------- */
 

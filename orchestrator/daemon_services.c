@@ -50,6 +50,20 @@ void daemon_end(struct daemon *d, int exit_status)
 	sd_event_exit(d->context->event, 0);
 }
 
+bool daemon_leave(struct daemon *d)
+{
+	if (d->ending)
+		return false;
+	if (!d->leaving)
+		log_info("leaving: servers and agents go on, and the next batond called \"%s\" "
+			 "takes them over",
+			 d->context->paths.name);
+	d->leaving = true;
+	sd_notify(0, "STOPPING=1");
+	daemon_end(d, 0);
+	return true;
+}
+
 /* A failed first start of `baton run`: said once, in full, and that is the end. */
 static void end_single(struct daemon *d, const struct run_result *last)
 {

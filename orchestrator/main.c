@@ -52,7 +52,8 @@ static void usage(FILE *out)
 	      "      --version     print the version\n"
 	      "\n"
 	      "Signals: HUP re-reads the configuration and rolls what changed; TERM and INT drain\n"
-	      "and stop everything; a second one stops at once.\n",
+	      "and stop everything; a second one stops at once. USR2 leaves: batond ends, everything\n"
+	      "else goes on, and the next batond takes it over.\n",
 	      out);
 }
 
@@ -328,6 +329,7 @@ static void block_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -352,6 +354,8 @@ static int serve(struct context *context, const struct options *options, struct 
 	r = sd_event_loop(context->event);
 	if (r < 0)
 		return error_set(err, r, "event loop");
+	if (daemon_leaves(daemon))
+		exit(daemon_exit_status(daemon));
 	return daemon_exit_status(daemon);
 }
 

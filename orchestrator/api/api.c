@@ -52,6 +52,7 @@ struct request {
 	size_t length;
 	size_t swallowed;
 	struct api_reply *reply; /* its answer comes later; NULL: it does not */
+	bool leaves;             /* the daemon ends when this is answered */
 };
 
 /* One request being answered. */
@@ -376,20 +377,37 @@ static enum MHD_Result handle_order(const struct exchange *x)
 	return send_answer(x, status, answer, &problem);
 }
 
-static enum MHD_Result handle_reload(const struct exchange *x)
+/* What takes no members: @word, which @act does. */
+static enum MHD_Result handle_bare(const struct exchange *x, const char *word,
+				   json_t *(*act)(void *userdata, struct api_problem *problem),
+				   bool *ret_done)
 {
 	struct api_problem refusal = {0}, problem = {0};
 	json_t *body = admit(x, &refusal), *answer;
 	size_t members = json_object_size(body);
 
+	*ret_done = false;
 	if (!body)
 		return send_answer(x, 0, NULL, &refusal);
 	json_decref(body);
 	if (members)
-		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
-				  "body: reload takes nothing");
-	answer = x->api->backend.reload(x->api->userdata, &problem);
+		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2, "body: %s takes nothing",
+				  word);
+	answer = act(x->api->userdata, &problem);
+	*ret_done = answer;
 	return send_answer(x, MHD_HTTP_OK, answer, &problem);
+}
+
+static enum MHD_Result handle_reload(const struct exchange *x)
+{
+	bool done;
+
+	return handle_bare(x, "reload", x->api->backend.reload, &done);
+}
+
+static enum MHD_Result handle_leave(const struct exchange *x)
+{
+	return handle_bare(x, "leave", x->api->backend.leave, &x->request->leaves);
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -544,6 +562,7 @@ static const struct route {
 	{"GET", "/v1/services/*/connections", handle_connections},
 	{"POST", "/v1/services/*/+", handle_order},
 	{"POST", "/v1/reload", handle_reload},
+	{"POST", "/v1/leave", handle_leave},
 	{"GET", "/v1/events", handle_events},
 	{"GET", "/v1/version", handle_version},
 	{"GET", "/healthz", handle_healthz},
@@ -657,13 +676,16 @@ static void on_completed(void *userdata, struct MHD_Connection *connection, void
 			 enum MHD_RequestTerminationCode why)
 {
 	struct request *request = *state;
+	struct api *api = userdata;
 
 	(void)connection;
 	(void)why;
 	if (!request)
 		return;
 	if (request->reply)
-		forget_reply(userdata, request->reply);
+		forget_reply(api, request->reply);
+	if (request->leaves)
+		api->backend.leave_answered(api->userdata);
 	free(request->body);
 	free(request);
 	*state = NULL;

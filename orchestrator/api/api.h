@@ -12,6 +12,7 @@
  *						is done ("reopen" is answered when it is)
  *	POST /v1/reload				the configuration is read again: 200, or 422 with
  *						its "mistakes"
+ *	POST /v1/leave				batond ends, all else goes on: 200, then it does
  *	GET  /v1/events				one JSON object a line (below)
  *	GET  /v1/version			{"name", "version", "pid", "epoch", "seq"}
  *	GET  /healthz				200 "ok\n": batond lives
@@ -78,6 +79,12 @@ struct api_backend {
 			 struct api_reply *reply, struct api_problem *problem);
 	/* Read the configuration again; in single mode, or with mistakes in it, refused. */
 	json_t *(*reload)(void *userdata, struct api_problem *problem);
+	/*
+	 * The daemon is to end, and everything else to go on. If that is answered (not NULL),
+	 * leave_answered() is called once the answer has been sent, or its reader has gone away.
+	 */
+	json_t *(*leave)(void *userdata, struct api_problem *problem);
+	void (*leave_answered)(void *userdata);
 	json_t *(*version)(void *userdata);
 	/* An object with a member "ready": true or false. */
 	json_t *(*ready)(void *userdata);

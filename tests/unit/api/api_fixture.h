@@ -36,6 +36,7 @@ static struct {
 	size_t limit;
 	size_t made; /* how many connections there are */
 	int reloads;
+	int leaves, left;             /* asked for, and answered */
 	bool mistaken;                /* the configuration is */
 	struct api_reply *replies[8]; /* that "slow" has promised */
 	size_t n_replies;
@@ -122,6 +123,23 @@ static inline json_t *backend_reload(void *userdata, struct api_problem *problem
 	return NULL;
 }
 
+static inline json_t *backend_leave(void *userdata, struct api_problem *problem)
+{
+	(void)userdata;
+	if (seen.leaves++ > 0) {
+		problem->status = 503;
+		error_text(&problem->detail, 0, "everything is being stopped");
+		return NULL;
+	}
+	return json_pack("{s:i}", "pid", 5);
+}
+
+static inline void backend_leave_answered(void *userdata)
+{
+	assert_ptr_equal(userdata, &seen);
+	seen.left++;
+}
+
 static inline json_t *backend_version(void *userdata)
 {
 	(void)userdata;
@@ -134,6 +152,8 @@ static const struct api_backend backend = {
 	.connections = backend_connections,
 	.order = backend_order,
 	.reload = backend_reload,
+	.leave = backend_leave,
+	.leave_answered = backend_leave_answered,
 	.version = backend_version,
 };
 

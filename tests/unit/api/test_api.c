@@ -199,6 +199,34 @@ static void test_api_reload_reaches_the_backend(void **state)
 	assert_int_equal(seen.orders, 0);
 }
 
+/* Only when the answer is out may the daemon end; if it refuses it does not. */
+static void test_api_leave_is_answered_before_it_is_done(void **state)
+{
+	(void)state;
+	check_problem("POST", "/v1/leave", "{\"a\":1}", 7, 400, 2, "leave takes nothing");
+	run_for(20);
+	assert_int_equal(seen.leaves + seen.left, 0);
+	check_ok("POST", "/v1/leave", NULL, 200, "{\"pid\":5}\n");
+	run_for(20);
+	assert_int_equal(seen.left, 1);
+	check_problem("POST", "/v1/leave", NULL, 0, 503, 1, "everything is being stopped");
+	run_for(20);
+	assert_int_equal(seen.leaves, 2);
+	assert_int_equal(seen.left, 1);
+}
+
+/* Whoever has asked may not stay for the answer. */
+static void test_api_leave_is_done_for_a_client_that_is_gone(void **state)
+{
+	struct client *client = client_new();
+
+	(void)state;
+	client_say(client, "POST /v1/leave HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+	client_free(client);
+	run_for(20);
+	assert_int_equal(seen.left, seen.leaves);
+}
+
 static void test_api_problem_may_carry_mistakes(void **state)
 {
 	struct client *client;
@@ -483,6 +511,8 @@ int main(void)
 		TEST(test_api_answer_for_a_client_that_is_gone_is_dropped),
 		TEST(test_api_end_answers_those_who_wait),
 		TEST(test_api_reload_reaches_the_backend),
+		TEST(test_api_leave_is_answered_before_it_is_done),
+		TEST(test_api_leave_is_done_for_a_client_that_is_gone),
 		TEST(test_api_problem_may_carry_mistakes),
 		TEST(test_api_order_reaches_the_backend),
 		TEST(test_api_backends_refusals_are_passed_on),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The commands that ask once and print the answer: "connections", "pause", "resume", "reopen",
- * "reload".
+ * "reload", "leave".
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -279,6 +279,46 @@ static void test_commands_connections_refused_fails(void **state)
 	assert_string_equal(output, "");
 }
 
+/* ---- leave ---------------------------------------------------------------------------------- */
+
+static void test_commands_leave_waits_until_another_one_answers(void **state)
+{
+	(void)state;
+	batond.answer = "{\"pid\": 7, \"services\": 2, \"instances\": 3, \"held\": 0}";
+	batond.status = "{\"pid\": 8}";
+	batond.looks = 1;
+	assert_int_equal(run(cmd_leave, &none), CLI_DONE);
+	assert_string_equal(batond.asked, "POST /v1/leave, GET /v1/version");
+	assert_string_equal(output, "batond (pid 7) has left; 2 services with 3 instances go on\n");
+}
+
+static void test_commands_leave_says_what_it_cost(void **state)
+{
+	(void)state;
+	batond.status = "{\"pid\": 8}";
+	batond.looks = 1;
+	batond.answer = "{\"pid\": 7, \"services\": 1, \"instances\": 1, \"held\": 1}";
+	assert_int_equal(run(cmd_leave, &none), CLI_DONE);
+	assert_string_equal(output, "batond (pid 7) has left; 1 service with 1 instance goes on\n"
+				    "1 connection that waited could not wait on and was reset\n");
+	batond.answer = "{\"pid\": 7, \"services\": 0, \"instances\": 0, \"held\": 0}";
+	assert_int_equal(run(cmd_leave, &none), CLI_DONE);
+	assert_string_equal(output, "batond (pid 7) has left; nothing was running\n");
+}
+
+static void test_commands_leave_refused_fails(void **state)
+{
+	struct cli_options gone = {.name = "gone"};
+
+	(void)state;
+	assert_int_equal(run(cmd_leave, &none), CLI_BUSY);
+	assert_string_equal(output, "");
+	batond.answer = "{}";
+	assert_int_equal(run(cmd_leave, &none), CLI_ERROR);
+	assert_non_null(strstr(err.text, "leave: the daemon\'s answer is not one that"));
+	assert_int_equal(run(cmd_leave, &gone), CLI_UNREACHABLE);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
@@ -296,6 +336,9 @@ int main(void)
 		TEST(test_commands_reload_says_replaced_only_of_what_is),
 		TEST(test_commands_reload_prints_all_mistakes),
 		TEST(test_commands_reload_refused_otherwise_gives_the_reason),
+		TEST(test_commands_leave_waits_until_another_one_answers),
+		TEST(test_commands_leave_says_what_it_cost),
+		TEST(test_commands_leave_refused_fails),
 		TEST(test_commands_connections_asks_with_the_limit_given),
 		TEST(test_commands_connections_refused_fails),
 	};
