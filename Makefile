@@ -10,6 +10,7 @@
 VERSION  := 0.1.0
 PREFIX   ?= /usr/local
 LIBDIR   ?= $(PREFIX)/lib
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
 SANITIZE ?= 0
 WERROR   ?= 0
 V        ?= 0
@@ -428,6 +429,10 @@ install: $(PROGRAMS) $(LIBBATON)
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
 		agent/libbaton/libbaton.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/libbaton.pc
 	install -m 644 docs/man/libbaton.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+	install -m 755 packaging/systemd/systemd-stop $(DESTDIR)$(PREFIX)/libexec/baton/
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/baton
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/baton.service.in > $(DESTDIR)$(UNITDIR)/baton.service
+	install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/baton/
 
 compile_commands.json:
 	$(Q)bear -- $(MAKE) -B all unit-tests

@@ -261,6 +261,10 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = sd_event_default(&c->event);
 	if (r < 0)
 		return error_set(err, r, "event loop");
+	/* If systemd asks for it (WatchdogSec=): a loop that hangs is ended, and started anew. */
+	r = sd_event_set_watchdog(c->event, true);
+	if (r < 0)
+		log_warning("systemd's watchdog cannot be served: %s", strerror(-r));
 	r = state_open(c->paths.state_file, &c->state, err);
 	if (r < 0)
 		return r;
