@@ -271,6 +271,8 @@ static void become_independent(void)
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	/* Started by a descriptor, it would be called by its number. */
+	(void)prctl(PR_SET_NAME, "baton-agent", 0, 0, 0);
 }
 
 int main(int argc, char **argv)

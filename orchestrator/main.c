@@ -3,6 +3,7 @@
  * batond: the daemon. This file only parses arguments and wires the modules together.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <signal.h>
@@ -245,6 +246,25 @@ static void make_room_for_limits(struct context *c, const struct config *config)
 		log_warning("\"resources\" may not work: %s", err.text);
 }
 
+/*
+ * Of the version that this daemon is, whatever a package puts in its place meanwhile: the file is
+ * kept open, and executed by its descriptor.
+ */
+static int open_agent(struct context *c, struct error *err)
+{
+	char path[PATHS_MAX];
+	int fd, r;
+
+	r = paths_program("baton-agent", path, sizeof(path), err);
+	if (r < 0)
+		return r;
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, -errno, "%s", path);
+	snprintf(c->agent_program, sizeof(c->agent_program), "/proc/self/fd/%d", fd);
+	return 0;
+}
+
 static int open_context(struct context *c, const struct options *options, struct error *err)
 {
 	int r;
@@ -252,7 +272,7 @@ static int open_context(struct context *c, const struct options *options, struct
 	r = paths_init(options->name, &c->paths, err);
 	if (r < 0)
 		return r;
-	r = paths_program("baton-agent", c->agent_program, sizeof(c->agent_program), err);
+	r = open_agent(c, err);
 	if (r < 0)
 		return r;
 	r = make_dirs(&c->paths, err);

@@ -25,9 +25,9 @@ struct context {
 	char no_cgroup[320];               /* why not, and what to do; "": they get one */
 	bool stepped_aside;                /* see cgroup_step_aside() */
 	struct removals *removals;         /* of instances' cgroups; NULL: each is tried once */
-	char agent_program[PATHS_MAX];
-	struct state *state;           /* what services remember (service/state.h) */
-	const struct event_sink *sink; /* takes what is told */
+	char agent_program[PATHS_MAX];     /* a descriptor of it, under /proc/self/fd */
+	struct state *state;               /* what services remember (service/state.h) */
+	const struct event_sink *sink;     /* takes what is told */
 	struct diag *diag;
 	struct occupants *occupants; /* NULL: nobody is looked for */
 	struct prober *prober;

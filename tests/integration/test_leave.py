@@ -2,10 +2,12 @@
 """batond leaves by an order or by SIGUSR2: all else goes on, and the next one takes it over."""
 
 import os
+import pathlib
+import shutil
 import signal
 
 from harness import (alive, begin_post, bodies, check, check_equal, connect, get, read_response,
-                     timeout, wait_until)
+                     stat_of, timeout, wait_until)
 from services import example, generation_of, service
 from swaps import GENTLE, check_unharmed
 
@@ -84,3 +86,23 @@ def test_leaving_again_and_again_loses_nothing(t):
         daemon.start()
         wait_until(lambda: settled(daemon), f"one generation after leave {n}")
     check_unharmed(hammer, 20 * LEAVES)
+
+
+def test_package_upgrade_under_a_running_batond_changes_nothing(t):
+    """New programs come in the place of the old ones, of which batond goes on using its own."""
+    daemon = t.daemon(service(example(t)), start=False)
+    programs = t.tmp / "programs"
+    programs.mkdir()
+    for name in ("batond", "baton-agent", "baton"):
+        shutil.copy(t.program(name), programs / name)
+    daemon.program_dir = programs
+    daemon.start()
+    for name in ("batond", "baton-agent"):
+        (programs / "new").write_text("#!/bin/sh\nexit 1\n")
+        (programs / "new").chmod(0o755)
+        (programs / "new").rename(programs / name)
+    daemon.restart()
+    check_equal(daemon.current(), 2, "generation")
+    # It is not called by the number of a descriptor.
+    agent = stat_of(daemon.server_pid())[1]
+    check_equal(pathlib.Path(f"/proc/{agent}/comm").read_text(), "baton-agent\n", "its name")
