@@ -359,6 +359,7 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 	static const struct control_handlers handlers = {
 		.on_hello = on_hello,
 		.on_connected = on_connected,
+		.on_sockets_missed = agent_report_sockets,
 		.on_order = on_order,
 	};
 	char path[PATHS_MAX];

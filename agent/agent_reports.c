@@ -6,7 +6,8 @@
 #include "agent/agent_internal.h"
 #include "common/log.h"
 
-#define FLUSH_TIMEOUT_MS 500 /* at the end, for readers of our stdout and stderr */
+#define FLUSH_TIMEOUT_MS 500   /* at the end, for readers of our stdout and stderr */
+#define LAST_TIMEOUT_MS  30000 /* ... and for a batond that has not read our reports yet */
 
 void agent_report_send(struct agent *agent, struct report *report)
 {
@@ -166,5 +167,6 @@ void agent_report_stopped(struct agent *agent, const struct lifecycle_action *ac
 	/* Nobody looks for the handover of a socket that is gone. */
 	handover_remove(control_path(agent->control, path));
 	control_unlink(agent->control);
+	control_flush(agent->control, LAST_TIMEOUT_MS);
 	(void)sd_event_exit(agent->event, 0);
 }

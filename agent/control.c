@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
+
+/* A report that the peer has no room for yet. */
+struct waiting {
+	enum report_type type;
+	char *text;
+	size_t length;
+};
 
 struct control {
 	struct control_handlers handlers;
@@ -21,6 +30,10 @@ struct control {
 	int fd; /* the connection; -1: none */
 	sd_event_source *listen_source;
 	sd_event_source *source;
+	struct waiting waiting[CONTROL_WAITING_MAX]; /* the oldest first */
+	size_t n_waiting;
+	bool sockets_missed;
+	bool dropped; /* some had to be; it has been said */
 };
 
 /* Orders are handled before exits: an order that came before the server ended still counts. */
@@ -45,13 +58,129 @@ static void discard_unread(int fd)
 			return;
 }
 
+static void remove_waiting(struct control *control, size_t k)
+{
+	assert(k < control->n_waiting);
+	free(control->waiting[k].text);
+	control->n_waiting--;
+	memmove(&control->waiting[k], &control->waiting[k + 1],
+		(control->n_waiting - k) * sizeof(control->waiting[0]));
+}
+
 static void disconnect(struct control *control)
 {
 	control->source = sd_event_source_disable_unref(control->source);
+	while (control->n_waiting > 0)
+		remove_waiting(control, control->n_waiting - 1);
+	control->sockets_missed = control->dropped = false;
 	if (control->fd < 0)
 		return;
 	discard_unread(control->fd);
 	close(TAKE_FD(control->fd));
+}
+
+/* Nothing is lost: the next hello tells everything. */
+static void fail(struct control *control, enum report_type type, int error)
+{
+	if (error != -EPIPE && error != -ECONNRESET)
+		log_warning("control: cannot send a report (%s): %s", report_type_name(type),
+			    strerror(-error));
+	disconnect(control);
+}
+
+/* ---- what waits ----------------------------------------------------------------------------- */
+
+static bool is_behind(const struct control *control)
+{
+	return control->n_waiting > 0 || control->sockets_missed;
+}
+
+static void watch(struct control *control)
+{
+	uint32_t events = is_behind(control) ? EPOLLIN | EPOLLOUT : EPOLLIN;
+	int r = sd_event_source_set_io_events(control->source, events);
+
+	/* What waits goes out with the next report. */
+	if (r < 0)
+		log_warning("control: watch the connection to batond: %s", strerror(-r));
+}
+
+/* Takes over @text. */
+static void add_waiting(struct control *control, enum report_type type, char *text, size_t length)
+{
+	for (size_t k = 0; type == REPORT_NOTIFY && k < control->n_waiting; k++) {
+		if (control->waiting[k].type == type) {
+			remove_waiting(control, k);
+			break;
+		}
+	}
+	if (control->n_waiting == CONTROL_WAITING_MAX) {
+		if (!control->dropped)
+			log_warning("control: batond does not read: of more than %d reports the "
+				    "oldest are dropped",
+				    CONTROL_WAITING_MAX);
+		control->dropped = true;
+		remove_waiting(control, 0);
+	}
+	control->waiting[control->n_waiting++] =
+		(struct waiting){.type = type, .text = text, .length = length};
+}
+
+/* Until the peer has no room for the next one. */
+static void send_waiting(struct control *control)
+{
+	while (control->n_waiting > 0) {
+		const struct waiting *first = &control->waiting[0];
+		int r = message_send(control->fd, first->text, first->length, NULL, 0);
+
+		if (r == -EAGAIN)
+			return;
+		if (r < 0) {
+			fail(control, first->type, r);
+			return;
+		}
+		remove_waiting(control, 0);
+	}
+	control->dropped = false;
+	if (!control->sockets_missed)
+		return;
+	control->sockets_missed = false;
+	if (control->handlers.on_sockets_missed)
+		control->handlers.on_sockets_missed(control->userdata);
+}
+
+void control_flush(struct control *control, int timeout_ms)
+{
+	uint64_t deadline_ms = clock_monotonic_ms() + (uint64_t)timeout_ms;
+
+	while (control->fd >= 0 && is_behind(control)) {
+		struct pollfd out = {.fd = control->fd, .events = POLLOUT};
+		uint64_t now_ms = clock_monotonic_ms();
+
+		if (now_ms >= deadline_ms || poll(&out, 1, (int)(deadline_ms - now_ms)) <= 0)
+			return;
+		send_waiting(control);
+	}
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+/* Returns 0, 1 (the peer has no room: @text waits, and is taken over), or a negative errno. */
+static int send_or_wait(struct control *control, enum report_type type, char *text, size_t length,
+			const int *fds, size_t n_fds)
+{
+	int r = is_behind(control) ? -EAGAIN : message_send(control->fd, text, length, fds, n_fds);
+
+	if (r != -EAGAIN)
+		return r;
+	if (type == REPORT_SOCKETS) {
+		control->sockets_missed = true;
+		free(text);
+	} else {
+		add_waiting(control, type, text, length);
+	}
+	watch(control);
+	return 1;
 }
 
 static void send_report(struct control *control, const struct report *report, const int *fds,
@@ -62,27 +191,28 @@ static void send_report(struct control *control, const struct report *report, co
 	int r;
 
 	r = report_encode(report, &text, &length);
-	if (r == 0)
+	if (r == 0 && report->type == REPORT_HELLO)
 		r = message_send(control->fd, text, length, fds, n_fds);
-	if (r == 0)
-		return;
-	/* Nothing is lost: the next hello tells everything. */
-	if (r != -EPIPE && r != -ECONNRESET)
-		log_warning("control: cannot send a report (%s): %s",
-			    report_type_name(report->type), strerror(-r));
-	disconnect(control);
+	else if (r == 0)
+		r = send_or_wait(control, report->type, text, length, fds, n_fds);
+	if (r > 0)
+		text = NULL;
+	else if (r < 0)
+		fail(control, report->type, r);
 }
 
 void control_send_with(struct control *control, const struct report *report, const int *fds,
 		       size_t n_fds)
 {
+	assert(report->type == REPORT_SOCKETS);
 	if (control->fd >= 0)
 		send_report(control, report, fds, n_fds);
 }
 
 void control_send(struct control *control, const struct report *report)
 {
-	control_send_with(control, report, NULL, 0);
+	if (control->fd >= 0)
+		send_report(control, report, NULL, 0);
 }
 
 static int on_message(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -95,7 +225,12 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 	int r;
 
 	(void)source;
-	(void)events;
+	if (events & EPOLLOUT) {
+		send_waiting(control);
+		if (control->fd < 0)
+			return 0;
+		watch(control);
+	}
 	r = message_receive(fd, text, sizeof(text), &length, NULL, 0, &n_fds);
 	if (r == -EAGAIN)
 		return 0;

@@ -6,8 +6,10 @@
  * about to. Only root and the agent's own user may connect. Each connection is greeted with a
  * hello. A bad order is logged and ignored.
  *
- * Reports are not queued: if nobody is connected, a report is dropped, because the next hello tells
- * the whole state. For the same reason a peer that does not read loses its connection.
+ * If nobody is connected, a report is dropped, because the next hello tells the whole state. A peer
+ * that does not read (it is stopped, or busy) keeps its connection: what it cannot take yet waits
+ * here, and of notifications and sets of sockets only the latest. At most CONTROL_WAITING_MAX
+ * reports wait; of more the oldest are dropped, which is logged once.
  */
 #pragma once
 
@@ -19,6 +21,8 @@
 #include "common/paths.h"
 #include "common/protocol.h"
 
+#define CONTROL_WAITING_MAX 64
+
 struct control;
 
 struct control_handlers {
@@ -27,6 +31,11 @@ struct control_handlers {
 			 void *userdata);
 	/* The hello has been sent: now other reports may follow. May be NULL. */
 	void (*on_connected)(void *userdata);
+	/*
+	 * The peer reads again, and has missed a set of sockets: send the whole set that there is
+	 * now. May be NULL.
+	 */
+	void (*on_sockets_missed)(void *userdata);
 	/* A good order came. */
 	void (*on_order)(const struct order *order, void *userdata);
 };
@@ -42,12 +51,21 @@ int control_new(sd_event *event, int fd, const struct control_handlers *handlers
 void control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
 
-/* Send the report if somebody is connected. If that fails, the connection is closed. */
+/*
+ * Send the report if somebody is connected, now or when the peer reads again. If that fails for
+ * another reason than a full queue, the connection is closed.
+ */
 void control_send(struct control *control, const struct report *report);
 
-/* The same, with @n_fds descriptors, which stay the caller's. */
+/*
+ * The same for a set of sockets, with @n_fds descriptors, which stay the caller's. It does not
+ * wait: see on_sockets_missed.
+ */
 void control_send_with(struct control *control, const struct report *report, const int *fds,
 		       size_t n_fds);
+
+/* Wait until the peer has taken what waits, or has gone away; at most @timeout_ms. */
+void control_flush(struct control *control, int timeout_ms);
 
 /* Is a daemon connected? */
 bool control_connected(const struct control *control);

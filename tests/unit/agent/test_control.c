@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct fixture {
 	int attached[2];
 	size_t n_attached;
 	size_t n_connected;
+	size_t n_missed;
 	struct order orders[ORDERS_MAX];
 	size_t n_orders;
 };
@@ -56,6 +58,11 @@ static void on_connected(void *userdata)
 	((struct fixture *)userdata)->n_connected++;
 }
 
+static void on_sockets_missed(void *userdata)
+{
+	((struct fixture *)userdata)->n_missed++;
+}
+
 static void on_order(const struct order *order, void *userdata)
 {
 	struct fixture *fixture = userdata;
@@ -69,6 +76,7 @@ static int setup(void **data)
 	static const struct control_handlers handlers = {
 		.on_hello = on_hello,
 		.on_connected = on_connected,
+		.on_sockets_missed = on_sockets_missed,
 		.on_order = on_order,
 	};
 	static struct fixture fixture;
@@ -306,21 +314,156 @@ static void test_control_send_to_nobody_is_harmless(void **data)
 	close(fd);
 }
 
-static void test_control_peer_that_does_not_read_is_dropped(void **data)
+/* How many reports like this one a connection has room for. */
+static int room_for(const struct report *report)
+{
+	cleanup_free char *text = NULL;
+	int pair[2], n = 0;
+	size_t length;
+
+	assert_int_equal(report_encode(report, &text, &length), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){1024 * 1024}, sizeof(int));
+	while (message_send(pair[0], text, length, NULL, 0) == 0)
+		n++;
+	close(pair[0]);
+	close(pair[1]);
+	return n;
+}
+
+/* Send reports until @more are more than the peer has room for. Returns how many. */
+static int fill(struct fixture *fixture, struct report *report, int more)
+{
+	int n = 0, all;
+
+	memset(report->tail, 'x', sizeof(report->tail) - 1);
+	report->restart_ms = 1000000;
+	all = room_for(report) + more;
+	for (; n < all; n++) {
+		report->restart_ms = 1000000 + (uint32_t)n;
+		control_send(fixture->control, report);
+	}
+	return n;
+}
+
+/* The order in which they were sent is kept. */
+static void test_control_peer_that_does_not_read_gets_it_later(void **data)
+{
+	struct fixture *fixture = *data;
+	struct report report = {.type = REPORT_EXITED, .restarting = true};
+	int fd = open_connection(fixture), n;
+	size_t n_fds;
+
+	check_hello(fd, 0);
+	n = fill(fixture, &report, CONTROL_WAITING_MAX);
+	for (int k = 0; k < n; k++) {
+		int r = next_report(fd, &report, &n_fds);
+
+		for (int tries = 0; r == -EAGAIN && tries < 10; tries++) {
+			turn(fixture);
+			r = next_report(fd, &report, &n_fds);
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(report.restart_ms, 1000000 + k);
+	}
+	assert_true(control_connected(fixture->control));
+	/* With nothing to write the loop has nothing to do. */
+	assert_int_equal(sd_event_run(fixture->event, 0), 0);
+	close(fd);
+}
+
+/* Of notifications and sets the last one is enough; too much of anything else is dropped. */
+static void test_control_latest_wins(void **data)
+{
+	struct report report = {.type = REPORT_EXITED, .restarting = true}, said = {0};
+	struct report sockets = {.type = REPORT_SOCKETS}, notify = {.type = REPORT_NOTIFY};
+	struct fixture *fixture = *data;
+	int fd = open_connection(fixture), n;
+	size_t n_fds, notes = 0, exits = 0;
+
+	check_hello(fd, 0);
+	n = fill(fixture, &report, 3 * CONTROL_WAITING_MAX);
+	for (int k = 0; k < 1000; k++) {
+		notify.ready = k == 999;
+		control_send(fixture->control, &notify);
+		control_send_with(fixture->control, &sockets, NULL, 0);
+	}
+	assert_int_equal(fixture->n_missed, 0);
+	for (int quiet = 0; quiet < 3;) {
+		int r = next_report(fd, &report, &n_fds);
+
+		if (r == -EAGAIN) {
+			turn(fixture);
+			quiet++;
+			continue;
+		}
+		assert_int_equal(r, 0);
+		said = report;
+		notes += report.type == REPORT_NOTIFY;
+		exits += report.type == REPORT_EXITED;
+	}
+	assert_int_equal(notes, 1);
+	assert_int_equal(said.type, REPORT_NOTIFY);
+	assert_true(said.ready);
+	assert_in_range(exits, CONTROL_WAITING_MAX, n - CONTROL_WAITING_MAX);
+	/* The sender makes a new set. */
+	assert_int_equal(fixture->n_missed, 1);
+	close(fd);
+}
+
+static void test_control_next_peer_gets_nothing_of_what_waited(void **data)
 {
 	struct fixture *fixture = *data;
 	struct report report = {.type = REPORT_EXITED};
-	int fd = open_connection(fixture), n = 0;
+	int fd = open_connection(fixture);
 
-	memset(report.tail, 'x', sizeof(report.tail) - 1);
-	while (control_connected(fixture->control) && n < 100000) {
-		control_send(fixture->control, &report);
-		n++;
-	}
-	assert_true(n > 1 && n < 100000);
+	check_hello(fd, 0);
+	fill(fixture, &report, 2);
 	close(fd);
 	fd = open_connection(fixture);
 	check_hello(fd, 0);
+	turn(fixture);
+	assert_int_equal(next_report(fd, &report, &(size_t){0}), -EAGAIN);
+	assert_int_equal(fixture->n_missed, 0);
+	close(fd);
+}
+
+static void *read_slowly(void *data)
+{
+	int fd = *(int *)data, n = 0;
+	struct report report;
+	size_t n_fds;
+
+	for (int r = 0; r == 0 || r == -EAGAIN; n += r == 0) {
+		if (r == -EAGAIN)
+			usleep(1000);
+		r = next_report(fd, &report, &n_fds);
+		if (r == 0 && report.type == REPORT_STOPPED)
+			return data;
+	}
+	return NULL;
+}
+
+/* The last report is not lost: the agent ends after it. */
+static void test_control_flush_waits_for_the_peer(void **data)
+{
+	struct report report = {.type = REPORT_EXITED}, last = {.type = REPORT_STOPPED};
+	struct fixture *fixture = *data;
+	int fd = open_connection(fixture);
+	void *got = NULL;
+	pthread_t reader;
+
+	check_hello(fd, 0);
+	fill(fixture, &report, 2);
+	control_send(fixture->control, &last);
+	/* Bounded. */
+	control_flush(fixture->control, 1);
+	assert_int_equal(pthread_create(&reader, NULL, read_slowly, &fd), 0);
+	control_flush(fixture->control, 60000);
+	control_free(fixture->control);
+	fixture->control = NULL;
+	assert_int_equal(pthread_join(reader, &got), 0);
+	assert_ptr_equal(got, &fd);
 	close(fd);
 }
 
@@ -398,7 +541,10 @@ int main(void)
 		TEST(test_control_bad_orders_are_ignored),
 		TEST(test_control_send_with_descriptors_leaves_them_to_the_sender),
 		TEST(test_control_send_to_nobody_is_harmless),
-		TEST(test_control_peer_that_does_not_read_is_dropped),
+		TEST(test_control_peer_that_does_not_read_gets_it_later),
+		TEST(test_control_latest_wins),
+		TEST(test_control_next_peer_gets_nothing_of_what_waited),
+		TEST(test_control_flush_waits_for_the_peer),
 		TEST(test_control_last_report_arrives_although_orders_are_unread),
 		TEST(test_control_unlink_removes_the_path),
 		TEST(test_control_other_users_are_refused),
