@@ -26,11 +26,16 @@ say      = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' $(1) $(2))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wconversion \
 	    -Wformat=2 -Wno-format-truncation -Wundef -Wpointer-arith $(if $(filter 1,$(WERROR)),-Werror)
+HARDENING := -fstack-protector-strong -fPIE
+LINKFLAGS  = $(LDFLAGS) -Wl,-z,relro,-z,now
 ifeq ($(SANITIZE),1)
 SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+else
+HARDENING += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-clash-protection \
+	     $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 endif
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARNINGS) $(SANFLAGS) -fstack-protector-strong \
+ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARNINGS) $(SANFLAGS) $(HARDENING) \
 	     -D_GNU_SOURCE -DBATON_VERSION='"$(VERSION)"' -I. -I$(BUILD) -MMD -MP
 # v3: atomic operations that return a value (Linux 5.12).
 BPF_CFLAGS := -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -target bpf -mcpu=v3 \
@@ -99,30 +104,30 @@ deps-tools:
 
 $(BUILD)/batond: $(BUILD)/obj/orchestrator/main.o $(LIB_ORCHESTRATOR) $(LIB_COMMON)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(call group,$(filter %.a,$^)) $(LIBS_ORCHESTRATOR)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -pie -o $@ $< $(call group,$(filter %.a,$^)) $(LIBS_ORCHESTRATOR)
 
 $(BUILD)/baton-agent: $(BUILD)/obj/agent/main.o $(LIB_AGENT) $(LIB_COMMON)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_AGENT)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -pie -o $@ $^ $(LIBS_AGENT)
 
 $(BUILD)/baton: $(BUILD)/obj/cli/main.o $(LIB_CLI) $(LIB_COMMON)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_CLI)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -pie -o $@ $^ $(LIBS_CLI)
 
 $(BUILD)/bench/hammer: $(BUILD)/obj/bench/hammer.o $(LIB_BENCH) $(LIB_COMMON)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_COMMON)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -o $@ $^ $(LIBS_COMMON)
 
 $(BUILD)/bench/tiers: $(BUILD)/obj/bench/tiers.o $(LIB_ORCHESTRATOR) $(LIB_COMMON)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(call group,$(filter %.a,$^)) $(LIBS_ORCHESTRATOR)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -o $@ $< $(call group,$(filter %.a,$^)) $(LIBS_ORCHESTRATOR)
 
 $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -o $@ $^
 
 $(LIB_COMMON): $(call library_of,common)
 $(BUILD)/liborchestrator-daemon.a: $(call library_of,orchestrator)
@@ -160,7 +165,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 
 # What is compiled with other flags than last time is compiled again. FLAGS and BPF_FLAGS are set
 # here, since ALL_CFLAGS in a recipe has what a target adds to it.
-FLAGS     := $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+FLAGS     := $(CC) $(ALL_CFLAGS) $(LINKFLAGS)
 BPF_FLAGS := $(CLANG) $(BPF_CFLAGS)
 $(BUILD)/flags $(BUILD)/bpf-flags: always
 	$(Q)mkdir -p $(@D)
@@ -192,7 +197,7 @@ $(BUILD)/libbaton.a: $(BUILD)/obj/libbaton.o
 
 $(LIBBATON_SO): $(LIBBATON_OBJECTS) agent/libbaton/libbaton.map
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(LIBBATON_SONAME) -o $@ \
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -shared -Wl,-soname,$(LIBBATON_SONAME) -o $@ \
 		-Wl,--version-script,agent/libbaton/libbaton.map $(LIBBATON_OBJECTS)
 	$(Q)ln -sf $(@F) $(BUILD)/$(LIBBATON_SONAME)
 	$(Q)ln -sf $(LIBBATON_SONAME) $(BUILD)/libbaton.so
@@ -231,7 +236,7 @@ $(BUILD)/ebpf/%.skel.h: $(BUILD)/ebpf/%.bpf.o
 # A test that defines a function itself does not get it from a library: that is how a module is
 # replaced by a fake. A test depends on the objects that it was linked with (its .link.d), not on
 # whole libraries: an edit of one module links again only what uses it.
-link_test = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,-t -o $@ $< $(call group,$(1)) $(2) -lcmocka -lm > $@.linked && \
+link_test = $(CC) $(ALL_CFLAGS) $(LINKFLAGS) -Wl,-t -o $@ $< $(call group,$(1)) $(2) -lcmocka -lm > $@.linked && \
 	sed -n 's|^\($(BUILD)/obj/.*\.o\)$$|$@: \1\n\1:|p' $@.linked > $@.link.d && rm $@.linked
 
 # A test links with the floor of its folder and those below it; LINKS_view has what the tests in
@@ -277,13 +282,13 @@ $(foreach f,$(notdir $(patsubst %/,%,$(sort $(dir $(wildcard tests/unit/*/test_*
 $(BUILD)/tests/sim/simulate: $(BUILD)/obj/tests/sim/main.o $(LIB_SIM)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(SIM_WRAP) -o $@ $^
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) $(SIM_WRAP) -o $@ $^
 
 # What it plays has the names of what is real.
 $(BUILD)/tests/unit/sim/test_simulate: $(BUILD)/obj/tests/unit/sim/test_simulate.o $(LIB_SIM)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) $(SIM_WRAP) -o $@ $^ -lcmocka
 
 # It is run.
 $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
@@ -297,12 +302,12 @@ server-programs: $(SERVER_PROGRAMS)
 $(BUILD)/tests/servers/epoll: $(BUILD)/obj/$(PROGRAMS_FOLDER)/epoll.o
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(ALL_CFLAGS) $(LINKFLAGS) -o $@ $^
 
 $(BUILD)/tests/servers/%: $(PROGRAMS_FOLDER)/%.cc $(BUILD)/flags
 	$(call say,CXX,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CXX) $(CXXFLAGS) -DASIO_STANDALONE $(LDFLAGS) -pthread -MF $@.d -o $@ $<
+	$(Q)$(CXX) $(CXXFLAGS) -DASIO_STANDALONE $(LINKFLAGS) -pthread -MF $@.d -o $@ $<
 
 # Without modules, a network, a home or a C compiler.
 $(BUILD)/tests/servers/go: $(PROGRAMS_FOLDER)/go/main.go
@@ -409,7 +414,7 @@ FILES ?= $(wildcard agent/*.c agent/libbaton/*.c bench/*.c cli/*.c common/*.c ex
 	 orchestrator/*.c orchestrator/*/*.c tests/sim/*.c)
 analyze: $(SKELETONS)
 	$(Q)tests/deps --tools --check
-	$(Q)tests/analyze/check "$(subst ",\",$(filter -std=% -D% -I%,$(ALL_CFLAGS))) -idirafter agent" $(FILES)
+	$(Q)tests/analyze/check "$(subst ",\",$(filter-out -D_FORTIFY_SOURCE=%,$(filter -std=% -D% -I%,$(ALL_CFLAGS)))) -idirafter agent" $(FILES)
 
 # Verifier statistics of the BPF programs (needs root).
 info: $(SKELETONS)

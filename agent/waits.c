@@ -129,8 +129,8 @@ static bool waits_select(const struct wait *wait, const struct waits_sockets *so
 	FD_ZERO(&set);
 	if (!read_memory(wait->pid, wait->arguments[1], &set, (n + 63) / 64 * 8))
 		return false;
-	for (unsigned long fd = 0; fd < n; fd++)
-		if (FD_ISSET(fd, &set) && is_descriptor(wait->pid, (int)fd, sockets))
+	for (int fd = 0; fd < (int)n; fd++)
+		if (FD_ISSET(fd, &set) && is_descriptor(wait->pid, fd, sockets))
 			return true;
 	return false;
 }
