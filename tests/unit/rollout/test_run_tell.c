@@ -49,7 +49,7 @@ static void test_run_replace_tells_each_step(void **state)
 static void test_run_replace_messages_name_what_was_unusual(void **state)
 {
 	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
+	check.kind = HEALTH_KIND_NOTIFY;
 	config.rollout.bake_ms = 30;
 	have_old(2);
 	fake(1, 1)->forced = true;
@@ -189,7 +189,7 @@ static void test_run_start_timeout_with_good_or_no_answers_has_no_probe(void **s
 static void test_run_start_timeout_without_ready_says_so(void **state)
 {
 	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
+	check.kind = HEALTH_KIND_NOTIFY;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_healthy = true;
 	begin_replace(RUN_ORDER_RESTART);
