@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cli/print_checks.h"
 #include "cli/print_failed.h"
 #include "cli/print_generations.h"
 #include "cli/print_rollout.h"
@@ -603,6 +604,8 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 	if (details)
 		print_rollback(to, service);
 	print_generations(to, generations);
+	if (details)
+		print_checks(to, generations);
 }
 
 void print_status(const struct print *to, const json_t *service)

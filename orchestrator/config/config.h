@@ -96,6 +96,16 @@ DEFINE_CLEANUP(struct service_config *, service_config_free);
  */
 int service_config_take_policies(struct service_config *config, const struct service_config *from);
 
+/* What people call its kind, as in the file: "https". */
+const char *health_config_name(const struct health_config *check);
+
+/* Does it ask at an address of the service? Else it is told, or looks elsewhere. */
+bool health_config_asks(const struct health_config *check);
+
+/* Which address of @service the check asks; .n_listen: none, or one that @service has not. */
+size_t service_config_asked(const struct service_config *service,
+			    const struct health_config *check);
+
 const char *service_config_id(const struct service_config *service);
 
 /* Call it @name, and what outlives a daemon @id. On -ENOMEM nothing has changed. */

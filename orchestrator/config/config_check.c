@@ -143,7 +143,9 @@ int config_check_service(struct config_reading *reading, const char *path,
 		return r;
 	check_sockets(reading, path, &draft->service);
 	check_strategy(reading, path, draft);
-	r = config_check_files(reading, path, draft);
+	r = config_check_checks(reading, path, draft);
+	if (r == 0)
+		r = config_check_files(reading, path, draft);
 	if (r == 0)
 		check_endpoints(reading, path, draft);
 	return r;

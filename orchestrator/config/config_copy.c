@@ -21,20 +21,12 @@ static const size_t texts[] = {
 	offsetof(struct service_config, shell),
 	offsetof(struct service_config, directory),
 	offsetof(struct service_config, environment_file),
-	offsetof(struct service_config, health.path),
-	offsetof(struct service_config, health.host),
-	offsetof(struct service_config, health.method),
-	offsetof(struct service_config, health.body),
-	offsetof(struct service_config, health.grpc_service),
-	offsetof(struct service_config, health.tls_name),
-	offsetof(struct service_config, health.tls_ca),
 };
 
 static const size_t vectors[] = {
 	offsetof(struct service_config, command),
 	offsetof(struct service_config, supplementary_groups),
 	offsetof(struct service_config, environment),
-	offsetof(struct service_config, health.headers),
 	offsetof(struct service_config, hooks.command[HOOK_BEFORE_START]),
 	offsetof(struct service_config, hooks.command[HOOK_AFTER_SHIFT]),
 	offsetof(struct service_config, hooks.command[HOOK_AFTER_DRAIN]),
@@ -42,6 +34,21 @@ static const size_t vectors[] = {
 	offsetof(struct service_config, hooks.command[HOOK_ON_FAILURE]),
 	offsetof(struct service_config, watch),
 };
+
+/* The same of a check. */
+static const size_t check_texts[] = {
+	offsetof(struct health_config, path),         offsetof(struct health_config, host),
+	offsetof(struct health_config, method),       offsetof(struct health_config, body),
+	offsetof(struct health_config, grpc_service), offsetof(struct health_config, tls_name),
+	offsetof(struct health_config, tls_ca),
+};
+
+static const size_t check_vectors[] = {
+	offsetof(struct health_config, headers),
+};
+
+#define N_CHECK_TEXTS   (sizeof(check_texts) / sizeof(check_texts[0]))
+#define N_CHECK_VECTORS (sizeof(check_vectors) / sizeof(check_vectors[0]))
 
 #define N_TEXTS   (sizeof(texts) / sizeof(texts[0]))
 #define N_VECTORS (sizeof(vectors) / sizeof(vectors[0]))
@@ -58,6 +65,24 @@ static char ***vector_at(const struct service_config *service, size_t i)
 	return (char ***)((char *)service + vectors[i]);
 }
 
+static char **check_text_at(const struct health_config *check, size_t i)
+{
+	return (char **)((char *)check + check_texts[i]);
+}
+
+static char ***check_vector_at(const struct health_config *check, size_t i)
+{
+	return (char ***)((char *)check + check_vectors[i]);
+}
+
+void health_config_done(struct health_config *check)
+{
+	for (size_t i = 0; i < N_CHECK_TEXTS; i++)
+		free(*check_text_at(check, i));
+	for (size_t i = 0; i < N_CHECK_VECTORS; i++)
+		vector_free(*check_vector_at(check, i));
+}
+
 static void gate_done(struct gate_config *gate)
 {
 	free(gate->name);
@@ -71,6 +96,9 @@ void service_config_done(struct service_config *service)
 		free(*text_at(service, i));
 	for (size_t i = 0; i < N_VECTORS; i++)
 		vector_free(*vector_at(service, i));
+	for (size_t i = 0; i < service->health.n; i++)
+		health_config_done(&service->health.list[i]);
+	free(service->health.list);
 	for (size_t i = 0; i < service->n_gates; i++)
 		gate_done(&service->gates[i]);
 	free(service->gates);
@@ -98,6 +126,38 @@ static int copy_vector(char *const *vector, char ***ret)
 {
 	*ret = NULL;
 	return vector ? vector_copy(vector, ret) : 0;
+}
+
+static int copy_check(const struct health_config *check, struct health_config *ret)
+{
+	int r = 0;
+
+	*ret = *check;
+	for (size_t i = 0; i < N_CHECK_TEXTS; i++)
+		*check_text_at(ret, i) = NULL;
+	for (size_t i = 0; i < N_CHECK_VECTORS; i++)
+		*check_vector_at(ret, i) = NULL;
+	for (size_t i = 0; i < N_CHECK_TEXTS && r == 0; i++)
+		r = copy_text(*check_text_at(check, i), check_text_at(ret, i));
+	for (size_t i = 0; i < N_CHECK_VECTORS && r == 0; i++)
+		r = copy_vector(*check_vector_at(check, i), check_vector_at(ret, i));
+	return r;
+}
+
+static int copy_checks(const struct checks_config *checks, struct checks_config *copy)
+{
+	int r = 0;
+
+	if (checks->n == 0)
+		return 0;
+	copy->list = calloc(checks->n, sizeof(*copy->list));
+	if (!copy->list)
+		return -ENOMEM;
+	while (r == 0 && copy->n < checks->n) {
+		r = copy_check(&checks->list[copy->n], &copy->list[copy->n]);
+		copy->n++;
+	}
+	return r;
 }
 
 static int copy_gate(const struct gate_config *gate, struct gate_config *ret)
@@ -136,6 +196,8 @@ static void forget_shared(struct service_config *copy)
 		*text_at(copy, i) = NULL;
 	for (size_t i = 0; i < N_VECTORS; i++)
 		*vector_at(copy, i) = NULL;
+	copy->health.list = NULL;
+	copy->health.n = 0;
 	copy->gates = NULL;
 	copy->n_gates = 0;
 	process_settings_init(&copy->process);
@@ -146,7 +208,8 @@ struct service_config *service_config_copy(const struct service_config *service)
 	cleanup(service_config_free) struct service_config *copy = calloc(1, sizeof(*copy));
 	int r = copy ? 0 : -ENOMEM;
 
-	assert(service->n_gates <= CONFIG_GATES_MAX && service->n_listen <= CONFIG_LISTEN_MAX);
+	assert(service->n_gates <= CONFIG_GATES_MAX && service->health.n <= CONFIG_CHECKS_MAX &&
+	       service->n_listen <= CONFIG_LISTEN_MAX);
 	if (r < 0)
 		return NULL;
 	*copy = *service;
@@ -155,6 +218,8 @@ struct service_config *service_config_copy(const struct service_config *service)
 		r = copy_text(*text_at(service, i), text_at(copy, i));
 	for (size_t i = 0; i < N_VECTORS && r == 0; i++)
 		r = copy_vector(*vector_at(service, i), vector_at(copy, i));
+	if (r == 0)
+		r = copy_checks(&service->health, &copy->health);
 	if (r == 0)
 		r = copy_gates(service, copy);
 	if (r == 0)

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/duration.h"
 #include "common/vector.h"
+
+/* Where a key of a check is stored. */
+#define CHECK(member_) .offset = offsetof(struct config_check, member_)
 
 #define HTTP_PATH_MAX    1024
 #define HTTP_HOST_MAX    255
@@ -24,8 +26,8 @@
 static int read_path(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	struct config_draft *draft = object;
-	char **field = &draft->service.health.path;
+	struct config_check *draft = object;
+	char **field = &draft->health.path;
 	const char *text;
 	int r;
 
@@ -55,8 +57,8 @@ static int read_path(struct config_reading *reading, const char *path, json_t *v
 static int read_grpc(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	struct config_draft *draft = object;
-	struct health_config *health = &draft->service.health;
+	struct config_check *draft = object;
+	struct health_config *health = &draft->health;
 	const char *service = json_string_value(value);
 
 	if (health->path) {
@@ -81,9 +83,9 @@ static int read_grpc(struct config_reading *reading, const char *path, json_t *v
 static int read_host(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	const struct config_draft *draft = object;
+	const struct config_check *draft = object;
 	int r = config_read_text(reading, path, value, key, object);
-	const char *text = draft->service.health.host;
+	const char *text = draft->health.host;
 
 	if (r < 0 || !text)
 		return r;
@@ -97,9 +99,9 @@ static int read_host(struct config_reading *reading, const char *path, json_t *v
 static int read_method(struct config_reading *reading, const char *path, json_t *value,
 		       const struct config_key *key, void *object)
 {
-	const struct config_draft *draft = object;
+	const struct config_check *draft = object;
 	int r = config_read_text(reading, path, value, key, object);
-	const char *text = draft->service.health.method;
+	const char *text = draft->health.method;
 
 	if (r < 0 || !text)
 		return r;
@@ -162,7 +164,7 @@ static int read_header(struct config_reading *reading, const char *path, const c
 static int read_headers(struct config_reading *reading, const char *path, json_t *value,
 			const struct config_key *key, void *object)
 {
-	struct health_config *health = &((struct config_draft *)object)->service.health;
+	struct health_config *health = &((struct config_check *)object)->health;
 	char item_path[CONFIG_JSON_PATH_MAX];
 	const char *name;
 	json_t *item;
@@ -189,9 +191,9 @@ static int read_headers(struct config_reading *reading, const char *path, json_t
 static int read_body(struct config_reading *reading, const char *path, json_t *value,
 		     const struct config_key *key, void *object)
 {
-	const struct config_draft *draft = object;
+	const struct config_check *draft = object;
 	int r = config_read_text(reading, path, value, key, object);
-	const char *text = draft->service.health.body;
+	const char *text = draft->health.body;
 	char why[128];
 	regex_t regex;
 
@@ -225,14 +227,14 @@ static int read_tls(struct config_reading *reading, const char *path, json_t *va
 {
 	/* clang-format off */
 	static const struct config_key keys[] = {
-		{.name = "name", .read = config_read_text, DRAFT(service.health.tls_name)},
-		{.name = "ca", .read = config_read_text, DRAFT(service.health.tls_ca)},
-		{.name = "verify", .read = config_read_bool, DRAFT(tls_verify)},
+		{.name = "name", .read = config_read_text, CHECK(health.tls_name)},
+		{.name = "ca", .read = config_read_text, CHECK(health.tls_ca)},
+		{.name = "verify", .read = config_read_bool, CHECK(tls_verify)},
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);
-	struct config_draft *draft = object;
-	struct health_config *health = &draft->service.health;
+	struct config_check *draft = object;
+	struct health_config *health = &draft->health;
 	int r;
 
 	(void)key;
@@ -332,7 +334,7 @@ void config_default_statuses(struct status_range ranges[static CONFIG_STATUSES_M
 static int read_health_status(struct config_reading *reading, const char *path, json_t *value,
 			      const struct config_key *key, void *object)
 {
-	struct health_config *health = &((struct config_draft *)object)->service.health;
+	struct health_config *health = &((struct config_check *)object)->health;
 
 	(void)key;
 	config_read_statuses(reading, path, value, health->statuses, &health->n_statuses);
@@ -341,9 +343,9 @@ static int read_health_status(struct config_reading *reading, const char *path, 
 
 /* What only a request has. */
 static void check_request(struct config_reading *reading, const char *path,
-			  const struct config_draft *draft)
+			  const struct config_check *draft)
 {
-	const struct health_config *health = &draft->service.health;
+	const struct health_config *health = &draft->health;
 	const struct {
 		const char *key;
 		bool given;
@@ -367,9 +369,9 @@ static void check_request(struct config_reading *reading, const char *path,
 }
 
 /* The word that asks says whether there is TLS, and which version of HTTP. */
-static void check_kind(struct config_reading *reading, const char *path, struct config_draft *draft)
+static void check_kind(struct config_reading *reading, const char *path, struct config_check *draft)
 {
-	struct health_config *health = &draft->service.health;
+	struct health_config *health = &draft->health;
 	const char *question = draft->question ? draft->question : "";
 
 	health->http2 = strcmp(question, "http2") == 0 || health->grpc_service;
@@ -387,29 +389,20 @@ static void check_kind(struct config_reading *reading, const char *path, struct 
 	}
 }
 
+/* A check alone; what the others of its service have to do with it is for config_checks.c. */
 static void check_health(struct config_reading *reading, const char *path,
-			 struct config_draft *draft)
+			 struct config_check *draft)
 {
-	struct health_config *health = &draft->service.health;
-	char start[DURATION_TEXT_MAX], other[DURATION_TEXT_MAX];
-	uint64_t least_ms = (health->healthy - 1) * health->interval_ms;
+	struct health_config *health = &draft->health;
 
 	if (health->path && draft->notify)
 		config_mistake(reading, path, "\"%s\" and \"notify\" exclude each other",
 			       draft->question);
+	if (health->listen.length > 0 && draft->notify)
+		config_mistake(reading, path,
+			       "\"listen\" and \"notify\" exclude each other: no address is asked");
 	check_request(reading, path, draft);
 	check_kind(reading, path, draft);
-	duration_format(health->start_timeout_ms, start);
-	if (health->timeout_ms > health->start_timeout_ms)
-		config_mistake(reading, path,
-			       "\"timeout\" (%s) is longer than \"start_timeout\" (%s)",
-			       duration_format(health->timeout_ms, other), start);
-	if (!draft->notify && least_ms >= health->start_timeout_ms)
-		config_mistake(reading, path,
-			       "%u checks every \"interval\" take %s at least, but "
-			       "\"start_timeout\" is %s",
-			       health->healthy, duration_format(least_ms, other), start);
-
 	health->kind = draft->notify  ? HEALTH_KIND_NOTIFY
 		       : health->path ? HEALTH_KIND_HTTP
 				      : HEALTH_KIND_CONNECT;
@@ -417,46 +410,61 @@ static void check_health(struct config_reading *reading, const char *path,
 		config_default_statuses(health->statuses, &health->n_statuses);
 }
 
-int config_read_health(struct config_reading *reading, const char *path, json_t *value,
+/* Whether the service has it is known when all of the service has been read. */
+static int read_listen(struct config_reading *reading, const char *path, json_t *value,
 		       const struct config_key *key, void *object)
+{
+	struct config_check *draft = object;
+	struct error err;
+
+	(void)key;
+	if (!json_is_string(value))
+		config_wrong_type(reading, path, "one of the service's addresses, as a string",
+				  value);
+	else if (address_parse(json_string_value(value), &draft->health.listen, &err) < 0)
+		config_mistake(reading, path, "%s", err.text);
+	return 0;
+}
+
+int config_read_check(struct config_reading *reading, const char *path, json_t *value,
+		      struct config_check *draft)
 {
 	/* clang-format off */
 	static const struct config_key keys[] = {
-		{.name = "http", .read = read_path, DRAFT(service.health.path)},
-		{.name = "https", .read = read_path, DRAFT(service.health.path)},
-		{.name = "http2", .read = read_path, DRAFT(service.health.path)},
+		{.name = "http", .read = read_path, CHECK(health.path)},
+		{.name = "https", .read = read_path, CHECK(health.path)},
+		{.name = "http2", .read = read_path, CHECK(health.path)},
 		{.name = "grpc", .read = read_grpc},
 		{.name = "tls", .read = read_tls},
-		{.name = "host", .read = read_host, DRAFT(service.health.host)},
-		{.name = "method", .read = read_method, DRAFT(service.health.method)},
+		{.name = "host", .read = read_host, CHECK(health.host)},
+		{.name = "method", .read = read_method, CHECK(health.method)},
 		{.name = "headers", .read = read_headers},
-		{.name = "body", .read = read_body, DRAFT(service.health.body)},
-		{.name = "follow", .read = config_read_bool, DRAFT(service.health.follow)},
+		{.name = "body", .read = read_body, CHECK(health.body)},
+		{.name = "follow", .read = config_read_bool, CHECK(health.follow)},
 		{.name = "proxy_protocol", .read = config_read_count,
-		 DRAFT(service.health.proxy_protocol), .min = 1, .max = 2},
+		 CHECK(health.proxy_protocol), .min = 1, .max = 2},
 		{.name = "status", .read = read_health_status},
 		{.name = "interval", .read = config_read_duration,
-		 DRAFT(service.health.interval_ms),
+		 CHECK(health.interval_ms),
 		 .min = 10, .max = CONFIG_HOUR_MS},
-		{.name = "timeout", .read = config_read_duration, DRAFT(service.health.timeout_ms),
+		{.name = "timeout", .read = config_read_duration, CHECK(health.timeout_ms),
 		 .min = 1, .max = CONFIG_HOUR_MS},
-		{.name = "healthy", .read = config_read_count, DRAFT(service.health.healthy),
+		{.name = "healthy", .read = config_read_count, CHECK(health.healthy),
 		 .min = 1, .max = 1000},
-		{.name = "unhealthy", .read = config_read_count, DRAFT(service.health.unhealthy),
+		{.name = "unhealthy", .read = config_read_count, CHECK(health.unhealthy),
 		 .min = 1, .max = 1000},
 		{.name = "start_timeout", .read = config_read_duration,
-		 DRAFT(service.health.start_timeout_ms), .min = 1, .max = CONFIG_DAY_MS},
-		{.name = "notify", .read = config_read_bool, DRAFT(notify)},
+		 CHECK(start_timeout_ms), .min = 1, .max = CONFIG_DAY_MS},
+		{.name = "notify", .read = config_read_bool, CHECK(notify)},
+		{.name = "listen", .read = read_listen},
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);
 	size_t before = reading->mistakes->total;
-	int r;
+	int r = config_read_object(reading, path, value, &table, draft);
 
-	(void)key;
-	r = config_read_object(reading, path, value, &table, object);
 	/* What contradicts a value that was not understood would only confuse. */
 	if (r == 0 && reading->mistakes->total == before)
-		check_health(reading, path, object);
+		check_health(reading, path, draft);
 	return r;
 }

@@ -6,7 +6,8 @@
  *	config_copy.c		copies of services, and whether two are the same
  *	config_read.c		values of each type, by tables of keys
  *	config_keys.c		the tables: which keys there are, and what each may be
- *	config_health.c		the same for "health", and HTTP statuses
+ *	config_checks.c		the same for "health": its checks, together
+ *	config_health.c		one of them, and HTTP statuses
  *	config_policies.c	for "rollout", "drain", "restart" and "watch"
  *	config_actions.c	for "gates" and "hooks"
  *	config_process.c	for what a process is given, from "limits" to "stderr"
@@ -46,13 +47,21 @@ struct config_draft {
 	char *source;                            /* the file it is from, as messages call it */
 	bool listen_is_text;                     /* "listen" is one string, not an array */
 	uint8_t listen_index[CONFIG_LISTEN_MAX]; /* place in the array of each good endpoint */
-	bool notify;                             /* health.notify is true */
-	bool tls_given, tls_verify;              /* health.tls */
-	const char *question;                    /* of health: "http", "https" or "http2" */
+	bool health_is_array;                    /* "health" is an array, not one object */
+	bool listen_bad;                         /* some of "listen" was not understood */
 	bool drain_signal_given;
 	bool drain_delay_given;
 	/* mistakes there already */
 	bool directory_bad, command_bad, environment_bad, instances_bad, rollout_bad;
+};
+
+/* One check of "health", likewise. */
+struct config_check {
+	struct health_config health;
+	uint64_t start_timeout_ms;  /* 0: it says none */
+	bool notify;                /* it is true */
+	bool tls_given, tls_verify; /* "tls" */
+	const char *question;       /* "http", "https" or "http2" */
 };
 
 struct config_reading {
@@ -172,6 +181,10 @@ config_reader config_read_watch, config_read_supplementary_groups, config_read_u
 	config_read_nice, config_read_capabilities, config_read_oom_score_adjust,
 	config_read_stdout, config_read_stderr;
 
+/* One check, as one object. @draft has the defaults, and what is read belongs to the caller. */
+int config_read_check(struct config_reading *reading, const char *path, json_t *value,
+		      struct config_check *draft);
+
 /* The HTTP statuses that count as good, one or an array, added to the *n there are. */
 void config_read_statuses(struct config_reading *reading, const char *path, json_t *value,
 			  struct status_range ranges[static CONFIG_STATUSES_MAX], size_t *n);
@@ -199,6 +212,13 @@ int config_check_account(struct config_reading *reading, const char *path,
 int config_check_files(struct config_reading *reading, const char *path,
 		       struct config_draft *draft);
 
+/*
+ * Has the service the addresses that its checks ask? If nothing is said of "health", a check that
+ * connects is put there.
+ */
+int config_check_checks(struct config_reading *reading, const char *path,
+			struct config_draft *draft);
+
 /* Are sockets made for it, and passed? */
 static inline bool config_passes_sockets(const struct service_config *service)
 {
@@ -220,4 +240,5 @@ const char *config_signal_unfit(int signal);
 /* ---- config_copy.c -------------------------------------------------------------------------- */
 
 /* Free the contents, not the struct itself. */
+void health_config_done(struct health_config *check);
 void service_config_done(struct service_config *service);

@@ -111,9 +111,9 @@ static int read_listen(struct config_reading *reading, const char *path, json_t 
 		       const struct config_key *key, void *object)
 {
 	struct config_draft *draft = object;
+	size_t before = reading->mistakes->total, i;
 	char item_path[CONFIG_JSON_PATH_MAX];
 	const json_t *item;
-	size_t i;
 
 	(void)key;
 	if (json_is_string(value)) {
@@ -132,6 +132,7 @@ static int read_listen(struct config_reading *reading, const char *path, json_t 
 			read_endpoint(reading, item_path, item, i, draft);
 		}
 	}
+	draft->listen_bad = reading->mistakes->total > before;
 	return 0;
 }
 
@@ -252,11 +253,6 @@ static struct config_draft *draft_new(const char *name, const char *source)
 		.name = strdup(name),
 		.backlog = 4096,
 		.instances = 1,
-		.health = {.interval_ms = CONFIG_SECOND_MS,
-			   .timeout_ms = 2 * CONFIG_SECOND_MS,
-			   .healthy = 2,
-			   .unhealthy = 3,
-			   .start_timeout_ms = CONFIG_MINUTE_MS},
 		.rollout = {.strategy = ROLLOUT_BLUE_GREEN,
 			    .max_surge = 1,
 			    .promote_timeout_ms = CONFIG_DAY_MS,

@@ -22,6 +22,7 @@
 #define CONFIG_GROUPS_MAX    64
 #define CONFIG_GATES_MAX     64
 #define CONFIG_WATCH_MAX     16
+#define CONFIG_CHECKS_MAX    64
 
 /* An HTTP status, or a range of them, that counts as good. */
 struct status_range {
@@ -34,14 +35,16 @@ enum health_kind {
 	HEALTH_KIND_NOTIFY,  /* "notify": true: sd_notify READY=1 */
 };
 
+/* One check. */
 struct health_config {
 	enum health_kind kind;
-	char *path;     /* HTTP: "/healthz" */
-	char *host;     /* HTTP: Host header; NULL: the address */
-	char *method;   /* HTTP: NULL: "GET" */
-	char **headers; /* HTTP: "NAME: VALUE", NULL-terminated; NULL: none besides */
-	char *body;     /* HTTP: extended regular expression that the answer's body has to match */
-	bool http2;     /* "http2" and "grpc": by prior knowledge, over TLS by ALPN */
+	struct address listen; /* which address of the service is asked; .length 0: the first */
+	char *path;            /* HTTP: "/healthz" */
+	char *host;            /* HTTP: Host header; NULL: the address */
+	char *method;          /* HTTP: NULL: "GET" */
+	char **headers;        /* HTTP: "NAME: VALUE", NULL-terminated; NULL: none besides */
+	char *body; /* HTTP: extended regular expression that the answer's body has to match */
+	bool http2; /* "http2" and "grpc": by prior knowledge, over TLS by ALPN */
 	/*
 	 * "grpc": HTTP with a path, a body and an answer of its own (grpc.h): NULL: it is none; "":
 	 * the server as a whole is asked for.
@@ -55,11 +58,18 @@ struct health_config {
 	uint32_t proxy_protocol; /* the version of the PROXY header that is sent first; 0: none */
 	struct status_range statuses[CONFIG_STATUSES_MAX]; /* HTTP: accepted; default 200-299 */
 	size_t n_statuses;
-	uint64_t interval_ms;      /* "1s" */
-	uint64_t timeout_ms;       /* "2s", of one probe */
-	uint32_t healthy;          /* successes in a row that make an instance healthy: 2 */
-	uint32_t unhealthy;        /* failures in a row that make a healthy one unhealthy: 3 */
-	uint64_t start_timeout_ms; /* "60s": a new generation healthy within, or rolled back */
+	uint64_t interval_ms; /* "1s" */
+	uint64_t timeout_ms;  /* "2s", of one probe */
+	uint32_t healthy;     /* successes in a row that make an instance healthy: 2 */
+	uint32_t unhealthy;   /* failures in a row that make a healthy one unhealthy: 3 */
+};
+
+/* "health": an instance is healthy while all of these are. */
+struct checks_config {
+	struct health_config *list; /* in their order; at least one */
+	size_t n;
+	/* "60s": a new generation healthy within, or rolled back; the longest that a check says */
+	uint64_t start_timeout_ms;
 };
 
 /* "rollout"; rollout.h says what most of it means. */
@@ -209,7 +219,7 @@ struct service_config {
 	struct process_settings process; /* "limits", "umask", "nice", "no_new_privileges", ... */
 	struct cgroup_limits resources;  /* "resources" */
 
-	struct health_config health;
+	struct checks_config health;
 	struct rollout_config rollout;
 	struct gate_config *gates; /* asked in this order; NULL: none */
 	size_t n_gates;

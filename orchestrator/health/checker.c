@@ -106,10 +106,16 @@ static int on_connected(void *userdata)
 static void on_done(void *userdata, const struct probe_result *result)
 {
 	struct checker *c = userdata;
+	struct probe_result named = *result;
 
 	c->probe = NULL;
-	if (c->running)
-		take_answer(c, result);
+	if (!c->running)
+		return;
+	/* A question that only connects names its address itself. */
+	if (c->target.named && c->target.health->kind != HEALTH_KIND_CONNECT)
+		snprintf(named.text, sizeof(named.text), "%s: %.*s", c->target.address->text,
+			 (int)(sizeof(named.text) - ADDRESS_TEXT_MAX - 2), result->text);
+	take_answer(c, &named);
 }
 
 static const struct probe_callbacks callbacks = {

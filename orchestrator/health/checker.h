@@ -44,6 +44,7 @@ struct checker_target {
 	const char *service;                /* for messages */
 	const struct health_config *health; /* what to ask, and how often */
 	const struct address *address;      /* the shared one */
+	bool named;                         /* answers begin with the address */
 	struct steer *steer;                /* of that address */
 	/* The instance's listening sockets there; each probe goes to the next one. */
 	const struct checker_socket *sockets;

@@ -52,6 +52,10 @@ static struct instance *make_instance(struct generation *g)
 	i->callbacks = g->callbacks;
 	i->userdata = g->userdata;
 	i->generation = g->number;
+	if (check_set_make(&i->checks, i, i->config) < 0) {
+		free(i);
+		return NULL;
+	}
 	return i;
 }
 

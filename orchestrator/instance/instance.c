@@ -758,8 +758,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 
 void instance_done(struct instance *i)
 {
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		checker_done(&i->checkers[k]);
+	check_set_done(&i->checks);
 	timer_done(&i->trouble_timer);
 	timer_done(&i->loss_timer);
 	timer_done(&i->overdue_timer);

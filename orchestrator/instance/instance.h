@@ -21,6 +21,7 @@
 #include "orchestrator/health/checker.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/connections.h"
+#include "orchestrator/instance/check_set.h"
 #include "orchestrator/instance/context.h"
 #include "orchestrator/instance/socket_list.h"
 #include "orchestrator/release/release.h"
@@ -207,17 +208,10 @@ struct instance {
 	char trouble[256];
 	struct timer trouble_timer;
 
-	/*
-	 * The configured check asks at the first endpoint. Each other endpoint is asked, for ever,
-	 * to accept a connection: its socket listens even if the server does not accept from it,
-	 * which would leave clients hanging. HEALTH_KIND_NOTIFY asks at no endpoint, so that the
-	 * first one is asked for a connection, too.
-	 */
-	struct checker checkers[CONFIG_LISTEN_MAX];
+	struct check_set checks;
 	/* Its server, started again, has not been healthy within start_timeout. */
 	bool overdue;
 	struct timer overdue_timer;
-	struct health_config accept_check;
 	uint64_t carried_seen;         /* as a backup, when its service looked last */
 	struct tap_count drain_before; /* what was counted when it was told to leave */
 
@@ -227,9 +221,9 @@ struct instance {
 };
 
 /*
- * Make the cgroup and start the agent. The caller's struct has .context to .userdata, .generation
- * and .index set, the rest 0, and must stay where it is until instance_done(). On failure nothing
- * is left behind, the instance has failed and stopped, and .failure says why.
+ * Make the cgroup and start the agent. The caller's struct has .context to .userdata, .generation,
+ * .index and .checks set, the rest 0, and must stay where it is until instance_done(). On failure
+ * nothing is left behind, the instance has failed and stopped, and .failure says why.
  */
 int instance_start(struct instance *instance, const struct release *release, struct error *err);
 
@@ -240,7 +234,10 @@ struct takeover_agent;
  */
 void instance_take_over(struct instance *instance, struct takeover_agent *agent);
 
-/* Free what the struct holds: slots, agent link, cgroup (which must be empty). Kills nothing. */
+/*
+ * Free what the struct holds: slots, agent link, checks, cgroup (which must be empty). Kills
+ * nothing.
+ */
 void instance_done(struct instance *instance);
 
 /* ---- orders: the agent carries them out; if it is lost, the daemon does what it can ---------- */
@@ -311,10 +308,27 @@ bool instance_is_healthy(const struct instance *instance);
  */
 bool instance_is_unhealthy(const struct instance *instance);
 
+/* What one of its checks says alone. */
+static inline enum health_state instance_check_state(const struct instance_check *check)
+{
+	if (check->config->kind != HEALTH_KIND_NOTIFY)
+		return check->checker.health.state;
+	return check->instance->ready ? HEALTH_HEALTHY : HEALTH_UNKNOWN;
+}
+
+/* Is its server still to say READY=1, which is one of its checks? */
+static inline bool instance_awaits_ready(const struct instance *instance)
+{
+	for (size_t k = 0; k < instance->checks.n_declared; k++)
+		if (instance->checks.list[k].config->kind == HEALTH_KIND_NOTIFY)
+			return !instance->ready;
+	return false;
+}
+
 /*
  * What keeps it from being healthy, as the answer of a check: an endpoint that is not served; or
  * the answer that made it unhealthy, or else the latest bad one. If every check is well, the
- * latest. NULL: none yet.
+ * latest of the first. NULL: none yet.
  */
 const struct probe_result *instance_last_answer(const struct instance *instance);
 

@@ -13,10 +13,16 @@
 /* Has it answered a question there, whatever the answer was? */
 static bool has_answered(const struct instance *i, size_t k)
 {
-	const struct checker *checker = &i->checkers[k];
+	for (size_t j = 0; j < i->checks.n; j++) {
+		const struct checker *checker = &i->checks.list[j].checker;
 
-	return checker->health.state == HEALTH_HEALTHY ||
-	       (checker->last_ms && checker->last.status != 0);
+		if (i->checks.list[j].endpoint != k)
+			continue;
+		if (checker->health.state == HEALTH_HEALTHY ||
+		    (checker->last_ms && checker->last.status != 0))
+			return true;
+	}
+	return false;
 }
 
 static bool has_own(const struct instance *i, size_t k)

@@ -27,8 +27,8 @@ void instance_note(struct instance *i, enum event_kind kind, const char *format,
 
 void instance_uncheck(struct instance *i)
 {
-	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
-		checker_stop(&i->checkers[k]);
+	for (size_t k = 0; k < i->checks.n; k++)
+		checker_stop(&i->checks.list[k].checker);
 }
 
 void instance_fail(struct instance *i, const char *reason)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+
 #include "common/clock.h"
 #include "orchestrator/instance/instance_internal.h"
 
@@ -12,12 +14,53 @@ static void tell_bad(struct instance *i, const struct probe_result *result)
 	i->told_bad = true;
 }
 
+/* Is any of its checks yet to be good for the first time? Then its server was never healthy. */
+static bool is_starting(const struct instance *i)
+{
+	for (size_t k = 0; k < i->checks.n; k++)
+		if (i->checks.list[k].checker.running &&
+		    instance_check_state(&i->checks.list[k]) == HEALTH_UNKNOWN)
+			return true;
+	return false;
+}
+
+/*
+ * How many of those that the service declares are asked; 0: some of these are not good. What its
+ * server says itself is not asked for, and told by another event.
+ */
+static size_t passed(const struct instance *i)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < i->checks.n_declared; k++) {
+		if (!i->checks.list[k].checker.running)
+			continue;
+		if (instance_check_state(&i->checks.list[k]) != HEALTH_HEALTHY)
+			return 0;
+		n++;
+	}
+	return n;
+}
+
+/* The check @c was the last of @n to become good. */
+static void tell_healthy(struct instance *i, const struct instance_check *c, size_t n,
+			 const struct probe_result *result)
+{
+	char all[64] = "";
+
+	if (n > 1)
+		snprintf(all, sizeof(all), "; all %zu checks that ask are good", n);
+	instance_note(i, EVENT_HEALTHY, "%s (instance %u, %u in a row%s)", result->text, i->index,
+		      c->checker.health.successes, all);
+}
+
 static void on_answer(void *userdata, const struct probe_result *result, bool new_verdict)
 {
-	struct instance *i = userdata;
-	const struct health *health = &i->checkers[0].health;
+	struct instance_check *c = userdata;
+	struct instance *i = c->instance;
+	size_t n = 0;
 
-	if (!result->ok && health->state == HEALTH_UNKNOWN)
+	if (!result->ok && is_starting(i))
 		tell_bad(i, result);
 	if (!new_verdict)
 		return;
@@ -26,32 +69,11 @@ static void on_answer(void *userdata, const struct probe_result *result, bool ne
 	 * The service itself tells that an instance has turned unhealthy: it knows what follows. It
 	 * also tells that one which it has taken out is back.
 	 */
-	if (health->state == HEALTH_HEALTHY && !i->out_sick)
-		instance_note(i, EVENT_HEALTHY, "%s (instance %u, %u in a row)", result->text,
-			      i->index, health->successes);
+	if (c->declared && c->checker.health.state == HEALTH_HEALTHY && !i->out_sick)
+		n = passed(i);
+	if (n > 0)
+		tell_healthy(i, c, n, result);
 	instance_changed(i);
-}
-
-/* Any other endpoint that has not accepted yet holds the instance up, too: each tells its own. */
-static void on_accept_answer(void *userdata, const struct probe_result *result, bool new_verdict)
-{
-	struct instance *i = userdata;
-	bool starting = false;
-
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		starting |= i->checkers[k].health.state == HEALTH_UNKNOWN;
-	if (!result->ok && starting)
-		tell_bad(i, result);
-	if (!new_verdict)
-		return;
-	instance_look_health(i);
-	instance_changed(i);
-}
-
-/* Has endpoint @k no check but the one that its server accepts? */
-static bool only_accepts(const struct instance *i, size_t k)
-{
-	return k > 0 || i->config->health.kind == HEALTH_KIND_NOTIFY;
 }
 
 static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
@@ -66,36 +88,56 @@ static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
 	return n;
 }
 
-void instance_check_endpoint(struct instance *i, size_t k)
+static void start(struct instance_check *c, const struct checker_socket *sockets, size_t n)
 {
-	struct checker_socket sockets[PROTOCOL_SET_MAX];
+	const struct instance *i = c->instance;
 	struct checker_target target = {
 		.event = i->context->event,
 		.prober = i->context->prober,
 		.diag = i->context->diag,
 		.service = i->config->name,
-		.health = only_accepts(i, k) ? &i->accept_check : &i->config->health,
-		.address = &i->config->listen[k],
-		.steer = instance_endpoint(i, k),
+		.health = c->config,
+		.address = &i->config->listen[c->endpoint],
+		/* Whose words these are is to be seen where several are asked. */
+		.named = i->config->n_listen > 1 &&
+			 (i->checks.n_declared > 1 || c->config->listen.length > 0),
+		.steer = instance_endpoint(i, c->endpoint),
 		.sockets = sockets,
-		.n_sockets = sockets_of_endpoint(i, k, sockets),
+		.n_sockets = n,
 	};
 
-	checker_start(&i->checkers[k], &target, only_accepts(i, k) ? on_accept_answer : on_answer,
-		      i);
+	checker_start(&c->checker, &target, on_answer, c);
+}
+
+void instance_check_endpoint(struct instance *i, size_t k)
+{
+	struct checker_socket sockets[PROTOCOL_SET_MAX];
+	size_t n = sockets_of_endpoint(i, k, sockets);
+
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (i->checks.list[j].endpoint == k)
+			start(&i->checks.list[j], sockets, n);
+}
+
+void instance_uncheck_endpoint(struct instance *i, size_t k)
+{
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (i->checks.list[j].endpoint == k)
+			checker_stop(&i->checks.list[j].checker);
+}
+
+bool instance_is_checked(const struct instance *i)
+{
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (i->checks.list[j].checker.running)
+			return true;
+	return false;
 }
 
 void instance_check(struct instance *i)
 {
-	if (i->checkers[0].running || i->phase > INSTANCE_JOINED)
+	if (instance_is_checked(i) || i->phase > INSTANCE_JOINED)
 		return;
-	i->accept_check = (struct health_config){
-		.kind = HEALTH_KIND_CONNECT,
-		.interval_ms = i->config->health.interval_ms,
-		.timeout_ms = i->config->health.timeout_ms,
-		.healthy = 1,
-		.unhealthy = i->config->health.unhealthy,
-	};
 	for (size_t k = 0; k < i->config->n_listen; k++)
 		instance_check_endpoint(i, k);
 }
@@ -106,15 +148,17 @@ void instance_retarget_checks(struct instance *i)
 		struct checker_socket sockets[PROTOCOL_SET_MAX];
 		size_t n = sockets_of_endpoint(i, k, sockets);
 
-		checker_retarget(&i->checkers[k], sockets, n);
+		for (size_t j = 0; j < i->checks.n; j++)
+			if (i->checks.list[j].endpoint == k)
+				checker_retarget(&i->checks.list[j].checker, sockets, n);
 	}
 }
 
 void instance_restart_checks(struct instance *i)
 {
 	i->told_bad = false;
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		checker_restart(&i->checkers[k]);
+	for (size_t j = 0; j < i->checks.n; j++)
+		checker_restart(&i->checks.list[j].checker);
 }
 
 /* What is on its way out need not serve. */
@@ -123,12 +167,19 @@ static bool has_loss(const struct instance *i)
 	return i->has_loss && i->phase == INSTANCE_JOINED;
 }
 
+void instance_forget_verdicts_of(struct instance *i, size_t k)
+{
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (i->checks.list[j].endpoint == k)
+			i->checks.list[j].checker.health = (struct health){};
+}
+
 void instance_forget_verdicts(struct instance *i)
 {
 	i->overdue = false;
 	timer_stop(&i->overdue_timer);
 	for (size_t k = 0; k < i->config->n_listen; k++)
-		i->checkers[k].health = (struct health){};
+		instance_forget_verdicts_of(i, k);
 }
 
 static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata)
@@ -156,44 +207,43 @@ void instance_expect_health(struct instance *i)
 		  clock_monotonic_ms() + i->config->health.start_timeout_ms, on_overdue, i);
 }
 
+static bool any_is(const struct instance *i, enum health_state state)
+{
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (instance_check_state(&i->checks.list[j]) == state)
+			return true;
+	return false;
+}
+
 bool instance_is_healthy(const struct instance *i)
 {
 	if (instance_has_failed(i) || i->pid == 0 || has_loss(i))
 		return false;
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY && !i->ready)
-		return false;
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].health.state != HEALTH_HEALTHY)
-			return false;
-	return true;
+	return i->checks.n > 0 && !any_is(i, HEALTH_UNKNOWN) && !any_is(i, HEALTH_UNHEALTHY);
 }
 
 bool instance_is_unhealthy(const struct instance *i)
 {
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].health.state == HEALTH_UNHEALTHY)
-			return true;
-	return has_loss(i) || (i->overdue && i->phase == INSTANCE_JOINED);
-}
-
-/* What keeps it from being healthy: answers, or that there are none. */
-static const struct probe_result *cause(const struct checker *checker)
-{
-	if (checker->health.state == HEALTH_UNKNOWN && checker->last.unasked)
-		return &checker->last;
-	return checker->has_bad ? &checker->bad : &checker->last;
+	return any_is(i, HEALTH_UNHEALTHY) || has_loss(i) ||
+	       (i->overdue && i->phase == INSTANCE_JOINED);
 }
 
 const struct probe_result *instance_last_answer(const struct instance *i)
 {
+	const struct probe_result *good = NULL, *bad = NULL;
+
 	if (has_loss(i))
 		return &i->loss_answer;
-	/* One that has never been healthy may be bad, too, but has made nothing unhealthy. */
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].health.state == HEALTH_UNHEALTHY && i->checkers[k].has_bad)
-			return &i->checkers[k].bad;
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].last_ms && i->checkers[k].health.state != HEALTH_HEALTHY)
-			return cause(&i->checkers[k]);
-	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
+	for (size_t j = 0; j < i->checks.n; j++) {
+		const struct instance_check *c = &i->checks.list[j];
+
+		/* One that was never healthy may be bad, too, but has made nothing unhealthy. */
+		if (c->checker.health.state == HEALTH_UNHEALTHY && c->checker.has_bad)
+			return &c->checker.bad;
+		if (c->checker.health.state != HEALTH_HEALTHY && !bad)
+			bad = instance_check_answer(c);
+		if (!good)
+			good = instance_check_answer(c);
+	}
+	return bad ? bad : good;
 }

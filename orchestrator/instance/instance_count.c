@@ -13,8 +13,8 @@ static bool has_checks(const struct instance *i)
 {
 	if (!steer_can(i->wiring->tier, STEER_CAN_PIN))
 		return true;
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (i->checkers[k].sources.n > 0)
+	for (size_t k = 0; k < i->checks.n; k++)
+		if (i->checks.list[k].checker.sources.n > 0)
 			return true;
 	return false;
 }
@@ -23,8 +23,8 @@ static bool is_check(const void *userdata, const struct diag_connection *connect
 {
 	const struct instance *i = userdata;
 
-	for (size_t k = 0; k < i->config->n_listen; k++)
-		if (sources_has(&i->checkers[k].sources, connection))
+	for (size_t k = 0; k < i->checks.n; k++)
+		if (sources_has(&i->checks.list[k].checker.sources, connection))
 			return true;
 	/* If connections cannot be pinned, a check of one instance comes to any other. */
 	return !steer_can(i->wiring->tier, STEER_CAN_PIN) &&
@@ -37,8 +37,8 @@ static uint32_t checks_queued(struct instance *const *list, size_t n)
 	uint32_t queued = 0;
 
 	for (size_t j = 0; j < n; j++)
-		for (size_t k = 0; k < list[j]->config->n_listen; k++)
-			queued += checker_queued(&list[j]->checkers[k]);
+		for (size_t k = 0; k < list[j]->checks.n; k++)
+			queued += checker_queued(&list[j]->checks.list[k].checker);
 	return queued;
 }
 

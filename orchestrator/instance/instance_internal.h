@@ -67,11 +67,17 @@ void instance_unsteered(struct instance *instance, size_t k, const char *why);
 /* The instance has other sockets than before: the checks go on with these. */
 void instance_retarget_checks(struct instance *instance);
 
-/* Begin to check endpoint @k alone. */
+/* Are they asked? */
+bool instance_is_checked(const struct instance *instance);
+
+/* Begin those of endpoint @k, or end them. */
 void instance_check_endpoint(struct instance *instance, size_t k);
+void instance_uncheck_endpoint(struct instance *instance, size_t k);
 
 /* No server runs: what earlier answers said of it says nothing of the next one. */
 void instance_forget_verdicts(struct instance *instance);
+/* The same of endpoint @k alone. */
+void instance_forget_verdicts_of(struct instance *instance, size_t k);
 
 /* A verdict, or something that the agent told, may have changed its health. */
 void instance_look_health(struct instance *instance);

@@ -26,6 +26,16 @@ static bool is_unusable(const struct instance *i, size_t k)
 	return i->unusable[0] && i->unusable_endpoint == k;
 }
 
+/* Has a check given the endpoint up? */
+static bool is_given_up(const struct instance *i, size_t k)
+{
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (i->checks.list[j].endpoint == k &&
+		    i->checks.list[j].checker.health.state == HEALTH_UNHEALTHY)
+			return true;
+	return false;
+}
+
 /*
  * Before it has joined, its rollout waits for it. While no server runs, its agent does. What went
  * to another service is not its to serve.
@@ -111,8 +121,7 @@ void instance_look_losses(struct instance *i)
 			loss->since_realtime_ms = clock_realtime_ms();
 		}
 		/* Its check asks in vain meanwhile, and may be the first to give up. */
-		loss->told |= now_ms >= loss->since_ms + GRACE_MS ||
-			      i->checkers[k].health.state == HEALTH_UNHEALTHY;
+		loss->told |= now_ms >= loss->since_ms + GRACE_MS || is_given_up(i, k);
 		if (!loss->told && loss->since_ms + GRACE_MS < next_ms)
 			next_ms = loss->since_ms + GRACE_MS;
 	}

@@ -187,7 +187,7 @@ static bool forget(struct instance_sockets *set, size_t k)
 
 void instance_close_endpoint(struct instance *i, size_t k)
 {
-	checker_stop(&i->checkers[k]);
+	instance_uncheck_endpoint(i, k);
 	forget(&i->unused, k);
 	if (forget(&i->sockets, k))
 		i->sockets_version++;
@@ -197,10 +197,10 @@ void instance_close_endpoint(struct instance *i, size_t k)
 
 void instance_change_endpoint(struct instance *i, size_t k)
 {
-	bool checking = i->checkers[0].running;
+	bool checking = instance_is_checked(i);
 
-	checker_stop(&i->checkers[k]);
-	i->checkers[k].health = (struct health){};
+	instance_uncheck_endpoint(i, k);
+	instance_forget_verdicts_of(i, k);
 	forget(&i->unused, k);
 	forget(&i->arriving, k);
 	if (forget(&i->sockets, k))

@@ -11,7 +11,8 @@
 #include "common/duration.h"
 #include "orchestrator/rollout/run_internal.h"
 
-#define PIDS_SHOWN 8
+#define PIDS_SHOWN   8
+#define CHECKS_SHOWN 4
 
 /* Nobody needs to know of a delay that nobody is waited for in. */
 static bool waits_before_signal(const struct run *run)
@@ -109,11 +110,23 @@ static void describe_verify(const struct run *run, char *ret, size_t size)
 {
 	const struct instance *i = run->batch.n > 0 ? run->batch.list[0] : NULL;
 
-	if (!i || i->config->health.kind == HEALTH_KIND_NOTIFY)
-		snprintf(ret, size, "READY=1");
-	else
-		snprintf(ret, size, "%s (%u in a row)", i->checkers[0].last.text,
-			 i->config->health.healthy);
+	size_t n = 0, shown = i ? i->checks.n_declared : 0;
+
+	ret[0] = '\0';
+	if (shown > CHECKS_SHOWN)
+		shown = CHECKS_SHOWN;
+	for (size_t k = 0; k < shown && n < size; k++) {
+		const struct instance_check *c = &i->checks.list[k];
+		const char *before = k > 0 ? "; " : "";
+
+		if (c->config->kind == HEALTH_KIND_NOTIFY)
+			n += (size_t)snprintf(ret + n, size - n, "%sREADY=1", before);
+		else
+			n += (size_t)snprintf(ret + n, size - n, "%s%s (%u in a row)", before,
+					      c->checker.last.text, c->config->healthy);
+	}
+	if (n < size && i && i->checks.n_declared > shown)
+		snprintf(ret + n, size - n, "; and %zu more", i->checks.n_declared - shown);
 }
 
 static void describe_gate(const struct run *run, char *ret, size_t size)
@@ -519,6 +532,15 @@ static void note_sockets(struct run *run)
 	}
 }
 
+/* Is that what the first of @set that is not healthy lacks? */
+static bool awaits_ready(const struct instances *set)
+{
+	for (size_t k = 0; k < set->n; k++)
+		if (!instance_is_healthy(set->list[k]))
+			return instance_awaits_ready(set->list[k]);
+	return false;
+}
+
 static void note_start_timeout(struct run *run)
 {
 	uint32_t number = run->machine.to == ROLLOUT_NEW ? run->new_number : run->old_number;
@@ -527,7 +549,7 @@ static void note_start_timeout(struct run *run)
 	duration_format(run->machine.policy.start_timeout_ms, limit);
 	if (run->machine.state == ROLLOUT_STARTING)
 		run_set_reason(run, "generation %u was not running within %s", number, limit);
-	else if (run->batch.n > 0 && run->batch.list[0]->config->health.kind == HEALTH_KIND_NOTIFY)
+	else if (awaits_ready(&run->batch))
 		run_set_reason(run, "generation %u did not send READY=1 within %s", number, limit);
 	else
 		run_set_reason(run, "generation %u was not healthy within %s", number, limit);

@@ -121,24 +121,67 @@ static enum health_state health_of(const struct instance *i)
 	return instance_is_healthy(i) ? HEALTH_HEALTHY : HEALTH_UNKNOWN;
 }
 
-static json_t *health_json(const struct instance *i)
+static void add_age(json_t *json, uint64_t since_ms)
 {
-	bool notify = i->config->health.kind == HEALTH_KIND_NOTIFY;
-	const struct probe_result *answer = instance_last_answer(i);
-	enum health_state state = health_of(i);
-	json_t *json = json_pack("{s:s}", "state", health_state_name(state));
+	if (since_ms)
+		json_object_set_new(json, "ago_ms",
+				    json_integer((json_int_t)(clock_monotonic_ms() - since_ms)));
+}
 
-	if (notify && state != HEALTH_UNHEALTHY && (!i->ready || state == HEALTH_HEALTHY))
-		json_object_set_new(json, "last",
-				    json_string(i->ready ? "READY=1" : "no READY=1 yet"));
+static const char *ready_text(const struct instance *i)
+{
+	return i->ready ? "READY=1" : "no READY=1 yet";
+}
+
+static json_t *check_json(const struct instance *i, const struct instance_check *check)
+{
+	const struct probe_result *answer = instance_check_answer(check);
+	json_t *json = json_pack("{s:s, s:b, s:s, s:I}", "kind", health_config_name(check->config),
+				 "declared", check->declared, "state",
+				 health_state_name(instance_check_state(check)), "failures",
+				 (json_int_t)check->checker.health.failures);
+
+	if (check->endpoint < i->config->n_listen)
+		json_object_set_new(json, "listen",
+				    json_string(i->config->listen[check->endpoint].text));
+	if (check->config->kind == HEALTH_KIND_NOTIFY)
+		json_object_set_new(json, "last", json_string(ready_text(i)));
 	else if (answer)
 		json_object_set_new(json, "last", json_string(answer->text));
 	if (answer && answer->unasked)
 		json_object_set_new(json, "unasked", json_true());
-	if (i->checkers[0].last_ms && !notify)
-		json_object_set_new(
-			json, "ago_ms",
-			json_integer((json_int_t)(clock_monotonic_ms() - i->checkers[0].last_ms)));
+	add_age(json, check->checker.last_ms);
+	return json;
+}
+
+static json_t *checks_json(const struct instance *i)
+{
+	json_t *array = json_array();
+
+	for (size_t k = 0; k < i->checks.n; k++)
+		json_array_append_new(array, check_json(i, &i->checks.list[k]));
+	return array;
+}
+
+/* The words that decide: those of a check that is not good, else of the first. */
+static json_t *health_json(const struct instance *i)
+{
+	const struct instance_check *first = i->checks.n > 0 ? &i->checks.list[0] : NULL;
+	bool notify = first && first->config->kind == HEALTH_KIND_NOTIFY;
+	const struct probe_result *answer = instance_last_answer(i);
+	enum health_state state = health_of(i);
+	json_t *json = json_pack("{s:s}", "state", health_state_name(state));
+
+	if ((state != HEALTH_UNHEALTHY && instance_awaits_ready(i)) ||
+	    (state == HEALTH_HEALTHY && notify))
+		json_object_set_new(json, "last", json_string(ready_text(i)));
+	else if (answer)
+		json_object_set_new(json, "last", json_string(answer->text));
+	if (answer && answer->unasked)
+		json_object_set_new(json, "unasked", json_true());
+	if (first && !notify)
+		add_age(json, first->checker.last_ms);
+	json_object_set_new(json, "checks", checks_json(i));
 	return json;
 }
 

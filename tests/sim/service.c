@@ -571,12 +571,13 @@ void service_tick(struct world *w)
 static void make_config(const struct world *w, bool stays, struct service_config *ret)
 {
 	static char *command[] = {(char *)"/bin/true", NULL};
+	static struct health_config check = {.kind = HEALTH_KIND_HTTP, .healthy = 1};
 	const struct plan *plan = w->plan;
 
 	*ret = (struct service_config){
 		.name = (char *)"sim",
 		.n_listen = 1,
-		.health = {.kind = HEALTH_KIND_HTTP, .healthy = 1, .start_timeout_ms = 1000},
+		.health = {.list = &check, .n = 1, .start_timeout_ms = 1000},
 		.rollout = plan->rollout,
 		.hooks = {.timeout_ms = 200},
 		.drain =

@@ -190,6 +190,72 @@ static void test_print_status_running_service_fits_in_few_lines(void **state)
 		    "healthy  GET /healthz: 200 (120 ms ago)\n");
 }
 
+/* One line cannot tell of several. */
+static void test_print_status_several_checks_have_a_table(void **state)
+{
+	(void)state;
+	assert_page(
+		print_status,
+		"{'service':'web','state':'degraded','generations':[{'generation':3,"
+		"'state':'current','uptime_ms':1000,'instances':[{'instance':1,'pid':7,"
+		"'state':'running','connections':{'live':0,'queued':0},"
+		"'health':{'state':'unhealthy','last':'bad','checks':["
+		"{'kind':'http','declared':true,'listen':'127.0.0.1:80','state':'healthy',"
+		"'last':'GET /: 200 OK','failures':0,'ago_ms':20},"
+		"{'kind':'notify','declared':true,'state':'unknown','failures':0},"
+		"{'kind':'connect','declared':false,'listen':'127.0.0.1:81',"
+		"'state':'unhealthy','failures':3,'last':'bad','ago_ms':1500}]}}]}]}",
+		"web  degraded\n"
+		"\n"
+		"  GENERATION  PID  STATE    LIVE  QUEUED  STEERED  UPTIME  HEALTH\n"
+		"  3 current     7  running     0       0        -  1.00 s  unhealthy  bad\n"
+		"\n"
+		"  GENERATION  INSTANCE  CHECK    LISTEN        STATE      FAILURES  LAST\n"
+		"           3         1  http     127.0.0.1:80  healthy              GET /: 200 OK "
+		"(20 ms ago)\n"
+		"           3         1  notify                 unknown              -\n"
+		"           3         1  connect  127.0.0.1:81  unhealthy         3  bad (1.50 s "
+		"ago)\n");
+}
+
+/* One check and an address that is asked for a connection: the table of instances says it. */
+static void test_print_status_one_check_that_is_good_has_no_table(void **state)
+{
+	static const char source[] =
+		"{'service':'web','state':'running','generations':[{'generation':3,"
+		"'instances':[{'instance':0,'health':{'state':'healthy','checks':["
+		"{'kind':'http','declared':true,'state':'healthy'},"
+		"{'kind':'connect','declared':false,'state':'healthy'}]}}]}]}";
+	json_t *value = json(source);
+	char *text = render(print_status, value, false);
+
+	(void)state;
+	assert_null(strstr(text, "CHECK"));
+	free(text);
+	json_decref(value);
+}
+
+static void test_print_status_of_many_good_checks_some_are_counted(void **state)
+{
+	json_t *checks = json_array(), *value;
+	char *text;
+
+	(void)state;
+	for (int k = 0; k < 70; k++)
+		json_array_append_new(checks, json_pack("{s:s, s:b, s:s}", "kind", "http",
+							"declared", true, "state", "healthy"));
+	json_array_append_new(checks, json_pack("{s:s, s:b, s:s, s:s}", "kind", "http", "declared",
+						true, "state", "unhealthy", "last", "the bad one"));
+	value = json_pack("{s:s, s:[{s:i, s:[{s:i, s:{s:s, s:o}}]}]}", "service", "web",
+			  "generations", "generation", 1, "instances", "instance", 0, "health",
+			  "state", "unhealthy", "checks", checks);
+	text = render(print_status, value, false);
+	assert_non_null(strstr(text, "the bad one"));
+	assert_non_null(strstr(text, "  and 6 more checks that are good\n"));
+	free(text);
+	json_decref(value);
+}
+
 static void test_print_status_differs_and_rollback(void **state)
 {
 	(void)state;
@@ -708,6 +774,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_print_status_running_service_fits_in_few_lines),
+		cmocka_unit_test(test_print_status_several_checks_have_a_table),
+		cmocka_unit_test(test_print_status_one_check_that_is_good_has_no_table),
+		cmocka_unit_test(test_print_status_of_many_good_checks_some_are_counted),
 		cmocka_unit_test(test_print_status_differs_and_rollback),
 		cmocka_unit_test(test_print_status_queues_are_shown_if_they_overflow_or_are_short),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),

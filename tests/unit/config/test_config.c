@@ -46,11 +46,11 @@ static void test_config_minimal_gets_defaults(void **state)
 	assert_non_null(s->environment);
 	assert_null(s->environment[0]);
 	assert_false(s->environment_inherit);
-	assert_int_equal(s->health.kind, HEALTH_KIND_CONNECT);
-	assert_int_equal(s->health.interval_ms, 1000);
-	assert_int_equal(s->health.timeout_ms, 2000);
-	assert_int_equal(s->health.healthy, 2);
-	assert_int_equal(s->health.unhealthy, 3);
+	assert_int_equal(s->health.list[0].kind, HEALTH_KIND_CONNECT);
+	assert_int_equal(s->health.list[0].interval_ms, 1000);
+	assert_int_equal(s->health.list[0].timeout_ms, 2000);
+	assert_int_equal(s->health.list[0].healthy, 2);
+	assert_int_equal(s->health.list[0].unhealthy, 3);
 	assert_int_equal(s->health.start_timeout_ms, 60000);
 	assert_null(s->supplementary_groups);
 	for (size_t i = 0; i < PROCESS_LIMITS_MAX; i++)
@@ -142,21 +142,21 @@ static void test_config_every_key_is_read(void **state)
 	assert_null(s->environment[2]);
 	assert_true(s->environment_inherit);
 	assert_string_equal(s->environment_file, in_folder("web.env"));
-	assert_int_equal(s->health.kind, HEALTH_KIND_HTTP);
-	assert_string_equal(s->health.path, "/h?a=b");
-	assert_string_equal(s->health.host, "example.com:80");
-	assert_false(s->health.tls || s->health.http2 || s->health.follow);
-	assert_int_equal(s->health.proxy_protocol, 0);
-	assert_int_equal(s->health.n_statuses, 3);
-	assert_int_equal(s->health.statuses[0].first, 204);
-	assert_int_equal(s->health.statuses[0].last, 204);
-	assert_int_equal(s->health.statuses[1].first, 200);
-	assert_int_equal(s->health.statuses[1].last, 399);
-	assert_int_equal(s->health.statuses[2].first, 500);
-	assert_int_equal(s->health.interval_ms, 10);
-	assert_int_equal(s->health.timeout_ms, 3600000);
-	assert_int_equal(s->health.healthy, 1);
-	assert_int_equal(s->health.unhealthy, 9);
+	assert_int_equal(s->health.list[0].kind, HEALTH_KIND_HTTP);
+	assert_string_equal(s->health.list[0].path, "/h?a=b");
+	assert_string_equal(s->health.list[0].host, "example.com:80");
+	assert_false(s->health.list[0].tls || s->health.list[0].http2 || s->health.list[0].follow);
+	assert_int_equal(s->health.list[0].proxy_protocol, 0);
+	assert_int_equal(s->health.list[0].n_statuses, 3);
+	assert_int_equal(s->health.list[0].statuses[0].first, 204);
+	assert_int_equal(s->health.list[0].statuses[0].last, 204);
+	assert_int_equal(s->health.list[0].statuses[1].first, 200);
+	assert_int_equal(s->health.list[0].statuses[1].last, 399);
+	assert_int_equal(s->health.list[0].statuses[2].first, 500);
+	assert_int_equal(s->health.list[0].interval_ms, 10);
+	assert_int_equal(s->health.list[0].timeout_ms, 3600000);
+	assert_int_equal(s->health.list[0].healthy, 1);
+	assert_int_equal(s->health.list[0].unhealthy, 9);
 	assert_int_equal(s->rollout.bake_ms, 7 * 24 * 3600 * 1000);
 	assert_int_equal(s->rollout.settle_timeout_ms, 0);
 	assert_int_equal(s->drain.wait, DRAIN_WAIT_EXIT);
@@ -172,18 +172,18 @@ static void test_config_health_kinds_and_default_status(void **state)
 	struct config *config = load_good(SERVICE(",\"health\":{\"http\":\"/\"}"));
 
 	(void)state;
-	assert_int_equal(config->services[0].health.kind, HEALTH_KIND_HTTP);
-	assert_int_equal(config->services[0].health.n_statuses, 1);
-	assert_int_equal(config->services[0].health.statuses[0].first, 200);
-	assert_int_equal(config->services[0].health.statuses[0].last, 299);
+	assert_int_equal(config->services[0].health.list[0].kind, HEALTH_KIND_HTTP);
+	assert_int_equal(config->services[0].health.list[0].n_statuses, 1);
+	assert_int_equal(config->services[0].health.list[0].statuses[0].first, 200);
+	assert_int_equal(config->services[0].health.list[0].statuses[0].last, 299);
 	config_free(config);
 
 	config = load_good(SERVICE(",\"health\":{\"notify\":true}"));
-	assert_int_equal(config->services[0].health.kind, HEALTH_KIND_NOTIFY);
+	assert_int_equal(config->services[0].health.list[0].kind, HEALTH_KIND_NOTIFY);
 	config_free(config);
 
 	config = load_good(SERVICE(",\"health\":{\"notify\":false,\"http\":\"/\"}"));
-	assert_int_equal(config->services[0].health.kind, HEALTH_KIND_HTTP);
+	assert_int_equal(config->services[0].health.list[0].kind, HEALTH_KIND_HTTP);
 	config_free(config);
 }
 

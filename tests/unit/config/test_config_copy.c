@@ -30,8 +30,8 @@ static void test_config_copy_outlives_the_original(void **state)
 	assert_string_equal(copy->command[0], "/bin/true");
 	assert_string_equal(copy->environment[0], "A=1");
 	assert_string_equal(copy->directory, "/");
-	assert_string_equal(copy->health.path, "/h");
-	assert_string_equal(copy->health.host, "x");
+	assert_string_equal(copy->health.list[0].path, "/h");
+	assert_string_equal(copy->health.list[0].host, "x");
 	assert_int_equal(copy->mode, SOCKETS_NATIVE);
 	assert_int_equal(copy->hold_ms, 1500);
 	assert_int_equal(copy->drain.idle_timeout_ms, 7000);
@@ -42,7 +42,8 @@ static void test_config_copy_outlives_the_original(void **state)
 /* One of everything that a copy has to have of its own. */
 static const char everything[] = SERVICE(
 	",\"environment\":{\"A\":\"1\"},\"directory\":\"/\",\"environment_file\":\"/dev/null\","
-	"\"health\":{\"http\":\"/h\",\"host\":\"x\"},"
+	"\"health\":[{\"http\":\"/h\",\"host\":\"x\"},"
+	"  {\"https\":\"/i\",\"headers\":{\"A\":\"1\"},\"body\":\"b\",\"tls\":{\"name\":\"n\"}}],"
 	"\"rollout\":{\"strategy\":\"canary\",\"steps\":[{\"weight\":7,\"hold\":\"1s\"}]},"
 	"\"gates\":[{\"exec\":[\"/bin/true\",\"a\"]},{\"name\":\"n\",\"http\":\"http://h/\"}],"
 	"\"hooks\":{\"before_start\":[\"/bin/true\",\"b\"],\"after_shift\":[\"/bin/true\",\"c\"],"
@@ -58,6 +59,12 @@ static void test_config_copy_has_everything_of_its_own(void **state)
 
 	(void)state;
 	assert_string_equal(copy->environment_file, "/dev/null");
+	assert_int_equal(copy->health.n, 2);
+	assert_string_equal(copy->health.list[0].path, "/h");
+	assert_string_equal(copy->health.list[1].path, "/i");
+	assert_string_equal(copy->health.list[1].headers[0], "A: 1");
+	assert_string_equal(copy->health.list[1].body, "b");
+	assert_string_equal(copy->health.list[1].tls_name, "n");
 	assert_int_equal(copy->rollout.n_steps, 2);
 	assert_int_equal(copy->rollout.steps[0].weight, 7);
 	assert_int_equal(copy->n_gates, 2);
@@ -104,7 +111,7 @@ static void test_config_take_policies_leaves_the_release(void **state)
 	assert_int_equal(service_config_take_policies(config, from), 0);
 	service_config_free(TAKE_PTR(from));
 	assert_string_equal(config->directory, "/tmp");
-	assert_string_equal(config->health.path, "/old");
+	assert_string_equal(config->health.list[0].path, "/old");
 	assert_int_equal(config->rollout.n_steps, 2);
 	assert_int_equal(config->n_gates, 2);
 	assert_string_equal(config->gates[0].exec[1], "a");

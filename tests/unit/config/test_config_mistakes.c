@@ -212,7 +212,8 @@ static const struct {
 	{SERVICE(",\"enviroment\":{}"),
 	 "services.web.enviroment: unknown key (did you mean \"environment\"?)"},
 	/* health */
-	{SERVICE(",\"health\":\"/\""), "services.web.health: expected an object, not a string"},
+	{SERVICE(",\"health\":\"/\""),
+	 "services.web.health: expected an object or an array of objects, not a string"},
 	{SERVICE(",\"health\":{\"interval\":\"1x\"}"),
 	 "services.web.health.interval: \"1x\" is not a duration (expected a number with a unit: "
 	 "500ms, 2s, 1m30s)"},

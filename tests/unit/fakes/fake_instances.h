@@ -170,10 +170,10 @@ static inline void fake_listen(uint32_t generation, uint32_t index)
 
 	i->pid = fake_pid(generation, index);
 	i->agent_said = AGENT_RUNNING;
-	if (i->config->health.kind == HEALTH_KIND_NOTIFY)
+	if (instance_awaits_ready(i))
 		i->ready = !fake_of(i)->not_healthy;
 	else
-		i->checkers[0].last_ms = 1;
+		i->checks.list[0].checker.last_ms = 1;
 	if (i->sockets.n == 0)
 		fake_add_sockets(i, i->config->n_listen);
 }
@@ -229,10 +229,11 @@ static inline void fake_begin(struct instance *i)
 	if (fake_instances_alive() > fake_instances_most)
 		fake_instances_most = fake_instances_alive();
 	snprintf(i->tail, sizeof(i->tail), "%s", f->tail);
-	i->checkers[0].health.state = f->not_healthy ? HEALTH_UNKNOWN : HEALTH_HEALTHY;
-	i->checkers[0].last = (struct probe_result){.ok = true, .status = 200, .text = FAKE_ANSWER};
+	i->checks.list[0].checker.health.state = f->not_healthy ? HEALTH_UNKNOWN : HEALTH_HEALTHY;
+	i->checks.list[0].checker.last =
+		(struct probe_result){.ok = true, .status = 200, .text = FAKE_ANSWER};
 	if (f->answer.text[0])
-		i->checkers[0].last = f->answer;
+		i->checks.list[0].checker.last = f->answer;
 }
 
 int instance_start(struct instance *i, const struct release *release, struct error *err)
@@ -276,7 +277,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		instance_enter(i, phases[state]);
 	if (state < AGENT_FAILED && agent->hello.n_sockets > 0)
 		fake_add_sockets(i, agent->hello.n_sockets);
-	i->checkers[0].last_ms = i->config->health.kind != HEALTH_KIND_NOTIFY;
+	i->checks.list[0].checker.last_ms = !instance_awaits_ready(i);
 }
 
 void instance_done(struct instance *i)
@@ -286,6 +287,7 @@ void instance_done(struct instance *i)
 
 	called("done %u.%u", i->generation, i->index);
 	instance_sockets_done(&i->sockets);
+	check_set_done(&i->checks);
 	if (f->instance != i)
 		return; /* was never started */
 	f->instance = NULL;
@@ -456,7 +458,7 @@ bool instance_has_exited(const struct instance *i)
 
 const struct probe_result *instance_last_answer(const struct instance *i)
 {
-	return i->checkers[0].last_ms ? &i->checkers[0].last : NULL;
+	return i->checks.list[0].checker.last_ms ? &i->checks.list[0].checker.last : NULL;
 }
 
 const char *instance_loss_text(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])

@@ -146,6 +146,7 @@ static sd_event *event;
 static struct checker checker;
 static struct address address;
 static struct health_config health;
+static bool named; /* the target is */
 
 static struct {
 	int answers, changes;
@@ -177,6 +178,7 @@ static inline int setup(void **state)
 	memset(&fake, 0, sizeof(fake));
 	memset(&told, 0, sizeof(told));
 	memset(&checker, 0, sizeof(checker));
+	named = false;
 	health = (struct health_config){
 		.kind = HEALTH_KIND_HTTP,
 		.path = (char *)"/healthz",
@@ -209,6 +211,7 @@ static inline void start_with(size_t n_sockets)
 		.service = "web",
 		.health = &health,
 		.address = &address,
+		.named = named,
 		.steer = STEER,
 		.sockets = sockets,
 		.n_sockets = n_sockets,

@@ -106,6 +106,24 @@ static void test_checker_latest_answer_is_kept(void **state)
 	assert_string_equal(told.last.text, "an answer");
 }
 
+/* A connect check does so itself. */
+static void test_checker_named_answers_begin_with_the_address(void **state)
+{
+	char expected[64];
+
+	(void)state;
+	named = true;
+	start();
+	run_until_started(1);
+	finish(true);
+	snprintf(expected, sizeof(expected), "%s: an answer", address.text);
+	assert_string_equal(checker.last.text, expected);
+	assert_string_equal(told.last.text, expected);
+	health.kind = HEALTH_KIND_CONNECT;
+	next_answer(true);
+	assert_string_equal(told.last.text, "an answer");
+}
+
 static void test_checker_probe_that_cannot_start_is_not_asked(void **state)
 {
 	char long_text[2 * PROBE_TEXT_MAX];
@@ -421,6 +439,7 @@ int main(void)
 		TEST(answers_become_a_verdict),
 		TEST(bad_answer_is_kept_until_it_is_well),
 		TEST(latest_answer_is_kept),
+		TEST(named_answers_begin_with_the_address),
 		TEST(probe_that_cannot_start_is_not_asked),
 		TEST(probes_that_are_not_asked_count_neither_way),
 		TEST(restart_forgets_and_probes_at_once),

@@ -13,12 +13,14 @@
 #include "tests/unit/fakes/fake_steer.h"
 
 #define FIXTURE_DEADLINE_MS 10000
+#define CHECKS_MAX          8
 #define ADDRESS_0           "127.0.0.1:80"
 #define ADDRESS_1           "127.0.0.1:81"
 #define CGROUP              "/cgroup/base/web.2.0"
 
 static struct context context;
 static struct service_config config;
+static struct health_config declared[CHECKS_MAX]; /* .health of it; one at first */
 static struct release release;
 static struct steer endpoint_0, endpoint_1;
 static struct wiring wiring;
@@ -31,14 +33,18 @@ static char folder[64];
 
 /* ---- fakes of what only instances use ------------------------------------------------------- */
 
-static struct checker_target targets[2]; /* of each endpoint's checker_start() */
-static struct checker_socket target_sockets[2][PROTOCOL_SET_MAX];
+static struct checker_target targets[CHECKS_MAX]; /* of each check's checker_start() */
+static struct checker_socket target_sockets[CHECKS_MAX][PROTOCOL_SET_MAX];
 
-/* Which endpoint's it is. */
+/* Which of its checks it is: of one that is declared alone, that of the endpoint with this place.
+ */
 static inline size_t checker_index(const struct checker *c)
 {
-	assert_in_range(c - instance.checkers, 0, 1);
-	return (size_t)(c - instance.checkers);
+	for (size_t k = 0; k < instance.checks.n && k < CHECKS_MAX; k++)
+		if (&instance.checks.list[k].checker == c)
+			return k;
+	fail_msg("a checker of nobody");
+	return 0;
 }
 
 void checker_start(struct checker *c, const struct checker_target *t,
@@ -75,7 +81,7 @@ void checker_restart(struct checker *c)
 	called("checker_restart %zu", checker_index(c));
 }
 
-static uint32_t checks_queued[CONFIG_LISTEN_MAX]; /* connections of its own */
+static uint32_t checks_queued[CHECKS_MAX]; /* connections of its own */
 
 void checker_stop(struct checker *c)
 {
@@ -192,6 +198,7 @@ static char *environment[] = {(char *)"A=b", NULL};
 /* As a generation makes it. */
 static inline void reset_instance(void)
 {
+	check_set_done(&instance.checks);
 	instance = (struct instance){
 		.context = &context,
 		.config = &config,
@@ -200,6 +207,7 @@ static inline void reset_instance(void)
 		.userdata = &config,
 		.generation = 2,
 	};
+	assert_int_equal(check_set_make(&instance.checks, &instance, &config), 0);
 }
 
 static inline void reset_report(void)
@@ -212,6 +220,8 @@ static inline void reset_report(void)
 static inline int set_up(void **state)
 {
 	(void)state;
+	memset(declared, 0, sizeof(declared));
+	declared[0].kind = HEALTH_KIND_HTTP;
 	config = (struct service_config){
 		.name = (char *)"web",
 		.n_listen = 2,
@@ -222,7 +232,7 @@ static inline int set_up(void **state)
 		.gid = 34,
 		.groups = {35, 36},
 		.n_groups = 2,
-		.health = {.kind = HEALTH_KIND_HTTP},
+		.health = {.list = declared, .n = 1},
 		.restart = {.max = 4, .window_ms = 30000, .delay_ms = 200},
 		.drain = {.signal = SIGTERM, .leave_timeout_ms = 1000, .kill_timeout_ms = 5000},
 	};

@@ -21,7 +21,11 @@ static struct error err;
 
 static struct service_config *make_config(void)
 {
-	struct service_config config = {.name = (char *)"web", .n_listen = 2, .instances = 3};
+	struct health_config check = {.kind = HEALTH_KIND_HTTP};
+	struct service_config config = {.name = (char *)"web",
+					.n_listen = 2,
+					.instances = 3,
+					.health = {.list = &check, .n = 1}};
 	struct service_config *copy;
 
 	assert_int_equal(address_parse("127.0.0.1:80", &config.listen[0], NULL), 0);

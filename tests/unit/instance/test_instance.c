@@ -30,7 +30,7 @@ static void test_instance_exited_restarting_is_not_failed(void **state)
 	(void)state;
 	run_instance();
 	i->ready = true;
-	i->checkers[0].health.state = HEALTH_HEALTHY;
+	i->checks.list[0].checker.health.state = HEALTH_HEALTHY;
 	report.exit_signal = SIGSEGV;
 	report.restarting = true;
 	report.restart_ms = 200;
@@ -42,7 +42,7 @@ static void test_instance_exited_restarting_is_not_failed(void **state)
 	assert_int_equal(i->restarts, 1);
 	assert_int_equal(i->exit_signal, SIGSEGV);
 	assert_false(i->ready);
-	assert_int_equal(i->checkers[0].health.state, HEALTH_UNKNOWN);
+	assert_int_equal(i->checks.list[0].checker.health.state, HEALTH_UNKNOWN);
 	assert_string_equal(i->tail, "assertion failed\n");
 	assert_notes("exited: instance 0 was killed by SIGSEGV; started again in 200 ms");
 	/* Its sockets hold what comes meanwhile. */
@@ -67,7 +67,7 @@ static void test_instance_succeeded_goes_on(void **state)
 	old = i->pid;
 	i->ready = true;
 	i->restarts = 1;
-	i->checkers[0].health.state = HEALTH_HEALTHY;
+	i->checks.list[0].checker.health.state = HEALTH_HEALTHY;
 	forget_calls();
 	report.pid = 601;
 	report.succeeds = old;
@@ -76,7 +76,7 @@ static void test_instance_succeeded_goes_on(void **state)
 	assert_int_equal(i->succeeded_pid, old);
 	assert_int_equal(i->restarts, 1);
 	assert_true(i->ready);
-	assert_int_equal(i->checkers[0].health.state, HEALTH_HEALTHY);
+	assert_int_equal(i->checks.list[0].checker.health.state, HEALTH_HEALTHY);
 	assert_calls("");
 	assert_notes("succeeded: instance 0 is served by pid 601 now, after pid 600");
 	report.pid = 602;
@@ -208,9 +208,11 @@ static void test_instance_exited_while_stopping_is_not_failed(void **state)
 static void test_instance_notify_is_told_once(void **state)
 {
 	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
+	declared[0].kind = HEALTH_KIND_NOTIFY;
+	reset_instance();
 	run_instance();
-	i->checkers[0].health.state = i->checkers[1].health.state = HEALTH_HEALTHY;
+	i->checks.list[1].checker.health.state = HEALTH_HEALTHY;
+	i->checks.list[2].checker.health.state = HEALTH_HEALTHY;
 	assert_false(instance_is_healthy(i));
 	report.ready = true;
 	hear(REPORT_NOTIFY, 0);
@@ -508,7 +510,7 @@ static void test_instance_check_asks_its_own_slot_as_configured(void **state)
 	run_instance();
 	instance_check(i);
 	assert_string_equal(targets[0].service, "web");
-	assert_ptr_equal(targets[0].health, &config.health);
+	assert_ptr_equal(targets[0].health, &declared[0]);
 	assert_ptr_equal(targets[0].address, &config.listen[0]);
 	assert_ptr_equal(targets[0].steer, &endpoint_0);
 	assert_int_equal(targets[0].n_sockets, 1);
@@ -523,9 +525,10 @@ static void test_instance_check_asks_its_own_slot_as_configured(void **state)
 static void test_instance_check_asks_other_endpoints_to_accept(void **state)
 {
 	(void)state;
-	config.health.interval_ms = 11;
-	config.health.timeout_ms = 12;
-	config.health.healthy = 5;
+	declared[0].interval_ms = 11;
+	declared[0].timeout_ms = 12;
+	declared[0].healthy = 5;
+	reset_instance();
 	run_instance();
 	instance_check(i);
 	assert_int_equal(targets[1].health->kind, HEALTH_KIND_CONNECT);
@@ -557,11 +560,12 @@ static void test_instance_check_has_nothing_to_ask_of_some(void **state)
 static void test_instance_check_of_one_that_notifies_is_that_it_accepts(void **state)
 {
 	(void)state;
-	config.health = (struct health_config){.kind = HEALTH_KIND_NOTIFY, .unhealthy = 3};
+	declared[0] = (struct health_config){.kind = HEALTH_KIND_NOTIFY, .unhealthy = 3};
+	reset_instance();
 	run_instance();
 	instance_check(i);
-	assert_calls("checker_start 0; checker_start 1");
-	for (size_t k = 0; k < 2; k++) {
+	assert_calls("checker_start 1; checker_start 2");
+	for (size_t k = 1; k < 3; k++) {
 		assert_int_equal(targets[k].health->kind, HEALTH_KIND_CONNECT);
 		assert_int_equal(targets[k].health->healthy, 1);
 		assert_int_equal(targets[k].health->unhealthy, 3);
@@ -569,44 +573,52 @@ static void test_instance_check_of_one_that_notifies_is_that_it_accepts(void **s
 	report.ready = true;
 	hear(REPORT_NOTIFY, 0);
 	assert_false(instance_is_healthy(i));
-	i->checkers[0].health.state = i->checkers[1].health.state = HEALTH_HEALTHY;
+	i->checks.list[1].checker.health.state = HEALTH_HEALTHY;
+	i->checks.list[2].checker.health.state = HEALTH_HEALTHY;
 	assert_true(instance_is_healthy(i));
-	i->checkers[0].health.state = HEALTH_UNHEALTHY;
+	i->checks.list[1].checker.health.state = HEALTH_UNHEALTHY;
 	assert_true(instance_is_unhealthy(i));
+}
+
+static void answer(size_t k, const struct probe_result *result, bool changed)
+{
+	struct checker *checker = &i->checks.list[k].checker;
+
+	checker->on_answer(checker->userdata, result, changed);
 }
 
 static void test_instance_answers_become_notes_and_verdicts(void **state)
 {
 	struct probe_result good = {.ok = true, .text = "GET /: 200 OK"};
 	struct probe_result bad = {.text = "GET /: 500"};
-	struct health *health = &i->checkers[0].health;
+	struct health *health = &i->checks.list[0].checker.health;
 
 	(void)state;
 	run_instance();
 	instance_check(i);
-	i->checkers[1].health.state = HEALTH_HEALTHY;
-	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, false);
+	i->checks.list[1].checker.health.state = HEALTH_HEALTHY;
+	answer(0, &bad, false);
 	assert_notes("probe: GET /: 500 (instance 0)");
 	assert_int_equal(n_changes, 0);
-	i->checkers[0].on_answer(i->checkers[0].userdata, &good, false);
+	answer(0, &good, false);
 	assert_notes("");
 	*health = (struct health){.state = HEALTH_HEALTHY, .successes = 2};
-	i->checkers[0].on_answer(i->checkers[0].userdata, &good, true);
+	answer(0, &good, true);
 	assert_notes("healthy: GET /: 200 OK (instance 0, 2 in a row)");
 	assert_int_equal(n_changes, 1);
 	assert_true(instance_is_healthy(i));
 	/* One failure of a healthy one is nothing yet. */
-	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, false);
+	answer(0, &bad, false);
 	assert_notes("");
 	*health = (struct health){.state = HEALTH_UNHEALTHY, .failures = 3};
-	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, true);
+	answer(0, &bad, true);
 	assert_notes("");
 	assert_int_equal(n_changes, 2);
 	assert_false(instance_is_healthy(i));
 	/* If its service has taken it out, and said so, that also says that it is back. */
 	i->out_sick = true;
 	*health = (struct health){.state = HEALTH_HEALTHY, .successes = 2};
-	i->checkers[0].on_answer(i->checkers[0].userdata, &good, true);
+	answer(0, &good, true);
 	assert_notes("");
 	assert_int_equal(n_changes, 3);
 }
@@ -619,9 +631,9 @@ static void test_instance_first_bad_answer_is_a_change_until_its_server_is_anoth
 	run_instance();
 	instance_check(i);
 	assert_false(i->told_bad);
-	i->checkers[0].on_answer(i->checkers[0].userdata, &bad, false);
+	answer(0, &bad, false);
 	assert_true(i->told_bad);
-	i->checkers[1].on_answer(i->checkers[1].userdata, &bad, false);
+	answer(1, &bad, false);
 	assert_notes("probe: GET /: 500 (instance 0)\nprobe: GET /: 500 (instance 0)");
 	report.pid = 601;
 	hear(REPORT_STARTED, 0);
@@ -633,12 +645,12 @@ static void test_instance_answers_of_other_endpoints_are_wanted_for_ever(void **
 {
 	struct probe_result good = {.ok = true, .text = "connected, accepted"};
 	struct probe_result bad = {.text = "connected, but nothing accepted"};
-	struct checker *other = &i->checkers[1];
+	struct checker *other = &i->checks.list[1].checker;
 
 	(void)state;
 	run_instance();
 	instance_check(i);
-	i->checkers[0].health.state = HEALTH_HEALTHY;
+	i->checks.list[0].checker.health.state = HEALTH_HEALTHY;
 	forget_calls();
 	other->on_answer(other->userdata, &bad, false);
 	assert_notes("probe: connected, but nothing accepted (instance 0)");
@@ -662,17 +674,132 @@ static void test_instance_answers_of_other_endpoints_are_wanted_for_ever(void **
 	assert_true(instance_is_unhealthy(i));
 }
 
+/* Two that ask both endpoints, and what its server says itself. */
+static void declare_three(void)
+{
+	declared[0].unhealthy = 3;
+	declared[1] = (struct health_config){
+		.kind = HEALTH_KIND_HTTP, .listen = config.listen[1], .healthy = 1, .unhealthy = 1};
+	declared[2].kind = HEALTH_KIND_NOTIFY;
+	config.health.n = 3;
+	reset_instance();
+	run_instance();
+	instance_check(i);
+}
+
+static void verdict(size_t k, enum health_state state, const char *text)
+{
+	struct probe_result result = {.ok = state == HEALTH_HEALTHY};
+	struct checker *checker = &i->checks.list[k].checker;
+
+	snprintf(result.text, sizeof(result.text), "%s", text);
+	checker->health.state = state;
+	checker->last_ms = 1;
+	checker->last = result;
+	if (!result.ok) {
+		checker->bad = result;
+		checker->has_bad = true;
+	}
+	answer(k, &result, true);
+}
+
+static void test_instance_of_several_checks_asks_each_of_its_own_endpoint(void **state)
+{
+	(void)state;
+	declare_three();
+	assert_calls("checker_start 0; checker_start 1");
+	for (size_t k = 0; k < 2; k++) {
+		assert_ptr_equal(targets[k].health, &declared[k]);
+		assert_ptr_equal(targets[k].address, &config.listen[k]);
+		assert_int_equal(targets[k].sockets[0].cookie, 101 + k);
+		assert_true(targets[k].named);
+	}
+	assert_ptr_equal(targets[1].steer, &endpoint_1);
+}
+
+/* A check alone needs no address, unless it asks another one than people expect. */
+static void test_instance_of_one_check_names_the_endpoint_that_was_chosen(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_check(i);
+	assert_false(targets[0].named);
+	instance_done(i);
+	forget_calls();
+	declared[0].listen = config.listen[1];
+	reset_instance();
+	run_instance();
+	instance_check(i);
+	assert_true(targets[0].named);
+	assert_ptr_equal(targets[0].address, &config.listen[1]);
+	/* The other one has its own for ever. */
+	assert_int_equal(targets[1].health->kind, HEALTH_KIND_CONNECT);
+	assert_ptr_equal(targets[1].address, &config.listen[0]);
+}
+
+static void test_instance_of_several_checks_is_healthy_when_all_are(void **state)
+{
+	(void)state;
+	declare_three();
+	verdict(0, HEALTH_HEALTHY, "GET /a: 200 OK");
+	assert_notes("");
+	assert_false(instance_is_healthy(i));
+	verdict(1, HEALTH_HEALTHY, "GET /b: 200 OK");
+	assert_notes("healthy: GET /b: 200 OK (instance 0, 0 in a row; all 2 checks that ask are "
+		     "good)");
+	assert_false(instance_is_healthy(i));
+	assert_true(instance_awaits_ready(i));
+	i->ready = true;
+	assert_false(instance_awaits_ready(i));
+	assert_true(instance_is_healthy(i));
+}
+
+static void test_instance_of_several_checks_is_unhealthy_by_one_in_its_words(void **state)
+{
+	(void)state;
+	declare_three();
+	i->ready = true;
+	verdict(0, HEALTH_HEALTHY, "GET /a: 200 OK");
+	verdict(1, HEALTH_HEALTHY, "GET /b: 200 OK");
+	verdict(1, HEALTH_UNHEALTHY, "GET /b: 503");
+	assert_true(instance_is_unhealthy(i));
+	assert_string_equal(instance_last_answer(i)->text, "GET /b: 503");
+	assert_true(instance_check_answer(&i->checks.list[0])->ok);
+	assert_null(instance_check_answer(&i->checks.list[2]));
+	/* It comes back as it became healthy. */
+	forget_calls();
+	notes[0] = '\0';
+	verdict(1, HEALTH_HEALTHY, "GET /b: 200 OK");
+	assert_true(instance_is_healthy(i));
+	assert_notes("healthy: GET /b: 200 OK (instance 0, 0 in a row; all 2 checks that ask are "
+		     "good)");
+}
+
+/* Before its server was ever healthy, whichever is bad is told of. */
+static void test_instance_of_several_checks_tells_of_each_that_holds_it_up(void **state)
+{
+	struct probe_result bad = {.text = "GET /b: 503"};
+
+	(void)state;
+	declare_three();
+	verdict(0, HEALTH_HEALTHY, "GET /a: 200 OK");
+	answer(1, &bad, false);
+	assert_notes("probe: GET /b: 503 (instance 0)");
+	answer(0, &bad, false);
+	assert_notes("probe: GET /b: 503 (instance 0)");
+}
+
 /* The next server has to show anew, on each endpoint, that it serves. */
 static void test_instance_exit_takes_every_verdict(void **state)
 {
 	(void)state;
 	run_instance();
-	i->checkers[0].health.state = HEALTH_HEALTHY;
-	i->checkers[1].health.state = HEALTH_UNHEALTHY;
+	i->checks.list[0].checker.health.state = HEALTH_HEALTHY;
+	i->checks.list[1].checker.health.state = HEALTH_UNHEALTHY;
 	report.restarting = true;
 	hear(REPORT_EXITED, 0);
 	assert_false(instance_is_unhealthy(i));
-	assert_int_equal(i->checkers[0].health.state, HEALTH_UNKNOWN);
+	assert_int_equal(i->checks.list[0].checker.health.state, HEALTH_UNKNOWN);
 }
 
 /* Nobody waits for it but its agent, which only sees that it runs. */
@@ -689,15 +816,15 @@ static void test_instance_started_again_is_to_be_healthy_in_time(void **state)
 		hear(REPORT_STARTED, 0);
 		assert_false(instance_is_unhealthy(i));
 		for (size_t k = 0; again && k < 2; k++)
-			i->checkers[k].health.state = HEALTH_HEALTHY;
+			i->checks.list[k].checker.health.state = HEALTH_HEALTHY;
 		n_changes = 0;
 		drive_until(n_changes == 1);
 		assert_int_equal(instance_is_unhealthy(i), !again);
 		/* When it is healthy after all, its checks tell. */
 		for (size_t k = 0; k < 2; k++)
-			i->checkers[k].health.state = HEALTH_HEALTHY;
+			i->checks.list[k].checker.health.state = HEALTH_HEALTHY;
 		hear(REPORT_NOTIFY, 0);
-		i->checkers[0].health.state = HEALTH_UNKNOWN;
+		i->checks.list[0].checker.health.state = HEALTH_UNKNOWN;
 		assert_false(instance_is_unhealthy(i));
 	}
 }
@@ -708,9 +835,9 @@ static void test_instance_unhealthy_is_what_was_healthy_once(void **state)
 	run_instance();
 	for (size_t k = 0; k < 2; k++) {
 		assert_false(instance_is_unhealthy(i));
-		i->checkers[k].health.state = HEALTH_UNHEALTHY;
+		i->checks.list[k].checker.health.state = HEALTH_UNHEALTHY;
 		assert_true(instance_is_unhealthy(i));
-		i->checkers[k].health.state = HEALTH_HEALTHY;
+		i->checks.list[k].checker.health.state = HEALTH_HEALTHY;
 	}
 }
 
@@ -719,17 +846,19 @@ static void test_instance_last_answer_is_of_the_check_to_blame(void **state)
 	(void)state;
 	run_instance();
 	assert_null(instance_last_answer(i));
-	i->checkers[0].last_ms = 1;
-	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
-	i->checkers[1].last_ms = 2;
-	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
-	i->checkers[0].has_bad = true;
-	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].bad);
-	i->checkers[0].health.state = HEALTH_HEALTHY;
-	assert_ptr_equal(instance_last_answer(i), &i->checkers[1].last);
-	i->checkers[1].health.state = HEALTH_HEALTHY;
-	assert_ptr_equal(instance_last_answer(i), &i->checkers[0].last);
-	i->checkers[0].last_ms = 0;
+	i->checks.list[0].checker.last_ms = 1;
+	assert_ptr_equal(instance_last_answer(i), &i->checks.list[0].checker.last);
+	i->checks.list[1].checker.last_ms = 2;
+	assert_ptr_equal(instance_last_answer(i), &i->checks.list[0].checker.last);
+	i->checks.list[0].checker.has_bad = true;
+	assert_ptr_equal(instance_last_answer(i), &i->checks.list[0].checker.bad);
+	i->checks.list[0].checker.health.state = HEALTH_HEALTHY;
+	assert_ptr_equal(instance_last_answer(i), &i->checks.list[1].checker.last);
+	i->checks.list[1].checker.health.state = HEALTH_HEALTHY;
+	assert_ptr_equal(instance_last_answer(i), &i->checks.list[0].checker.last);
+	i->checks.list[0].checker.last_ms = 0;
+	assert_ptr_equal(instance_last_answer(i), &i->checks.list[1].checker.last);
+	i->checks.list[1].checker.last_ms = 0;
 	assert_null(instance_last_answer(i));
 }
 
@@ -737,9 +866,9 @@ static void test_instance_healthy_needs_a_server_and_every_endpoint(void **state
 {
 	(void)state;
 	run_instance();
-	i->checkers[0].health.state = HEALTH_HEALTHY;
+	i->checks.list[0].checker.health.state = HEALTH_HEALTHY;
 	assert_false(instance_is_healthy(i));
-	i->checkers[1].health.state = HEALTH_HEALTHY;
+	i->checks.list[1].checker.health.state = HEALTH_HEALTHY;
 	assert_true(instance_is_healthy(i));
 	i->pid = 0;
 	assert_false(instance_is_healthy(i));
@@ -981,6 +1110,11 @@ int main(void)
 		TEST(test_instance_answers_become_notes_and_verdicts),
 		TEST(test_instance_first_bad_answer_is_a_change_until_its_server_is_another),
 		TEST(test_instance_answers_of_other_endpoints_are_wanted_for_ever),
+		TEST(test_instance_of_several_checks_asks_each_of_its_own_endpoint),
+		TEST(test_instance_of_one_check_names_the_endpoint_that_was_chosen),
+		TEST(test_instance_of_several_checks_is_healthy_when_all_are),
+		TEST(test_instance_of_several_checks_is_unhealthy_by_one_in_its_words),
+		TEST(test_instance_of_several_checks_tells_of_each_that_holds_it_up),
 		TEST(test_instance_exit_takes_every_verdict),
 		TEST(test_instance_started_again_is_to_be_healthy_in_time),
 		TEST(test_instance_unhealthy_is_what_was_healthy_once),

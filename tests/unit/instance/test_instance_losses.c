@@ -16,7 +16,7 @@ static void run_healthy(void)
 {
 	run_instance();
 	for (size_t k = 0; k < 2; k++)
-		i->checkers[k].health.state = HEALTH_HEALTHY;
+		i->checks.list[k].checker.health.state = HEALTH_HEALTHY;
 	assert_true(instance_is_healthy(i));
 }
 

@@ -12,6 +12,7 @@
 #define N 3
 
 static struct service_config config;
+static struct health_config check = {.kind = HEALTH_KIND_HTTP};
 static struct instance list[N];
 static struct instances set;
 static const struct instances none;
@@ -20,10 +21,11 @@ static struct error err;
 static int set_up(void **state)
 {
 	(void)state;
-	config = (struct service_config){.n_listen = 1, .health = {.kind = HEALTH_KIND_HTTP}};
+	config = (struct service_config){.n_listen = 1, .health = {.list = &check, .n = 1}};
 	fake_instances_reset();
 	for (uint32_t k = 0; k < N; k++) {
 		list[k] = (struct instance){.config = &config, .generation = 1, .index = k};
+		assert_int_equal(check_set_make(&list[k].checks, &list[k], &config), 0);
 		assert_int_equal(instance_start(&list[k], NULL, &err), 0);
 		assert_int_equal(instances_add(&set, &list[k]), 0);
 	}

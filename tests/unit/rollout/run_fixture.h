@@ -331,14 +331,17 @@ static inline void forget_fixture(void)
 	fake_tap_reset();
 }
 
+static struct health_config check; /* of every generation */
+
 static inline int set_up(void **state)
 {
 	(void)state;
+	check = (struct health_config){.kind = HEALTH_KIND_HTTP, .healthy = 2};
 	config = (struct service_config){
 		.name = (char *)"web",
 		.n_listen = 1,
 		.instances = 1,
-		.health = {.kind = HEALTH_KIND_HTTP, .healthy = 2, .start_timeout_ms = 5000},
+		.health = {.list = &check, .n = 1, .start_timeout_ms = 5000},
 		.rollout = {.settle_timeout_ms = 5000, .promote_timeout_ms = 60000},
 		.drain = {.timeout_ms = 5000, .kill_timeout_ms = 1000, .leave_timeout_ms = 1000},
 	};

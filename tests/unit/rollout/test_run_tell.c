@@ -49,7 +49,7 @@ static void test_run_replace_tells_each_step(void **state)
 static void test_run_replace_messages_name_what_was_unusual(void **state)
 {
 	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
+	check.kind = HEALTH_KIND_NOTIFY;
 	config.rollout.bake_ms = 30;
 	have_old(2);
 	fake(1, 1)->forced = true;
@@ -186,10 +186,56 @@ static void test_run_start_timeout_with_good_or_no_answers_has_no_probe(void **s
 	assert_string_equal(result.reason, "generation 2 was not healthy within 30ms");
 }
 
+/* The first asks, the others are told. */
+static void replace_by_one_of(size_t n_checks)
+{
+	static struct health_config several[6];
+
+	for (size_t k = 0; k < 6; k++)
+		several[k] = (struct health_config){.kind = HEALTH_KIND_NOTIFY};
+	several[0] = check;
+	config.health.list = several;
+	config.health.n = n_checks;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to_end();
+}
+
+static void test_run_verify_tells_of_each_check(void **state)
+{
+	(void)state;
+	replace_by_one_of(2);
+	assert_step("verify", true, FAKE_ANSWER " (2 in a row); READY=1");
+}
+
+static void test_run_verify_tells_of_the_first_of_many_checks(void **state)
+{
+	(void)state;
+	replace_by_one_of(6);
+	assert_step("verify", true,
+		    FAKE_ANSWER " (2 in a row); READY=1; READY=1; READY=1; and 2 more");
+}
+
+/* It has said so, and does not answer. */
+static void test_run_start_timeout_with_ready_is_of_what_asks(void **state)
+{
+	static struct health_config several[2];
+
+	(void)state;
+	several[0] = check;
+	several[1] = (struct health_config){.kind = HEALTH_KIND_NOTIFY};
+	config.health = (struct checks_config){.list = several, .n = 2, .start_timeout_ms = 30};
+	fake(2, 0)->not_healthy = true;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_VERIFYING);
+	fake_there(2, 0)->ready = true;
+	drive_to_end();
+	assert_undone(ROLLOUT_FAILED, "verify", "generation 2 was not healthy within 30ms");
+}
+
 static void test_run_start_timeout_without_ready_says_so(void **state)
 {
 	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
+	check.kind = HEALTH_KIND_NOTIFY;
 	config.health.start_timeout_ms = 30;
 	fake(2, 0)->not_healthy = true;
 	begin_replace(RUN_ORDER_RESTART);
@@ -269,6 +315,9 @@ int main(void)
 		TEST(test_run_start_timeout_before_it_is_healthy_has_the_last_answer),
 		TEST(test_run_start_timeout_with_one_healthy_blames_the_other),
 		TEST(test_run_start_timeout_with_good_or_no_answers_has_no_probe),
+		TEST(test_run_verify_tells_of_each_check),
+		TEST(test_run_verify_tells_of_the_first_of_many_checks),
+		TEST(test_run_start_timeout_with_ready_is_of_what_asks),
 		TEST(test_run_start_timeout_without_ready_says_so),
 		TEST(test_run_result_has_the_tail_of_the_one_to_blame),
 		TEST(test_run_start_timeout_names_what_it_listens_on_instead),

@@ -75,7 +75,8 @@ static void test_run_new_turns_unhealthy_while_baking_flips_back(void **state)
 	begin_replace(RUN_ORDER_UPGRADE);
 	drive_to(ROLLOUT_BAKING);
 	i = fake_there(2, 0);
-	i->checkers[0].last = (struct probe_result){.text = "GET /: 500", .body = "oops"};
+	i->checks.list[0].checker.last =
+		(struct probe_result){.text = "GET /: 500", .body = "oops"};
 	memcpy(i->tail, "panic\n", 7);
 	change(fake(2, 0)->unhealthy = true);
 	drive_to_end();

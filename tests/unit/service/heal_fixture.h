@@ -9,7 +9,7 @@
 /* The check of the instance says something else. */
 static inline void answers(uint32_t generation, uint32_t index, bool healthy, const char *text)
 {
-	struct probe_result *last = &fake_there(generation, index)->checkers[0].last;
+	struct probe_result *last = &fake_there(generation, index)->checks.list[0].checker.last;
 
 	fake(generation, index)->unhealthy = !healthy;
 	last->ok = healthy;

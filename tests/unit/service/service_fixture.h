@@ -368,13 +368,14 @@ int lookup_executable(const char *name, const char *directory, char *const *envi
 static inline struct service_config *make_config(const char *program, const char *first)
 {
 	char *command[] = {(char *)program, NULL};
+	struct health_config check = {.kind = HEALTH_KIND_HTTP, .healthy = 1};
 	struct service_config c = {
 		.name = (char *)"web",
 		.command = command,
 		.n_listen = 2,
 		.instances = 1,
 		.uid = 33,
-		.health = {.kind = HEALTH_KIND_HTTP, .healthy = 1, .start_timeout_ms = 60000},
+		.health = {.list = &check, .n = 1, .start_timeout_ms = 60000},
 		.rollout = {.settle_timeout_ms = 60000},
 		.drain = {.timeout_ms = 60000,
 			  .shutdown_timeout_ms = 60000,

@@ -19,7 +19,8 @@ static struct steer endpoint_0, endpoint_1;
 static struct tap hooks; /* in the service's wiring where a test puts them there */
 static struct service service;
 static struct generation generations[3]; /* number N is at N - 1 */
-static struct instance instances[3][4];  /* theirs, of which the first is there */
+static struct health_config declared[3];
+static struct instance instances[3][4]; /* theirs, of which the first is there */
 static struct agentlink link_of_all = {.pid = 500};
 static json_t *json;
 
@@ -55,6 +56,7 @@ static inline struct instance *add_instance(struct generation *g)
 		.agent_said = AGENT_RUNNING,
 		.phase = INSTANCE_JOINED,
 	};
+	assert_int_equal(check_set_make(&i->checks, i, &config), 0);
 	for (uint32_t e = 0; e < 2; e++)
 		instance_sockets_add(
 			&i->sockets,
@@ -139,6 +141,8 @@ static inline void commit(struct run *run)
 static inline int set_up(void **state)
 {
 	(void)state;
+	memset(declared, 0, sizeof(declared));
+	declared[0].kind = HEALTH_KIND_HTTP;
 	fake_host_reset();
 	fake_steer_reset();
 	fake_tap_reset();
@@ -148,7 +152,7 @@ static inline int set_up(void **state)
 		.command = command,
 		.n_listen = 2,
 		.instances = 4,
-		.health.kind = HEALTH_KIND_HTTP,
+		.health = {.list = declared, .n = 1},
 	};
 	assert_int_equal(address_parse("127.0.0.1:80", &config.listen[0], NULL), 0);
 	assert_int_equal(address_parse("127.0.0.1:81", &config.listen[1], NULL), 0);
@@ -171,8 +175,10 @@ static inline int tear_down(void **state)
 	for (size_t k = 0; k < service.n_generations; k++) {
 		struct instances *set = &service.generations[k]->instances;
 
-		for (size_t j = 0; j < set->n; j++)
+		for (size_t j = 0; j < set->n; j++) {
 			instance_sockets_done(&set->list[j]->sockets);
+			check_set_done(&set->list[j]->checks);
+		}
 		instances_done(set);
 	}
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)

@@ -207,9 +207,11 @@ static void test_status_current_one_dead_is_failed_and_says_why(void **state)
 
 static void fall_ill(struct instance *i, const char *text)
 {
-	i->checkers[0].health.state = HEALTH_UNHEALTHY;
-	i->checkers[0].last_ms = clock_monotonic_ms();
-	snprintf(i->checkers[0].last.text, sizeof(i->checkers[0].last.text), "%s", text);
+	struct checker *checker = &i->checks.list[0].checker;
+
+	checker->health.state = HEALTH_UNHEALTHY;
+	checker->last_ms = clock_monotonic_ms();
+	snprintf(checker->last.text, sizeof(checker->last.text), "%s", text);
 }
 
 static void test_status_unhealthy_is_degraded_with_a_reason(void **state)

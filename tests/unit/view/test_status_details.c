@@ -192,12 +192,13 @@ static void test_status_instance_without_agent_or_process_says_so(void **state)
 
 static void test_status_health_is_the_last_answer(void **state)
 {
-	struct checker *checker;
+	struct checker *checker, *other;
 
 	(void)state;
 	service.current = add_generation(1);
-	checker = service.current->instances.list[0]->checkers;
-	checker[1].health.state = HEALTH_HEALTHY;
+	checker = &service.current->instances.list[0]->checks.list[0].checker;
+	other = &service.current->instances.list[0]->checks.list[1].checker;
+	other->health.state = HEALTH_HEALTHY;
 	look();
 	assert_text("generations.0.instances.0.health.state", "unknown");
 	assert_none("generations.0.instances.0.health", "last");
@@ -216,14 +217,48 @@ static void test_status_health_is_the_last_answer(void **state)
 	assert_true(json_is_true(at("generations.0.instances.0.health.unasked")));
 	checker->last.unasked = false;
 	/* Of all endpoints. */
-	checker[1].health.state = HEALTH_UNHEALTHY;
-	checker[1].last_ms = 1;
-	strcpy(checker[1].last.text, "127.0.0.1:81: connect: Connection refused");
+	other->health.state = HEALTH_UNHEALTHY;
+	other->last_ms = 1;
+	strcpy(other->last.text, "127.0.0.1:81: connect: Connection refused");
 	look();
 	assert_text("generations.0.instances.0.health.state", "unhealthy");
 	assert_text("generations.0.instances.0.health.last",
 		    "127.0.0.1:81: connect: Connection refused");
 	assert_none("generations.0.instances.0", "lost");
+}
+
+static void test_status_shows_each_check_of_an_instance(void **state)
+{
+	struct instance_check *list;
+
+	(void)state;
+	declared[0].path = (char *)"/";
+	declared[1] = (struct health_config){.kind = HEALTH_KIND_NOTIFY};
+	config.health.n = 2;
+	service.current = add_generation(1);
+	list = service.current->instances.list[0]->checks.list;
+	list[0].checker.health = (struct health){.state = HEALTH_UNHEALTHY, .failures = 4};
+	list[0].checker.last_ms = clock_monotonic_ms() - 300;
+	list[0].checker.has_bad = true;
+	strcpy(list[0].checker.bad.text, "GET /: 503");
+	look();
+#define CHECK_OF(k_, member_) "generations.0.instances.0.health.checks." k_ member_
+	assert_int_equal(json_array_size(at("generations.0.instances.0.health.checks")), 3);
+	assert_text(CHECK_OF("0", ".kind"), "http");
+	assert_text(CHECK_OF("0", ".listen"), "127.0.0.1:80");
+	assert_text(CHECK_OF("0", ".state"), "unhealthy");
+	assert_text(CHECK_OF("0", ".last"), "GET /: 503");
+	assert_number(CHECK_OF("0", ".failures"), 4);
+	assert_in_range(json_integer_value(at(CHECK_OF("0", ".ago_ms"))), 300, 60300);
+	assert_true(json_is_true(at(CHECK_OF("0", ".declared"))));
+	assert_text(CHECK_OF("1", ".kind"), "notify");
+	assert_text(CHECK_OF("1", ".state"), "unknown");
+	assert_text(CHECK_OF("1", ".last"), "no READY=1 yet");
+	assert_none(CHECK_OF("1", ""), "listen");
+	assert_text(CHECK_OF("2", ".kind"), "connect");
+	assert_text(CHECK_OF("2", ".listen"), "127.0.0.1:81");
+	assert_true(json_is_false(at(CHECK_OF("2", ".declared"))));
+	assert_none(CHECK_OF("2", ""), "last");
 }
 
 static void test_status_lost_endpoints_are_named_with_their_time(void **state)
@@ -250,14 +285,15 @@ static void test_status_lost_endpoints_are_named_with_their_time(void **state)
 static void test_status_health_by_notify_is_ready(void **state)
 {
 	(void)state;
-	config.health.kind = HEALTH_KIND_NOTIFY;
+	declared[0].kind = HEALTH_KIND_NOTIFY;
 	service.current = add_generation(1);
 	look();
 	assert_text("generations.0.instances.0.health.state", "unknown");
 	assert_text("generations.0.instances.0.health.last", "no READY=1 yet");
 	service.current->instances.list[0]->ready = true;
-	for (size_t k = 0; k < config.n_listen; k++)
-		service.current->instances.list[0]->checkers[k].health.state = HEALTH_HEALTHY;
+	for (size_t k = 0; k < service.current->instances.list[0]->checks.n; k++)
+		service.current->instances.list[0]->checks.list[k].checker.health.state =
+			HEALTH_HEALTHY;
 	look();
 	assert_text("generations.0.instances.0.health.state", "healthy");
 	assert_text("generations.0.instances.0.health.last", "READY=1");
@@ -618,6 +654,7 @@ int main(void)
 		TEST(test_status_instance_has_what_is_known_of_it),
 		TEST(test_status_instance_without_agent_or_process_says_so),
 		TEST(test_status_health_is_the_last_answer),
+		TEST(test_status_shows_each_check_of_an_instance),
 		TEST(test_status_lost_endpoints_are_named_with_their_time),
 		TEST(test_status_health_by_notify_is_ready),
 		TEST(test_status_connections_are_summed_over_endpoints),
