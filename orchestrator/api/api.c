@@ -7,24 +7,31 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 #include "common/orders.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/api/api_answer.h"
-#include "orchestrator/api/api_socket.h"
+#include "orchestrator/api/api_door.h"
+#include "orchestrator/api/api_turns.h"
 #include "orchestrator/api/event_stream.h"
 
 #define SERVICE_MAX    64            /* a service's name, with its NUL (paths_check_name()) */
 #define BODY_SWALLOWED (1024 * 1024) /* of a body that is too large, to answer it in peace */
 #define STREAM_BLOCK   16384
 #define FAREWELL_MS    250
+/* Those who leave are still there while others come. */
+#define LIBRARY_MAX (API_PLACES_MAX + 2 * DOOR_SERIES_MAX)
 
 struct api {
 	sd_event *event;
 	struct MHD_Daemon *daemon;
-	struct api_socket listening;
+	struct door *door;
 	sd_event_source *io, *timer, *heartbeat;
+	sd_event_source *next_turn; /* somebody waits for the answer to be made */
+	uint64_t next_turn_us;      /* ... for which that is set; UINT64_MAX: it is off */
+	struct turns turns;
 	sd_event_source *wake; /* deferred: some stream has something to send */
 	uint64_t heartbeat_ms;
 	struct events *events;
@@ -34,6 +41,7 @@ struct api {
 	struct stream *streams; /* the followed ones */
 	size_t n_streams;
 	struct api_reply *replies; /* those that somebody waits for */
+	bool ending;               /* nothing new is begun */
 };
 
 /* A followed stream of events: libmicrohttpd suspends it while it has nothing to say. */
@@ -41,6 +49,7 @@ struct stream {
 	struct api *api;
 	struct stream *next, *previous;
 	struct MHD_Connection *connection;
+	struct visitor *visitor; /* NULL: it has left */
 	struct event_stream *text;
 	bool suspended;
 	bool listed;
@@ -52,12 +61,16 @@ struct request {
 	size_t length;
 	size_t swallowed;
 	struct api_reply *reply; /* its answer comes later; NULL: it does not */
+	struct turn turn;
+	struct MHD_Connection *connection;
+	bool has_turn;
 };
 
 /* One request being answered. */
 struct exchange {
 	struct api *api;
 	struct MHD_Connection *connection;
+	struct visitor *visitor;
 	struct request *request;
 	const char *path;
 	bool head;                 /* asked by HEAD: the answer without its body */
@@ -84,10 +97,42 @@ static void set_timer(struct api *api)
 		log_error("api: cannot set the timer: %s", strerror(-r));
 }
 
-static void run(struct api *api)
+static uint64_t now_us(void)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/*
+ * One that may be given at once is given in the loop's next turn. To set a timer that is due puts
+ * it off: clients that never stop sending could then keep it from coming.
+ */
+static void set_next_turn(struct api *api)
+{
+	uint64_t next_us = turns_next_us(&api->turns);
+	int r;
+
+	if (next_us == api->next_turn_us)
+		return;
+	api->next_turn_us = next_us;
+	r = sd_event_source_set_time(api->next_turn, next_us);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(
+			api->next_turn, next_us == UINT64_MAX ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+	if (r < 0)
+		log_error("api: cannot set the timer: %s", strerror(-r));
+}
+
+static void run(void *userdata)
+{
+	struct api *api = userdata;
+
 	MHD_run(api->daemon);
 	set_timer(api);
+	set_next_turn(api);
+	door_look(api->door);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -157,6 +202,31 @@ static void on_event(void *userdata)
 		wake(api);
 }
 
+static struct request *request_of(struct turn *turn)
+{
+	return (struct request *)((char *)turn - offsetof(struct request, turn));
+}
+
+static void give_turn(struct turn *turn)
+{
+	request_of(turn)->has_turn = true;
+	MHD_resume_connection(request_of(turn)->connection);
+}
+
+static int on_next_turn(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct api *api = userdata;
+	struct turn *turn = turns_take(&api->turns, now_us());
+
+	(void)source;
+	(void)usec;
+	api->next_turn_us = UINT64_MAX;
+	if (turn)
+		give_turn(turn);
+	run(api);
+	return 0;
+}
+
 static void set_heartbeat(struct api *api)
 {
 	int r = sd_event_source_set_time(api->heartbeat,
@@ -212,6 +282,53 @@ static bool parse_number(const char *text, uint64_t *ret)
 	return errno == 0 && *end == '\0';
 }
 
+/* ---- limits --------------------------------------------------------------------------------- */
+
+static enum MHD_Result __attribute__((format(printf, 2, 3)))
+refuse_for_now(const struct exchange *x, const char *format, ...)
+{
+	struct api_problem problem = {
+		.status = MHD_HTTP_SERVICE_UNAVAILABLE, .code = 6, .retry_after_s = 1};
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(problem.detail.text, sizeof(problem.detail.text), format, ap);
+	va_end(ap);
+	return api_send_problem(x->connection, &problem, NULL);
+}
+
+static enum MHD_Result refuse_list(const struct exchange *x)
+{
+	bool owner = x->visitor->place.owner;
+
+	return refuse_for_now(
+		x,
+		"batond is busy: it makes or sends as many lists of connections as it does at once "
+		"(%d for %s, %d for one account); try again",
+		owner ? API_LISTS_OWNERS_MAX : API_LISTS_READERS_MAX,
+		owner ? "root and its owner" : "those who may read",
+		owner ? API_LISTS_OWNERS_MAX : API_LISTS_READER_MAX);
+}
+
+/* This function's caller is called again, with the same request, when it is its turn. */
+static enum MHD_Result wait_for_turn(const struct exchange *x, bool list)
+{
+	bool owner = x->visitor->place.owner;
+	enum turn_lane lane = owner ? TURN_OWNERS : TURN_READERS;
+
+	if (list && !door_may_list(x->visitor))
+		return refuse_list(x);
+	if (list) {
+		x->visitor->place.has_list = true;
+		lane = owner ? TURN_OWNERS_LISTS : TURN_READERS_LISTS;
+	}
+	x->request->connection = x->connection;
+	turns_add(&x->api->turns, &x->request->turn, lane);
+	door_enter(x->visitor, PLACE_WAITING);
+	MHD_suspend_connection(x->connection);
+	return MHD_YES;
+}
+
 /* ---- services ------------------------------------------------------------------------------- */
 
 /* Send what the backend has answered: @json, or if that is NULL, @problem. Frees both. */
@@ -255,16 +372,6 @@ static enum MHD_Result handle_connections(const struct exchange *x)
 	return send_answer(x, MHD_HTTP_OK, json, &problem);
 }
 
-static bool may_change(const struct exchange *x)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	uid_t uid;
-
-	return info && api_socket_peer(info->connect_fd, &uid) == 0 &&
-	       (uid == 0 || uid == geteuid());
-}
-
 /* The body as an object; an empty one if there was none. */
 static json_t *read_body(const struct request *request, struct api_problem *problem)
 {
@@ -297,7 +404,7 @@ static json_t *read_body(const struct request *request, struct api_problem *prob
 /* The body of a request that changes something; NULL: it was refused. */
 static json_t *admit(const struct exchange *x, struct api_problem *problem)
 {
-	if (may_change(x))
+	if (x->visitor->place.owner)
 		return read_body(x->request, problem);
 	problem->status = MHD_HTTP_FORBIDDEN;
 	error_text(&problem->detail, 0, "only root and the daemon's own user may give orders");
@@ -324,6 +431,7 @@ static enum MHD_Result wait_for_reply(const struct exchange *x, struct api_reply
 	reply->next = x->api->replies;
 	x->api->replies = x->request->reply = reply;
 	reply->suspended = true;
+	door_enter(x->visitor, PLACE_WAITING);
 	MHD_suspend_connection(x->connection);
 	/* It may be there already. */
 	if (reply->ready)
@@ -337,9 +445,6 @@ static enum MHD_Result send_reply(const struct exchange *x)
 	struct api_problem problem = reply->problem;
 	json_t *answer = reply->answer;
 
-	/* Nothing else resumes it. */
-	if (!reply->ready)
-		return MHD_NO;
 	reply->answer = NULL;
 	reply->problem = (struct api_problem){0};
 	return send_answer(x, MHD_HTTP_OK, answer, &problem);
@@ -408,6 +513,8 @@ static void free_stream(void *userdata)
 			stream->next->previous = stream->previous;
 		api->n_streams--;
 	}
+	if (stream->visitor)
+		stream->visitor->stream = NULL;
 	event_stream_free(stream->text);
 	free(stream);
 }
@@ -416,9 +523,15 @@ static void free_stream(void *userdata)
 static ssize_t on_stream_read(void *userdata, uint64_t position, char *buffer, size_t size)
 {
 	struct stream *stream = userdata;
-	ssize_t n = event_stream_read(stream->text, buffer, size);
+	ssize_t n;
 
 	(void)position;
+	if (!stream->visitor || stream->visitor->gone)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	n = event_stream_read(stream->text, buffer, size);
+	/* All that was there before has been taken. */
+	if (n >= 0 && stream->listed)
+		door_enter(stream->visitor, n ? PLACE_TELLING : PLACE_FOLLOWING);
 	if (n > 0)
 		return n;
 	if (n == EVENT_STREAM_END)
@@ -449,6 +562,8 @@ static enum MHD_Result send_stream(const struct exchange *x, const struct event_
 	}
 	stream->api = api;
 	stream->connection = x->connection;
+	stream->visitor = x->visitor;
+	x->visitor->stream = stream;
 	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_stream_read,
 						     stream, free_stream);
 	if (!response) {
@@ -457,6 +572,7 @@ static enum MHD_Result send_stream(const struct exchange *x, const struct event_
 	}
 	if (follow) {
 		stream->listed = true;
+		door_enter(x->visitor, PLACE_TELLING);
 		stream->next = api->streams;
 		if (stream->next)
 			stream->next->previous = stream;
@@ -484,6 +600,19 @@ static const char *parse_start(const struct exchange *x, enum event_format forma
 	return NULL;
 }
 
+static enum MHD_Result refuse_stream(const struct exchange *x)
+{
+	bool owner = x->visitor->place.owner;
+
+	return refuse_for_now(
+		x,
+		"batond is busy: too many follow the events (%d of %s may, %d of one account); end "
+		"one of them, or try again",
+		owner ? API_STREAMS_OWNERS_MAX : API_STREAMS_READERS_MAX,
+		owner ? "root and its owner" : "those who may read",
+		owner ? API_STREAMS_OWNERS_MAX : API_STREAMS_READER_MAX);
+}
+
 static enum MHD_Result handle_events(const struct exchange *x)
 {
 	enum event_format format = EVENT_FORMAT_LINES;
@@ -500,10 +629,8 @@ static enum MHD_Result handle_events(const struct exchange *x)
 	if (follow_text && !follow && strcmp(follow_text, "0") != 0)
 		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
 				  "follow: neither 0 nor 1");
-	if (follow && x->api->n_streams >= API_STREAMS_MAX)
-		return api_refuse(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, 1,
-				  "%d readers follow the events already: end one of them",
-				  API_STREAMS_MAX);
+	if (follow && !door_may_follow(x->visitor))
+		return refuse_stream(x);
 	/* libmicrohttpd would end a body of unknown length that it has not sent (0.9.75). */
 	if (x->head)
 		return api_send_text(x->connection, MHD_HTTP_OK, format_type(format), NULL, "");
@@ -538,16 +665,21 @@ static const struct route {
 	const char *method;
 	const char *pattern;
 	enum MHD_Result (*handle)(const struct exchange *x);
+	enum cost {
+		COST_NONE, /* made at once */
+		COST_TURN, /* one in a turn of the loop */
+		COST_LIST, /* ... and few at once */
+	} cost;
 } routes[] = {
-	{"GET", "/v1/services", handle_list},
-	{"GET", "/v1/services/*", handle_get},
-	{"GET", "/v1/services/*/connections", handle_connections},
-	{"POST", "/v1/services/*/+", handle_order},
-	{"POST", "/v1/reload", handle_reload},
-	{"GET", "/v1/events", handle_events},
-	{"GET", "/v1/version", handle_version},
-	{"GET", "/healthz", handle_healthz},
-	{"GET", "/readyz", handle_readyz},
+	{"GET", "/v1/services", handle_list, COST_TURN},
+	{"GET", "/v1/services/*", handle_get, COST_TURN},
+	{"GET", "/v1/services/*/connections", handle_connections, COST_LIST},
+	{"POST", "/v1/services/*/+", handle_order, COST_NONE},
+	{"POST", "/v1/reload", handle_reload, COST_NONE},
+	{"GET", "/v1/events", handle_events, COST_NONE},
+	{"GET", "/v1/version", handle_version, COST_NONE},
+	{"GET", "/healthz", handle_healthz, COST_NONE},
+	{"GET", "/readyz", handle_readyz, COST_TURN},
 };
 
 static bool match(const char *pattern, const char *path, char service[static SERVICE_MAX])
@@ -575,18 +707,34 @@ static bool match(const char *pattern, const char *path, char service[static SER
 	return *path == '\0';
 }
 
+static enum MHD_Result take_route(struct exchange *x, const struct route *route)
+{
+	uint64_t began_us = now_us();
+	enum MHD_Result r;
+
+	if (route->cost != COST_NONE && !x->request->has_turn)
+		return wait_for_turn(x, route->cost == COST_LIST);
+	x->order = strrchr(x->path, '/') + 1;
+	r = route->handle(x);
+	if (route->cost != COST_NONE)
+		turns_charge(&x->api->turns, x->request->turn.lane, began_us, now_us());
+	return r;
+}
+
 static enum MHD_Result answer(struct exchange *x, const char *method)
 {
 	const char *allow = NULL;
 
+	door_enter(x->visitor, PLACE_ANSWERED);
+	if (x->api->ending && !x->request->reply)
+		return api_refuse(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, 1,
+				  "batond is ending");
 	x->head = strcmp(method, "HEAD") == 0;
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (!match(routes[i].pattern, x->path, x->service))
 			continue;
-		if (strcmp(routes[i].method, x->head ? "GET" : method) == 0) {
-			x->order = strrchr(x->path, '/') + 1;
-			return routes[i].handle(x);
-		}
+		if (strcmp(routes[i].method, x->head ? "GET" : method) == 0)
+			return take_route(x, &routes[i]);
 		allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method;
 	}
 	if (allow) {
@@ -620,29 +768,49 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 	return MHD_YES;
 }
 
-/* Called with the headers (*state NULL), for each piece of the body, and at the end. */
+static struct visitor *visitor_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+		->socket_context;
+}
+
+/* The head is there: is it worth reading what follows? */
+static enum MHD_Result begin(const struct exchange *x, void **state)
+{
+	const char *announced =
+		MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Length");
+	uint64_t size;
+
+	*state = x->visitor->request = calloc(1, sizeof(struct request));
+	if (!*state)
+		return MHD_NO;
+	door_enter(x->visitor, PLACE_BODY);
+	if (!announced || !parse_number(announced, &size) || size <= BODY_SWALLOWED)
+		return MHD_YES;
+	door_enter(x->visitor, PLACE_ANSWERED);
+	return api_refuse(x->connection, MHD_HTTP_CONTENT_TOO_LARGE, 2,
+			  "the body is longer than %d bytes", API_BODY_MAX);
+}
+
+/*
+ * Called with the headers (*state NULL), for each piece of the body, at the end, and when it is
+ * resumed.
+ */
 static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connection,
 				  const char *path, const char *method, const char *version,
 				  const char *data, size_t *length, void **state)
 {
-	struct exchange x = {.api = userdata, .connection = connection, .path = path};
+	struct exchange x = {.api = userdata,
+			     .connection = connection,
+			     .visitor = visitor_of(connection),
+			     .path = path};
 	struct request *request = *state;
-	const char *announced;
-	uint64_t size;
 
 	(void)version;
-	if (!request) {
-		*state = calloc(1, sizeof(struct request));
-		if (!*state)
-			return MHD_NO;
-		announced =
-			MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-		/* Not even worth reading. */
-		if (announced && parse_number(announced, &size) && size > BODY_SWALLOWED)
-			return api_refuse(x.connection, MHD_HTTP_CONTENT_TOO_LARGE, 2,
-					  "the body is longer than %d bytes", API_BODY_MAX);
-		return MHD_YES;
-	}
+	if (x.visitor->gone)
+		return MHD_NO;
+	if (!request)
+		return begin(&x, state);
 	if (*length) {
 		enum MHD_Result r = take_body(request, data, *length);
 
@@ -656,17 +824,72 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
 static void on_completed(void *userdata, struct MHD_Connection *connection, void **state,
 			 enum MHD_RequestTerminationCode why)
 {
+	struct visitor *visitor = visitor_of(connection);
 	struct request *request = *state;
 
-	(void)connection;
 	(void)why;
 	if (!request)
 		return;
+	visitor->request = NULL;
+	visitor->place.has_list = false;
+	if (!visitor->gone)
+		door_enter(visitor, PLACE_IDLE);
 	if (request->reply)
 		forget_reply(userdata, request->reply);
 	free(request->body);
 	free(request);
 	*state = NULL;
+}
+
+static void on_connection(void *userdata, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct api *api = userdata;
+	struct visitor *visitor = *context;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = visitor = door_find(
+			api->door,
+			MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+				->connect_fd);
+		visitor->connection = connection;
+		return;
+	}
+	if (visitor->stream)
+		visitor->stream->visitor = NULL;
+	door_leave(visitor);
+}
+
+/* ---- the door ------------------------------------------------------------------------------- */
+
+static void on_admit(void *userdata, struct visitor *visitor)
+{
+	const struct sockaddr address = {.sa_family = AF_UNIX};
+	struct api *api = userdata;
+	int fd = visitor->fd;
+
+	/* It closes the socket if it fails, whether or not on_connection() was called before. */
+	if (MHD_add_connection(api->daemon, fd, &address, sizeof(address)) == MHD_YES)
+		return;
+	visitor = door_find(api->door, fd);
+	if (visitor)
+		door_leave(visitor);
+}
+
+static void on_gone(void *userdata, struct visitor *visitor)
+{
+	struct api *api = userdata;
+
+	if (visitor->stream)
+		resume(visitor->stream);
+	if (!visitor->request)
+		return;
+	if (visitor->request->reply)
+		resume_reply(visitor->request->reply);
+	if (visitor->request->turn.waits) {
+		turns_remove(&api->turns, &visitor->request->turn);
+		MHD_resume_connection(visitor->connection);
+	}
 }
 
 static void __attribute__((format(printf, 2, 0)))
@@ -683,17 +906,16 @@ on_log(void *userdata, const char *format, va_list ap)
 
 static int start_daemon(struct api *api, struct error *err)
 {
-	api->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-		on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-		api->listening.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, api, MHD_OPTION_END);
+	api->daemon =
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+					 MHD_USE_NO_LISTEN_SOCKET,
+				 0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+				 NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_MAX,
+				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+				 MHD_OPTION_NOTIFY_CONNECTION, on_connection, api, MHD_OPTION_END);
 	if (!api->daemon)
 		return error_text(err, -EIO,
-				  "api: libmicrohttpd cannot start on %s (batond -v logs why)",
-				  api->listening.address.sun_path);
-	api->listening.fd = -1; /* libmicrohttpd's now */
+				  "api: libmicrohttpd cannot start (batond -v logs why)");
 	return 0;
 }
 
@@ -718,24 +940,34 @@ static int add_sources(struct api *api)
 		r = sd_event_add_defer(api->event, &api->wake, on_wake, api);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(api->wake, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(api->event, &api->next_turn, CLOCK_MONOTONIC, 0, 1,
+				      on_next_turn, api);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(api->next_turn, SD_EVENT_OFF);
 	return r < 0 ? r : 0;
 }
 
 int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events *events,
 	     const struct api_backend *backend, void *userdata, struct api **ret, struct error *err)
 {
+	static const struct door_handlers handlers = {
+		.admit = on_admit,
+		.gone = on_gone,
+		.turn = run,
+	};
 	cleanup(api_free) struct api *api = calloc(1, sizeof(*api));
 	int r;
 
 	if (!api)
 		return error_set(err, -ENOMEM, "api");
 	api->event = sd_event_ref(event);
-	api->listening.fd = -1;
 	api->heartbeat_ms = API_HEARTBEAT_MS;
+	api->next_turn_us = UINT64_MAX;
 	api->events = events;
 	api->backend = *backend;
 	api->userdata = userdata;
-	r = api_socket_open(socket_path, gid, &api->listening, err);
+	r = door_open(event, socket_path, gid, &handlers, api, &api->door, err);
 	if (r < 0)
 		return r;
 	r = start_daemon(api, err);
@@ -748,6 +980,11 @@ int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events 
 	api->is_listener = true;
 	*ret = TAKE_PTR(api);
 	return 0;
+}
+
+int api_set_group(struct api *api, gid_t gid, struct error *err)
+{
+	return door_set_group(api->door, gid, err);
 }
 
 static void refuse_reply(struct api_reply *reply)
@@ -766,7 +1003,11 @@ static void say_farewell(struct api *api)
 		MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	struct pollfd poll_fd = {.fd = info ? info->epoll_fd : -1, .events = POLLIN};
 	uint64_t deadline_ms = clock_monotonic_ms() + FAREWELL_MS;
+	struct turn *turn;
 
+	api->ending = true;
+	while ((turn = turns_take(&api->turns, UINT64_MAX)))
+		give_turn(turn);
 	for (struct stream *s = api->streams; s; s = s->next) {
 		event_stream_finish(s->text);
 		resume(s);
@@ -784,27 +1025,23 @@ static void say_farewell(struct api *api)
 
 void api_free(struct api *api)
 {
-	int fd;
-
 	if (!api)
 		return;
 	if (api->is_listener)
 		events_listen(api->events, NULL, NULL);
-	api_socket_unlink(&api->listening);
+	if (api->door)
+		door_shut(api->door);
 	if (api->daemon) {
-		fd = MHD_quiesce_daemon(api->daemon);
-		if (fd >= 0)
-			close(fd);
 		say_farewell(api);
-		/* It panics over a suspended connection; one whose stream has finished is never. */
+		/* It panics over a suspended connection; from now on there is none. */
 		MHD_stop_daemon(api->daemon);
 	}
-	if (api->listening.fd >= 0)
-		close(api->listening.fd);
+	door_free(api->door);
 	sd_event_source_disable_unref(api->io);
 	sd_event_source_disable_unref(api->timer);
 	sd_event_source_disable_unref(api->heartbeat);
 	sd_event_source_disable_unref(api->wake);
+	sd_event_source_disable_unref(api->next_turn);
 	sd_event_unref(api->event);
 	free(api);
 }

@@ -30,6 +30,7 @@ static int fds_before;
 
 static struct {
 	int orders;
+	int gets;
 	char service[64], order[64];
 	char *body; /* as JSON text */
 	bool list_fails;
@@ -50,6 +51,7 @@ static inline json_t *backend_list(void *userdata)
 static inline json_t *backend_get(void *userdata, const char *service, struct api_problem *problem)
 {
 	(void)userdata;
+	seen.gets++;
 	snprintf(seen.service, sizeof(seen.service), "%s", service);
 	if (strcmp(service, "web") == 0)
 		return json_pack("{s:s}", "service", service);
