@@ -284,25 +284,12 @@ static bool parse_number(const char *text, uint64_t *ret)
 
 /* ---- limits --------------------------------------------------------------------------------- */
 
-static enum MHD_Result __attribute__((format(printf, 2, 3)))
-refuse_for_now(const struct exchange *x, const char *format, ...)
-{
-	struct api_problem problem = {
-		.status = MHD_HTTP_SERVICE_UNAVAILABLE, .code = 6, .retry_after_s = 1};
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(problem.detail.text, sizeof(problem.detail.text), format, ap);
-	va_end(ap);
-	return api_send_problem(x->connection, &problem, NULL);
-}
-
 static enum MHD_Result refuse_list(const struct exchange *x)
 {
 	bool owner = x->visitor->place.owner;
 
-	return refuse_for_now(
-		x,
+	return api_refuse_busy(
+		x->connection,
 		"batond is busy: it makes or sends as many lists of connections as it does at once "
 		"(%d for %s, %d for one account); try again",
 		owner ? API_LISTS_OWNERS_MAX : API_LISTS_READERS_MAX,
@@ -604,8 +591,8 @@ static enum MHD_Result refuse_stream(const struct exchange *x)
 {
 	bool owner = x->visitor->place.owner;
 
-	return refuse_for_now(
-		x,
+	return api_refuse_busy(
+		x->connection,
 		"batond is busy: too many follow the events (%d of %s may, %d of one account); end "
 		"one of them, or try again",
 		owner ? API_STREAMS_OWNERS_MAX : API_STREAMS_READERS_MAX,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/api/api_answer.h"
 #include "common/cleanup.h"
+#include "common/exit_status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -173,6 +174,20 @@ enum MHD_Result api_refuse(struct MHD_Connection *connection, unsigned status, i
 			   const char *format, ...)
 {
 	struct api_problem problem = {.status = status, .code = code};
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(problem.detail.text, sizeof(problem.detail.text), format, ap);
+	va_end(ap);
+	return api_send_problem(connection, &problem, NULL);
+}
+
+enum MHD_Result api_refuse_busy(struct MHD_Connection *connection, const char *format, ...)
+{
+	struct api_problem problem = {.status = MHD_HTTP_SERVICE_UNAVAILABLE,
+				      .code = EXIT_STATUS_BUSY,
+				      .title = "Busy",
+				      .retry_after_s = API_RETRY_AFTER_S};
 	va_list ap;
 
 	va_start(ap, format);

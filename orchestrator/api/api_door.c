@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/exit_status.h"
 #include "common/log.h"
 #include "orchestrator/api/api_answer.h"
 #include "orchestrator/api/api_socket.h"
@@ -168,9 +169,17 @@ static void refuse(struct visitor *visitor, const struct api_problem *problem)
 	drop(visitor_of(oldest));
 }
 
+static struct api_problem busy_problem(void)
+{
+	return (struct api_problem){.status = 503,
+				    .code = EXIT_STATUS_BUSY,
+				    .title = "Busy",
+				    .retry_after_s = API_RETRY_AFTER_S};
+}
+
 static void refuse_stranger(struct visitor *visitor)
 {
-	struct api_problem problem = {.status = 403};
+	struct api_problem problem = {.status = 403, .code = EXIT_STATUS_ERROR};
 
 	error_text(&problem.detail, 0,
 		   "only root, the daemon's own user and members of its group may read "
@@ -181,7 +190,7 @@ static void refuse_stranger(struct visitor *visitor)
 
 static void refuse_for_now(struct visitor *visitor, enum place_verdict verdict)
 {
-	struct api_problem problem = {.status = 503, .code = 6, .retry_after_s = 1};
+	struct api_problem problem = busy_problem();
 
 	if (visitor->place.owner)
 		error_text(&problem.detail, 0,
@@ -204,7 +213,7 @@ static void refuse_for_now(struct visitor *visitor, enum place_verdict verdict)
 
 static void make_room(struct visitor *visitor)
 {
-	struct api_problem problem = {.status = 503, .code = 6, .retry_after_s = 1};
+	struct api_problem problem = busy_problem();
 
 	error_text(&problem.detail, 0,
 		   "batond is busy: this connection had to make room for another one; try again");
@@ -272,6 +281,7 @@ static void wait_for_descriptors(struct door *door, int error)
 /* The one that is kept lets in those who may mend it. Errors as of accept(2). */
 static int take_with_spare(struct door *door)
 {
+	struct api_problem problem = busy_problem();
 	uid_t uid;
 	int fd, r;
 
@@ -288,11 +298,9 @@ static int take_with_spare(struct door *door)
 		receive(door, fd);
 		return 0;
 	}
-	api_answer_raw(fd, &(struct api_problem){
-				   .status = 503,
-				   .code = 6,
-				   .retry_after_s = 1,
-				   .detail = {"batond is busy: it has no file descriptors left"}});
+	error_text(&problem.detail, 0,
+		   "batond is busy: it has no file descriptors left; try again");
+	api_answer_raw(fd, &problem);
 	close(fd);
 	take_spare(door);
 	return 0;
@@ -335,7 +343,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 
 static void expire(struct visitor *visitor)
 {
-	struct api_problem problem = {.status = 408, .code = 1};
+	struct api_problem problem = {.status = 408, .code = EXIT_STATUS_ERROR};
 	bool half = visitor->place.phase == PLACE_FRESH || visitor->place.phase == PLACE_BODY;
 
 	if (visitor->place.phase != PLACE_IDLE && visitor->place.phase != PLACE_REFUSED)

@@ -31,7 +31,7 @@ struct counts {
 	size_t account; /* of that kind, those of one account */
 };
 
-static struct counts count(const struct places *places, uid_t uid, bool owner,
+static struct counts count(const struct places *places, uint32_t uid, bool owner,
 			   bool (*counts)(const struct place *place))
 {
 	struct counts n = {};
@@ -80,7 +80,7 @@ static bool is_better(size_t n, bool idle, uint64_t since_ms, size_t best_n,
 }
 
 /* Of @uid only, or of whoever has @least places or more. */
-static struct place *find_victim(const struct places *places, uid_t uid, bool owner,
+static struct place *find_victim(const struct places *places, uint32_t uid, bool owner,
 				 bool of_account, size_t least, uint64_t now_ms)
 {
 	struct place *best = NULL;
@@ -105,8 +105,8 @@ static struct place *find_victim(const struct places *places, uid_t uid, bool ow
 
 /* ---- the questions -------------------------------------------------------------------------- */
 
-enum place_verdict places_admit(const struct places *places, uid_t uid, bool owner, uint64_t now_ms,
-				struct place **ret_victim)
+enum place_verdict places_admit(const struct places *places, uint32_t uid, bool owner,
+				uint64_t now_ms, struct place **ret_victim)
 {
 	struct counts n = count(places, uid, owner, has_place);
 	enum place_verdict verdict = judge(n, owner ? API_OWNERS_MAX : API_READERS_MAX,

@@ -22,7 +22,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #define API_OWNERS_MAX  64
 #define API_READERS_MAX 64
@@ -58,7 +57,7 @@ enum place_phase {
 };
 
 struct place {
-	uid_t uid;
+	uint32_t uid;
 	bool owner;
 	bool has_list; /* it is given, or waits for, a list of connections */
 	bool leaving;  /* its place is another's already */
@@ -79,8 +78,8 @@ enum place_verdict {
 };
 
 /* May a connection of the account @uid come in? *ret_victim: see PLACE_EXCHANGED. */
-enum place_verdict places_admit(const struct places *places, uid_t uid, bool owner, uint64_t now_ms,
-				struct place **ret_victim);
+enum place_verdict places_admit(const struct places *places, uint32_t uid, bool owner,
+				uint64_t now_ms, struct place **ret_victim);
 
 /* May @place follow events? Never PLACE_EXCHANGED: a follower is of use. */
 enum place_verdict places_follow(const struct places *places, const struct place *place);

@@ -22,7 +22,7 @@ static int setup(void **state)
 	return 0;
 }
 
-static struct place *add(uid_t uid, enum place_phase phase, uint64_t since_ms)
+static struct place *add(uint32_t uid, enum place_phase phase, uint64_t since_ms)
 {
 	struct place *place = &made[n_made++];
 
@@ -33,13 +33,13 @@ static struct place *add(uid_t uid, enum place_phase phase, uint64_t since_ms)
 	return place;
 }
 
-static void add_many(int n, uid_t uid, enum place_phase phase, uint64_t since_ms)
+static void add_many(int n, uint32_t uid, enum place_phase phase, uint64_t since_ms)
 {
 	for (int i = 0; i < n; i++)
 		add(uid, phase, since_ms);
 }
 
-static void check(uid_t uid, enum place_verdict expected, const struct place *expected_victim)
+static void check(uint32_t uid, enum place_verdict expected, const struct place *expected_victim)
 {
 	struct place *victim = (struct place *)&places;
 
@@ -84,7 +84,7 @@ static void test_api_places_account_that_has_all_gives_up_its_own_oldest(void **
 static void test_api_places_readers_cannot_take_the_owners(void **state)
 {
 	(void)state;
-	for (uid_t uid = 1; uid <= API_READERS_MAX; uid++)
+	for (uint32_t uid = 1; uid <= API_READERS_MAX; uid++)
 		add(uid, PLACE_FOLLOWING, 0);
 	check(1, PLACE_ALL_TAKEN, NULL);
 	check(1000, PLACE_ALL_TAKEN, NULL);
@@ -116,7 +116,7 @@ static void test_api_places_whoever_has_most_makes_room(void **state)
 static void test_api_places_nobody_takes_from_an_account_that_has_no_more(void **state)
 {
 	(void)state;
-	for (uid_t uid = 1; uid <= API_READERS_MAX; uid++)
+	for (uint32_t uid = 1; uid <= API_READERS_MAX; uid++)
 		add(uid, PLACE_FRESH, uid);
 	check(7, PLACE_EXCHANGED, &made[6]); /* but from itself */
 	check(1000, PLACE_EXCHANGED, &made[0]);
@@ -184,7 +184,7 @@ static void test_api_places_followers_are_bounded_by_kind_and_account(void **sta
 	add(1, PLACE_FOLLOWING, NOW);
 	assert_int_equal(places_follow(&places, asks), PLACE_ACCOUNT_FULL);
 	assert_int_equal(places_follow(&places, other), PLACE_FREE);
-	for (uid_t uid = 2; uid < 2 + API_STREAMS_READERS_MAX - API_STREAMS_READER_MAX; uid++)
+	for (uint32_t uid = 2; uid < 2 + API_STREAMS_READERS_MAX - API_STREAMS_READER_MAX; uid++)
 		add(uid, PLACE_FOLLOWING, NOW);
 	assert_int_equal(places_follow(&places, other), PLACE_ALL_TAKEN);
 	assert_int_equal(places_follow(&places, owner), PLACE_FREE);
@@ -229,7 +229,7 @@ static void test_api_places_random_visitors_never_break_the_limits(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 20000; i++) {
-		uid_t uid = (seed = seed * 1664525 + 1013904223) >> 28;
+		uint32_t uid = (seed = seed * 1664525 + 1013904223) >> 28;
 		struct place *victim = NULL, *place;
 		size_t n[16] = {}, readers = 0;
 
