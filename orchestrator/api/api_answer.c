@@ -165,7 +165,8 @@ void api_answer_raw(int fd, const struct api_problem *problem)
 		head, sizeof(head),
 		"HTTP/1.1 %u %s\r\nContent-Type: " PROBLEM_TYPE "\r\nCache-Control: no-store\r\n"
 		"%sConnection: close\r\nContent-Length: %zu\r\n\r\n",
-		problem->status, status_title(problem->status), retry, parts[1].iov_len);
+		problem->status, MHD_get_reason_phrase_for(problem->status), retry,
+		parts[1].iov_len);
 	/* A new connection has room. One whose reader is behind just ends. */
 	(void)!sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

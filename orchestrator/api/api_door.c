@@ -16,6 +16,8 @@
 #include "orchestrator/api/api_answer.h"
 #include "orchestrator/api/api_socket.h"
 
+#define NO_FILES "batond is busy: it has hardly any file descriptors left; try again"
+
 struct door {
 	sd_event *event;
 	struct api_socket listening;
@@ -130,6 +132,15 @@ int door_set_group(struct door *door, gid_t gid, struct error *err)
 
 /* ---- coming --------------------------------------------------------------------------------- */
 
+/* Of the numbers below @fd none is free (open(2)). */
+static bool is_one_of_the_last(int fd)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	       (rlim_t)fd + DOOR_FILES_KEPT >= limit.rlim_cur;
+}
+
 static struct visitor *make_visitor(struct door *door, int fd, uid_t uid)
 {
 	struct visitor *visitor = calloc(1, sizeof(*visitor));
@@ -161,6 +172,10 @@ static void refuse(struct visitor *visitor, const struct api_problem *problem)
 	door->n_refused++;
 	api_answer_raw(visitor->fd, problem);
 	shutdown(visitor->fd, SHUT_WR);
+	if (is_one_of_the_last(visitor->fd)) {
+		drop(visitor);
+		return;
+	}
 	if (door->n_refused <= DOOR_REFUSED_MAX)
 		return;
 	for (struct place *p = door->places.first; p; p = p->next)
@@ -192,7 +207,9 @@ static void refuse_for_now(struct visitor *visitor, enum place_verdict verdict)
 {
 	struct api_problem problem = busy_problem();
 
-	if (visitor->place.owner)
+	if (verdict == PLACE_NO_FILES)
+		error_text(&problem.detail, 0, NO_FILES);
+	else if (visitor->place.owner)
 		error_text(&problem.detail, 0,
 			   "batond is busy: all %d connections of root and its owner are in use; "
 			   "end some of these clients, or try again",
@@ -237,8 +254,8 @@ static void receive(struct door *door, int fd)
 		refuse_stranger(visitor);
 		return;
 	}
-	verdict = places_admit(&door->places, uid, visitor->place.owner, clock_monotonic_ms(),
-			       &victim);
+	verdict = places_admit(&door->places, uid, visitor->place.owner, is_one_of_the_last(fd),
+			       clock_monotonic_ms(), &victim);
 	if (verdict != PLACE_FREE && verdict != PLACE_EXCHANGED) {
 		refuse_for_now(visitor, verdict);
 		return;
@@ -315,6 +332,9 @@ static bool take_one(struct door *door)
 		receive(door, fd);
 	else if (r == -EMFILE || r == -ENFILE)
 		r = take_with_spare(door);
+	/* Whoever makes room does so once the others had their turn. */
+	if (r == 0 && is_one_of_the_last(fd))
+		return false;
 	if (r == 0 || r == -EINTR || r == -ECONNABORTED)
 		return true;
 	if (r != -EAGAIN)

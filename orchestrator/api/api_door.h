@@ -9,9 +9,10 @@
  * notices at once if a client has hung up, whatever it was waiting for, and lets go of those who
  * may not read any more when the group changes.
  *
- * If there are no descriptors, one that is kept for this case lets root and the owner in. If that
- * does not help, what comes waits in the socket's queue, and is looked at every DOOR_RETRY_MS until
- * there are some again.
+ * The last DOOR_FILES_KEPT descriptors are for what batond has to do itself: only root and the
+ * owner get one of them, if nobody makes room. If there are none, one that is kept for this case
+ * lets root and the owner in. If that does not help, what comes waits in the socket's queue, and is
+ * looked at every DOOR_RETRY_MS until there are some again.
  */
 #pragma once
 
@@ -26,6 +27,7 @@
 
 #define DOOR_RETRY_MS    250
 #define DOOR_SERIES_MAX  32 /* connections that are taken at once, before the others' turn */
+#define DOOR_FILES_KEPT  32
 #define DOOR_REFUSED_MAX 32 /* those who were refused, and are given time to read that */
 
 struct door;

@@ -79,23 +79,36 @@ static bool is_better(size_t n, bool idle, uint64_t since_ms, size_t best_n,
 	return since_ms <= best->since_ms;
 }
 
-/* Of @uid only, or of whoever has @least places or more. */
-static struct place *find_victim(const struct places *places, uint32_t uid, bool owner,
-				 bool of_account, size_t least, uint64_t now_ms)
+struct search {
+	uint32_t uid; /* the newcomer's */
+	bool owner;
+	bool of_account; /* only those of its own account */
+	size_t least;    /* only those of accounts that have so many places */
+	uint64_t idle_ms;
+	uint64_t now_ms;
+};
+
+static bool may_go(const struct place *place, const struct search *search)
+{
+	if (place->owner != search->owner || (search->of_account && place->uid != search->uid))
+		return false;
+	if (is_idle(place))
+		return search->now_ms >= place->since_ms + search->idle_ms;
+	return search->owner && is_stuck(place, search->now_ms);
+}
+
+static struct place *find_victim(const struct places *places, const struct search *search)
 {
 	struct place *best = NULL;
 	size_t best_n = 0;
 
 	for (struct place *p = places->first; p; p = p->next) {
-		bool idle = is_idle(p);
 		size_t n;
 
-		if (p->owner != owner || (of_account && p->uid != uid))
+		if (!may_go(p, search))
 			continue;
-		if (!idle && !(owner && is_stuck(p, now_ms)))
-			continue;
-		n = owner ? 1 : count(places, p->uid, false, has_place).account;
-		if (n < least || !is_better(n, idle, p->since_ms, best_n, best))
+		n = p->owner ? search->least : count(places, p->uid, false, has_place).account;
+		if (n < search->least || !is_better(n, is_idle(p), p->since_ms, best_n, best))
 			continue;
 		best = p;
 		best_n = n;
@@ -105,22 +118,38 @@ static struct place *find_victim(const struct places *places, uint32_t uid, bool
 
 /* ---- the questions -------------------------------------------------------------------------- */
 
-enum place_verdict places_admit(const struct places *places, uint32_t uid, bool owner,
+/* If there is a place, some who have just come, and may have asked already, need not go for others.
+ */
+static uint64_t grace_ms(enum place_verdict verdict, struct counts n)
+{
+	return verdict == PLACE_FREE && n.kind < API_SCARCE_MAX ? API_GRACE_MS : 0;
+}
+
+enum place_verdict places_admit(const struct places *places, uint32_t uid, bool owner, bool scarce,
 				uint64_t now_ms, struct place **ret_victim)
 {
 	struct counts n = count(places, uid, owner, has_place);
 	enum place_verdict verdict = judge(n, owner ? API_OWNERS_MAX : API_READERS_MAX,
 					   owner ? SIZE_MAX : API_READER_MAX);
 
+	struct search search = {.uid = uid,
+				.owner = owner,
+				.least = n.account + 1,
+				.idle_ms = grace_ms(verdict, n),
+				.now_ms = now_ms};
+
 	*ret_victim = NULL;
-	if (verdict == PLACE_FREE)
+	if (verdict == PLACE_FREE && !scarce)
 		return PLACE_FREE;
-	if (verdict == PLACE_ALL_TAKEN)
-		*ret_victim =
-			find_victim(places, uid, owner, false, owner ? 0 : n.account + 1, now_ms);
+	if (verdict != PLACE_ACCOUNT_FULL)
+		*ret_victim = find_victim(places, &search);
+	search.of_account = true;
+	search.least = 0;
 	if (!*ret_victim)
-		*ret_victim = find_victim(places, uid, owner, true, 0, now_ms);
-	return *ret_victim ? PLACE_EXCHANGED : verdict;
+		*ret_victim = find_victim(places, &search);
+	if (*ret_victim)
+		return PLACE_EXCHANGED;
+	return verdict == PLACE_FREE && !owner ? PLACE_NO_FILES : verdict;
 }
 
 enum place_verdict places_follow(const struct places *places, const struct place *place)

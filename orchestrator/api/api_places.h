@@ -42,6 +42,8 @@
 #define API_IDLE_MS     30000 /* between two requests; for a follower to take what it is sent */
 #define API_ANSWER_MS   60000 /* for the client to take a whole answer */
 #define API_PATIENCE_MS 5000
+#define API_GRACE_MS    100
+#define API_SCARCE_MAX  8
 #define API_REFUSAL_MS  2000 /* for a client to take its refusal */
 
 enum place_phase {
@@ -75,10 +77,16 @@ enum place_verdict {
 	PLACE_EXCHANGED,    /* *ret_victim has to go */
 	PLACE_ACCOUNT_FULL, /* the account has all that one may have */
 	PLACE_ALL_TAKEN,    /* by others of its kind, too */
+	PLACE_NO_FILES,     /* batond needs the descriptors that are left */
 };
 
-/* May a connection of the account @uid come in? *ret_victim: see PLACE_EXCHANGED. */
-enum place_verdict places_admit(const struct places *places, uint32_t uid, bool owner,
+/*
+ * May a connection of the account @uid come in? *ret_victim: see PLACE_EXCHANGED. @scarce: there
+ * are hardly any descriptors left, so somebody should go for it even if there is a place, if that
+ * has asked nothing for API_GRACE_MS, or there are API_SCARCE_MAX of its kind. An owner comes in
+ * without that, too.
+ */
+enum place_verdict places_admit(const struct places *places, uint32_t uid, bool owner, bool scarce,
 				uint64_t now_ms, struct place **ret_victim);
 
 /* May @place follow events? Never PLACE_EXCHANGED: a follower is of use. */

@@ -271,6 +271,23 @@ def test_api_hostile_no_descriptors_and_back(t):
     daemon.restart()
 
 
+def test_api_hostile_clients_leave_batond_descriptors(t):
+    daemon = grouped(t)
+    soft = len(os.listdir(f"/proc/{daemon.pid}/fd")) + 50
+    open_files(daemon.pid, soft)
+    followers = [Stranger(t, daemon, 8, FOLLOW, uid=NOBODY - k) for k in range(4)]
+    found = [line for each in followers for line in each.lines()[:8]]
+    check(found.count(OK) <= 20 and found.count(BUSY) >= 10, f"{found}")
+    silent = [connect(daemon) for _ in range(100)]
+    answers(daemon)
+    # There are enough left for a rollout.
+    daemon.cli("restart", "web", expect=0)
+    check_equal(daemon.cli("status", "web", expect=0).err, "", "what status says beside")
+    close(silent)
+    for each in followers:
+        each.end()
+
+
 # ---- expensive answers ---------------------------------------------------------------------------
 
 def test_api_hostile_lists_of_connections_hold_up_nobody(t):

@@ -43,7 +43,7 @@ static void check(uint32_t uid, enum place_verdict expected, const struct place 
 {
 	struct place *victim = (struct place *)&places;
 
-	assert_int_equal(places_admit(&places, uid, uid == 0, NOW, &victim), expected);
+	assert_int_equal(places_admit(&places, uid, uid == 0, false, NOW, &victim), expected);
 	assert_ptr_equal(victim, expected_victim);
 }
 
@@ -152,6 +152,31 @@ static void test_api_places_owners_answers_that_nobody_takes_make_room(void **st
 	check(0, PLACE_ALL_TAKEN, NULL);
 }
 
+/* Then a newcomer costs somebody else's place, though there are free ones. */
+static void test_api_places_are_exchanged_while_descriptors_are_scarce(void **state)
+{
+	struct place *own = add(1, PLACE_FRESH, NOW - API_GRACE_MS);
+	struct place *owner = add(0, PLACE_IDLE, NOW - API_GRACE_MS), *victim;
+
+	(void)state;
+	assert_int_equal(places_admit(&places, 1, false, true, NOW, &victim), PLACE_EXCHANGED);
+	assert_ptr_equal(victim, own);
+	assert_int_equal(places_admit(&places, 0, true, true, NOW, &victim), PLACE_EXCHANGED);
+	assert_ptr_equal(victim, owner);
+	/* But not one that has just come. */
+	place_enter(own, PLACE_FRESH, NOW - API_GRACE_MS + 1);
+	place_enter(owner, PLACE_FOLLOWING, NOW);
+	assert_int_equal(places_admit(&places, 1, false, true, NOW, &victim), PLACE_NO_FILES);
+	assert_null(victim);
+	assert_int_equal(places_admit(&places, 0, true, true, NOW, &victim), PLACE_FREE);
+	assert_null(victim);
+	/* So that these alone do not take all that is left. */
+	add_many(API_SCARCE_MAX - 2, 0, PLACE_FRESH, NOW);
+	assert_int_equal(places_admit(&places, 0, true, true, NOW, &victim), PLACE_FREE);
+	add(0, PLACE_FRESH, NOW);
+	assert_int_equal(places_admit(&places, 0, true, true, NOW, &victim), PLACE_EXCHANGED);
+}
+
 static void test_api_places_those_refused_have_none(void **state)
 {
 	(void)state;
@@ -234,7 +259,8 @@ static void test_api_places_random_visitors_never_break_the_limits(void **state)
 		size_t n[16] = {}, readers = 0;
 
 		if (n_made < sizeof(made) / sizeof(made[0])) {
-			if (places_admit(&places, uid, uid == 0, NOW, &victim) <= PLACE_EXCHANGED) {
+			if (places_admit(&places, uid, uid == 0, false, NOW, &victim) <=
+			    PLACE_EXCHANGED) {
 				if (victim)
 					places_remove(&places, victim);
 				place = add(uid, (enum place_phase)(seed >> 8) % PLACE_REFUSED, i);
@@ -266,6 +292,7 @@ int main(void)
 		TEST(test_api_places_nobody_takes_from_an_account_that_has_no_more),
 		TEST(test_api_places_owners_make_room_for_each_other),
 		TEST(test_api_places_owners_answers_that_nobody_takes_make_room),
+		TEST(test_api_places_are_exchanged_while_descriptors_are_scarce),
 		TEST(test_api_places_those_refused_have_none),
 		TEST(test_api_places_that_are_left_are_free),
 		TEST(test_api_places_followers_are_bounded_by_kind_and_account),
