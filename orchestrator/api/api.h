@@ -51,6 +51,7 @@
 #include "orchestrator/api/api_places.h"
 #include "orchestrator/api/api_problem.h"
 #include "orchestrator/api/api_reply.h"
+#include "orchestrator/api/api_text.h"
 #include "orchestrator/api/events.h"
 
 #define API_BODY_MAX     (128 * 1024)
@@ -66,9 +67,10 @@
 struct api_backend {
 	json_t *(*list)(void *userdata); /* {"services": [ ... ]} */
 	json_t *(*get)(void *userdata, const char *service, struct api_problem *problem);
-	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit. */
-	json_t *(*connections)(void *userdata, const char *service, size_t limit,
-			       struct api_problem *problem);
+	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit, as
+	 * *ret, which is freed when it has been sent. A negative errno: refused. */
+	int (*connections)(void *userdata, const char *service, size_t limit, struct api_text *ret,
+			   struct api_problem *problem);
 	/*
 	 * @body is a JSON object, empty if the request had none; borrowed. An answer with a
 	 * member "rollout" is sent as 202, any other as 200. If the answer is not there yet, it

@@ -89,18 +89,82 @@ static enum MHD_Result handle_get(const struct exchange *x)
 	return send_answer(x, MHD_HTTP_OK, json, &problem);
 }
 
+/* An answer of which one piece is there. */
+struct long_answer {
+	struct api_text text;
+	char *piece; /* NULL: none is begun */
+	size_t length, sent;
+};
+
+static void free_long_answer(void *userdata)
+{
+	struct long_answer *answer = userdata;
+
+	answer->text.free(answer->text.userdata);
+	free(answer->piece);
+	free(answer);
+}
+
+static ssize_t on_piece_read(void *userdata, uint64_t position, char *buffer, size_t size)
+{
+	struct long_answer *answer = userdata;
+	size_t n;
+
+	(void)position;
+	if (answer->sent == answer->length) {
+		free(answer->piece);
+		answer->piece = answer->text.next(answer->text.userdata);
+		if (!answer->piece)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		answer->length = strlen(answer->piece);
+		answer->sent = 0;
+	}
+	n = answer->length - answer->sent;
+	if (n == 0)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (n > size)
+		n = size;
+	memcpy(buffer, answer->piece + answer->sent, n);
+	answer->sent += n;
+	return (ssize_t)n;
+}
+
+static enum MHD_Result send_text(const struct exchange *x, const struct api_text *text)
+{
+	struct long_answer *answer = calloc(1, sizeof(*answer));
+	struct MHD_Response *response = NULL;
+
+	if (!answer) {
+		text->free(text->userdata);
+		return MHD_NO;
+	}
+	answer->text = *text;
+	/* libmicrohttpd would end a body of unknown length that it has not sent (0.9.75). */
+	if (x->head) {
+		free_long_answer(answer);
+		return api_send_text(x->connection, MHD_HTTP_OK, "application/json", NULL, "");
+	}
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_piece_read,
+						     answer, free_long_answer);
+	if (!response)
+		free_long_answer(answer);
+	return api_send(x->connection, MHD_HTTP_OK, "application/json", NULL, response);
+}
+
 static enum MHD_Result handle_connections(const struct exchange *x)
 {
-	const char *text = argument(x, "limit");
+	const char *given = argument(x, "limit");
 	uint64_t limit = API_CONNECTIONS_SHOWN;
 	struct api_problem problem = {0};
-	json_t *json;
+	struct api_text text;
 
-	if (text && (!api_parse_number(text, &limit) || limit > API_CONNECTIONS_SHOWN_MAX))
+	if (given && (!api_parse_number(given, &limit) || limit > API_CONNECTIONS_SHOWN_MAX))
 		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2,
 				  "limit: not a number from 0 to %d", API_CONNECTIONS_SHOWN_MAX);
-	json = x->api->backend.connections(x->api->userdata, x->service, (size_t)limit, &problem);
-	return send_answer(x, MHD_HTTP_OK, json, &problem);
+	if (x->api->backend.connections(x->api->userdata, x->service, (size_t)limit, &text,
+					&problem) < 0)
+		return send_answer(x, 0, NULL, &problem);
+	return send_text(x, &text);
 }
 
 /* The body as an object; an empty one if there was none. */
