@@ -169,10 +169,20 @@ static enum cli_exit refused_by_system(const struct cli_client *client, long cod
 		client->name, client->socket_path, code ? strerror((int)code) : client->curl_error);
 }
 
+/* EAGAIN of connect(2), which libcurl keeps to itself: somebody listens, and is behind. */
+static bool is_queue_full(const struct cli_client *client, CURLcode code)
+{
+	long os_errno = 0;
+
+	curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &os_errno);
+	return code == CURLE_COULDNT_CONNECT && (os_errno == 0 || os_errno == EAGAIN);
+}
+
 static enum cli_exit transfer_failed(const struct cli_client *client, CURLcode code,
 				     const struct receiver *receiver, struct error *err)
 {
 	const char *why = client->curl_error[0] ? client->curl_error : curl_easy_strerror(code);
+	curl_off_t connected_us = 0;
 	long os_errno = 0;
 
 	if (receiver->too_large)
@@ -182,10 +192,27 @@ static enum cli_exit transfer_failed(const struct cli_client *client, CURLcode c
 		return error_text(err, CLI_ERROR, "out of memory");
 	if (receiver->malformed)
 		return error_text(err, CLI_ERROR, "%s", NOT_JSON);
+	if (is_queue_full(client, code))
+		return error_text(err, CLI_BUSY,
+				  "the daemon called \"%s\" is there, but takes no connections on "
+				  "%s: too many clients wait, or it is stopped (its log may tell)",
+				  client->name, client->socket_path);
 	if (code == CURLE_COULDNT_CONNECT) {
 		curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &os_errno);
 		return refused_by_system(client, os_errno, err);
 	}
+	curl_easy_getinfo(client->curl, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+	if (code == CURLE_OPERATION_TIMEDOUT && connected_us > 0)
+		return error_text(
+			err, CLI_BUSY,
+			"the daemon called \"%s\" is there, but has not answered on %s for "
+			"%d s: it is stopped or has too much to do (its log may tell)",
+			client->name, client->socket_path, CLI_ANSWER_TIMEOUT_MS / 1000);
+	if (code == CURLE_SEND_ERROR)
+		return error_text(err, CLI_BUSY,
+				  "the daemon called \"%s\" hangs up on %s before it has the "
+				  "request: it has too many clients (its log tells which)",
+				  client->name, client->socket_path);
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		return error_text(err, CLI_UNREACHABLE,
 				  "the daemon called \"%s\" does not answer on %s: %s",
@@ -288,27 +315,13 @@ const json_t *cli_client_problem(const struct cli_client *client)
 	return client->problem;
 }
 
-/*
- * Send one request and receive its answer. After CLI_DONE @receiver has all of it, or on_event has
- * got it. The caller frees receiver->data in any case.
- */
-static enum cli_exit perform(struct cli_client *client, const char *path, const char *body,
-			     struct receiver *receiver, struct error *err)
+static void set_options(struct cli_client *client, const char *url, struct receiver *receiver)
 {
-	struct curl_slist *headers = NULL;
-	char url[1024];
-	CURLcode code;
-	long status = 0;
 	CURL *curl = client->curl;
 
-	assert(path[0] == '/');
-	json_decref(client->problem);
-	client->problem = NULL;
-	if ((size_t)snprintf(url, sizeof(url), "http://localhost%s", path) >= sizeof(url))
-		return error_text(err, CLI_USAGE, "the request is too long");
-	headers = curl_slist_append(NULL, "Content-Type: application/json");
 	curl_easy_reset(curl);
 	receiver->curl = curl;
+	receiver->length = 0;
 	client->curl_error[0] = '\0';
 	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket_path);
 	curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -322,6 +335,32 @@ static enum cli_exit perform(struct cli_client *client, const char *path, const 
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->curl_error);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
+}
+
+/* In how long the same request may do better; 0: it has been answered, or is lost. */
+static uint64_t retry_ms(struct cli_client *client, CURLcode code, long status)
+{
+	curl_off_t after_s = 0;
+
+	/* What was not sent as a whole was not begun. */
+	if (code == CURLE_SEND_ERROR || is_queue_full(client, code))
+		return CLI_RETRY_MS;
+	if (code == CURLE_OK && status == 503)
+		curl_easy_getinfo(client->curl, CURLINFO_RETRY_AFTER, &after_s);
+	return after_s > 0 && after_s * 1000 <= CLI_BUSY_MS ? (uint64_t)after_s * 1000 : 0;
+}
+
+/* *ret_retry_ms: see retry_ms(). */
+static enum cli_exit try(struct cli_client *client, const char *url, const char *body,
+			 struct receiver *receiver, uint64_t *ret_retry_ms, struct error *err)
+{
+	struct curl_slist *headers = NULL;
+	CURL *curl = client->curl;
+	CURLcode code;
+	long status = 0;
+
+	set_options(client, url, receiver);
+	headers = curl_slist_append(NULL, "Content-Type: application/json");
 	if (body) {
 		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
@@ -330,11 +369,44 @@ static enum cli_exit perform(struct cli_client *client, const char *path, const 
 	code = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_slist_free_all(headers);
+	*ret_retry_ms = retry_ms(client, code, status);
 	if (code != CURLE_OK && !receiver->stopped)
 		return transfer_failed(client, code, receiver, err);
 	if (status < 200 || status > 299)
 		return take_problem(client, receiver, status, err);
 	return CLI_DONE;
+}
+
+static void sleep_ms(uint64_t ms)
+{
+	struct timespec pause = {.tv_sec = (time_t)(ms / 1000),
+				 .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	nanosleep(&pause, NULL);
+}
+
+/*
+ * Send one request and receive its answer. After CLI_DONE @receiver has all of it, or on_event has
+ * got it. The caller frees receiver->data in any case.
+ */
+static enum cli_exit perform(struct cli_client *client, const char *path, const char *body,
+			     struct receiver *receiver, struct error *err)
+{
+	uint64_t deadline_ms = clock_monotonic_ms() + CLI_BUSY_MS, again_ms;
+	char url[1024];
+	enum cli_exit r;
+
+	assert(path[0] == '/');
+	if ((size_t)snprintf(url, sizeof(url), "http://localhost%s", path) >= sizeof(url))
+		return error_text(err, CLI_USAGE, "the request is too long");
+	for (;;) {
+		json_decref(client->problem);
+		client->problem = NULL;
+		r = try(client, url, body, receiver, &again_ms, err);
+		if (again_ms == 0 || clock_monotonic_ms() + again_ms > deadline_ms)
+			return r;
+		sleep_ms(again_ms);
+	}
 }
 
 static enum cli_exit request(struct cli_client *client, const char *path, const char *body,
@@ -378,13 +450,12 @@ enum cli_exit cli_client_post(struct cli_client *client, const char *path, const
 
 bool cli_client_wait(struct cli_client *client, uint64_t timeout_ms)
 {
-	const struct timespec pause = {.tv_nsec = CLI_RETRY_MS * 1000000L};
 	uint64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
 	struct error err;
 	json_t *answer;
 
 	do {
-		nanosleep(&pause, NULL);
+		sleep_ms(CLI_RETRY_MS);
 		if (cli_client_get(client, "/v1/version", &answer, &err) == CLI_DONE) {
 			json_decref(answer);
 			return true;

@@ -4,8 +4,12 @@
  * line that uses libcurl (easy interface). It never uses a proxy, a redirect or the network.
  *
  * Every function returns CLI_DONE, or the exit status that the program should end with:
- * CLI_UNREACHABLE if no daemon answers or the connection breaks, the "code" of the problem document
- * if there is one, else CLI_ERROR. @err then says why, in a sentence for the user.
+ * CLI_UNREACHABLE if there is no daemon or the connection breaks, CLI_BUSY if there is one that has
+ * no time, the "code" of the problem document if there is one, else CLI_ERROR. @err then says why,
+ * in a sentence for the user.
+ *
+ * A daemon that is busy (503 with Retry-After, or it hangs up before it has the request) has not
+ * begun anything: it is asked again, for at most CLI_BUSY_MS.
  *
  * Connecting takes at most CLI_CONNECT_TIMEOUT_MS, a plain request CLI_ANSWER_TIMEOUT_MS. An answer
  * has at most CLI_ANSWER_MAX bytes, one line of a stream CLI_LINE_MAX.
@@ -23,6 +27,7 @@
 #define CLI_CONNECT_TIMEOUT_MS 5000
 #define CLI_ANSWER_TIMEOUT_MS  30000
 #define CLI_RETRY_MS           100
+#define CLI_BUSY_MS            10000
 #define CLI_ANSWER_MAX         (64 * 1024 * 1024) /* 100,000 connections take 30 MiB */
 #define CLI_LINE_MAX           (1024 * 1024)
 

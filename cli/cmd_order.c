@@ -157,16 +157,26 @@ static enum cli_exit take_events(struct watch *watch, struct cli_client *client,
 static enum cli_exit follow(struct watch *watch, struct cli_client *client, const char *service,
 			    struct error *err)
 {
+	bool followed, any;
 	enum cli_exit r;
-	bool any;
 
-	do {
+	for (;;) {
 		r = take_events(watch, client, service, true, err);
-		if (r != CLI_DONE || !watch->dropped)
+		followed = r != CLI_BUSY;
+		/* Too many follow already (for which it was waited): so look what there is. */
+		if (!followed)
+			r = take_events(watch, client, service, false, err);
+		if (r == CLI_BUSY)
+			continue;
+		if (r != CLI_DONE || watch->ended)
 			return r;
-		r = ask_status(watch, client, service, &any, err);
-	} while (r == CLI_DONE && !watch->ended);
-	return r;
+		if (watch->dropped)
+			r = ask_status(watch, client, service, &any, err);
+		else if (followed)
+			return r;
+		if ((r != CLI_DONE && r != CLI_BUSY) || watch->ended)
+			return r;
+	}
 }
 
 /* ---- a daemon that goes away ---------------------------------------------------------------- */

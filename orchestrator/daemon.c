@@ -181,9 +181,8 @@ int daemon_new(struct context *context, struct config *config, const struct daem
 	r = watch_signals(d, err);
 	if (r < 0)
 		return r;
-	r = api_open(context->event, context->paths.api_socket,
-		     config->api_group ? config->api_gid : (gid_t)-1, d->events, &daemon_api, d,
-		     &d->api, err);
+	r = api_open(context->event, context->paths.api_socket, daemon_api_group(d), d->events,
+		     &daemon_api, d, &d->api, err);
 	if (r >= 0)
 		r = open_events(d, err);
 	if (r < 0)

@@ -73,21 +73,32 @@ static json_t *api_get(void *userdata, const char *service, struct api_problem *
 	return s ? status_service(s) : NULL;
 }
 
-static json_t *api_connections(void *userdata, const char *service, size_t limit,
-			       struct api_problem *problem)
+static char *next_piece(void *userdata)
+{
+	return connection_list_next(userdata);
+}
+
+static void free_list(void *userdata)
+{
+	connection_list_free(userdata);
+}
+
+static int api_connections(void *userdata, const char *service, size_t limit, struct api_text *ret,
+			   struct api_problem *problem)
 {
 	struct service *s = find_or_refuse(userdata, service, problem);
+	struct connection_list *list;
 	struct refusal refusal = {};
-	json_t *json;
 
 	if (!s)
-		return NULL;
-	json = connection_list(s, limit, &refusal.why);
-	if (!json) {
+		return -ENOENT;
+	if (connection_list_new(s, limit, &list, &refusal.why) < 0) {
 		refuse(&refusal, REFUSAL_CANNOT_LIST_CONNECTIONS);
 		daemon_refuse(&refusal, problem);
+		return -EIO;
 	}
-	return json;
+	*ret = (struct api_text){.next = next_piece, .free = free_list, .userdata = list};
+	return 0;
 }
 
 /* The agents have answered: so can the API. */

@@ -29,6 +29,12 @@ struct daemon {
 	int exit_status;
 };
 
+/* Who may read by the API; (gid_t)-1: root and the daemon's own user only. */
+static inline gid_t daemon_api_group(const struct daemon *daemon)
+{
+	return daemon->config->api_group ? daemon->config->api_gid : (gid_t)-1;
+}
+
 /* ---- daemon_services.c ----------------------------------------------------------------------- */
 
 /* NULL: there is none of this name. */

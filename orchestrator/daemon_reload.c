@@ -495,6 +495,16 @@ static void refuse_configuration(const struct config_mistakes *mistakes,
 	log_error("reload refused: everything stays as it is");
 }
 
+/* Who may read by the API; whoever may not any more is sent away, who has asked for this included.
+ */
+static void set_group(struct daemon *d)
+{
+	struct error err;
+
+	if (api_set_group(d->api, daemon_api_group(d), &err) < 0)
+		log_error("%s: who may read by the API stays as it was", err.text);
+}
+
 /* NULL with @problem filled if everything stays as it is. */
 static json_t *reload(struct daemon *d, struct api_problem *problem)
 {
@@ -511,6 +521,7 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 	apply(d, config, &outcome);
 	config_free(d->config);
 	d->config = config;
+	set_group(d);
 	json = outcome_json(d, &outcome);
 	outcome_done(&outcome);
 	return json;

@@ -27,17 +27,19 @@
  *
  * HEAD is answered wherever GET is. Errors are problem documents (RFC 9457,
  * application/problem+json) with "title", "status", "detail" and "code", the exit status that the
- * command line gives for them: 400 bad body or query, 403 not allowed, 404, 405 (with Allow), 413
- * body too large, 500, 503 too many streams, and the statuses of the backend's refusals. Mistakes
- *of a configuration are listed as "mistakes", an array of texts.
+ * command line gives for them: 400 bad body or query, 403 not allowed, 404, 405 (with Allow), 408
+ * request too slow, 413 body too large, 500, 503 busy, and the statuses of the backend's refusals.
+ * Mistakes of a configuration are listed as "mistakes", an array of texts.
  *
- * The daemon's owner and root may do everything (SO_PEERCRED decides). The configured group, which
- * the file's mode 0660 lets connect, may read. Bodies are at most API_BODY_MAX bytes,
- * connections at most API_CONNECTIONS_MAX, of which API_STREAMS_MAX may follow events. Idle
- * connections end after API_IDLE_S seconds, and so does a stream whose reader takes nothing for
- * that long; before that it only misses what the ring of events has dropped, and holds up nobody. A
- * stream with nothing to say sends an empty line (or comment) every API_HEARTBEAT_MS, by which a
- * reader that has gone away is noticed.
+ * The daemon's owner and root may do everything (SO_PEERCRED decides). The configured group may
+ * read; without one nobody else may connect. Bodies are at most API_BODY_MAX bytes.
+ *
+ * No client can keep others out, or the daemon's loop from its work: api_places.h has the limits of
+ * connections, followers and lists, and the time that each may take; api_turns.h says whose answer
+ * is made next. Whoever meets a limit is told so: 503 with Retry-After and code 6. A follower only
+ * misses what the ring of events has dropped, and holds up nobody; it may stay for ever as long as
+ * it takes what it is sent. A stream with nothing to say sends an empty line (or comment) every
+ * API_HEARTBEAT_MS.
  */
 #pragma once
 
@@ -47,15 +49,14 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "orchestrator/api/api_places.h"
 #include "orchestrator/api/api_problem.h"
 #include "orchestrator/api/api_reply.h"
+#include "orchestrator/api/api_text.h"
 #include "orchestrator/api/events.h"
 
-#define API_BODY_MAX        (128 * 1024)
-#define API_CONNECTIONS_MAX 64
-#define API_STREAMS_MAX     32
-#define API_IDLE_S          30
-#define API_HEARTBEAT_MS    15000
+#define API_BODY_MAX     (128 * 1024)
+#define API_HEARTBEAT_MS 15000
 
 #define API_CONNECTIONS_SHOWN     1000
 #define API_CONNECTIONS_SHOWN_MAX 100000
@@ -67,9 +68,10 @@
 struct api_backend {
 	json_t *(*list)(void *userdata); /* {"services": [ ... ]} */
 	json_t *(*get)(void *userdata, const char *service, struct api_problem *problem);
-	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit. */
-	json_t *(*connections)(void *userdata, const char *service, size_t limit,
-			       struct api_problem *problem);
+	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit, as
+	 * *ret, which is freed when it has been sent. A negative errno: refused. */
+	int (*connections)(void *userdata, const char *service, size_t limit, struct api_text *ret,
+			   struct api_problem *problem);
 	/*
 	 * @body is a JSON object, empty if the request had none; borrowed. An answer with a
 	 * member "rollout" is sent as 202, any other as 200. If the answer is not there yet, it
@@ -94,12 +96,15 @@ struct api;
 
 /*
  * Listen on @socket_path, whose folder exists (an old socket file that nobody answers on is
- * replaced; one that somebody does answer on is -EADDRINUSE). @gid is given the socket file unless
+ * replaced; one that somebody does answer on is -EADDRINUSE). The group @gid may read, unless
  * it is (gid_t)-1. @backend is copied; @events must outlive the API, which becomes its listener.
  */
 int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events *events,
 	     const struct api_backend *backend, void *userdata, struct api **ret,
 	     struct error *err);
+
+/* Another group may read from now on, (gid_t)-1: none. Who may not any more is sent away. */
+int api_set_group(struct api *api, gid_t gid, struct error *err);
 
 /* For tests: another time between heartbeats. */
 void api_set_heartbeat(struct api *api, uint64_t heartbeat_ms);

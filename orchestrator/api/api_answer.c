@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/api/api_answer.h"
 #include "common/cleanup.h"
+#include "common/exit_status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#define PROBLEM_TYPE "application/problem+json"
 
 enum MHD_Result api_send(struct MHD_Connection *connection, unsigned status, const char *type,
 			 const char *allow, struct MHD_Response *response)
@@ -79,6 +84,8 @@ static const char *status_title(unsigned status)
 		return "Not allowed";
 	case MHD_HTTP_NOT_FOUND:
 		return "Not found";
+	case MHD_HTTP_REQUEST_TIMEOUT:
+		return "Request too slow";
 	case MHD_HTTP_METHOD_NOT_ALLOWED:
 		return "Method not allowed";
 	case MHD_HTTP_CONFLICT:
@@ -108,12 +115,11 @@ static json_t *text_json(const char *text)
 	return json_string(copy);
 }
 
-enum MHD_Result api_send_problem(struct MHD_Connection *connection,
-				 const struct api_problem *problem, const char *allow)
+/* From malloc(3). NULL: no memory. */
+static char *problem_text(const struct api_problem *problem, unsigned status)
 {
-	unsigned status = problem->status ? problem->status : MHD_HTTP_INTERNAL_SERVER_ERROR;
-	cleanup_free char *text = NULL;
 	json_t *json;
+	char *text;
 
 	json = json_pack("{s:s, s:i, s:o, s:i}", "title",
 			 problem->title ? problem->title : status_title(status), "status",
@@ -123,14 +129,66 @@ enum MHD_Result api_send_problem(struct MHD_Connection *connection,
 		json_object_set(json, "mistakes", problem->mistakes);
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
-	return api_send_text(connection, status, "application/problem+json", allow,
-			     text ? text : "{}");
+	return text;
+}
+
+enum MHD_Result api_send_problem(struct MHD_Connection *connection,
+				 const struct api_problem *problem, const char *allow)
+{
+	unsigned status = problem->status ? problem->status : MHD_HTTP_INTERNAL_SERVER_ERROR;
+	cleanup_free char *text = problem_text(problem, status);
+	struct MHD_Response *response;
+	char seconds[16];
+
+	if (!text)
+		return MHD_NO;
+	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
+	snprintf(seconds, sizeof(seconds), "%d", problem->retry_after_s);
+	if (response && problem->retry_after_s)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	return api_send(connection, status, PROBLEM_TYPE, allow, response);
+}
+
+void api_answer_raw(int fd, const struct api_problem *problem)
+{
+	cleanup_free char *text = problem_text(problem, problem->status);
+	char head[512], retry[32] = "";
+	struct iovec parts[2] = {{.iov_base = head}, {.iov_base = text}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+	if (!text)
+		return;
+	if (problem->retry_after_s)
+		snprintf(retry, sizeof(retry), "Retry-After: %d\r\n", problem->retry_after_s);
+	parts[1].iov_len = strlen(text);
+	parts[0].iov_len = (size_t)snprintf(
+		head, sizeof(head),
+		"HTTP/1.1 %u %s\r\nContent-Type: " PROBLEM_TYPE "\r\nCache-Control: no-store\r\n"
+		"%sConnection: close\r\nContent-Length: %zu\r\n\r\n",
+		problem->status, MHD_get_reason_phrase_for(problem->status), retry,
+		parts[1].iov_len);
+	/* A new connection has room. One whose reader is behind just ends. */
+	(void)!sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 enum MHD_Result api_refuse(struct MHD_Connection *connection, unsigned status, int code,
 			   const char *format, ...)
 {
 	struct api_problem problem = {.status = status, .code = code};
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(problem.detail.text, sizeof(problem.detail.text), format, ap);
+	va_end(ap);
+	return api_send_problem(connection, &problem, NULL);
+}
+
+enum MHD_Result api_refuse_busy(struct MHD_Connection *connection, const char *format, ...)
+{
+	struct api_problem problem = {.status = MHD_HTTP_SERVICE_UNAVAILABLE,
+				      .code = EXIT_STATUS_BUSY,
+				      .title = "Busy",
+				      .retry_after_s = API_RETRY_AFTER_S};
 	va_list ap;
 
 	va_start(ap, format);

@@ -30,3 +30,14 @@ enum MHD_Result api_send_problem(struct MHD_Connection *connection,
 /* A problem of the API's own. */
 enum MHD_Result api_refuse(struct MHD_Connection *connection, unsigned status, int code,
 			   const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ... that is none in a while: 503, code 6, and Retry-After. */
+#define API_RETRY_AFTER_S 1
+enum MHD_Result api_refuse_busy(struct MHD_Connection *connection, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * A problem of the API's own to a connection that libmicrohttpd does not have, or is to have no
+ * longer: as one answer, after which the connection is to be closed. Nobody waits for room for it.
+ */
+void api_answer_raw(int fd, const struct api_problem *problem);

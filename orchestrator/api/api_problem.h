@@ -20,7 +20,8 @@ struct api_problem {
 	int code;          /* exit status of the command line: 1 error (default), 2 usage, 6 busy */
 	const char *title; /* a constant; the status in words */
 	struct error detail;
-	json_t *mistakes; /* an array, taken over; NULL: none */
+	int retry_after_s; /* if not 0: the same request may do better after that */
+	json_t *mistakes;  /* an array, taken over; NULL: none */
 };
 
 /* Let go of what the problem holds. It may be one that was never filled in. */

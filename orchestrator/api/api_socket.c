@@ -9,7 +9,11 @@
 
 #include "common/cleanup.h"
 
-#define BACKLOG 64
+#define BACKLOG SOMAXCONN /* it is never long: api_door.h */
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16; connections have it from the socket that listens */
+#endif
 
 /* Remove what a dead daemon left at the address. 0: the place is free now. */
 static int clear_place(const struct sockaddr_un *address, struct error *err)
@@ -53,6 +57,7 @@ int api_socket_open(const char *path, gid_t gid, struct api_socket *ret, struct 
 {
 	struct api_socket made = {.fd = -1, .address.sun_family = AF_UNIX};
 	cleanup_close int fd = -1;
+	const int off = 0;
 	struct stat st;
 	int r;
 
@@ -73,9 +78,11 @@ int api_socket_open(const char *path, gid_t gid, struct api_socket *ret, struct 
 		return error_set(err, -errno, "api: %s", path);
 	made.device = st.st_dev;
 	made.inode = st.st_ino;
-	if ((gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) < 0) || chmod(path, 0660) < 0 ||
-	    listen(fd, BACKLOG) < 0) {
-		r = error_set(err, -errno, "api: %s", path);
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
+	r = listen(fd, BACKLOG) < 0 ? error_set(err, -errno, "api: %s", path) : 0;
+	if (r == 0 && gid != (gid_t)-1)
+		r = api_socket_set_group(&made, gid, err);
+	if (r < 0) {
 		api_socket_unlink(&made);
 		return r;
 	}
@@ -84,14 +91,33 @@ int api_socket_open(const char *path, gid_t gid, struct api_socket *ret, struct 
 	return 0;
 }
 
-void api_socket_unlink(struct api_socket *listening)
+static bool is_ours(const struct api_socket *listening)
 {
 	const char *path = listening->address.sun_path;
 	struct stat st;
 
-	if (path[0] && lstat(path, &st) == 0 && st.st_dev == listening->device &&
-	    st.st_ino == listening->inode)
-		unlink(path);
+	return path[0] && lstat(path, &st) == 0 && st.st_dev == listening->device &&
+	       st.st_ino == listening->inode;
+}
+
+/* Narrow in between, so that the group before has no more than it is to have. */
+int api_socket_set_group(const struct api_socket *listening, gid_t gid, struct error *err)
+{
+	const char *path = listening->address.sun_path;
+	gid_t owner = gid == (gid_t)-1 ? getegid() : gid;
+
+	if (!is_ours(listening))
+		return error_set(err, -ENOENT, "api: %s: not the socket of this daemon", path);
+	if (chmod(path, 0600) < 0 || lchown(path, (uid_t)-1, owner) < 0 ||
+	    (gid != (gid_t)-1 && chmod(path, 0660) < 0))
+		return error_set(err, -errno, "api: %s: set the group", path);
+	return 0;
+}
+
+void api_socket_unlink(struct api_socket *listening)
+{
+	if (is_ours(listening))
+		unlink(listening->address.sun_path);
 }
 
 int api_socket_peer(int fd, uid_t *ret_uid)
@@ -103,4 +129,27 @@ int api_socket_peer(int fd, uid_t *ret_uid)
 		return -errno;
 	*ret_uid = peer.uid;
 	return 0;
+}
+
+/* socket(7): SO_PEERGROUPS. */
+bool api_socket_peer_is_in(int fd, gid_t gid)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+	cleanup_free gid_t *groups = NULL;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return false;
+	if (peer.gid == gid)
+		return true;
+	length = 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &length) == 0 || errno != ERANGE)
+		return false;
+	groups = malloc(length);
+	if (!groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) < 0)
+		return false;
+	for (size_t k = 0; k < length / sizeof(gid_t); k++)
+		if (groups[k] == gid)
+			return true;
+	return false;
 }

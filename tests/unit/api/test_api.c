@@ -420,47 +420,164 @@ static void test_api_garbage_hurts_nobody(void **state)
 	assert_int_equal(seen.orders, 0);
 }
 
-static void test_api_more_connections_than_allowed_wait(void **state)
+/* However many say nothing: each new one is heard. */
+static void test_api_silent_connections_keep_nobody_out(void **state)
 {
-	static struct client *clients[API_CONNECTIONS_MAX + 4];
+	static struct client *clients[2 * API_OWNERS_MAX + 4];
+	const int n = sizeof(clients) / sizeof(clients[0]);
 
 	(void)state;
-	for (int i = 0; i < API_CONNECTIONS_MAX + 4; i++) {
+	for (int i = 0; i < n; i++) {
 		clients[i] = client_new();
+		if (i % 2)
+			client_say(clients[i], "GET /v1/serv");
 		turn();
 	}
-	run_for(20);
-	for (int i = 0; i < 8; i++)
+	check_ok("GET", "/healthz", NULL, 200, "ok\n");
+	/* The oldest had to go, and have been told so. */
+	client_expect(clients[1], NULL);
+	assert_non_null(strstr(clients[1]->input, "HTTP/1.1 503 "));
+	assert_non_null(strstr(clients[1]->input, "\r\nRetry-After: 1\r\n"));
+	assert_non_null(strstr(clients[1]->input, "make room"));
+	client_say(clients[n - 1], "ices HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(clients[n - 1], "\"web\"");
+	for (int i = 0; i < n; i++)
 		client_free(clients[i]);
-	for (int i = 8; i < API_CONNECTIONS_MAX + 4; i++) {
-		client_say(clients[i], "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-		client_expect(clients[i], "\r\n\r\nok\n");
+	run_for(20);
+	check_ok("GET", "/healthz", NULL, 200, "ok\n");
+}
+
+/* From the request to the last byte. */
+static void test_api_lists_of_connections_are_few_at_once(void **state)
+{
+	static const char request[] = "GET /v1/services/web/connections?limit=100000 HTTP/1.1\r\n"
+				      "Host: x\r\n\r\n";
+	struct client *clients[API_LISTS_OWNERS_MAX], *client;
+
+	(void)state;
+	seen.made = 30000; /* more than a socket holds */
+	for (int i = 0; i < API_LISTS_OWNERS_MAX; i++) {
+		clients[i] = client_new();
+		client_say(clients[i], request);
+	}
+	check_problem("GET", "/v1/services/web/connections", NULL, 0, 503, 6,
+		      "as many lists of connections as it does at once (8 for root and its owner");
+	assert_int_equal(ask("GET", "/v1/services/web/connections", "", NULL, 0, &client), 503);
+	assert_non_null(strstr(client->input, "\r\nRetry-After: 1\r\n"));
+	client_free(client);
+	check_ok("GET", "/v1/services/web", NULL, 200, "{\"service\":\"web\"}\n");
+	client_free(clients[0]);
+	run_for(20);
+	seen.made = 0;
+	check_ok("GET", "/v1/services/web/connections", NULL, 200,
+		 "{\"service\":\"web\",\"connections\":[]}\n");
+	for (int i = 1; i < API_LISTS_OWNERS_MAX; i++)
+		client_free(clients[i]);
+}
+
+/* In between the loop has its turns, and so have other questions. */
+static void test_api_one_answer_is_made_in_a_turn(void **state)
+{
+	struct client *clients[API_LISTS_OWNERS_MAX];
+	int made_most = 0;
+
+	(void)state;
+	for (int i = 0; i < API_LISTS_OWNERS_MAX; i++) {
+		clients[i] = client_new();
+		client_say(clients[i], "GET /v1/services/web HTTP/1.1\r\nHost: x\r\n");
+	}
+	run_for(20);
+	for (int i = 0; i < API_LISTS_OWNERS_MAX; i++)
+		assert_int_equal(send(clients[i]->fd, "\r\n", 2, MSG_NOSIGNAL), 2);
+	for (int left = API_LISTS_OWNERS_MAX; left > 0;) {
+		int before = seen.gets;
+
+		turn();
+		if (seen.gets - before > made_most)
+			made_most = seen.gets - before;
+		left = API_LISTS_OWNERS_MAX - seen.gets;
+	}
+	assert_int_equal(made_most, 1);
+	for (int i = 0; i < API_LISTS_OWNERS_MAX; i++) {
+		client_expect(clients[i], "\"web\"");
 		client_free(clients[i]);
 	}
 }
 
+/* A client that goes away while it waits for its turn leaves nothing behind. */
+static void test_api_clients_may_go_while_they_wait(void **state)
+{
+	struct client *clients[API_LISTS_OWNERS_MAX];
+
+	(void)state;
+	seen.made = 20000; /* the lane rests after each */
+	for (int i = 0; i < API_LISTS_OWNERS_MAX; i++) {
+		clients[i] = client_new();
+		client_say(clients[i], "GET /v1/services/web/connections?limit=100000 HTTP/1.1\r\n"
+				       "Host: x\r\n\r\n");
+	}
+	for (int i = 0; i < API_LISTS_OWNERS_MAX; i++)
+		client_free(clients[i]);
+	run_for(20);
+	seen.made = 0;
+	check_ok("GET", "/v1/services/web/connections", NULL, 200,
+		 "{\"service\":\"web\",\"connections\":[]}\n");
+}
+
+static void test_api_end_answers_those_who_wait_for_their_turn(void **state)
+{
+	struct client *clients[4];
+
+	(void)state;
+	seen.made = 20000;
+	for (int i = 0; i < 4; i++) {
+		clients[i] = client_new();
+		client_say(clients[i], "GET /v1/services/web/connections?limit=100000 HTTP/1.1\r\n"
+				       "Host: x\r\n\r\n");
+	}
+	api_free(api);
+	api = NULL;
+	client_receive(clients[3]);
+	assert_non_null(strstr(clients[3]->input, "HTTP/1.1 503"));
+	assert_non_null(strstr(clients[3]->input, "batond is ending"));
+	for (int i = 0; i < 4; i++)
+		client_free(clients[i]);
+}
+
 /* ---- access --------------------------------------------------------------------------------- */
+
+static struct client *client_as(uid_t uid, gid_t gid)
+{
+	struct client *client;
+
+	assert_int_equal(chmod(folder, 0755), 0);
+	assert_int_equal(setegid(gid), 0);
+	assert_int_equal(seteuid(uid), 0);
+	client = client_new();
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(setegid(0), 0);
+	return client;
+}
+
+static void skip_unless_root(void)
+{
+	if (geteuid() == 0)
+		return;
+	print_message("skipped: needs root\n");
+	skip();
+}
 
 static void test_api_strangers_may_read_but_not_change(void **state)
 {
 	struct client *client, *second, *reader;
 
 	(void)state;
-	if (geteuid() != 0) {
-		print_message("skipped: needs root\n");
-		skip();
-	}
+	skip_unless_root();
 	/* SO_PEERCRED: who it was at connect(2). The group lets it in. */
-	api_free(api);
-	assert_int_equal(api_open(event, path, 65534, events, &backend, &seen, &api, &err), 0);
-	assert_int_equal(chmod(folder, 0755), 0);
-	assert_int_equal(setegid(65534), 0);
-	assert_int_equal(seteuid(65534), 0);
-	client = client_new();
-	second = client_new();
-	reader = client_new();
-	assert_int_equal(seteuid(0), 0);
-	assert_int_equal(setegid(0), 0);
+	assert_int_equal(api_set_group(api, 65534, &err), 0);
+	client = client_as(65534, 65534);
+	second = client_as(65534, 65534);
+	reader = client_as(65534, 65534);
 	client_say(client, "POST /v1/services/web/stop HTTP/1.1\r\nHost: x\r\n"
 			   "Content-Length: 0\r\nConnection: close\r\n\r\n");
 	client_expect(client, "HTTP/1.1 403 ");
@@ -476,6 +593,106 @@ static void test_api_strangers_may_read_but_not_change(void **state)
 	client_free(reader);
 	check_ok("POST", "/v1/services/web/stop", NULL, 202,
 		 "{\"service\":\"web\",\"order\":\"stop\",\"rollout\":1}\n");
+}
+
+/* Also one whom the file let in, as somebody has changed its mode. */
+static void test_api_without_a_group_strangers_are_refused(void **state)
+{
+	struct client *client;
+	struct stat st;
+
+	(void)state;
+	skip_unless_root();
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+	assert_int_equal(chmod(path, 0666), 0);
+	client = client_as(65534, 65534);
+	client_say(client, "GET /v1/services HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(client, "HTTP/1.1 403 ");
+	client_expect(client, "only root, the daemon's own user and members of its group");
+	client_free(client);
+}
+
+static void test_api_change_of_the_group_takes_effect_at_once(void **state)
+{
+	struct client *follower, *waiting, *silent, *owner = client_new();
+	struct stat st;
+
+	(void)state;
+	skip_unless_root();
+	assert_int_equal(api_set_group(api, 65534, &err), 0);
+	follower = client_as(65534, 65534);
+	waiting = client_as(65533, 65534);
+	silent = client_as(65534, 65534);
+	client_say(follower, "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(follower, "\r\n\r\n");
+	client_say(owner, "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(owner, "\r\n\r\n");
+	client_say(waiting, "GET /v1/serv");
+	/* The same group again harms nobody. */
+	assert_int_equal(api_set_group(api, 65534, &err), 0);
+	client_say(waiting, "ices HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(waiting, "\"web\"");
+
+	assert_int_equal(api_set_group(api, 65533, &err), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+	assert_int_equal(st.st_gid, 65533);
+	events_add(events, 0, "web", "secret", NULL);
+	client_expect(follower, NULL);
+	client_expect(waiting, NULL);
+	client_expect(silent, NULL);
+	assert_null(strstr(follower->input, "secret"));
+	client_expect(owner, "secret");
+	client_free(follower);
+	client_free(waiting);
+	client_free(silent);
+	client_free(owner);
+
+	assert_int_equal(api_set_group(api, (gid_t)-1, &err), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+	assert_int_equal(st.st_gid, getegid());
+}
+
+static void test_api_one_account_cannot_take_all_places(void **state)
+{
+	struct client *followers[API_STREAMS_READER_MAX], *slow[API_READER_MAX], *client;
+	const int n_slow = API_READER_MAX - API_STREAMS_READER_MAX;
+
+	(void)state;
+	skip_unless_root();
+	assert_int_equal(api_set_group(api, 65534, &err), 0);
+	for (int i = 0; i < API_STREAMS_READER_MAX; i++) {
+		followers[i] = client_as(65534, 65534);
+		client_say(followers[i], "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+		client_expect(followers[i], "\r\n\r\n");
+	}
+	client = client_as(65534, 65534);
+	client_say(client, "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(client, "HTTP/1.1 503 ");
+	client_expect(client, "8 of one account");
+	client_free(client);
+	for (int i = 0; i < n_slow; i++)
+		slow[i] = client_as(65534, 65534);
+	run_for(20);
+	/* A further one takes the place of its own oldest. */
+	client = client_as(65534, 65534);
+	client_say(client, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(client, "ok\n");
+	client_free(client);
+	client_expect(slow[0], NULL);
+	assert_false(followers[0]->ended);
+	/* Another account, and the owner, have theirs. */
+	client = client_as(65533, 65534);
+	client_say(client, "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_expect(client, "HTTP/1.1 200 ");
+	client_free(client);
+	check_ok("GET", "/healthz", NULL, 200, "ok\n");
+	for (int i = 0; i < API_STREAMS_READER_MAX; i++)
+		client_free(followers[i]);
+	for (int i = 0; i < n_slow; i++)
+		client_free(slow[i]);
 }
 
 static void test_api_open_where_another_answers_is_eaddrinuse(void **state)
@@ -523,7 +740,14 @@ int main(void)
 		TEST(test_api_huge_bodies_are_refused_unread),
 		TEST(test_api_chunked_body_is_read),
 		TEST(test_api_garbage_hurts_nobody),
-		TEST(test_api_more_connections_than_allowed_wait),
+		TEST(test_api_silent_connections_keep_nobody_out),
+		TEST(test_api_lists_of_connections_are_few_at_once),
+		TEST(test_api_one_answer_is_made_in_a_turn),
+		TEST(test_api_clients_may_go_while_they_wait),
+		TEST(test_api_end_answers_those_who_wait_for_their_turn),
+		TEST(test_api_without_a_group_strangers_are_refused),
+		TEST(test_api_change_of_the_group_takes_effect_at_once),
+		TEST(test_api_one_account_cannot_take_all_places),
 		TEST(test_api_strangers_may_read_but_not_change),
 		TEST(test_api_open_where_another_answers_is_eaddrinuse),
 	};

@@ -229,28 +229,28 @@ static void test_api_events_idle_streams_cost_nothing(void **state)
 	client_free(client);
 }
 
+/* Nobody has to look for them: the kernel says that they have gone. */
 static void test_api_events_readers_gone_make_room_for_others(void **state)
 {
-	struct client *clients[API_STREAMS_MAX], *client;
+	struct client *clients[API_STREAMS_OWNERS_MAX], *client;
 
 	(void)state;
-	for (int i = 0; i < API_STREAMS_MAX; i++)
-		clients[i] = follow("", "");
-	check_problem("GET", "/v1/events?follow=1", NULL, 0, 503, 1, "readers follow");
-	check_seqs("/v1/events?since=0", ""); /* reading what is kept is not following */
-	for (int i = 0; i < API_STREAMS_MAX; i++)
-		client_free(clients[i]);
-	api_set_heartbeat(api, 20);
-	run_for(100);
-	for (int i = 0; i < API_STREAMS_MAX; i++) {
-		clients[i] = follow("", "");
-		assert_non_null(strstr(clients[i]->input, "HTTP/1.1 200 OK"));
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < API_STREAMS_OWNERS_MAX; i++) {
+			clients[i] = follow("", "");
+			assert_non_null(strstr(clients[i]->input, "HTTP/1.1 200 OK"));
+		}
+		check_problem("GET", "/v1/events?follow=1", NULL, 0, 503, 6,
+			      "too many follow the events (32 of root and its owner may");
+		check_seqs("/v1/events?since=0", ""); /* reading what is kept is not following */
+		for (int i = 0; i < API_STREAMS_OWNERS_MAX; i++)
+			client_free(clients[i]);
+		run_for(20);
 	}
-	client = clients[API_STREAMS_MAX - 1];
+	client = follow("", "");
 	add("web", "hello");
 	client_expect(client, "hello");
-	for (int i = 0; i < API_STREAMS_MAX; i++)
-		client_free(clients[i]);
+	client_free(client);
 }
 
 static void add_large(int seq, size_t size)
@@ -264,6 +264,35 @@ static void add_large(int seq, size_t size)
 					json_pack("{s:s}", "tail", text)),
 			     0);
 	free(text);
+}
+
+/* Of those who are of use none has to go. */
+static void test_api_events_all_places_in_use_is_503(void **state)
+{
+	static struct client *clients[API_OWNERS_MAX];
+	struct client *client;
+
+	(void)state;
+	for (int i = 0; i < 8; i++)
+		add_large(i, 100 * 1024); /* together more than a socket holds */
+	for (int i = 0; i < API_OWNERS_MAX; i++) {
+		clients[i] = client_new();
+		client_say(clients[i],
+			   i % 2 ? "GET /v1/events?since=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+				 : "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+		client_receive(clients[i]);
+	}
+	run_for(20);
+	check_problem("GET", "/healthz", NULL, 0, 503, 6,
+		      "all 64 connections of root and its owner are in use");
+	client = client_new();
+	client_expect(client, "\r\nRetry-After: 1\r\n");
+	client_free(client);
+	client_free(clients[0]);
+	run_for(20);
+	check_ok("GET", "/healthz", NULL, 200, "ok\n");
+	for (int i = 1; i < API_OWNERS_MAX; i++)
+		client_free(clients[i]);
 }
 
 static void test_api_events_slow_reader_holds_up_nobody(void **state)
@@ -364,6 +393,7 @@ int main(void)
 		TEST(test_api_events_silent_streams_get_heartbeats),
 		TEST(test_api_events_idle_streams_cost_nothing),
 		TEST(test_api_events_readers_gone_make_room_for_others),
+		TEST(test_api_events_all_places_in_use_is_503),
 		TEST(test_api_events_slow_reader_holds_up_nobody),
 		TEST(test_api_free_ends_streams_with_their_last_event),
 		TEST(test_api_free_while_requests_are_under_way_is_safe),

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,7 @@ static void test_api_socket_open_makes_a_narrow_file(void **state)
 	assert_int_equal(api_socket_open(path, (gid_t)-1, &listening, &err), 0);
 	assert_int_equal(umask(before), 0); /* left as it was */
 	assert_int_equal(lstat(path, &st), 0);
-	assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0600);
 	assert_int_equal(st.st_uid, geteuid());
 	assert_int_equal(fcntl(listening.fd, F_GETFD), FD_CLOEXEC);
 	client = connect_to(&listening);
@@ -88,6 +89,65 @@ static void test_api_socket_open_sets_the_group(void **state)
 	assert_int_equal(lstat(path, &st), 0);
 	assert_int_equal(st.st_gid, 65534);
 	assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+	close(listening.fd);
+}
+
+static void test_api_socket_set_group_opens_and_closes_the_file(void **state)
+{
+	struct api_socket listening;
+	struct stat st;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
+		skip();
+	}
+	assert_int_equal(api_socket_open(path, (gid_t)-1, &listening, &err), 0);
+	assert_int_equal(api_socket_set_group(&listening, 65534, &err), 0);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_int_equal(st.st_gid, 65534);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+	assert_int_equal(api_socket_set_group(&listening, (gid_t)-1, &err), 0);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_int_equal(st.st_gid, getegid());
+	assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+	/* What is not ours is left alone. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/dev/null", path), 0);
+	assert_int_equal(api_socket_set_group(&listening, 65534, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "not the socket of this daemon"));
+	close(listening.fd);
+}
+
+/* Its main group, or one of many others: as they were when it connected. */
+static void test_api_socket_peer_is_in_its_groups(void **state)
+{
+	gid_t groups[100], before[64];
+	struct api_socket listening;
+	int client, server, n_before;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skipped: needs root\n");
+		skip();
+	}
+	for (gid_t k = 0; k < 100; k++)
+		groups[k] = 1000 + k;
+	n_before = getgroups(64, before);
+	assert_true(n_before >= 0);
+	assert_int_equal(api_socket_open(path, (gid_t)-1, &listening, &err), 0);
+	assert_int_equal(setgroups(100, groups), 0);
+	client = connect_to(&listening);
+	assert_int_equal(setgroups((size_t)n_before, before), 0);
+	server = accept(listening.fd, NULL, NULL);
+	assert_true(server >= 0);
+	assert_true(api_socket_peer_is_in(server, getegid()));
+	assert_true(api_socket_peer_is_in(server, 1000));
+	assert_true(api_socket_peer_is_in(server, 1099));
+	assert_false(api_socket_peer_is_in(server, 1100));
+	assert_false(api_socket_peer_is_in(-1, 1000));
+	close(client);
+	close(server);
 	close(listening.fd);
 }
 
@@ -181,6 +241,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_api_socket_open_makes_a_narrow_file),
 		TEST(test_api_socket_open_sets_the_group),
+		TEST(test_api_socket_set_group_opens_and_closes_the_file),
+		TEST(test_api_socket_peer_is_in_its_groups),
 		TEST(test_api_socket_open_replaces_a_dead_one),
 		TEST(test_api_socket_open_leaves_a_live_one_alone),
 		TEST(test_api_socket_open_leaves_what_is_no_socket_alone),

@@ -26,7 +26,9 @@ static struct {
 	int listening;
 	pthread_t thread;
 	const char *answer;
-	size_t repeat; /* how often the answer's last part is sent */
+	const char *then; /* to the next connection; NULL: there is none */
+	int times;        /* connections that were served */
+	size_t repeat;    /* how often the answer's last part is sent */
 	const char *repeated;
 	char request[REQUEST_MAX];
 } server;
@@ -46,13 +48,13 @@ static void send_all(int fd, const char *text)
 	}
 }
 
-static void *serve(void *unused)
+static void serve_one(const char *answer)
 {
 	int fd = accept(server.listening, NULL, NULL);
 	size_t n = 0;
 	const char *end, *length;
 
-	(void)unused;
+	server.times++;
 	for (;;) {
 		ssize_t r = recv(fd, server.request + n, sizeof(server.request) - 1 - n, 0);
 
@@ -65,10 +67,18 @@ static void *serve(void *unused)
 		if (end && strlen(end + 4) >= (length ? strtoul(length + 16, NULL, 10) : 0))
 			break;
 	}
-	send_all(fd, server.answer);
+	send_all(fd, answer);
 	for (size_t i = 0; i < server.repeat; i++)
 		send_all(fd, server.repeated);
 	close(fd);
+}
+
+static void *serve(void *unused)
+{
+	(void)unused;
+	serve_one(server.answer);
+	if (server.then)
+		serve_one(server.then);
 	return NULL;
 }
 
@@ -83,6 +93,7 @@ static void expect_request(const char *answer)
 	assert_int_equal(bind(server.listening, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(server.listening, 4), 0);
 	server.answer = answer;
+	server.times = 0;
 	server.request[0] = '\0';
 	err.text[0] = '\0';
 	assert_int_equal(pthread_create(&server.thread, NULL, serve, NULL), 0);
@@ -93,6 +104,7 @@ static void end_request(void)
 	pthread_join(server.thread, NULL);
 	close(server.listening);
 	server.repeat = 0;
+	server.then = NULL;
 }
 
 static struct cli_client *new_client(void)
@@ -307,6 +319,95 @@ static void test_client_answer_cut_short_is_unreachable(void **state)
 	assert_null(answer);
 	assert_int_equal(get("", &answer), CLI_UNREACHABLE);
 	assert_non_null(strstr(err.text, "the connection to the daemon called \"test\" broke"));
+}
+
+/* ---- busy ----------------------------------------------------------------------------------- */
+
+#define BUSY(seconds)                                                                              \
+	HEAD("503 Service Unavailable")                                                            \
+	"Retry-After: " seconds "\r\n\r\n{\"detail\": \"batond is busy\", \"code\": 6}"
+
+static void test_client_busy_daemon_is_asked_again(void **state)
+{
+	struct cli_client *client = new_client();
+	json_t *answer;
+
+	(void)state;
+	server.then = HEAD("200 OK") "\r\n{\"services\": []}";
+	assert_int_equal(get(BUSY("1"), &answer), CLI_DONE);
+	assert_true(json_is_array(json_object_get(answer, "services")));
+	assert_int_equal(server.times, 2);
+	json_decref(answer);
+	/* Nothing was begun: so an order is safe, too. */
+	server.then = HEAD("202 Accepted") "\r\n{\"rollout\": 5}";
+	expect_request(BUSY("1"));
+	assert_int_equal(cli_client_post(client, "/v1/services/web/stop", NULL, &answer, &err),
+			 CLI_DONE);
+	end_request();
+	assert_null(cli_client_problem(client));
+	json_decref(answer);
+	cli_client_free(client);
+}
+
+static void test_client_busy_for_long_is_busy_not_unreachable(void **state)
+{
+	json_t *answer;
+
+	(void)state;
+	assert_int_equal(get(BUSY("11"), &answer), CLI_BUSY);
+	assert_string_equal(err.text, "batond is busy");
+	assert_int_equal(server.times, 1);
+}
+
+/* It says no more than that it cannot: so it would be the same again. */
+static void test_client_unavailable_is_not_asked_again(void **state)
+{
+	json_t *answer;
+
+	(void)state;
+	assert_int_equal(
+		get(HEAD("503 Service Unavailable") "\r\n{\"detail\": \"ending\"}", &answer),
+		CLI_ERROR);
+	assert_int_equal(server.times, 1);
+}
+
+static void test_client_follow_that_is_refused_is_begun_again(void **state)
+{
+	struct seen seen = {};
+
+	(void)state;
+	server.then = HEAD("200 OK") "\r\n{\"seq\": 3}\n";
+	assert_int_equal(follow(BUSY("1"), &seen), CLI_DONE);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.sum, 3);
+}
+
+/* Its queue is full: the kernel refuses at once, whoever asks without waiting. */
+static void test_client_queue_that_is_full_is_busy(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct cli_client *client = new_client();
+	int waiting[8], n = 0;
+	json_t *answer;
+
+	(void)state;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", server.path);
+	unlink(server.path);
+	server.listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(server.listening, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(server.listening, 1), 0);
+	for (; n < 8; n++) {
+		waiting[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (connect(waiting[n], (struct sockaddr *)&address, sizeof(address)) < 0)
+			break;
+	}
+	assert_true(n < 8);
+	assert_int_equal(cli_client_get(client, "/", &answer, &err), CLI_BUSY);
+	assert_non_null(strstr(err.text, "the daemon called \"test\" "));
+	for (; n >= 0; n--)
+		close(waiting[n]);
+	close(server.listening);
+	cli_client_free(client);
 }
 
 /* ---- nobody there --------------------------------------------------------------------------- */
@@ -544,6 +645,11 @@ int main(void)
 		cmocka_unit_test(test_client_answer_that_is_not_json_is_an_error),
 		cmocka_unit_test(test_client_answer_too_large_is_an_error),
 		cmocka_unit_test(test_client_answer_cut_short_is_unreachable),
+		cmocka_unit_test(test_client_busy_daemon_is_asked_again),
+		cmocka_unit_test(test_client_busy_for_long_is_busy_not_unreachable),
+		cmocka_unit_test(test_client_unavailable_is_not_asked_again),
+		cmocka_unit_test(test_client_follow_that_is_refused_is_begun_again),
+		cmocka_unit_test(test_client_queue_that_is_full_is_busy),
 		cmocka_unit_test(test_client_without_daemon_is_unreachable),
 		cmocka_unit_test(test_client_not_allowed_names_the_owner),
 		cmocka_unit_test(test_client_socket_path_too_long_is_an_error),

@@ -42,14 +42,33 @@ static int set_up_list(void **state)
 	return set_up(state);
 }
 
+static size_t n_pieces;
+
 static void list(size_t limit)
 {
+	cleanup(connection_list_free) struct connection_list *made = NULL;
+	char *text = strdup(""), *piece = NULL;
 	struct error err;
 
-	json_decref(json);
-	json = connection_list(&service, limit, &err);
-	if (!json)
+	if (connection_list_new(&service, limit, &made, &err) < 0)
 		fail_msg("%s", err.text);
+	for (n_pieces = 0;; n_pieces++) {
+		piece = connection_list_next(made);
+		assert_non_null(piece);
+		if (!*piece)
+			break;
+		assert_true(strlen(piece) < 64 * 1024);
+		text = realloc(text, strlen(text) + strlen(piece) + 1);
+		assert_non_null(text);
+		strcat(text, piece);
+		free(piece);
+	}
+	free(piece);
+	json_decref(json);
+	json = json_loads(text, 0, NULL);
+	assert_non_null(json);
+	assert_int_equal(text[strlen(text) - 1], '\n');
+	free(text);
 }
 
 static void assert_counts(int total, int shown)
@@ -114,6 +133,20 @@ static void test_connection_list_is_cut_at_the_limit(void **state)
 	assert_counts(10, 0);
 }
 
+/* However many there are, a piece takes the loop no longer. */
+static void test_connection_list_comes_in_pieces(void **state)
+{
+	(void)state;
+	add_generation(1);
+	give_connections(0, 1, 600, 400);
+	list(100000);
+	assert_counts(1000, 1000);
+	assert_int_equal(n_pieces, 16);
+	list(64);
+	assert_counts(1000, 64);
+	assert_int_equal(n_pieces, 1);
+}
+
 /* Nobody is counted twice where the kernel's list has to be read again. */
 static void test_connection_list_that_is_interrupted_begins_again(void **state)
 {
@@ -142,11 +175,12 @@ static void test_connection_list_leaves_out_what_cannot_be_told_apart(void **sta
 
 static void test_connection_list_that_cannot_be_read_is_an_error(void **state)
 {
+	struct connection_list *made;
 	struct error err;
 
 	(void)state;
 	add_generation(1);
-	assert_null(connection_list(&service, 10, &err));
+	assert_true(connection_list_new(&service, 10, &made, &err) < 0);
 	assert_string_equal(err.text, "connections: Input/output error");
 	assert_int_equal(births_fd, -1);
 }
@@ -175,6 +209,7 @@ int main(void)
 		TEST(test_connection_list_has_the_newest_generation_first),
 		TEST(test_connection_list_names_the_instance),
 		TEST(test_connection_list_is_cut_at_the_limit),
+		TEST(test_connection_list_comes_in_pieces),
 		TEST(test_connection_list_that_is_interrupted_begins_again),
 		TEST(test_connection_list_leaves_out_what_cannot_be_told_apart),
 		TEST(test_connection_list_that_cannot_be_read_is_an_error),
