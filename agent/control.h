@@ -8,6 +8,8 @@
  *
  * Reports are not queued: if nobody is connected, a report is dropped, because the next hello tells
  * the whole state. For the same reason a peer that does not read loses its connection.
+ *
+ * ORDER_KEEP is carried out here: no handler is called.
  */
 #pragma once
 
@@ -51,6 +53,9 @@ void control_send_with(struct control *control, const struct report *report, con
 
 /* Is a daemon connected? */
 bool control_connected(const struct control *control);
+
+/* How many descriptors a daemon has given it to keep (ORDER_KEEP). */
+uint32_t control_kept(const struct control *control);
 
 /* The path of the socket; "": it has none. Returns @ret. */
 char *control_path(const struct control *control, char ret[static PATHS_MAX]);
