@@ -384,6 +384,12 @@ void instance_release_leftovers(struct instance *instance);
 void instance_change_endpoint(struct instance *instance, size_t k);
 
 /*
+ * Does an endpoint of it compete with another one (steer_share())? Then what is queued or half open
+ * there cannot go to the instances that take its place.
+ */
+bool instance_competes(const struct instance *instance);
+
+/*
  * Let its agent keep the sockets that must outlive the daemon (steer_beacon()), and no others. To
  * be called when another endpoint was opened, or one was closed.
  */

@@ -82,6 +82,17 @@ int instance_order(struct instance *i, const struct order *what)
 	return order_with(i, what, NULL, 0);
 }
 
+bool instance_competes(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		const struct steer *endpoint = instance_endpoint(i, k);
+
+		if (endpoint && steer_competes(endpoint))
+			return true;
+	}
+	return false;
+}
+
 void instance_keep_beacons(struct instance *i)
 {
 	int fds[PROTOCOL_LISTEN_MAX];

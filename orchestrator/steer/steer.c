@@ -298,6 +298,11 @@ int steer_share(struct steer *first, struct steer *second, uint32_t share)
 	return first->ops->share ? first->ops->share(first, second, share) : -EOPNOTSUPP;
 }
 
+bool steer_competes(const struct steer *steer)
+{
+	return steer->ops->competes && steer->ops->competes(steer);
+}
+
 int steer_beacon(const struct steer *steer)
 {
 	return steer->ops->beacon ? steer->ops->beacon(steer) : -1;

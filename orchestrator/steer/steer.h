@@ -230,6 +230,9 @@ int steer_try_crossing(struct error *err);
  */
 int steer_share(struct steer *first, struct steer *second, uint32_t share);
 
+/* Does it compete with another one just now? */
+bool steer_competes(const struct steer *steer);
+
 /*
  * A socket that leads to the endpoint's group. It is the daemon's; whoever has a duplicate of it
  * keeps the way to the group open when the daemon dies. -1: there is none, or none is needed: the

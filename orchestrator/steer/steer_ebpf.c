@@ -354,6 +354,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.slots = ebpf_slots,
 	.try_crossing = ebpf_try_crossing,
 	.share = ebpf_share,
+	.competes = ebpf_competes,
 	.beacon = ebpf_beacon,
 	.tidy = ebpf_tidy,
 	.slot_stats = ebpf_slot_stats,

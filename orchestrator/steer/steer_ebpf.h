@@ -92,6 +92,7 @@ int ebpf_light_beacon(struct ebpf *ebpf, struct error *err);
 /* It leaves the group, whoever has a duplicate of it. */
 void ebpf_quench_beacon(struct ebpf *ebpf);
 
+bool ebpf_competes(const struct steer *steer);
 int ebpf_beacon(const struct steer *steer);
 
 void ebpf_cross_pin(struct ebpf *ebpf, const struct steer_pin_key *source);

@@ -256,6 +256,11 @@ void ebpf_quench_beacon(struct ebpf *ebpf)
 	close(TAKE_FD(ebpf->beacon));
 }
 
+bool ebpf_competes(const struct steer *steer)
+{
+	return to_ebpf(steer)->n_crossings > 0;
+}
+
 /* Does the kernel's lookup prefer the other one of each two? */
 int ebpf_beacon(const struct steer *steer)
 {

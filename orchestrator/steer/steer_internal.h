@@ -54,6 +54,7 @@ struct steer_ops {
 	uint32_t (*program_id)(const struct steer *steer);
 	int (*try_crossing)(struct error *err);
 	int (*share)(struct steer *first, struct steer *second, uint32_t share);
+	bool (*competes)(const struct steer *steer);
 	int (*beacon)(const struct steer *steer);
 	void (*tidy)(struct steer *steer);
 	const struct slots *(*slots)(const struct steer *steer); /* required */

@@ -150,6 +150,23 @@ def test_what_is_queued_at_the_old_address_is_taken_before_it_goes(t):
         daemon.stop()
 
 
+def test_handshake_that_is_half_done_ends_at_the_old_address(t):
+    def deferring(address):
+        return binder(t, "--listen", address, "--share", "--defer-accept", 30)
+    daemon = t.daemon(service(deferring(A), listen=[A], mode="native"))
+    hammers = loads(t, A)
+    clients = [connect() for _ in range(20)]  # the server sends its SYN-ACK again until one speaks
+    since = relisten(daemon, [WIDE], command=[str(word) for word in deferring(WIDE)])
+    wait_step(daemon, "settle")
+    for client in clients:
+        send_request(client, headers=["Connection: close"])
+        check_equal(generation_of(read_response(client).body), 1, "who had its handshake")
+        client.close()
+    check_equal(daemon.wait_end(since)["event"], "done", "end")
+    check_serves(daemon, 2, WIDE)
+    check_all_unharmed(hammers)
+
+
 def test_wildcard_is_refused_where_nothing_can_choose(t):
     for tier in ("cbpf", "hash"):
         for before, after in WAYS:

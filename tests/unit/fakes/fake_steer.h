@@ -423,6 +423,11 @@ int steer_share(struct steer *first, struct steer *second, uint32_t share)
 	return 0;
 }
 
+bool steer_competes(const struct steer *steer)
+{
+	return steer->n_beside > 0;
+}
+
 int steer_beacon(const struct steer *steer)
 {
 	return steer->beacon > 0 ? steer->beacon : -1;
