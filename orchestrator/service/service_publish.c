@@ -217,7 +217,6 @@ static uint32_t part_of(const struct service *s, size_t place)
 	return CROSS_ALL;
 }
 
-/* To be called after the tables: they name whoever is to get more, and still who gets less. */
 static int share_out(struct service *s, struct error *err)
 {
 	SERVICE_OWN (first, s) {
@@ -308,16 +307,34 @@ static uint64_t version(const struct service *s)
 	return (hash ^ s->published.shares.weight) * 1099511628211ULL;
 }
 
+/* Does all that the endpoint at @place competes for go to another one? */
+static bool gets_nothing(const struct service *s, size_t place)
+{
+	SERVICE_OWN (other, s)
+		if (compete(s, place, other) && share_of(s, other, place) == 0)
+			return true;
+	return false;
+}
+
+static int publish_those(struct service *s, bool nothing, struct error *err)
+{
+	int r = 0;
+
+	SERVICE_OWN (k, s)
+		if (r >= 0 && gets_nothing(s, k) == nothing)
+			r = publish_endpoint(s, k, err);
+	return r;
+}
+
+/* An endpoint gets connections only when its table names somebody, and until it names nobody. */
 static int publish_all(struct service *s, struct error *err)
 {
-	int r;
+	int r = publish_those(s, false, err);
 
-	SERVICE_OWN (k, s) {
-		r = publish_endpoint(s, k, err);
-		if (r < 0)
-			return r;
-	}
-	r = share_out(s, err);
+	if (r >= 0)
+		r = share_out(s, err);
+	if (r >= 0)
+		r = publish_those(s, true, err);
 	if (r < 0)
 		return r;
 	s->published.version = version(s);

@@ -409,6 +409,7 @@ int steer_share(struct steer *first, struct steer *second, uint32_t share)
 {
 	size_t k = 0;
 
+	called("share %s %s %u", first->address.text, second->address.text, share);
 	if (fake_steer_fails("steer_share", first->address.text, NULL))
 		return fake_steer_failure.code;
 	while (k < n_fake_crossings &&

@@ -151,6 +151,27 @@ static void test_service_crossing_is_refused_if_the_kernel_cannot(void **state)
 	begin_wider();
 }
 
+/* The one that gets nothing any more keeps its table until the other one has its share. */
+static void test_service_crossing_that_is_taken_over_is_published_in_its_order(void **state)
+{
+	struct service_config *wide = wider();
+	const char *gets, *loses;
+
+	(void)state;
+	find_agent(3, AGENT_RUNNING, true);
+	find_agent(4, AGENT_RUNNING, false);
+	agents[1].spec.listen = wide->listen;
+	named_before(4, 0);
+	forget_calls();
+	assert_int_equal(adopt(), 1);
+	gets = strstr(calls, "publish " ENDPOINT_0);
+	loses = strstr(calls, "publish " WIDE);
+	assert_true(gets && loses && gets < strstr(calls, "share ") &&
+		    strstr(calls, "share ") < loses);
+	drive_until(service->n_generations == 1);
+	service_config_free(wide);
+}
+
 static void test_service_crossing_is_taken_over(void **state)
 {
 	struct service_config *wide = wider();
@@ -177,6 +198,7 @@ int main(void)
 		TEST(test_service_crossing_outlives_a_server_that_was_only_told_to_stop),
 		TEST(test_service_crossing_is_refused_on_tiers_that_cannot),
 		TEST(test_service_crossing_is_refused_if_the_kernel_cannot),
+		TEST(test_service_crossing_that_is_taken_over_is_published_in_its_order),
 		TEST(test_service_crossing_is_taken_over),
 	};
 
