@@ -162,7 +162,7 @@ const struct doctor_check doctor_checks[] = {
 	{
 		.name = "sk-lookup",
 		.title = "lookup program",
-		.purpose = "a service goes from 127.0.0.1:80 to 0.0.0.0:80 without a gap",
+		.purpose = "an address and its wildcard replace each other",
 		.severity = DOCTOR_ADVISED,
 		.improves = EBPF,
 		.own_network = true,
