@@ -157,6 +157,7 @@ static void on_hello(struct report *ret, int fds[static PROTOCOL_FDS_MAX], size_
 
 	relay_read(agent->relay);
 	agent_fill_hello(agent, ret);
+	ret->kept = control_kept(agent->control);
 	sockets_report(agent->sockets, 0, ret, fds);
 	agent->greeted = ret->more > 0 ? (uint32_t)ret->n_sockets : 0;
 	fds[ret->n_sockets] = agent->spec_fd;

@@ -28,6 +28,8 @@ struct control {
 	sd_event *event;
 	int listen_fd;
 	int fd; /* the connection; -1: none */
+	int kept[PROTOCOL_LISTEN_MAX];
+	size_t n_kept;
 	sd_event_source *listen_source;
 	sd_event_source *source;
 	struct waiting waiting[CONTROL_WAITING_MAX]; /* the oldest first */
@@ -215,12 +217,46 @@ void control_send(struct control *control, const struct report *report)
 		send_report(control, report, NULL, 0);
 }
 
+static void close_all(const int *fds, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		close(fds[k]);
+}
+
+/* They are not used here: what counts is that they are open when batond has died. */
+static void keep(struct control *control, const int *fds, size_t n)
+{
+	close_all(control->kept, control->n_kept);
+	memcpy(control->kept, fds, n * sizeof(*fds));
+	control->n_kept = n;
+}
+
+static void take_order(struct control *control, const char *text, size_t length, const int *fds,
+		       size_t n_fds)
+{
+	struct error err;
+	struct order order;
+	int r = order_decode(text, length, &order, &err);
+
+	if (r >= 0 && order.type == ORDER_KEEP) {
+		keep(control, fds, n_fds);
+		return;
+	}
+	close_all(fds, n_fds);
+	if (r < 0)
+		log_warning("control: an order is ignored, as it cannot be read: %s", err.text);
+	else if (n_fds > 0)
+		log_warning("control: an order (%s) is ignored, as it carries descriptors",
+			    order_type_name(order.type));
+	else
+		control->handlers.on_order(&order, control->userdata);
+}
+
 static int on_message(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct control *control = userdata;
 	char text[PROTOCOL_MESSAGE_MAX + 1];
-	struct error err;
-	struct order order;
+	int fds[PROTOCOL_LISTEN_MAX];
 	size_t length, n_fds;
 	int r;
 
@@ -231,25 +267,19 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 			return 0;
 		watch(control);
 	}
-	r = message_receive(fd, text, sizeof(text), &length, NULL, 0, &n_fds);
+	r = message_receive(fd, text, sizeof(text), &length, fds, PROTOCOL_LISTEN_MAX, &n_fds);
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -EMSGSIZE) {
 		log_warning("control: a message is ignored: it is longer than %d bytes, or carries "
-			    "descriptors",
-			    PROTOCOL_MESSAGE_MAX);
+			    "more than %d descriptors",
+			    PROTOCOL_MESSAGE_MAX, PROTOCOL_LISTEN_MAX);
 		return 0;
 	}
-	if (r < 0 || length == 0) {
+	if (r < 0 || length == 0)
 		disconnect(control);
-		return 0;
-	}
-	r = order_decode(text, length, &order, &err);
-	if (r < 0) {
-		log_warning("control: an order is ignored, as it cannot be read: %s", err.text);
-		return 0;
-	}
-	control->handlers.on_order(&order, control->userdata);
+	else
+		take_order(control, text, length, fds, n_fds);
 	return 0;
 }
 
@@ -338,6 +368,7 @@ void control_free(struct control *control)
 	if (!control)
 		return;
 	disconnect(control);
+	close_all(control->kept, control->n_kept);
 	sd_event_source_disable_unref(control->listen_source);
 	close(control->listen_fd);
 	sd_event_unref(control->event);
@@ -347,6 +378,11 @@ void control_free(struct control *control)
 bool control_connected(const struct control *control)
 {
 	return control->fd >= 0;
+}
+
+uint32_t control_kept(const struct control *control)
+{
+	return (uint32_t)control->n_kept;
 }
 
 char *control_path(const struct control *control, char ret[static PATHS_MAX])

@@ -10,6 +10,8 @@
  * that does not read (it is stopped, or busy) keeps its connection: what it cannot take yet waits
  * here, and of notifications and sets of sockets only the latest. At most CONTROL_WAITING_MAX
  * reports wait; of more the oldest are dropped, which is logged once.
+ *
+ * ORDER_KEEP is carried out here: no handler is called.
  */
 #pragma once
 
@@ -69,6 +71,9 @@ void control_flush(struct control *control, int timeout_ms);
 
 /* Is a daemon connected? */
 bool control_connected(const struct control *control);
+
+/* How many descriptors a daemon has given it to keep (ORDER_KEEP). */
+uint32_t control_kept(const struct control *control);
 
 /* The path of the socket; "": it has none. Returns @ret. */
 char *control_path(const struct control *control, char ret[static PATHS_MAX]);

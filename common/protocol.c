@@ -22,7 +22,7 @@
 static const char *const order_names[] = {
 	[ORDER_STEADY] = "steady",   [ORDER_LEAVE] = "leave",   [ORDER_STOP] = "stop",
 	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen", [ORDER_TELL] = "tell",
-	[ORDER_FAMILY] = "family",
+	[ORDER_FAMILY] = "family",   [ORDER_KEEP] = "keep",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
@@ -665,6 +665,8 @@ static const struct field report_fields_optional[] = {
 	FIELD_TEXT(struct report, text, BIT(REPORT_EXITED)),
 	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, reopens, BIT(REPORT_HELLO)),
+	FIELD_BOOLEAN(struct report, keeps, BIT(REPORT_HELLO)),
+	FIELD_INTEGER(struct report, kept, 0, PROTOCOL_LISTEN_MAX, BIT(REPORT_HELLO)),
 	FIELD_INTEGER(struct report, succeeds, 0, PID_MAX, BIT(REPORT_STARTED)),
 	FIELD_INTEGER(struct report, exit_code, 0, 255, BIT(REPORT_STARTED)),
 	FIELD_INTEGER(struct report, exit_signal, 0, SIGNAL_MAX, BIT(REPORT_STARTED)),

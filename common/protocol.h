@@ -203,6 +203,13 @@ enum order_type {
 	 * agent answers with REPORT_SOCKETS, whether the set has changed or not.
 	 */
 	ORDER_FAMILY,
+	/*
+	 * Keep the descriptors that come with this order, at most PROTOCOL_LISTEN_MAX, until the
+	 * next one of the kind; those of the one before are closed. They are listening sockets of
+	 * batond's, which must outlive it (steer_beacon()). Only for agents whose hello has
+	 * "keeps". Other orders carry no descriptors.
+	 */
+	ORDER_KEEP,
 	_ORDER_TYPE_COUNT,
 };
 
@@ -276,8 +283,10 @@ struct report {
 	pid_t agent_pid;
 	enum agent_state state;
 	bool steady;
-	bool tells;   /* it knows ORDER_TELL; false: it is an older agent */
-	bool reopens; /* it answers ORDER_REOPEN; false: it is an older agent */
+	bool tells;    /* it knows ORDER_TELL; false: it is an older agent */
+	bool reopens;  /* it answers ORDER_REOPEN; false: it is an older agent */
+	bool keeps;    /* it knows ORDER_KEEP; false: it is an older agent */
+	uint32_t kept; /* so many descriptors it keeps */
 
 	/*
 	 * REPORT_HELLO, REPORT_SOCKETS: of the set; it grows with each change; 0: an older agent

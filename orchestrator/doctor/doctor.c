@@ -160,6 +160,20 @@ const struct doctor_check doctor_checks[] = {
 		.how = "Linux 5.9 or later with type information (CONFIG_DEBUG_INFO_BTF)",
 	},
 	{
+		.name = "sk-lookup",
+		.title = "lookup program",
+		.purpose = "an address and its wildcard replace each other",
+		.severity = DOCTOR_ADVISED,
+		.improves = EBPF,
+		.own_network = true,
+		.function = doctor_check_lookup,
+		.cost = "an address and a wildcard that has it can replace each other only while the "
+			"service is stopped",
+		.need = &privilege_bpf,
+		.privilege = BPF_PRIVILEGE,
+		.how = "Linux 5.9 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_SOCK_MSG",
+	},
+	{
 		.name = "cbpf",
 		.title = "classic program",
 		.purpose = "steers without privileges",

@@ -280,6 +280,12 @@ int doctor_check_steer(struct doctor_trial *trial, struct error *err)
 	return steer_try(STEER_EBPF, err);
 }
 
+int doctor_check_lookup(struct doctor_trial *trial, struct error *err)
+{
+	(void)trial;
+	return steer_try_crossing(err);
+}
+
 int doctor_check_iterator(struct doctor_trial *trial, struct error *err)
 {
 	cleanup(inspect_free) struct inspect *inspect = NULL;

@@ -27,8 +27,8 @@ doctor_function doctor_check_reuseport, doctor_check_cbpf, doctor_check_cgroup,
 
 /* doctor_bpf.c */
 doctor_function doctor_check_sockarray, doctor_check_select, doctor_check_migrate,
-	doctor_check_steer, doctor_check_bpffs, doctor_check_iterator, doctor_check_bind,
-	doctor_check_sockops;
+	doctor_check_steer, doctor_check_bpffs, doctor_check_iterator, doctor_check_lookup,
+	doctor_check_bind, doctor_check_sockops;
 
 /*
  * Migrate connections once. *ret_woken: the listener they moved to was woken, so this kernel is

@@ -415,6 +415,12 @@ pid_t agentlink_pid(const struct agentlink *link)
 
 int agentlink_order(struct agentlink *link, const struct order *order)
 {
+	return agentlink_order_with(link, order, NULL, 0);
+}
+
+int agentlink_order_with(struct agentlink *link, const struct order *order, const int *fds,
+			 size_t n_fds)
+{
 	cleanup_free char *text = NULL;
 	size_t length;
 	int r;
@@ -424,5 +430,5 @@ int agentlink_order(struct agentlink *link, const struct order *order)
 	r = order_encode(order, &text, &length);
 	if (r < 0)
 		return r;
-	return message_send(link->fd, text, length, NULL, 0);
+	return message_send(link->fd, text, length, fds, n_fds);
 }

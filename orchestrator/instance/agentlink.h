@@ -85,3 +85,7 @@ pid_t agentlink_pid(const struct agentlink *link);
 
 /* -ENOTCONN: on_lost has been called; -EAGAIN: the agent does not read. The order is lost then. */
 int agentlink_order(struct agentlink *link, const struct order *order);
+
+/* The same, with @n_fds descriptors, which stay the caller's. */
+int agentlink_order_with(struct agentlink *link, const struct order *order, const int *fds,
+			 size_t n_fds);

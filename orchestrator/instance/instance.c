@@ -81,6 +81,8 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	i->agent_said = report->state;
 	i->tells = report->tells;
 	i->reopens = report->reopens;
+	i->keeps = report->keeps;
+	i->kept = report->kept > 0;
 	i->pid = report->pid;
 	i->ran |= report->pid > 0;
 	i->ready = report->ready;
@@ -268,6 +270,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	switch (report->type) {
 	case REPORT_HELLO:
 		on_hello(i, report, fds, n_fds);
+		instance_keep_beacons(i);
 		break;
 	case REPORT_STARTED:
 		on_started(i, report);
@@ -737,6 +740,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		i->agent_said = agent->hello.state;
 		i->tells = agent->hello.tells;
 		i->reopens = agent->hello.reopens;
+		i->keeps = agent->hello.keeps;
+		i->kept = agent->hello.kept > 0;
 		i->pid = agent->hello.pid;
 	} else {
 		instance_forget_losses(i, i->phase == INSTANCE_JOINED);

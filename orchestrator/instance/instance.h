@@ -169,6 +169,8 @@ struct instance {
 	bool ready;               /* the server has said READY=1 */
 	bool tells;               /* its agent knows ORDER_TELL */
 	bool reopens;             /* its agent answers ORDER_REOPEN */
+	bool keeps;               /* its agent knows ORDER_KEEP */
+	bool kept;                /* it keeps descriptors */
 	bool names_fds;           /* its command names the sockets that are passed: {fd} */
 	bool stop_without_signal; /* it was told to drain by the signal that means stop */
 	bool steady; /* the agent has been told to start the server again when it exits */
@@ -394,6 +396,18 @@ void instance_release_leftovers(struct instance *instance);
  * must still be there.
  */
 void instance_change_endpoint(struct instance *instance, size_t k);
+
+/*
+ * Does an endpoint of it compete with another one (steer_share())? Then what is queued or half open
+ * there cannot go to the instances that take its place.
+ */
+bool instance_competes(const struct instance *instance);
+
+/*
+ * Let its agent keep the sockets that must outlive the daemon (steer_beacon()), and no others. To
+ * be called when another endpoint was opened, or one was closed.
+ */
+void instance_keep_beacons(struct instance *instance);
 
 /* Have the agent report its sockets once more, if the last report was postponed. */
 void instance_ask_sockets(struct instance *instance);

@@ -60,7 +60,7 @@ void instance_ask(struct instance *i)
 	instance_order(i, &(struct order){.type = ORDER_TELL});
 }
 
-int instance_order(struct instance *i, const struct order *what)
+static int order_with(struct instance *i, const struct order *what, const int *fds, size_t n_fds)
 {
 	int r;
 
@@ -69,9 +69,43 @@ int instance_order(struct instance *i, const struct order *what)
 	if (i->lost)
 		return -ENOTCONN;
 	assert(i->link);
-	r = agentlink_order(i->link, what);
+	r = what->type == ORDER_KEEP ? agentlink_order_with(i->link, what, fds, n_fds)
+				     : agentlink_order(i->link, what);
 	if (r < 0)
 		log_warning("%s: order %s to the agent of instance %u.%u: %s", i->config->name,
 			    order_type_name(what->type), i->generation, i->index, strerror(-r));
 	return r;
+}
+
+int instance_order(struct instance *i, const struct order *what)
+{
+	return order_with(i, what, NULL, 0);
+}
+
+bool instance_competes(const struct instance *i)
+{
+	for (size_t k = 0; k < i->config->n_listen; k++) {
+		const struct steer *endpoint = instance_endpoint(i, k);
+
+		if (endpoint && steer_competes(endpoint))
+			return true;
+	}
+	return false;
+}
+
+void instance_keep_beacons(struct instance *i)
+{
+	int fds[PROTOCOL_LISTEN_MAX];
+	size_t n = 0;
+
+	WIRING_EACH (k, i->wiring) {
+		int fd = steer_beacon(i->wiring->endpoints[k]);
+
+		if (fd >= 0 && n < PROTOCOL_LISTEN_MAX)
+			fds[n++] = fd;
+	}
+	if (!i->keeps || (n == 0 && !i->kept))
+		return;
+	if (order_with(i, &(struct order){.type = ORDER_KEEP}, fds, n) >= 0)
+		i->kept = n > 0;
 }

@@ -17,6 +17,7 @@
 
 /* As many as two generations can have that share no address. */
 #define WIRING_MAX (2 * CONFIG_LISTEN_MAX)
+_Static_assert(WIRING_MAX <= STEER_BESIDE_MAX, "each may compete with all others");
 
 struct wiring {
 	enum steer_tier tier;                /* of every endpoint */

@@ -8,6 +8,17 @@
 #define DEAF_MS 200
 /* Handshakes that had begun at the shift get this long to reach their queue before it is read. */
 #define SETTLE_QUIET_MS 20
+/* ... and this long if they cannot migrate: until the SYN-ACK was sent once more (RFC 6298: 1 s).
+ */
+#define SETTLE_QUIET_ALONE_MS 1200
+
+static uint64_t quiet_ms(const struct run *run)
+{
+	for (size_t k = 0; k < run->victims.n; k++)
+		if (instance_competes(run->victims.list[k]))
+			return SETTLE_QUIET_ALONE_MS;
+	return SETTLE_QUIET_MS;
+}
 
 static bool is_settled(struct run *run)
 {
@@ -20,7 +31,7 @@ static bool is_settled(struct run *run)
 	}
 	if (run->queue_empty_since_ms == 0)
 		run->queue_empty_since_ms = now_ms;
-	return now_ms - run->queue_empty_since_ms >= SETTLE_QUIET_MS;
+	return now_ms - run->queue_empty_since_ms >= quiet_ms(run);
 }
 
 /*

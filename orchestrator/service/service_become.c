@@ -25,21 +25,61 @@ const struct address *service_overlap(const struct service *s, const struct addr
 	return NULL;
 }
 
+/* Does @address, which is open, compete with another one that is? */
+static const struct address *find_rival(const struct service *s, const struct address *address)
+{
+	WIRING_EACH (k, &s->wiring)
+		if (!address_equal(&s->endpoints.declared[k], address) &&
+		    address_overlaps(&s->endpoints.declared[k], address))
+			return &s->endpoints.declared[k];
+	return NULL;
+}
+
+/*
+ * A program chooses between two endpoints, and knows nothing of a third one, which only generations
+ * have that have yet to leave.
+ */
+static int check_crossing(const struct service *s, const struct address *wanted,
+			  const struct address *other, struct error *err)
+{
+	const struct address *rival = find_rival(s, other);
+	int r;
+
+	if (!steer_can(s->wiring.tier, STEER_CAN_CROSS))
+		return error_text(err, -EBUSY,
+				  "%s overlaps with %s, which is served, and on tier %s no "
+				  "connection moves between the two: change it while the service "
+				  "is stopped (\"baton stop %s\"), or have it steered on tier ebpf "
+				  "(\"baton doctor\" says what that needs)",
+				  wanted->text, other->text, steer_tier_name(s->wiring.tier),
+				  s->config->name);
+	if (rival)
+		return error_text(err, -EBUSY,
+				  "%s overlaps with %s, which %s has yet to give way to: try again "
+				  "when its servers have left",
+				  wanted->text, other->text, rival->text);
+	r = steer_try_crossing(err);
+	return r < 0 ? error_prefix(
+			       err, r,
+			       "%s overlaps with %s, which is served, and what moves "
+			       "connections between the two does not work here: change it while "
+			       "the service is stopped (\"baton stop %s\")",
+			       wanted->text, other->text, s->config->name)
+		     : 0;
+}
+
 int service_check_overlaps(const struct service *s, const struct service_config *config,
 			   struct error *err)
 {
-	for (size_t k = 0; k < config->n_listen; k++) {
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < config->n_listen; k++) {
 		const struct address *other = service_overlap(s, &config->listen[k]);
 
 		if (other)
-			return error_text(
-				err, -EBUSY,
-				"%s overlaps with %s, which is served, and the kernel moves "
-				"no connection between the two: change it while the service "
-				"is stopped (\"baton stop %s\")",
-				config->listen[k].text, other->text, s->config->name);
+			r = check_crossing(s, &config->listen[k], other, err);
 	}
-	return 0;
+	return r < 0 ? -EBUSY : 0;
 }
 
 int service_can_become(const struct service *s, const struct service_config *config,

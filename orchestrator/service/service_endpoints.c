@@ -10,6 +10,13 @@
 
 /* ---- opening and closing -------------------------------------------------------------------- */
 
+void service_keep_beacons(struct service *s)
+{
+	for (size_t g = 0; g < s->n_generations; g++)
+		for (size_t k = 0; k < s->generations[g]->instances.n; k++)
+			instance_keep_beacons(s->generations[g]->instances.list[k]);
+}
+
 void service_close_endpoint(struct service *s, size_t place)
 {
 	assert(!s->lending.borrowed[place] && !s->lending.lent[place]);
@@ -26,6 +33,7 @@ void service_close_endpoint(struct service *s, size_t place)
 	memset(&s->backlogs.endpoints[place], 0, sizeof(s->backlogs.endpoints[place]));
 	s->endpoints.moved_for[place] = 0;
 	s->drift.drifted[place] = false;
+	service_keep_beacons(s);
 }
 
 void service_close_endpoints(struct service *s)
@@ -210,9 +218,28 @@ static int fill_options(struct service *s, const struct address *address,
 			  err);
 }
 
+/* Those that are open and compete with @address. A twin does not: it is the same endpoint. */
+static size_t find_beside(const struct service *s, const struct address *address,
+			  struct steer *ret[static WIRING_MAX])
+{
+	size_t n = 0;
+
+	if (!steer_can(s->wiring.tier, STEER_CAN_CROSS))
+		return 0;
+	SERVICE_OWN (k, s) {
+		const struct address *open = steer_address(s->wiring.endpoints[k]);
+
+		if (!address_equal(open, address) && !address_are_twins(open, address) &&
+		    address_overlaps(open, address))
+			ret[n++] = s->wiring.endpoints[k];
+	}
+	return n;
+}
+
 int service_open_endpoint(struct service *s, const struct address *address, bool has_member,
 			  struct steer **ret, struct error *err)
 {
+	struct steer *beside[WIRING_MAX];
 	char pin_dir[BPFFS_PATH_MAX];
 	struct steer_options options;
 	int r = fill_options(s, address, pin_dir, &options, err);
@@ -220,6 +247,8 @@ int service_open_endpoint(struct service *s, const struct address *address, bool
 	if (r < 0)
 		return r;
 	options.has_member = has_member;
+	options.beside = beside;
+	options.n_beside = find_beside(s, address, beside);
 	return steer_open(address, &options, ret, err);
 }
 
@@ -386,6 +415,7 @@ int service_open_fresh(struct service *s, const struct service_config *config, s
 		r = clear_and_attach(s, &opening, err);
 	if (r >= 0 && was_open)
 		tell_opened(s, &opening);
+	service_keep_beacons(s);
 	if (r >= 0)
 		return r;
 	if (opening.now)

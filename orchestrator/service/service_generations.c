@@ -98,6 +98,17 @@ void service_drop_empty_generations(struct service *s)
 	}
 }
 
+/*
+ * One that was told to stop without having left listens until it ends. If nothing chose between its
+ * endpoint and another one any more, the kernel would give it the connections of both.
+ */
+static bool listens(const struct service *s, const struct instance *i, size_t place)
+{
+	if (instance_has_left(i) && i->phase != INSTANCE_LEFT && service_competes(s, place))
+		return !instance_has_stopped(i);
+	return !instance_has_left(i);
+}
+
 /* Does anything of @g listen there, or is it going to? */
 static bool has_endpoint(const struct service *s, const struct generation *g, size_t place)
 {
@@ -106,7 +117,7 @@ static bool has_endpoint(const struct service *s, const struct generation *g, si
 	if (g == s->current || has_prospects(s, g))
 		return true;
 	for (size_t j = 0; j < g->instances.n; j++)
-		if (!instance_has_left(g->instances.list[j]))
+		if (listens(s, g->instances.list[j], place))
 			return true;
 	return false;
 }

@@ -132,7 +132,10 @@ void service_on_program(void *userdata, uint32_t generation, uint32_t instance, 
 
 /* ---- service_become.c ------------------------------------------------------------------------ */
 
-/* -EBUSY if an address of @config overlaps with another one that is open. */
+/*
+ * -EBUSY if an address of @config overlaps with another one that is open, and no connection can be
+ * moved between the two.
+ */
 int service_check_overlaps(const struct service *service, const struct service_config *config,
 			   struct error *err);
 

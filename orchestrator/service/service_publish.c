@@ -165,12 +165,90 @@ static void compute(struct service *s, size_t place, struct steer_table *ret)
 	table_compute(primary.list, primary.n, backups, backup.n, &current, ret);
 }
 
+/* ---- endpoints that compete ------------------------------------------------------------------ */
+
+static bool compete(const struct service *s, size_t place, size_t other)
+{
+	return place != other &&
+	       address_overlaps(&s->endpoints.declared[place], &s->endpoints.declared[other]);
+}
+
+bool service_competes(const struct service *s, size_t place)
+{
+	SERVICE_OWN (other, s)
+		if (compete(s, place, other))
+			return true;
+	return false;
+}
+
+/* Of CROSS_ALL connections that either could take, those for @second. -1: nobody can. */
+static int share_of(const struct service *s, size_t first, size_t second)
+{
+	service_filter *const filters[] = {service_in_service(s), service_is_backup,
+					   service_is_steady};
+	int share = -1;
+
+	for (size_t k = 0; share < 0 && k < sizeof(filters) / sizeof(filters[0]); k++)
+		share = crossing_share(
+			&(struct crossing_weight){
+				group_size(s, filters[k], first, true),
+				group_size(s, filters[k], first, false),
+			},
+			&(struct crossing_weight){
+				group_size(s, filters[k], second, true),
+				group_size(s, filters[k], second, false),
+			},
+			canary_buckets(s));
+	return share;
+}
+
+/* What comes to the address of @place: does it all come to this endpoint? */
+static uint32_t part_of(const struct service *s, size_t place)
+{
+	SERVICE_OWN (other, s) {
+		int share;
+
+		if (!compete(s, place, other) ||
+		    crossing_is_wider(&s->endpoints.declared[place], &s->endpoints.declared[other]))
+			continue;
+		share = share_of(s, other, place);
+		return share < 0 ? CROSS_ALL : (uint32_t)share;
+	}
+	return CROSS_ALL;
+}
+
+static int share_out(struct service *s, struct error *err)
+{
+	SERVICE_OWN (first, s) {
+		SERVICE_OWN (second, s) {
+			int share, r;
+
+			if (second <= first || !compete(s, first, second))
+				continue;
+			share = share_of(s, first, second);
+			if (share < 0)
+				continue;
+			r = steer_share(s->wiring.endpoints[first], s->wiring.endpoints[second],
+					(uint32_t)share);
+			if (r < 0)
+				return error_set(err, r, "choose between %s and %s",
+						 s->endpoints.declared[first].text,
+						 s->endpoints.declared[second].text);
+		}
+	}
+	return 0;
+}
+
+/* ---- publishing ------------------------------------------------------------------------------ */
+
 /*
  * Note which share of its first address, of which @table is, each instance has from now on, and
  * what earlier tables have sent to it there.
  */
 static void note_shares(struct service *s, size_t place, const struct steer_table *table)
 {
+	uint32_t part = part_of(s, place);
+
 	for (size_t k = 0; k < s->n_generations; k++) {
 		if (wiring_index(&s->wiring, place, s->generations[k]->config) != 0)
 			continue;
@@ -182,6 +260,7 @@ static void note_shares(struct service *s, size_t place, const struct steer_tabl
 				if (i->sockets.list[m].endpoint == 0)
 					i->aimed += (uint32_t)table_count(table,
 									  i->sockets.list[m].slot);
+			i->aimed = i->aimed * part / CROSS_ALL;
 			if (service_steered_to(s, i, &i->shifted) < 0)
 				i->shifted = 0;
 		}
@@ -228,14 +307,36 @@ static uint64_t version(const struct service *s)
 	return (hash ^ s->published.shares.weight) * 1099511628211ULL;
 }
 
+/* Does all that the endpoint at @place competes for go to another one? */
+static bool gets_nothing(const struct service *s, size_t place)
+{
+	SERVICE_OWN (other, s)
+		if (compete(s, place, other) && share_of(s, other, place) == 0)
+			return true;
+	return false;
+}
+
+static int publish_those(struct service *s, bool nothing, struct error *err)
+{
+	int r = 0;
+
+	SERVICE_OWN (k, s)
+		if (r >= 0 && gets_nothing(s, k) == nothing)
+			r = publish_endpoint(s, k, err);
+	return r;
+}
+
+/* An endpoint gets connections only when its table names somebody, and until it names nobody. */
 static int publish_all(struct service *s, struct error *err)
 {
-	SERVICE_OWN (k, s) {
-		int r = publish_endpoint(s, k, err);
+	int r = publish_those(s, false, err);
 
-		if (r < 0)
-			return r;
-	}
+	if (r >= 0)
+		r = share_out(s, err);
+	if (r >= 0)
+		r = publish_those(s, true, err);
+	if (r < 0)
+		return r;
 	s->published.version = version(s);
 	if (!s->hold.paused && service_can_serve(s))
 		service_unhold(s);

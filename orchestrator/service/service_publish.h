@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -36,6 +38,9 @@ void service_republish(struct service *service);
 
 /* If that failed the last time: have it tried once more. To be called every half second or so. */
 void service_publish_again(struct service *service);
+
+/* Is another endpoint open that could take connections of the one at @place (steer_share())? */
+bool service_competes(const struct service *service, size_t place);
 
 /* -ENOENT if an instance of @set listens on fewer than all endpoints. */
 int service_check_sockets(struct service *service, const struct instances *set, struct error *err);

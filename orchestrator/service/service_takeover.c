@@ -341,8 +341,11 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		log_error("%s: %s", s->config->name, err->text);
 	if (attach_or_repair(s, err) < 0)
 		log_error("%s: %s", s->config->name, err->text);
-	WIRING_EACH (k, &s->wiring)
+	WIRING_EACH (k, &s->wiring) {
 		steer_release_unclaimed(s->wiring.endpoints[k]);
+		steer_tidy(s->wiring.endpoints[k]);
+	}
+	service_keep_beacons(s);
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] != s->current)
 			retire_rest(s, s->generations[k], &substitutes);

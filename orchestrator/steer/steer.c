@@ -47,6 +47,8 @@ bool steer_can(enum steer_tier tier, enum steer_ability ability)
 		return ops->slot_stats != NULL;
 	case STEER_CAN_CHECK:
 		return ops->repair != NULL;
+	case STEER_CAN_CROSS:
+		return ops->share != NULL;
 	case STEER_MAKES_SOCKETS:
 		return ops->listen != NULL;
 	}
@@ -62,6 +64,8 @@ int steer_open(const struct address *address, const struct steer_options *option
 	int r;
 
 	assert(options->tier < _STEER_TIER_COUNT);
+	assert(options->n_beside <= STEER_BESIDE_MAX);
+	assert(options->n_beside == 0 || steer_can(options->tier, STEER_CAN_CROSS));
 	r = tiers[options->tier]->open(address, options, &steer, err);
 
 	if (r < 0)
@@ -281,6 +285,33 @@ void steer_withdraw(struct steer *steer)
 {
 	if (steer->ops->withdraw)
 		steer->ops->withdraw(steer);
+}
+
+int steer_try_crossing(struct error *err)
+{
+	return tiers[STEER_EBPF]->try_crossing(err);
+}
+
+int steer_share(struct steer *first, struct steer *second, uint32_t share)
+{
+	assert(first->tier == second->tier && share <= CROSS_ALL);
+	return first->ops->share ? first->ops->share(first, second, share) : -EOPNOTSUPP;
+}
+
+bool steer_competes(const struct steer *steer)
+{
+	return steer->ops->competes && steer->ops->competes(steer);
+}
+
+int steer_beacon(const struct steer *steer)
+{
+	return steer->ops->beacon ? steer->ops->beacon(steer) : -1;
+}
+
+void steer_tidy(struct steer *steer)
+{
+	if (steer->ops->tidy)
+		steer->ops->tidy(steer);
 }
 
 uint32_t steer_program_id(const struct steer *steer)

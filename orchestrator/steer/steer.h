@@ -5,6 +5,7 @@
  *
  *	steer.h		one endpoint: its group, its slots, its table, its pins
  *	table.h		which slot gets which share of the connections, as a table
+ *	crossing.h	which endpoint gets which share of those that two compete for
  *	tiers.h		which of the three ways to steer work here
  *	tap.h		the programs on the cgroups of instances: counters, shared ports
  *	inspect.h	which program is on a group
@@ -41,6 +42,7 @@
 #include "common/error.h"
 #include "ebpf/steer.h"
 #include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/crossing.h"
 #include "orchestrator/steer/inspect.h"
 #include "orchestrator/steer/socket.h"
 #include "orchestrator/steer/table.h"
@@ -61,6 +63,7 @@ enum steer_ability {
 	STEER_CAN_HOLD,      /* ebpf */
 	STEER_CAN_COUNT,     /* ebpf: steer_slot_stats(), steer_stats() */
 	STEER_CAN_CHECK,     /* ebpf: steer_check() */
+	STEER_CAN_CROSS,     /* ebpf: steer_share() */
 	STEER_MAKES_SOCKETS, /* cbpf: what is passed to servers comes from steer_listen() */
 };
 bool steer_can(enum steer_tier tier, enum steer_ability ability);
@@ -78,7 +81,15 @@ struct steer_options {
 	 * entered by way of it: steer_attach() takes effect with that steer_join().
 	 */
 	bool has_member;
+	/*
+	 * STEER_CAN_CROSS: endpoints that compete with this one for some connections (see
+	 * steer_share()), which they have until then. At most STEER_BESIDE_MAX, all of this tier.
+	 */
+	struct steer *const *beside;
+	size_t n_beside;
 };
+
+#define STEER_BESIDE_MAX 32
 
 /*
  * A connection that waits at the anchor was established there, and belongs to the anchor's cgroup
@@ -199,6 +210,41 @@ int steer_table(struct steer *steer, struct steer_table *ret);
 /* Send connections from @source to @slot, whatever the table says; until unpinned. */
 int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot);
 void steer_unpin(struct steer *steer, const struct sockaddr *source);
+
+/* ---- endpoints that compete: STEER_CAN_CROSS --------------------------------------------------
+ *
+ * "127.0.0.1:80" and "0.0.0.0:80" are two groups, and the kernel moves no connection from one to
+ * the other: it gives the more specific one all that both could take. So while both are open
+ * another program (ebpf/cross.bpf.c) chooses the group of each new connection. It is attached to
+ * the network namespace when the second of them is opened, and detached when the first of them is
+ * freed; it goes on without a daemon, as the rest does. What is pinned reaches the endpoint where
+ * it was pinned. What is queued or half open at one of them stays there.
+ */
+
+/* Can that be done here? 0, or why not. */
+int steer_try_crossing(struct error *err);
+
+/*
+ * Of CROSS_ALL new connections that either could take, send @share to @second, and the rest to
+ * @first: from the next SYN on, by one store. -ENOENT: they do not compete.
+ */
+int steer_share(struct steer *first, struct steer *second, uint32_t share);
+
+/* Does it compete with another one just now? */
+bool steer_competes(const struct steer *steer);
+
+/*
+ * A socket that leads to the endpoint's group. It is the daemon's; whoever has a duplicate of it
+ * keeps the way to the group open when the daemon dies. -1: there is none, or none is needed: the
+ * kernel's own lookup finds the more specific endpoint.
+ */
+int steer_beacon(const struct steer *steer);
+
+/*
+ * After a takeover, when all that is there is open: remove what chooses between @steer and
+ * endpoints that are not open any more.
+ */
+void steer_tidy(struct steer *steer);
 
 /* ---- hold: STEER_CAN_HOLD; elsewhere nothing is ever held, and these are -EOPNOTSUPP --------- */
 

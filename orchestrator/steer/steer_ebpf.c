@@ -113,6 +113,7 @@ static void ebpf_free(struct steer *steer)
 	struct ebpf *ebpf = to_ebpf(steer);
 
 	ebpf_close_anchor(ebpf, &ebpf->anchor);
+	ebpf_uncross(ebpf);
 	if (ebpf->cgroup_fd >= 0)
 		close(ebpf->cgroup_fd);
 	steer_bpf__destroy(ebpf->skeleton);
@@ -122,8 +123,10 @@ static void ebpf_free(struct steer *steer)
 
 static void free_unopened(struct ebpf *ebpf)
 {
-	if (ebpf)
-		ebpf_free(&ebpf->steer);
+	if (!ebpf)
+		return;
+	ebpf_cross_unpin_new(ebpf);
+	ebpf_free(&ebpf->steer);
 }
 DEFINE_CLEANUP(struct ebpf *, free_unopened);
 
@@ -152,7 +155,7 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 
 	if (!ebpf)
 		return error_set(err, -ENOMEM, "steer");
-	ebpf->anchor.fd = ebpf->cgroup_fd = -1;
+	ebpf->anchor.fd = ebpf->cgroup_fd = ebpf->beacon = -1;
 	ebpf->steer.address = *address;
 	ebpf->uid = options->uid;
 	ebpf->inspect = options->inspect;
@@ -162,7 +165,10 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 	ebpf->n_cpus = libbpf_num_possible_cpus();
 	if (ebpf->n_cpus < 0)
 		return error_set(err, ebpf->n_cpus, "steer: count the CPUs");
-	r = open_first_anchor(ebpf, options->anchor_cgroup, err);
+	/* An anchor of the more specific address would take the connections of the other. */
+	r = ebpf_cross(ebpf, options, err);
+	if (r >= 0)
+		r = open_first_anchor(ebpf, options->anchor_cgroup, err);
 	if (r < 0)
 		return error_prefix(err, r, "%s", address->text);
 	r = ebpf_load(ebpf, options, err);
@@ -234,6 +240,9 @@ static int ebpf_attach(struct steer *steer, struct error *err)
 	if (r < 0)
 		return error_prefix(err, r, "steer: %s", steer->address.text);
 	ebpf->attached = true;
+	r = ebpf_light_beacon(ebpf, err);
+	if (r < 0)
+		return error_prefix(err, r, "%s", steer->address.text);
 	ebpf_hold(steer, ebpf->hold);
 	if (!ebpf->hold)
 		clear_anchor(ebpf);
@@ -343,6 +352,11 @@ const struct steer_ops steer_ebpf_ops = {
 	.withdraw = ebpf_withdraw,
 	.program_id = ebpf_program_id,
 	.slots = ebpf_slots,
+	.try_crossing = ebpf_try_crossing,
+	.share = ebpf_share,
+	.competes = ebpf_competes,
+	.beacon = ebpf_beacon,
+	.tidy = ebpf_tidy,
 	.slot_stats = ebpf_slot_stats,
 	.stats = ebpf_stats,
 };

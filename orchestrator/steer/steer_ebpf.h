@@ -3,6 +3,7 @@
  * steer_ebpf: what the files of the ebpf tier share. Nobody else includes this. Each file uses
  * those above it in this list:
  *
+ *	steer_ebpf_cross.c	endpoints that compete for connections
  *	steer_ebpf_maps.c	what is in the program's maps
  *	steer_ebpf_load.c	the program: loading, pins in bpffs, trying
  *	steer_ebpf_group.c	the anchor, and which program is on its group
@@ -30,6 +31,8 @@ struct ebpf_anchor {
 /* An earlier daemon leaves at most two programs: one that is attached, and its successor. */
 #define EBPF_PINNED 2
 
+struct crossing;
+
 struct ebpf {
 	struct steer steer;
 	uid_t uid;
@@ -45,6 +48,9 @@ struct ebpf {
 	bool attached;
 	bool hold;
 	int n_cpus;
+	struct crossing *crossings[STEER_BESIDE_MAX]; /* with each endpoint that competes */
+	size_t n_crossings;
+	int beacon;                   /* by which cross.bpf.c finds the group; -1: none */
 	struct slots slots;           /* .max: as many as the maps have room for */
 	char pin_dir[BPFFS_PATH_MAX]; /* "": not pinned */
 };
@@ -65,6 +71,40 @@ static inline volatile struct steer_control *ebpf_control(const struct ebpf *ebp
 {
 	return &ebpf->skeleton->data_control->control;
 }
+
+/* ---- steer_ebpf_cross.c --------------------------------------------------------------------- */
+
+/*
+ * From now on what @ebpf, whose anchor is not open yet, and each of options->beside compete for
+ * goes where an earlier daemon's shares say, else to the latter.
+ */
+int ebpf_cross(struct ebpf *ebpf, const struct steer_options *options, struct error *err);
+
+/* Its anchor is closed: what it competed for goes where the kernel's lookup says. */
+void ebpf_uncross(struct ebpf *ebpf);
+
+/*
+ * The beacon is a listening socket in the group and in no slot. A socket that is in a slot cannot
+ * be in the map of cross.bpf.c (both use sk_user_data). Light it if there is need of one.
+ */
+int ebpf_light_beacon(struct ebpf *ebpf, struct error *err);
+
+/* It leaves the group, whoever has a duplicate of it. */
+void ebpf_quench_beacon(struct ebpf *ebpf);
+
+bool ebpf_competes(const struct steer *steer);
+int ebpf_beacon(const struct steer *steer);
+
+void ebpf_cross_pin(struct ebpf *ebpf, const struct steer_pin_key *source);
+void ebpf_cross_unpin(struct ebpf *ebpf, const struct steer_pin_key *source);
+
+/* The next daemon is to find nothing of it; or of what no earlier one has left. */
+void ebpf_cross_unpin_all(struct ebpf *ebpf);
+void ebpf_cross_unpin_new(struct ebpf *ebpf);
+
+int ebpf_try_crossing(struct error *err);
+int ebpf_share(struct steer *first, struct steer *second, uint32_t share);
+void ebpf_tidy(struct steer *steer);
 
 /* ---- steer_ebpf_maps.c ---------------------------------------------------------------------- */
 

@@ -48,6 +48,7 @@ void ebpf_withdraw(struct steer *steer)
 	struct ebpf *ebpf = to_ebpf(steer);
 
 	ebpf_close_anchor(ebpf, &ebpf->anchor);
+	ebpf_quench_beacon(ebpf);
 }
 
 int ebpf_attach_program(struct ebpf *ebpf, struct error *err)
@@ -60,7 +61,7 @@ int ebpf_attach_program(struct ebpf *ebpf, struct error *err)
 	r = ebpf_attach_to(ebpf->anchor.fd, ebpf->skeleton, err);
 	if (r >= 0 && withdrawn)
 		r = ebpf_put_anchor(ebpf, &ebpf->anchor, err);
-	return r;
+	return r < 0 ? r : ebpf_light_beacon(ebpf, err);
 }
 
 /* ---- which program is there ----------------------------------------------------------------- */

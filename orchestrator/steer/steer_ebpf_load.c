@@ -63,6 +63,7 @@ void ebpf_unpin_all(struct steer *steer)
 
 	if (!ebpf->pin_dir[0])
 		return;
+	ebpf_cross_unpin_all(ebpf);
 	remove_pins(ebpf);
 	bpffs_remove(ebpf->pin_dir);
 }

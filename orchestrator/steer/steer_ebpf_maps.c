@@ -123,6 +123,7 @@ int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 		return r;
 	if (bpf_map_update_elem(map, &key, &value, BPF_NOEXIST) < 0)
 		return -errno;
+	ebpf_cross_pin(ebpf, &key);
 	if (ebpf->tap)
 		tap_probe(ebpf->tap, source);
 	if (ebpf->lent_tap)
@@ -141,6 +142,7 @@ void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
 		return;
 	if (bpf_map_delete_elem(bpf_map__fd(ebpf->skeleton->maps.pins), &key) < 0)
 		return;
+	ebpf_cross_unpin(ebpf, &key);
 	if (ebpf->tap)
 		tap_unprobe(ebpf->tap, source);
 	if (ebpf->lent_tap)

@@ -52,6 +52,11 @@ struct steer_ops {
 	void (*withdraw)(struct steer *steer);
 	void (*tend)(struct steer *steer);
 	uint32_t (*program_id)(const struct steer *steer);
+	int (*try_crossing)(struct error *err);
+	int (*share)(struct steer *first, struct steer *second, uint32_t share);
+	bool (*competes)(const struct steer *steer);
+	int (*beacon)(const struct steer *steer);
+	void (*tidy)(struct steer *steer);
 	const struct slots *(*slots)(const struct steer *steer); /* required */
 	int (*slot_stats)(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);
 	int (*stats)(struct steer *steer, struct steer_stats *ret);

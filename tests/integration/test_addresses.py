@@ -340,16 +340,13 @@ def test_batond_that_is_killed_while_an_address_moves_leaves_it_where_it_is_serv
 
 # ---- what cannot be done -------------------------------------------------------------------------
 
-def test_addresses_that_overlap_with_those_that_are_served_are_refused(t):
+def test_addresses_that_overlap_with_those_of_another_service_are_refused(t):
+    """Of the same service: test_crossing.py."""
     for wide in ("0.0.0.0:8080", ":8080"):
         for before, after in ((A, wide), (wide, A)):
             daemon = t.daemon(service(example(t), listen=[before]))
             hammers = loads(t, A)
-            daemon.config["services"]["web"]["listen"] = [after]
-            answer = reload(daemon, expect=1)
-            check(f"{after} overlaps with {before}" in answer["refused"][0]["detail"], f"{answer}")
-            # Of another service, it is no better.
-            rename(daemon, "web", "site")
+            rename(daemon, "web", "site", listen=[after])
             answer = reload(daemon, expect=1)
             check(f"{after} overlaps with {before}" in answer["refused"][0]["detail"], f"{answer}")
             check_equal((daemon.current(), answer["removed"]), (1, []), "who serves, removed")

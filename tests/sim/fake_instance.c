@@ -104,6 +104,12 @@ void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 
 /* ---- connections ---------------------------------------------------------------------------- */
 
+bool instance_competes(const struct instance *i)
+{
+	(void)i;
+	return false;
+}
+
 int instance_queued(struct instance *i, uint32_t *ret)
 {
 	const struct node *n = node_of(i);

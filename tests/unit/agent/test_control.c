@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -270,6 +271,51 @@ static void test_control_bad_orders_are_ignored(void **data)
 	assert_true(control_connected(fixture->control));
 	send_text(fixture, fd, steady);
 	assert_int_equal(fixture->n_orders, 1);
+	close(fd);
+}
+
+/* Is the other end of a pipe still open? */
+static bool is_kept(int end)
+{
+	struct pollfd closed = {.fd = end};
+
+	assert_true(poll(&closed, 1, 0) >= 0);
+	return !(closed.revents & POLLERR);
+}
+
+static void give(struct fixture *fixture, int fd, int *ret_end)
+{
+	static const char order[] = "{\"type\": \"keep\"}";
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(message_send(fd, order, sizeof(order) - 1, &ends[0], 1), 0);
+	close(ends[0]);
+	*ret_end = ends[1];
+	turn(fixture);
+}
+
+static void test_control_keeps_what_it_was_given_last(void **data)
+{
+	struct fixture *fixture = *data;
+	int fd = open_connection(fixture), first, second;
+
+	give(fixture, fd, &first);
+	assert_int_equal(control_kept(fixture->control), 1);
+	/* It outlives the daemon. */
+	close(fd);
+	turn(fixture);
+	assert_true(is_kept(first));
+	fd = open_connection(fixture);
+	give(fixture, fd, &second);
+	assert_false(is_kept(first));
+	assert_true(is_kept(second));
+	send_text(fixture, fd, "{\"type\": \"keep\"}");
+	assert_false(is_kept(second));
+	assert_int_equal(control_kept(fixture->control), 0);
+	assert_int_equal(fixture->n_orders, 0);
+	close(first);
+	close(second);
 	close(fd);
 }
 
@@ -539,6 +585,7 @@ int main(void)
 		TEST(test_control_newer_connection_replaces_older),
 		TEST(test_control_orders_are_decoded),
 		TEST(test_control_bad_orders_are_ignored),
+		TEST(test_control_keeps_what_it_was_given_last),
 		TEST(test_control_send_with_descriptors_leaves_them_to_the_sender),
 		TEST(test_control_send_to_nobody_is_harmless),
 		TEST(test_control_peer_that_does_not_read_gets_it_later),

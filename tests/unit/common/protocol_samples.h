@@ -215,6 +215,7 @@ static const struct order orders[] = {
 	{.type = ORDER_TELL},
 	{.type = ORDER_FAMILY},
 	{.type = ORDER_FAMILY, .endpoint = PROTOCOL_LISTEN_MAX - 1, .on = true},
+	{.type = ORDER_KEEP},
 };
 
 static const struct report reports[] = {
@@ -228,6 +229,8 @@ static const struct report reports[] = {
 		.state = AGENT_RUNNING,
 		.steady = true,
 		.tells = true,
+		.keeps = true,
+		.kept = 3,
 		.serial = 3,
 		.sockets = {{.cookie = UINT64_MAX, .inode = 12, .address = "127.0.0.1:8080"},
 			    {.cookie = 0,
@@ -300,13 +303,14 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 	for (size_t i = 0; !type && i < COUNT(spec_keys); i++)
 		if (strcmp(key, spec_keys[i]) == 0)
 			return true;
-	if (type && (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
-		     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
-		     strcmp(key, "reopens") == 0 || strcmp(key, "has_uid") == 0 ||
-		     strcmp(key, "uid") == 0 || strcmp(key, "trouble") == 0 ||
-		     strcmp(key, "trouble_endpoint") == 0 || strcmp(key, "first") == 0 ||
-		     strcmp(key, "more") == 0 || strcmp(key, "lingers") == 0 ||
-		     strcmp(key, "wrapper") == 0))
+	if (type &&
+	    (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
+	     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
+	     strcmp(key, "reopens") == 0 || strcmp(key, "keeps") == 0 || strcmp(key, "kept") == 0 ||
+	     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
+	     strcmp(key, "trouble") == 0 || strcmp(key, "trouble_endpoint") == 0 ||
+	     strcmp(key, "first") == 0 || strcmp(key, "more") == 0 || strcmp(key, "lingers") == 0 ||
+	     strcmp(key, "wrapper") == 0))
 		return true;
 	if (type && strcmp(type, "reopen") == 0)
 		return strcmp(key, "serial") == 0;

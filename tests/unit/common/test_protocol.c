@@ -269,6 +269,8 @@ static void assert_same_report(const struct report *a, const struct report *b)
 	assert_string_equal(a->trouble, b->trouble);
 	assert_int_equal(a->trouble_endpoint, b->trouble_endpoint);
 	assert_int_equal(a->reopens, b->reopens);
+	assert_int_equal(a->keeps, b->keeps);
+	assert_int_equal(a->kept, b->kept);
 	assert_int_equal(a->files, b->files);
 	assert_string_equal(a->stdout_failure, b->stdout_failure);
 	assert_string_equal(a->stderr_failure, b->stderr_failure);

@@ -573,6 +573,8 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	json_object_del(json, "strangers");
 	json_object_del(json, "tells");
 	json_object_del(json, "reopens");
+	json_object_del(json, "keeps");
+	json_object_del(json, "kept");
 	json_object_del(json, "tail_stdout");
 	json_object_del(json, "tail_age_ms");
 	for (size_t i = 0; i < 2; i++) {
@@ -594,6 +596,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	assert_int_equal(back.n_strangers, 0);
 	assert_false(back.tells);
 	assert_false(back.reopens);
+	assert_false(back.keeps);
 }
 
 /* An earlier daemon numbers no order to reopen, and knows no answer to it. */

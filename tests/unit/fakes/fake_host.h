@@ -450,6 +450,15 @@ int agentlink_order(struct agentlink *link, const struct order *order)
 	return fake_agent.order_error;
 }
 
+int agentlink_order_with(struct agentlink *link, const struct order *order, const int *fds,
+			 size_t n_fds)
+{
+	assert_non_null(link);
+	called("order %s with %zu", order_type_name(order->type), n_fds);
+	(void)fds;
+	return fake_agent.order_error;
+}
+
 static inline void fake_host_reset(void)
 {
 	launch_spec_done(&fake_agent.spec);

@@ -51,6 +51,7 @@ struct fake_instance {
 	int exit_code, exit_signal; /* when it stops */
 	bool forced;                /* when it leaves */
 	uint32_t queued;
+	bool competes;       /* what is queued there cannot migrate */
 	uint64_t live, idle; /* connections, by looking; so many of them are idle */
 	uint64_t silent;     /* ... and on so many nobody has said anything yet */
 	struct connections_kinds kinds;
@@ -357,6 +358,16 @@ void instance_kill(struct instance *i)
 void instance_look_slots(struct instance *i)
 {
 	fake_of(i)->slots_looked++;
+}
+
+bool instance_competes(const struct instance *i)
+{
+	return fake_of(i)->competes;
+}
+
+void instance_keep_beacons(struct instance *i)
+{
+	(void)i;
 }
 
 void instance_release_unused(struct instance *i)

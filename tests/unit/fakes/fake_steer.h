@@ -35,7 +35,17 @@ struct steer {
 	bool nobody_takes;  /* what waits: no socket of the table listens */
 	enum steer_program program;
 	const char *foreign; /* whose the program is, if it is FOREIGN; NULL: nobody knows */
+	size_t n_beside;     /* endpoints that were open, and compete with it */
+	int beacon;          /* 0: none */
 };
+
+/* How connections are shared out between two endpoints: the last time of each two. */
+#define FAKE_CROSSINGS_MAX 16
+static struct {
+	const struct steer *first, *second;
+	uint32_t share;
+} fake_crossings[FAKE_CROSSINGS_MAX];
+static size_t n_fake_crossings;
 
 static unsigned fake_steers_open;
 
@@ -69,6 +79,7 @@ static inline void fake_steer_reset(void)
 {
 	memset(&fake_steer_failure, 0, sizeof(fake_steer_failure));
 	memset(&fake_steer_join, 0, sizeof(fake_steer_join));
+	n_fake_crossings = 0;
 	fake_steer_not_taken_over = false;
 	fake_steer_old_backups = 0;
 	n_fake_steer_old_slots = 0;
@@ -125,6 +136,7 @@ bool steer_can(enum steer_tier tier, enum steer_ability ability)
 	case STEER_CAN_HOLD:
 	case STEER_CAN_COUNT:
 	case STEER_CAN_CHECK:
+	case STEER_CAN_CROSS:
 		return tier == STEER_EBPF;
 	case STEER_MAKES_SOCKETS:
 		return tier == STEER_CBPF;
@@ -147,6 +159,7 @@ int steer_open(const struct address *address, const struct steer_options *option
 	steer->address = *address;
 	steer->uid = options->uid;
 	steer->sticky = options->sticky;
+	steer->n_beside = options->n_beside;
 	steer->tap = options->tap;
 	steer->next_slot = fake_steer_join.first_slot;
 	steer->not_taken_over = fake_steer_not_taken_over;
@@ -385,6 +398,45 @@ int steer_repair(struct steer *steer, struct error *err)
 	called("repair %s", steer->address.text);
 	steer->program = STEER_PROGRAM_ATTACHED;
 	return 0;
+}
+
+int steer_try_crossing(struct error *err)
+{
+	return fake_steer_fails("steer_try_crossing", "", err) ? fake_steer_failure.code : 0;
+}
+
+int steer_share(struct steer *first, struct steer *second, uint32_t share)
+{
+	size_t k = 0;
+
+	called("share %s %s %u", first->address.text, second->address.text, share);
+	if (fake_steer_fails("steer_share", first->address.text, NULL))
+		return fake_steer_failure.code;
+	while (k < n_fake_crossings &&
+	       (fake_crossings[k].first != first || fake_crossings[k].second != second))
+		k++;
+	assert_true(k < FAKE_CROSSINGS_MAX);
+	if (k == n_fake_crossings)
+		n_fake_crossings++;
+	fake_crossings[k].first = first;
+	fake_crossings[k].second = second;
+	fake_crossings[k].share = share;
+	return 0;
+}
+
+bool steer_competes(const struct steer *steer)
+{
+	return steer->n_beside > 0;
+}
+
+int steer_beacon(const struct steer *steer)
+{
+	return steer->beacon > 0 ? steer->beacon : -1;
+}
+
+void steer_tidy(struct steer *steer)
+{
+	(void)steer;
 }
 
 void steer_tend(struct steer *steer)

@@ -944,6 +944,34 @@ static void test_instance_hello_says_whether_reopen_is_answered(void **state)
 	assert_true(i->reopens);
 }
 
+static void test_instance_agent_keeps_the_beacons_that_there_are(void **state)
+{
+	(void)state;
+	assert_started();
+	endpoint_1.beacon = 7;
+	report.keeps = true;
+	hear_hello();
+	assert_non_null(strstr(calls, "order keep with 1"));
+	forget_calls();
+	endpoint_0.beacon = 8;
+	instance_keep_beacons(i);
+	assert_calls("order keep with 2");
+	endpoint_0.beacon = endpoint_1.beacon = 0;
+	instance_keep_beacons(i);
+	assert_calls("order keep with 0");
+	instance_keep_beacons(i);
+	assert_calls("");
+	/* One of an earlier daemon, which nobody needs any more; and an agent that knows none. */
+	i->kept = true;
+	instance_keep_beacons(i);
+	assert_calls("order keep with 0");
+	i->keeps = false;
+	endpoint_0.beacon = 8;
+	instance_keep_beacons(i);
+	assert_calls("");
+	endpoint_0.beacon = 0;
+}
+
 /* For many servers a second SIGTERM means "at once". */
 static void test_instance_sigterm_is_not_sent_twice(void **state)
 {
@@ -1124,6 +1152,7 @@ int main(void)
 		TEST(test_instance_reopen_is_an_order_that_is_answered),
 		TEST(test_instance_reopen_that_nobody_answers_says_so),
 		TEST(test_instance_hello_says_whether_reopen_is_answered),
+		TEST(test_instance_agent_keeps_the_beacons_that_there_are),
 		TEST(test_instance_sigterm_is_not_sent_twice),
 		TEST(test_instance_stop_without_leave_sends_sigterm),
 		TEST(test_instance_that_cannot_drain_is_not_asked_to),

@@ -44,6 +44,22 @@ static void test_run_settle_wants_the_queue_empty_for_a_while(void **state)
 	assert_step("settle", true, "queue of generation 1 is empty");
 }
 
+/* What is half open there cannot follow to the new ones. */
+static void test_run_settle_waits_longer_for_what_cannot_migrate(void **state)
+{
+	uint64_t empty_ms;
+
+	(void)state;
+	fake(1, 0)->competes = true;
+	fake(1, 0)->cannot_leave = true;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_SETTLING);
+	empty_ms = clock_monotonic_ms();
+	drive_to(ROLLOUT_LEAVING);
+	assert_true(clock_monotonic_ms() - empty_ms >= 1100);
+	assert_step("settle", true, "queue of generation 1 is empty");
+}
+
 static void test_run_settle_deadline_goes_on_and_says_what_is_queued(void **state)
 {
 	(void)state;
@@ -177,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_run_settle_waits_for_an_empty_queue),
 		TEST(test_run_settle_wants_the_queue_empty_for_a_while),
+		TEST(test_run_settle_waits_longer_for_what_cannot_migrate),
 		TEST(test_run_settle_deadline_goes_on_and_says_what_is_queued),
 		TEST(test_run_settle_deadline_ends_what_cannot_be_asked),
 		TEST(test_run_old_dead_after_the_shift_leaves_at_once),
