@@ -35,6 +35,7 @@ static const size_t vectors[] = {
 	offsetof(struct service_config, supplementary_groups),
 	offsetof(struct service_config, environment),
 	offsetof(struct service_config, health.headers),
+	offsetof(struct service_config, health.exec),
 	offsetof(struct service_config, hooks.command[HOOK_BEFORE_START]),
 	offsetof(struct service_config, hooks.command[HOOK_AFTER_SHIFT]),
 	offsetof(struct service_config, hooks.command[HOOK_AFTER_DRAIN]),

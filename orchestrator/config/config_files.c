@@ -9,14 +9,15 @@
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 
-/* "{fds:", 15 bytes, "}" (agent/expand.h), with the NUL. */
+/* "{fds:", 15 bytes, "}" (common/expand.h), with the NUL. */
 #define PLACEHOLDER_MAX    22
 #define VARIABLE_SHOWN_MAX 128
 
 /* ---- placeholders --------------------------------------------------------------------------- */
 
 /*
- * The first {fd} or {fds:SEP} of @text, as agent/expand.h takes them, in @ret; NULL: there is none.
+ * The first {fd} or {fds:SEP} of @text, as common/expand.h takes them, in @ret; NULL: there is
+ * none.
  */
 static const char *find_placeholder(const char *text, char ret[static PLACEHOLDER_MAX])
 {
@@ -185,6 +186,9 @@ static int check_programs(struct config_reading *reading, const char *path,
 	char key_path[CONFIG_JSON_PATH_MAX];
 	int r = 0;
 
+	config_path(path, "health.exec", key_path);
+	if (service->health.exec)
+		r = check_program(reading, key_path, &service->health.exec[0], places);
 	config_path(path, "gates", list_path);
 	for (size_t i = 0; i < service->n_gates && r == 0; i++) {
 		config_path_index(list_path, i, item_path);

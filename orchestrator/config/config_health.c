@@ -394,6 +394,7 @@ static void check_health(struct config_reading *reading, const char *path,
 	char start[DURATION_TEXT_MAX], other[DURATION_TEXT_MAX];
 	uint64_t least_ms = (health->healthy - 1) * health->interval_ms;
 
+	config_check_health_exec(reading, path, draft);
 	if (health->path && draft->notify)
 		config_mistake(reading, path, "\"%s\" and \"notify\" exclude each other",
 			       draft->question);
@@ -411,6 +412,7 @@ static void check_health(struct config_reading *reading, const char *path,
 			       health->healthy, duration_format(least_ms, other), start);
 
 	health->kind = draft->notify  ? HEALTH_KIND_NOTIFY
+		       : health->exec ? HEALTH_KIND_EXEC
 		       : health->path ? HEALTH_KIND_HTTP
 				      : HEALTH_KIND_CONNECT;
 	if (health->path)
@@ -447,6 +449,7 @@ int config_read_health(struct config_reading *reading, const char *path, json_t 
 		{.name = "start_timeout", .read = config_read_duration,
 		 DRAFT(service.health.start_timeout_ms), .min = 1, .max = CONFIG_DAY_MS},
 		{.name = "notify", .read = config_read_bool, DRAFT(notify)},
+		{.name = "exec", .read = config_read_command, DRAFT(service.health.exec)},
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);

@@ -760,6 +760,9 @@ void instance_done(struct instance *i)
 {
 	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
 		checker_done(&i->checkers[k]);
+	instance_leave_ports(i);
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		sources_done(&i->pinned[k]);
 	timer_done(&i->trouble_timer);
 	timer_done(&i->loss_timer);
 	timer_done(&i->overdue_timer);

@@ -79,6 +79,9 @@ void instance_check_endpoint(struct instance *i, size_t k)
 		.steer = instance_endpoint(i, k),
 		.sockets = sockets,
 		.n_sockets = sockets_of_endpoint(i, k, sockets),
+		.exec_room = &i->context->exec_room,
+		.exec = &instance_exec_host,
+		.exec_userdata = i,
 	};
 
 	checker_start(&i->checkers[k], &target, only_accepts(i, k) ? on_accept_answer : on_answer,

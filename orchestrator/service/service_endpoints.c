@@ -70,6 +70,12 @@ static int choose_tier(struct service *s, struct error *err)
 	if (s->config->hold_ms > 0 && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
 		log_warning("%s: \"hold\" has no effect on tier %s", s->config->name,
 			    steer_tier_name(s->wiring.tier));
+	if (s->config->health.kind == HEALTH_KIND_EXEC && !steer_can(s->wiring.tier, STEER_CAN_PIN))
+		log_warning(
+			"%s: on tier %s whoever serves answers a check by \"exec\" through the "
+			"shared address, and there is no BATON_PROBE_PORTS: give each instance a "
+			"socket of its own to be asked on ({generation}, {instance})",
+			s->config->name, steer_tier_name(s->wiring.tier));
 	return 0;
 }
 
