@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "agent/apply.h"
-#include "agent/expand.h"
+#include "common/expand.h"
 #include "common/clock.h"
 #include "common/closing.h"
 #include "common/signals.h"

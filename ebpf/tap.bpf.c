@@ -101,7 +101,8 @@ struct {
 
 /*
  * Is it a health check's? Those connect from the very address that they connect to, so that other
- * connections need no look-up.
+ * connections need no look-up. A command of the operator's that connects to an address of
+ * 127.0.0.0/8 does so from 127.0.0.1.
  */
 static __always_inline bool is_probe(struct bpf_sock_ops *ctx)
 {
@@ -109,7 +110,7 @@ static __always_inline bool is_probe(struct bpf_sock_ops *ctx)
 	__u32 *address = (__u32 *)key.address;
 
 	if (ctx->family == AF_INET) {
-		if (ctx->remote_ip4 != ctx->local_ip4)
+		if (ctx->remote_ip4 != ctx->local_ip4 && ctx->remote_ip4 != bpf_htonl(0x7f000001))
 			return false;
 		address[2] = bpf_htonl(0xffff);
 		address[3] = ctx->remote_ip4;

@@ -135,3 +135,10 @@ int config_signal_parse(const char *text);
 
 /* And back: "SIGTERM"; "none". */
 const char *config_signal_name(int signal);
+
+/*
+ * Tell a command of the operator's the addresses of @service, in variables: BATON_LISTEN, the first
+ * as it is declared; BATON_CONNECT, the first as a client on this host connects to it; all of them,
+ * with blanks between, in BATON_LISTEN_ALL and BATON_CONNECT_ALL. -ENOMEM.
+ */
+int config_tell_addresses(const struct service_config *service, char ***environment);

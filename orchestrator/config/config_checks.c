@@ -28,6 +28,7 @@ static const struct {
 } kinds[] = {
 	[HEALTH_KIND_CONNECT] = {"connect", true},
 	[HEALTH_KIND_HTTP] = {"http", true},
+	[HEALTH_KIND_EXEC] = {"exec", true},
 	[HEALTH_KIND_NOTIFY] = {"notify", false},
 };
 
@@ -57,7 +58,7 @@ size_t service_config_asked(const struct service_config *service, const struct h
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static void check_path(const char *path, const struct config_draft *draft, size_t k,
+void config_check_path(const char *path, const struct config_draft *draft, size_t k,
 		       char ret[static CONFIG_JSON_PATH_MAX])
 {
 	if (draft->health_is_array)
@@ -76,7 +77,7 @@ static void check_times(struct config_reading *reading, const char *path,
 	char start[DURATION_TEXT_MAX], other[DURATION_TEXT_MAX];
 	char item_path[CONFIG_JSON_PATH_MAX];
 
-	check_path(path, draft, k, item_path);
+	config_check_path(path, draft, k, item_path);
 	duration_format(limit_ms, start);
 	if (check->timeout_ms > limit_ms)
 		config_mistake(reading, item_path,
@@ -100,7 +101,7 @@ static void check_notify(struct config_reading *reading, const char *path,
 	for (size_t k = 0; k < health->n; k++) {
 		if (health->list[k].kind != HEALTH_KIND_NOTIFY)
 			continue;
-		check_path(path, draft, k, item_path);
+		config_check_path(path, draft, k, item_path);
 		if (found)
 			config_mistake(reading, item_path, "\"notify\" is in %s already", first);
 		else
@@ -226,7 +227,7 @@ int config_check_checks(struct config_reading *reading, const char *path,
 		if (!health_config_asks(check) ||
 		    service_config_asked(service, check) < service->n_listen)
 			continue;
-		check_path(health, draft, k, item_path);
+		config_check_path(health, draft, k, item_path);
 		config_path(item_path, "listen", listen_path);
 		config_mistake(reading, listen_path,
 			       "\"%s\" is no address of this service (expected %s)",

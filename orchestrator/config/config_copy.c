@@ -45,6 +45,7 @@ static const size_t check_texts[] = {
 
 static const size_t check_vectors[] = {
 	offsetof(struct health_config, headers),
+	offsetof(struct health_config, exec),
 };
 
 #define N_CHECK_TEXTS   (sizeof(check_texts) / sizeof(check_texts[0]))

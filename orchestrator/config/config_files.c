@@ -9,14 +9,15 @@
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 
-/* "{fds:", 15 bytes, "}" (agent/expand.h), with the NUL. */
+/* "{fds:", 15 bytes, "}" (common/expand.h), with the NUL. */
 #define PLACEHOLDER_MAX    22
 #define VARIABLE_SHOWN_MAX 128
 
 /* ---- placeholders --------------------------------------------------------------------------- */
 
 /*
- * The first {fd} or {fds:SEP} of @text, as agent/expand.h takes them, in @ret; NULL: there is none.
+ * The first {fd} or {fds:SEP} of @text, as common/expand.h takes them, in @ret; NULL: there is
+ * none.
  */
 static const char *find_placeholder(const char *text, char ret[static PLACEHOLDER_MAX])
 {
@@ -172,7 +173,7 @@ static int check_program(struct config_reading *reading, const char *path, char 
 }
 
 static int check_programs(struct config_reading *reading, const char *path,
-			  struct service_config *service, const struct places *places)
+			  struct config_draft *draft, const struct places *places)
 {
 	static const char *const hooks[] = {
 		[HOOK_BEFORE_START] = "hooks.before_start",
@@ -182,9 +183,18 @@ static int check_programs(struct config_reading *reading, const char *path,
 		[HOOK_ON_FAILURE] = "hooks.on_failure",
 	};
 	char list_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	struct service_config *service = &draft->service;
 	char key_path[CONFIG_JSON_PATH_MAX];
 	int r = 0;
 
+	config_path(path, "health", list_path);
+	for (size_t i = 0; i < service->health.n && r == 0; i++) {
+		config_check_path(list_path, draft, i, item_path);
+		config_path(item_path, "exec", key_path);
+		if (service->health.list[i].exec)
+			r = check_program(reading, key_path, &service->health.list[i].exec[0],
+					  places);
+	}
 	config_path(path, "gates", list_path);
 	for (size_t i = 0; i < service->n_gates && r == 0; i++) {
 		config_path_index(list_path, i, item_path);
@@ -258,5 +268,5 @@ int config_check_files(struct config_reading *reading, const char *path, struct 
 	places.directory = directory;
 	places.environment = draft->environment_bad ? NULL : environment;
 	r = check_command(reading, path, draft, &places);
-	return r < 0 ? r : check_programs(reading, path, service, &places);
+	return r < 0 ? r : check_programs(reading, path, draft, &places);
 }

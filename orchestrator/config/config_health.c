@@ -395,6 +395,7 @@ static void check_health(struct config_reading *reading, const char *path,
 {
 	struct health_config *health = &draft->health;
 
+	config_check_health_exec(reading, path, draft);
 	if (health->path && draft->notify)
 		config_mistake(reading, path, "\"%s\" and \"notify\" exclude each other",
 			       draft->question);
@@ -404,6 +405,7 @@ static void check_health(struct config_reading *reading, const char *path,
 	check_request(reading, path, draft);
 	check_kind(reading, path, draft);
 	health->kind = draft->notify  ? HEALTH_KIND_NOTIFY
+		       : health->exec ? HEALTH_KIND_EXEC
 		       : health->path ? HEALTH_KIND_HTTP
 				      : HEALTH_KIND_CONNECT;
 	if (health->path)
@@ -457,6 +459,7 @@ int config_read_check(struct config_reading *reading, const char *path, json_t *
 		 CHECK(start_timeout_ms), .min = 1, .max = CONFIG_DAY_MS},
 		{.name = "notify", .read = config_read_bool, CHECK(notify)},
 		{.name = "listen", .read = read_listen},
+		{.name = "exec", .read = config_read_command, CHECK(health.exec)},
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);

@@ -176,6 +176,14 @@ void config_wrong_type(struct config_reading *reading, const char *path, const c
 config_reader config_read_health, config_read_rollout, config_read_drain, config_read_restart;
 config_reader config_read_gates, config_read_hooks, config_read_limits, config_read_resources;
 
+/* The path of the check @k in ret, where that of "health" is @path. */
+void config_check_path(const char *path, const struct config_draft *draft, size_t k,
+		       char ret[static CONFIG_JSON_PATH_MAX]);
+
+/* What a check by a command excludes. */
+void config_check_health_exec(struct config_reading *reading, const char *path,
+			      const struct config_check *draft);
+
 /* Values of one key of a service; @object is the draft. */
 config_reader config_read_watch, config_read_supplementary_groups, config_read_umask,
 	config_read_nice, config_read_capabilities, config_read_oom_score_adjust,

@@ -33,6 +33,7 @@ enum health_kind {
 	HEALTH_KIND_CONNECT, /* default: the server (not only the kernel) accepts a connection */
 	HEALTH_KIND_HTTP,    /* "http": "/path" */
 	HEALTH_KIND_NOTIFY,  /* "notify": true: sd_notify READY=1 */
+	HEALTH_KIND_EXEC,    /* "exec": ["/path", ...]: exit status 0 */
 };
 
 /* One check. */
@@ -55,6 +56,7 @@ struct health_config {
 	 */
 	bool tls, tls_unverified;
 	char *tls_name, *tls_ca;
+	char **exec;             /* EXEC: the command, with placeholders (expand.h) */
 	uint32_t proxy_protocol; /* the version of the PROXY header that is sent first; 0: none */
 	struct status_range statuses[CONFIG_STATUSES_MAX]; /* HTTP: accepted; default 200-299 */
 	size_t n_statuses;

@@ -316,6 +316,17 @@ const struct doctor_check doctor_checks[] = {
 		.how = "ulimit -n, or LimitNOFILE= in the unit",
 	},
 	{
+		.name = "local-ports",
+		.title = "local ports of commands",
+		.purpose = "gates, hooks and checks by \"exec\" reach one instance",
+		.severity = DOCTOR_ADVISED,
+		.function = doctor_check_local_ports,
+		.cost = "they get no BATON_PROBE_PORTS: whoever serves answers a gate, and a check "
+			"by \"exec\" cannot be asked",
+		.how = "sysctl -w net.ipv4.ip_local_port_range=\"32768 60999\", or keep some ports: "
+		       "net.ipv4.ip_local_reserved_ports=61000-65535 (and in /etc/sysctl.d)",
+	},
+	{
 		.name = "memlock",
 		.title = "locked memory",
 		.purpose = "BPF maps",

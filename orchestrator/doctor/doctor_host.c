@@ -18,6 +18,7 @@
 #include "common/process_settings.h"
 #include "orchestrator/host/file.h"
 #include "orchestrator/host/kernel.h"
+#include "orchestrator/host/local_ports.h"
 
 #define SMALL_FILE_MAX (64 * 1024)
 #define FILES_WANTED   1024
@@ -226,6 +227,23 @@ int doctor_check_files(struct doctor_trial *trial, struct error *err)
 	if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < FILES_WANTED)
 		return error_text(err, -EPROTO, "the limit is %s, less than %d", soft,
 				  FILES_WANTED);
+	return 0;
+}
+
+int doctor_check_local_ports(struct doctor_trial *trial, struct error *err)
+{
+	struct local_ports_range range;
+	struct local_ports *ports = calloc(1, sizeof(*ports));
+	int r;
+
+	if (!ports)
+		return error_set(err, -ENOMEM, "local ports");
+	r = local_ports_take(ports, LOCAL_PORTS_MAX, &range, err);
+	free(ports);
+	if (r < 0)
+		return r;
+	snprintf(trial->note, sizeof(trial->note), "%u to %u, for instance", range.first,
+		 range.first + range.n - 1);
 	return 0;
 }
 

@@ -18,7 +18,8 @@
 
 /* doctor_host.c: what is set, and who we are */
 doctor_function doctor_check_kernel, doctor_check_capabilities, doctor_check_other_users,
-	doctor_check_migrate_req, doctor_check_somaxconn, doctor_check_files, doctor_check_memlock;
+	doctor_check_migrate_req, doctor_check_somaxconn, doctor_check_files, doctor_check_memlock,
+	doctor_check_local_ports;
 
 /* doctor_socket.c: sockets, processes, cgroups */
 doctor_function doctor_check_reuseport, doctor_check_cbpf, doctor_check_cgroup,

@@ -109,6 +109,7 @@ static void on_done(void *userdata, const struct probe_result *result)
 	struct probe_result named = *result;
 
 	c->probe = NULL;
+	c->command = NULL;
 	if (!c->running)
 		return;
 	/* A question that only connects names its address itself. */
@@ -130,6 +131,10 @@ static int start_probe(struct checker *c, struct error *err)
 	/* A probe that is not pinned, or to a slot that is another's by now, proves nothing. */
 	if (c->target.n_sockets == 0)
 		return error_text(err, -ENOENT, "nothing listens on %s", c->target.address->text);
+	if (c->target.health->kind == HEALTH_KIND_EXEC)
+		return probe_exec_start(c->target.event, c->target.exec_room, c->target.exec,
+					c->target.exec_userdata, c->target.health, on_done, c,
+					&c->command, err);
 	c->asked = c->sockets[c->next++ % c->target.n_sockets];
 	return probe_start(c->target.prober, c->target.health, c->target.address, &callbacks, c,
 			   &c->probe, err);
@@ -144,7 +149,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (!c->running || c->probe)
+	if (!c->running || c->probe || c->command)
 		return 0;
 	r = start_probe(c, &err);
 	if (r < 0) {
@@ -208,6 +213,7 @@ void checker_restart(struct checker *c)
 	if (!c->running)
 		return;
 	probe_cancel(TAKE_PTR(c->probe));
+	probe_exec_cancel(TAKE_PTR(c->command));
 	c->health = (struct health){};
 	c->has_bad = false;
 	schedule(c, 0);
@@ -217,6 +223,7 @@ void checker_stop(struct checker *c)
 {
 	c->running = false;
 	probe_cancel(TAKE_PTR(c->probe));
+	probe_exec_cancel(TAKE_PTR(c->command));
 	timer_done(&c->timer);
 }
 

@@ -6,6 +6,7 @@
  *
  *	checker.h	one check, again and again
  *	probe.h		one asking of it; also of a URL of the operator's (a gate)
+ *	probe_exec.h	one asking by a command of the operator's
  *	health.h	from single answers to a verdict
  *	sources.h	which connections of a server are its checks'
  *
@@ -13,7 +14,8 @@
  * change meanwhile (checker_retarget()), and so may its server (checker_restart()). A check that
  * could not be asked counts neither way: the verdict and the answers in a row stay as they are.
  *
- * Serves HEALTH_KIND_HTTP and HEALTH_KIND_CONNECT; HEALTH_KIND_NOTIFY needs no probes.
+ * Serves HEALTH_KIND_HTTP, HEALTH_KIND_CONNECT and HEALTH_KIND_EXEC; HEALTH_KIND_NOTIFY needs no
+ * probes.
  */
 #pragma once
 
@@ -28,6 +30,7 @@
 #include "orchestrator/config/config.h"
 #include "orchestrator/health/health.h"
 #include "orchestrator/health/probe.h"
+#include "orchestrator/health/probe_exec.h"
 #include "orchestrator/health/sources.h"
 
 struct steer;
@@ -49,6 +52,10 @@ struct checker_target {
 	/* The instance's listening sockets there; each probe goes to the next one. */
 	const struct checker_socket *sockets;
 	size_t n_sockets; /* 0: each answer is that nothing listens */
+	/* HEALTH_KIND_EXEC: where its commands wait for their turn, and who knows them. */
+	struct probe_exec_room *exec_room;
+	const struct probe_exec_host *exec;
+	void *exec_userdata;
 };
 
 struct checker {
@@ -68,7 +75,8 @@ struct checker {
 	bool has_bad;             /* there was one since it was healthy, or started, last */
 	uint64_t last_ms;         /* of .last, CLOCK_MONOTONIC; 0: there is none */
 	struct probe *probe;
-	struct sources sources; /* of its connections, as long as its server has them */
+	struct probe_exec *command; /* HEALTH_KIND_EXEC: instead of .probe */
+	struct sources sources;     /* of its connections, as long as its server has them */
 	struct timer timer;
 };
 

@@ -86,15 +86,37 @@ static bool is_it(const struct source *source, const struct diag_connection *c)
 	return !source->cookie || source->cookie == c->cookie;
 }
 
+/*
+ * The server's end of a connection from @peer. A dual-stack server is asked over the other family,
+ * too: from the very address that is connected to.
+ */
+static void server_end(const struct address *address, const struct sockaddr_storage *peer,
+		       struct sockaddr_storage *ret)
+{
+	in_port_t port = htons(address_port(address));
+
+	memset(ret, 0, sizeof(*ret));
+	if (peer->ss_family == address->sa.sa_family) {
+		memcpy(ret, &address->sa, address->length);
+		return;
+	}
+	*ret = *peer;
+	if (peer->ss_family == AF_INET6)
+		((struct sockaddr_in6 *)ret)->sin6_port = port;
+	else
+		((struct sockaddr_in *)ret)->sin_port = port;
+}
+
 /* Does the server have it? -ENOENT: not any more, or not yet. */
 static int look(const struct source *source, struct diag *diag, const struct address *address,
 		struct diag_connection *ret)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer, local;
 	int r;
 
 	to_sockaddr(source, &peer);
-	r = diag_connection(diag, &address->sa, (struct sockaddr *)&peer, ret, NULL);
+	server_end(address, &peer, &local);
+	r = diag_connection(diag, (struct sockaddr *)&local, (struct sockaddr *)&peer, ret, NULL);
 	return r == 0 && (!diag_is_live(ret) || !is_it(source, ret)) ? -ENOENT : r;
 }
 

@@ -17,8 +17,11 @@
 #include "common/address.h"
 #include "common/diag.h"
 
-/* A check that hangs leaves one connection at each interval. The oldest are forgotten first. */
-#define SOURCES_MAX 64 /* a power of two */
+/*
+ * A check that hangs leaves one connection at each interval; a command of the operator's has some
+ * dozens of local ports. The oldest are forgotten first.
+ */
+#define SOURCES_MAX 128 /* a power of two */
 
 /* All zero: none. */
 struct sources {

@@ -370,12 +370,14 @@ static void describe(struct command *c, const siginfo_t *info, struct command_re
 		ret->exit_signal = info ? info->si_status : SIGKILL;
 	/* One that had ended by itself when it was to be killed has given its answer. */
 	ret->timed_out = c->deadline_passed && ret->exit_signal == SIGKILL;
-	if (read_report(c, &err) < 0) {
+	ret->start_error = read_report(c, &err);
+	if (ret->start_error < 0) {
 		snprintf(ret->text, sizeof(ret->text), "%.*s", (int)sizeof(ret->text) - 1,
 			 err.text);
 		finish_text(ret->text, strlen(err.text) >= sizeof(ret->text));
 		return;
 	}
+	ret->start_error = 0;
 	if (ret->timed_out)
 		snprintf(ret->text, sizeof(ret->text), "did not end within %s%s",
 			 duration_format(c->timeout_ms, limit),
@@ -603,7 +605,7 @@ int command_start(sd_event *event, const struct command_spec *spec,
 		return r;
 	close(TAKE_FD(output));
 	close(TAKE_FD(report));
-	r = await_exec(c, err);
+	r = spec->no_wait ? 0 : await_exec(c, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);

@@ -5,7 +5,7 @@
  * It runs in a session of its own, as the service's user, in the release's folder, with stdin from
  * /dev/null. The last COMMAND_OUTPUT_MAX bytes of its output (stdout and stderr together) are kept.
  * At its deadline everything in its process group is killed; if the daemon dies, the program itself
- * is. Nothing here blocks but the exec, for a second at most.
+ * is. Nothing here blocks but the exec, for a second at most, and that only if it is waited for.
  */
 #pragma once
 
@@ -30,12 +30,18 @@ struct command_spec {
 	const gid_t *groups;
 	size_t n_groups;
 	uint64_t timeout_ms;
+	/*
+	 * Do not wait for the exec. What fails in the new process is told by .start_error then.
+	 */
+	bool no_wait;
 };
 
 struct command_result {
 	bool timed_out;
 	int exit_code; /* if exit_signal is 0 */
 	int exit_signal;
+	int start_error; /* 0: the program has run; a negative errno: .text says which step failed
+			  */
 	/* For people: "exited with status 2: the last line that it wrote". */
 	char text[COMMAND_TEXT_MAX];
 };

@@ -12,11 +12,13 @@
 #include "orchestrator/event/event.h"
 #include "orchestrator/health/checker.h"
 #include "orchestrator/host/cgroup.h"
+#include "orchestrator/host/local_ports.h"
 #include "orchestrator/host/removals.h"
 #include "orchestrator/steer/steer.h"
 
 struct state;
 struct occupants;
+struct instance_ports;
 
 struct context {
 	sd_event *event;
@@ -31,7 +33,10 @@ struct context {
 	struct diag *diag;
 	struct occupants *occupants; /* NULL: nobody is looked for */
 	struct prober *prober;
-	struct tiers tiers;      /* what works here */
-	struct inspect *inspect; /* NULL: the kernel cannot tell, see inspect.h */
-	uint32_t last_rollout;   /* number of the last rollout of any service */
+	struct probe_exec_room exec_room; /* of checks that are commands */
+	struct local_ports local_ports;   /* of commands */
+	struct instance_ports *ports;     /* those that are pinned now (instance.h) */
+	struct tiers tiers;               /* what works here */
+	struct inspect *inspect;          /* NULL: the kernel cannot tell, see inspect.h */
+	uint32_t last_rollout;            /* number of the last rollout of any service */
 };

@@ -48,6 +48,7 @@ static struct instance *make_instance(struct generation *g)
 		return NULL;
 	i->context = g->context;
 	i->config = g->config;
+	i->release = g->release;
 	i->wiring = g->wiring;
 	i->callbacks = g->callbacks;
 	i->userdata = g->userdata;

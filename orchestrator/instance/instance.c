@@ -764,6 +764,9 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 void instance_done(struct instance *i)
 {
 	check_set_done(&i->checks);
+	instance_leave_ports(i);
+	for (size_t k = 0; k < CONFIG_LISTEN_MAX; k++)
+		sources_done(&i->pinned[k]);
 	timer_done(&i->trouble_timer);
 	timer_done(&i->loss_timer);
 	timer_done(&i->overdue_timer);

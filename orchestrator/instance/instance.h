@@ -21,6 +21,7 @@
 #include "orchestrator/health/checker.h"
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/connections.h"
+#include "orchestrator/host/local_ports.h"
 #include "orchestrator/instance/check_set.h"
 #include "orchestrator/instance/context.h"
 #include "orchestrator/instance/socket_list.h"
@@ -105,6 +106,7 @@ struct instance_loss {
 struct instance {
 	struct context *context;
 	const struct service_config *config; /* the generation's */
+	const struct release *release;       /* the generation's */
 	const struct wiring *wiring;         /* the service's */
 	const struct instance_callbacks *callbacks;
 	void *userdata;
@@ -211,6 +213,8 @@ struct instance {
 	struct timer trouble_timer;
 
 	struct check_set checks;
+	/* Of commands that ask it (instance_ports), on each endpoint. */
+	struct sources pinned[CONFIG_LISTEN_MAX];
 	/* Its server, started again, has not been healthy within start_timeout. */
 	bool overdue;
 	struct timer overdue_timer;
@@ -456,6 +460,36 @@ int instance_kinds(const struct instance *instance, struct connections_kinds *re
 
 /* Close all that is left by a reset; *ret is how many were closed. */
 int instance_cut(const struct instance *instance, uint64_t *ret, struct error *err);
+
+/* ---- local ports of commands -----------------------------------------------------------------
+ *
+ * While a command of the operator's runs, connections from some local ports are pinned to certain
+ * instances: from the address itself that is connected to, which for a wildcard is the loopback
+ * address of its family. They are no clients' connections, also those that outlive the command.
+ */
+
+struct instance_ports;
+#define INSTANCE_PORTS_MAX  LOCAL_PORTS_MAX
+#define INSTANCE_PORTS_GATE 16 /* of a gate or a hook */
+#define INSTANCE_PORTS_EXEC 8  /* of a check of one instance */
+
+/*
+ * Take up to @wanted ports and pin them, in turn, to those of the @n instances of @list, all of one
+ * service, that listen. *@ret is NULL, and that is no failure, if none of them listens or the tier
+ * cannot pin. -EADDRNOTAVAIL: the host has no port for it; -ENOSPC: too many are pinned already.
+ *
+ * If an instance gets other sockets its ports lead to these; if it ends they lead where all
+ * connections go.
+ */
+int instance_ports_open(struct instance *const *list, size_t n, uint16_t wanted,
+			struct instance_ports **ret, struct error *err);
+
+/* Takes NULL. */
+void instance_ports_close(struct instance_ports *ports);
+DEFINE_CLEANUP(struct instance_ports *, instance_ports_close);
+
+/* Set BATON_PROBE_PORTS and BATON_PROBE_GENERATION. NULL: they stay as they are. -ENOMEM. */
+int instance_ports_tell(const struct instance_ports *ports, char ***environment);
 
 /* For connections_each(). */
 void instance_connections_of(const struct instance *instance, struct connections_of *ret);

@@ -90,7 +90,7 @@ static size_t sockets_of_endpoint(const struct instance *i, size_t endpoint,
 
 static void start(struct instance_check *c, const struct checker_socket *sockets, size_t n)
 {
-	const struct instance *i = c->instance;
+	struct instance *i = c->instance;
 	struct checker_target target = {
 		.event = i->context->event,
 		.prober = i->context->prober,
@@ -104,6 +104,9 @@ static void start(struct instance_check *c, const struct checker_socket *sockets
 		.steer = instance_endpoint(i, c->endpoint),
 		.sockets = sockets,
 		.n_sockets = n,
+		.exec_room = &i->context->exec_room,
+		.exec = &instance_exec_host,
+		.exec_userdata = i,
 	};
 
 	checker_start(&c->checker, &target, on_answer, c);

@@ -16,6 +16,9 @@ static bool has_checks(const struct instance *i)
 	for (size_t k = 0; k < i->checks.n; k++)
 		if (i->checks.list[k].checker.sources.n > 0)
 			return true;
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (i->pinned[k].n > 0)
+			return true;
 	return false;
 }
 
@@ -26,9 +29,23 @@ static bool is_check(const void *userdata, const struct diag_connection *connect
 	for (size_t k = 0; k < i->checks.n; k++)
 		if (sources_has(&i->checks.list[k].checker.sources, connection))
 			return true;
+	for (size_t k = 0; k < i->config->n_listen; k++)
+		if (sources_has(&i->pinned[k], connection))
+			return true;
 	/* If connections cannot be pinned, a check of one instance comes to any other. */
 	return !steer_can(i->wiring->tier, STEER_CAN_PIN) &&
 	       prober_has(i->context->prober, (const struct sockaddr *)&connection->peer);
+}
+
+/* Those of commands that ask it on endpoint @k. */
+static uint32_t commands_queued(struct instance *i, size_t k)
+{
+	struct address address;
+
+	if (i->pinned[k].n == 0)
+		return 0;
+	address_local(&i->config->listen[k], &address);
+	return sources_queued(&i->pinned[k], i->context->diag, &address);
 }
 
 /* Those of their own checks. To be asked after the sum that they are part of. */
@@ -36,9 +53,12 @@ static uint32_t checks_queued(struct instance *const *list, size_t n)
 {
 	uint32_t queued = 0;
 
-	for (size_t j = 0; j < n; j++)
+	for (size_t j = 0; j < n; j++) {
 		for (size_t k = 0; k < list[j]->checks.n; k++)
 			queued += checker_queued(&list[j]->checks.list[k].checker);
+		for (size_t k = 0; k < list[j]->config->n_listen; k++)
+			queued += commands_queued(list[j], k);
+	}
 	return queued;
 }
 

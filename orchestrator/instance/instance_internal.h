@@ -6,6 +6,8 @@
  *	instance_phase.c    the phase, and the questions that it answers
  *	instance_basics.c   telling the service, failing, sending orders
  *	instance_losses.c   endpoints that are not served any more
+ *	instance_ports.c    local ports of commands
+ *	instance_exec.c     checks by a command
  *	instance_checks.c   health checks
  *	instance_twins.c    sockets of the wrong family
  *	instance_sockets.c  sockets in their slots
@@ -61,6 +63,19 @@ void instance_forget_losses(struct instance *instance, bool had);
  * begins with its address.
  */
 void instance_unsteered(struct instance *instance, size_t k, const char *why);
+
+/* ---- instance_ports.c ------------------------------------------------------------------------ */
+
+/* The instance has other sockets than before: ports that are pinned to it lead to these. */
+void instance_retarget_ports(struct instance *instance);
+
+/* It ends: none is pinned to it any more. */
+void instance_leave_ports(struct instance *instance);
+
+/* ---- instance_exec.c ------------------------------------------------------------------------- */
+
+/* How its check is run by a command; the userdata is the instance. */
+extern const struct probe_exec_host instance_exec_host;
 
 /* ---- instance_checks.c ----------------------------------------------------------------------- */
 

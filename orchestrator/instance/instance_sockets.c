@@ -407,6 +407,7 @@ void instance_take_sockets(struct instance *i, const struct report *report, cons
 	if (i->phase == INSTANCE_STARTING && every_endpoint_has_one(i))
 		instance_enter(i, INSTANCE_JOINED);
 	instance_retarget_checks(i);
+	instance_retarget_ports(i);
 }
 
 /* If the kernel cannot tell, it listens. */
@@ -433,6 +434,7 @@ void instance_drop_silent(struct instance *i)
 	next = before;
 	i->sockets_version++;
 	instance_retarget_checks(i);
+	instance_retarget_ports(i);
 	instance_look_losses(i);
 }
 

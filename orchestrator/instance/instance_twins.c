@@ -189,8 +189,10 @@ void instance_close_endpoint(struct instance *i, size_t k)
 {
 	instance_uncheck_endpoint(i, k);
 	forget(&i->unused, k);
-	if (forget(&i->sockets, k))
+	if (forget(&i->sockets, k)) {
 		i->sockets_version++;
+		instance_retarget_ports(i);
+	}
 	if (k == 0)
 		i->aimed = 0;
 }
@@ -203,8 +205,10 @@ void instance_change_endpoint(struct instance *i, size_t k)
 	instance_forget_verdicts_of(i, k);
 	forget(&i->unused, k);
 	forget(&i->arriving, k);
-	if (forget(&i->sockets, k))
+	if (forget(&i->sockets, k)) {
 		i->sockets_version++;
+		instance_retarget_ports(i);
+	}
 	if (checking)
 		instance_check_endpoint(i, k);
 	if (i->phase > INSTANCE_JOINED || i->lost)

@@ -204,8 +204,9 @@ struct run {
 	struct gates *gates;     /* GATING */
 	int answer;              /* of either, as an event of the machine; -1: none yet */
 	char answer_text[GATES_TEXT_MAX];
-	char **environment;       /* of both */
-	uint64_t accepted_before; /* connections of the new side before its first table */
+	char **environment;           /* of both */
+	struct instance_ports *ports; /* of both; NULL: none */
+	uint64_t accepted_before;     /* connections of the new side before its first table */
 
 	uint64_t queue_empty_since_ms; /* SETTLING; 0: it is not empty */
 	uint64_t deaf_since_ms;        /* LEAVING: the queue has never been empty since; 0: it is */
@@ -274,6 +275,13 @@ void run_limit_drain(struct run *run, uint64_t end_ms);
 /* Can run_promote() end what it waits for: a person, or a time? */
 bool run_can_promote(const struct run *run);
 void run_promote(struct run *run);
+
+/*
+ * Whom the command of @point is about, and its local ports lead to (instance_ports): the side that
+ * serves or is to serve at that moment. _HOOK_COUNT: a gate; at the shift the instances that are
+ * about to be shifted to.
+ */
+const struct instances *run_asked(const struct run *run, enum hook_point point);
 
 /* The instance is about to be freed. */
 void run_forget_instance(struct run *run, const struct instance *instance);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,7 @@ static void on_prepared(void *userdata, const struct command_result *result)
 	bool good = !result->timed_out && !result->exit_signal && !result->exit_code;
 
 	run->prepare = NULL;
+	instance_ports_close(TAKE_PTR(run->ports));
 	run->answer = good ? ROLLOUT_PREPARED : ROLLOUT_PREPARE_FAILED;
 	snprintf(run->answer_text, sizeof(run->answer_text), "%s", result->text);
 	run_poke(run);
@@ -74,6 +76,7 @@ static void on_gates(void *userdata, enum gates_answer answer, const char *text)
 	struct run *run = userdata;
 
 	run->gates = NULL;
+	instance_ports_close(TAKE_PTR(run->ports));
 	run->answer = events[answer];
 	snprintf(run->answer_text, sizeof(run->answer_text), "%s", text);
 	run_poke(run);
@@ -83,7 +86,26 @@ void run_cancel_questions(struct run *run)
 {
 	command_cancel(TAKE_PTR(run->prepare));
 	gates_cancel(TAKE_PTR(run->gates));
+	instance_ports_close(TAKE_PTR(run->ports));
 	run->answer = -1;
+}
+
+/*
+ * While the command of @point runs, its ports lead to whom it is about. Without ports it is told of
+ * none, and asks like any client.
+ */
+static int pin_ports(struct run *run, enum hook_point point, struct command_spec *spec)
+{
+	const struct instances *whom = run_asked(run, point);
+	struct error err;
+	int r = instance_ports_open(whom->list, whom->n, INSTANCE_PORTS_GATE, &run->ports, &err);
+
+	if (r < 0)
+		log_warning("%s: a command gets no BATON_PROBE_PORTS: %s", run->host->name,
+			    err.text);
+	r = instance_ports_tell(run->ports, &run->environment);
+	spec->environment = run->environment;
+	return r;
 }
 
 static void act_prepare(struct run *run, const struct rollout_action *action)
@@ -97,6 +119,8 @@ static void act_prepare(struct run *run, const struct rollout_action *action)
 	run_cancel_questions(run);
 	r = host->ops->command(host->userdata, run, HOOK_BEFORE_START, &spec, &run->environment,
 			       &err);
+	if (r >= 0 && pin_ports(run, HOOK_BEFORE_START, &spec) < 0)
+		r = error_set(&err, -ENOMEM, "environment");
 	if (r >= 0)
 		r = command_start(host->event, &spec, on_prepared, run, &run->prepare, &err);
 	if (r >= 0)
@@ -138,6 +162,8 @@ static void act_gate(struct run *run, const struct rollout_action *action)
 	question.connections_known = count_connections(run, &question.connections);
 	r = host->ops->command(host->userdata, run, _HOOK_COUNT, &question.command,
 			       &run->environment, &err);
+	if (r >= 0 && pin_ports(run, _HOOK_COUNT, &question.command) < 0)
+		r = error_set(&err, -ENOMEM, "environment");
 	if (r >= 0)
 		r = gates_ask(&question, on_gates, run, &run->gates, &err);
 	if (r >= 0)

@@ -72,3 +72,16 @@ uint64_t run_idle_timeout_ms(const struct run *run)
 {
 	return run->victims.n > 0 ? run->victims.list[0]->config->drain.idle_timeout_ms : 0;
 }
+
+const struct instances *run_asked(const struct run *run, enum hook_point point)
+{
+	static const enum rollout_side sides[] = {
+		[HOOK_BEFORE_START] = ROLLOUT_OLD, [HOOK_AFTER_SHIFT] = ROLLOUT_NEW,
+		[HOOK_AFTER_DRAIN] = ROLLOUT_NEW,  [HOOK_ON_ROLLBACK] = ROLLOUT_OLD,
+		[HOOK_ON_FAILURE] = ROLLOUT_OLD,   [_HOOK_COUNT] = ROLLOUT_NEW,
+	};
+
+	if (point == _HOOK_COUNT && run->machine.point == ROLLOUT_GATE_SHIFT)
+		return &run->batch;
+	return &run->side[sides[point]];
+}

@@ -62,6 +62,14 @@ void service_unpin_endpoints(struct service *s)
 	service_tell_leftovers(s);
 }
 
+static bool asks_by_command(const struct checks_config *health)
+{
+	for (size_t k = 0; k < health->n; k++)
+		if (health->list[k].kind == HEALTH_KIND_EXEC)
+			return true;
+	return false;
+}
+
 static int choose_tier(struct service *s, struct error *err)
 {
 	char before[TIERS_REASON_MAX];
@@ -78,6 +86,12 @@ static int choose_tier(struct service *s, struct error *err)
 	if (s->config->hold_ms > 0 && !steer_can(s->wiring.tier, STEER_CAN_HOLD))
 		log_warning("%s: \"hold\" has no effect on tier %s", s->config->name,
 			    steer_tier_name(s->wiring.tier));
+	if (asks_by_command(&s->config->health) && !steer_can(s->wiring.tier, STEER_CAN_PIN))
+		log_warning(
+			"%s: on tier %s whoever serves answers a check by \"exec\" through the "
+			"shared address, and there is no BATON_PROBE_PORTS: give each instance a "
+			"socket of its own to be asked on ({generation}, {instance})",
+			s->config->name, steer_tier_name(s->wiring.tier));
 	return 0;
 }
 

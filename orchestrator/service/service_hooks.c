@@ -62,7 +62,7 @@ static int set_variables(struct service *s, const struct run *run, enum hook_poi
 	if (r == 0)
 		r = environment_set(environment, "BATON_REASON", run->reason);
 	if (r == 0)
-		r = environment_set(environment, "BATON_LISTEN", s->config->listen[0].text);
+		r = config_tell_addresses(s->config, environment);
 	if (r == 0)
 		r = environment_set(environment, "BATON_SOCKET", s->context->paths.api_socket);
 	return r;
@@ -126,13 +126,35 @@ static void tell(const struct service_hook *hook, bool ok, const char *text)
 						    .ok = ok});
 }
 
+static void let_go(struct service_hook *hook)
+{
+	vector_free(TAKE_PTR(hook->environment));
+	instance_ports_close(TAKE_PTR(hook->ports));
+}
+
+/* Its ports lead to whom it is about. Without ports it is told of none, and asks like any client.
+ */
+static int pin_ports(struct service_hook *hook, const struct run *run, struct command_spec *spec)
+{
+	const struct instances *whom = run_asked(run, hook->point);
+	struct error err;
+	int r = instance_ports_open(whom->list, whom->n, INSTANCE_PORTS_GATE, &hook->ports, &err);
+
+	if (r < 0)
+		log_warning("%s: %s gets no BATON_PROBE_PORTS: %s", hook->service->config->name,
+			    point_names[hook->point], err.text);
+	r = instance_ports_tell(hook->ports, &hook->environment);
+	spec->environment = hook->environment;
+	return r;
+}
+
 static void on_done(void *userdata, const struct command_result *result)
 {
 	struct service_hook *hook = userdata;
 	bool ok = !result->timed_out && !result->exit_signal && !result->exit_code;
 
 	hook->command = NULL;
-	vector_free(TAKE_PTR(hook->environment));
+	let_go(hook);
 	tell(hook, ok, result->text);
 	/* The end of the service may have waited for this. */
 	hook->service->on_end(hook->service->userdata, hook->service);
@@ -158,20 +180,24 @@ void service_hook(struct service *s, const struct run *run, enum hook_point poin
 		tell(&asked, false, "was not run: too many are running already");
 		return;
 	}
-	vector_free(hook->environment);
+	let_go(hook);
 	*hook = asked;
 	r = service_command(s, run, point, &spec, &hook->environment, &err);
+	if (r >= 0 && pin_ports(hook, run, &spec) < 0)
+		r = error_set(&err, -ENOMEM, "environment");
 	if (r >= 0)
 		r = command_start(s->context->event, &spec, on_done, hook, &hook->command, &err);
-	if (r < 0)
-		tell(hook, false, err.text);
+	if (r >= 0)
+		return;
+	tell(hook, false, err.text);
+	let_go(hook);
 }
 
 void service_cancel_hooks(struct service *s)
 {
 	for (size_t k = 0; k < SERVICE_HOOKS_MAX; k++) {
 		command_cancel(TAKE_PTR(s->hooks[k].command));
-		vector_free(TAKE_PTR(s->hooks[k].environment));
+		let_go(&s->hooks[k]);
 	}
 }
 

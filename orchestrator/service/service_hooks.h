@@ -20,6 +20,7 @@ struct service_hook {
 	uint32_t rollout, generation; /* for whose sake it runs */
 	struct command *command;      /* NULL: not in use */
 	char **environment;
+	struct instance_ports *ports; /* NULL: none */
 };
 
 /* See run_host_ops.command. */

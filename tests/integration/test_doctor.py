@@ -11,7 +11,8 @@ from harness import BPFFS, Result, check, check_equal, own_cgroup, wait_until
 NOBODY = 65534
 
 # Settings of this host and properties of this kernel: the test takes them as they are.
-GIVEN = {"kernel", "capabilities", "tcp-migrate-req", "somaxconn", "nofile", "memlock"}
+GIVEN = {"kernel", "capabilities", "tcp-migrate-req", "somaxconn", "nofile", "memlock",
+         "local-ports"}
 
 # What no ordinary user is permitted.
 NEEDS_ROOT = {"sockarray", "sk-reuseport", "migrate", "steer", "bpffs", "cgroup"}

@@ -106,6 +106,18 @@ def test_page_503(t):
     fails(t, "503", "503", "cache: connection refused", SOON)
 
 
+def test_page_command(t):
+    ask = 'curl -fsS --local-port "$BATON_PROBE_PORTS" "http://$BATON_CONNECT/healthz"'
+    health = {"exec": ["/bin/sh", "-c", ask], "interval": "100ms", "timeout": "3s",
+              "start_timeout": "3s"}
+    daemon = t.daemon({**BASE, "command": [sick(t, "server")], "health": health})
+    since = daemon.last_seq()
+    order = (*UPGRADE, sick(t, "next", "503", "cache: connection refused"))
+    result = daemon.cli(*order, expect=3)
+    ended(t, daemon, "command", page.command(t, result, *order), page.settings({"health": health}),
+          since=since, also=())
+
+
 def test_page_slow(t):
     fails(t, "slow", "slow", "GET /healthz: asking the database", SOON)
 

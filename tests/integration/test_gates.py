@@ -92,10 +92,15 @@ def test_exec_gate_is_asked_at_each_point_and_told_where_it_is(t):
     goes_on(t, daemon, hammer, restart)
     rollout = daemon.events("done", since=since)[0]["rollout"]
     for point, weight in zip(POINTS, ("", "50", "100")):
-        check_equal(asked(t, point), [{
+        told = asked(t, point)
+        for each in told:  # test_probe_ports has what they do
+            check_equal(each.pop("BATON_PROBE_GENERATION"), "2", "whom its ports lead to")
+            check("-" in each.pop("BATON_PROBE_PORTS"), "its ports")
+        check_equal(told, [{
             "BATON_SERVICE": "web", "BATON_GENERATION": "2", "BATON_PREVIOUS": "1",
             "BATON_ROLLOUT": str(rollout), "BATON_ORDER": "restart", "BATON_STEP": point,
             "BATON_WEIGHT": weight, "BATON_REASON": "", "BATON_LISTEN": LISTEN,
+            "BATON_LISTEN_ALL": LISTEN, "BATON_CONNECT": LISTEN, "BATON_CONNECT_ALL": LISTEN,
             "BATON_SOCKET": str(daemon.api_socket)}], f"told at {point}")
     gates = daemon.events("gate", since=since)
     check_equal([each["ok"] for each in gates], [True] * 3, "gates")

@@ -102,6 +102,28 @@ void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 	snprintf(ret, size, "%s", i->killed ? "was killed" : "exited");
 }
 
+/* ---- local ports of commands: none, as on a tier that cannot pin -------------------------------
+ */
+
+int instance_ports_open(struct instance *const *list, size_t n, uint16_t wanted,
+			struct instance_ports **ret, struct error *err)
+{
+	(void)list, (void)n, (void)wanted, (void)err;
+	*ret = NULL;
+	return 0;
+}
+
+void instance_ports_close(struct instance_ports *ports)
+{
+	(void)ports;
+}
+
+int instance_ports_tell(const struct instance_ports *ports, char ***environment)
+{
+	(void)ports, (void)environment;
+	return 0;
+}
+
 /* ---- connections ---------------------------------------------------------------------------- */
 
 bool instance_competes(const struct instance *i)

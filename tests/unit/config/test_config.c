@@ -9,6 +9,8 @@
 #include <jansson.h>
 #include <signal.h>
 
+#include "common/vector.h"
+#include "orchestrator/host/environment.h"
 #include "tests/unit/config/config_fixture.h"
 
 /* ---- what is read --------------------------------------------------------------------------- */
@@ -182,8 +184,31 @@ static void test_config_health_kinds_and_default_status(void **state)
 	assert_int_equal(config->services[0].health.list[0].kind, HEALTH_KIND_NOTIFY);
 	config_free(config);
 
+	config = load_good(SERVICE(",\"health\":{\"exec\":[\"/bin/true\",\"{instance}\"]}"));
+	assert_int_equal(config->services[0].health.list[0].kind, HEALTH_KIND_EXEC);
+	assert_string_equal(config->services[0].health.list[0].exec[1], "{instance}");
+	config_free(config);
+
 	config = load_good(SERVICE(",\"health\":{\"notify\":false,\"http\":\"/\"}"));
 	assert_int_equal(config->services[0].health.list[0].kind, HEALTH_KIND_HTTP);
+	config_free(config);
+}
+
+static void test_config_tells_addresses(void **state)
+{
+	struct config *config = load_good(
+		"{\"services\":{\"web\":{\"command\":[\"/bin/true\"],"
+		"\"listen\":[\"0.0.0.0:80\",\"[::]:80\",\"127.0.0.5:81\",\"[::ffff:10.0.0.1]:82\"]}}}");
+	cleanup(vector_free) char **told = NULL;
+
+	(void)state;
+	assert_int_equal(config_tell_addresses(&config->services[0], &told), 0);
+	assert_string_equal(environment_get(told, "BATON_LISTEN"), "0.0.0.0:80");
+	assert_string_equal(environment_get(told, "BATON_CONNECT"), "127.0.0.1:80");
+	assert_string_equal(environment_get(told, "BATON_LISTEN_ALL"),
+			    "0.0.0.0:80 [::]:80 127.0.0.5:81 [::ffff:10.0.0.1]:82");
+	assert_string_equal(environment_get(told, "BATON_CONNECT_ALL"),
+			    "127.0.0.1:80 [::1]:80 127.0.0.5:81 10.0.0.1:82");
 	config_free(config);
 }
 
@@ -366,6 +391,7 @@ int main(void)
 		TEST(test_config_minimal_gets_defaults),
 		TEST(test_config_every_key_is_read),
 		TEST(test_config_health_kinds_and_default_status),
+		TEST(test_config_tells_addresses),
 		TEST(test_config_words_are_read),
 		TEST(test_config_harmless_combinations_are_accepted),
 		TEST(test_config_services_are_sorted_and_found),

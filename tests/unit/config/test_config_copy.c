@@ -52,6 +52,16 @@ static const char everything[] = SERVICE(
 	"\"watch\":[\"/x\",\"/y\"],\"umask\":\"0\",\"stdout\":\"/tmp/o\",\"stderr\":\"/tmp/e\","
 	"\"resources\":{\"pids_max\":5}");
 
+static void test_config_copy_has_the_command_of_a_check(void **state)
+{
+	cleanup(service_config_free) struct service_config *copy =
+		load_service(SERVICE(",\"health\":{\"exec\":[\"/bin/true\",\"x\"]}"));
+
+	(void)state;
+	assert_string_equal(copy->health.list[0].exec[1], "x");
+	assert_null(copy->health.list[0].exec[2]);
+}
+
 static void test_config_copy_has_everything_of_its_own(void **state)
 {
 	static const char *const hooks[] = {"b", "c", "d", "e", "f"};
@@ -271,6 +281,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_config_copy_outlives_the_original),
+		TEST(test_config_copy_has_the_command_of_a_check),
 		TEST(test_config_copy_has_everything_of_its_own),
 		TEST(test_config_copy_keeps_none_apart_from_empty),
 		TEST(test_config_take_policies_leaves_the_release),

@@ -501,7 +501,8 @@ static void test_doctor_bench_server_says_what_failed_in_it(void **state)
 static bool is_setting(const char *name)
 {
 	static const char *const settings[] = {"tcp-migrate-req", "somaxconn", "nofile",
-					       "memlock",         "kernel",    "capabilities"};
+					       "memlock",         "kernel",    "capabilities",
+					       "local-ports"};
 
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
 		if (strcmp(settings[i], name) == 0)

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "orchestrator/host/environment.h"
 #include "orchestrator/instance/instance_internal.h"
 #include "orchestrator/instance/takeover.h"
 #include "tests/unit/fakes/fake_calls.h"
@@ -101,10 +102,18 @@ static inline struct instance *fake_there(uint32_t generation, uint32_t index)
 }
 
 /* Whoever owns instances has to be done with them before. */
+/* Of instance_ports_open(). */
+static unsigned fake_ports_open;  /* so many are */
+static char fake_ports_last[128]; /* whom the last ones lead to; "": they were none */
+static int fake_ports_error;
+
 static inline void fake_instances_reset(void)
 {
 	memset(fake_instances, 0, sizeof(fake_instances));
 	fake_instances_most = 0;
+	fake_ports_open = 0;
+	fake_ports_last[0] = '\0';
+	fake_ports_error = 0;
 }
 
 static inline unsigned fake_instances_alive(void)
@@ -500,6 +509,54 @@ void instance_describe_exit(const struct instance *i, char *ret, size_t size)
 		snprintf(ret, size, "was killed by %s", config_signal_name(i->exit_signal));
 	else
 		snprintf(ret, size, "exited with status %d", i->exit_code);
+}
+
+/* ---- instance.h: local ports of commands ----------------------------------------------------- */
+
+struct instance_ports {
+	char whom[128]; /* "2.0 2.1" */
+	uint32_t generation;
+};
+
+int instance_ports_open(struct instance *const *list, size_t n, uint16_t wanted,
+			struct instance_ports **ret, struct error *err)
+{
+	size_t used = 0;
+
+	assert_in_range(wanted, 1, INSTANCE_PORTS_MAX);
+	*ret = NULL;
+	fake_ports_last[0] = '\0';
+	if (fake_ports_error)
+		return error_set(err, fake_ports_error, "local ports");
+	if (n == 0)
+		return 0;
+	*ret = calloc(1, sizeof(**ret));
+	assert_non_null(*ret);
+	for (size_t k = 0; k < n; k++)
+		used += (size_t)snprintf((*ret)->whom + used, sizeof((*ret)->whom) - used,
+					 "%s%u.%u", k ? " " : "", list[k]->generation,
+					 list[k]->index);
+	(*ret)->generation = list[0]->generation;
+	memcpy(fake_ports_last, (*ret)->whom, sizeof(fake_ports_last));
+	fake_ports_open++;
+	return 0;
+}
+
+void instance_ports_close(struct instance_ports *ports)
+{
+	fake_ports_open -= ports != NULL;
+	free(ports);
+}
+
+int instance_ports_tell(const struct instance_ports *ports, char ***environment)
+{
+	char text[16];
+
+	if (!ports)
+		return 0;
+	snprintf(text, sizeof(text), "%u", ports->generation);
+	assert_int_equal(environment_set(environment, "BATON_PROBE_PORTS", "61000-61015"), 0);
+	return environment_set(environment, "BATON_PROBE_GENERATION", text);
 }
 
 /* ---- instance.h: connections ---------------------------------------------------------------- */

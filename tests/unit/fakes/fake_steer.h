@@ -65,6 +65,16 @@ static uint64_t fake_steer_old_backups;   /* what each slot has carried for an e
 static uint16_t fake_steer_old_slots[16]; /* that its table names, on each endpoint */
 static size_t n_fake_steer_old_slots;
 
+#define FAKE_PINS_MAX 256
+
+/* "127.0.0.1:61000": on which endpoint, to which slot. */
+static struct fake_pin {
+	const struct steer *steer;
+	char source[ADDRESS_TEXT_MAX];
+	uint16_t slot;
+} fake_pins[FAKE_PINS_MAX];
+static size_t n_fake_pins;
+
 static inline bool fake_steer_fails(const char *function, const char *address, struct error *err)
 {
 	if (!fake_steer_failure.function || strcmp(function, fake_steer_failure.function) != 0)
@@ -83,6 +93,7 @@ static inline void fake_steer_reset(void)
 	fake_steer_not_taken_over = false;
 	fake_steer_old_backups = 0;
 	n_fake_steer_old_slots = 0;
+	n_fake_pins = 0;
 }
 
 int bpffs_make(const char *name, const char *service, const char *key,
@@ -320,18 +331,38 @@ int steer_table(struct steer *steer, struct steer_table *ret)
 	return 0;
 }
 
+static inline struct fake_pin *fake_find_pin(const struct steer *steer, const char *source)
+{
+	for (size_t k = 0; k < n_fake_pins; k++)
+		if (fake_pins[k].steer == steer && strcmp(fake_pins[k].source, source) == 0)
+			return &fake_pins[k];
+	return NULL;
+}
+
 int steer_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 {
-	(void)steer;
-	(void)source;
-	(void)slot;
+	struct address address;
+
+	if (fake_steer_fails("steer_pin", steer->address.text, NULL))
+		return fake_steer_failure.code;
+	assert_int_equal(address_from(source, false, &address), 0);
+	if (fake_find_pin(steer, address.text))
+		return -EEXIST;
+	assert_true(n_fake_pins < FAKE_PINS_MAX);
+	fake_pins[n_fake_pins] = (struct fake_pin){.steer = steer, .slot = slot};
+	memcpy(fake_pins[n_fake_pins++].source, address.text, sizeof(address.text));
 	return 0;
 }
 
 void steer_unpin(struct steer *steer, const struct sockaddr *source)
 {
-	(void)steer;
-	(void)source;
+	struct address address;
+	struct fake_pin *pin;
+
+	assert_int_equal(address_from(source, false, &address), 0);
+	pin = fake_find_pin(steer, address.text);
+	if (pin)
+		*pin = fake_pins[--n_fake_pins];
 }
 
 /* ---- hold ----------------------------------------------------------------------------------- */

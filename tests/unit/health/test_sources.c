@@ -152,6 +152,23 @@ static void test_sources_of_a_server_that_hangs_stay(void **state)
 	finish();
 }
 
+/* A dual-stack server is known by 127.0.0.1, and is asked from ::1 as well. */
+static void test_sources_of_both_families_are_seen(void **state)
+{
+	struct address local, source;
+	int client;
+
+	(void)state;
+	listen_on("[::1]:8083");
+	assert_int_equal(address_parse("127.0.0.1:8083", &local, &err), 0);
+	client = check(&source);
+	assert_int_equal(sources_queued(&sources, diag, &local), 1);
+	close(client);
+	sources_close(&sources, diag, &local, &source.sa);
+	assert_int_equal(sources_queued(&sources, diag, &local), 1);
+	finish();
+}
+
 static void test_sources_are_bounded(void **state)
 {
 	struct address source;
@@ -192,6 +209,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sources_that_wait_are_queued_until_they_are_accepted),
 		cmocka_unit_test(test_sources_of_a_server_that_hangs_stay),
+		cmocka_unit_test(test_sources_of_both_families_are_seen),
 		cmocka_unit_test(test_sources_are_bounded),
 		cmocka_unit_test(test_sources_that_have_ended_take_no_memory),
 	};

@@ -610,6 +610,28 @@ static void test_command_start_bad_program_says_exec(void **data)
 	unlink(path);
 }
 
+/* The exec is not waited for: that it has failed is known at the end. */
+static void test_command_that_is_not_waited_for_tells_its_start_at_the_end(void **data)
+{
+	char *argv[] = {(char *)"/nonexistent/x", NULL};
+	struct command_spec spec = {.argv = argv, .timeout_ms = DEADLINE_MS, .no_wait = true};
+	struct caller caller = {0};
+
+	(void)data;
+	start(&caller, &spec);
+	run_until_done(&caller);
+	assert_int_equal(caller.result.start_error, -ENOENT);
+	assert_string_equal(caller.result.text, "exec /nonexistent/x: No such file or directory");
+
+	spec = spec_of("exit 3");
+	spec.no_wait = true;
+	caller = (struct caller){0};
+	start(&caller, &spec);
+	run_until_done(&caller);
+	assert_int_equal(caller.result.start_error, 0);
+	assert_int_equal(caller.result.exit_code, 3);
+}
+
 static void test_command_start_bad_folder_says_chdir(void **data)
 {
 	struct command_spec spec = spec_of("exit 0");
@@ -806,6 +828,7 @@ int main(void)
 		TEST(test_command_descriptors_and_their_limit),
 		TEST(test_command_user_is_changed),
 		TEST(test_command_start_bad_program_says_exec),
+		TEST(test_command_that_is_not_waited_for_tells_its_start_at_the_end),
 		TEST(test_command_start_bad_folder_says_chdir),
 		TEST(test_command_start_user_without_privilege_says_which_step),
 		TEST(test_command_start_no_descriptors_is_emfile),

@@ -162,10 +162,34 @@ static void test_run_gate_that_passes_lets_it_go_on(void **state)
 	drive_to(ROLLOUT_GATING);
 	assert_calls("start 2.0; check 2.0; ask shift");
 	assert_ptr_equal(question.config, &config);
+	assert_string_equal(fake_ports_last, "2.0");
+	assert_string_equal(environment_get(question.command.environment, "BATON_PROBE_PORTS"),
+			    "61000-61015");
+	assert_int_equal(fake_ports_open, 1);
 	answer_gates(GATES_PASSED, "smoke passed");
+	assert_int_equal(fake_ports_open, 0);
 	drive_to_end();
 	assert_steps("start verify gate shift settle leave drain stop");
 	assert_step("gate", true, "smoke passed");
+	assert_int_equal(result.exit, 0);
+}
+
+/* Those of earlier batches serve already. */
+static void test_run_gate_at_the_shift_asks_the_batch(void **state)
+{
+	(void)state;
+	be_rolling(2, 2, 1, 0);
+	gate_points = ROLLOUT_GATE_SHIFT | ROLLOUT_GATE_LEAVE;
+	begin_replace(RUN_ORDER_RESTART);
+	for (unsigned k = 0; k < 2; k++) {
+		drive_until(pending_gates);
+		assert_string_equal(fake_ports_last, k == 0 ? "2.0" : "2.1");
+		answer_gates(GATES_PASSED, "smoke passed");
+		drive_until(pending_gates);
+		assert_string_equal(fake_ports_last, k == 0 ? "2.0" : "2.0 2.1");
+		answer_gates(GATES_PASSED, "smoke passed");
+	}
+	drive_to_end();
 	assert_int_equal(result.exit, 0);
 }
 
@@ -330,6 +354,7 @@ static void test_run_done_cancels_the_gates(void **state)
 	run_done(&run);
 	assert_calls("cancel gates");
 	assert_null(run.environment);
+	assert_int_equal(fake_ports_open, 0);
 }
 
 static void test_run_gates_of_all_points_are_asked_in_turn(void **state)
@@ -457,6 +482,7 @@ int main(void)
 		TEST(test_run_done_cancels_before_start),
 		TEST(test_run_gates_have_the_time_of_the_longest_point),
 		TEST(test_run_gate_that_passes_lets_it_go_on),
+		TEST(test_run_gate_at_the_shift_asks_the_batch),
 		TEST(test_run_gate_that_refuses_the_shift_fails_the_rollout),
 		TEST(test_run_gate_that_refuses_the_leave_flips_back),
 		TEST(test_run_gate_that_is_unsure_waits_for_somebody),

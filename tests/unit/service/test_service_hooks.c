@@ -153,6 +153,49 @@ static void test_service_after_shift_waits_for_the_last_step(void **state)
 	assert_string_equal(fake_command_get(0, "BATON_WEIGHT"), "100");
 }
 
+/* Its ports lead to whom it is about, until it ends. */
+static void test_service_hooks_reach_the_side_that_serves(void **state)
+{
+	(void)state;
+	service->config->rollout.bake_ms = 60000;
+	carry_out("start", NULL);
+	set_all();
+	set_hook(HOOK_BEFORE_START, "/hook/before");
+	order("restart", NULL);
+	drive_until(n_fake_commands == 1);
+	assert_string_equal(fake_ports_last, "1.0");
+	assert_int_equal(fake_ports_open, 1);
+	fake_command_end(0, 0, "exited with status 0");
+	assert_int_equal(fake_ports_open, 0);
+	drive_until(n_fake_commands == 2);
+	assert_string_equal(fake_command_get(1, "BATON_STEP"), "after_shift");
+	assert_string_equal(fake_ports_last, "2.0");
+	fake_command_end(1, 0, "exited with status 0");
+	assert_int_equal(fake_ports_open, 0);
+	drive_until(run->machine.state == ROLLOUT_BAKING);
+	order("abort", NULL);
+	drive_until(n_fake_commands == 3);
+	assert_string_equal(fake_command_get(2, "BATON_STEP"), "on_rollback");
+	assert_string_equal(fake_command_get(2, "BATON_PROBE_GENERATION"), "1");
+	assert_string_equal(fake_ports_last, "1.0");
+	drive_until(n_ended == 2);
+}
+
+/* It is not told of any, and runs all the same. */
+static void test_service_hooks_without_ports_run(void **state)
+{
+	(void)state;
+	fake_ports_error = -EADDRNOTAVAIL;
+	set_all();
+	set_hook(HOOK_BEFORE_START, "/hook/before");
+	order("start", NULL);
+	drive_until(n_fake_commands == 1);
+	fake_command_end(0, 0, "exited with status 0");
+	drive_until(n_ended == 1);
+	assert_string_equal(fake_command_get(0, "BATON_PROBE_PORTS"), "(not set)");
+	assert_string_equal(fake_command_get(1, "BATON_PROBE_PORTS"), "(not set)");
+}
+
 /* ---- before_start --------------------------------------------------------------------------- */
 
 static void test_service_before_start_is_waited_for(void **state)
@@ -222,11 +265,19 @@ static void test_service_hooks_know_what_they_are_about(void **state)
 	static const struct {
 		const char *name, *value;
 	} expected[] = {
-		{"BATON_SERVICE", "web"},      {"BATON_GENERATION", "2"},
-		{"BATON_PREVIOUS", "1"},       {"BATON_ROLLOUT", "2"},
-		{"BATON_ORDER", "upgrade"},    {"BATON_STEP", "after_shift"},
-		{"BATON_WEIGHT", "100"},       {"BATON_REASON", ""},
-		{"BATON_LISTEN", ENDPOINT_0},  {"BATON_SOCKET", "/run/test.sock"},
+		{"BATON_SERVICE", "web"},
+		{"BATON_GENERATION", "2"},
+		{"BATON_PREVIOUS", "1"},
+		{"BATON_ROLLOUT", "2"},
+		{"BATON_ORDER", "upgrade"},
+		{"BATON_STEP", "after_shift"},
+		{"BATON_WEIGHT", "100"},
+		{"BATON_REASON", ""},
+		{"BATON_LISTEN", ENDPOINT_0},
+		{"BATON_CONNECT", ENDPOINT_0},
+		{"BATON_PROBE_PORTS", "61000-61015"},
+		{"BATON_PROBE_GENERATION", "2"},
+		{"BATON_SOCKET", "/run/test.sock"},
 		{"OF_THE_SERVICE", "its own"},
 	};
 
@@ -387,6 +438,8 @@ int main(void)
 		TEST(test_service_hooks_of_a_failure),
 		TEST(test_service_hooks_of_a_rollback),
 		TEST(test_service_hooks_of_a_stop),
+		TEST(test_service_hooks_reach_the_side_that_serves),
+		TEST(test_service_hooks_without_ports_run),
 		TEST(test_service_hooks_are_not_for_scaling_and_replacing),
 		TEST(test_service_after_shift_waits_for_the_last_step),
 		TEST(test_service_before_start_is_waited_for),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * expand: replaces the placeholders in a server's command and environment. This is their only home.
+ * expand: replaces the placeholders in a server's command and environment, and in the command of a
+ * check. This is their only home.
  *
  *	{fd}		the number of the first listening socket
  *	{fds:SEP}	the numbers of all of them with SEP between: "{fds:;};" gives "3;4;", which

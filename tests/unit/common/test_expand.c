@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/expand.h"
+#include "common/expand.h"
 #include "common/vector.h"
 
 #define ARGUMENT_MAX (128 * 1024)

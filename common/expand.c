@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "agent/expand.h"
+#include "common/expand.h"
 
 #include <errno.h>
 #include <stdio.h>
