@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/expand.h"
+#include "common/expand.h"
 #include "agent/finder.h"
 #include "agent/hangups.h"
 #include "agent/holders.h"

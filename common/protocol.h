@@ -113,7 +113,7 @@ struct launch_spec {
 	bool nonblocking; /* O_NONBLOCK on the sockets that are passed */
 
 	/*
-	 * argv and environment still contain their placeholders (agent/expand.h), because only the
+	 * argv and environment still contain their placeholders (common/expand.h), because only the
 	 * agent knows the descriptors' numbers. executable is argv[0] resolved.
 	 */
 	char *executable;

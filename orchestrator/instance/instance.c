@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/expand.h"
 #include "common/handover.h"
 #include "common/log.h"
 #include "orchestrator/instance/takeover.h"
@@ -489,18 +490,10 @@ void instance_kill(struct instance *i)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static bool any_names_fds(char *const *texts)
-{
-	for (; texts && *texts; texts++)
-		if (strstr(*texts, "{fd"))
-			return true;
-	return false;
-}
-
 /* Then the server need not be the process that LISTEN_PID names. */
 static bool names_fds(const struct release *release)
 {
-	return any_names_fds(release->command) || any_names_fds(release->environment);
+	return expand_uses_fds(release->command) || expand_uses_fds(release->environment);
 }
 
 static void fill_spec(struct instance *i, const struct release *release, struct launch_spec *ret)
