@@ -155,7 +155,10 @@ static void describe_cause(const struct instance *i, const struct report *report
 	char how[64], advice[ADVICE_TEXT_MAX];
 
 	instance_describe_exit(i, how, sizeof(how));
-	if (!report->text[0] && report->wrapper[0])
+	if (report->ending != ENDING_NEVER_RAN &&
+	    instance_advise_file(i, report->text[0] || report->wrapper[0], advice)[0])
+		snprintf(ret, size, "%s: %s", how, advice);
+	else if (!report->text[0] && report->wrapper[0])
 		snprintf(
 			ret, size,
 			"%s; LISTEN_PID had the pid of \"%s\", not of the server that it started: " ADVICE_WRAPPER,

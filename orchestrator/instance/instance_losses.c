@@ -43,8 +43,9 @@ static bool was_served(const struct instance *i, size_t k)
 {
 	const struct instance_loss *loss = &i->losses[k];
 
+	/* A steady one has served, if its server is still the first. */
 	return i->config->mode != SOCKETS_AUTO || loss->had_own || loss->since_ms != 0 ||
-	       i->checkers[k].health.state == HEALTH_HEALTHY;
+	       (i->steady && i->restarts == 0) || i->checkers[k].health.state == HEALTH_HEALTHY;
 }
 
 /*
