@@ -61,7 +61,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 
 # What decides and computes: no system call, clock or log, and of the libraries none. Their tests
 # need neither clang nor bpftool.
-PURE := $(addprefix common/,address advice backoff clean duration error expand fields vector) \
+PURE := $(addprefix common/,address advice backoff clean duration error expand fields vector wanted_files) \
 	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic steer/crossing \
 		service/hold service/restarts health/health health/answer health/explain health/grpc health/proxy_header \
 		api/api_places api/api_turns) \

@@ -385,8 +385,7 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 	if (r == 0)
 		r = open_relay(agent, handover, err);
 	if (r == 0)
-		r = output_new(agent->relay, agent->spec->service, &agent->spec->process,
-			       &agent->output, err);
+		r = output_new(agent->relay, agent->spec, &agent->output, err);
 	if (r == 0)
 		r = server_new(agent->event, on_exited, agent, &agent->server, err);
 	if (r == 0)

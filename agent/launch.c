@@ -55,6 +55,7 @@ struct child {
 	const struct launch_spec *spec;
 	char **argv;
 	char **environment;
+	char *directory;  /* NULL: stay where the agent is */
 	char *listen_pid; /* in environment: "LISTEN_PID=" and room for digits; NULL: no sockets */
 	int from[3 + PROTOCOL_SOCKETS_MAX]; /* the descriptors that become 0, 1, 2, 3 ... */
 	int n;                              /* of them */
@@ -282,9 +283,7 @@ static int set_user(struct child *child)
 /* As the user, who may go to folders that root cannot enter (NFS, FUSE). */
 static int enter_directory(struct child *child)
 {
-	const char *directory = child->spec->directory;
-
-	return directory && chdir(directory) < 0 ? -errno : 0;
+	return child->directory && chdir(child->directory) < 0 ? -errno : 0;
 }
 
 static int execute(struct child *child)
@@ -401,9 +400,10 @@ static int describe_exec(const struct launch_spec *spec, int r, struct error *er
 	return error_set(err, r, "exec %s", spec->executable);
 }
 
-static int describe_failure(const struct launch_spec *spec, const struct failure *failure,
+static int describe_failure(const struct child *child, const struct failure *failure,
 			    struct error *err)
 {
+	const struct launch_spec *spec = child->spec;
 	int r = -failure->error;
 
 	switch (failure->step) {
@@ -433,7 +433,7 @@ static int describe_failure(const struct launch_spec *spec, const struct failure
 	case STEP_CAPABILITIES:
 		return describe_capability(failure, "keep", err);
 	case STEP_DIRECTORY:
-		return error_set(err, r, "chdir %s", spec->directory);
+		return error_set(err, r, "chdir %s", child->directory);
 	case STEP_NO_NEW_PRIVILEGES:
 		return error_set(err, r, "no_new_privileges");
 	case STEP_EXEC:
@@ -443,7 +443,8 @@ static int describe_failure(const struct launch_spec *spec, const struct failure
 }
 
 /* Wait for the end of the pipe, which exec has closed, or for a failure in it. */
-static int await_exec(const struct launch *launch, int fd, struct error *err)
+static int await_exec(const struct launch *launch, const struct child *child, int fd,
+		      struct error *err)
 {
 	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + launch->timeout_ms;
 	struct pollfd poller = {.fd = fd, .events = POLLIN};
@@ -467,7 +468,7 @@ static int await_exec(const struct launch *launch, int fd, struct error *err)
 		return error_text(err, -EIO,
 				  "exec %s: the process that was to do it ended without a word",
 				  launch->spec->executable);
-	return describe_failure(launch->spec, &failure, err);
+	return describe_failure(child, &failure, err);
 }
 
 /* Kill and reap the child. If it is in uninterruptible sleep, server.c reaps it later. */
@@ -498,7 +499,7 @@ static int run(const struct launch *launch, struct child *child, pid_t *ret_pid,
 	if (pid == 0)
 		run_child(child);
 	close(TAKE_FD(writer));
-	r = await_exec(launch, reader, err);
+	r = await_exec(launch, child, reader, err);
 	if (r < 0) {
 		discard_child(pid);
 		return r;
@@ -531,7 +532,11 @@ static int expand_all(const struct launch *launch, struct child *child, struct e
 		return error_text(err, r, "{fd} or {fds:} is used, but nothing is listened on");
 	if (r < 0)
 		return error_set(err, r, "expand the command and environment");
-	return 0;
+	if (!launch->spec->directory)
+		return 0;
+	values.stay = EXPAND_FDS;
+	r = expand(launch->spec->directory, &values, &child->directory);
+	return r < 0 ? error_set(err, r, "expand the directory") : 0;
 }
 
 int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
@@ -560,5 +565,6 @@ int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
 		r = run(launch, &child, ret_pid, err);
 	vector_free(child.argv);
 	vector_free(child.environment);
+	free(child.directory);
 	return r;
 }

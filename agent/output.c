@@ -13,15 +13,17 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "common/expand.h"
 #include "common/log.h"
 
 #define FILE_MODE 0640
 
 struct output {
 	struct relay *relay;
-	const char *service;
-	const struct process_settings *settings;
-	int fds[_RELAY_STREAM_COUNT]; /* -1: not open (yet), or the agent's own is used */
+	const struct launch_spec *spec;
+	const struct process_settings *settings; /* the specification's */
+	char *paths[_RELAY_STREAM_COUNT]; /* of files, without placeholders; NULL: not opened yet */
+	int fds[_RELAY_STREAM_COUNT];     /* -1: not open (yet), or the agent's own is used */
 	bool trouble_said[_RELAY_STREAM_COUNT];
 };
 
@@ -59,16 +61,29 @@ static int open_journal(const char *service, enum relay_stream which, int *ret_f
 	return 0;
 }
 
-static int open_sink(const struct output *output, enum relay_stream which, int *ret_fd,
-		     struct error *err)
+static int find_path(struct output *output, enum relay_stream which)
+{
+	const struct expand_values values = {
+		.generation = output->spec->generation,
+		.instance = output->spec->instance,
+		.stay = EXPAND_FDS,
+	};
+
+	free(TAKE_PTR(output->paths[which]));
+	return expand(output->settings->output_path[which], &values, &output->paths[which]);
+}
+
+static int open_sink(struct output *output, enum relay_stream which, int *ret_fd, struct error *err)
 {
 	int r;
 
 	assert(output->settings->output[which] != OUTPUT_THROUGH);
-	if (output->settings->output[which] == OUTPUT_FILE)
-		r = open_file(output->settings->output_path[which], ret_fd, err);
+	if (output->settings->output[which] == OUTPUT_JOURNAL)
+		r = open_journal(output->spec->service, which, ret_fd, err);
+	else if ((r = find_path(output, which)) < 0)
+		error_set(err, r, "%s", output->settings->output_path[which]);
 	else
-		r = open_journal(output->service, which, ret_fd, err);
+		r = open_file(output->paths[which], ret_fd, err);
 	return r < 0 ? error_prefix(err, r, "%s", stream_names[which]) : 0;
 }
 
@@ -127,7 +142,7 @@ static const char *sink_name(const struct output *output, enum relay_stream whic
 {
 	switch (output->settings->output[which]) {
 	case OUTPUT_FILE:
-		return output->settings->output_path[which];
+		return output->paths[which];
 	case OUTPUT_JOURNAL:
 		return "the journal";
 	default:
@@ -158,16 +173,16 @@ static void on_stuck(enum relay_stream which, int error, void *userdata)
 
 /* ---- making and ending ---------------------------------------------------------------------- */
 
-int output_new(struct relay *relay, const char *service, const struct process_settings *settings,
-	       struct output **ret, struct error *err)
+int output_new(struct relay *relay, const struct launch_spec *spec, struct output **ret,
+	       struct error *err)
 {
 	struct output *output = calloc(1, sizeof(*output));
 
 	if (!output)
 		return error_set(err, -ENOMEM, "output");
 	output->relay = relay;
-	output->service = service;
-	output->settings = settings;
+	output->spec = spec;
+	output->settings = &spec->process;
 	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
 		output->fds[k] = -1;
 	relay_watch_stuck(relay, on_stuck, output);
@@ -179,8 +194,10 @@ void output_free(struct output *output)
 {
 	if (!output)
 		return;
-	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
 		if (output->fds[k] >= 0)
 			close(output->fds[k]);
+		free(output->paths[k]);
+	}
 	free(output);
 }

@@ -17,16 +17,17 @@
 #include "agent/relay.h"
 #include "common/cleanup.h"
 #include "common/error.h"
-#include "common/process_settings.h"
+#include "common/protocol.h"
 
 struct output;
 
 /*
- * Opens nothing yet. @service is the identifier in the journal. @relay, @service and @settings are
- * borrowed. Free the relay before the output: it writes to this module's descriptors.
+ * Opens nothing yet. @spec says where the output goes (.process), which instance a path with
+ * placeholders is for, and the identifier in the journal (.service). @relay and @spec are borrowed.
+ * Free the relay before the output: it writes to this module's descriptors.
  */
-int output_new(struct relay *relay, const char *service, const struct process_settings *settings,
-	       struct output **ret, struct error *err);
+int output_new(struct relay *relay, const struct launch_spec *spec, struct output **ret,
+	       struct error *err);
 void output_free(struct output *output);
 DEFINE_CLEANUP(struct output *, output_free);
 

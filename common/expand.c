@@ -11,6 +11,7 @@
 /* The longest string that execve(2) takes, with its NUL: 32 pages of 4 KiB. */
 #define ARGUMENT_MAX  (128 * 1024)
 #define SEPARATOR_MAX 15
+#define FDS           "{fds:"
 
 /* Expansion runs twice: at first .text is NULL, and it only measures. */
 struct output {
@@ -33,14 +34,43 @@ static void put_number(struct output *out, uint32_t number)
 	put(out, digits, (size_t)n);
 }
 
-static int put_fds(struct output *out, const struct expand_values *values, const char *separator,
-		   size_t n_separator)
+/* Which placeholder @text, which begins with "{", begins with, and its length; 0: none. */
+static unsigned look_at(const char *text, size_t *ret_length)
 {
+	static const struct {
+		const char *text;
+		enum expand_kind kind;
+	} fixed[] = {
+		{"{fd}", EXPAND_FDS},
+		{"{generation}", EXPAND_GENERATION},
+		{"{instance}", EXPAND_INSTANCE},
+	};
+	const char *end;
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
+		*ret_length = strlen(fixed[i].text);
+		if (strncmp(text, fixed[i].text, *ret_length) == 0)
+			return fixed[i].kind;
+	}
+	if (strncmp(text, FDS, strlen(FDS)) != 0)
+		return 0;
+	end = strchr(text, '}');
+	if (!end || end - text - (ptrdiff_t)strlen(FDS) > SEPARATOR_MAX)
+		return 0;
+	*ret_length = (size_t)(end + 1 - text);
+	return EXPAND_FDS;
+}
+
+static int put_fds(struct output *out, const struct expand_values *values, const char *text,
+		   size_t length)
+{
+	bool all = strncmp(text, FDS, strlen(FDS)) == 0;
+
 	if (values->n_fds == 0)
 		return -EINVAL;
-	for (size_t i = 0; i < values->n_fds; i++) {
+	for (size_t i = 0; i < (all ? values->n_fds : 1); i++) {
 		if (i > 0)
-			put(out, separator, n_separator);
+			put(out, text + strlen(FDS), length - strlen(FDS) - 1);
 		put_number(out, (uint32_t)values->fds[i]);
 	}
 	return 0;
@@ -52,32 +82,17 @@ static int put_fds(struct output *out, const struct expand_values *values, const
  */
 static int put_placeholder(struct output *out, const struct expand_values *values, const char *text)
 {
-	static const char fds[] = "{fds:";
-	const char *separator, *end;
-	int r;
+	size_t length;
+	unsigned kind = look_at(text, &length);
+	int r = 0;
 
-	if (strncmp(text, "{fd}", 4) == 0) {
-		if (values->n_fds == 0)
-			return -EINVAL;
-		put_number(out, (uint32_t)values->fds[0]);
-		return 4;
-	}
-	if (strncmp(text, "{generation}", 12) == 0) {
-		put_number(out, values->generation);
-		return 12;
-	}
-	if (strncmp(text, "{instance}", 10) == 0) {
-		put_number(out, values->instance);
-		return 10;
-	}
-	if (strncmp(text, fds, sizeof(fds) - 1) != 0)
+	if (!kind || kind & values->stay)
 		return 0;
-	separator = text + sizeof(fds) - 1;
-	end = strchr(separator, '}');
-	if (!end || end - separator > SEPARATOR_MAX)
-		return 0;
-	r = put_fds(out, values, separator, (size_t)(end - separator));
-	return r < 0 ? r : (int)(end + 1 - text);
+	if (kind == EXPAND_FDS)
+		r = put_fds(out, values, text, length);
+	else
+		put_number(out, kind == EXPAND_GENERATION ? values->generation : values->instance);
+	return r < 0 ? r : (int)length;
 }
 
 static int expand_into(const char *text, const struct expand_values *values, struct output *out)
@@ -137,15 +152,39 @@ int expand_vector(char *const *texts, const struct expand_values *values, char *
 	return 0;
 }
 
+const char *expand_find(const char *text, unsigned kinds)
+{
+	size_t length;
+
+	for (; (text = strchr(text, '{')); text++)
+		if (look_at(text, &length) & kinds)
+			return text;
+	return NULL;
+}
+
 bool expand_uses_fds(char *const *texts)
 {
-	const struct expand_values none = {0};
-
-	for (; *texts; texts++) {
-		struct output out = {0};
-
-		if (expand_into(*texts, &none, &out) == -EINVAL)
+	for (; texts && *texts; texts++)
+		if (expand_find(*texts, EXPAND_FDS))
 			return true;
-	}
 	return false;
+}
+
+/* How much of @path is its folder in front of the first placeholder; all of it if it has none. */
+static size_t common_length(const char *path)
+{
+	const char *end = expand_find(path, EXPAND_GENERATION | EXPAND_INSTANCE);
+
+	while (end && end > path + 1 && end[-1] != '/')
+		end--;
+	/* Without the slash, unless that is all. */
+	while (end && end > path + 1 && end[-1] == '/')
+		end--;
+	return end ? (size_t)(end - path) : strlen(path);
+}
+
+int expand_common_folder(const char *path, char **ret)
+{
+	*ret = strndup(path, common_length(path));
+	return *ret ? 0 : -ENOMEM;
 }

@@ -9,93 +9,6 @@
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 
-/* "{fds:", 15 bytes, "}" (common/expand.h), with the NUL. */
-#define PLACEHOLDER_MAX    22
-#define VARIABLE_SHOWN_MAX 128
-
-/* ---- placeholders --------------------------------------------------------------------------- */
-
-/*
- * The first {fd} or {fds:SEP} of @text, as common/expand.h takes them, in @ret; NULL: there is
- * none.
- */
-static const char *find_placeholder(const char *text, char ret[static PLACEHOLDER_MAX])
-{
-	for (; (text = strchr(text, '{')); text++) {
-		size_t n = strcspn(text, "}") + 1;
-		bool fits = text[n - 1] == '}' && n < PLACEHOLDER_MAX;
-
-		if (!fits || (strncmp(text, "{fd}", 4) != 0 && strncmp(text, "{fds:", 5) != 0))
-			continue;
-		memcpy(ret, text, n);
-		ret[n] = '\0';
-		return ret;
-	}
-	return NULL;
-}
-
-static void placeholder_mistake(struct config_reading *reading, const char *path, const char *what,
-				const char *of, const struct service_config *service)
-{
-	config_mistake(reading, path,
-		       "\"%s\"%s%s%s stands for sockets that are passed, but with \"mode\" \"%s\" "
-		       "none is: leave it out, or use \"inherit\" or \"auto\"",
-		       what, of ? " of \"" : "", of ? of : "", of ? "\"" : "",
-		       socket_mode_name(service->mode));
-}
-
-/* Nothing is set over "environment", so what it sets is in the whole one as it stands there. */
-static bool is_from_environment(const struct service_config *service, const char *entry)
-{
-	for (size_t i = 0; service->environment[i]; i++)
-		if (strcmp(service->environment[i], entry) == 0)
-			return true;
-	return false;
-}
-
-static void check_variable(struct config_reading *reading, const char *path,
-			   const struct service_config *service, const char *entry)
-{
-	char key_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
-	char placeholder[PLACEHOLDER_MAX], name[VARIABLE_SHOWN_MAX];
-	size_t n = strcspn(entry, "=");
-
-	if (!find_placeholder(entry + n, placeholder))
-		return;
-	snprintf(name, sizeof(name), "%.*s", (int)n, entry);
-	if (is_from_environment(service, entry)) {
-		config_path(path, "environment", key_path);
-		config_path(key_path, name, item_path);
-		placeholder_mistake(reading, item_path, placeholder, NULL, service);
-	} else {
-		config_path(path,
-			    service->environment_file ? "environment_file" : "environment_inherit",
-			    item_path);
-		placeholder_mistake(reading, item_path, placeholder, name, service);
-	}
-}
-
-/* @environment is the whole one; NULL: it is not known. */
-static void check_placeholders(struct config_reading *reading, const char *path,
-			       const struct config_draft *draft, char *const *environment)
-{
-	char key_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
-	const struct service_config *service = &draft->service;
-	char placeholder[PLACEHOLDER_MAX];
-
-	if (config_passes_sockets(service))
-		return;
-	config_path(path, "command", key_path);
-	for (size_t i = 0; !draft->command_bad && service->command && service->command[i]; i++) {
-		if (!find_placeholder(service->command[i], placeholder))
-			continue;
-		config_path_index(key_path, i, item_path);
-		placeholder_mistake(reading, item_path, placeholder, NULL, service);
-	}
-	for (size_t i = 0; environment && environment[i]; i++)
-		check_variable(reading, path, service, environment[i]);
-}
-
 /* ---- programs ------------------------------------------------------------------------------- */
 
 /* Where the service's programs are looked for; NULL: that is not known. */
@@ -257,14 +170,14 @@ int config_check_files(struct config_reading *reading, const char *path, struct 
 		config_path(path, "directory", key_path);
 		config_mistake(reading, key_path, "%s", err.text);
 	}
-	r = lookup_environment(service, &environment, &err);
+	r = lookup_environment(service, 0, &environment, &err);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {
 		config_path(path, "environment_file", key_path);
 		config_mistake(reading, key_path, "%s", err.text);
 	}
-	check_placeholders(reading, path, draft, environment);
+	config_check_placeholders(reading, path, draft, environment);
 	places.directory = directory;
 	places.environment = draft->environment_bad ? NULL : environment;
 	r = check_command(reading, path, draft, &places);

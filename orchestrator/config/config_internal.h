@@ -14,6 +14,7 @@
  *	config_resources.c	for "resources"
  *	config_account.c	user and groups
  *	config_files.c		what the host must have: directory, environment, programs
+ *	config_placeholders.c	{fd}, {generation} and {instance} where they stand for nothing
  *	config_check.c		what needs more than one key
  *	config_signal.c		names of signals
  *
@@ -226,6 +227,13 @@ int config_check_files(struct config_reading *reading, const char *path,
  */
 int config_check_checks(struct config_reading *reading, const char *path,
 			struct config_draft *draft);
+
+/*
+ * Placeholders that nothing stands for where they are. @environment is the service's whole one;
+ * NULL: it is not known.
+ */
+void config_check_placeholders(struct config_reading *reading, const char *path,
+			       const struct config_draft *draft, char *const *environment);
 
 /* Are sockets made for it, and passed? */
 static inline bool config_passes_sockets(const struct service_config *service)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/duration.h"
+#include "common/expand.h"
 #include "common/vector.h"
 #include "orchestrator/host/watch.h"
 
@@ -336,6 +337,13 @@ static int read_watched(struct config_reading *reading, const char *path, const 
 	}
 	if (strlen(text) >= PATH_MAX) {
 		config_mistake(reading, path, "longer than %d bytes", PATH_MAX - 1);
+		return 0;
+	}
+	if (expand_find(text, EXPAND_GENERATION | EXPAND_INSTANCE)) {
+		config_mistake(reading, path,
+			       "\"%s\": what is watched is the same for all generations and "
+			       "instances, so {generation} and {instance} stand for nothing here",
+			       text);
 		return 0;
 	}
 	copy = strdup(text);

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/expand.h"
 #include "common/vector.h"
 #include "orchestrator/host/file.h"
 
@@ -310,6 +311,21 @@ int config_read_supplementary_groups(struct config_reading *reading, const char 
 
 /* ---- output --------------------------------------------------------------------------------- */
 
+/* Folders that are named for a generation may be made later, but not those in front of them. */
+static void check_common_folder(struct config_reading *reading, const char *path, const char *file)
+{
+	cleanup_free char *folder = NULL;
+	struct stat st;
+	int r = expand_common_folder(file, &folder);
+
+	if (r == 0 && stat(folder, &st) < 0)
+		r = -errno;
+	else if (r == 0 && !S_ISDIR(st.st_mode))
+		r = -ENOTDIR;
+	if (r < 0)
+		config_mistake(reading, path, "%s: %s", r == -ENOMEM ? file : folder, strerror(-r));
+}
+
 /* The file need not be there, but its folder must. */
 static void check_output(struct config_reading *reading, const char *path, const char *file)
 {
@@ -318,6 +334,10 @@ static void check_output(struct config_reading *reading, const char *path, const
 
 	if (strlen(file) >= sizeof(folder)) {
 		config_mistake(reading, path, "longer than %zu bytes", sizeof(folder) - 1);
+		return;
+	}
+	if (expand_find(file, EXPAND_GENERATION | EXPAND_INSTANCE)) {
+		check_common_folder(reading, path, file);
 		return;
 	}
 	if (stat(file, &st) == 0) {

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/expand.h"
 #include "common/vector.h"
 #include "orchestrator/config/service_config.h"
 #include "orchestrator/host/account.h"
@@ -21,23 +22,33 @@
 
 /* ---- directory ------------------------------------------------------------------------------ */
 
+/* @folder, which is to be one, and @rest, which begins with "/" or is empty. */
+static int real_folder(const char *folder, const char *rest, char **ret, struct error *err)
+{
+	cleanup_free char *real = realpath(folder, NULL);
+	struct stat st;
+
+	if (!real || stat(real, &st) < 0)
+		return error_set(err, -errno, "%s", folder);
+	if (!S_ISDIR(st.st_mode))
+		return error_set(err, -ENOTDIR, "%s", folder);
+	if (!rest[0])
+		*ret = TAKE_PTR(real);
+	else if (asprintf(ret, "%s%s%s", real[1] ? real : "", rest[0] == '/' ? "" : "/", rest) < 0)
+		return error_set(err, -ENOMEM, "%s", folder);
+	return 0;
+}
+
 int lookup_directory(const struct service_config *service, char **ret, struct error *err)
 {
 	const char *path = service->directory;
-	cleanup_free char *real = NULL;
-	struct stat st;
+	cleanup_free char *folder = NULL;
 
 	if (!path)
 		path = service->environment_inherit ? "." : "/";
-	real = realpath(path, NULL);
-	if (!real)
-		return error_set(err, -errno, "%s", path);
-	if (stat(real, &st) < 0)
-		return error_set(err, -errno, "%s", path);
-	if (!S_ISDIR(st.st_mode))
-		return error_set(err, -ENOTDIR, "%s", path);
-	*ret = TAKE_PTR(real);
-	return 0;
+	if (expand_common_folder(path, &folder) < 0)
+		return error_set(err, -ENOMEM, "%s", path);
+	return real_folder(folder, path + strlen(folder), ret, err);
 }
 
 /* ---- environment ---------------------------------------------------------------------------- */
@@ -115,7 +126,26 @@ static int set_user(char ***environment, const struct service_config *service)
 	return r;
 }
 
-int lookup_environment(const struct service_config *service, char ***ret, struct error *err)
+static int add_file(char ***environment, const char *template, uint32_t generation,
+		    struct error *err)
+{
+	const struct expand_values values = {
+		.generation = generation,
+		.stay = EXPAND_FDS | EXPAND_INSTANCE,
+	};
+	cleanup_free char *file = NULL;
+	int r;
+
+	if (generation == 0 && expand_find(template, EXPAND_GENERATION | EXPAND_INSTANCE))
+		return 0;
+	r = expand(template, &values, &file);
+	if (r < 0)
+		return error_set(err, r, "%s", template);
+	return environment_add_file(environment, file, err);
+}
+
+int lookup_environment(const struct service_config *service, uint32_t generation, char ***ret,
+		       struct error *err)
 {
 	cleanup(vector_free) char **environment = NULL;
 	int r;
@@ -125,7 +155,7 @@ int lookup_environment(const struct service_config *service, char ***ret, struct
 	if (r < 0)
 		return error_set(err, r, "environment");
 	if (service->environment_file) {
-		r = environment_add_file(&environment, service->environment_file, err);
+		r = add_file(&environment, service->environment_file, generation, err);
 		if (r < 0)
 			return r;
 	}
@@ -229,6 +259,12 @@ int lookup_executable(const char *name, const char *directory, char *const *envi
 
 	if (!name[0])
 		return error_text(err, -ENOENT, "the name of the program is empty");
+	if (strchr(name, '/') && name[0] != '/' &&
+	    expand_find(directory, EXPAND_GENERATION | EXPAND_INSTANCE))
+		return error_text(err, -EINVAL,
+				  "\"%s\" counts from \"directory\", which is another one for each "
+				  "generation or instance: write the absolute path of the program",
+				  name);
 	if (strchr(name, '/'))
 		return found_at(name, directory, ret, err);
 	return search_path(name, directory, search ? search : DEFAULT_PATH, ret, err);

@@ -25,9 +25,11 @@
 #include "common/clock.h"
 #include "common/closing.h"
 #include "common/duration.h"
+#include "common/expand.h"
 #include "common/fields.h"
 #include "common/log.h"
 #include "common/signals.h"
+#include "common/vector.h"
 
 /* What a program without a limit of its own expects at most: select(2) can do no more. */
 #define FILES_MAX 1024
@@ -560,6 +562,24 @@ static int await_exec(struct command *c, struct error *err)
 	return r < 0 ? r : 0;
 }
 
+static struct expand_values values_of(const struct command_spec *spec)
+{
+	return (struct expand_values){
+		.generation = spec->generation,
+		.instance = spec->instance,
+		.stay = spec->of_instance ? EXPAND_FDS : EXPAND_FDS | EXPAND_INSTANCE,
+	};
+}
+
+static int expand_directory(const struct command_spec *spec, char **ret)
+{
+	const struct expand_values values = values_of(spec);
+	const char *directory = spec->directory ? spec->directory : "/";
+
+	return spec->of_instance ? expand(directory, &values, ret)
+				 : expand_common_folder(directory, ret);
+}
+
 static struct command *make_command(sd_event *event, const struct command_spec *spec)
 {
 	cleanup(free_command) struct command *c = calloc(1, sizeof(*c));
@@ -572,8 +592,35 @@ static struct command *make_command(sd_event *event, const struct command_spec *
 	c->gid = spec->gid;
 	c->timeout_ms = spec->timeout_ms;
 	c->program = strdup(spec->argv[0]);
-	c->directory = strdup(spec->directory ? spec->directory : "/");
-	return c->program && c->directory ? TAKE_PTR(c) : NULL;
+	if (!c->program || expand_directory(spec, &c->directory) < 0)
+		return NULL;
+	return TAKE_PTR(c);
+}
+
+static int expand_environment(const struct command_spec *spec, const struct expand_values *values,
+			      char ***ret)
+{
+	int r = 0;
+
+	for (char *const *entry = spec->environment; entry && *entry && r == 0; entry++) {
+		char *text;
+
+		if (expand_find(*entry, values->stay))
+			continue;
+		r = expand(*entry, values, &text);
+		if (r == 0)
+			r = vector_append(ret, text);
+	}
+	return r;
+}
+
+/* Without placeholders. */
+static int expand_spec(const struct command_spec *spec, char ***ret_argv, char ***ret_environment)
+{
+	const struct expand_values values = values_of(spec);
+	int r = expand_vector(spec->argv, &values, ret_argv);
+
+	return r < 0 ? r : expand_environment(spec, &values, ret_environment);
 }
 
 int command_start(sd_event *event, const struct command_spec *spec,
@@ -582,6 +629,8 @@ int command_start(sd_event *event, const struct command_spec *spec,
 {
 	cleanup(free_command) struct command *c = make_command(event, spec);
 	cleanup_close int null = -1, output = -1, report = -1;
+	cleanup(vector_free) char **argv = NULL, **environment = NULL;
+	struct command_spec ready = *spec;
 	int r;
 
 	assert(strchr(spec->argv[0], '/') && on_done);
@@ -589,6 +638,12 @@ int command_start(sd_event *event, const struct command_spec *spec,
 		return error_set(err, -ENOMEM, "start %s", spec->argv[0]);
 	c->on_done = on_done;
 	c->userdata = userdata;
+	r = expand_spec(spec, &argv, &environment);
+	if (r < 0)
+		return error_set(err, r, "start %s", spec->argv[0]);
+	ready.argv = argv;
+	ready.environment = environment;
+	ready.directory = c->directory;
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0)
 		return error_set(err, -errno, "/dev/null");
@@ -600,7 +655,7 @@ int command_start(sd_event *event, const struct command_spec *spec,
 	r = watch(c);
 	if (r < 0)
 		return error_set(err, r, "watch the process");
-	r = start(c, spec, null, output, report, err);
+	r = start(c, &ready, null, output, report, err);
 	if (r < 0)
 		return r;
 	close(TAKE_FD(output));

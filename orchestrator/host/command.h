@@ -2,10 +2,11 @@
 /*
  * command: one short-lived program of the operator's (a hook, a gate), run beside the event loop.
  *
- * It runs in a session of its own, as the service's user, in the release's folder, with stdin from
- * /dev/null. The last COMMAND_OUTPUT_MAX bytes of its output (stdout and stderr together) are kept.
- * At its deadline everything in its process group is killed; if the daemon dies, the program itself
- * is. Nothing here blocks but the exec, for a second at most, and that only if it is waited for.
+ * It runs in a session of its own, as the service's user, in the release's folder (in the one in
+ * front of its placeholders, if it has any: that is there in any case), with stdin from /dev/null.
+ * The last COMMAND_OUTPUT_MAX bytes of its output (stdout and stderr together) are kept. At its
+ * deadline everything in its process group is killed; if the daemon dies, the program itself is.
+ * Nothing here blocks but the exec, for a second at most, and that only if it is waited for.
  */
 #pragma once
 
@@ -20,7 +21,15 @@
 #define COMMAND_OUTPUT_MAX 4096
 #define COMMAND_TEXT_MAX   320
 
+/*
+ * {generation} in argv and in the environment is replaced; so is {instance}, there and in the
+ * directory, if the command is about one instance (of_instance). A variable that names {fd} or
+ * {fds:SEP}, or an instance that there is none of, is left out.
+ */
 struct command_spec {
+	uint32_t generation;
+	uint32_t instance;
+	bool of_instance;
 	char *const *argv;        /* argv[0] has a slash in it */
 	char *const *environment; /* the whole of it, NULL-terminated */
 	const char *directory;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/expand.h"
 #include "common/handover.h"
 #include "common/log.h"
 #include "orchestrator/instance/takeover.h"
@@ -156,7 +157,10 @@ static void describe_cause(const struct instance *i, const struct report *report
 	char how[64], advice[ADVICE_TEXT_MAX];
 
 	instance_describe_exit(i, how, sizeof(how));
-	if (!report->text[0] && report->wrapper[0])
+	if (report->ending != ENDING_NEVER_RAN &&
+	    instance_advise_file(i, report->text[0] || report->wrapper[0], advice)[0])
+		snprintf(ret, size, "%s: %s", how, advice);
+	else if (!report->text[0] && report->wrapper[0])
 		snprintf(
 			ret, size,
 			"%s; LISTEN_PID had the pid of \"%s\", not of the server that it started: " ADVICE_WRAPPER,
@@ -492,18 +496,10 @@ void instance_kill(struct instance *i)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static bool any_names_fds(char *const *texts)
-{
-	for (; texts && *texts; texts++)
-		if (strstr(*texts, "{fd"))
-			return true;
-	return false;
-}
-
 /* Then the server need not be the process that LISTEN_PID names. */
 static bool names_fds(const struct release *release)
 {
-	return any_names_fds(release->command) || any_names_fds(release->environment);
+	return expand_uses_fds(release->command) || expand_uses_fds(release->environment);
 }
 
 static void fill_spec(struct instance *i, const struct release *release, struct launch_spec *ret)

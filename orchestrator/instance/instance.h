@@ -96,6 +96,7 @@ enum instance_role {
 /* How an endpoint has come to be served by no socket of the instance, or not by all. */
 struct instance_loss {
 	bool had;            /* it has had one since its server was started */
+	bool had_own;        /* ... and the server had bound it */
 	bool deaf;           /* its server has shut one down, which may listen again */
 	bool told;           /* it lasts: the instance is unhealthy for it */
 	char unsteered[192]; /* why one cannot be steered: "ADDRESS: ..."; "": all can be */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/advice.h"
+#include "common/wanted_files.h"
 #include "common/cleanup.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/instance/instance_internal.h"
@@ -136,6 +136,22 @@ char *instance_advise(const struct instance *i, char ret[static ADVICE_TEXT_MAX]
 	else if (!advice_addresses(&facts, ret)[0])
 		advise_wrapper(i, ret);
 	return ret;
+}
+
+char *instance_advise_file(const struct instance *i, bool sockets, char ret[static ADVICE_TEXT_MAX])
+{
+	bool several = i->config->instances > 1;
+	struct wanted_file_facts facts = {
+		.again = i->restarts > 0,
+		.several = several,
+	};
+
+	ret[0] = '\0';
+	wanted_file_find(i->tail, &facts.file);
+	if (!facts.file.kind || (sockets && facts.file.kind != WANTED_FILE_SOCKET))
+		return ret;
+	facts.others = several || i->callbacks->is_served(i->userdata, i, 0);
+	return wanted_file_advise(&facts, ret);
 }
 
 char *instance_advise_in_use(const struct instance *i, const struct report *report,

@@ -4,14 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/expand.h"
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 #include "orchestrator/instance/instance_internal.h"
 
 /* What one run of the command needs, as long as it runs. */
 struct exec_state {
-	char **argv, **environment;
+	char **environment;
 	struct instance_ports *ports;
 };
 
@@ -20,7 +19,6 @@ static void end(void *userdata)
 	struct exec_state *state = userdata;
 
 	instance_ports_close(state->ports);
-	vector_free(state->argv);
 	vector_free(state->environment);
 	free(state);
 }
@@ -33,32 +31,11 @@ static int set_number(char ***environment, const char *name, uint32_t number)
 	return environment_set(environment, name, text);
 }
 
-/*
- * Replace placeholders as for the server. Its sockets are not the command's: what names them is
- * left out.
- */
-static int expand_each(const struct instance *i, char *const *texts, char ***ret)
-{
-	const struct expand_values values = {.generation = i->generation, .instance = i->index};
-	int r = vector_copy(NULL, ret);
-
-	for (; r >= 0 && texts && *texts; texts++) {
-		char *text;
-
-		r = expand(*texts, &values, &text);
-		if (r >= 0)
-			r = vector_append(ret, text);
-		else if (r == -EINVAL)
-			r = 0;
-	}
-	return r;
-}
-
 /* Names and values are documented in docs/configuration.md. */
 static int make_environment(struct instance *i, struct exec_state *state)
 {
 	char ***environment = &state->environment;
-	int r = expand_each(i, i->release ? i->release->environment : NULL, environment);
+	int r = vector_copy(i->release ? i->release->environment : NULL, environment);
 
 	if (r == 0)
 		r = environment_set(environment, "BATON_SERVICE", i->config->name);
@@ -75,16 +52,6 @@ static int make_environment(struct instance *i, struct exec_state *state)
 	return r < 0 ? r : instance_ports_tell(state->ports, environment);
 }
 
-static int make_command(struct instance *i, const struct health_config *health,
-			struct exec_state *state, struct error *err)
-{
-	int r = expand_each(i, health->exec, &state->argv);
-
-	if (r >= 0)
-		r = make_environment(i, state);
-	return r < 0 ? error_set(err, r, "its arguments and environment") : 0;
-}
-
 static int begin(void *userdata, const struct health_config *health, struct command_spec *ret,
 		 void **ret_state, struct error *err)
 {
@@ -96,14 +63,20 @@ static int begin(void *userdata, const struct health_config *health, struct comm
 	if (!state)
 		return error_set(err, -ENOMEM, "check");
 	r = instance_ports_open(&i, 1, INSTANCE_PORTS_EXEC, &state->ports, err);
-	if (r >= 0)
-		r = make_command(i, health, state, err);
+	if (r >= 0) {
+		r = make_environment(i, state);
+		if (r < 0)
+			error_set(err, r, "its environment");
+	}
 	if (r < 0) {
 		end(state);
 		return r;
 	}
 	*ret = (struct command_spec){
-		.argv = state->argv,
+		.generation = i->generation,
+		.instance = i->index,
+		.of_instance = true,
+		.argv = health->exec,
 		.environment = state->environment,
 		.directory = i->release ? i->release->directory : NULL,
 		.set_ids = config->set_ids,

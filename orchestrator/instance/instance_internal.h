@@ -136,6 +136,13 @@ void instance_release_all(struct instance *instance);
 
 /* ---- instance_advice.c ----------------------------------------------------------------------- */
 
+/*
+ * Its server has just ended: which file that it wants for itself it did not get, and what to do, by
+ * its last words. "": they do not say so. @sockets: look for a unix socket only. Returns @ret.
+ */
+char *instance_advise_file(const struct instance *i, bool sockets,
+			   char ret[static ADVICE_TEXT_MAX]);
+
 /* Its server has ended, as @report says, because an address was in use: why? Returns @ret. */
 char *instance_advise_in_use(const struct instance *instance, const struct report *report,
 			     char ret[static ADVICE_TEXT_MAX]);

@@ -21,6 +21,14 @@ static bool has_socket(const struct instance *i, size_t k)
 	return false;
 }
 
+static bool has_own(const struct instance *i, size_t k)
+{
+	for (size_t j = 0; j < i->sockets.n; j++)
+		if (i->sockets.list[j].endpoint == k && i->sockets.list[j].own)
+			return true;
+	return false;
+}
+
 static bool is_unusable(const struct instance *i, size_t k)
 {
 	return i->unusable[0] && i->unusable_endpoint == k;
@@ -36,6 +44,29 @@ static bool is_given_up(const struct instance *i, size_t k)
 	return false;
 }
 
+static bool is_healthy_on(const struct instance *i, size_t k)
+{
+	for (size_t j = 0; j < i->checks.n; j++)
+		if (i->checks.list[j].endpoint == k &&
+		    i->checks.list[j].checker.health.state == HEALTH_HEALTHY)
+			return true;
+	return false;
+}
+
+/*
+ * In mode auto a server may close what it was passed, and only then bind its own socket: varnish
+ * and others close all descriptors that they do not know when they start. Its rollout waits for
+ * that.
+ */
+static bool was_served(const struct instance *i, size_t k)
+{
+	const struct instance_loss *loss = &i->losses[k];
+
+	/* A steady one has served, if its server is still the first. */
+	return i->config->mode != SOCKETS_AUTO || loss->had_own || loss->since_ms != 0 ||
+	       (i->steady && i->restarts == 0) || is_healthy_on(i, k);
+}
+
 /*
  * Before it has joined, its rollout waits for it. While no server runs, its agent does. What went
  * to another service is not its to serve.
@@ -46,7 +77,8 @@ static bool is_lost(const struct instance *i, size_t k)
 
 	if (i->phase != INSTANCE_JOINED || i->pid == 0 || !instance_endpoint(i, k))
 		return false;
-	return loss->unsteered[0] || is_unusable(i, k) || (loss->had && !has_socket(i, k));
+	return loss->unsteered[0] || is_unusable(i, k) ||
+	       (loss->had && !has_socket(i, k) && was_served(i, k));
 }
 
 static void describe_gone(const struct instance *i, size_t k, char ret[static PROBE_TEXT_MAX])
@@ -111,6 +143,7 @@ void instance_look_losses(struct instance *i)
 		struct instance_loss *loss = &i->losses[k];
 
 		loss->had |= has_socket(i, k);
+		loss->had_own |= has_own(i, k);
 		if (!is_lost(i, k)) {
 			loss->since_ms = loss->since_realtime_ms = 0;
 			loss->told = false;

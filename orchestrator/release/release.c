@@ -130,7 +130,7 @@ static int add_environment(char ***environment, char *const *more, struct error 
 	return 0;
 }
 
-int release_resolve(const struct service_config *service, char *const *command,
+int release_resolve(const struct service_config *service, uint32_t number, char *const *command,
 		    char *const *environment, struct release **ret, struct error *err)
 {
 	cleanup(release_free) struct release *release = calloc(1, sizeof(*release));
@@ -148,7 +148,7 @@ int release_resolve(const struct service_config *service, char *const *command,
 	r = lookup_directory(service, &release->directory, err);
 	if (r < 0)
 		return error_prefix(err, r, "directory");
-	r = lookup_environment(service, &release->environment, err);
+	r = lookup_environment(service, number, &release->environment, err);
 	if (r == 0)
 		r = add_environment(&release->environment, environment, err);
 	if (r < 0)

@@ -48,16 +48,17 @@ struct release {
 	char hash[RELEASE_DIGEST_MAX];   /* of its contents */
 	struct release_file files[RELEASE_FILES_MAX];
 	size_t n_files;
-	char *directory;    /* real path */
+	char *directory;    /* real path; from the first placeholder on as configured */
 	char **environment; /* NULL-terminated, sorted, each name once */
 };
 
 /*
+ * For the generation @number, which only the path of an environment file may ask for.
  * @command replaces the configured one if it is not NULL ("baton upgrade SERVICE -- COMMAND...").
  * @environment is added to the configured one, and wins; NULL: nothing is added. -ENOENT, -EACCES,
  * -EINVAL with a reason that names the path or the line.
  */
-int release_resolve(const struct service_config *service, char *const *command,
+int release_resolve(const struct service_config *service, uint32_t number, char *const *command,
 		    char *const *environment, struct release **ret, struct error *err);
 
 /*

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/expand.h"
 #include "common/fields.h"
 
 enum exit_status {
@@ -104,6 +105,23 @@ static void on_probe_done(void *userdata, const struct probe_result *result)
 	       result->text);
 }
 
+static int ask_url(struct gates *g, struct error *err)
+{
+	const struct gates_question *q = &g->question;
+	const struct expand_values values = {
+		.generation = q->command.generation,
+		.stay = EXPAND_FDS | EXPAND_INSTANCE,
+	};
+	const struct gate_config *one = gate(g);
+	cleanup_free char *url = NULL;
+	int r = expand(one->http, &values, &url);
+
+	if (r < 0)
+		return error_set(err, r, "%s", one->http);
+	return probe_url(q->prober, url, one->statuses, one->n_statuses, one->timeout_ms,
+			 on_probe_done, g, &g->probe, err);
+}
+
 static int start(struct gates *g, struct error *err)
 {
 	const struct gates_question *q = &g->question;
@@ -111,8 +129,7 @@ static int start(struct gates *g, struct error *err)
 	struct command_spec spec = q->command;
 
 	if (!one->exec)
-		return probe_url(q->prober, one->http, one->statuses, one->n_statuses,
-				 one->timeout_ms, on_probe_done, g, &g->probe, err);
+		return ask_url(g, err);
 	spec.argv = one->exec;
 	spec.timeout_ms = one->timeout_ms;
 	return command_start(q->event, &spec, on_command_done, g, &g->command, err);

@@ -157,7 +157,8 @@ static int resolve(struct order_call *call, char *const *command, char *const *a
 	int r = 0;
 
 	*ret = (struct recipe){};
-	if (release_resolve(s->config, command, added, &ret->release, &call->refusal->why) < 0) {
+	if (release_resolve(s->config, service_coming_number(s), command, added, &ret->release,
+			    &call->refusal->why) < 0) {
 		service_who_serves(s, &serving);
 		return refuse(call->refusal, serving.instances > 0 ? REFUSAL_BAD_RELEASE
 								   : REFUSAL_BAD_FIRST_RELEASE);

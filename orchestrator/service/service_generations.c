@@ -171,15 +171,30 @@ void service_remove_instance(struct service *s, struct instance *i)
 	assert(false); /* every instance is of a generation */
 }
 
-/* No number is used twice, even if the state file was lost while agents lived on. */
-static int next_number(struct service *s, uint32_t *ret, struct error *err)
+static uint32_t highest_number(const struct service *s)
 {
 	uint32_t highest = 0;
-	int r;
 
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k]->number > highest)
 			highest = s->generations[k]->number;
+	return highest;
+}
+
+uint32_t service_coming_number(const struct service *s)
+{
+	uint32_t last = state_generation(s->context->state, service_id(s));
+	uint32_t highest = highest_number(s);
+
+	return (last > highest ? last : highest) + 1;
+}
+
+/* No number is used twice, even if the state file was lost while agents lived on. */
+static int next_number(struct service *s, uint32_t *ret, struct error *err)
+{
+	uint32_t highest = highest_number(s);
+	int r;
+
 	do {
 		r = state_next_generation(s->context->state, service_id(s), ret, err);
 	} while (r >= 0 && *ret <= highest);

@@ -98,6 +98,7 @@ int service_command(struct service *s, const struct run *run, enum hook_point po
 	vector_free(*environment);
 	*environment = made;
 	*ret = (struct command_spec){
+		.generation = g->number,
 		.argv = point < _HOOK_COUNT ? hooks_of(s, run)->command[point] : NULL,
 		.environment = made,
 		.directory = g->release->directory,

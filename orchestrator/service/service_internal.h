@@ -168,6 +168,9 @@ int order_resume(struct order_call *call);
 /* Is there room for one more generation? */
 bool service_has_room(const struct service *service);
 
+/* The number that the next one will have. */
+uint32_t service_coming_number(const struct service *service);
+
 /* A new one, not yet started. Takes over @config and @release, also on failure. */
 int service_make_generation(struct service *service, struct service_config *config,
 			    struct release *release, struct generation **ret, struct error *err);

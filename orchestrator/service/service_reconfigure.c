@@ -27,12 +27,13 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 		return true;
 	/* A generation on trial has command and environment of its own order. */
 	if (same_file && g == s->current)
-		r = release_resolve(config, s->history.command, s->history.environment, &release,
-				    &err);
+		r = release_resolve(config, g->number, s->history.command, s->history.environment,
+				    &release, &err);
 	else if (same_file)
-		r = release_resolve(config, g->release->command, g->added, &release, &err);
+		r = release_resolve(config, g->number, g->release->command, g->added, &release,
+				    &err);
 	else
-		r = release_resolve(config, NULL, NULL, &release, &err);
+		r = release_resolve(config, g->number, NULL, NULL, &release, &err);
 	/* It cannot be started. If the file is new, the restart that follows says so. */
 	if (r < 0)
 		return !same_file;

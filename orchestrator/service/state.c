@@ -408,6 +408,11 @@ int state_set_serving(struct state *state, const char *service, uint32_t generat
 	return set_number(state, service, "serving", generation, err);
 }
 
+uint32_t state_generation(const struct state *state, const char *service)
+{
+	return number(state, service, "generation");
+}
+
 uint32_t state_serving(const struct state *state, const char *service)
 {
 	return number(state, service, "serving");

@@ -41,6 +41,9 @@ DEFINE_CLEANUP(struct state *, state_free);
 int state_next_generation(struct state *state, const char *service, uint32_t *ret,
 			  struct error *err);
 
+/* The number that was taken last; 0: none. */
+uint32_t state_generation(const struct state *state, const char *service);
+
 /*
  * Remember @command (NULL: none) for restarts of @service, and save. -EILSEQ if it is not UTF-8
  * text, which the file cannot hold: then none is remembered.

@@ -98,6 +98,12 @@ def test_page_exit(t):
     fails(t, "exit", "exit", 'config.yaml:12: unknown key "prot"', also=("exited",))
 
 
+def test_page_taken_file(t):
+    fails(t, "taken file", "exit",
+          "Error: Already running on PID 4711 (or pid file '/run/web.pid' is stale)",
+          also=("exited",))
+
+
 def test_page_hang(t):
     fails(t, "hang", "hang", "waiting for the database", SOON)
 

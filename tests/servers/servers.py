@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import subprocess
 
-from harness import Skip, check, check_equal
+from harness import Skip, check, check_equal, refused, wait_until
 from services import ECHO_MODULE, generation_of, pid_of, service
 from swaps import swap_many
 
@@ -28,6 +28,32 @@ LOAD = ("--path", "/", "--short", 16, "--rate", 1200, "--sources", 16,
         "--slow-post", 4, "--post-bytes", 4000, "--post-duration", "300ms", "--post-path", "/post",
         "--timeout", "30s", "--expect-status", 200)
 ANSWERS_MIN = 100  # for each swap: fewer are no load
+
+
+# What stands behind a proxy.
+APPLICATION = """\
+load_module {echo};
+master_process off;
+daemon off;
+pid {tmp}/application.pid;
+events {{ worker_connections 2048; }}
+http {{
+	access_log off;
+	client_body_temp_path {tmp}/body;
+	proxy_temp_path {tmp}/proxy;
+	fastcgi_temp_path {tmp}/fastcgi;
+	uwsgi_temp_path {tmp}/uwsgi;
+	scgi_temp_path {tmp}/scgi;
+	keepalive_requests 1000000;
+	server {{
+		listen 127.0.0.1:8000 backlog=4096;
+		location / {{ return 200 "generation $http_x_generation\n"; }}
+		location /post {{ echo_read_request_body; echo "generation $http_x_generation"; }}
+		location /slow.cgi {{ echo_sleep 3; echo "slow answer"; }}
+		location /big {{ root {tmp}; }}
+	}}
+}}
+"""
 
 
 def program(name, package):
@@ -153,6 +179,58 @@ def php_fpm(t, *changes):
     os.chmod(t.tmp, 0o755)
     return without_http(service([program("php-fpm8.2", "php8.2-fpm"), "-F", "-y", conf, "-n"],
                                 drain={"signal": "QUIT"}))
+
+
+def puma(t):
+    config = changed(t, "config.ru")
+    return service([program("puma", "puma"), "-t", "16:16", "-b", f"tcp://{ADDRESS}", config],
+                   environment={"GENERATION": "{generation}"})
+
+
+def asgi(t, *command, **changes):
+    """uvicorn or hypercorn."""
+    changed(t, "asgi.py")
+    return service([*command, "asgi:app"], directory=str(t.tmp),
+                   environment={"GENERATION": "{generation}"}, **changes)
+
+
+def uwsgi(t, *options, **changes):
+    """TERM is told to be what others mean by it: by itself uwsgi starts anew."""
+    if not pathlib.Path("/usr/lib/uwsgi/plugins/python3_plugin.so").exists():
+        raise Skip("needs uwsgi's plugin for Python (Debian: uwsgi-plugin-python3)")
+    changed(t, "app.py")
+    return service([program("uwsgi", "uwsgi"), "--plugin", "python3", "--master",
+                    "--protocol", "http", "--listen", "1024", "--processes", "2", "--threads", "8", "--wsgi-file",
+                    f"{t.tmp}/app.py", "--callable", "app", *options],
+                   environment={"GENERATION": "{generation}"}, **changes)
+
+
+def application(t):
+    """nginx on port 8000 for proxies: it answers with the generation that the proxy tells it."""
+    if not pathlib.Path(ECHO_MODULE).exists():
+        raise Skip("needs nginx with its echo module (Debian: nginx-light)")
+    conf = t.file("application.conf", APPLICATION.format(echo=ECHO_MODULE, tmp=t.tmp))
+    with open(t.tmp / "big", "wb") as big:
+        big.truncate(12 << 20)
+    os.chmod(t.tmp, 0o755)
+    process = t.spawn("application", program("nginx", "nginx-light"), "-e", "stderr", "-c", conf)
+    wait_until(lambda: not refused(port=8000), "the application is there")
+    return process
+
+
+def varnish(t, **changes):
+    os.chmod(t.tmp, 0o755)
+    return service([program("varnishd", "varnish"), "-F", "-n", f"{t.tmp}/varnish.{{generation}}",
+                    "-f", changed(t, "varnish.vcl"), "-a", ADDRESS, "-s", "malloc,32m"],
+                   environment={"GENERATION": "{generation}"}, **changes)
+
+
+def squid(t, *lines, **changes):
+    # Names of clients are asked of nobody: no network leads there.
+    conf = changed(t, "squid.conf", ("/run/squid.", f"{t.tmp}/squid."),
+                   ("cache deny all", "cache deny all\ndns_nameservers 127.0.0.1"), *lines)
+    os.chmod(t.tmp, 0o777)
+    return service([program("squid", "squid"), "-N", "-n", "{generation}", "-f", conf], **changes)
 
 
 def redis(t):

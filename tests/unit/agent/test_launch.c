@@ -201,6 +201,21 @@ static void test_launch_runs_in_its_directory(void **data)
 	assert_string_equal(fixture->output, expected);
 }
 
+static void test_launch_runs_in_the_directory_of_its_instance(void **data)
+{
+	struct fixture *fixture = *data;
+	char folder[96], directory[96], expected[112];
+
+	snprintf(folder, sizeof(folder), "%s/7.2", fixture->folder);
+	snprintf(directory, sizeof(directory), "%s/{generation}.{instance}", fixture->folder);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	fixture->spec.directory = directory;
+	run_script(fixture, "pwd");
+	snprintf(expected, sizeof(expected), "%s\n", folder);
+	assert_string_equal(fixture->output, expected);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 /* ---- what goes wrong ------------------------------------------------------------------------ */
 
 static void test_launch_missing_executable_is_named(void **data)
@@ -244,6 +259,8 @@ static void test_launch_missing_directory_is_named(void **data)
 
 	fixture->spec.directory = (char *)"/nonexistent/dir";
 	check_failure(fixture, -ENOENT, "chdir /nonexistent/dir: No such file or directory");
+	fixture->spec.directory = (char *)"/nonexistent/{generation}/{instance}{fd}";
+	check_failure(fixture, -ENOENT, "chdir /nonexistent/7/2{fd}: No such file or directory");
 }
 
 static void test_launch_directory_closed_to_the_user_is_named(void **data)
@@ -321,6 +338,7 @@ int main(void)
 		TEST(test_launch_signals_session_and_umask_are_fresh),
 		TEST(test_launch_becomes_the_user),
 		TEST(test_launch_runs_in_its_directory),
+		TEST(test_launch_runs_in_the_directory_of_its_instance),
 		TEST(test_launch_missing_executable_is_named),
 		TEST(test_launch_file_without_permission_is_named),
 		TEST(test_launch_missing_interpreter_is_explained),

@@ -20,7 +20,7 @@
 
 /* Shared by all tests: one runs at a time. */
 static struct {
-	struct process_settings settings;
+	struct launch_spec spec;
 	struct output *output;
 	char folder[64], path[80], old[80];
 	int log;       /* what is logged */
@@ -39,7 +39,10 @@ static int output_setup(void **data)
 		return -1;
 	fixture = *data;
 	memset(&world, 0, sizeof(world));
-	process_settings_init(&world.settings);
+	process_settings_init(&world.spec.process);
+	world.spec.service = (char *)"web";
+	world.spec.generation = 7;
+	world.spec.instance = 2;
 	strcpy(world.folder, "/tmp/test_output.XXXXXX");
 	if (!mkdtemp(world.folder))
 		return -1;
@@ -49,7 +52,7 @@ static int output_setup(void **data)
 	world.saved_err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
 	if (world.log < 0 || world.saved_err < 0 || dup2(world.log, STDERR_FILENO) < 0)
 		return -1;
-	return output_new(fixture->relay, "web", &world.settings, &world.output, &err);
+	return output_new(fixture->relay, &world.spec, &world.output, &err);
 }
 
 static int output_teardown(void **data)
@@ -60,7 +63,7 @@ static int output_teardown(void **data)
 	dup2(world.saved_err, STDERR_FILENO);
 	close(world.saved_err);
 	close(world.log);
-	process_settings_done(&world.settings);
+	process_settings_done(&world.spec.process);
 	(void)unlink(world.path);
 	(void)unlink(world.old);
 	return rmdir(world.folder) < 0 ? -1 : r;
@@ -68,9 +71,9 @@ static int output_teardown(void **data)
 
 static void to_file(enum relay_stream which, const char *path)
 {
-	world.settings.output[which] = OUTPUT_FILE;
-	world.settings.output_path[which] = strdup(path);
-	assert_non_null(world.settings.output_path[which]);
+	world.spec.process.output[which] = OUTPUT_FILE;
+	world.spec.process.output_path[which] = strdup(path);
+	assert_non_null(world.spec.process.output_path[which]);
 }
 
 static void open_output(void)
@@ -114,8 +117,8 @@ static void reopen(void)
 
 	output_reopen(world.output, &reopened);
 	assert_int_equal(reopened.files,
-			 (world.settings.output[RELAY_STDOUT] == OUTPUT_FILE) +
-				 (world.settings.output[RELAY_STDERR] == OUTPUT_FILE));
+			 (world.spec.process.output[RELAY_STDOUT] == OUTPUT_FILE) +
+				 (world.spec.process.output[RELAY_STDERR] == OUTPUT_FILE));
 	assert_string_equal(reopened.failure[RELAY_STDOUT], "");
 	assert_string_equal(reopened.failure[RELAY_STDERR], "");
 }
@@ -185,6 +188,36 @@ static void test_output_file_that_is_there_is_kept(void **data)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+static void test_output_file_is_of_its_generation_and_instance(void **data)
+{
+	struct fixture *fixture = *data;
+	char path[128], old[128];
+
+	snprintf(path, sizeof(path), "%s/log.{generation}-{instance}-{fd}", world.folder);
+	to_file(RELAY_STDOUT, path);
+	open_output();
+	say(fixture, RELAY_STDOUT, "before\n");
+	turn(fixture);
+	snprintf(path, sizeof(path), "%s/log.7-2-{fd}", world.folder);
+	check_file(path, "before\n");
+	snprintf(old, sizeof(old), "%s.1", path);
+	assert_int_equal(rename(path, old), 0);
+	reopen();
+	say(fixture, RELAY_STDOUT, "after\n");
+	turn(fixture);
+	check_file(path, "after\n");
+	check_file(old, "before\n");
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(unlink(old), 0);
+}
+
+static void test_output_folder_of_a_generation_that_is_not_there_is_named(void **data)
+{
+	(void)data;
+	to_file(RELAY_STDERR, "/nonexistent/{generation}/log.{instance}");
+	check_refused(-ENOENT, "stderr: /nonexistent/7/log.2: No such file or directory");
+}
+
 static void test_output_one_file_for_both_loses_nothing(void **data)
 {
 	struct fixture *fixture = *data;
@@ -209,13 +242,13 @@ static void test_output_file_that_cannot_be_opened_is_named(void **data)
 	to_file(RELAY_STDOUT, world.folder);
 	error_set(&expected, -EISDIR, "stdout: %s", world.folder);
 	check_refused(-EISDIR, expected.text);
-	free(world.settings.output_path[0]);
-	world.settings.output[0] = OUTPUT_THROUGH;
-	world.settings.output_path[0] = NULL;
+	free(world.spec.process.output_path[0]);
+	world.spec.process.output[0] = OUTPUT_THROUGH;
+	world.spec.process.output_path[0] = NULL;
 	to_file(RELAY_STDERR, "/nonexistent/log");
 	check_refused(-ENOENT, "stderr: /nonexistent/log: No such file or directory");
 	/* A later start of the server tries it again. */
-	strcpy(world.settings.output_path[1], "/dev/null");
+	strcpy(world.spec.process.output_path[1], "/dev/null");
 	open_output();
 }
 
@@ -470,7 +503,7 @@ static void test_output_without_a_journal_is_refused(void **data)
 {
 	(void)data;
 	need_private_run();
-	world.settings.output[RELAY_STDERR] = OUTPUT_JOURNAL;
+	world.spec.process.output[RELAY_STDERR] = OUTPUT_JOURNAL;
 	check_refused(-ENOENT, "stderr: no journal can be reached here: No such file or directory");
 }
 
@@ -504,8 +537,8 @@ static void test_output_journal_gets_both_streams(void **data)
 
 	need_private_run();
 	listener = journal_listen();
-	world.settings.output[RELAY_STDOUT] = OUTPUT_JOURNAL;
-	world.settings.output[RELAY_STDERR] = OUTPUT_JOURNAL;
+	world.spec.process.output[RELAY_STDOUT] = OUTPUT_JOURNAL;
+	world.spec.process.output[RELAY_STDERR] = OUTPUT_JOURNAL;
 	open_output();
 	out = journal_accept(listener);
 	err = journal_accept(listener);
@@ -535,7 +568,7 @@ static void test_output_journal_that_is_started_anew_is_connected_again(void **d
 	need_private_run();
 	signal(SIGPIPE, SIG_IGN);
 	listener = journal_listen();
-	world.settings.output[RELAY_STDOUT] = OUTPUT_JOURNAL;
+	world.spec.process.output[RELAY_STDOUT] = OUTPUT_JOURNAL;
 	open_output();
 	first = journal_accept(listener);
 	check_arrived(first, "web\n\n6\n1\n0\n0\n0\n");
@@ -574,6 +607,8 @@ int main(void)
 		TEST(test_output_through_changes_nothing),
 		TEST(test_output_file_is_made_and_appended_to),
 		TEST(test_output_file_that_is_there_is_kept),
+		TEST(test_output_file_is_of_its_generation_and_instance),
+		TEST(test_output_folder_of_a_generation_that_is_not_there_is_named),
 		TEST(test_output_one_file_for_both_loses_nothing),
 		TEST(test_output_file_that_cannot_be_opened_is_named),
 		TEST(test_output_fifo_without_a_reader_is_refused),

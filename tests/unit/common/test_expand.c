@@ -192,10 +192,42 @@ static void test_expand_uses_fds_finds_the_two_and_no_others(void **data)
 	}
 }
 
+static void test_expand_what_stays_is_no_placeholder(void **data)
+{
+	const struct expand_values path = {.generation = 7, .instance = 3, .stay = EXPAND_FDS};
+	const struct expand_values hook = {.generation = 7, .stay = EXPAND_FDS | EXPAND_INSTANCE};
+	char *got = NULL;
+
+	(void)data;
+	assert_int_equal(expand("/run/{generation}.{instance}/{fd}{fds:,}{x}", &path, &got), 0);
+	assert_string_equal(got, "/run/7.3/{fd}{fds:,}{x}");
+	free(got);
+	assert_int_equal(expand("{instance}{generation}", &hook, &got), 0);
+	assert_string_equal(got, "{instance}7");
+	free(got);
+}
+
+static void test_expand_find_is_the_first_of_these_kinds(void **data)
+{
+	const char *text = "/a{b}/{fds:;}/{instance}/{generation}";
+
+	(void)data;
+	assert_ptr_equal(expand_find(text, EXPAND_FDS), strstr(text, "{fds"));
+	assert_ptr_equal(expand_find(text, EXPAND_INSTANCE), strstr(text, "{inst"));
+	assert_ptr_equal(expand_find(text, EXPAND_GENERATION), strstr(text, "{gen"));
+	assert_ptr_equal(expand_find(text, EXPAND_GENERATION | EXPAND_INSTANCE),
+			 strstr(text, "{inst"));
+	assert_null(expand_find("{generation", EXPAND_GENERATION));
+	assert_null(expand_find("{generation}", EXPAND_INSTANCE | EXPAND_FDS));
+	assert_null(expand_find("", EXPAND_FDS));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_expand_placeholders_are_replaced),
+		cmocka_unit_test(test_expand_what_stays_is_no_placeholder),
+		cmocka_unit_test(test_expand_find_is_the_first_of_these_kinds),
 		cmocka_unit_test(test_expand_other_braces_stay),
 		cmocka_unit_test(test_expand_without_sockets_is_refused),
 		cmocka_unit_test(test_expand_length_limit_is_exact),

@@ -280,6 +280,12 @@ static void test_config_harmless_combinations_are_accepted(void **state)
 		SERVICE(",\"mode\":\"native\",\"environment\":{\"A\":\"{generation}{instance}\","
 			"\"B\":\"{fds}{ fd}{FD}{fds:\",\"C\":\"{fds:0123456789abcdef}\","
 			"\"{fd}\":\"in a name\"}"),
+		/* What is made for a generation need not be there yet; other braces are texts. */
+		SERVICE(",\"directory\":\"/usr/{generation}/{instance}\",\"stdout\":"
+			"\"/tmp/{generation}/{instance}.log\",\"stderr\":\"/tmp/log.{instance}\","
+			"\"environment_file\":\"/no/such/{generation}\",\"hooks\":{\"before_start\":"
+			"[\"/bin/mkdir\",\"{generation}{fd}{x}\"]},\"gates\":[{\"exec\":[\"/bin/true\","
+			"\"{generation}\"]},{\"http\":\"http://h/{generation}\"}]"),
 	};
 
 	(void)state;

@@ -142,6 +142,31 @@ static const struct {
 	{SERVICE(",\"mode\":\"native\",\"environment\":{\"A\":\"{fds:0123456789abcde}\"}"),
 	 "services.web.environment.A: \"{fds:0123456789abcde}\" stands for sockets that are passed, "
 	 "but with \"mode\" \"native\" none is: leave it out, or use \"inherit\" or \"auto\""},
+	{SERVICE(",\"environment_file\":\"/etc/web.{instance}.env\""),
+	 "services.web.environment_file: \"{instance}\" stands for one instance, but the file is "
+	 "read once for all of them: leave it out, or use {generation}"},
+	{SERVICE(",\"hooks\":{\"after_shift\":[\"/bin/true\",\"-x\",\"/run/{instance}\"]}"),
+	 "services.web.hooks.after_shift[2]: \"{instance}\" stands for one instance, but a hook is "
+	 "run once for all of them: leave it out, or use {generation}"},
+	{SERVICE(",\"gates\":[{\"http\":\"http://h/\"},{\"exec\":[\"/bin/true\",\"{instance}\"]}]"),
+	 "services.web.gates[1].exec[1]: \"{instance}\" stands for one instance, but a gate is "
+	 "asked once for all of them: leave it out, or use {generation}"},
+	{SERVICE(",\"gates\":[{\"http\":\"http://h/{generation}/{instance}\"}]"),
+	 "services.web.gates[0].http: \"{instance}\" stands for one instance, but a gate is asked "
+	 "once for all of them: leave it out, or use {generation}"},
+	{SERVICE(",\"watch\":[\"/etc/web\",\"/srv/{generation}\"]"),
+	 "services.web.watch[1]: \"/srv/{generation}\": what is watched is the same for all "
+	 "generations and instances, so {generation} and {instance} stand for nothing here"},
+	{SERVICE(",\"directory\":\"/no/such/{generation}\""),
+	 "services.web.directory: /no/such: No such file or directory"},
+	{SERVICE(",\"stdout\":\"/no/such/{instance}/log\""),
+	 "services.web.stdout: /no/such: No such file or directory"},
+	{SERVICE(",\"stderr\":\"/etc/passwd/{instance}/log\""),
+	 "services.web.stderr: /etc/passwd: Not a directory"},
+	{"{\"services\":{\"web\":{\"listen\":\":1\",\"command\":[\"bin/true\"],"
+	 "\"directory\":\"/usr/{instance}\"}}}",
+	 "services.web.command[0]: \"bin/true\" counts from \"directory\", which is another one for "
+	 "each generation or instance: write the absolute path of the program"},
 	{SERVICE(",\"drain\":{\"signal\":\"QUIT\",\"wait\":\"connections\"}"),
 	 "services.web.drain.signal: is not sent where \"wait\" is \"connections\": leave it out, or "
 	 "set \"wait\" to \"exit\""},

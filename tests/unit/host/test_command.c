@@ -495,6 +495,25 @@ static void test_command_session_directory_umask_and_stdin(void **data)
 	check(&spec, "exited with status 0: /");
 }
 
+static void test_command_placeholders_are_of_its_generation(void **data)
+{
+	char *environment[] = {(char *)"A=x{generation}", (char *)"B={fds:;}",
+			       (char *)"C={instance}", (char *)"D={other}", NULL};
+	char *argv[] = {(char *)"/bin/sh", (char *)"-c", (char *)"pwd", NULL};
+	struct command_spec spec = {
+		.generation = 7,
+		.argv = argv,
+		.environment = environment,
+		.directory = "/usr/lib/{generation}/{instance}",
+		.timeout_ms = DEADLINE_MS,
+	};
+
+	(void)data;
+	check(&spec, "exited with status 0: /usr/lib");
+	argv[2] = (char *)"echo {generation} {fd} {instance} $A ${B-unset} ${C-unset} $D";
+	check(&spec, "exited with status 0: 7 {fd} {instance} x7 unset unset {other}");
+}
+
 static void test_command_signals_are_reset(void **data)
 {
 	static const char ignore[64] = {SIG_IGN == (void (*)(int))1 ? 1 : 0};
@@ -824,6 +843,7 @@ int main(void)
 		TEST(test_command_output_is_not_cut_within_a_character),
 		TEST(test_command_environment_is_the_one_given),
 		TEST(test_command_session_directory_umask_and_stdin),
+		TEST(test_command_placeholders_are_of_its_generation),
 		TEST(test_command_signals_are_reset),
 		TEST(test_command_descriptors_and_their_limit),
 		TEST(test_command_user_is_changed),

@@ -179,6 +179,31 @@ static void test_instance_exited_on_a_taken_address_says_what_to_do(void **state
 	wiring.no_tap[0] = '\0';
 }
 
+static void test_instance_exited_for_a_file_says_which(void **state)
+{
+	(void)state;
+	run_instance();
+	report.exit_code = 1;
+	strcpy(report.text, "\"Address already in use\"");
+	strcpy(report.tail, "bind() to unix:/run/web.sock failed (98: Address already in use)");
+	hear(REPORT_EXITED, 0);
+	assert_ptr_equal(strstr(i->failure, "exited with status 1: the unix socket that it binds "
+					    "(/run/web.sock) is there already"),
+			 i->failure);
+}
+
+/* It is the address, whatever else it has not got. */
+static void test_instance_exited_for_an_address_and_a_lock_says_the_address(void **state)
+{
+	(void)state;
+	run_instance();
+	report.exit_code = 1;
+	strcpy(report.text, "\"Address already in use\"");
+	strcpy(report.tail, "bind: Address already in use\ndatabase is locked");
+	hear(REPORT_EXITED, 0);
+	assert_non_null(strstr(i->failure, "\"Address already in use\": "));
+}
+
 static void test_instance_exited_as_told_is_not_failed(void **state)
 {
 	(void)state;
@@ -1121,6 +1146,8 @@ int main(void)
 		TEST(test_instance_exited_restarting_is_not_failed),
 		TEST(test_instance_exited_for_good_is_failed),
 		TEST(test_instance_exited_on_a_taken_address_says_what_to_do),
+		TEST(test_instance_exited_for_a_file_says_which),
+		TEST(test_instance_exited_for_an_address_and_a_lock_says_the_address),
 		TEST(test_instance_exited_as_told_is_not_failed),
 		TEST(test_instance_exited_while_stopping_is_not_failed),
 		TEST(test_instance_notify_is_told_once),

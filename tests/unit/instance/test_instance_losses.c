@@ -85,6 +85,31 @@ static void test_losses_endpoint_without_a_socket_is_unhealthy(void **state)
 	assert_well();
 }
 
+/* It closes what it was passed, and takes its time before it binds its own. */
+static void test_losses_of_what_was_passed_are_none_before_it_was_served(void **state)
+{
+	char text[PROBE_TEXT_MAX];
+
+	(void)state;
+	config.mode = SOCKETS_AUTO;
+	run_instance();
+	for (size_t k = 0; k < i->checks.n; k++)
+		if (i->checks.list[k].endpoint == 1)
+			i->checks.list[k].checker.health.state = HEALTH_UNKNOWN;
+	lose_one();
+	assert_false(timer_is_set(&i->loss_timer));
+	assert_false(instance_is_unhealthy(i));
+	assert_null(instance_loss_text(i, 1, text));
+	/* Its own it is to keep. */
+	add_socket(0, 101);
+	add_socket(1, 105)->own = true;
+	hear_set(3);
+	lose_one();
+	assert_true(timer_is_set(&i->loss_timer));
+	drive_until(instance_is_unhealthy(i));
+	assert_string_equal(instance_loss_text(i, 1, text), CLOSED);
+}
+
 static void test_losses_name_where_it_listens_instead(void **state)
 {
 	(void)state;
@@ -266,6 +291,7 @@ static void test_losses_empty_slot_is_asked_for(void **state)
 static void test_losses_are_none_before_it_has_joined_or_while_no_server_runs(void **state)
 {
 	(void)state;
+	config.mode = SOCKETS_INHERIT;
 	assert_started();
 	hear(REPORT_HELLO, 1);
 	report.pid = 600;
@@ -311,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_losses_endpoint_without_a_socket_is_unhealthy),
+		TEST(test_losses_of_what_was_passed_are_none_before_it_was_served),
 		TEST(test_losses_name_where_it_listens_instead),
 		TEST(test_losses_of_a_moment_are_none),
 		TEST(test_losses_are_none_while_one_socket_is_left),

@@ -34,7 +34,7 @@ static void test_release_resolve_follows_links_anew_each_time(void **state)
 	write_file("v1/program", "#!/bin/sh\n", 0755);
 	write_file("v2/program", "#!/bin/sh\n", 0755);
 	assert_int_equal(symlink("v1", in_folder("current")), 0);
-	assert_int_equal(release_resolve(&service, NULL, NULL, &first, NULL), 0);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &first, NULL), 0);
 	assert_string_equal(first->executable, in_folder("v1/program"));
 	assert_string_equal(first->directory, folder);
 	assert_true(vector_equal(first->command, command));
@@ -44,7 +44,7 @@ static void test_release_resolve_follows_links_anew_each_time(void **state)
 
 	assert_int_equal(unlink(in_folder("current")), 0);
 	assert_int_equal(symlink("v2", in_folder("current")), 0);
-	assert_int_equal(release_resolve(&service, NULL, NULL, &second, NULL), 0);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &second, NULL), 0);
 	assert_string_equal(second->executable, in_folder("v2/program"));
 	assert_int_not_equal(second->inode, first->inode);
 }
@@ -57,10 +57,10 @@ static void test_release_resolve_other_command_replaces_the_configured(void **st
 	struct error err;
 
 	(void)state;
-	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -ENOENT);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &release, &err), -ENOENT);
 	assert_string_equal(err.text, "command: \"/no/such\": No such file or directory");
 	assert_null(release);
-	assert_int_equal(release_resolve(&service, other, NULL, &release, &err), 0);
+	assert_int_equal(release_resolve(&service, 1, other, NULL, &release, &err), 0);
 	assert_true(vector_equal(release->command, other));
 	assert_string_equal(release->directory, "/");
 }
@@ -73,9 +73,9 @@ static void test_release_resolve_without_command_is_refused(void **state)
 	struct error err;
 
 	(void)state;
-	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -EINVAL);
-	assert_int_equal(release_resolve(&service, none, NULL, &release, &err), -EINVAL);
-	assert_int_equal(release_resolve(&service, empty, NULL, &release, &err), -ENOENT);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &release, &err), -EINVAL);
+	assert_int_equal(release_resolve(&service, 1, none, NULL, &release, &err), -EINVAL);
+	assert_int_equal(release_resolve(&service, 1, empty, NULL, &release, &err), -ENOENT);
 	assert_null(release);
 }
 
@@ -88,16 +88,56 @@ static void test_release_resolve_names_what_is_wrong(void **state)
 
 	(void)state;
 	service.directory = "/no/such";
-	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -ENOENT);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &release, &err), -ENOENT);
 	assert_string_equal(err.text, "directory: /no/such: No such file or directory");
 	service.directory = "/etc/passwd";
-	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -ENOTDIR);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &release, &err), -ENOTDIR);
 	service.directory = NULL;
 	service.environment_file = in_folder("env");
 	write_file("env", "A=1\nbroken\n", 0644);
-	assert_int_equal(release_resolve(&service, NULL, NULL, &release, &err), -EINVAL);
+	assert_int_equal(release_resolve(&service, 1, NULL, NULL, &release, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "/env:2: expected NAME=value"));
 	assert_null(release);
+}
+
+static void test_release_directory_of_an_instance_is_found_up_to_there(void **state)
+{
+	struct service_config service = {.name = "web", .directory = "/{generation}"};
+	cleanup_free char *directory = NULL;
+	char expected[PATH_MAX];
+	struct error err;
+
+	(void)state;
+	assert_int_equal(lookup_directory(&service, &directory, NULL), 0);
+	assert_string_equal(directory, "/{generation}");
+	free(TAKE_PTR(directory));
+	assert_int_equal(mkdir(in_folder("v1"), 0755), 0);
+	assert_int_equal(symlink("v1", in_folder("current")), 0);
+	service.directory = in_folder("current/x.{generation}/{instance}");
+	assert_int_equal(lookup_directory(&service, &directory, NULL), 0);
+	snprintf(expected, sizeof(expected), "%s/x.{generation}/{instance}", in_folder("v1"));
+	assert_string_equal(directory, expected);
+	service.directory = "/no/such/{instance}";
+	assert_int_equal(lookup_directory(&service, &directory, &err), -ENOENT);
+	assert_string_equal(err.text, "/no/such: No such file or directory");
+}
+
+static void test_release_environment_file_of_a_generation(void **state)
+{
+	struct service_config service = {.name = "web"};
+	cleanup(vector_free) char **environment = NULL;
+	struct error err;
+
+	(void)state;
+	write_file("env.7", "A={instance}\n", 0644);
+	service.environment_file = in_folder("env.{generation}");
+	assert_int_equal(lookup_environment(&service, 7, &environment, NULL), 0);
+	assert_string_equal(environment[0], "A={instance}");
+	vector_free(TAKE_PTR(environment));
+	assert_int_equal(lookup_environment(&service, 8, &environment, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "/env.8: No such file or directory"));
+	/* Nobody knows yet which it will be. */
+	assert_int_equal(lookup_environment(&service, 0, &environment, NULL), 0);
 }
 
 static void test_release_directory_default_depends_on_inheritance(void **state)
@@ -124,7 +164,7 @@ static void test_release_environment_of_the_user(void **state)
 
 	(void)state;
 	assert_int_equal(setenv("BATON_TEST_LEAK", "1", 1), 0);
-	assert_int_equal(lookup_environment(&service, &environment, NULL), 0);
+	assert_int_equal(lookup_environment(&service, 1, &environment, NULL), 0);
 	unsetenv("BATON_TEST_LEAK");
 	assert_int_equal(vector_length(environment), 5);
 	assert_string_equal(environment[0], "HOME=/home/alice");
@@ -141,7 +181,7 @@ static void test_release_environment_of_the_daemons_own_user(void **state)
 	cleanup(vector_free) char **environment = NULL;
 
 	(void)state;
-	assert_int_equal(lookup_environment(&service, &environment, NULL), 0);
+	assert_int_equal(lookup_environment(&service, 1, &environment, NULL), 0);
 	assert_string_equal(environment_get(environment, "USER"), "root");
 }
 
@@ -151,7 +191,7 @@ static void test_release_environment_of_a_uid_without_entry_has_no_name(void **s
 	cleanup(vector_free) char **environment = NULL;
 
 	(void)state;
-	assert_int_equal(lookup_environment(&service, &environment, NULL), 0);
+	assert_int_equal(lookup_environment(&service, 1, &environment, NULL), 0);
 	assert_null(environment_get(environment, "USER"));
 	assert_string_equal(environment_get(environment, "HOME"), "/");
 }
@@ -165,7 +205,7 @@ static void test_release_environment_later_sources_win(void **state)
 	(void)state;
 	write_file("env", "A=file\nB=file\nSHELL=/file\n", 0644);
 	service.environment_file = in_folder("env");
-	assert_int_equal(lookup_environment(&service, &environment, NULL), 0);
+	assert_int_equal(lookup_environment(&service, 1, &environment, NULL), 0);
 	assert_string_equal(environment_get(environment, "A"), "config");
 	assert_string_equal(environment_get(environment, "B"), "file");
 	assert_string_equal(environment_get(environment, "SHELL"), "/file");
@@ -187,7 +227,7 @@ static void test_release_environment_inherited_leaves_the_daemons_own_out(void *
 		assert_int_equal(setenv(own[i], "1", 1), 0);
 	assert_int_equal(setenv("LISTEN_FDS_LIKE", "2", 1), 0);
 	assert_int_equal(setenv("HOME", "/of/the/daemon", 1), 0);
-	assert_int_equal(lookup_environment(&service, &environment, NULL), 0);
+	assert_int_equal(lookup_environment(&service, 1, &environment, NULL), 0);
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
 		unsetenv(own[i]);
 		assert_null(environment_get(environment, own[i]));
@@ -286,6 +326,8 @@ int main(void)
 		TEST(test_release_resolve_other_command_replaces_the_configured),
 		TEST(test_release_resolve_without_command_is_refused),
 		TEST(test_release_resolve_names_what_is_wrong),
+		TEST(test_release_directory_of_an_instance_is_found_up_to_there),
+		TEST(test_release_environment_file_of_a_generation),
 		TEST(test_release_directory_default_depends_on_inheritance),
 		TEST(test_release_environment_of_the_user),
 		TEST(test_release_environment_of_the_daemons_own_user),

@@ -39,7 +39,7 @@ static struct release *resolve(char *const *command, char *const *environment)
 	struct release *release = NULL;
 	struct error err = {""};
 
-	if (release_resolve(&service, command, environment, &release, &err) < 0)
+	if (release_resolve(&service, 1, command, environment, &release, &err) < 0)
 		fail_msg("%s", err.text);
 	return release;
 }
@@ -272,7 +272,7 @@ static void test_release_resolve_bad_further_environment_is_refused(void **state
 		struct release *release = NULL;
 		struct error err = {""};
 
-		assert_int_equal(release_resolve(&service, NULL, more, &release, &err), -EINVAL);
+		assert_int_equal(release_resolve(&service, 1, NULL, more, &release, &err), -EINVAL);
 		assert_null(release);
 		if (strncmp(err.text, cases[i].why, strlen(cases[i].why)) != 0)
 			fail_msg("%s: %s", cases[i].entry, err.text);

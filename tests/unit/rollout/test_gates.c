@@ -344,8 +344,11 @@ static void test_gates_http_status_decides(void **data)
 	end_probe(false, "GET http://m/alerts: 500 is not in 204");
 	assert_answer(GATES_REFUSED, "gate errors: GET http://m/alerts: 500 is not in 204");
 
+	gate->http = (char *)"http://m/{generation}{x}";
+	question.command.generation = 7;
 	ask();
 	turn();
+	assert_calls("get http://m/alerts 204-204 1000; get http://m/7{x} 204-204 1000");
 	end_probe_with((struct probe_result){.unasked = true}, "not asked: no ports");
 	assert_answer(GATES_UNSURE, "gate errors is unsure: not asked: no ports");
 	fake.refused = "probe: bad";

@@ -84,6 +84,13 @@ int state_next_generation(struct state *state, const char *name, uint32_t *ret, 
 	return 0;
 }
 
+uint32_t state_generation(const struct state *state, const char *name)
+{
+	(void)state;
+	assert_string_equal(name, "web");
+	return last_number;
+}
+
 int state_set_serving(struct state *state, const char *name, uint32_t generation, struct error *e)
 {
 	(void)state, (void)name, (void)e;
@@ -284,9 +291,10 @@ struct release *takeover_release(const struct takeover_agent *agent)
 	return make_release(adopted_command, NULL);
 }
 
-int release_resolve(const struct service_config *c, char *const *command, char *const *environment,
-		    struct release **ret, struct error *e)
+int release_resolve(const struct service_config *c, uint32_t number, char *const *command,
+		    char *const *environment, struct release **ret, struct error *e)
 {
+	(void)number;
 	command = command ? command : c->command;
 	if (strcmp(command[0], "/none") == 0)
 		return error_set(e, -ENOENT, "command: \"%s\"", command[0]);
@@ -349,9 +357,10 @@ int lookup_directory(const struct service_config *c, char **ret, struct error *e
 	return error_set(e, -ENOSYS, "fake");
 }
 
-int lookup_environment(const struct service_config *c, char ***ret, struct error *e)
+int lookup_environment(const struct service_config *c, uint32_t generation, char ***ret,
+		       struct error *e)
 {
-	(void)c, (void)ret;
+	(void)c, (void)generation, (void)ret;
 	return error_set(e, -ENOSYS, "fake");
 }
 
