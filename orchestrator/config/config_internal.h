@@ -51,6 +51,7 @@ struct config_draft {
 	const char *question;                    /* of health: "http", "https" or "http2" */
 	bool drain_signal_given;
 	bool drain_delay_given;
+	bool hold_given;
 	/* mistakes there already */
 	bool directory_bad, command_bad, environment_bad, instances_bad, rollout_bad;
 };
