@@ -115,12 +115,36 @@ void service_refuse_held(struct service *s)
 
 void service_join_hold(struct service *s, size_t k)
 {
-	s->hold.expired[k] = 0;
+	s->hold.expired[k] = s->hold.dropped[k] = 0;
 	s->hold.queues[k] = (struct hold){};
 	if (!s->hold.on)
 		return;
 	set_hold_of(s, k);
 	arm_hold(s);
+}
+
+/* At most once a minute, as of a server's own queue. */
+static void look_dropped(struct service *s, size_t k, uint32_t held)
+{
+	const char *address = s->endpoints.declared[k].text;
+	uint64_t now_ms = clock_monotonic_ms(), dropped, n;
+	char message[ADDRESS_TEXT_MAX + 160];
+
+	if (steer_held_dropped(s->wiring.endpoints[k], &dropped) < 0 ||
+	    dropped <= s->hold.dropped[k])
+		return;
+	n = dropped - s->hold.dropped[k];
+	s->hold.dropped[k] = dropped;
+	if (s->hold.dropped_told_ms != 0 &&
+	    now_ms - s->hold.dropped_told_ms < SERVICE_BACKLOGS_TELL_MS)
+		return;
+	s->hold.dropped_told_ms = now_ms;
+	snprintf(message, sizeof(message),
+		 "%u connections wait on %s, and no more can (net.core.somaxconn, 4096 at most): "
+		 "%llu attempt%s dropped, which clients repeat",
+		 held, address, (unsigned long long)n, n == 1 ? " was" : "s were");
+	service_tell(s,
+		     &(struct event){.kind = EVENT_QUEUE, .message = message, .listen = address});
 }
 
 /* Returns how many have waited too long. */
@@ -129,6 +153,7 @@ static uint32_t look(struct service *s, size_t k, uint32_t *ret_held)
 	*ret_held = 0;
 	if (steer_held(s->wiring.endpoints[k], ret_held) < 0)
 		return 0;
+	look_dropped(s, k, *ret_held);
 	return hold_look(&s->hold.queues[k], clock_monotonic_ms(), *ret_held);
 }
 

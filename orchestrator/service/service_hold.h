@@ -21,6 +21,8 @@ struct service_hold {
 	bool on;     /* the anchors hold connections that the tables send nowhere */
 	struct hold queues[WIRING_MAX];
 	uint64_t expired[WIRING_MAX]; /* connections that were reset after waiting */
+	uint64_t dropped[WIRING_MAX]; /* attempts: as many waited as can; their clients try again */
+	uint64_t dropped_told_ms;     /* when that was told last; 0: never */
 	uint64_t hold_ms;             /* for how long, while they do */
 	uint64_t alone_since_ms;      /* since when the tables name nobody; 0: they name somebody */
 	struct run_held held;         /* since the last rollout began that starts something */

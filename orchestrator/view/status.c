@@ -423,9 +423,10 @@ static json_t *endpoint_json(struct service *s, const struct address *address, s
 	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
 		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
 	if (steer_held(steer, &held) >= 0)
-		json_object_update_new(json,
-				       json_pack("{s:I, s:I}", "held", (json_int_t)held, "expired",
-						 (json_int_t)s->hold.expired[place]));
+		json_object_update_new(
+			json, json_pack("{s:I, s:I, s:I}", "held", (json_int_t)held, "expired",
+					(json_int_t)s->hold.expired[place], "held_dropped",
+					(json_int_t)s->hold.dropped[place]));
 	service_backlog_of_endpoint(s, place, &queue);
 	if (queue.sockets > 0)
 		json_object_set_new(json, "queue", queue_json(&queue));

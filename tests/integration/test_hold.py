@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import threading
 import time
@@ -193,3 +194,16 @@ def test_batond_ends_while_a_paused_service_is_stopped(t):
         wait_until(lambda: held(daemon) == 1, "the connection waits")
         daemon.stop()
         check_reset(sock)
+
+
+def test_more_than_can_wait_are_told_and_counted_and_nobody_is_lost(t):
+    daemon = t.daemon(service(example(t)), start=False)
+    pathlib.Path("/proc/sys/net/core/somaxconn").write_text("4")
+    daemon.start()
+    daemon.cli("pause", "web", expect=0)
+    hammer = t.hammer("--short", 12, "--timeout", "30s", "--expect-status", 200)
+    wait_until(lambda: daemon.events("queue"), "it is told")
+    check("no more can" in daemon.events("queue")[0]["message"], f"{daemon.events('queue')}")
+    wait_until(lambda: daemon.service()["endpoints"][0]["held_dropped"] > 0, "it is counted")
+    daemon.cli("resume", "web", expect=0)
+    check_unharmed(hammer, 100)
