@@ -196,7 +196,10 @@ static void add_held(const struct run_result *r, char *ret, size_t size)
 	size_t n = strlen(ret);
 
 	duration_format(r->held.longest_ms, longest);
-	if (r->held.released == 1)
+	if (r->held.longest_ms == 0)
+		snprintf(ret + n, size - n, "; %llu connections waited",
+			 (unsigned long long)r->held.released);
+	else if (r->held.released == 1)
 		snprintf(ret + n, size - n, "; 1 connection waited, for %s", longest);
 	else
 		snprintf(ret + n, size - n, "; %llu connections waited, the longest for %s",

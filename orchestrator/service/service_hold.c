@@ -182,12 +182,6 @@ void service_await(struct service *s)
 	arm_hold(s);
 }
 
-void service_count_held(struct service *s, const struct run *run)
-{
-	s->hold.held = (struct run_held){};
-	s->hold.held_for = run->id;
-}
-
 void service_held(struct service *s, const struct run *run, struct run_held *ret)
 {
 	*ret = run && run->id == s->hold.held_for ? s->hold.held : (struct run_held){};
@@ -223,7 +217,12 @@ static void tell_released(struct service *s, uint32_t n, uint64_t longest_ms, ui
 	char message[128], longest[DURATION_TEXT_MAX];
 
 	duration_format(longest_ms, longest);
-	if (n == 1)
+	if (longest_ms == 0)
+		snprintf(message, sizeof(message),
+			 n == 1 ? "%u connection that waited goes to generation %u"
+				: "%u connections that waited go to generation %u",
+			 n, generation);
+	else if (n == 1)
 		snprintf(message, sizeof(message),
 			 "1 connection that waited for %s goes to generation %u", longest,
 			 generation);

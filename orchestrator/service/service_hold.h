@@ -49,9 +49,6 @@ void service_join_hold(struct service *service, size_t place);
 /* The tables name nobody: note when, so that it is known for how long connections wait. */
 void service_await(struct service *service);
 
-/* A rollout begins: what it holds is counted from now on. */
-void service_count_held(struct service *service, const struct run *run);
-
 /* How many wait now, and what has been held since @run began (NULL: only those). */
 void service_held(struct service *service, const struct run *run, struct run_held *ret);
 

@@ -78,8 +78,11 @@ void service_begin_run(struct service *s, struct run *run, struct run_plan plan)
 	if (plan.id == 0)
 		plan.id = service_next_rollout(s);
 	run_begin(run, &s->host, &plan);
-	if (plan.new)
-		service_count_held(s, run);
+	/* What it holds is counted from now on. */
+	if (plan.new) {
+		s->hold.held = (struct run_held){};
+		s->hold.held_for = run->id;
+	}
 }
 
 void service_limit_drains(struct service *s)

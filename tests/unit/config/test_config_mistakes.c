@@ -305,7 +305,7 @@ static const struct {
 	/* rollout, drain */
 	{SERVICE(",\"rollout\":{\"strategy\":\"red-black\"}"),
 	 "services.web.rollout.strategy: \"red-black\" is unknown (expected \"blue-green\", "
-	 "\"rolling\" or \"canary\")"},
+	 "\"rolling\", \"canary\" or \"stop-first\")"},
 	{SERVICE(",\"rollout\":{\"bake\":\"8d\"}"),
 	 "services.web.rollout.bake: \"8d\" is too long (at most 7d)"},
 	{SERVICE(",\"drain\":{\"signal\":\"SIGKILL\"}"),
