@@ -129,7 +129,7 @@ static void test_rollout_stop_first_quit_starts_nobody(void **state)
 	advance(&r, ROLLOUT_DRAINING, 1);
 	feed(&r, ROLLOUT_QUIT);
 	feed(&r, ROLLOUT_DRAINED);
-	expect(&r, ROLLOUT_STOPPED, "reap no-timer undone end | ended");
+	expect(&r, ROLLOUT_STOPPED, "reap no-timer end undone | ended");
 	assert_ended(&r, ROLLOUT_FAILED, ROLLOUT_ABORTED, 0, 0);
 }
 
