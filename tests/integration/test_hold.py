@@ -10,7 +10,7 @@ import time
 
 from harness import (DEADLINE_S, alive, cgroup_pids, check, check_equal, connect, get,
                      read_response, refused, send_request, wait_until)
-from services import example, generation_of, service
+from services import example, generation_of, reconfigure, service
 from swaps import check_unharmed
 
 LATER = {"delay": "10m"}  # nothing is replaced but by order
@@ -125,6 +125,21 @@ def test_pause_lasts_across_a_restart_of_the_service(t):
     daemon.cli("resume", "web", expect=0)
     thread.join(DEADLINE_S)
     check_equal([generation_of(body) for body in results], [2], "answers")
+
+
+def test_pause_lasts_across_an_upgrade_and_a_reload(t):
+    daemon = t.daemon(service(example(t)))
+    daemon.cli("pause", "web", expect=0)
+    results = []
+    thread = ask_later(results)
+    wait_until(lambda: held(daemon) == 1, "the connection waits")
+    daemon.upgrade(example(t), "--force", expect=0)
+    reconfigure(daemon, environment={"A": "b"})
+    wait_until(lambda: daemon.current() == 3, "the changed release has come")
+    check_equal((held(daemon), results), (1, []), "what waits, and answers during the pause")
+    daemon.cli("resume", "web", expect=0)
+    thread.join(DEADLINE_S)
+    check_equal([generation_of(body) for body in results], [3], "answers")
 
 
 def test_pause_below_the_ebpf_tier_is_refused(t):

@@ -92,6 +92,16 @@ def test_unhealthy_one_is_stopped_before_another_one_takes_its_place(t):
           f"it has failed: {ends(daemon)}")
 
 
+def test_crash_starts_none_beside_what_is_left_of_it(t):
+    daemon = t.daemon(exclusive(t, "flock", "child"))
+    before = daemon.pids(1)
+    os.kill(daemon.server_pid(), signal.SIGKILL)
+    daemon.wait_event("restarted")
+    check(not any(alive(pid) for pid in before), "a process of the one that crashed is left")
+    daemon.wait_event("healthy", since=daemon.events("restarted")[-1]["seq"])
+    check_equal(len(daemon.events("exited")), 1, "ends")
+
+
 def idle_client(t, daemon):
     """A connection on which nothing is said: the old generation drains for a while."""
     sock = connect()
@@ -109,6 +119,18 @@ def test_abort_while_the_old_ones_drain_starts_them_again(t):
         end = daemon.wait_end(since)
     check_equal((end["event"], end["exit"]), ("failed", 3), f"{end}")
     check_equal(generation_of(get("/").body), 1, "generation that answers")
+
+
+def test_another_order_takes_its_place_when_all_is_gone(t):
+    daemon = t.daemon(exclusive(t, drain={"delay": "0s"}))
+    with idle_client(t, daemon):
+        since = daemon.last_seq()
+        daemon.begin()
+        daemon.wait_event("leave", since=since)
+        daemon.cli("restart", "web", "--supersede", expect=0)
+    check_equal([event["event"] for event in ends(daemon)], ["done", "failed", "done"], "ends")
+    check_equal(generation_of(get("/").body), daemon.current(), "generation that answers")
+    check(not daemon.events("exited", since=since), "one was started beside another")
 
 
 def check_killed_at(t, step, *options):
