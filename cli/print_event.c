@@ -196,6 +196,23 @@ static bool is_short(const json_t *event, long long generation)
 	       print_number(serving, "generation") != generation;
 }
 
+/* Connections that nothing could take for a while. */
+static void print_held(const struct print *to, const json_t *event)
+{
+	const json_t *held = json_object_get(event, "held");
+	long long released = print_number(held, "released");
+	char longest[PRINT_TOOK_MAX];
+
+	if (released <= 0)
+		return;
+	print_took(print_number(held, "longest_ms"), longest);
+	if (released == 1)
+		fprintf(to->out, "; 1 connection waited, for %s", longest);
+	else
+		fprintf(to->out, "; %lld connections waited, the longest for %s", released,
+			longest);
+}
+
 static void print_done(const struct print *to, const json_t *answer, const json_t *event)
 {
 	long long generation = number_of(answer, event, "generation");
@@ -215,6 +232,7 @@ static void print_done(const struct print *to, const json_t *answer, const json_
 			fprintf(to->out, "%sgeneration %lld is gone", generation >= 0 ? ", " : "",
 				replaces);
 	}
+	print_held(to, event);
 	if (*lost) {
 		fputs(", but ", to->out);
 		print_text(to, lost);
@@ -238,6 +256,8 @@ static void print_undone(const struct print *to, const struct print_progress *pr
 	}
 	fputs(": ", to->out);
 	print_text(to, *reason ? reason : print_member(event, "message"));
+	if (*reason)
+		print_held(to, event);
 	if (*lost && *reason) {
 		fputs("; ", to->out);
 		print_text(to, lost);
@@ -260,6 +280,7 @@ static void print_nothing_serves(const struct print *to, const json_t *answer, c
 static void print_survivor(const struct print *to, const json_t *answer, const json_t *event)
 {
 	bool shifted = strcmp(print_member(event, "event"), "rolled-back") == 0;
+	bool again = json_is_true(json_object_get(event, "started_again"));
 	const json_t *serving = json_object_get(event, "serving");
 	long long generation = print_number(serving, "generation");
 	long long instances = print_number(serving, "instances");
@@ -276,7 +297,9 @@ static void print_survivor(const struct print *to, const json_t *answer, const j
 		fprintf(to->out, "  generation %lld serves\n", generation);
 	else
 		fprintf(to->out, "  generation %lld %s\n", generation,
-			shifted ? "serves again" : "is still serving, untouched");
+			again     ? "was started again, and serves"
+			: shifted ? "serves again"
+				  : "is still serving, untouched");
 }
 
 void print_progress_end(const struct print *to, const struct print_progress *progress,

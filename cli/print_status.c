@@ -121,12 +121,21 @@ static void print_tier_reason(const struct print *to, const json_t *service)
 static void print_hold(const struct print *to, const json_t *service)
 {
 	bool paused = json_is_true(json_object_get(service, "paused"));
+	const json_t *holding = json_object_get(service, "holding");
 	long long hold_ms = print_number(service, "hold_ms");
-	char text[DURATION_TEXT_MAX];
+	long long n = print_number(holding, "connections");
+	char text[DURATION_TEXT_MAX], took[PRINT_TOOK_MAX];
 
 	if (hold_ms <= 0 && !paused)
 		return;
 	print_label(to, paused ? "paused" : "hold");
+	if (n > 0) {
+		print_took(print_number(holding, "longest_ms"), took);
+		if (n == 1)
+			fprintf(to->out, "holding 1 connection, for %s; ", took);
+		else
+			fprintf(to->out, "holding %lld connections, the longest for %s; ", n, took);
+	}
 	fputs("new connections wait", to->out);
 	if (hold_ms > 0)
 		fprintf(to->out, " up to %s", duration_format((uint64_t)hold_ms, text));

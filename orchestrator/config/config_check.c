@@ -44,10 +44,47 @@ static void check_sockets(struct config_reading *reading, const char *path,
 	}
 }
 
+/* How long connections wait during a rollout that stops first, if "hold" does not say. */
+#define STOP_FIRST_HOLD_MS (30 * CONFIG_SECOND_MS)
+
 /* ---- strategy ------------------------------------------------------------------------------- */
 
+/* Between the old and the new nothing can take a connection: it waits, or is refused. */
+static void check_stop_first(struct config_reading *reading, const char *path,
+			     struct config_draft *draft)
+{
+	struct service_config *service = &draft->service;
+	bool cbpf = service->steering == STEERING_CBPF, hash = service->steering == STEERING_HASH;
+	char key_path[CONFIG_JSON_PATH_MAX];
+
+	if (!service->rollout.gap && (cbpf || hash)) {
+		config_path(path, "rollout.strategy", key_path);
+		config_mistake(reading, key_path,
+			       "\"stop-first\" needs the ebpf tier, which lets connections wait, "
+			       "but \"steering\" is \"%s\": leave \"steering\" out, or set \"gap\" "
+			       "of \"rollout\" to true and have them refused meanwhile",
+			       cbpf ? "cbpf" : "hash");
+	}
+	if (!service->rollout.gap && draft->hold_given && service->hold_ms == 0) {
+		config_path(path, "hold", key_path);
+		config_mistake(
+			reading, key_path,
+			"\"0\" refuses connections between the old and the new of "
+			"\"stop-first\": give it a time, leave it out (30s), or set \"gap\" of "
+			"\"rollout\" to true");
+	}
+	if (service->n_gates > 0) {
+		config_path(path, "gates", key_path);
+		config_mistake(reading, key_path,
+			       "with \"strategy\" \"stop-first\" all clients would wait for their "
+			       "answers: leave them out, and use \"health\" instead");
+	}
+	if (!draft->hold_given && !cbpf && !hash)
+		service->hold_ms = STOP_FIRST_HOLD_MS;
+}
+
 static void check_strategy(struct config_reading *reading, const char *path,
-			   const struct config_draft *draft)
+			   struct config_draft *draft)
 {
 	const struct service_config *service = &draft->service;
 	const struct rollout_config *rollout = &service->rollout;
@@ -63,6 +100,10 @@ static void check_strategy(struct config_reading *reading, const char *path,
 			"0 while \"max_unavailable\" is %u of %u \"instances\": nothing would "
 			"serve between the old and the new",
 			rollout->max_unavailable, service->instances);
+	}
+	if (rollout->strategy == ROLLOUT_STOP_FIRST) {
+		check_stop_first(reading, path, draft);
+		return;
 	}
 	config_path(path, "gates", key_path);
 	for (size_t i = 0; i < service->n_gates; i++) {

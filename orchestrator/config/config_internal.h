@@ -52,6 +52,7 @@ struct config_draft {
 	bool listen_bad;                         /* some of "listen" was not understood */
 	bool drain_signal_given;
 	bool drain_delay_given;
+	bool hold_given;
 	/* mistakes there already */
 	bool directory_bad, command_bad, environment_bad, instances_bad, rollout_bad;
 };

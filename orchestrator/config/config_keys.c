@@ -158,6 +158,15 @@ static int read_backlog(struct config_reading *reading, const char *path, json_t
 	return config_read_count(reading, path, value, key, object);
 }
 
+static int read_hold(struct config_reading *reading, const char *path, json_t *value,
+		     const struct config_key *key, void *object)
+{
+	struct config_draft *draft = object;
+
+	draft->hold_given = true;
+	return config_read_duration(reading, path, value, key, object);
+}
+
 static const struct config_word modes[] = {
 	{"auto", SOCKETS_AUTO},
 	{"inherit", SOCKETS_INHERIT},
@@ -193,7 +202,7 @@ static const struct config_key service_keys[] = {
 	{.name = "mode", .read = config_read_word, .words = modes, DRAFT(service.mode)},
 	{.name = "steering", .read = config_read_word, .words = tiers, DRAFT(service.steering)},
 	{.name = "sticky", .read = config_read_bool, DRAFT(service.sticky)},
-	{.name = "hold", .read = config_read_duration, DRAFT(service.hold_ms), .max = HOLD_MAX_MS},
+	{.name = "hold", .read = read_hold, DRAFT(service.hold_ms), .max = HOLD_MAX_MS},
 	{.name = "drift", .read = config_read_word, .words = drifts, DRAFT(service.drift)},
 	{.name = "agent_lost", .read = config_read_word, .words = agent_losts,
 	 DRAFT(service.agent_lost)},

@@ -22,6 +22,7 @@ static const struct config_word strategies[] = {
 	{"blue-green", ROLLOUT_BLUE_GREEN},
 	{"rolling", ROLLOUT_ROLLING},
 	{"canary", ROLLOUT_CANARY},
+	{"stop-first", ROLLOUT_STOP_FIRST},
 	{NULL, 0},
 };
 
@@ -132,6 +133,13 @@ static void check_rollout(struct config_reading *reading, const char *path, cons
 	check_belongs(reading, path, value, "steps", ROLLOUT_CANARY, strategy);
 	check_belongs(reading, path, value, "max_surge", ROLLOUT_ROLLING, strategy);
 	check_belongs(reading, path, value, "max_unavailable", ROLLOUT_ROLLING, strategy);
+	check_belongs(reading, path, value, "gap", ROLLOUT_STOP_FIRST, strategy);
+	if (strategy == ROLLOUT_STOP_FIRST && rollout->bake_ms) {
+		config_path(path, "bake", key_path);
+		config_mistake(reading, key_path,
+			       "is for an old generation that stands by, but with \"strategy\" "
+			       "\"stop-first\" it has ended by then: leave it out");
+	}
 	if (strategy == ROLLOUT_CANARY && !rollout->n_steps) {
 		config_path(path, "steps", key_path);
 		config_mistake(
@@ -162,6 +170,7 @@ int config_read_rollout(struct config_reading *reading, const char *path, json_t
 		 .max = 7 * CONFIG_DAY_MS},
 		{.name = "settle_timeout", .read = config_read_duration,
 		 DRAFT(service.rollout.settle_timeout_ms), .max = CONFIG_HOUR_MS},
+		{.name = "gap", .read = config_read_bool, DRAFT(service.rollout.gap)},
 	};
 	/* clang-format on */
 	static const struct config_table table = CONFIG_TABLE(keys);

@@ -14,6 +14,7 @@ enum rollout_strategy {
 	ROLLOUT_BLUE_GREEN,
 	ROLLOUT_ROLLING,
 	ROLLOUT_CANARY,
+	ROLLOUT_STOP_FIRST, /* the old ones end before the new ones start */
 };
 
 /* The points at which gates can be asked; a bit each. */

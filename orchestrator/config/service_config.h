@@ -84,6 +84,7 @@ struct rollout_config {
 	uint64_t promote_timeout_ms;      /* "24h": then what waits is rolled back */
 	uint64_t bake_ms;                 /* "0" */
 	uint64_t settle_timeout_ms; /* "2s": how long the old one may take to empty its queue */
+	bool gap; /* stop-first: connections may be refused if the tier cannot hold them */
 };
 
 /* One of "gates": a question that is asked before a rollout goes on (gates.h). */

@@ -126,7 +126,12 @@ struct event {
 		bool known;
 		uint32_t generation; /* 0: nothing serves */
 		uint32_t instances, wanted;
-	} serving; /* of a result: when the rollout had ended */
+	} serving;          /* of a result: when the rollout had ended */
+	bool started_again; /* what it was to replace was stopped first, and is back */
+
+	struct {
+		uint64_t released, refused, longest_ms;
+	} held; /* connections that have waited; all 0: none */
 
 	bool has_instance;
 	uint32_t instance; /* of .generation; of a failure: the one that is to blame */

@@ -784,6 +784,11 @@ void instance_done(struct instance *i)
 		removals_add(i->context->removals, i->cgroup);
 }
 
+bool instance_is_gone(const struct instance *i)
+{
+	return instance_has_stopped(i) && (!i->cgroup[0] || instance_populated(i) <= 0);
+}
+
 bool instance_has_exited(const struct instance *i)
 {
 	if (instance_has_stopped(i) || (!i->cgroup[0] && !i->link))

@@ -299,6 +299,9 @@ bool instance_has_left(const struct instance *instance);
 /* No process of it is left. */
 bool instance_has_stopped(const struct instance *instance);
 
+/* ... not even one that is still dying after SIGKILL. Asks the kernel. */
+bool instance_is_gone(const struct instance *instance);
+
 /* No process of it is left but its agent. Asks the kernel. */
 bool instance_has_exited(const struct instance *instance);
 

@@ -153,6 +153,14 @@ bool instances_have_stopped(const struct instances *set)
 	return true;
 }
 
+bool instances_are_gone(const struct instances *set)
+{
+	for_each_instance (i, set)
+		if (!instance_is_gone(i))
+			return false;
+	return true;
+}
+
 bool instances_are_dead(const struct instances *set)
 {
 	return instances_serving(set) == 0;

@@ -55,6 +55,8 @@ bool instances_are_listening(const struct instances *set);
 bool instances_are_healthy(const struct instances *set);
 bool instances_have_left(const struct instances *set);
 bool instances_have_stopped(const struct instances *set);
+/* ... and nothing of them is dying still. Asks the kernel. */
+bool instances_are_gone(const struct instances *set);
 /* None is serving. */
 bool instances_are_dead(const struct instances *set);
 /* No process of them is left but agents. */

@@ -45,10 +45,18 @@ static bool is_complete(const struct rollout *r)
 	return r->alive[r->to] == r->wanted[r->to];
 }
 
+bool rollout_stops_first(const struct rollout *r)
+{
+	return r->policy.strategy == ROLLOUT_STOP_FIRST && r->has_old && r->has_new;
+}
+
 bool rollout_is_decided(const struct rollout *r)
 {
 	if (r->state == ROLLOUT_ENDED || !r->has_new)
 		return true;
+	/* Another rollout would start something beside what is still going. */
+	if (rollout_stops_first(r))
+		return false;
 	if (r->state < ROLLOUT_LEAVING || !is_complete(r) || r->victims < r->alive[rollout_from(r)])
 		return false;
 	return r->committed || !is_forward(r);
@@ -80,6 +88,8 @@ static uint32_t startable(const struct rollout *r)
 		at_least(r->wanted[ROLLOUT_OLD], r->wanted[ROLLOUT_NEW]) + r->policy.max_surge;
 
 	assert(r->alive[r->to] <= r->wanted[r->to]);
+	if (rollout_stops_first(r) && r->alive[rollout_from(r)] > 0)
+		return 0;
 	if (!is_rolling(r))
 		return missing;
 	return at_most(missing, most > all ? most - all : 0);
@@ -92,7 +102,7 @@ static uint32_t expendable(const struct rollout *r)
 	uint32_t serving = r->alive[r->to] + from - r->stale;
 	uint32_t least = at_most(r->wanted[ROLLOUT_OLD], r->wanted[ROLLOUT_NEW]);
 
-	if (is_complete(r))
+	if (is_complete(r) || rollout_stops_first(r))
 		return from;
 	if (!is_rolling(r))
 		return 0;
@@ -113,6 +123,7 @@ static void enter_ended(struct rollout *r, struct rollout_actions *out)
 static void enter_stopping(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	r->state = ROLLOUT_STOPPING;
+	r->killed = false;
 	add(out, ROLLOUT_DO_STOP);
 	add_timer(out, now_ms + r->policy.stop_timeout_ms);
 }
@@ -140,7 +151,8 @@ bool rollout_victims_stay(const struct rollout *r)
 
 static void enter_leaving(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
-	if (is_forward(r) && r->victims == r->alive[ROLLOUT_OLD]) {
+	/* What stops first is started again if the new ones fail. */
+	if (is_forward(r) && r->victims == r->alive[ROLLOUT_OLD] && !rollout_stops_first(r)) {
 		r->committed = true;
 		if (r->has_new)
 			add(out, ROLLOUT_DO_COMMIT);
@@ -277,11 +289,11 @@ static void ask_gate(struct rollout *r, enum rollout_gate point, uint64_t now_ms
 
 /*
  * Is the old side gone for good? In a rolling rollout those that have not been shifted away from
- * are started again by their agents.
+ * are started again by their agents. What stops first is started again by the rollout.
  */
 static bool is_old_lost(const struct rollout *r)
 {
-	return r->old_gone && !is_rolling(r);
+	return r->old_gone && !is_rolling(r) && !rollout_stops_first(r);
 }
 
 /* Is there still a way back? */
@@ -292,7 +304,8 @@ static bool can_turn(const struct rollout *r)
 
 /*
  * If only probes can have seen the new instances they simply stop. Else the old ones are named
- * again first of all, before any that have left are started again.
+ * again first of all, before any that have left are started again. If no old one is left (they
+ * stopped first) there is nobody to name: the new ones stop before the old ones are started again.
  */
 static void turn_round(struct rollout *r, enum rollout_cause cause, uint64_t now_ms,
 		       struct rollout_actions *out)
@@ -300,6 +313,7 @@ static void turn_round(struct rollout *r, enum rollout_cause cause, uint64_t now
 	bool unseen = !r->shifted && (!r->policy.joins_at_once || r->alive[ROLLOUT_NEW] == 0);
 	bool untouched =
 		unseen && r->victims == 0 && r->alive[ROLLOUT_OLD] == r->wanted[ROLLOUT_OLD];
+	bool alone = unseen && rollout_stops_first(r) && r->alive[ROLLOUT_OLD] == 0;
 
 	r->outcome = r->shifted ? ROLLOUT_ROLLED_BACK : ROLLOUT_FAILED;
 	r->cause = cause;
@@ -308,9 +322,9 @@ static void turn_round(struct rollout *r, enum rollout_cause cause, uint64_t now
 	r->batch = 0;
 	r->victims = 0;
 	r->turn = ROLLOUT_NO_CAUSE;
-	if (r->quit)
+	if (r->quit || r->policy.one_way)
 		r->wanted[ROLLOUT_OLD] = r->alive[ROLLOUT_OLD];
-	if (!untouched) {
+	if (!untouched && !alone) {
 		enter_shifting(r, out);
 		return;
 	}
@@ -318,7 +332,7 @@ static void turn_round(struct rollout *r, enum rollout_cause cause, uint64_t now
 	if (r->victims > 0)
 		enter_stopping(r, now_ms, out);
 	else
-		enter_ended(r, out);
+		enter_cycle(r, now_ms, out);
 }
 
 /* A first start has nothing to go back to, but can be undone all the same. */
@@ -478,7 +492,8 @@ static void on_not_promoted(struct rollout *r, uint64_t now_ms, struct rollout_a
 static void on_shifted(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	bool full = is_forward(r) && r->has_new && r->weight == 0 &&
-		    r->victims == r->alive[ROLLOUT_OLD];
+		    r->victims == r->alive[ROLLOUT_OLD] &&
+		    (!rollout_stops_first(r) || r->alive[ROLLOUT_NEW] > 0);
 
 	r->batch = 0;
 	add(out, ROLLOUT_DO_STEADY);
@@ -502,6 +517,8 @@ static void on_shifted(struct rollout *r, uint64_t now_ms, struct rollout_action
 		if (is_forward(r) && is_complete(r) && !r->committed) {
 			r->committed = true;
 			add(out, ROLLOUT_DO_COMMIT);
+			if (rollout_stops_first(r))
+				add(out, ROLLOUT_DO_DRAINED);
 		}
 		enter_cycle(r, now_ms, out);
 	}
@@ -663,9 +680,18 @@ static void on_stopped(struct rollout *r, uint64_t now_ms, struct rollout_action
 		enter_ended(r, out);
 }
 
+/*
+ * Nothing may start beside what stops first, so it gets the time again to go after SIGKILL. What
+ * survives that runs no instruction any more: the rollout goes on.
+ */
 static void on_stop_timeout(struct rollout *r, uint64_t now_ms, struct rollout_actions *out)
 {
 	add(out, ROLLOUT_DO_KILL);
+	if (rollout_stops_first(r) && !r->killed) {
+		r->killed = true;
+		add_timer(out, now_ms + r->policy.stop_timeout_ms);
+		return;
+	}
 	on_stopped(r, now_ms, out);
 }
 
@@ -864,8 +890,9 @@ void rollout_step(struct rollout *r, enum rollout_event event, uint64_t now_ms,
 	ret->n = 0;
 	h = handlers[r->state][event];
 	(h ? h : ignore)(r, now_ms, ret);
-	/* Victims that accept nothing any more have yet to leave. */
-	if (r->state != before || (ret->n > 0 && event != ROLLOUT_DEAF))
+	/* Victims that accept nothing any more have yet to leave; those that were killed, to go. */
+	if (r->state != before ||
+	    (ret->n > 0 && event != ROLLOUT_DEAF && before != ROLLOUT_STOPPING))
 		leave_state(r, before, outcome, ret);
 	assert(r->batch <= r->alive[r->to]);
 	assert(r->victims <= r->alive[rollout_from(r)]);
@@ -946,9 +973,10 @@ const char *rollout_strategy_name(enum rollout_strategy strategy)
 		[ROLLOUT_BLUE_GREEN] = "blue-green",
 		[ROLLOUT_ROLLING] = "rolling",
 		[ROLLOUT_CANARY] = "canary",
+		[ROLLOUT_STOP_FIRST] = "stop-first",
 	};
 
-	assert(strategy <= ROLLOUT_CANARY);
+	assert(strategy <= ROLLOUT_STOP_FIRST);
 	return names[strategy];
 }
 

@@ -32,6 +32,11 @@
  * max_surge and max_unavailable allow, counted over both sides, and never fewer than one instance
  * in service.
  *
+ * stop-first is for servers that cannot run twice. The first cycle only takes away: a table that
+ * names nobody is published, and all old ones settle, leave, drain and stop. Nothing is started
+ * before no process of them is left. The second cycle starts the new ones, which serve as soon as
+ * they are healthy. If that is undone the new ones stop, and then the old ones are started again.
+ *
  * If nobody is left who could take new connections (a stop: policy.lasts), the victims get them
  * until their listening sockets are closed. A server may so tell whoever balances load in front of
  * it that it is going, before anybody is refused. There is no SETTLING then.
@@ -56,8 +61,9 @@
  *	- nobody of the old side leaves before a table without it has been published (but for a
  *	  stop: then one is, as soon as they have left);
  *	- never are more instances alive than the larger side has, and max_surge (rolling);
+ *	- never are both sides alive at once (stop-first);
  *	- never are fewer in service than the smaller side has, less max_unavailable, and never none
- *	  (but for a stop), unless they end by themselves;
+ *	  (but for a stop, and stop-first), unless they end by themselves;
  *	- the side that serves in the end is never told to leave or stop as a whole;
  *	- a deadline that is missed before COMMIT on the way in (PREPARING to WAITING, but for a
  *	  step's own dwell) never means "go on";
@@ -156,7 +162,7 @@ enum rollout_action_type {
 	ROLLOUT_DO_LEAVE,   /* the victims leave the group */
 	ROLLOUT_DO_DRAIN,   /* watch the victims' connections */
 	ROLLOUT_DO_DRAINED, /* old victims have drained, and nothing can bring them back:
-			       after_drain */
+			       after_drain; stop-first: at COMMIT, when they are gone already */
 	ROLLOUT_DO_STOP,    /* the victims stop; killed at their deadline */
 	ROLLOUT_DO_KILL,    /* they did not stop in time: kill them without their agents */
 	ROLLOUT_DO_REAP,    /* no process of the victims is left: forget them */
@@ -208,6 +214,11 @@ struct rollout_policy {
 	 * service. Both 0, or no surge for a single instance, counts as a surge of 1.
 	 */
 	uint32_t max_surge, max_unavailable;
+	/*
+	 * stop-first: both sides are of one generation. What has left is not started again if the
+	 * new ones fail: it would be the same once more.
+	 */
+	bool one_way;
 	struct rollout_weight steps[ROLLOUT_STEPS_MAX]; /* canary; weights grow, the last is 100 */
 	size_t n_steps;
 	unsigned gates;    /* the points at which there is something to ask */
@@ -261,6 +272,7 @@ struct rollout {
 	enum rollout_gate point;
 	enum rollout_cause turn; /* turn round for this as soon as the victims have stopped */
 	bool quit;
+	bool killed; /* STOPPING, stop-first: KILL was done, and they have yet to go */
 
 	bool shifted; /* a table that names the new side has been published */
 	bool full;    /* ... and no old one, but as a backup */
@@ -283,6 +295,9 @@ void rollout_step(struct rollout *rollout, enum rollout_event event, uint64_t no
 
 /* The side that goes. */
 enum rollout_side rollout_from(const struct rollout *rollout);
+
+/* Must one side be gone before anything of the other one is started? */
+bool rollout_stops_first(const struct rollout *rollout);
 
 /* The victims are not told to leave (policy.old_stays, policy.new_stays). */
 bool rollout_victims_stay(const struct rollout *rollout);

@@ -231,6 +231,9 @@ static void make_policy(const struct run_host *host, const struct run_plan *plan
 	ret->lasts = !plan->new && !plan->partial && !plan->retire && !ret->old_stays;
 	if (!plan->partial && plan->new)
 		add_operator(ret, config);
+	else if (plan->new && config->rollout.strategy == ROLLOUT_STOP_FIRST)
+		ret->strategy = ROLLOUT_STOP_FIRST;
+	ret->one_way = plan->partial;
 }
 
 void run_begin(struct run *run, const struct run_host *host, const struct run_plan *plan)

@@ -57,6 +57,17 @@ struct run_shares {
 	uint32_t weight;
 };
 
+/* Connections that wait because nothing can take them. */
+struct run_held {
+	bool holds;              /* else they are refused at once */
+	uint32_t now;            /* so many wait */
+	uint64_t now_longest_ms; /* ... the first of them since then */
+	/* Since the rollout began. */
+	uint64_t released;   /* were sent on to a server */
+	uint64_t refused;    /* were reset: their time was over */
+	uint64_t longest_ms; /* that one of them has waited */
+};
+
 /* What a rollout needs of its service. @host is run_host.userdata. */
 struct run_host_ops {
 	/*
@@ -70,6 +81,8 @@ struct run_host_ops {
 	size_t (*named)(void *host);
 	/* New connections that the tables have sent to @i, ever. Negative: nothing counts them. */
 	int (*steered_to)(void *host, const struct instance *i, uint64_t *ret);
+	/* What waits for a server, and has waited since @run began. */
+	void (*held)(void *host, const struct run *run, struct run_held *ret);
 	/* The processes of @i are gone: call run_forget_instance() for every rollout, free it. */
 	void (*remove_instance)(void *host, struct instance *i);
 	/* Call run_observe() as soon as the loop is back on top. */
@@ -186,6 +199,7 @@ struct run {
 	 */
 	struct instances side[_ROLLOUT_SIDE_COUNT]; /* all that are alive */
 	struct instances batch, victims;
+	bool started_again;                   /* some of the old side were, as it is undone */
 	uint32_t unmade[_ROLLOUT_SIDE_COUNT]; /* counted, but there was no memory for them */
 
 	/* From before the last PUBLISH, for RESTORE. */
@@ -212,12 +226,14 @@ struct run {
 	uint64_t deaf_since_ms;        /* LEAVING: the queue has never been empty since; 0: it is */
 	struct run_delay delay;        /* of the present victims */
 	struct run_drain drain;        /* of the present victims */
-	uint64_t cut;                  /* connections left at a deadline, of all victims */
-	uint64_t cut_by_server;        /* ended by a server that was not done with them */
-	uint64_t unexpected;           /* of both: "expect_cut" does not allow them */
-	char cut_why[192];             /* behind "were cut by the server" */
-	char publish_error[256];       /* why the last publish failed; "": it did not */
-	char step[16];                 /* the step that failed */
+	uint64_t gap_since_ms;   /* nothing listens since, on a tier without hold; 0: it does */
+	uint64_t gap_ms;         /* ... has listened in all */
+	uint64_t cut;            /* connections left at a deadline, of all victims */
+	uint64_t cut_by_server;  /* ended by a server that was not done with them */
+	uint64_t unexpected;     /* of both: "expect_cut" does not allow them */
+	char cut_why[192];       /* behind "were cut by the server" */
+	char publish_error[256]; /* why the last publish failed; "": it did not */
+	char step[16];           /* the step that failed */
 	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];
 	uint16_t probe_status; /* of that answer; 0: there was none, or no HTTP */
@@ -243,12 +259,15 @@ struct run_result {
 	bool partial;
 	uint32_t generation, replaces;
 	uint32_t n_new, n_old;  /* instances that came and went, or were to come and go */
+	bool started_again;     /* the old ones were stopped first, and are back */
 	uint32_t missing;       /* could not be started after the point of no return */
 	uint64_t cut;           /* connections left at a deadline */
 	uint64_t cut_by_server; /* ended by a server that was not done with them */
 	uint64_t unexpected;    /* of both: "expect_cut" does not allow them */
 	char cut_why[192];      /* behind "were cut by the server" */
-	char lost[320];         /* both in words; "": none */
+	struct run_held held;   /* all but what waits now */
+	uint64_t gap_ms; /* so long nothing listened, and connections were refused; 0: never */
+	char lost[320];  /* all in words; "": none */
 	uint64_t took_ms, realtime_ms;
 	uint64_t began_ms;          /* monotonic; 0: it had not begun */
 	struct run_serving serving; /* when it had ended */

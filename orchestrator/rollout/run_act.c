@@ -180,6 +180,7 @@ static void act_start(struct run *run, const struct rollout_action *action)
 
 	assert(g && action->to == run->machine.to && action->n == run->machine.batch);
 	run->batch.n = 0;
+	run->started_again |= action->to == ROLLOUT_OLD;
 	for (uint32_t k = 0; k < action->n; k++) {
 		struct instance *i;
 		struct error err;
@@ -361,11 +362,34 @@ static void cut_connections(struct run *run)
 			 (unsigned long long)n);
 }
 
+/* From now on nothing may listen; without a hold, connections are refused until something does. */
+static void begin_gap(struct run *run)
+{
+	const struct run_host *host = run->host;
+	struct run_held held;
+
+	if (!rollout_stops_first(&run->machine) || run->gap_since_ms != 0 ||
+	    host->ops->named(host->userdata) > 0)
+		return;
+	host->ops->held(host->userdata, run, &held);
+	if (!held.holds)
+		run->gap_since_ms = clock_monotonic_ms();
+}
+
+static void end_gap(struct run *run)
+{
+	if (run->gap_since_ms == 0 || run->host->ops->named(run->host->userdata) == 0)
+		return;
+	run->gap_ms += clock_monotonic_ms() - run->gap_since_ms;
+	run->gap_since_ms = 0;
+}
+
 static void act_stop(struct run *run, const struct rollout_action *action)
 {
 	(void)action;
 	choose_victims(run);
 	cut_connections(run);
+	begin_gap(run);
 	instances_stop(&run->victims);
 }
 
@@ -430,6 +454,7 @@ static void act_verify(struct run *run, const struct rollout_action *action)
 static void act_steady(struct run *run, const struct rollout_action *action)
 {
 	(void)action;
+	end_gap(run);
 	set_steady(run);
 }
 
@@ -468,6 +493,7 @@ static void act_leave(struct run *run, const struct rollout_action *action)
 	(void)action;
 	/* The connections that they have now are those that they have to finish. */
 	run_drain_begin(run);
+	begin_gap(run);
 	instances_leave(&run->victims);
 	run->deaf_since_ms = 0;
 	if (run->machine.open)

@@ -10,6 +10,7 @@
 #define DELAY_POLL_MS  20
 #define LEAVE_POLL_MS  20
 #define DRAIN_POLL_MS  50
+#define STOP_POLL_MS   5 /* after their agents have said that they have stopped */
 
 const char *run_order_name(enum run_order order)
 {
@@ -37,10 +38,9 @@ void run_set_deadline(struct run *run, uint64_t at_ms)
 void run_poll(struct run *run)
 {
 	static const uint64_t every_ms[_ROLLOUT_STATE_COUNT] = {
-		[ROLLOUT_SETTLING] = SETTLE_POLL_MS,
-		[ROLLOUT_DELAYING] = DELAY_POLL_MS,
-		[ROLLOUT_LEAVING] = LEAVE_POLL_MS,
-		[ROLLOUT_DRAINING] = DRAIN_POLL_MS,
+		[ROLLOUT_SETTLING] = SETTLE_POLL_MS, [ROLLOUT_DELAYING] = DELAY_POLL_MS,
+		[ROLLOUT_LEAVING] = LEAVE_POLL_MS,   [ROLLOUT_DRAINING] = DRAIN_POLL_MS,
+		[ROLLOUT_STOPPING] = STOP_POLL_MS,
 	};
 	uint64_t now_ms = clock_monotonic_ms();
 

@@ -184,6 +184,17 @@ static int look_gating(struct run *run)
 	return m->state == ROLLOUT_GATING ? run->answer : -1;
 }
 
+/* Nothing tells when the last process of those is gone that nothing may start beside. */
+static int look_stopping(struct run *run)
+{
+	if (!instances_have_stopped(&run->victims))
+		return -1;
+	if (!rollout_stops_first(&run->machine) || instances_are_gone(&run->victims))
+		return ROLLOUT_STOPPED;
+	run_poll(run);
+	return -1;
+}
+
 static int look_leaving(struct run *run)
 {
 	const struct rollout *m = &run->machine;
@@ -197,7 +208,7 @@ static int look_leaving(struct run *run)
 		return m->open && is_deaf(run) ? ROLLOUT_DEAF : -1;
 	if (m->state == ROLLOUT_DRAINING)
 		return is_drained(run) ? ROLLOUT_DRAINED : -1;
-	return instances_have_stopped(&run->victims) ? ROLLOUT_STOPPED : -1;
+	return look_stopping(run);
 }
 
 int run_look(struct run *run)

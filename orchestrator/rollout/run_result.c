@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/exit_status.h"
 #include "orchestrator/rollout/run_internal.h"
 
@@ -24,7 +25,25 @@ static enum exit_status exit_of(const struct run_result *r)
 		return EXIT_STATUS_NOT_HEALTHY;
 	if (r->outcome == ROLLOUT_ROLLED_BACK)
 		return EXIT_STATUS_ROLLED_BACK;
-	return r->unexpected > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+	return r->unexpected > 0 || r->held.refused > 0 ? EXIT_STATUS_CUT : EXIT_STATUS_DONE;
+}
+
+/* Of a rollout that stops first. */
+static size_t describe_waited(const struct run_result *r, size_t n, char *ret, size_t size)
+{
+	char gap[DURATION_TEXT_MAX];
+
+	if (r->held.refused > 0 && n < size)
+		n += (size_t)snprintf(ret + n, size - n,
+				      "%s%llu connection%s refused after waiting for \"hold\"",
+				      n > 0 ? ", " : "", (unsigned long long)r->held.refused,
+				      r->held.refused == 1 ? " was" : "s were");
+	if (r->gap_ms > 0 && n < size)
+		n += (size_t)snprintf(ret + n, size - n,
+				      "%sfor %s nothing listened: what came was refused, which "
+				      "\"gap\" allows",
+				      n > 0 ? ", " : "", duration_format(r->gap_ms, gap));
+	return n;
 }
 
 static void describe_lost(struct run_result *r)
@@ -37,9 +56,11 @@ static void describe_lost(struct run_result *r)
 		n = (size_t)snprintf(r->lost, size, "%llu connection%s cut at the deadline",
 				     (unsigned long long)r->cut, r->cut == 1 ? " was" : "s were");
 	if (r->cut_by_server > 0 && n < size)
-		snprintf(r->lost + n, size - n, "%s%llu connection%s cut by the server%s",
-			 n > 0 ? ", " : "", (unsigned long long)r->cut_by_server,
-			 r->cut_by_server == 1 ? " was" : "s were", r->cut_why);
+		n += (size_t)snprintf(r->lost + n, size - n,
+				      "%s%llu connection%s cut by the server%s", n > 0 ? ", " : "",
+				      (unsigned long long)r->cut_by_server,
+				      r->cut_by_server == 1 ? " was" : "s were", r->cut_why);
+	describe_waited(r, n, r->lost, size);
 }
 
 void run_result_finish(struct run_result *r, const struct run_serving *serving)
@@ -66,11 +87,18 @@ void run_result(const struct run *run, const struct run_serving *serving, struct
 		.missing = run->machine.outcome == ROLLOUT_DONE && run->machine.has_new
 				   ? run->n_new - run->machine.wanted[ROLLOUT_NEW]
 				   : 0,
+		.started_again = run->started_again && rollout_stops_first(&run->machine),
 		.cut = run->cut,
 		.cut_by_server = run->cut_by_server,
 		.unexpected = run->unexpected,
 		.began_ms = run->began_ms,
 	};
+	run->host->ops->held(run->host->userdata, run, &ret->held);
+	if (!rollout_stops_first(&run->machine))
+		ret->held.refused = 0;
+	if (run->gap_since_ms > 0)
+		ret->gap_ms = clock_monotonic_ms() - run->gap_since_ms;
+	ret->gap_ms += run->gap_ms;
 	memcpy(ret->cut_why, run->cut_why, sizeof(ret->cut_why));
 	memcpy(ret->step, run->step, sizeof(ret->step));
 	memcpy(ret->reason, run->reason, sizeof(ret->reason));
@@ -102,7 +130,9 @@ static const char *keeps(const struct run_result *r)
 {
 	if (!r->partial && r->serving.generation != r->replaces)
 		return "serves";
-	return !r->partial && r->outcome == ROLLOUT_ROLLED_BACK ? "serves again" : "keeps serving";
+	return !r->partial && (r->outcome == ROLLOUT_ROLLED_BACK || r->started_again)
+		       ? "serves again"
+		       : "keeps serving";
 }
 
 static void describe_partial(const struct run_result *r, char *ret, size_t size)
@@ -160,6 +190,22 @@ static void add_missing(const struct run_result *r, char *ret, size_t size)
 		 r->missing > 1 ? "s" : "");
 }
 
+static void add_held(const struct run_result *r, char *ret, size_t size)
+{
+	char longest[DURATION_TEXT_MAX];
+	size_t n = strlen(ret);
+
+	duration_format(r->held.longest_ms, longest);
+	if (r->held.longest_ms == 0)
+		snprintf(ret + n, size - n, "; %llu connections waited",
+			 (unsigned long long)r->held.released);
+	else if (r->held.released == 1)
+		snprintf(ret + n, size - n, "; 1 connection waited, for %s", longest);
+	else
+		snprintf(ret + n, size - n, "; %llu connections waited, the longest for %s",
+			 (unsigned long long)r->held.released, longest);
+}
+
 static void add_found(const struct run_result *r, char *ret, size_t size)
 {
 	size_t n = strlen(ret);
@@ -171,6 +217,8 @@ static void add_found(const struct run_result *r, char *ret, size_t size)
 void run_result_message(const struct run_result *r, char *ret, size_t size)
 {
 	describe_result(r, ret, size);
+	if (r->held.released > 0)
+		add_held(r, ret, size);
 	if (r->lost[0])
 		add_lost(r, ret, size);
 	if (r->missing > 0)
@@ -199,6 +247,10 @@ void run_result_event(const struct run_result *r, const char *message, struct ev
 		.cut = r->cut,
 		.cut_by_server = r->cut_by_server,
 		.lost = r->lost[0] ? r->lost : NULL,
+		.held = {.released = r->held.released,
+			 .refused = r->held.refused,
+			 .longest_ms = r->held.longest_ms},
+		.started_again = r->started_again,
 		.took_ms = r->took_ms,
 		.serving = {.known = true,
 			    .generation = r->serving.generation,

@@ -142,6 +142,34 @@ static void describe_named(const struct run *run, uint32_t number, char *ret, si
 		 n == 1 ? "" : "s", number);
 }
 
+/* Nothing is named: the old ones go before anything new starts. */
+static void describe_stop_first(const struct run *run, char *ret, size_t size)
+{
+	struct run_held held;
+
+	run->host->ops->held(run->host->userdata, run, &held);
+	snprintf(ret, size, "new connections %s until generation %u is ready",
+		 held.holds ? "wait" : "are refused", run->new_number);
+}
+
+/* What a service holds that is being stopped it holds for the next start. */
+static bool waits_for_nobody(const struct run *run)
+{
+	struct run_held held;
+
+	if (run->machine.has_new || run->partial)
+		return false;
+	run->host->ops->held(run->host->userdata, run, &held);
+	return held.holds;
+}
+
+static bool names_nobody(const struct run *run)
+{
+	const struct rollout *m = &run->machine;
+
+	return rollout_stops_first(m) && m->alive[m->to] == 0 && !run->partial;
+}
+
 /* The machine has entered the next state, but its weight is still the published one. */
 static void describe_shift(const struct run *run, char *ret, size_t size)
 {
@@ -150,6 +178,10 @@ static void describe_shift(const struct run *run, char *ret, size_t size)
 
 	if (run->publish_error[0])
 		snprintf(ret, size, "the table could not be published: %s", run->publish_error);
+	else if (names_nobody(run))
+		describe_stop_first(run, ret, size);
+	else if (waits_for_nobody(run))
+		snprintf(ret, size, "new connections wait: the service is paused");
 	else if (m->policy.lasts)
 		snprintf(ret, size, "new connections go to generation %u until it has left",
 			 run->old_number);
@@ -236,7 +268,9 @@ static void describe_delay(const struct run *run, char *ret, size_t size)
 
 static void describe_leave(const struct run *run, char *ret, size_t size)
 {
-	const char *refused = run->machine.policy.lasts ? ", new connections are refused" : "";
+	const char *refused = !run->machine.policy.lasts ? ""
+			      : waits_for_nobody(run)    ? ", new connections wait"
+							 : ", new connections are refused";
 	bool forced = false;
 	char who[64];
 
@@ -342,6 +376,26 @@ static void describe(const struct run *run, enum rollout_state step, char *ret, 
 		describers[step](run, ret, size);
 }
 
+/* "; 12 connections wait, the longest for 340ms" */
+static void add_held(const struct run *run, char *ret, size_t size)
+{
+	char longest[DURATION_TEXT_MAX];
+	struct run_held held;
+	size_t n = strlen(ret);
+
+	if (!rollout_stops_first(&run->machine))
+		return;
+	run->host->ops->held(run->host->userdata, run, &held);
+	if (held.now == 0)
+		return;
+	duration_format(held.now_longest_ms, longest);
+	if (held.now == 1)
+		snprintf(ret + n, size - n, "; 1 connection waits, for %s", longest);
+	else
+		snprintf(ret + n, size - n, "; %u connections wait, the longest for %s", held.now,
+			 longest);
+}
+
 void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 {
 	static const enum event_kind kinds[_ROLLOUT_STATE_COUNT] = {
@@ -364,6 +418,7 @@ void run_tell_step(struct run *run, enum rollout_state step, bool ok)
 	}
 	if (ok) {
 		describe(run, step, message, sizeof(message));
+		add_held(run, message, sizeof(message));
 	} else {
 		snprintf(message, sizeof(message), "%s", run->reason);
 		snprintf(run->step, sizeof(run->step), "%s", rollout_state_name(step));

@@ -65,6 +65,17 @@ static void record(struct hold *hold, uint64_t now_ms, uint64_t arrived)
 	hold->samples[newest].arrived = arrived;
 }
 
+/* Of what has left in full nobody is found any more, and its time is nobody else's. */
+void hold_left(struct hold *hold, uint32_t n)
+{
+	hold->left += n;
+	while (hold->n > 0 && hold->samples[hold->first].arrived <= hold->left) {
+		hold->old = hold->samples[hold->first].arrived;
+		hold->first = (hold->first + 1) % HOLD_RING;
+		hold->n--;
+	}
+}
+
 uint32_t hold_look(struct hold *hold, uint64_t now_ms, uint32_t queued)
 {
 	assert(hold->hold_ms > 0);
@@ -72,7 +83,7 @@ uint32_t hold_look(struct hold *hold, uint64_t now_ms, uint32_t queued)
 		now_ms = hold->looked_ms; /* the clock went back */
 	/* Fewer than are known: some have left without hold_left(), from the head as always. */
 	if (hold->left + queued < known_arrivals(hold))
-		hold->left = known_arrivals(hold) - queued;
+		hold_left(hold, (uint32_t)(known_arrivals(hold) - queued - hold->left));
 	record(hold, now_ms, hold->left + queued);
 	hold->looked_ms = now_ms;
 	while (hold->n > 0 && now_ms - hold->samples[hold->first].at_ms >= hold->hold_ms) {
@@ -83,7 +94,9 @@ uint32_t hold_look(struct hold *hold, uint64_t now_ms, uint32_t queued)
 	return hold->old > hold->left ? (uint32_t)(hold->old - hold->left) : 0;
 }
 
-void hold_left(struct hold *hold, uint32_t n)
+uint64_t hold_longest_ms(const struct hold *hold)
 {
-	hold->left += n;
+	if (hold->old > hold->left)
+		return hold->hold_ms;
+	return hold->n ? hold->looked_ms - hold->samples[hold->first].since_ms : 0;
 }

@@ -49,5 +49,11 @@ uint64_t hold_interval_ms(const struct hold *hold);
  */
 uint32_t hold_look(struct hold *hold, uint64_t now_ms, uint32_t queued);
 
+/*
+ * For how long the first in the queue has waited at the last look, at most; 0: none waits. It is
+ * told too long by no more than the time between the looks around its arrival.
+ */
+uint64_t hold_longest_ms(const struct hold *hold);
+
 /* @n connections have left the queue at its head: they were reset, or sent on. */
 void hold_left(struct hold *hold, uint32_t n);

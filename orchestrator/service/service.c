@@ -75,6 +75,14 @@ static void tell_found(struct service *s)
 	}
 }
 
+/* What waits at the anchors goes with them: a start is about to come, or the service is paused. */
+static bool must_hold(const struct service *s)
+{
+	bool starts = s->queue.next.used || s->queue.has_own;
+
+	return s->hold.on && !s->shutting_down && (s->hold.paused || starts);
+}
+
 static void end_run(struct service *s, struct run *run)
 {
 	struct generation *old = run->old;
@@ -87,9 +95,7 @@ static void end_run(struct service *s, struct run *run)
 	service_who_serves(s, &serving);
 	run_result(run, &serving, &s->last);
 	service_count_underway(s, &s->last);
-	/* A service that was stopped is not paused, even if older generations still drain. */
 	if (!run->machine.has_new && !run->machine.retire && !run->partial) {
-		s->hold.paused = false;
 		if (s->current && s->current->number == run->old_number) {
 			s->current = NULL;
 			service_forgive(s);
@@ -100,7 +106,7 @@ static void end_run(struct service *s, struct run *run)
 	if (s->last.order == RUN_ORDER_RESTORE && s->last.outcome != ROLLOUT_DONE)
 		give_up_restore(s, old, &left);
 	service_drop_empty_generations(s);
-	if (s->n_generations == 0)
+	if (s->n_generations == 0 && !must_hold(s))
 		service_unpin_endpoints(s);
 	/* A failed generation would have had as many instances as are wanted; the old one may
 	 * have more. */
@@ -219,6 +225,9 @@ void service_shutdown(struct service *s, const char *why)
 		run_abort(run, true, why);
 	if (!service_undecided_run(s))
 		stop_current(s);
+	/* It was stopped while it was paused, and has only held connections. */
+	if (s->n_generations == 0 && s->endpoints.open)
+		service_unpin_endpoints(s);
 }
 
 void service_kill(struct service *s)

@@ -214,6 +214,12 @@ struct run *service_run(struct service *service);
 /* The rollout that could still go either way (see rollout_is_decided()); NULL: none. */
 struct run *service_undecided_run(struct service *service);
 
+/*
+ * A rollout that nothing can start beside, because the service stops first and the processes of
+ * that rollout have yet to go; NULL: none is in the way.
+ */
+struct run *service_going_run(struct service *service);
+
 /* Who serves now: what a table names, runs, and does not fail its checks. */
 void service_who_serves(const struct service *service, struct run_serving *ret);
 

@@ -34,6 +34,9 @@ static int check_slots(struct order_call *call)
 
 	if (s->current && rollout->strategy == ROLLOUT_ROLLING && n > rollout->max_surge)
 		n = rollout->max_surge;
+	/* Those that go have left before. */
+	if (s->current && rollout->strategy == ROLLOUT_STOP_FIRST)
+		return 0;
 	if (service_check_slots(s, n, &call->refusal->why) < 0)
 		return refuse(call->refusal, REFUSAL_START_CONFLICT);
 	return 0;
@@ -61,11 +64,29 @@ static int check_room(struct order_call *call, const struct recipe *recipe)
 	return refuse(call->refusal, REFUSAL_BUSY);
 }
 
+/* Between the old and the new connections wait, or the operator knows that they cannot. */
+static int check_stop_first(struct order_call *call)
+{
+	struct service *s = call->service;
+
+	if (s->config->rollout.gap || steer_can(s->wiring.tier, STEER_CAN_HOLD))
+		return 0;
+	error_text(&call->refusal->why, -EOPNOTSUPP,
+		   "strategy \"stop-first\" has new connections wait, which tier %s cannot do; "
+		   "\"gap\": true in \"rollout\" has them refused until the new release is ready",
+		   steer_tier_name(s->wiring.tier));
+	return refuse(call->refusal, REFUSAL_START_CONFLICT);
+}
+
 static int check_strategy(struct order_call *call)
 {
 	struct service *s = call->service;
 
-	if (!s->current || s->config->rollout.strategy != ROLLOUT_CANARY ||
+	if (!s->current)
+		return 0;
+	if (s->config->rollout.strategy == ROLLOUT_STOP_FIRST)
+		return check_stop_first(call);
+	if (s->config->rollout.strategy != ROLLOUT_CANARY ||
 	    steer_can(s->wiring.tier, STEER_CAN_SHIFT))
 		return 0;
 	error_text(&call->refusal->why, -EOPNOTSUPP,

@@ -251,7 +251,8 @@ void service_look_health(struct service *s)
 		return;
 	look_verdicts(s);
 	look_restarts(s);
-	if (service_undecided_run(s) || service_stopping_run(s) || service_is_about_to_begin(s))
+	if (service_undecided_run(s) || service_stopping_run(s) || service_going_run(s) ||
+	    service_is_about_to_begin(s))
 		return;
 	find_ailing(s, &ailing);
 	if (ailing.goes.n > 0 || ailing.missing > 0)

@@ -84,11 +84,17 @@ static void commit(void *host, const struct run *run)
 	service_forgive(s);
 }
 
+static void held(void *host, const struct run *run, struct run_held *ret)
+{
+	service_held(host, run, ret);
+}
+
 const struct run_host_ops service_host_ops = {
 	.publish = publish,
 	.check_sockets = check_sockets,
 	.named = named,
 	.steered_to = steered_to,
+	.held = held,
 	.remove_instance = remove_instance,
 	.poke = poke,
 	.commit = commit,

@@ -177,6 +177,8 @@ static bool can_begin(struct service *s, enum service_order_type type)
 {
 	if (service_undecided_run(s) || service_stopping_run(s))
 		return false;
+	if (service_going_run(s) && type != SERVICE_ORDER_STOP)
+		return false;
 	return !entries[type].makes_generation || service_has_room(s) || s->shutting_down;
 }
 
@@ -293,6 +295,8 @@ static void say_what_is_waited_for(struct service *s, struct service_answer *ret
 
 	if (!busy)
 		busy = service_stopping_run(s);
+	if (!busy)
+		busy = service_going_run(s);
 	if (busy)
 		snprintf(ret->message, sizeof(ret->message), "waits for rollout %u (%s)", busy->id,
 			 run_order_name(busy->order));
@@ -423,6 +427,15 @@ static bool end_run(struct order_call *call, struct run *busy)
 	return true;
 }
 
+/* An order that cannot begin is not queued. */
+static int queue_checked(struct order_call *call)
+{
+	const struct order_entry *entry = &entries[call->order->type];
+	int r = entry->check ? entry->check(call) : 0;
+
+	return r < 0 ? r : queue(call);
+}
+
 /* An order that begins a rollout. */
 static int begin(struct order_call *call)
 {
@@ -434,6 +447,9 @@ static int begin(struct order_call *call)
 	busy = service_undecided_run(s);
 	if (!busy)
 		busy = service_stopping_run(s);
+	/* It is over but for its end: nobody has to decide anything, only to wait. */
+	if (!busy && !can_begin(s, call->order->type) && service_going_run(s))
+		return queue_checked(call);
 	if (!busy)
 		return begin_now(call);
 	if (!busy->automatic && !call->order->supersede)

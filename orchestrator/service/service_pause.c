@@ -5,6 +5,12 @@
 #include "common/duration.h"
 #include "orchestrator/service/service_internal.h"
 
+/* It was stopped while it was paused, and no start is about to come. */
+static bool is_only_holding(const struct service *s)
+{
+	return s->n_generations == 0 && !s->queue.next.used && !s->queue.has_own;
+}
+
 /* 1 if that is a change, 0 if it was so already. */
 static int set_paused(struct service *s, bool on, struct error *err)
 {
@@ -25,6 +31,11 @@ static int set_paused(struct service *s, bool on, struct error *err)
 		   (!s->current && !service_undecided_run(s))))
 		return error_text(err, -ENOTCONN, "the service is being stopped");
 	s->hold.paused = on;
+	if (!on && is_only_holding(s)) {
+		service_refuse_held(s);
+		service_unpin_endpoints(s);
+		return 1;
+	}
 	/* If nobody can serve, no table has to change. Connections go on waiting. */
 	if (!service_can_serve(s)) {
 		service_begin_hold(s);
@@ -43,7 +54,7 @@ static int set_paused(struct service *s, bool on, struct error *err)
 
 static int carry_out(struct order_call *call, bool on)
 {
-	char limit[DURATION_TEXT_MAX], what[96];
+	char limit[DURATION_TEXT_MAX], what[128];
 	struct service *s = call->service;
 	int r = set_paused(s, on, &call->refusal->why);
 
@@ -52,6 +63,10 @@ static int carry_out(struct order_call *call, bool on)
 	if (on)
 		snprintf(what, sizeof(what), "new connections wait, up to %s each",
 			 duration_format(service_hold_ms(s), limit));
+	else if (!s->endpoints.open)
+		snprintf(what, sizeof(what),
+			 "new connections are refused, and so are those that waited: the service "
+			 "is stopped");
 	else
 		snprintf(what, sizeof(what), "new connections are served");
 	if (r > 0)

@@ -338,7 +338,9 @@ static int publish_all(struct service *s, struct error *err)
 	if (r < 0)
 		return r;
 	s->published.version = version(s);
-	if (!s->hold.paused && service_can_serve(s))
+	if (s->hold.paused || !service_can_take(s))
+		service_await(s);
+	else if (service_can_serve(s))
 		service_unhold(s);
 	return 0;
 }
@@ -373,6 +375,8 @@ void service_republish(struct service *s)
 	struct error err;
 
 	/* If nobody can serve, the last table is as good as an empty one. */
+	if (s->endpoints.open && !service_can_take(s))
+		service_await(s);
 	if (!s->endpoints.open || now == s->published.version || !service_can_take(s))
 		return;
 	memcpy(before, s->published.failure, sizeof(before));

@@ -28,6 +28,16 @@ struct run *service_stopping_run(struct service *s)
 	return NULL;
 }
 
+struct run *service_going_run(struct service *s)
+{
+	if (s->config->rollout.strategy != ROLLOUT_STOP_FIRST)
+		return NULL;
+	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
+		if (service_run_is_used(&s->runs[k]))
+			return &s->runs[k];
+	return NULL;
+}
+
 struct run *service_run(struct service *s)
 {
 	struct run *found = service_undecided_run(s);
@@ -68,6 +78,11 @@ void service_begin_run(struct service *s, struct run *run, struct run_plan plan)
 	if (plan.id == 0)
 		plan.id = service_next_rollout(s);
 	run_begin(run, &s->host, &plan);
+	/* What it holds is counted from now on. */
+	if (plan.new) {
+		s->hold.held = (struct run_held){};
+		s->hold.held_for = run->id;
+	}
 }
 
 void service_limit_drains(struct service *s)

@@ -312,8 +312,17 @@ void service_count_underway(struct service *s, const struct run_result *result)
 	}
 }
 
-static bool is_busy(const struct service *s)
+/* What stops first was left with nothing that serves: the start that waits, or runs, is its end. */
+static bool is_starting(struct service *s)
 {
+	return s->config->rollout.strategy == ROLLOUT_STOP_FIRST && !s->current &&
+	       (s->queue.next.used || service_undecided_run(s));
+}
+
+static bool is_busy(struct service *s)
+{
+	if (is_starting(s))
+		return true;
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]) && s->runs[k].id <= s->underway.until)
 			return true;

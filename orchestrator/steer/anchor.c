@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -156,6 +157,18 @@ int anchor_queued(int fd, uint32_t *ret)
 		return -errno;
 	/* Of a listening socket that is the length of its queue (tcp_get_info()). */
 	*ret = info.tcpi_state == TCP_LISTEN ? info.tcpi_unacked : 0;
+	return 0;
+}
+
+int anchor_dropped(int fd, uint64_t *ret)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {};
+	socklen_t length = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) < 0)
+		return -errno;
+	/* sk_drops: tcp_conn_request() counts each SYN there that finds the queue full. */
+	*ret = info[SK_MEMINFO_DROPS];
 	return 0;
 }
 

@@ -52,6 +52,9 @@ int anchor_reserve(const struct address *address, uid_t uid, int *ret_fd, struct
 /* How many connections wait in the queue. Half-open ones are not in it yet. */
 int anchor_queued(int fd, uint32_t *ret);
 
+/* Attempts that the kernel has dropped, ever: the queue was full. Their clients try again. */
+int anchor_dropped(int fd, uint64_t *ret);
+
 /* Reset the @n connections that wait longest. Returns how many there were. */
 unsigned anchor_reset(int fd, unsigned n);
 

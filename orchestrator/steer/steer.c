@@ -231,6 +231,12 @@ int steer_hold(struct steer *steer, bool on)
 	return steer->ops->hold(steer, on);
 }
 
+int steer_held_dropped(struct steer *steer, uint64_t *ret)
+{
+	*ret = 0;
+	return steer->ops->held_dropped ? steer->ops->held_dropped(steer, ret) : -EOPNOTSUPP;
+}
+
 int steer_held(struct steer *steer, uint32_t *ret)
 {
 	*ret = 0;

@@ -261,6 +261,12 @@ int steer_hold(struct steer *steer, bool on);
 int steer_held(struct steer *steer, uint32_t *ret);
 
 /*
+ * Attempts that the kernel has dropped since the endpoint was opened, because as many waited as can
+ * (anchor.h). Nobody is refused: their clients try again.
+ */
+int steer_held_dropped(struct steer *steer, uint64_t *ret);
+
+/*
  * Send what waits to where the current table says: another anchor takes this one's place, and the
  * kernel migrates the queue of the anchor that closes. What can still go nowhere waits on; with
  * hold off it is reset. Nothing happens if nothing was held, or if the table names no socket that

@@ -345,6 +345,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.unpin = ebpf_unpin,
 	.hold = ebpf_hold,
 	.held = ebpf_held,
+	.held_dropped = ebpf_held_dropped,
 	.unhold = ebpf_unhold,
 	.expire = ebpf_expire,
 	.check = ebpf_check,

@@ -24,8 +24,9 @@
 struct ebpf_anchor {
 	int fd; /* -1: not open */
 	uint64_t cookie;
-	tap_owner owner;      /* of its cgroup's counters; 0: nobody's */
-	uint64_t held_before; /* steer_stats.held when it took its place */
+	tap_owner owner;         /* of its cgroup's counters; 0: nobody's */
+	uint64_t held_before;    /* steer_stats.held when it took its place */
+	uint64_t dropped_before; /* by those whose place it took */
 };
 
 /* An earlier daemon leaves at most two programs: one that is attached, and its successor. */
@@ -194,5 +195,6 @@ int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err);
 
 int ebpf_hold(struct steer *steer, bool on);
 int ebpf_held(struct steer *steer, uint32_t *ret);
+int ebpf_held_dropped(struct steer *steer, uint64_t *ret);
 int ebpf_unhold(struct steer *steer, struct error *err);
 unsigned ebpf_expire(struct steer *steer, unsigned n);

@@ -23,6 +23,18 @@ int ebpf_held(struct steer *steer, uint32_t *ret)
 	return anchor_queued(to_ebpf(steer)->anchor.fd, ret);
 }
 
+int ebpf_held_dropped(struct steer *steer, uint64_t *ret)
+{
+	const struct ebpf_anchor *anchor = &to_ebpf(steer)->anchor;
+	int r = anchor->fd < 0 ? 0 : anchor_dropped(anchor->fd, ret);
+
+	if (anchor->fd < 0)
+		*ret = 0;
+	if (r == 0)
+		*ret += anchor->dropped_before;
+	return r;
+}
+
 unsigned ebpf_expire(struct steer *steer, unsigned n)
 {
 	uint32_t waiting = 0;
@@ -55,6 +67,7 @@ static int replace_anchor(struct ebpf *ebpf, struct ebpf_anchor *new, struct err
 		r = ebpf_put_anchor(ebpf, new, err);
 	if (r < 0)
 		return r;
+	ebpf_held_dropped(&ebpf->steer, &new->dropped_before);
 	ebpf_close_anchor(ebpf, &ebpf->anchor);
 	ebpf->anchor = *new;
 	return 0;

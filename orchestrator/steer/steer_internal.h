@@ -45,6 +45,7 @@ struct steer_ops {
 	void (*unpin)(struct steer *steer, const struct sockaddr *source);
 	int (*hold)(struct steer *steer, bool on);
 	int (*held)(struct steer *steer, uint32_t *ret);
+	int (*held_dropped)(struct steer *steer, uint64_t *ret);
 	int (*unhold)(struct steer *steer, struct error *err);
 	unsigned (*expire)(struct steer *steer, unsigned n);
 	enum steer_program (*check)(struct steer *steer, char *ret_who, size_t size); /* required */

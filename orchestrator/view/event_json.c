@@ -53,6 +53,13 @@ static json_t *serving_json(const struct event *e)
 			 (json_int_t)e->serving.wanted);
 }
 
+/* Connections that nothing could take. */
+static json_t *held_json(const struct event *e)
+{
+	return json_pack("{s:I, s:I, s:I}", "released", (json_int_t)e->held.released, "refused",
+			 (json_int_t)e->held.refused, "longest_ms", (json_int_t)e->held.longest_ms);
+}
+
 static json_t *of_result(const struct event *e)
 {
 	json_t *json =
@@ -64,6 +71,8 @@ static json_t *of_result(const struct event *e)
 
 	if (e->serving.known)
 		json_object_set_new(json, "serving", serving_json(e));
+	if (e->started_again)
+		json_object_set_new(json, "started_again", json_true());
 	return json;
 }
 
@@ -99,6 +108,8 @@ json_t *event_json(const struct event *e)
 	};
 	json_t *json = by_form[event_form(e->kind)](e);
 
+	if (e->held.released > 0 || e->held.refused > 0)
+		json_object_set_new(json, "held", held_json(e));
 	if (e->silent.known)
 		json_object_set_new(json, "silent", json_integer((json_int_t)e->silent.n));
 	if (e->has_instance)

@@ -466,9 +466,10 @@ static json_t *endpoint_json(struct service *s, const struct address *address, s
 	if (steer_can(s->wiring.tier, STEER_CAN_COUNT) && steer_stats(steer, &stats) >= 0)
 		json_object_set_new(json, "refused", json_integer((json_int_t)stats.refused));
 	if (steer_held(steer, &held) >= 0)
-		json_object_update_new(json,
-				       json_pack("{s:I, s:I}", "held", (json_int_t)held, "expired",
-						 (json_int_t)s->hold.expired[place]));
+		json_object_update_new(
+			json, json_pack("{s:I, s:I, s:I}", "held", (json_int_t)held, "expired",
+					(json_int_t)s->hold.expired[place], "held_dropped",
+					(json_int_t)s->hold.dropped[place]));
 	service_backlog_of_endpoint(s, place, &queue);
 	if (queue.sockets > 0)
 		json_object_set_new(json, "queue", queue_json(&queue));
@@ -643,9 +644,21 @@ json_t *status_condition(struct service *s)
 			 condition_name(s), "reason", reason ? reason : json_null());
 }
 
+/* Connections that wait for a server; NULL: none. */
+static json_t *holding_json(struct service *s)
+{
+	struct run_held held;
+
+	service_held(s, NULL, &held);
+	if (held.now == 0)
+		return NULL;
+	return json_pack("{s:I, s:I}", "connections", (json_int_t)held.now, "longest_ms",
+			 (json_int_t)held.now_longest_ms);
+}
+
 json_t *status_service(struct service *s)
 {
-	json_t *generations = json_array(), *json, *reason;
+	json_t *generations = json_array(), *json, *reason, *holding = holding_json(s);
 	struct run_serving now;
 
 	for (size_t k = 0; k < s->n_generations; k++)
@@ -673,6 +686,8 @@ json_t *status_service(struct service *s)
 	reason = reason_json(s);
 	if (json && reason)
 		json_object_set_new(json, "reason", reason);
+	if (json && holding)
+		json_object_set_new(json, "holding", holding);
 	if (json && strcmp(status_state(s), "failed") == 0)
 		json_object_set_new(json, "failure", failure_json(s));
 	return json;

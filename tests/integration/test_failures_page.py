@@ -139,6 +139,11 @@ def test_page_one_port_of_two(t):
 
 # ---- after the shift -----------------------------------------------------------------------------
 
+def test_page_stop_first(t):
+    fails(t, "stop first", "exit", 'config.yaml:12: unknown key "prot"', also=("exited",),
+          rollout={"strategy": "stop-first"})
+
+
 def test_page_crash_in_the_bake(t):
     bake = {"rollout": {"bake": "5m"}}
     daemon = begin(t, **bake)

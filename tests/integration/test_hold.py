@@ -3,13 +3,14 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import threading
 import time
 
 from harness import (DEADLINE_S, alive, cgroup_pids, check, check_equal, connect, get,
                      read_response, refused, send_request, wait_until)
-from services import example, generation_of, service
+from services import example, generation_of, reconfigure, service
 from swaps import check_unharmed
 
 LATER = {"delay": "10m"}  # nothing is replaced but by order
@@ -126,6 +127,21 @@ def test_pause_lasts_across_a_restart_of_the_service(t):
     check_equal([generation_of(body) for body in results], [2], "answers")
 
 
+def test_pause_lasts_across_an_upgrade_and_a_reload(t):
+    daemon = t.daemon(service(example(t)))
+    daemon.cli("pause", "web", expect=0)
+    results = []
+    thread = ask_later(results)
+    wait_until(lambda: held(daemon) == 1, "the connection waits")
+    daemon.upgrade(example(t), "--force", expect=0)
+    reconfigure(daemon, environment={"A": "b"})
+    wait_until(lambda: daemon.current() == 3, "the changed release has come")
+    check_equal((held(daemon), results), (1, []), "what waits, and answers during the pause")
+    daemon.cli("resume", "web", expect=0)
+    thread.join(DEADLINE_S)
+    check_equal([generation_of(body) for body in results], [3], "answers")
+
+
 def test_pause_below_the_ebpf_tier_is_refused(t):
     daemon = t.daemon(service(example(t), steering="cbpf"))
     said = daemon.cli("pause", "web", expect=1)
@@ -133,16 +149,76 @@ def test_pause_below_the_ebpf_tier_is_refused(t):
     check_equal(generation_of(get().body), 1, "generation that answers")
 
 
+def check_reset(sock):
+    try:
+        read_response(sock)
+        raise AssertionError("answered")
+    except (ConnectionError, OSError):
+        pass
+
+
 def test_stop_refuses_what_waits(t):
-    daemon = t.daemon(service(example(t), hold="10m"))
-    daemon.cli("pause", "web", expect=0)
+    daemon = t.daemon(service(example(t), hold="10m", restart=LATER))
+    kill_all_of(daemon, 1)
     with connect() as sock:
         send_request(sock)
         wait_until(lambda: held(daemon) == 1, "the connection waits")
         daemon.cli("stop", "web", expect=0)
-        try:
-            read_response(sock)
-            raise AssertionError("answered")
-        except (ConnectionError, OSError):
-            pass
+        check_reset(sock)
     check(refused(), "a stopped service takes connections")
+
+
+def paused_and_stopped(t):
+    daemon = t.daemon(service(example(t), hold="10m"))
+    daemon.cli("pause", "web", expect=0)
+    daemon.cli("stop", "web", expect=0)
+    check_equal((daemon.state(), daemon.service()["paused"]), ("stopped", True), "what it is")
+    return daemon
+
+
+def test_stop_of_a_paused_service_keeps_what_waits_for_the_next_start(t):
+    daemon = paused_and_stopped(t)
+    results = []
+    threads = [ask_later(results) for _ in range(5)]
+    wait_until(lambda: held(daemon) == 5, "the connections wait")
+    daemon.cli("start", "web", expect=0)
+    check_equal((held(daemon), results), (5, []), "what waits until it is resumed")
+    daemon.cli("resume", "web", expect=0)
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    check_equal([generation_of(body) for body in results], [2] * 5, "answers")
+
+
+def test_resume_of_a_stopped_service_refuses_what_waits(t):
+    daemon = paused_and_stopped(t)
+    with connect() as sock:
+        send_request(sock)
+        wait_until(lambda: held(daemon) == 1, "the connection waits")
+        said = daemon.cli("resume", "web", expect=0)
+        check("the service is stopped" in said.out, f"words: {said}")
+        check_reset(sock)
+    check(refused(), "a stopped service takes connections")
+    daemon.cli("start", "web", expect=0)
+    check_equal(generation_of(get().body), 2, "generation that answers")
+
+
+def test_batond_ends_while_a_paused_service_is_stopped(t):
+    daemon = paused_and_stopped(t)
+    with connect() as sock:
+        send_request(sock)
+        wait_until(lambda: held(daemon) == 1, "the connection waits")
+        daemon.stop()
+        check_reset(sock)
+
+
+def test_more_than_can_wait_are_told_and_counted_and_nobody_is_lost(t):
+    daemon = t.daemon(service(example(t)), start=False)
+    pathlib.Path("/proc/sys/net/core/somaxconn").write_text("4")
+    daemon.start()
+    daemon.cli("pause", "web", expect=0)
+    hammer = t.hammer("--short", 12, "--timeout", "30s", "--expect-status", 200)
+    wait_until(lambda: daemon.events("queue"), "it is told")
+    check("no more can" in daemon.events("queue")[0]["message"], f"{daemon.events('queue')}")
+    wait_until(lambda: daemon.service()["endpoints"][0]["held_dropped"] > 0, "it is counted")
+    daemon.cli("resume", "web", expect=0)
+    check_unharmed(hammer, 100)

@@ -56,6 +56,7 @@
 #define BLUE_GREEN 0
 #define ROLLING    1
 #define CANARY     2
+#define STOP_FIRST 3
 
 #define OLD 0
 #define NEW 1
@@ -114,7 +115,7 @@ c_decl {
 
 byte strategy;
 byte surge, unavailable;
-bool gates, bake, before_start, stays, delay;
+bool gates, bake, before_start, stays, delay, one_way;
 bool has_old, has_new, retire;
 
 /* ---- the machine ---------------------------------------------------------------------------- */
@@ -125,7 +126,7 @@ byte wanted[2], alive[2];
 byte batch, victims, stale;
 byte step, point;
 bool weighted; /* the table last published is a canary's */
-bool turn, quit, shifted, all_shifted, committed, old_gone, open;
+bool turn, quit, shifted, all_shifted, committed, old_gone, open, killed;
 bool failed, rolled_back;
 
 /* ---- the world ------------------------------------------------------------------------------ */
@@ -149,7 +150,8 @@ bool changed;
 #define side_of(k)    ((k) / 2)
 #define is_forward    (to == NEW)
 #define is_rolling    (strategy == ROLLING && has_old && has_new)
-#define is_old_lost   (old_gone && !is_rolling)
+#define stops_first   (strategy == STOP_FIRST && has_old && has_new)
+#define is_old_lost   (old_gone && !is_rolling && !stops_first)
 #define is_last       (!has_new && !retire && !stays)
 #define can_turn      (has_old && has_new && is_forward && !committed && !is_old_lost)
 #define can_undo      (can_turn || (is_forward && !has_old && !committed))
@@ -232,7 +234,7 @@ inline publish()
 	/* "A slot is named only if its instance has passed its checks." */
 	for_all(assert(!there[i] || side_of(i) != to || passed[i]));
 	/* Nobody goes back to a side that is gone while the other one works. */
-	assert(is_forward || is_rolling || !old_gone || !(live(2) || live(3)));
+	assert(is_forward || is_rolling || stops_first || !old_gone || !(live(2) || live(3)));
 	if
 	:: can_undo && failures < 2 -> failures++; ok = false /* the one before stands */
 	:: can_undo -> mark(); name_all()
@@ -273,6 +275,7 @@ inline do_cycle()
 		serving = larger(wanted[OLD], wanted[NEW]) + surge;
 		n = smaller(n, minus(serving, alive[OLD] + alive[NEW]));
 		serving = 0
+	:: stops_first && alive[from_side] > 0 -> n = 0
 	:: else
 	fi;
 	if
@@ -291,8 +294,8 @@ inline do_shift()
 	weighted = strategy == CANARY && has_old && has_new && is_forward && !old_gone && step == 0;
 	if
 	:: weighted -> victims = 0
-	:: !weighted && is_complete -> victims = alive[from_side]
-	:: !weighted && !is_complete && !is_rolling -> victims = 0
+	:: !weighted && (is_complete || stops_first) -> victims = alive[from_side]
+	:: !weighted && !is_complete && !is_rolling && !stops_first -> victims = 0
 	:: else ->
 		least = larger(1, minus(smaller(wanted[OLD], wanted[NEW]), unavailable));
 		serving = alive[OLD] + alive[NEW] - stale;
@@ -305,7 +308,8 @@ inline do_shift()
 inline do_shifted()
 {
 	if
-	:: is_forward && has_new && !weighted && victims == alive[OLD] -> all_shifted = true
+	:: is_forward && has_new && !weighted && victims == alive[OLD] &&
+	   (!stops_first || alive[NEW] > 0) -> all_shifted = true
 	:: else
 	fi;
 	batch = 0;
@@ -353,7 +357,7 @@ inline close_up()
 inline do_leave()
 {
 	if
-	:: is_forward && victims == alive[OLD] ->
+	:: is_forward && victims == alive[OLD] && !stops_first ->
 		committed = true;
 		/* "The old side leaves in full only after the new one has all connections." */
 		assert(!has_new || serves[2] || serves[3])
@@ -374,10 +378,11 @@ inline do_turn()
 	assert(can_undo);
 	failed = !shifted;
 	rolled_back = shifted;
-	next = (!shifted && victims == 0 && alive[OLD] == wanted[OLD] -> C_STOP : C_SHIFT);
+	next = (!shifted && ((victims == 0 && alive[OLD] == wanted[OLD]) ||
+			     (stops_first && alive[OLD] == 0)) -> C_STOP : C_SHIFT);
 	to = OLD; stale = batch; batch = 0; victims = 0; turn = false;
 	if
-	:: quit -> wanted[OLD] = alive[OLD]
+	:: quit || one_way -> wanted[OLD] = alive[OLD]
 	:: else
 	fi;
 	for_all(batched[i] = false);
@@ -386,7 +391,7 @@ inline do_turn()
 		victims = alive[NEW];
 		for_all(victim[i] = there[i] && side_of(i) == NEW);
 		if
-		:: victims == 0 -> next = C_END
+		:: victims == 0 -> next = C_CYCLE
 		:: else
 		fi
 	:: else
@@ -443,7 +448,7 @@ inline do_next()
 	:: next == C_SETTLE -> next = C_NONE; state = S_SETTLING
 	:: next == C_LEAVE -> next = C_NONE; do_leave()
 	:: next == C_DRAIN -> next = C_NONE; state = S_DRAINING
-	:: next == C_STOP -> next = C_NONE; state = S_STOPPING; tell_victims()
+	:: next == C_STOP -> next = C_NONE; state = S_STOPPING; killed = false; tell_victims()
 	:: next == C_END -> next = C_NONE; state = S_ENDED
 	:: next == C_FAIL -> next = (can_undo -> C_TURN : C_NONE)
 	:: next == C_TURN -> do_turn()
@@ -564,7 +569,8 @@ inline on_timer()
 	:: state == S_DELAYING -> next = C_LEAVE
 	:: state == S_LEAVING -> close_up(); next = C_DRAIN
 	:: state == S_DRAINING -> next = C_STOP
-	:: state == S_STOPPING -> next = C_STOPPED
+	:: state == S_STOPPING && stops_first && !killed -> killed = true
+	:: state == S_STOPPING && !(stops_first && !killed) -> next = C_STOPPED
 	fi
 }
 
@@ -633,7 +639,9 @@ inline check()
 	assert(!is_rolling || n_of(there) <= 2 + surge);
 	assert(!is_rolling || state == S_ENDED ||
 	       n_of(serves) >= larger(1, minus(smaller(wanted[OLD], wanted[NEW]), unavailable)));
-	assert(!has_old || !has_new || n_of(serves) > 0);
+	assert(!has_old || !has_new || stops_first || n_of(serves) > 0);
+	/* What cannot run twice does not. */
+	assert(!stops_first || alive[OLD] == 0 || alive[NEW] == 0);
 	/* Nobody who is told to go is named, or is to be. */
 	for_all(assert(!told[i] || open || (!serves[i] && !named[i] && !backup[i])));
 	/* They are all that is left, and are told to leave before they are refused anything. */
@@ -644,7 +652,8 @@ inline check()
 	assert(!has_old || !has_new ||
 	       !(s_live(0) || s_live(1) || s_live(2) || s_live(3)) ||
 	       holds(0) || holds(1) || holds(2) || holds(3) ||
-	       (table_is_old && (is_hole(0) || is_hole(1) || is_hole(2) || is_hole(3))));
+	       (table_is_old && (stops_first || is_hole(0) || is_hole(1) || is_hole(2) ||
+				 is_hole(3))));
 	/* A deadline never means "go on", and past COMMIT there is no way back. */
 	assert(!is_late || was_committed || !is_forward);
 	assert(!was_committed || (committed && is_forward));
@@ -680,6 +689,8 @@ inline choose_policy()
 	if
 	:: strategy = BLUE_GREEN
 	:: has_old && has_new -> strategy = CANARY
+	:: has_old && has_new -> strategy = STOP_FIRST
+	:: has_old && has_new -> strategy = STOP_FIRST; one_way = true
 	:: has_old && has_new -> strategy = ROLLING; surge = 1
 	:: has_old && has_new -> strategy = ROLLING; unavailable = 1
 	:: has_old && has_new -> strategy = ROLLING; surge = 1; unavailable = 1
@@ -687,15 +698,15 @@ inline choose_policy()
 	:: has_old && has_new -> strategy = ROLLING; surge = 2; unavailable = 2
 	fi;
 	if
-	:: has_new -> gates = true
+	:: has_new && strategy != STOP_FIRST -> gates = true
 	:: true
 	fi;
 	if
-	:: has_new -> bake = true
+	:: has_new && strategy != STOP_FIRST -> bake = true
 	:: true
 	fi;
 	if
-	:: has_new -> before_start = true
+	:: has_new && !one_way -> before_start = true
 	:: true
 	fi;
 	if

@@ -77,6 +77,11 @@ bool instance_is_serving(const struct instance *i)
 	return node_can_serve(node_of(i));
 }
 
+bool instance_is_gone(const struct instance *i)
+{
+	return node_is_gone(node_of(i));
+}
+
 bool instance_has_exited(const struct instance *i)
 {
 	const struct node *n = node_of(i);

@@ -192,7 +192,10 @@ static void check_run(struct world *w, const struct run *run)
 	if (!m->has_old)
 		return;
 	t = count(run);
-	if (m->policy.strategy == ROLLOUT_ROLLING)
+	if (w->plan->rollout.strategy == ROLLOUT_STOP_FIRST && m->has_new) {
+		if (m->alive[ROLLOUT_OLD] > 0 && m->alive[ROLLOUT_NEW] > 0)
+			world_fail(w, "rollout %u: both sides are alive", run->id);
+	} else if (m->policy.strategy == ROLLOUT_ROLLING)
 		check_rolling(w, run, &t);
 	else if (t.serving < smaller(m->wanted[ROLLOUT_OLD], m->wanted[ROLLOUT_NEW]))
 		world_fail(w, "rollout %u: only %u serve", run->id, t.serving);
@@ -247,6 +250,7 @@ static void check_service(struct world *w)
 {
 	uint32_t serving = 0, live = 0;
 	bool covered = false, holed = w->table_is_holed;
+	bool stops_first = w->plan->rollout.strategy == ROLLOUT_STOP_FIRST;
 
 	if (!w->has_been_up || w->is_stopped || w->all_died)
 		return;
@@ -258,10 +262,29 @@ static void check_service(struct world *w)
 		covered |= (n->named || n->backup) && node_is_live(n);
 		holed |= is_hole(n);
 	}
-	if (serving == 0)
+	/* What stops first has nobody in between, and what cannot be started again. */
+	if (serving == 0 && !stops_first)
 		world_fail(w, "nobody is to serve");
-	if (live > 0 && !covered && !(w->table_is_old && holed))
+	if (live > 0 && !covered && !(w->table_is_old && (holed || stops_first)))
 		world_fail(w, "no table names a live slot");
+}
+
+/* What survives SIGKILL does nothing any more. */
+static bool runs(const struct node *n)
+{
+	return n->server == SERVER_RUNNING && !n->instance->killed;
+}
+
+/* What cannot run twice does not. */
+static void check_apart(struct world *w)
+{
+	if (w->plan->rollout.strategy != ROLLOUT_STOP_FIRST)
+		return;
+	for_each_used (a, w)
+		for_each_used (b, w)
+			if (runs(a) && runs(b) && a->generation < b->generation)
+				world_fail(w, "instances %u and %u run at once", a->serial,
+					   b->serial);
 }
 
 void invariants_of_world(struct world *w)
@@ -276,6 +299,7 @@ void invariants_of_world(struct world *w)
 		check_staying(w, n, &staying);
 	}
 	check_service(w);
+	check_apart(w);
 }
 
 void invariants_of_table(struct world *w)

@@ -45,7 +45,8 @@ static void check_publish(struct world *w, struct run *run, const struct rollout
 		if (!n->passed)
 			world_fail(w, "instance %u is to be named, but has not passed its checks",
 				   n->serial);
-	if (action->to == ROLLOUT_NEW || m->policy.strategy == ROLLOUT_ROLLING || !m->old_gone)
+	if (action->to == ROLLOUT_NEW || m->policy.strategy == ROLLOUT_ROLLING ||
+	    rollout_stops_first(m) || !m->old_gone)
 		return;
 	for_each_instance (n, &run->side[ROLLOUT_NEW])
 		if (instance_is_healthy(n->instance))
@@ -117,6 +118,8 @@ static void check_started(struct world *w, struct run *run, const struct rollout
 {
 	if (run->batch.n + run->unmade[action->to] < action->n || run->batch.n > action->n)
 		world_fail(w, "rollout %u starts %zu, not %u", run->id, run->batch.n, action->n);
+	if (run->machine.policy.one_way && action->to == ROLLOUT_OLD)
+		world_fail(w, "rollout %u starts once more what has failed", run->id);
 	if (watch_of(run)->quit)
 		world_fail(w, "rollout %u starts instances though all is to end", run->id);
 }
@@ -132,8 +135,13 @@ static void check_checked(struct world *w, struct run *run, const struct rollout
 static void check_shifted(struct world *w, struct run *run, const struct rollout_action *action)
 {
 	const struct instances *old = &run->side[ROLLOUT_OLD];
+	uint32_t serving = 0;
 
 	(void)action;
+	for_each_instance (n, &run->side[ROLLOUT_NEW])
+		serving += n->instance->role == INSTANCE_IN;
+	if (serving == 0)
+		world_fail(w, "rollout %u says it has shifted to nobody", run->id);
 	for_each_instance (n, old)
 		if (n->instance->role == INSTANCE_IN)
 			world_fail(w, "rollout %u says it has shifted in full too early", run->id);

@@ -194,7 +194,8 @@ static bool has_come(const struct run *run)
 	case ROLLOUT_DRAINING:
 		return all(&run->victims, has_exited) && has_heard_how(run);
 	case ROLLOUT_STOPPING:
-		return all(&run->victims, has_stopped);
+		return all(&run->victims, has_stopped) &&
+		       (!rollout_stops_first(&run->machine) || all(&run->victims, node_is_gone));
 	default:
 		return false;
 	}
@@ -289,7 +290,8 @@ static bool is_deadline(const struct rollout *before)
 /* Is there a way back that has not been taken? */
 static bool could_turn(const struct rollout *m)
 {
-	bool is_lost = m->old_gone && m->policy.strategy != ROLLOUT_ROLLING;
+	bool is_lost =
+		m->old_gone && m->policy.strategy != ROLLOUT_ROLLING && !rollout_stops_first(m);
 
 	return m->has_old && m->has_new && m->to == ROLLOUT_NEW && !m->committed && !is_lost &&
 	       m->state != ROLLOUT_IDLE;
@@ -320,6 +322,8 @@ static void check_words(struct world *w, const struct run *run, const struct rol
 	bool drained = before->state == ROLLOUT_DRAINING && m->state != before->state &&
 		       m->to == ROLLOUT_NEW && m->committed;
 
+	/* What stops first is gone by then. */
+	drained |= rollout_stops_first(m) && m->committed && !before->committed;
 	if (m->state != before->state && waits != has(actions, ROLLOUT_DO_WAIT))
 		world_fail(w, "rollout %u: nobody is told that it waits", run->id);
 	if (drained != has(actions, ROLLOUT_DO_DRAINED))
@@ -358,8 +362,13 @@ void invariants_of_step(struct world *w, struct run *run, const struct rollout *
 			   rollout_event_name(event));
 	if (before->committed && !m->committed)
 		world_fail(w, "rollout %u was committed", run->id);
+	if (rollout_stops_first(m) && before->state == ROLLOUT_STOPPING && !before->killed &&
+	    event == ROLLOUT_TIMER && m->state != ROLLOUT_STOPPING)
+		world_fail(w, "rollout %u does not wait for those that it has killed", run->id);
 	if (before->committed && rollout_victim_is_new(m))
 		world_fail(w, "rollout %u turns round after the point of no return", run->id);
+	if (rollout_stops_first(m) && rollout_is_decided(m) && m->state != ROLLOUT_ENDED)
+		world_fail(w, "rollout %u lets another one begin beside what is going", run->id);
 	if (watch_of(run)->decided && !rollout_is_decided(m))
 		world_fail(w, "rollout %u was decided", run->id);
 }

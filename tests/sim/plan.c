@@ -107,7 +107,7 @@ static void draw_steps(struct dice *dice, struct rollout_config *p)
 static void draw_rollout(struct dice *dice, struct rollout_config *p)
 {
 	*p = (struct rollout_config){
-		.strategy = (enum rollout_strategy)roll(dice, 3),
+		.strategy = (enum rollout_strategy)roll(dice, 4),
 		.max_surge = roll(dice, 4),
 		.max_unavailable = roll(dice, 4),
 		.promote_timeout_ms = 2000,
@@ -130,6 +130,11 @@ static void draw_policy(struct dice *dice, struct plan *plan)
 	plan->idle_timeout_ms = roll(dice, 2) ? 200 : 0;
 	plan->delay_auto = roll(dice, 3) > 0;
 	plan->delay_ms = roll(dice, 3) ? roll(dice, 300) : 0;
+	/* Both are refused: nobody stands by, and all clients would wait. */
+	if (plan->rollout.strategy == ROLLOUT_STOP_FIRST) {
+		plan->rollout.bake_ms = 0;
+		plan->gates = 0;
+	}
 	/* That is refused: there are no shares without tables. */
 	if (plan->joins_at_once && plan->rollout.strategy == ROLLOUT_CANARY)
 		plan->rollout.strategy = ROLLOUT_BLUE_GREEN;

@@ -176,6 +176,13 @@ static int host_steered_to(void *host, const struct instance *i, uint64_t *ret)
 	return i->wiring->tap ? 0 : -ENODATA;
 }
 
+static void host_held(void *host, const struct run *run, struct run_held *ret)
+{
+	(void)host;
+	(void)run;
+	*ret = (struct run_held){.holds = true};
+}
+
 static void host_remove_instance(void *host, struct instance *i)
 {
 	struct world *w = host;
@@ -243,6 +250,7 @@ static const struct run_host_ops host_ops = {
 	.check_sockets = host_check_sockets,
 	.named = host_named,
 	.steered_to = host_steered_to,
+	.held = host_held,
 	.remove_instance = host_remove_instance,
 	.poke = host_poke,
 	.commit = host_commit,
@@ -261,10 +269,24 @@ struct run *service_busy(struct world *w)
 	return NULL;
 }
 
+/* Nothing is started beside what stops first and has yet to go: see service_going_run(). */
+static bool must_wait(struct world *w)
+{
+	if (w->plan->rollout.strategy != ROLLOUT_STOP_FIRST)
+		return false;
+	for_each_run (run, w)
+		return true;
+	for_each_used (n, w)
+		if (n->leftover)
+			return true;
+	return false;
+}
+
 /* Nobody is replaced or removed while the table does not name all who serve. */
 static bool can_take_orders(struct world *w)
 {
-	return !w->is_stopped && !w->quitting && !w->table_is_old && !service_busy(w);
+	return !w->is_stopped && !w->quitting && !w->table_is_old && !service_busy(w) &&
+	       !must_wait(w);
 }
 
 static bool is_going(struct world *w, const struct node *n)
@@ -400,7 +422,7 @@ void service_scale(struct world *w, uint32_t wanted)
 
 void service_start(struct world *w, uint32_t n)
 {
-	if (!w->is_stopped || service_busy(w) || !free_run(w))
+	if (!w->is_stopped || service_busy(w) || must_wait(w) || !free_run(w))
 		return;
 	w->is_stopped = w->quitting = w->has_been_up = w->all_died = false;
 	w->wanted = n;

@@ -26,7 +26,7 @@ static uint64_t longest(const struct rollout_policy *p, uint32_t n)
 	uint64_t cycle = p->start_timeout_ms + 2 * (p->gate_timeout_ms + p->promote_timeout_ms) +
 			 p->settle_timeout_ms + p->bake_ms + p->old_delay_ms + p->new_delay_ms +
 			 p->leave_timeout_ms + p->old_drain_timeout_ms + p->new_drain_timeout_ms +
-			 p->stop_timeout_ms;
+			 2 * p->stop_timeout_ms;
 	uint64_t steps = p->n_steps * (2 * p->promote_timeout_ms + p->gate_timeout_ms);
 
 	return p->prepare_timeout_ms + steps + 2 * (n + 2) * cycle;

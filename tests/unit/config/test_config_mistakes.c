@@ -285,7 +285,7 @@ static const struct {
 	{SERVICE(",\"health\":{\"exec\":\"/bin/true\"}"),
 	 "services.web.health.exec: expected an array of strings, not a string"},
 	{SERVICE(",\"health\":{\"exec\":[\"/nowhere/ask\"]}"),
-	 "services.web.health.exec[0]: /nowhere/ask: No such file or directory"},
+	 "services.web.health.exec[0]: \"/nowhere/ask\": No such file or directory"},
 	{SERVICE(",\"health\":{\"exec\":[\"/bin/true\",\"{fd}\"]}"),
 	 "services.web.health: \"exec\" has no socket for {fd}: that is the server's, and the command "
 	 "connects to it"},
@@ -347,7 +347,7 @@ static const struct {
 	/* rollout, drain */
 	{SERVICE(",\"rollout\":{\"strategy\":\"red-black\"}"),
 	 "services.web.rollout.strategy: \"red-black\" is unknown (expected \"blue-green\", "
-	 "\"rolling\" or \"canary\")"},
+	 "\"rolling\", \"canary\" or \"stop-first\")"},
 	{SERVICE(",\"rollout\":{\"bake\":\"8d\"}"),
 	 "services.web.rollout.bake: \"8d\" is too long (at most 7d)"},
 	{SERVICE(",\"drain\":{\"signal\":\"SIGKILL\"}"),

@@ -51,6 +51,34 @@ static void test_config_canary_steps_are_read_and_completed(void **state)
 	assert_step(&rollout->steps[3], 100, false, 0);
 }
 
+static void test_config_stop_first_holds_unless_a_gap_is_allowed(void **state)
+{
+	static const struct {
+		const char *json;
+		bool gap;
+		uint64_t hold_ms;
+	} cases[] = {
+		{ROLLOUT("\"strategy\":\"stop-first\""), false, 30000},
+		{SERVICE(",\"hold\":\"7s\",\"rollout\":{\"strategy\":\"stop-first\"}"), false,
+		 7000},
+		{SERVICE(",\"hold\":\"0\",\"rollout\":{\"strategy\":\"stop-first\",\"gap\":true}"),
+		 true, 0},
+		{SERVICE(",\"steering\":\"hash\",\"rollout\":{\"strategy\":\"stop-first\","
+			 "\"gap\":true}"),
+		 true, 0},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		struct config *config = load_good(cases[k].json);
+
+		assert_int_equal(config->services[0].rollout.strategy, ROLLOUT_STOP_FIRST);
+		assert_int_equal(config->services[0].rollout.gap, cases[k].gap);
+		assert_int_equal(config->services[0].hold_ms, cases[k].hold_ms);
+		config_free(config);
+	}
+}
+
 static void test_config_canary_with_a_last_step_of_100_is_complete(void **state)
 {
 	struct config *config = load_good(ROLLOUT(
@@ -324,8 +352,28 @@ static const struct single_mistake single[] = {
 	 "instances: 999 is out of range (1 to 256)"},
 	{SERVICE(",\"gates\":[{\"exec\":[\"/bin/true\"],\"at\":\"step\"}],"
 		 "\"rollout\":{\"strategy\":\"canari\",\"steps\":[{\"weight\":5}]}"),
-	 "rollout.strategy: \"canari\" is unknown (expected \"blue-green\", \"rolling\" or "
-	 "\"canary\")"},
+	 "rollout.strategy: \"canari\" is unknown (expected \"blue-green\", \"rolling\", "
+	 "\"canary\" or \"stop-first\")"},
+	/* stop-first */
+	{ROLLOUT("\"gap\":true"),
+	 "rollout.gap: is for \"strategy\" \"stop-first\", but this one is \"blue-green\": leave "
+	 "one of them out"},
+	{ROLLOUT("\"strategy\":\"stop-first\",\"bake\":\"1s\""),
+	 "rollout.bake: is for an old generation that stands by, but with \"strategy\" "
+	 "\"stop-first\" it has ended by then: leave it out"},
+	{ROLLOUT("\"strategy\":\"stop-first\",\"max_surge\":1"),
+	 "rollout.max_surge: is for \"strategy\" \"rolling\", but this one is \"stop-first\": leave "
+	 "one of them out"},
+	{SERVICE(",\"gates\":[{\"exec\":[\"/bin/true\"]}],\"rollout\":{\"strategy\":\"stop-first\"}"),
+	 "gates: with \"strategy\" \"stop-first\" all clients would wait for their answers: leave "
+	 "them out, and use \"health\" instead"},
+	{SERVICE(",\"steering\":\"cbpf\",\"rollout\":{\"strategy\":\"stop-first\"}"),
+	 "rollout.strategy: \"stop-first\" needs the ebpf tier, which lets connections wait, but "
+	 "\"steering\" is \"cbpf\": leave \"steering\" out, or set \"gap\" of \"rollout\" to true "
+	 "and have them refused meanwhile"},
+	{SERVICE(",\"hold\":\"0\",\"rollout\":{\"strategy\":\"stop-first\"}"),
+	 "hold: \"0\" refuses connections between the old and the new of \"stop-first\": give it a "
+	 "time, leave it out (30s), or set \"gap\" of \"rollout\" to true"},
 	{ROLLOUT("\"promote_timeout\":\"0\""),
 	 "rollout.promote_timeout: \"0\" is too short (at least 1ms)"},
 	{ROLLOUT("\"promote_timeout\":\"31d\""),
@@ -518,6 +566,7 @@ int main(void)
 		TEST(test_config_rolling_is_read),
 		TEST(test_config_canary_steps_are_read_and_completed),
 		TEST(test_config_canary_with_a_last_step_of_100_is_complete),
+		TEST(test_config_stop_first_holds_unless_a_gap_is_allowed),
 		TEST(test_config_canary_steps_are_bounded),
 		TEST(test_config_gates_are_bounded),
 		TEST(test_config_gates_are_read),

@@ -47,6 +47,7 @@ struct fake_instance {
 	bool unhealthy;                 /* has, and passes them no more */
 	bool dead;                      /* does not accept, and nobody starts it again */
 	bool exited;                    /* no process is left but its agent */
+	bool dying;                     /* it has stopped, but a process of it is still there */
 	bool cannot_leave, cannot_stop; /* it does not do as it is told */
 	bool answers;               /* its agent, when it is asked: later, in .asked and .tail */
 	int exit_code, exit_signal; /* when it stops */
@@ -469,6 +470,11 @@ bool instance_is_serving(const struct instance *i)
 		       (i->phase == INSTANCE_LEAVING && !instance_has_failed(i));
 
 	return goes_on && instance_has_joined(i) && i->sockets.n > 0 && !fake_of(i)->dead;
+}
+
+bool instance_is_gone(const struct instance *i)
+{
+	return instance_has_stopped(i) && !fake_of(i)->dying;
 }
 
 bool instance_has_exited(const struct instance *i)

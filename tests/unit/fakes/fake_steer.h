@@ -31,6 +31,7 @@ struct steer {
 	bool not_taken_over;
 	bool hold;
 	uint32_t held;      /* how many wait */
+	uint64_t dropped;   /* attempts, since more could not wait */
 	uint32_t half_open; /* wait, too, but are not counted */
 	bool nobody_takes;  /* what waits: no socket of the table listens */
 	enum steer_program program;
@@ -375,6 +376,12 @@ int steer_hold(struct steer *steer, bool on)
 		return fake_steer_failure.code;
 	steer->hold = on;
 	called("hold %s %s", steer->address.text, on ? "on" : "off");
+	return 0;
+}
+
+int steer_held_dropped(struct steer *steer, uint64_t *ret)
+{
+	*ret = steer->dropped;
 	return 0;
 }
 

@@ -512,6 +512,14 @@ static void test_command_placeholders_are_of_its_generation(void **data)
 	check(&spec, "exited with status 0: /usr/lib");
 	argv[2] = (char *)"echo {generation} {fd} {instance} $A ${B-unset} ${C-unset} $D";
 	check(&spec, "exited with status 0: 7 {fd} {instance} x7 unset unset {other}");
+
+	/* Unless it is about one instance. */
+	spec.of_instance = true;
+	spec.instance = 3;
+	spec.directory = "/nonexistent/{instance}";
+	check_refused(&spec, -ENOENT, "chdir /nonexistent/3: No such file or directory");
+	spec.directory = NULL;
+	check(&spec, "exited with status 0: 7 {fd} 3 x7 unset 3 {other}");
 }
 
 static void test_command_signals_are_reset(void **data)

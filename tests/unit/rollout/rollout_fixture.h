@@ -122,12 +122,14 @@ static inline size_t count_actions(const struct rollout_actions *actions,
 
 /*
  * How a state has ended is told once, before anything else but a kill; whatever it has asked is
- * cancelled; and an undoing is told apart. Victims that turn out to be deaf have yet to leave.
+ * cancelled; and an undoing is told apart. Victims that turn out to be deaf have yet to leave, and
+ * those that were killed, to go.
  */
 static inline void assert_move(const struct rollout *before, const struct rollout *r,
 			       const struct rollout_actions *actions)
 {
-	bool moved = before->state != r->state || (actions->n > 0 && before->open == r->open);
+	bool moved = before->state != r->state ||
+		     (actions->n > 0 && before->open == r->open && before->killed == r->killed);
 	bool told = moved && before->state != ROLLOUT_IDLE;
 	bool asked = before->state == ROLLOUT_PREPARING || before->state == ROLLOUT_GATING;
 	size_t at = actions->n > 0 && actions->list[0].type == ROLLOUT_DO_KILL;

@@ -34,11 +34,12 @@ static struct generation *const old = &generations[0], *const new = &generations
 static struct run run;
 static struct run_result result; /* filled when the rollout has ended */
 static bool ended, poked;
-static int publish_error; /* what the next publish returns, once */
-static int sockets_error; /* what host_check_sockets() returns */
-static int command_error; /* what host_command() returns */
-static int steered_error; /* what host_steered_to() returns; else: */
-static uint64_t steered;  /* to each instance */
+static int publish_error;    /* what the next publish returns, once */
+static int sockets_error;    /* what host_check_sockets() returns */
+static int command_error;    /* what host_command() returns */
+static int steered_error;    /* what host_steered_to() returns; else: */
+static uint64_t steered;     /* to each instance */
+static struct run_held held; /* what host_held() says */
 
 static unsigned fewest_named; /* by a table */
 
@@ -115,6 +116,13 @@ static inline int host_steered_to(void *h, const struct instance *i, uint64_t *r
 	assert_ptr_equal(fake_of(i)->instance, i);
 	*ret = steered;
 	return steered_error;
+}
+
+static inline void host_held(void *h, const struct run *r, struct run_held *ret)
+{
+	assert_ptr_equal(h, &host);
+	assert_ptr_equal(r, &run);
+	*ret = held;
 }
 
 static inline void host_remove_instance(void *h, struct instance *i)
@@ -277,6 +285,7 @@ static const struct run_host_ops host_ops = {
 	.check_sockets = host_check_sockets,
 	.named = host_named,
 	.steered_to = host_steered_to,
+	.held = host_held,
 	.remove_instance = host_remove_instance,
 	.poke = host_poke,
 	.commit = host_commit,

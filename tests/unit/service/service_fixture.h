@@ -713,6 +713,23 @@ static inline void assert_event(const char *name, const char *key, const char *t
 	json_decref(json);
 }
 
+/* @n connections that waited have gone to @generation, as the newest event of that kind says. */
+static inline void assert_released(unsigned n, unsigned generation)
+{
+	json_t *json = newest_event("released");
+	const char *message = json_string_value(json_object_get(json, "message"));
+	const json_t *held = json_object_get(json, "held");
+	char count[32], whom[32];
+
+	assert_non_null(json);
+	snprintf(count, sizeof(count), n == 1 ? "%u connection that" : "%u connections that", n);
+	snprintf(whom, sizeof(whom), "to generation %u", generation);
+	assert_int_equal(strncmp(message, count, strlen(count)), 0);
+	assert_non_null(strstr(message, whom));
+	assert_int_equal(json_integer_value(json_object_get(held, "released")), n);
+	json_decref(json);
+}
+
 static inline unsigned count_events(const char *name)
 {
 	struct events_cursor cursor = {};

@@ -72,6 +72,28 @@ static void test_hold_later_ones_have_their_own_time(void **state)
 	assert_int_equal(hold_look(&hold, 1500, 3), 3);
 }
 
+static void test_hold_longest_wait_is_that_of_the_first_that_is_left(void **state)
+{
+	(void)state;
+	hold_init(&hold, 10000);
+	assert_int_equal(hold_longest_ms(&hold), 0);
+	hold_look(&hold, 1000, 0);
+	hold_look(&hold, 1020, 2);
+	assert_int_equal(hold_longest_ms(&hold), 20);
+	hold_look(&hold, 1500, 4);
+	assert_int_equal(hold_longest_ms(&hold), 500);
+	hold_left(&hold, 2);
+	assert_int_equal(hold_longest_ms(&hold), 480);
+	/* Those that come later have nothing of the time of those that have left. */
+	hold_left(&hold, 2);
+	assert_int_equal(hold_longest_ms(&hold), 0);
+	hold_look(&hold, 1600, 0);
+	hold_look(&hold, 1610, 1);
+	assert_int_equal(hold_longest_ms(&hold), 10);
+	hold_look(&hold, 20000, 1);
+	assert_int_equal(hold_longest_ms(&hold), 10000);
+}
+
 static void test_hold_sent_on_together_leave_nobody_old(void **state)
 {
 	(void)state;
@@ -328,6 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hold_empty_queue_has_nobody_too_old),
+		cmocka_unit_test(test_hold_longest_wait_is_that_of_the_first_that_is_left),
 		cmocka_unit_test(test_hold_member_is_too_old_when_its_time_is_up),
 		cmocka_unit_test(test_hold_later_ones_have_their_own_time),
 		cmocka_unit_test(test_hold_sent_on_together_leave_nobody_old),

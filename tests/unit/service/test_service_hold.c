@@ -35,7 +35,7 @@ static void test_service_hold_begins_before_the_program(void **state)
 	drive_until(n_ended == 1);
 	assert_calls_of("publish unhold hold expire steady", PUBLISH_ALL
 			"; unhold " ENDPOINT_0 "; unhold " ENDPOINT_1 "; steady 1.0 on");
-	assert_event("released", "message", "5 connections that waited go to generation 1");
+	assert_released(5, 1);
 	assert_holding(true); /* for the next time */
 	assert_int_equal(service->hold.expired[0], 0);
 }
@@ -85,7 +85,7 @@ static void test_service_hold_ends_with_new_sockets(void **state)
 	changed();
 	drive_until(service->wiring.endpoints[0]->held == 0);
 	assert_calls(PUBLISH_ALL "; unhold " ENDPOINT_0);
-	assert_event("released", "message", "4 connections that waited go to generation 1");
+	assert_released(4, 1);
 }
 
 static void test_service_hold_that_cannot_be_released_waits_on(void **state)
@@ -105,12 +105,12 @@ static void test_service_hold_that_cannot_be_released_waits_on(void **state)
 	assert_int_equal(service->last.exit, 0);
 	assert_int_equal(service->wiring.endpoints[0]->held, 4);
 	assert_int_equal(service->wiring.endpoints[1]->held, 0);
-	assert_event("released", "message", "3 connections that waited go to generation 1");
+	assert_released(3, 1);
 	/* It is tried again. */
 	fake_steer_failure.function = NULL;
 	watch_now();
 	assert_int_equal(service->wiring.endpoints[0]->held, 0);
-	assert_event("released", "message", "4 connections that waited go to generation 1");
+	assert_released(4, 1);
 }
 
 static void test_service_hold_resets_who_waits_too_long(void **state)

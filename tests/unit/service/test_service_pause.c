@@ -29,7 +29,7 @@ static void test_service_pause_holds_and_names_nobody(void **state)
 				 "; " REFUSE_ALL(0, 0));
 	assert_named(true);
 	assert_holding(false);
-	assert_event("released", "message", "7 connections that waited go to generation 1");
+	assert_released(7, 1);
 	pause_service(false);
 	assert_calls("");
 }
@@ -102,7 +102,7 @@ static void test_service_pause_goes_on_through_a_rollout(void **state)
 	assert_int_equal(service->wiring.endpoints[0]->held, 2);
 	pause_service(false);
 	assert_named(true);
-	assert_event("released", "message", "2 connections that waited go to generation 2");
+	assert_released(2, 2);
 }
 
 static void test_service_pause_goes_on_though_sockets_change(void **state)
@@ -133,7 +133,7 @@ static void test_service_pause_before_anything_is_ready_counts(void **state)
 	assert_named(false);
 	pause_service(false);
 	assert_named(true);
-	assert_event("released", "message", "1 connections that waited go to generation 1");
+	assert_released(1, 1);
 }
 
 /* There is nobody to be named: who waits goes on waiting. */
@@ -169,12 +169,29 @@ static void test_service_pause_does_not_hold_up_a_stop(void **state)
 	wait_there(2, 0);
 	forget_calls();
 	carry_out("stop", NULL);
-	assert_non_null(strstr(calls, "expire " ENDPOINT_0 " 2"));
-	assert_false(service->hold.paused);
-	/* Whoever starts it again means it. */
+	assert_null(service->current);
+	/* What waits is for the start that comes, and for the end of the pause. */
+	assert_null(strstr(calls, "expire"));
+	assert_true(service->hold.paused && service->endpoints.open);
+	assert_holding(true);
 	carry_out("start", NULL);
+	assert_named(false);
+	assert_holding(true);
+	pause_service(false);
 	assert_named(true);
-	assert_holding(false);
+}
+
+static void test_service_pause_of_what_stays_stopped_ends_with_a_refusal(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	pause_service(true);
+	carry_out("stop", NULL);
+	wait_there(2, 0);
+	forget_calls();
+	pause_service(false);
+	assert_non_null(strstr(calls, "expire " ENDPOINT_0 " 2"));
+	assert_false(service->hold.paused || service->endpoints.open);
 }
 
 int main(void)
@@ -182,6 +199,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_pause_holds_and_names_nobody),
+		TEST(test_service_pause_of_what_stays_stopped_ends_with_a_refusal),
 		TEST(test_service_pause_lasts_as_long_as_hold_says),
 		TEST(test_service_pause_that_makes_no_sense_is_refused),
 		TEST(test_service_pause_that_cannot_be_published_is_taken_back),

@@ -17,7 +17,7 @@ static void test_service_hold_releases_who_came_at_the_wrong_moment(void **state
 	wait_there(0, 1);
 	watch_now();
 	assert_int_equal(service->wiring.endpoints[1]->held, 0);
-	assert_event("released", "message", "1 connections that waited go to generation 1");
+	assert_released(1, 1);
 	/* Not where waiting is what they are to do. */
 	pause_service(true);
 	wait_there(0, 1);
