@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clean.h"
 #include "common/duration.h"
 #include "orchestrator/health/probe_internal.h"
 
@@ -215,6 +216,9 @@ static bool lacks_http2(const struct probe *p, int error)
 
 static void describe_failure(struct probe *p, struct probe_result *result)
 {
+	/* It may quote the server, its certificate, and its host's name. */
+	clean_line(p->curl_error);
+
 	const char *why = p->curl_error[0] ? p->curl_error : curl_easy_strerror(p->code);
 	long error = 0;
 
