@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define CHARACTER_MAX 4 /* bytes */
+
 size_t clean_character(const char *text, size_t n)
 {
 	const unsigned char *s = (const unsigned char *)text;
@@ -98,8 +100,13 @@ void clean_line(char *text)
 
 void clean_name(char *name)
 {
+	char *to = name;
+	size_t length;
+
 	clean_line(name);
-	for (char *c = name; *c; c++)
-		if (*c == '"')
-			*c = '?';
+	for (const char *from = name; *from; from += length) {
+		length = clean_character(from, CHARACTER_MAX);
+		*to++ = length == 1 && *from != '"' ? *from : '?';
+	}
+	*to = '\0';
 }

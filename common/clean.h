@@ -29,7 +29,11 @@ size_t clean_text(char *text, size_t n);
 /* The same for one line: newlines and tabs become blanks. NUL-terminated. */
 void clean_line(char *text);
 
-/* The same for a name that messages put into quotes, of a process or a file: it has none itself. */
+/*
+ * The same for a name that messages put into quotes, of a process or a file. It has none itself,
+ * and is ASCII, so that it can be cut anywhere and looks like no other: each other character
+ * becomes "?".
+ */
 void clean_name(char *name);
 
 /*

@@ -90,13 +90,13 @@ static void test_clean_what_reorders_or_ends_a_line_becomes_question_marks(void 
 
 static void test_clean_line_and_name_are_one_line(void **data)
 {
-	char line[] = "a\n\tb\r\x1b[mc\n", name[] = "x\"\n\xff";
+	char line[] = "a\n\tb\r\x1b[mc\n", name[] = "x\"\n\xff\xc3\xa4y";
 
 	(void)data;
 	clean_line(line);
 	assert_string_equal(line, "a  bc ");
 	clean_name(name);
-	assert_string_equal(name, "x? ?");
+	assert_string_equal(name, "x? ??y");
 }
 
 /* ---- every text over the bytes that matter -------------------------------------------------- */
