@@ -166,7 +166,9 @@ static void describe_code(struct probe *p, int error, const char *why, struct pr
 		describe_tls(p, why, result);
 		break;
 	case CURLE_SSL_CACERT_BADFILE:
-		describe_unasked(p, "the file \"ca\" of \"tls\" cannot be used", result);
+		describe_unasked(
+			p, "the authorities' certificates cannot be read (\"tls\": {\"ca\": FILE})",
+			result);
 		break;
 	case CURLE_OUT_OF_MEMORY:
 		if (is_endless(p, why))
