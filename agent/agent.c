@@ -346,12 +346,17 @@ static int end_predecessor(const struct handover *handover, struct error *err)
 static int open_relay(struct agent *agent, const struct handover *handover, struct error *err)
 {
 	uid_t owner = agent->spec->set_ids ? agent->spec->uid : (uid_t)-1;
+	int r;
 
 	if (!handover)
-		return relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay,
-				 err);
-	return relay_adopt(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, agent->processes,
-			   handover->pipes, &agent->relay, err);
+		r = relay_new(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, &agent->relay,
+			      err);
+	else
+		r = relay_adopt(agent->event, STDOUT_FILENO, STDERR_FILENO, owner, agent->processes,
+				handover->pipes, &agent->relay, err);
+	if (r == 0)
+		relay_label(agent->relay, agent->spec->service);
+	return r;
 }
 
 static int agent_open(struct agent *agent, int control_fd, const int *socket_fds,

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/label.h"
 #include "agent/pipes.h"
 #include "agent/tail.h"
 #include "common/clock.h"
@@ -45,6 +46,8 @@ struct stream {
 	size_t n_due;   /* so many of them go now; the rest waits for its newline */
 	size_t n_begun; /* so many of them are in the sink: a file that was full within a line */
 	size_t dropped; /* bytes, since the last mark */
+	bool labelled;  /* it gets lines that say whose they are, until it is redirected */
+	struct label label;
 	sd_event_source *readable;
 	sd_event_source *writable; /* NULL: the sink cannot be polled, and never blocks */
 };
@@ -71,6 +74,7 @@ static bool is_regular(int fd)
  * Write without blocking, even if the sink's open file description blocks: POLLOUT on a pipe means
  * that PIPE_BUF bytes fit (pipe(7)), and for a socket there is MSG_DONTWAIT. A regular file never
  * blocks. It gets everything in one write(2), so that other writers append before or after it.
+ * Labelled lines go whole, so that nobody else's comes in between.
  */
 static ssize_t write_sink(const struct stream *stream, const char *data, size_t n)
 {
@@ -82,8 +86,11 @@ static ssize_t write_sink(const struct stream *stream, const char *data, size_t 
 		written = write(fd, data, n);
 		return written < 0 ? -errno : written;
 	}
-	if (n > PIPE_BUF)
-		n = PIPE_BUF;
+	if (n > PIPE_BUF) {
+		const char *newline = memrchr(data, '\n', PIPE_BUF);
+
+		n = stream->labelled && newline ? (size_t)(newline - data) + 1 : PIPE_BUF;
+	}
 	if (poll(&poller, 1, 0) == 0)
 		return -EAGAIN;
 	written = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -107,7 +114,9 @@ static void mark_gap(struct stream *stream)
 	if (stream->dropped == 0 || stream->n_pending > RELAY_PENDING_MAX / 2)
 		return;
 	n = snprintf(stream->pending + stream->n_pending, RELAY_PENDING_MAX - stream->n_pending,
-		     "\n[baton: %zu bytes of output dropped]\n", stream->dropped);
+		     "%s%s%s[baton: %zu bytes of output dropped]\n", stream->labelled ? "[" : "\n",
+		     stream->labelled ? stream->label.name : "", stream->labelled ? "] " : "",
+		     stream->dropped);
 	stream->n_pending += (size_t)n;
 	stream->n_due = stream->n_pending;
 	stream->dropped = 0;
@@ -197,13 +206,6 @@ static void push(struct stream *stream)
 	watch_sink(stream, stream->n_due > stream->n_begun && !error);
 }
 
-/* Pass on everything, also what has no newline yet. */
-static void push_all(struct stream *stream)
-{
-	stream->n_due = stream->n_pending;
-	push(stream);
-}
-
 /* Tell the handler here, not where the write failed: it may redirect, but not during a write. */
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -232,16 +234,50 @@ static void add(struct stream *stream, const char *data, size_t n)
 	stream->n_pending += n;
 }
 
+/* The same if there is room. */
+static void add_or_drop(struct stream *stream, const char *data, size_t n)
+{
+	if (n > RELAY_PENDING_MAX - stream->n_pending)
+		push(stream);
+	if (stream->dropped > 0 || n > RELAY_PENDING_MAX - stream->n_pending)
+		stream->dropped += n;
+	else
+		add(stream, data, n);
+}
+
+static void add_lines(struct stream *stream, const char *data, size_t n)
+{
+	char line[LABEL_MAX];
+	size_t length, taken;
+
+	for (; n > 0; data += taken, n -= taken) {
+		taken = label_take(&stream->label, data, n, line, &length);
+		if (length > 0)
+			add_or_drop(stream, line, length);
+	}
+}
+
 static void pass(struct stream *stream, const char *data, size_t n)
 {
 	tail_add(&stream->tail, data, n);
 	stream->tail_ms = clock_monotonic_ms();
 	push(stream);
-	if (stream->dropped > 0 || n > RELAY_PENDING_MAX - stream->n_pending) {
-		stream->dropped += n;
-		return;
-	}
-	add(stream, data, n);
+	if (stream->labelled)
+		add_lines(stream, data, n);
+	else
+		add_or_drop(stream, data, n);
+	push(stream);
+}
+
+/* Pass on everything, also what has no newline yet. */
+static void push_all(struct stream *stream)
+{
+	char line[LABEL_MAX];
+	size_t length = stream->labelled ? label_rest(&stream->label, line) : 0;
+
+	if (length > 0)
+		add_or_drop(stream, line, length);
+	stream->n_due = stream->n_pending;
 	push(stream);
 }
 
@@ -329,7 +365,7 @@ static int stream_open(struct stream *stream, int sink, const struct pipe_ends *
 static void stream_close(struct stream *stream)
 {
 	/* It only waits for its newline. */
-	if (stream->is_file && stream->n_pending > 0)
+	if (stream->labelled || (stream->is_file && stream->n_pending > 0))
 		push_all(stream);
 	timer_done(&stream->retry);
 	sd_event_source_disable_unref(stream->readable);
@@ -405,6 +441,24 @@ void relay_watch_stuck(struct relay *relay, relay_handler on_stuck, void *userda
 	relay->userdata = userdata;
 }
 
+void relay_label(struct relay *relay, const char *name)
+{
+	for (int k = 0; k < _RELAY_STREAM_COUNT; k++) {
+		struct stream *stream = &relay->streams[k];
+
+		label_init(&stream->label, name);
+		stream->labelled = !stream->redirected;
+	}
+}
+
+/* What has no newline yet goes on as it came. */
+static void unlabel(struct stream *stream)
+{
+	if (stream->labelled && stream->label.n > 0)
+		add_or_drop(stream, stream->label.line, stream->label.n);
+	stream->labelled = false;
+}
+
 int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct error *err)
 {
 	struct stream *stream = &relay->streams[which];
@@ -416,6 +470,7 @@ int relay_redirect(struct relay *relay, enum relay_stream which, int fd, struct 
 	if (r < 0)
 		return error_set(err, r, "relay %s", which == RELAY_STDOUT ? "stdout" : "stderr");
 	push(stream);
+	unlabel(stream);
 	sd_event_source_disable_unref(stream->writable);
 	stream->writable = writable;
 	stream->sink = fd;

@@ -76,6 +76,12 @@ DEFINE_CLEANUP(struct relay *, relay_free);
 void relay_watch_stuck(struct relay *relay, relay_handler on_stuck, void *userdata);
 
 /*
+ * From now on lines that go to the agent's own stdout and stderr say that they are of @name, and
+ * are cleaned (label.h). Those that are redirected are left as they are.
+ */
+void relay_label(struct relay *relay, const char *name);
+
+/*
  * Pass @which on to @fd from now on, which stays the caller's. Output that has been read already
  * goes to the old sink; if that does not take it, to the new one. No line is torn: what waits for
  * its newline goes to the new sink, and so does a whole line of which the old file, being full, has

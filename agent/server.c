@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clean.h"
 #include "common/clock.h"
 #include "common/timer.h"
 
@@ -85,6 +86,7 @@ static void note_last(struct server *server, pid_t pid)
 	if (!line || sscanf(line, "\nUid: %*u %*u %*u %u", &last.uid) != 1)
 		return;
 	(void)sscanf(text, "Name:\t%15[^\n]", last.name);
+	clean_name(last.name);
 	/* Fields 10 and 11: faults of its own, and of the children that it has waited for. */
 	if (read_proc(pid, "stat", text, sizeof(text)) && (line = strrchr(text, ')')) &&
 	    sscanf(line + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %lu", &faults) == 1)

@@ -7,47 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clean.h"
 #include "common/vector.h"
 
 /* ---- UTF-8 ---------------------------------------------------------------------------------- */
 
-/*
- * The length of the UTF-8 sequence at @s; 0 if there is none (RFC 3629, section 4: no overlong
- * forms, no surrogates, nothing above U+10FFFF). Never reads beyond a NUL.
- */
-static size_t sequence_length(const unsigned char *s)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t length;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	else if (s[0] == 0xed)
-		high = 0x9f;
-	else if (s[0] == 0xf0)
-		low = 0x90;
-	else if (s[0] == 0xf4)
-		high = 0x8f;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	for (size_t i = 2; i < length; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return length;
-}
+#define CHARACTER_MAX 4 /* bytes */
 
 static bool is_utf8(const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text;
 	size_t length;
 
-	for (; *s; s += length) {
-		length = sequence_length(s);
+	for (; *text; text += length) {
+		length = clean_character(text, CHARACTER_MAX);
 		if (length == 0)
 			return false;
 	}
@@ -59,7 +31,7 @@ void fields_make_utf8(char *text)
 	size_t length;
 
 	while (*text) {
-		length = sequence_length((const unsigned char *)text);
+		length = clean_character(text, CHARACTER_MAX);
 		if (length == 0)
 			*text = '?';
 		text += length ? length : 1;

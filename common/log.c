@@ -5,8 +5,11 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/clean.h"
 
 static const char *log_program = "baton";
 static enum log_level log_max = LOG_LEVEL_INFO;
@@ -49,9 +52,9 @@ void log_line(enum log_level level, const char *format, ...)
 	if (m < 0)
 		return;
 	n = n + m > (int)sizeof(line) - 2 ? (int)sizeof(line) - 2 : n + m;
-	for (int i = 0; i < n; i++)
-		if (line[i] == '\n')
-			line[i] = ' ';
+	line[n] = '\0';
+	clean_line(line);
+	n = (int)strlen(line);
 	line[n++] = '\n';
 	/* If the log cannot be written, there is nobody to tell. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)

@@ -4,7 +4,8 @@
  *
  * If stderr is the journal (JOURNAL_STREAM names it, see systemd.exec(5)), each line starts with
  * its priority as "<N>" (sd-daemon(3)), else with the program's name. A line is one write(2) of at
- * most 2,048 bytes, in which newlines become spaces.
+ * most 2,048 bytes, cleaned (clean_line()): whatever text is in it, it is one line of this
+ * program's.
  */
 #pragma once
 

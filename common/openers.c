@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/openers.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clean.h"
 #include "common/cleanup.h"
 #include "common/processes.h"
 
@@ -30,10 +30,7 @@ static void read_command(pid_t pid, char ret[static OPENER_NAME_MAX])
 	n = fd < 0 ? 0 : read(fd, ret, OPENER_NAME_MAX - 1);
 	ret[n > 0 ? n : 0] = '\0';
 	ret[strcspn(ret, "\n")] = '\0';
-	/* Anybody may choose his name. */
-	for (char *c = ret; *c; c++)
-		if (!isprint((unsigned char)*c) || *c == '"')
-			*c = '?';
+	clean_name(ret); /* anybody may choose his name */
 }
 
 static void found(struct search *search, struct opener *opener, pid_t pid, const char *fd)

@@ -141,12 +141,19 @@ struct event {
 	int pid, succeeds; /* of servers */
 	const char *hook;  /* told with .ok */
 	const char *listen, *path;
+	uint64_t passed; /* so many of this kind before it were not kept: see event_may_flood() */
 };
 
 /* "shift", "rolled-back", ...: as users read it; static. */
 const char *event_name(enum event_kind kind);
 
 enum event_form event_form(enum event_kind kind);
+
+/*
+ * Can servers, or others who have to do with their sockets, provoke it as often as they like? Who
+ * tells such an event sees to it that many of them push nothing out of the history.
+ */
+bool event_may_flood(enum event_kind kind);
 
 /* Takes events; @service is "" for one that is of the daemon itself. */
 struct event_sink {

@@ -56,6 +56,7 @@ void answer_header(struct answer *answer, const char *line, size_t length)
 
 	while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
 		length--;
+	answer->headed |= length == 0 && answer->status;
 	if (length < 5 || memcmp(line, "HTTP/", 5) != 0) {
 		take_field(answer, line, length);
 		return;

@@ -21,6 +21,7 @@
 struct answer {
 	uint16_t status;                /* 0: no status line yet */
 	char reason[ANSWER_REASON_MAX]; /* "Service Unavailable"; may be empty */
+	bool headed;                    /* the empty line after its header has come */
 	char body[ANSWER_BODY_MAX];     /* NUL-terminated */
 	size_t body_length;             /* of .body */
 	uint64_t received;              /* bytes of the body in all */

@@ -41,6 +41,10 @@ char *explain_bytes(enum explain_asked asked, const char *data, size_t length, c
 		snprintf(buffer, size, USE_HTTPS);
 	} else if (asked == EXPLAIN_HTTP1 && is_http2(bytes, length)) {
 		snprintf(buffer, size, "the server speaks HTTP/2 here: use \"http2\"");
+	} else if (asked == EXPLAIN_TLS && is_http2(bytes, length)) {
+		snprintf(
+			buffer, size,
+			"this port speaks plain HTTP/2: use \"http2\" or \"grpc\" without \"tls\"");
 	} else if (length >= 5 && memcmp(data, "HTTP/", 5) == 0) {
 		snprintf(buffer, size, "this port speaks plain HTTP/1: use \"http\"");
 	} else {
@@ -112,6 +116,54 @@ static char *explain_alert(unsigned number, char *buffer, size_t size)
 	return buffer;
 }
 
+/* Of libssl itself (openssl/sslerr.h), which gives up before the server does. */
+#define TOO_OLD "the server's TLS is too old for this host's OpenSSL"
+
+static const struct {
+	unsigned number;
+	const char *text;
+} reasons[] = {
+	{258, TOO_OLD ": it takes no version later than 1.1"},
+	{294, "the server closed the connection during the handshake"},
+	{333, TOO_OLD ": it signs with SHA-1 or MD5"},
+	{338, TOO_OLD ": it cannot renegotiate safely (RFC 5746)"},
+	{394, TOO_OLD ": its Diffie-Hellman key is too small"},
+};
+
+static const char *explain_reason(unsigned number)
+{
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (reasons[i].number == number)
+			return reasons[i].text;
+	return NULL;
+}
+
+/* curl has the name at the end: "... matches target host name 'www.example.org'". */
+static char *explain_other_name(const char *curl_says, char *buffer, size_t size)
+{
+	static const char before[] = "target host name '";
+	const char *name = strstr(curl_says, before);
+	char shown[EXPLAIN_BYTES_MAX];
+
+	name = name ? name + strlen(before) : "";
+	answer_printable(name, strcspn(name, "'"), shown, sizeof(shown));
+	snprintf(buffer, size, "the certificate is not for \"%s\" " SET_NAME, shown);
+	return buffer;
+}
+
+/* What OpenSSL calls it, without its version, number and library. */
+static char *explain_unknown(const char *curl_says, char *buffer, size_t size)
+{
+	const char *error = strstr(curl_says, "error:");
+	const char *last = error ? strstr(error, "::") : NULL;
+	char shown[2 * EXPLAIN_BYTES_MAX];
+
+	last = last ? last + 2 : curl_says;
+	answer_printable(last, strlen(last), shown, sizeof(shown));
+	snprintf(buffer, size, "no TLS: %s", shown);
+	return buffer;
+}
+
 /*
  * openssl/err.h: "error:0A000458:...": the library above bit 23, the reason below; a reason of
  * libssl (20) from 1000 on is an alert that was received (openssl/sslerr.h, SSL_AD_REASON_OFFSET).
@@ -131,6 +183,10 @@ char *explain_tls(const char *curl_says, char *buffer, size_t size)
 
 	if (reason >= 1000 && reason < 1256)
 		return explain_alert(reason - 1000, buffer, size);
+	if (explain_reason(reason)) {
+		snprintf(buffer, size, "%s", explain_reason(reason));
+		return buffer;
+	}
 	if (strstr(curl_says, "self-signed") || strstr(curl_says, "self signed"))
 		snprintf(buffer, size,
 			 "the certificate is self-signed (\"tls\": {\"ca\": FILE} or {\"verify\": "
@@ -142,8 +198,8 @@ char *explain_tls(const char *curl_says, char *buffer, size_t size)
 		snprintf(buffer, size, "the %s", curl_says + strlen(problem));
 	else if (strstr(curl_says, "does not match target") ||
 		 strstr(curl_says, "subject name matches target"))
-		snprintf(buffer, size, "the certificate is not for this name " SET_NAME);
+		explain_other_name(curl_says, buffer, size);
 	else
-		snprintf(buffer, size, "no TLS: %s", curl_says);
+		explain_unknown(curl_says, buffer, size);
 	return buffer;
 }

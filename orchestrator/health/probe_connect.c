@@ -59,6 +59,8 @@ int probe_on_curl_close(void *userdata, curl_socket_t fd)
 
 	while (p && p->fd != fd)
 		p = p->next;
+	if (p)
+		probe_look_at_end(p, fd);
 	close_connection(fd, !p || has_heard(p));
 	if (p) {
 		p->fd = -1;
@@ -165,6 +167,10 @@ static void refuse_connect(struct probe *p, int error)
 	/* connect(2): no port is left for this pair of addresses. */
 	if (error == EADDRNOTAVAIL || error == EAGAIN)
 		refuse_ports(p, "connect");
+	/* Only an established connection is reset (net/ipv4/tcp_input.c, tcp_reset()). */
+	else if (error == ECONNRESET || error == EPIPE)
+		probe_refuse(p, false, "%sconnect: the server reset the connection at once",
+			     p->whom);
 	else
 		refuse_step(p, "connect", error);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clean.h"
 #include "common/duration.h"
 #include "orchestrator/health/probe_internal.h"
 
@@ -29,7 +30,8 @@ static void describe_timeout(struct probe *p, struct probe_result *result)
 	else
 		snprintf(result->text, sizeof(result->text),
 			 "%s: no answer within %s (connected, %s%s)", p->what, limit,
-			 first_byte ? "an answer began" : "nothing received",
+			 first_byte && (p->url || p->received) ? "an answer began"
+							       : "nothing received",
 			 p->queued ? "; connections wait to be accepted" : "");
 }
 
@@ -49,13 +51,25 @@ static void describe_unasked(struct probe *p, const char *why, struct probe_resu
 	snprintf(result->text, sizeof(result->text), "not asked: %s: %.140s", p->what, why);
 }
 
-/* Of a server that closes as soon as the first byte is not what it expects. */
+/* What a server may expect that closes as soon as the first byte is something else. */
+static const char *closed_hint(const struct probe *p)
+{
+	if (p->url)
+		return "";
+	if (p->health.proxy_protocol)
+		return p->health.tls ? " (if the server does not expect the PROXY protocol: leave "
+				       "\"proxy_protocol\" out)"
+				     : " (if the server does not expect the PROXY protocol: leave "
+				       "\"proxy_protocol\" out; if it speaks TLS: use \"https\")";
+	return p->health.tls ? " (if the server expects the PROXY protocol: set "
+			       "\"proxy_protocol\")"
+			     : " (if the server expects the PROXY protocol: set "
+			       "\"proxy_protocol\"; if it speaks TLS: use \"https\")";
+}
+
 static void describe_closed(struct probe *p, const char *why, struct probe_result *result)
 {
-	snprintf(result->text, sizeof(result->text), "%s: %s%s", p->what, why,
-		 p->url || p->health.proxy_protocol
-			 ? ""
-			 : " (if the server expects the PROXY protocol: set \"proxy_protocol\")");
+	snprintf(result->text, sizeof(result->text), "%s: %s%s", p->what, why, closed_hint(p));
 }
 
 /* The first bytes of TLS are the head of a record, or something else altogether. */
@@ -78,7 +92,10 @@ static void describe_tls(struct probe *p, const char *why, struct probe_result *
 /* Whatever came in the place of HTTP/2 is lost in nghttp2. */
 static void describe_http2(struct probe *p, const char *why, struct probe_result *result)
 {
-	if (p->code != CURLE_GOT_NOTHING && !strstr(why, "expected SETTINGS"))
+	/* curl has words only for a stream that began: a TLS alert is a frame that is too long. */
+	bool spoken = (p->code == CURLE_HTTP2 || p->code == CURLE_HTTP2_STREAM) && p->curl_error[0];
+
+	if (spoken && !strstr(why, "expected SETTINGS"))
 		snprintf(result->text, sizeof(result->text), "%s: %.140s", p->what, why);
 	else if (p->health.tls)
 		snprintf(result->text, sizeof(result->text),
@@ -88,9 +105,11 @@ static void describe_http2(struct probe *p, const char *why, struct probe_result
 		snprintf(
 			result->text, sizeof(result->text),
 			"%.80s: no answer in HTTP/2: use \"http\" if the server speaks HTTP/1, add "
-			"\"tls\" if it speaks TLS%s",
+			"\"tls\" if it speaks TLS, %s",
 			p->what,
-			p->health.proxy_protocol ? "" : ", \"proxy_protocol\" if it expects that");
+			p->health.proxy_protocol
+				? "leave \"proxy_protocol\" out if it does not expect that"
+				: "\"proxy_protocol\" if it expects that");
 }
 
 static void describe_bytes(struct probe *p, struct probe_result *result)
@@ -98,15 +117,33 @@ static void describe_bytes(struct probe *p, struct probe_result *result)
 	char text[PROBE_TEXT_MAX / 2];
 
 	explain_bytes(EXPLAIN_HTTP1, p->first, p->first_length, text, sizeof(text));
-	snprintf(result->text, sizeof(result->text), "%s: %s", p->what, text);
+	snprintf(result->text, sizeof(result->text), "%s: %s%s", p->what, text,
+		 p->health.proxy_protocol ? closed_hint(p) : "");
+}
+
+/* curl says "Out of memory" of a line that is longer than what it keeps of one (lib/dynbuf.h). */
+static bool is_endless(const struct probe *p, const char *why)
+{
+	return strncmp(why, "Too large response headers", 26) == 0 ||
+	       (p->code == CURLE_OUT_OF_MEMORY && p->received > PROBE_LINE_MAX);
 }
 
 static void describe_cut(struct probe *p, const char *why, struct probe_result *result)
 {
 	char status[ANSWER_REASON_MAX + 8];
 
-	snprintf(result->text, sizeof(result->text), "%s: %s, but its end did not come: %.40s",
-		 p->what, answer_status_text(&p->answer, status, sizeof(status)), why);
+	answer_status_text(&p->answer, status, sizeof(status));
+	if (!p->answer.headed && is_endless(p, why))
+		snprintf(result->text, sizeof(result->text),
+			 "%s: %s, but its header does not end: over %d kB of it came", p->what,
+			 status, PROBE_LINE_MAX / 1000);
+	else if (!p->answer.headed && p->code == CURLE_OK)
+		snprintf(result->text, sizeof(result->text),
+			 "%s: %s, but the connection was closed within its header", p->what,
+			 status);
+	else
+		snprintf(result->text, sizeof(result->text),
+			 "%s: %s, but its end did not come: %.40s", p->what, status, why);
 }
 
 /* What curl calls it, and what else is known of it. */
@@ -114,10 +151,7 @@ static void describe_code(struct probe *p, int error, const char *why, struct pr
 {
 	switch (p->code) {
 	case CURLE_GOT_NOTHING:
-		if (p->health.http2)
-			describe_http2(p, why, result);
-		else
-			describe_closed(p, "the connection was closed without an answer", result);
+		describe_closed(p, "the connection was closed without an answer", result);
 		break;
 	case CURLE_SSL_CONNECT_ERROR:
 		if (error || strstr(why, "SSL_ERROR_SYSCALL"))
@@ -132,19 +166,26 @@ static void describe_code(struct probe *p, int error, const char *why, struct pr
 		describe_tls(p, why, result);
 		break;
 	case CURLE_SSL_CACERT_BADFILE:
-		describe_unasked(p, "the file \"ca\" of \"tls\" cannot be used", result);
+		describe_unasked(
+			p, "the authorities' certificates cannot be read (\"tls\": {\"ca\": FILE})",
+			result);
 		break;
 	case CURLE_OUT_OF_MEMORY:
-		describe_unasked(p, strerror(ENOMEM), result);
+		if (is_endless(p, why))
+			snprintf(result->text, sizeof(result->text),
+				 "%s: the first line of the answer does not end", p->what);
+		else
+			describe_unasked(p, strerror(ENOMEM), result);
 		break;
-	case CURLE_HTTP2:
-	case CURLE_HTTP2_STREAM:
-		describe_http2(p, why, result);
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_WEIRD_SERVER_REPLY:
+		snprintf(result->text, sizeof(result->text),
+			 "%s: the answer begins with \"HTTP/\", but has no status line of HTTP/1",
+			 p->what);
 		break;
 	case CURLE_RECV_ERROR:
-		if (error == ECONNRESET)
-			describe_closed(p, why, result);
-		else if (strstr(why, "error:"))
+	case CURLE_SEND_ERROR:
+		if (strstr(why, "error:"))
 			describe_tls(p, why, result);
 		else
 			snprintf(result->text, sizeof(result->text), "%s: %.140s", p->what, why);
@@ -154,8 +195,32 @@ static void describe_code(struct probe *p, int error, const char *why, struct pr
 	}
 }
 
+/* The connection stood, and the server has reset it; curl says so whatever it was about to do. */
+static bool is_cut_off(const struct probe *p, int error)
+{
+	return p->connected && (error == ECONNRESET || error == EPIPE);
+}
+
+#define FRAME_HEAD 9 /* bytes, RFC 9113, 4.1: less is not one frame */
+
+/* The connection stood, and what came in it was no HTTP/2. */
+static bool lacks_http2(const struct probe *p, int error)
+{
+	if (!p->health.http2)
+		return false;
+	if (p->code == CURLE_HTTP2 || p->code == CURLE_HTTP2_STREAM || p->code == CURLE_GOT_NOTHING)
+		return true;
+	if (p->code == CURLE_PARTIAL_FILE)
+		return p->received < FRAME_HEAD;
+	return !p->health.tls &&
+	       (p->code == CURLE_RECV_ERROR || p->code == CURLE_SEND_ERROR || is_cut_off(p, error));
+}
+
 static void describe_failure(struct probe *p, struct probe_result *result)
 {
+	/* It may quote the server, its certificate, and its host's name. */
+	clean_line(p->curl_error);
+
 	const char *why = p->curl_error[0] ? p->curl_error : curl_easy_strerror(p->code);
 	long error = 0;
 
@@ -174,10 +239,14 @@ static void describe_failure(struct probe *p, struct probe_result *result)
 		describe_bytes(p, result);
 	} else if (p->code == CURLE_OPERATION_TIMEDOUT) {
 		describe_timeout(p, result);
-	} else if (p->code == CURLE_COULDNT_CONNECT) {
-		describe_connect(p, (int)error, why, result);
 	} else if (p->answer.status) {
 		describe_cut(p, why, result);
+	} else if (lacks_http2(p, (int)error)) {
+		describe_http2(p, why, result);
+	} else if (is_cut_off(p, (int)error)) {
+		describe_closed(p, strerror((int)error), result);
+	} else if (p->code == CURLE_COULDNT_CONNECT) {
+		describe_connect(p, (int)error, why, result);
 	} else {
 		describe_code(p, (int)error, why, result);
 	}
@@ -276,7 +345,7 @@ void probe_describe(struct probe *p, struct probe_result *result)
 {
 	bool whole = p->code == CURLE_OK || p->answer.received > PROBE_ANSWER_MAX;
 
-	if (!p->refused[0] && whole && p->answer.status)
+	if (!p->refused[0] && whole && p->answer.headed)
 		describe_status(p, result);
 	else
 		describe_failure(p, result);

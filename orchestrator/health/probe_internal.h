@@ -5,6 +5,7 @@
  *	probe.c			the life of a probe, and the prober
  *	probe_base.c		what the others need
  *	probe_connect.c		its connection, up to where curl or on_connected goes on
+ *	probe_end.c		what else its connection knows, before it is closed
  *	probe_request.c		the question, as options of curl
  *	probe_describe.c	the answer, in words
  */
@@ -24,6 +25,7 @@
 #define PROBE_HEADER_MAX     512
 #define PROBE_METHOD_MAX     16
 #define PROBE_FOLLOWS_MAX    5
+#define PROBE_LINE_MAX       100000 /* bytes of a header that is too long, or more */
 
 enum probe_state {
 	PROBE_NEW,        /* to be begun */
@@ -85,8 +87,9 @@ struct probe {
 	struct answer answer;
 	char first[EXPLAIN_BYTES_MAX]; /* of an answer that is not what was asked for */
 	size_t first_length;
-	regex_t expected; /* of the body */
-	bool expects;     /* .expected has been compiled */
+	uint64_t received; /* bytes in all, of a connection that curl has closed */
+	regex_t expected;  /* of the body */
+	bool expects;      /* .expected has been compiled */
 	bool grpc;
 	char *body; /* PROBE_BODY_LOOKED_MAX bytes and a NUL, if it is looked at */
 	size_t body_length;
@@ -117,6 +120,11 @@ curl_socket_t probe_on_curl_open(void *userdata, curlsocktype purpose,
 				 struct curl_sockaddr *address);
 int probe_on_curl_opened(void *userdata, curl_socket_t fd, curlsocktype purpose);
 int probe_on_curl_close(void *userdata, curl_socket_t fd);
+
+/* ---- probe_end.c ---------------------------------------------------------------------------- */
+
+/* curl is about to close its connection @fd: how much came in all, and how does it go on? */
+void probe_look_at_end(struct probe *p, int fd);
 
 /* ---- probe_request.c ------------------------------------------------------------------------ */
 

@@ -376,7 +376,7 @@ int probe_set_redirect(struct probe *p)
 	int r = -ENOENT;
 
 	if (!p->health.follow || p->code != CURLE_OK || !is_redirect(p->answer.status) ||
-	    !p->answer.location[0] || p->follows == PROBE_FOLLOWS_MAX)
+	    !p->answer.headed || !p->answer.location[0] || p->follows == PROBE_FOLLOWS_MAX)
 		return -ENOENT;
 	from = curl_url();
 	to = curl_url();

@@ -242,7 +242,7 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
  * @n bytes of a line as text for a terminal, in at most @size - 1 bytes: cleaned, without blanks
  * around it. Returns its length.
  */
-static size_t clean_line(const char *line, size_t n, char *buffer, size_t size)
+static size_t take_line(const char *line, size_t n, char *buffer, size_t size)
 {
 	char copy[COMMAND_OUTPUT_MAX];
 	size_t from = 0;
@@ -290,7 +290,7 @@ static void append_last_line(const struct command *c, char *text, size_t size)
 		const char *newline = memrchr(c->output, '\n', end);
 		size_t start = newline ? (size_t)(newline - c->output) + 1 : 0;
 
-		n = clean_line(c->output + start, end - start, line, sizeof(line));
+		n = take_line(c->output + start, end - start, line, sizeof(line));
 		end = newline ? start - 1 : 0;
 	}
 	if (n == 0)

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/advice.h"
+#include "common/clean.h"
 #include "common/wanted_files.h"
 #include "common/cleanup.h"
 #include "orchestrator/host/account.h"
@@ -67,6 +69,7 @@ static void read_link(pid_t pid, const char *file, char *ret, size_t size)
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
 	n = readlink(path, ret, size - 1);
 	ret[n > 0 ? n : 0] = '\0';
+	clean_name(ret);
 }
 
 static const char *last_part(const char *path)

@@ -44,6 +44,7 @@
 #include "orchestrator/config/config.h"
 #include "orchestrator/instance/instances.h"
 #include "orchestrator/rollout/run.h"
+#include "orchestrator/service/flood.h"
 #include "orchestrator/service/service_drift.h"
 #include "orchestrator/service/service_endpoints.h"
 #include "orchestrator/service/service_failover.h"
@@ -83,6 +84,7 @@ struct service {
 	struct service_published published;
 	struct service_hold hold;
 	struct service_drift drift;
+	struct flood floods[_EVENT_KIND_COUNT]; /* of events that may flood */
 	struct service_strangers strangers;
 	struct service_backlogs backlogs;
 	struct service_failover failover;

@@ -23,12 +23,43 @@ static void log_event(const char *service, const struct event *event)
 		 reason ? " -- " : "", reason ? reason : "");
 }
 
-void service_tell(struct service *s, const struct event *event)
+static void hand_on(struct service *s, const struct event *event)
 {
 	const struct event_sink *sink = s->context->sink;
 
 	log_event(s->config->name, event);
 	sink->take(sink->userdata, s->config->name, event);
+}
+
+/* Whoever reads the history reads where events are missing, and how many. */
+static void tell_kept(struct service *s, const struct event *event, const struct flood *flood)
+{
+	struct event kept = *event;
+	char message[MESSAGE_MAX], before[64] = "";
+
+	if (kept.passed > 0)
+		snprintf(before, sizeof(before), " (%llu like it before are not kept)",
+			 (unsigned long long)kept.passed);
+	snprintf(message, sizeof(message), "%s%s%s", kept.message ? kept.message : "", before,
+		 flood_full(flood) ? " (of those that follow one in 10 minutes is kept)" : "");
+	kept.message = message;
+	hand_on(s, &kept);
+}
+
+void service_tell(struct service *s, const struct event *event)
+{
+	struct event told = *event;
+	struct flood *flood = &s->floods[event->kind];
+
+	if (told.passing || !event_may_flood(told.kind)) {
+		hand_on(s, event);
+		return;
+	}
+	told.passing = !flood_keep(flood, clock_monotonic_ms(), &told.passed);
+	if (!told.passing && (told.passed > 0 || flood_full(flood)))
+		tell_kept(s, &told, flood);
+	else
+		hand_on(s, &told);
 }
 
 void service_note(struct service *s, enum event_kind kind, const char *format, ...)

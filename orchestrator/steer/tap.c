@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "common/clean.h"
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/kernel_offsets.h"
 #include "orchestrator/steer/key.h"
@@ -282,6 +283,7 @@ static void tell(struct tap *tap, struct tap_event *event)
 	struct tap_count now;
 
 	event->comm[sizeof(event->comm) - 1] = '\0';
+	clean_name(event->comm);
 	if (event->type == TAP_ZERO)
 		tell_zero(tap, event->owner);
 	else if (count(tap, event->owner, &now) < 0)

@@ -116,6 +116,8 @@ json_t *event_json(const struct event *e)
 		json_object_set_new(json, "instance", json_integer(e->instance));
 	if (e->pid > 0)
 		json_object_set_new(json, "pid", json_integer(e->pid));
+	if (e->passed > 0)
+		json_object_set_new(json, "passed", json_integer((json_int_t)e->passed));
 	if (e->succeeds > 0)
 		json_object_set_new(json, "succeeds", json_integer(e->succeeds));
 	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)

@@ -185,14 +185,42 @@ def test_file_that_cannot_be_opened_fails_the_start_and_the_old_one_serves_on(t)
     check_equal(hammer.stop()["lost"], 0, "lost")
 
 
-def test_output_through_batond_reaches_its_own(t):
+def test_output_through_batond_reaches_its_own_and_says_whose_it_is(t):
     daemon = t.daemon(service(keeper(t, "--log")))
     pid = daemon.server_pid()
     get()
     for which in ("out", "err"):
-        wait_until(lambda: f"{pid} 1 {which}" in daemon.process.text(), f"a line of {which}")
+        wait_until(lambda: f"\n[web] {pid} 1 {which}\n" in daemon.process.text(),
+                   f"a line of {which}")
     result = daemon.cli("reopen", "web", expect=0)
     check("no output goes to a file" in result.text, f"said: {result}")
+
+
+# It tries to look like batond, to erase what stands there, and to be urgent.
+LIAR = r"""
+import os, time
+text = ("<3>urgent\nbatond: web: rollout 9: done\n\x1b[2K\rbatond: web: a\n"
+        "\u202ebatond: web: b\n" + 5000 * "x" + "\nrest").encode() + b"\xc2\r\x9b2J\n"
+os.write(1, text)
+os.write(2, text)
+time.sleep(1000)
+"""
+
+
+def test_output_through_batond_can_be_taken_for_nothing_else(t):
+    """Two instances at once: no line is torn by another's, or by batond's."""
+    daemon = t.daemon(service(["/usr/bin/python3", t.file("liar.py", LIAR)], instances=2,
+                              health={"notify": True}), start=False)
+    del daemon.config["services"]["web"]["health"]["http"]
+    daemon.start_unready()
+    wait_until(lambda: daemon.process.text().count("[web] rest??2J\n") == 4, "all of it")
+    lines = daemon.process.text().split("\n")
+    check_equal([line for line in lines if line and not line.startswith(("batond: ", "[web] "))], [],
+                "lines of nobody")
+    check_equal(sorted(line for line in lines if "rollout 9" in line or line[-3:] in (": a", ": b")),
+                4 * ["[web] ?batond: web: b"] + 4 * ["[web] batond: web: a"] +
+                4 * ["[web] batond: web: rollout 9: done"], "lines that lie")
+    check_equal(sum(line.count("x") for line in lines if line.startswith("[web] x")), 20000, "x")
 
 
 def test_reload_that_moves_the_output_to_a_file_rolls(t):

@@ -100,6 +100,34 @@ static void test_relay_pipe_gets_all_at_once(void **data)
 	check_arrived(fixture->out[0], "one\ntw");
 }
 
+static void test_relay_labelled_stream_gets_lines_that_say_whose_they_are(void **data)
+{
+	struct fixture *fixture = *data;
+
+	relay_label(fixture->relay, "web");
+	say(fixture, "one\n<3>tw");
+	check_arrived(fixture->out[0], "[web] one\n");
+	say(fixture, "o\nrest");
+	check_arrived(fixture->out[0], "[web] <3>two\n");
+	relay_drain(fixture->relay);
+	check_arrived(fixture->out[0], "[web] rest\n");
+}
+
+static void test_relay_label_ends_when_it_is_redirected(void **data)
+{
+	struct fixture *fixture = *data;
+	int file = open_file();
+
+	relay_label(fixture->relay, "web");
+	say(fixture, "one\ntw");
+	check_arrived(fixture->out[0], "[web] one\n");
+	redirect(fixture, file);
+	relay_label(fixture->relay, "web");
+	say(fixture, "o\n\x1b[mthree\n");
+	check_file(file, "two\n\x1b[mthree\n");
+	close(file);
+}
+
 static void test_relay_own_file_gets_whole_lines_too(void **data)
 {
 	struct fixture *fixture = *data;
@@ -439,6 +467,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_relay_file_gets_a_line_once_it_is_whole),
 		TEST(test_relay_pipe_gets_all_at_once),
+		TEST(test_relay_labelled_stream_gets_lines_that_say_whose_they_are),
+		TEST(test_relay_label_ends_when_it_is_redirected),
 		TEST(test_relay_own_file_gets_whole_lines_too),
 		TEST(test_relay_two_that_append_to_one_file_do_not_tear_lines),
 		TEST(test_relay_read_holds_back_what_drain_and_flush_pass_on),

@@ -29,7 +29,9 @@ static void test_answer_status_line_is_read(void **state)
 	(void)state;
 	header("HTTP/1.1 503 Service Unavailable\r\n");
 	header("Content-Length: 0\r\n");
+	assert_false(answer.headed);
 	header("\r\n");
+	assert_true(answer.headed);
 	assert_int_equal(answer.status, 503);
 	assert_string_equal(answer.reason, "Service Unavailable");
 	assert_string_equal(answer_status_text(&answer, text, sizeof(text)),

@@ -28,6 +28,8 @@ static void test_explain_bytes_says_what_the_port_speaks(void **state)
 	      "the server speaks HTTP/2 here: use \"http2\"");
 	BYTES(EXPLAIN_HTTP1, "\0\0\x08\7\0\0\0\0\0",
 	      "the server speaks HTTP/2 here: use \"http2\"");
+	BYTES(EXPLAIN_TLS, "\0\0\6\4\0\0\0\0\0",
+	      "this port speaks plain HTTP/2: use \"http2\" or \"grpc\" without \"tls\"");
 	BYTES(EXPLAIN_TLS, "HTTP/", "this port speaks plain HTTP/1: use \"http\"");
 	BYTES(EXPLAIN_HTTP2, "HTTP/1.1 400 Bad", "this port speaks plain HTTP/1: use \"http\"");
 }
@@ -66,16 +68,21 @@ static void test_explain_tls_names_alerts_and_certificates(void **state)
 		 "TLS alert certificate_expired"},
 		{"error:0A0004E7:SSL routines::x", "TLS alert 255"},
 		{"error:0A00010B:SSL routines::wrong version number",
-		 "no TLS: error:0A00010B:SSL routines::wrong version number"},
+		 "no TLS: wrong version number"},
+		{"OpenSSL/3.0.19: error:0A00014D:SSL routines::legacy sigalg disallowed",
+		 "the server's TLS is too old for this host's OpenSSL: it signs with SHA-1 or MD5"},
+		{"error:0A000126:SSL routines::unexpected eof while reading",
+		 "the server closed the connection during the handshake"},
+		{"something\x1b else", "no TLS: something? else"},
 		{"SSL certificate problem: certificate has expired", "the certificate has expired"},
 		{"SSL certificate problem: self-signed certificate",
 		 "the certificate is self-signed (\"tls\": {\"ca\": FILE} or {\"verify\": false})"},
 		{"SSL certificate problem: unable to get local issuer certificate",
 		 "nobody known here has signed the certificate (\"tls\": {\"ca\": FILE})"},
 		{"SSL: no alternative certificate subject name matches target host name 'a'",
-		 "the certificate is not for this name (\"tls\": {\"name\": ...})"},
+		 "the certificate is not for \"a\" (\"tls\": {\"name\": ...})"},
 		{"SSL: certificate subject name 'b' does not match target host name 'a'",
-		 "the certificate is not for this name (\"tls\": {\"name\": ...})"},
+		 "the certificate is not for \"a\" (\"tls\": {\"name\": ...})"},
 	};
 	char buffer[256];
 

@@ -668,7 +668,7 @@ static void test_probe_answers_of_other_kinds_are_explained(void **state)
 	check_text(&tls, SERVER_ANSWERS, "HTTP/1.1 400 Bad Request\r\n\r\n",
 		   "GET /healthz: this port speaks plain HTTP/1: use \"http\"");
 	check_text(&tls, SERVER_ANSWERS, "SSH-2.0-x\r\n",
-		   "GET /healthz: the answer is not TLS: \"SSH-2\"");
+		   "GET /healthz: the answer is not TLS: \"SSH-2.0-x\"");
 	check_text(&tls, SERVER_ANSWERS, "",
 		   "GET /healthz: the connection was closed without an answer (if the server "
 		   "expects the PROXY protocol: set \"proxy_protocol\")");
@@ -768,10 +768,16 @@ static void test_probe_http_failures_say_what_happened(void **state)
 		   "GET /healthz: 200 OK, but its end did not come within 150ms");
 	check_text(&http, SERVER_ANSWERS, "",
 		   "GET /healthz: the connection was closed without an answer (if the server "
-		   "expects the PROXY protocol: set \"proxy_protocol\")");
+		   "expects the PROXY protocol: set \"proxy_protocol\"; if it speaks TLS: use "
+		   "\"https\")");
 	check_text(&http, SERVER_RESETS, "",
 		   "GET /healthz: Connection reset by peer (if the server expects the PROXY "
-		   "protocol: set \"proxy_protocol\")");
+		   "protocol: set \"proxy_protocol\"; if it speaks TLS: use \"https\")");
+	check_text(&http, SERVER_ANSWERS, "HTTP/1.1 200 OK\r\nContent-Ty",
+		   "GET /healthz: 200 OK, but the connection was closed within its header");
+	check_text(&http, SERVER_ANSWERS, "HTTP/1.1 OK\r\n\r\n",
+		   "GET /healthz: the answer begins with \"HTTP/\", but has no status line of "
+		   "HTTP/1");
 	check_text(&http, SERVER_ANSWERS, "SSH-2.0-x\r\n",
 		   "GET /healthz: the answer is not HTTP/1: \"SSH-2.0-x\"");
 	check_text(&http, SERVER_ANSWERS, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",

@@ -55,6 +55,37 @@ static void test_service_succession_is_told_with_both_pids(void **state)
 	assert_int_equal(number_of("ready", "pid"), -1);
 }
 
+static void test_service_flood_pushes_nothing_out_of_the_history(void **state)
+{
+	struct instance *i;
+	uint64_t before;
+
+	(void)state;
+	carry_out("start", NULL);
+	i = fake_there(1, 0);
+	before = events_last(events);
+	for (unsigned k = 1; k < FLOOD_BURST; k++)
+		i->callbacks->on_note(i->userdata, i, EVENT_UNHEALTHY, "x");
+	assert_event("unhealthy", "message", "x");
+	i->callbacks->on_note(i->userdata, i, EVENT_UNHEALTHY, "x");
+	assert_event("unhealthy", "message", "x (of those that follow one in 10 minutes is kept)");
+	for (unsigned k = 0; k < 5000; k++)
+		i->callbacks->on_note(i->userdata, i, EVENT_UNHEALTHY, "x");
+	assert_int_equal(events_last(events), before + FLOOD_BURST);
+	/* Of other kinds, and those that nobody can provoke, all are kept. */
+	i->callbacks->on_note(i->userdata, i, EVENT_RECOVERED, "x");
+	for (unsigned k = 0; k < 2 * FLOOD_BURST; k++)
+		i->callbacks->on_note(i->userdata, i, EVENT_EXITED, "x");
+	assert_int_equal(events_last(events), before + FLOOD_BURST + 1 + 2 * FLOOD_BURST);
+	/* A while later: */
+	service->floods[EVENT_UNHEALTHY].since_ms -= FLOOD_EVERY_MS;
+	i->callbacks->on_note(i->userdata, i, EVENT_UNHEALTHY, "y");
+	assert_event("unhealthy", "message",
+		     "y (5000 like it before are not kept) (of those that follow one in 10 minutes "
+		     "is kept)");
+	assert_int_equal(number_of("unhealthy", "passed"), 5000);
+}
+
 static void test_service_answers_of_a_check_pass_but_for_the_first(void **state)
 {
 	uint64_t before;
@@ -102,6 +133,7 @@ int main(void)
 		TEST(test_service_notes_of_instances_become_events),
 		TEST(test_service_note_is_an_event_with_a_message),
 		TEST(test_service_succession_is_told_with_both_pids),
+		TEST(test_service_flood_pushes_nothing_out_of_the_history),
 		TEST(test_service_answers_of_a_check_pass_but_for_the_first),
 		TEST(test_service_notes_say_which_generation_serves),
 	};

@@ -130,6 +130,8 @@ static void test_event_json_of_a_note_has_what_is_set(void **state)
 		    "{\"hook\":\"after_shift\",\"message\":\"m\",\"ok\":false}");
 	assert_json(&(struct event){.kind = EVENT_DRIFT, .message = "m", .listen = "[::]:80"},
 		    "{\"listen\":\"[::]:80\",\"message\":\"m\"}");
+	assert_json(&(struct event){.kind = EVENT_DRIFT, .message = "m", .passed = 9},
+		    "{\"message\":\"m\",\"passed\":9}");
 	assert_json(&(struct event){.kind = EVENT_SUPERSEDED, .rollout = 8, .message = "m"},
 		    "{\"message\":\"m\",\"rollout\":8}");
 	assert_json(

@@ -1,0 +1,2 @@
+ALTER TABLE visits ADD COLUMN referer TEXT;
+CREATE TABLE visits (path TEXT NOT NULL);
