@@ -384,7 +384,7 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 		r = open_relay(agent, handover, err);
 	if (r == 0)
 		r = output_new(agent->relay, agent->spec->service, &agent->spec->process,
-			       &agent->output, err);
+			       agent->spec->set_ids ? &agent->user : NULL, &agent->output, err);
 	if (r == 0)
 		r = server_new(agent->event, on_exited, agent, &agent->server, err);
 	if (r == 0)
@@ -484,6 +484,7 @@ int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const
 		.restart_delay_max_ms = spec->restart_delay_max_ms,
 	};
 	struct agent agent = {.spec = spec, .spec_fd = spec_fd, .notify_fd = -1};
+	agent.user = (struct as_user){spec->uid, spec->gid, spec->groups, spec->n_groups};
 	int r;
 
 	assert(spec && spec_fd >= 0 && control_fd >= 0 &&

@@ -3,24 +3,22 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "common/log.h"
-
-#define FILE_MODE 0640
+#include "common/path_open.h"
 
 struct output {
 	struct relay *relay;
 	const char *service;
 	const struct process_settings *settings;
+	const struct as_user *user;
 	int fds[_RELAY_STREAM_COUNT]; /* -1: not open (yet), or the agent's own is used */
 	bool trouble_said[_RELAY_STREAM_COUNT];
 };
@@ -32,18 +30,13 @@ static const char *const stream_names[] = {
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-/* O_NONBLOCK: a FIFO that nobody reads must not stop the agent. open(2) then fails with ENXIO. */
-static int open_file(const char *path, int *ret_fd, struct error *err)
+static int open_file(const struct output *output, const char *path, int *ret_fd, struct error *err)
 {
-	cleanup_close int fd = -1;
-	mode_t mask = umask(0);
+	int fd = path_open(path, PATH_APPEND, output->user, err);
 
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-		  FILE_MODE);
-	umask(mask);
 	if (fd < 0)
-		return error_set(err, -errno, "%s", path);
-	*ret_fd = TAKE_FD(fd);
+		return error_prefix(err, fd, "%s", path);
+	*ret_fd = fd;
 	return 0;
 }
 
@@ -66,7 +59,7 @@ static int open_sink(const struct output *output, enum relay_stream which, int *
 
 	assert(output->settings->output[which] != OUTPUT_THROUGH);
 	if (output->settings->output[which] == OUTPUT_FILE)
-		r = open_file(output->settings->output_path[which], ret_fd, err);
+		r = open_file(output, output->settings->output_path[which], ret_fd, err);
 	else
 		r = open_journal(output->service, which, ret_fd, err);
 	return r < 0 ? error_prefix(err, r, "%s", stream_names[which]) : 0;
@@ -159,7 +152,7 @@ static void on_stuck(enum relay_stream which, int error, void *userdata)
 /* ---- making and ending ---------------------------------------------------------------------- */
 
 int output_new(struct relay *relay, const char *service, const struct process_settings *settings,
-	       struct output **ret, struct error *err)
+	       const struct as_user *user, struct output **ret, struct error *err)
 {
 	struct output *output = calloc(1, sizeof(*output));
 
@@ -168,6 +161,7 @@ int output_new(struct relay *relay, const char *service, const struct process_se
 	output->relay = relay;
 	output->service = service;
 	output->settings = settings;
+	output->user = user;
 	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
 		output->fds[k] = -1;
 	relay_watch_stuck(relay, on_stuck, output);

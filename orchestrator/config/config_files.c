@@ -2,10 +2,12 @@
 #include "orchestrator/config/config_internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/path_open.h"
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 
@@ -227,6 +229,46 @@ static int check_command(struct config_reading *reading, const char *path,
 	return 0;
 }
 
+/* ---- files that root opens ------------------------------------------------------------------ */
+
+/* The file of an output need not be there, but its folder must. */
+static void check_output(struct config_reading *reading, const char *path, const char *key,
+			 const struct service_config *service, size_t which)
+{
+	const struct process_settings *process = &service->process;
+	const struct as_user user = service_config_user(service);
+	const char *file = process->output_path[which];
+	char key_path[CONFIG_JSON_PATH_MAX];
+	struct error err;
+
+	if (process->output[which] != OUTPUT_FILE)
+		return;
+	config_path(path, key, key_path);
+	if (strlen(file) >= PATH_MAX)
+		config_mistake(reading, key_path, "longer than %d bytes", PATH_MAX - 1);
+	else if (path_check(file, PATH_APPEND, &user, &err) < 0)
+		config_mistake(reading, key_path, "%s: %s", file, err.text);
+}
+
+/*
+ * A CA file may come later. Who can replace it decides whom batond believes, so that it is opened
+ * as root only.
+ */
+static void check_ca(struct config_reading *reading, const char *path, const char *file)
+{
+	char key_path[CONFIG_JSON_PATH_MAX];
+	struct error err;
+	int r;
+
+	if (!file || file[0] != '/')
+		return;
+	r = path_check(file, PATH_READ, NULL, &err);
+	if (r != -PATH_IS_REFUSED && r != -PATH_IS_NO_FILE && r != -EISDIR)
+		return;
+	config_path(path, "health.tls.ca", key_path);
+	config_mistake(reading, key_path, "%s: %s", file, err.text);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 int config_check_files(struct config_reading *reading, const char *path, struct config_draft *draft)
@@ -255,6 +297,9 @@ int config_check_files(struct config_reading *reading, const char *path, struct 
 		config_mistake(reading, key_path, "%s", err.text);
 	}
 	check_placeholders(reading, path, draft, environment);
+	check_output(reading, path, "stdout", service, 0);
+	check_output(reading, path, "stderr", service, 1);
+	check_ca(reading, path, service->health.tls_ca);
 	places.directory = directory;
 	places.environment = draft->environment_bad ? NULL : environment;
 	r = check_command(reading, path, draft, &places);

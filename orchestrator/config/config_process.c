@@ -310,30 +310,6 @@ int config_read_supplementary_groups(struct config_reading *reading, const char 
 
 /* ---- output --------------------------------------------------------------------------------- */
 
-/* The file need not be there, but its folder must. */
-static void check_output(struct config_reading *reading, const char *path, const char *file)
-{
-	char folder[PATH_MAX];
-	struct stat st;
-
-	if (strlen(file) >= sizeof(folder)) {
-		config_mistake(reading, path, "longer than %zu bytes", sizeof(folder) - 1);
-		return;
-	}
-	if (stat(file, &st) == 0) {
-		if (S_ISDIR(st.st_mode))
-			config_mistake(reading, path, "%s: %s", file, strerror(EISDIR));
-		return;
-	}
-	if (errno == ENOENT) {
-		strcpy(folder, file);
-		strrchr(folder, '/')[1] = '\0';
-		if (stat(folder, &st) == 0)
-			return;
-	}
-	config_mistake(reading, path, "%s: %s", file, strerror(errno));
-}
-
 /* @k: 0 is stdout, 1 is stderr. */
 static int read_output(struct config_reading *reading, const char *path, json_t *value,
 		       struct config_draft *draft, size_t k)
@@ -354,7 +330,6 @@ static int read_output(struct config_reading *reading, const char *path, json_t 
 		process->output_path[k] = strdup(text);
 		if (!process->output_path[k])
 			return -ENOMEM;
-		check_output(reading, path, text);
 	} else {
 		config_mistake(reading, path,
 			       "\"%s\" is unknown (expected \"inherit\", \"journal\" or the "

@@ -125,7 +125,9 @@ int lookup_environment(const struct service_config *service, char ***ret, struct
 	if (r < 0)
 		return error_set(err, r, "environment");
 	if (service->environment_file) {
-		r = environment_add_file(&environment, service->environment_file, err);
+		const struct as_user user = service_config_user(service);
+
+		r = environment_add_file(&environment, service->environment_file, &user, err);
 		if (r < 0)
 			return r;
 	}
