@@ -173,6 +173,13 @@ int processes_started(pid_t pid, uint64_t *ret)
 	return fake_processes.started ? 0 : -ESRCH;
 }
 
+int processes_signal(const struct processes *processes, int sig, unsigned *ret_n)
+{
+	assert_non_null(processes);
+	*ret_n = fake_processes.pid > 0;
+	return fake_processes.pid > 0 ? kill(fake_processes.pid, sig) : 0;
+}
+
 int processes_kill(const struct processes *processes)
 {
 	called("processes_kill below %d", (int)processes->root);
