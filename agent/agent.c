@@ -89,7 +89,7 @@ static bool on_succeeded(pid_t pid, void *userdata)
 	struct agent *agent = userdata;
 	struct error err;
 
-	if (server_watch(agent->server, pid, &err) < 0)
+	if (server_watch_member(agent->server, pid, agent->processes, &err) < 0)
 		return false;
 	agent->named = false;
 	agent_plain_event(agent, LIFECYCLE_SUCCEEDED);
@@ -192,15 +192,17 @@ static int on_term(sd_event_source *source, const struct signalfd_siginfo *info,
 }
 
 /*
- * Is the sender a process of the instance? If it has ended meanwhile (systemd-notify(1) does),
- * nobody can tell any more. Then its uid must do.
+ * Is the sender a process of the instance? If it has ended meanwhile (systemd-notify(1) does), the
+ * kernel may still tell its cgroup. Without cgroups its uid must do: nothing else is left.
  */
-static bool is_trusted(const struct agent *agent, pid_t pid, uid_t uid)
+static bool is_trusted(const struct agent *agent, const struct notify_sender *sender)
 {
-	int r = processes_contain(agent->processes, pid);
+	int r = sender->pidfd >= 0
+			? processes_contain_pidfd(agent->processes, sender->pid, sender->pidfd)
+			: processes_contain(agent->processes, sender->pid);
 
-	if (r == -ESRCH)
-		return uid == (agent->spec->set_ids ? agent->spec->uid : geteuid());
+	if (r == -ESRCH && !agent->spec->cgroup)
+		return sender->uid == (agent->spec->set_ids ? agent->spec->uid : geteuid());
 	return r > 0;
 }
 
@@ -211,7 +213,7 @@ static void note_main_pid(struct agent *agent, pid_t pid)
 	if (pid == 0 || pid == server_pid(agent->server) || !agent->lifecycle.alive ||
 	    processes_contain(agent->processes, pid) <= 0)
 		return;
-	if (server_watch(agent->server, pid, &err) < 0) {
+	if (server_watch_member(agent->server, pid, agent->processes, &err) < 0) {
 		log_warning("MAINPID=%d: the server names this process as its main one, but it "
 			    "cannot be followed: %s",
 			    (int)pid, err.text);
@@ -233,13 +235,17 @@ static int on_notify(sd_event_source *source, int fd, uint32_t events, void *use
 	struct agent *agent = userdata;
 	struct report report = {.type = REPORT_NOTIFY};
 	struct notify_message message;
-	bool was_ready;
-	pid_t pid;
-	uid_t uid;
+	struct notify_sender sender;
+	bool trusted, was_ready;
 
 	(void)source;
 	(void)events;
-	if (notify_receive(fd, &message, &pid, &uid) < 0 || !is_trusted(agent, pid, uid))
+	if (notify_receive(fd, &message, &sender) < 0)
+		return 0;
+	trusted = is_trusted(agent, &sender);
+	if (sender.pidfd >= 0)
+		close(sender.pidfd);
+	if (!trusted)
 		return 0;
 	note_main_pid(agent, message.main_pid);
 	if (message.ready)
@@ -257,22 +263,32 @@ static int on_notify(sd_event_source *source, int fd, uint32_t events, void *use
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* @handover: by the name that the server knows. If that fails, its next run gets another one. */
+/* By the name that the server knows, which an agent of an earlier version has made. */
+static int reopen_abstract(struct agent *agent, const struct handover *handover, struct error *err)
+{
+	int r;
+
+	snprintf(agent->notify_name, sizeof(agent->notify_name), "%s", handover->notify_name);
+	r = notify_reopen(agent->notify_name, &agent->notify_fd, err);
+	if (r < 0)
+		log_warning("what the server says by sd_notify is not heard until it is started "
+			    "again: %s",
+			    err->text);
+	return r;
+}
+
 static int open_notify_socket(struct agent *agent, const struct handover *handover,
 			      struct error *err)
 {
-	int r = -ENOENT;
+	const struct notify_owner owner = {
+		.set = agent->spec->set_ids, .uid = agent->spec->uid, .gid = agent->spec->gid};
+	char path[PATHS_MAX];
 
-	if (handover) {
-		snprintf(agent->notify_name, sizeof(agent->notify_name), "%s",
-			 handover->notify_name);
-		r = notify_reopen(agent->notify_name, &agent->notify_fd, err);
-		if (r < 0)
-			log_warning("what the server says by sd_notify is not heard until it is "
-				    "started again: %s",
-				    err->text);
-	}
-	return r < 0 ? notify_open(&agent->notify_fd, agent->notify_name, err) : r;
+	if (handover && handover->notify_name[0] == '@' &&
+	    reopen_abstract(agent, handover, err) == 0)
+		return 0;
+	return notify_open(control_path(agent->control, path), &owner, &agent->notify_fd,
+			   agent->notify_name, err);
 }
 
 static int open_notify(struct agent *agent, const struct handover *handover, struct error *err)
@@ -390,7 +406,8 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 	if (r == 0)
 		r = open_relay(agent, handover, err);
 	if (r == 0)
-		r = output_new(agent->relay, agent->spec, &agent->output, err);
+		r = output_new(agent->relay, agent->spec,
+			       agent->spec->set_ids ? &agent->user : NULL, &agent->output, err);
 	if (r == 0)
 		r = server_new(agent->event, on_exited, agent, &agent->server, err);
 	if (r == 0)
@@ -490,6 +507,7 @@ int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const
 		.restart_delay_max_ms = spec->restart_delay_max_ms,
 	};
 	struct agent agent = {.spec = spec, .spec_fd = spec_fd, .notify_fd = -1};
+	agent.user = (struct as_user){spec->uid, spec->gid, spec->groups, spec->n_groups};
 	int r;
 
 	assert(spec && spec_fd >= 0 && control_fd >= 0 &&

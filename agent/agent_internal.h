@@ -36,6 +36,7 @@
 
 struct agent {
 	const struct launch_spec *spec;
+	struct as_user user; /* of the server, if spec->set_ids */
 	int spec_fd;
 	struct lifecycle lifecycle;
 	struct lifecycle_event queue[AGENT_EVENTS_MAX];

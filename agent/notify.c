@@ -5,13 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/closer.h"
 #include "common/clean.h"
 #include "common/message.h"
+#include "common/notify_path.h"
 
 /* The value of an assignment; it is not NUL-terminated. */
 struct value {
@@ -101,22 +103,49 @@ void notify_parse(const char *text, size_t length, struct notify_message *ret)
 	}
 }
 
+/* ---- the socket ----------------------------------------------------------------------------- */
+
+/* Linux 6.16 and 6.5; the headers of the system may be older. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
+/* Everything is set before bind(2): so no message can come without credentials. */
+static int make_socket(int *ret_fd, struct error *err)
+{
+	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const int on = 1, off = 0;
+
+	if (fd < 0)
+		return error_set(err, -errno, "notify socket");
+	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+		return error_set(err, -errno, "notify socket: SO_PASSCRED");
+	/* An older kernel does without: closer.h, and the pid alone. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int notify_reopen(const char *name, int *ret_fd, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	cleanup_close int fd = -1;
 	size_t n = strlen(name);
-	const int on = 1;
+	int r;
 
 	if (n < 2 || n > sizeof(address.sun_path) || name[0] != '@')
 		return error_text(err, -EINVAL, "notify socket: \"%s\" is no abstract address",
 				  name);
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return error_set(err, -errno, "notify socket");
-	/* Before bind(2): so no message can come without credentials. */
-	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-		return error_set(err, -errno, "notify socket: SO_PASSCRED");
+	r = make_socket(&fd, err);
+	if (r < 0)
+		return r;
 	/* An abstract name begins with a NUL, and has none at its end (unix(7)). */
 	memcpy(address.sun_path + 1, name + 1, n - 1);
 	if (bind(fd, (struct sockaddr *)&address,
@@ -126,18 +155,83 @@ int notify_reopen(const char *name, int *ret_fd, struct error *err)
 	return 0;
 }
 
-int notify_open(int *ret_fd, char ret_name[static NOTIFY_NAME_MAX], struct error *err)
-{
-	unsigned char random[16];
-	char name[2 * sizeof(random) + 1];
+/* An agent that ends removes the folder of all of them, if it sees nobody else's. */
+#define MAKE_TRIES 8
 
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		return error_set(err, -EIO, "notify socket: random name");
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(name + 2 * i, 3, "%02x", random[i]);
-	snprintf(ret_name, NOTIFY_NAME_MAX, "@baton/notify/%s", name);
-	return notify_reopen(ret_name, ret_fd, err);
+/* Closed to everybody else: what is done in it until open_folder() cannot be interfered with. */
+static int make_folder(const struct notify_path *path)
+{
+	for (int k = 0; k < MAKE_TRIES; k++) {
+		if (mkdir(path->base, 0711) < 0 && errno != EEXIST)
+			return -errno;
+		if (mkdir(path->folder, 0700) == 0 || errno == EEXIST)
+			return chmod(path->base, 0711) < 0 || chmod(path->folder, 0700) < 0 ? -errno
+											    : 0;
+		if (errno != ENOENT)
+			return -errno;
+	}
+	return -ENOENT;
 }
+
+static int bind_to(int fd, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	umask(mask);
+	return r;
+}
+
+/* Let in who may send. The folder stays ours, so that nobody else can put anything into it. */
+static int open_folder(const struct notify_path *path, const struct notify_owner *owner)
+{
+	bool other = owner->set && owner->uid != geteuid();
+	bool everybody = !other && geteuid() == 0;
+
+	if (other && (lchown(path->socket, owner->uid, owner->gid) < 0 ||
+		      lchown(path->folder, geteuid(), owner->gid) < 0))
+		return -errno;
+	if (chmod(path->socket, everybody ? 0666 : 0600) < 0 ||
+	    chmod(path->folder, everybody ? 0711
+				: other   ? 0710
+					  : 0700) < 0)
+		return -errno;
+	return 0;
+}
+
+int notify_open(const char *control_path, const struct notify_owner *owner, int *ret_fd,
+		char ret_name[static NOTIFY_NAME_MAX], struct error *err)
+{
+	struct notify_path path;
+	cleanup_close int fd = -1;
+	int r = notify_path(control_path, &path);
+
+	if (r < 0)
+		return error_set(err, r, "notify socket of %s", control_path);
+	r = make_socket(&fd, err);
+	if (r < 0)
+		return r;
+	r = make_folder(&path);
+	if (r == 0)
+		r = bind_to(fd, path.socket);
+	if (r == 0)
+		r = open_folder(&path, owner);
+	if (r < 0)
+		return error_set(err, r, "notify socket %s", path.socket);
+	snprintf(ret_name, NOTIFY_NAME_MAX, "%s", path.socket);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------ */
 
 static void close_fds(const struct cmsghdr *header)
 {
@@ -146,15 +240,35 @@ static void close_fds(const struct cmsghdr *header)
 
 	for (size_t i = 0; i < n; i++) {
 		memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
-		close(fd);
+		closer_close(fd);
 	}
 }
 
-int notify_receive(int fd, struct notify_message *ret, pid_t *ret_pid, uid_t *ret_uid)
+static void take_control(struct msghdr *message, struct notify_sender *ret)
+{
+	struct ucred credentials;
+
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
+	     header = CMSG_NXTHDR(message, header)) {
+		if (header->cmsg_level != SOL_SOCKET)
+			continue;
+		if (header->cmsg_type == SCM_RIGHTS)
+			close_fds(header);
+		if (header->cmsg_type == SCM_PIDFD)
+			memcpy(&ret->pidfd, CMSG_DATA(header), sizeof(ret->pidfd));
+		if (header->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&credentials, CMSG_DATA(header), sizeof(credentials));
+			ret->pid = credentials.pid;
+			ret->uid = credentials.uid;
+		}
+	}
+}
+
+int notify_receive(int fd, struct notify_message *ret, struct notify_sender *ret_sender)
 {
 	union {
 		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(struct ucred)) +
+		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)) +
 			   CMSG_SPACE(MESSAGE_FDS_MAX * sizeof(int))];
 	} control;
 	char text[NOTIFY_MESSAGE_MAX];
@@ -163,28 +277,21 @@ int notify_receive(int fd, struct notify_message *ret, pid_t *ret_pid, uid_t *re
 				 .msg_iovlen = 1,
 				 .msg_control = &control,
 				 .msg_controllen = sizeof(control)};
-	struct ucred credentials;
-	bool known = false;
+	struct notify_sender sender = {.pid = -1, .pidfd = -1};
 	ssize_t n;
 
+	if (!closer_has_room())
+		return -EAGAIN;
 	n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
-	for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
-	     header = CMSG_NXTHDR(&message, header)) {
-		if (header->cmsg_level != SOL_SOCKET)
-			continue;
-		if (header->cmsg_type == SCM_RIGHTS)
-			close_fds(header);
-		if (header->cmsg_type == SCM_CREDENTIALS) {
-			memcpy(&credentials, CMSG_DATA(header), sizeof(credentials));
-			known = true;
-		}
-	}
-	if (!known || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	take_control(&message, &sender);
+	if (sender.pid <= 0 || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		if (sender.pidfd >= 0)
+			close(sender.pidfd);
 		return -EBADMSG;
-	*ret_pid = credentials.pid;
-	*ret_uid = credentials.uid;
+	}
+	*ret_sender = sender;
 	notify_parse(text, (size_t)n, ret);
 	return 0;
 }

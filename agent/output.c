@@ -3,25 +3,23 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "common/expand.h"
 #include "common/log.h"
-
-#define FILE_MODE 0640
+#include "common/path_open.h"
 
 struct output {
 	struct relay *relay;
 	const struct launch_spec *spec;
 	const struct process_settings *settings; /* the specification's */
+	const struct as_user *user;
 	char *paths[_RELAY_STREAM_COUNT]; /* of files, without placeholders; NULL: not opened yet */
 	int fds[_RELAY_STREAM_COUNT];     /* -1: not open (yet), or the agent's own is used */
 	bool trouble_said[_RELAY_STREAM_COUNT];
@@ -34,18 +32,13 @@ static const char *const stream_names[] = {
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-/* O_NONBLOCK: a FIFO that nobody reads must not stop the agent. open(2) then fails with ENXIO. */
-static int open_file(const char *path, int *ret_fd, struct error *err)
+static int open_file(const struct output *output, const char *path, int *ret_fd, struct error *err)
 {
-	cleanup_close int fd = -1;
-	mode_t mask = umask(0);
+	int fd = path_open(path, PATH_APPEND, output->user, err);
 
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-		  FILE_MODE);
-	umask(mask);
 	if (fd < 0)
-		return error_set(err, -errno, "%s", path);
-	*ret_fd = TAKE_FD(fd);
+		return error_prefix(err, fd, "%s", path);
+	*ret_fd = fd;
 	return 0;
 }
 
@@ -83,7 +76,7 @@ static int open_sink(struct output *output, enum relay_stream which, int *ret_fd
 	else if ((r = find_path(output, which)) < 0)
 		error_set(err, r, "%s", output->settings->output_path[which]);
 	else
-		r = open_file(output->paths[which], ret_fd, err);
+		r = open_file(output, output->paths[which], ret_fd, err);
 	return r < 0 ? error_prefix(err, r, "%s", stream_names[which]) : 0;
 }
 
@@ -173,8 +166,8 @@ static void on_stuck(enum relay_stream which, int error, void *userdata)
 
 /* ---- making and ending ---------------------------------------------------------------------- */
 
-int output_new(struct relay *relay, const struct launch_spec *spec, struct output **ret,
-	       struct error *err)
+int output_new(struct relay *relay, const struct launch_spec *spec, const struct as_user *user,
+	       struct output **ret, struct error *err)
 {
 	struct output *output = calloc(1, sizeof(*output));
 
@@ -183,6 +176,7 @@ int output_new(struct relay *relay, const struct launch_spec *spec, struct outpu
 	output->relay = relay;
 	output->spec = spec;
 	output->settings = &spec->process;
+	output->user = user;
 	for (int k = 0; k < _RELAY_STREAM_COUNT; k++)
 		output->fds[k] = -1;
 	relay_watch_stuck(relay, on_stuck, output);

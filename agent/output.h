@@ -4,9 +4,9 @@
  * settings say. The server always writes to the relay's pipes (relay.h); this module gives the
  * relay the descriptors to pass the output on to.
  *
- * The agent opens the files, as batond's user and in its own namespace. The server's user needs no
- * permission. He must not have any on the folder either, or he could choose the file that baton
- * appends to.
+ * The agent opens the files, as batond's user and in its own namespace, by the rule of
+ * path_open.h: the server's user needs no permission, and if he may write to the folder, he cannot
+ * choose another file of root's that baton appends to.
  *
  * If a file or the journal takes nothing later (the disk is full, the journal restarts), the relay
  * waits, and the trouble and its end are logged once each. Unless it is merely full, it is opened
@@ -15,6 +15,7 @@
 #pragma once
 
 #include "agent/relay.h"
+#include "common/as_user.h"
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "common/protocol.h"
@@ -23,11 +24,12 @@ struct output;
 
 /*
  * Opens nothing yet. @spec says where the output goes (.process), which instance a path with
- * placeholders is for, and the identifier in the journal (.service). @relay and @spec are borrowed.
- * Free the relay before the output: it writes to this module's descriptors.
+ * placeholders is for, and the identifier in the journal (.service). @user is the server's, for
+ * path_open(); NULL: as the agent. @relay, @spec and @user are borrowed. Free the relay before the
+ * output: it writes to this module's descriptors.
  */
-int output_new(struct relay *relay, const struct launch_spec *spec, struct output **ret,
-	       struct error *err);
+int output_new(struct relay *relay, const struct launch_spec *spec, const struct as_user *user,
+	       struct output **ret, struct error *err);
 void output_free(struct output *output);
 DEFINE_CLEANUP(struct output *, output_free);
 

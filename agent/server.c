@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clean.h"
 #include "common/clock.h"
+#include "common/pidfds.h"
 #include "common/timer.h"
 
 /* Children reaped at a time; the others stay zombies until the next SIGCHLD. */
@@ -126,27 +126,15 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *info
 	return 0;
 }
 
-/* As in linux/pidfd.h of 6.15, which this machine's headers need not be of. */
-struct pidfd_exit_info {
-	uint64_t mask;
-	uint64_t cgroup_id;
-	uint32_t ids[11];
-	int32_t exit_code; /* as of wait(2) */
-};
-#define PIDFD_GET_EXIT_INFO _IOWR(0xFF, 11, struct pidfd_exit_info)
-#define PIDFD_EXIT_INFO     (UINT64_C(1) << 3)
-_Static_assert(sizeof(struct pidfd_exit_info) == 64, "PIDFD_INFO_SIZE_VER0");
-
 /* How a process has ended that is not our child: known once its parent has reaped it. */
 static bool tells_exit(int pidfd, siginfo_t *ret)
 {
-	struct pidfd_exit_info info = {.mask = PIDFD_EXIT_INFO};
+	int status;
 
-	if (ioctl(pidfd, PIDFD_GET_EXIT_INFO, &info) < 0 || !(info.mask & PIDFD_EXIT_INFO))
+	if (!pidfds_status(pidfd, &status))
 		return false;
-	ret->si_code = WIFEXITED(info.exit_code) ? CLD_EXITED : CLD_KILLED;
-	ret->si_status =
-		WIFEXITED(info.exit_code) ? WEXITSTATUS(info.exit_code) : WTERMSIG(info.exit_code);
+	ret->si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+	ret->si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
 	return true;
 }
 
@@ -242,14 +230,10 @@ static bool is_child(pid_t pid)
 	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-int server_watch(struct server *server, pid_t pid, struct error *err)
+static int watch_by(struct server *server, pid_t pid, int pidfd, struct error *err)
 {
-	int pidfd, r;
+	int r;
 
-	assert(pid > 0);
-	pidfd = pidfd_open(pid, 0);
-	if (pidfd < 0 && !(is_forbidden(errno) && is_child(pid)))
-		return error_set(err, -errno, "watch pid %d", (int)pid);
 	forget(server);
 	server->pid = pid;
 	server->pidfd = pidfd;
@@ -259,6 +243,30 @@ int server_watch(struct server *server, pid_t pid, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "watch pid %d", (int)pid);
 	return 0;
+}
+
+int server_watch(struct server *server, pid_t pid, struct error *err)
+{
+	int pidfd;
+
+	assert(pid > 0);
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0 && !(is_forbidden(errno) && is_child(pid)))
+		return error_set(err, -errno, "watch pid %d", (int)pid);
+	return watch_by(server, pid, pidfd, err);
+}
+
+int server_watch_member(struct server *server, pid_t pid, const struct processes *processes,
+			struct error *err)
+{
+	cleanup_close int pidfd = pidfd_open(pid, 0);
+
+	if (pidfd < 0 && !(is_forbidden(errno) && is_child(pid)))
+		return error_set(err, -errno, "watch pid %d", (int)pid);
+	if (processes_contain(processes, pid) <= 0 || (pidfd >= 0 && !pidfds_alive(pidfd)))
+		return error_text(err, -ESRCH, "watch pid %d: it is no process of the instance",
+				  (int)pid);
+	return watch_by(server, pid, TAKE_FD(pidfd), err);
 }
 
 /* Is there a child that has ended and was not reaped? */

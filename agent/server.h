@@ -36,8 +36,18 @@ int server_new(sd_event *event, server_handler on_exited, void *userdata, struct
 void server_free(struct server *server);
 DEFINE_CLEANUP(struct server *, server_free);
 
-/* Watch @pid as the main process, instead of an earlier one. -ESRCH if it has ended. */
+/*
+ * Watch @pid as the main process, instead of an earlier one. -ESRCH if it has ended. It must be a
+ * child that has not been reaped, or the caller must see afterwards that it is who was meant.
+ */
 int server_watch(struct server *server, pid_t pid, struct error *err);
+
+/*
+ * The same with a pid that somebody has named: -ESRCH if it is none of @processes. The pidfd is
+ * older than the answer to that, so a pid that is given again is never followed.
+ */
+int server_watch_member(struct server *server, pid_t pid, const struct processes *processes,
+			struct error *err);
 
 /*
  * The main process has ended. If it has left processes of the instance behind, whose parent the

@@ -128,13 +128,16 @@ static void forget_ended(struct successors *successors)
 	}
 }
 
-static void send_signal(struct told *told, int signal)
+static void send_signal(const struct successors *successors, struct told *told, int signal)
 {
 	int r;
 
 	if (told->signal == signal)
 		return;
 	told->signal = signal;
+	/* Without a pidfd its pid may be another's by now. */
+	if (told->pidfd < 0 && processes_contain(successors->processes, told->pid) <= 0)
+		return;
 	r = told->pidfd >= 0 ? pidfd_send_signal(told->pidfd, signal, NULL, 0)
 			     : kill(told->pid, signal);
 	if (r < 0 && errno != ESRCH)
@@ -155,7 +158,7 @@ static void tell(struct successors *successors, pid_t pid, int signal)
 	*told = (struct told){.pid = pid, .pidfd = pidfd_open(pid, 0)};
 	/* Its pid was read a moment ago: is it still one of ours? */
 	if (processes_contain(successors->processes, pid) > 0)
-		send_signal(told, signal);
+		send_signal(successors, told, signal);
 }
 
 bool successors_was_told(const struct successors *successors, pid_t pid, int signal)
@@ -234,7 +237,7 @@ void successors_tell(struct successors *successors, pid_t main, int signal)
 	forget_ended(successors);
 	for (size_t i = 0; i < successors->n_told; i++)
 		if (successors->told[i].pid != main)
-			send_signal(&successors->told[i], signal);
+			send_signal(successors, &successors->told[i], signal);
 	head = main != 0 ? head_among_others(successors, main) : 0;
 	if (head != 0)
 		tell_others(successors, head, signal);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "common/fields.h"
+#include "common/notify_path.h"
 #include "common/processes.h"
 
 /*
@@ -41,6 +42,7 @@ void handover_remove(const char *socket_path)
 
 	if (!socket_path[0] || handover_path(socket_path, path) < 0)
 		return;
+	notify_path_remove(socket_path);
 	snprintf(new, sizeof(new), "%s" NEW, path);
 	(void)unlink(new);
 	(void)unlink(path);

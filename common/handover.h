@@ -23,7 +23,7 @@
 #include "common/paths.h"
 #include "common/protocol.h"
 
-#define HANDOVER_NAME_MAX 64 /* of a notify socket */
+#define HANDOVER_NAME_MAX 109 /* of a notify socket: sun_path of unix(7), and a NUL */
 
 struct handover {
 	/*
@@ -60,7 +60,10 @@ int handover_read_fd(int fd, struct handover *ret, struct error *err);
 void handover_done(struct handover *handover);
 DEFINE_CLEANUP(struct handover *, handover_done);
 
-/* Remove the file of the control socket at @socket_path, if there is one. */
+/*
+ * Its agent and its server have ended: remove the file of the control socket at @socket_path, if
+ * there is one, and the notify socket.
+ */
 void handover_remove(const char *socket_path);
 
 /*

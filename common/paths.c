@@ -102,6 +102,8 @@ int paths_init(const char *name, struct paths *ret, struct error *err)
 	strcpy(paths.name, name);
 	r = find_run_dir(&paths, err);
 	if (r == 0)
+		r = format_path(paths.lock_file, err, "%s/lock", paths.run_dir);
+	if (r == 0)
 		r = format_path(paths.api_socket, err, "%s/api.sock", paths.run_dir);
 	if (r == 0)
 		r = format_path(paths.agents_dir, err, "%s/agents", paths.run_dir);

@@ -21,6 +21,7 @@
 struct paths {
 	char name[64];
 	char run_dir[PATHS_MAX];    /* /run/NAME */
+	char lock_file[PATHS_MAX];  /* /run/NAME/lock */
 	char api_socket[PATHS_MAX]; /* /run/NAME/api.sock */
 	char agents_dir[PATHS_MAX]; /* /run/NAME/agents */
 	char state_dir[PATHS_MAX];  /* /var/lib/NAME */

@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/pidfds.h"
 
 /* A server may make cgroups below its own, but we look into so many levels only. */
 #define DEPTH_MAX 8
@@ -629,23 +633,107 @@ int processes_kin(const struct processes *processes, struct process_kin **ret, s
 	return 0;
 }
 
+/* Those of a cgroup below it are found by /proc, while they live. */
+static bool was_in_cgroup(const struct processes *processes, int pidfd)
+{
+	struct stat st;
+	uint64_t id;
+
+	return processes->cgroup && stat(processes->cgroup, &st) == 0 &&
+	       pidfds_cgroup(pidfd, &id) && id == st.st_ino;
+}
+
+int processes_contain_pidfd(const struct processes *processes, pid_t pid, int pidfd)
+{
+	int r;
+
+	if (was_in_cgroup(processes, pidfd))
+		return 1;
+	r = processes_contain(processes, pid);
+	/* If it lives now, the answer was about it. */
+	return pidfds_alive(pidfd) ? r : -ESRCH;
+}
+
 /* ---- the end -------------------------------------------------------------------------------- */
+
+/* So many are signalled at a time: each takes a descriptor meanwhile. */
+#define SIGNAL_CHUNK 64
+
+static int compare_pid(const void *a, const void *b)
+{
+	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Containers may forbid pidfd_open(2). Then nothing but the pid is left. */
+static int send_to(pid_t pid, int pidfd, int signal)
+{
+	int r = pidfd >= 0 ? pidfd_send_signal(pidfd, signal, NULL, 0) : kill(pid, signal);
+
+	return r < 0 ? -errno : 0;
+}
+
+/*
+ * The pidfds are opened between two lists. So a process that has one and is in the second list is
+ * of the instance; if its pid was given to another one in between, its pidfd is of a dead process.
+ */
+static int signal_some(const struct processes *processes, const pid_t *pids, size_t n, int signal,
+		       unsigned *ret_n)
+{
+	cleanup_free pid_t *again = NULL;
+	int pidfds[SIGNAL_CHUNK];
+	bool gone[SIGNAL_CHUNK];
+	size_t n_again = 0;
+	int result, r;
+
+	for (size_t i = 0; i < n; i++) {
+		pidfds[i] = pidfd_open(pids[i], 0);
+		gone[i] = pidfds[i] < 0 && errno != ENOSYS && errno != EPERM;
+	}
+	result = processes_list(processes, &again, &n_again);
+	if (result == 0 && n_again > 0)
+		qsort(again, n_again, sizeof(*again), compare_pid);
+	for (size_t i = 0; i < n; i++) {
+		if (!gone[i] && n_again > 0 &&
+		    bsearch(&pids[i], again, n_again, sizeof(*again), compare_pid)) {
+			r = send_to(pids[i], pidfds[i], signal);
+			*ret_n += r == 0;
+			if (r < 0 && r != -ESRCH && result == 0)
+				result = r;
+		}
+		if (pidfds[i] >= 0)
+			close(pidfds[i]);
+	}
+	return result;
+}
+
+int processes_signal(const struct processes *processes, int signal, unsigned *ret_n)
+{
+	cleanup_free pid_t *pids = NULL;
+	size_t n = 0;
+	int r;
+
+	*ret_n = 0;
+	r = processes_list(processes, &pids, &n);
+	for (size_t i = 0; i < n; i += SIGNAL_CHUNK) {
+		size_t some = n - i < SIGNAL_CHUNK ? n - i : SIGNAL_CHUNK;
+		int one = signal_some(processes, pids + i, some, signal, ret_n);
+
+		r = r < 0 ? r : one;
+	}
+	return r;
+}
 
 int processes_kill(const struct processes *processes)
 {
-	cleanup_free pid_t *pids = NULL;
 	char path[PATH_MAX];
-	size_t n = 0;
-	int r;
+	unsigned n;
 
 	if (processes->cgroup && leaf_file(processes, "cgroup.kill", path) == 0 &&
 	    write_text(path, "1") == 0)
 		return 0;
-	r = processes_list(processes, &pids, &n);
-	for (size_t i = 0; i < n && r == 0; i++)
-		if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
-			r = -errno;
-	return r;
+	return processes_signal(processes, SIGKILL, &n);
 }
 
 uint64_t processes_socket(pid_t pid, const char *fd)

@@ -114,8 +114,21 @@ int processes_kin(const struct processes *processes, struct process_kin **ret, s
 int processes_contain(const struct processes *processes, pid_t pid);
 
 /*
- * Send SIGKILL to all of them: by cgroup.kill (Linux 5.14), else to each by its pid. Returns 0 or
- * the first error. A process that is forked meanwhile may escape the second way, so repeat until
+ * The same for the process of @pidfd, which had @pid; it may have ended, if the kernel tells in
+ * which cgroup it was (pidfds.h). -ESRCH: it has ended, and nobody can tell.
+ */
+int processes_contain_pidfd(const struct processes *processes, pid_t pid, int pidfd);
+
+/*
+ * Send @signal to each of them, by its pidfd: never to another process that has been given the pid
+ * since. *ret_n is how many got it. Returns 0 or the first error. A process that is forked
+ * meanwhile may be missed.
+ */
+int processes_signal(const struct processes *processes, int signal, unsigned *ret_n);
+
+/*
+ * Send SIGKILL to all of them: by cgroup.kill (Linux 5.14), else by processes_signal(). Returns 0
+ * or the first error. A process that is forked meanwhile may escape the second way, so repeat until
  * processes_any() is 0.
  */
 int processes_kill(const struct processes *processes);

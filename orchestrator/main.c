@@ -19,6 +19,7 @@
 #include "orchestrator/instance/instances.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
+#include "orchestrator/host/lock.h"
 #include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
 
@@ -204,12 +205,32 @@ static int check_owner(const char *folder, struct error *err)
 	return 0;
 }
 
-static int make_dirs(const struct paths *paths, struct error *err)
+static int make_run_dir(const struct paths *paths, struct error *err)
 {
 	if (mkdir(paths->run_dir, 0755) < 0 && errno != EEXIST)
 		return error_set(err, -errno, "mkdir %s", paths->run_dir);
-	if (check_owner(paths->run_dir, err) < 0)
-		return -EPERM;
+	return check_owner(paths->run_dir, err) < 0 ? -EPERM : 0;
+}
+
+/* An earlier daemon that is about to end gets so long, and removes its folder so many times. */
+#define LOCK_WAIT_MS 3000
+#define LOCK_TRIES   4
+
+/* Before anything else is touched: two daemons of one name would undo each other's work. */
+static int lock_name(const struct paths *paths, int *ret_fd, struct error *err)
+{
+	int r = -ESTALE;
+
+	for (int k = 0; k < LOCK_TRIES && r == -ESTALE; k++) {
+		r = make_run_dir(paths, err);
+		if (r == 0)
+			r = lock_take(paths->lock_file, LOCK_WAIT_MS, ret_fd, err);
+	}
+	return r;
+}
+
+static int make_dirs(const struct paths *paths, struct error *err)
+{
 	if (mkdir(paths->agents_dir, 0700) < 0 && errno != EEXIST)
 		return error_set(err, -errno, "mkdir %s", paths->agents_dir);
 	return 0;
@@ -265,11 +286,14 @@ static int open_agent(struct context *c, struct error *err)
 	return 0;
 }
 
-static int open_context(struct context *c, const struct options *options, struct error *err)
+static int open_context(struct context *c, const struct options *options, int *ret_lock,
+			struct error *err)
 {
 	int r;
 
 	r = paths_init(options->name, &c->paths, err);
+	if (r == 0)
+		r = lock_name(&c->paths, ret_lock, err);
 	if (r < 0)
 		return r;
 	r = open_agent(c, err);
@@ -329,8 +353,10 @@ static void remove_traces(const struct context *c)
 		cgroup_remove(c->cgroup_base);
 	}
 	if (rmdir(c->paths.agents_dir) == 0) {
-		rmdir(c->paths.run_dir);
 		bpffs_sweep(c->paths.name);
+		/* A successor that waits for the lock makes the folder anew. */
+		lock_remove(c->paths.lock_file);
+		rmdir(c->paths.run_dir);
 	}
 }
 
@@ -390,7 +416,7 @@ int main(int argc, char **argv)
 	struct options options;
 	bool mine = false;
 	struct error err;
-	int r;
+	int r, lock = -1;
 
 	r = parse_options(argc, argv, &options);
 	if (r >= 0)
@@ -407,7 +433,7 @@ int main(int argc, char **argv)
 	/* Each endpoint takes about ten descriptors. */
 	open_files_raise();
 	steer_log_init();
-	r = open_context(&context, &options, &err);
+	r = open_context(&context, &options, &lock, &err);
 	if (r >= 0) {
 		open_inspect(&context);
 		make_room_for_limits(&context, config);
@@ -420,5 +446,7 @@ int main(int argc, char **argv)
 	close_context(&context);
 	if (mine)
 		remove_traces(&context);
+	if (lock >= 0)
+		close(lock);
 	return r < 0 ? EXIT_ERROR : r;
 }

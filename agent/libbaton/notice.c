@@ -35,6 +35,15 @@ static int set_address(struct notice *notice, const char *name)
 	return 0;
 }
 
+static bool is_batons(const char *name)
+{
+	const char *folder = strstr(name, NOTICE_BATON_FOLDER);
+	const char *file = folder ? strchr(folder + strlen(NOTICE_BATON_FOLDER), '/') : NULL;
+
+	return (file && strcmp(file, NOTICE_BATON_FILE) == 0) ||
+	       strncmp(name, NOTICE_BATON_ABSTRACT, strlen(NOTICE_BATON_ABSTRACT)) == 0;
+}
+
 int notice_open(struct notice *ret, struct error *err)
 {
 	const struct timeval wait = {.tv_sec = WAIT_S};
@@ -50,7 +59,7 @@ int notice_open(struct notice *ret, struct error *err)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
 		return error_set(err, -errno, "notify socket");
-	ret->is_baton = strncmp(name, NOTICE_BATON, strlen(NOTICE_BATON)) == 0;
+	ret->is_baton = is_batons(name);
 	ret->fd = TAKE_FD(fd);
 	return 0;
 }

@@ -11,8 +11,13 @@
 
 #include "common/error.h"
 
-/* The names of baton-agent's sockets begin with this. */
-#define NOTICE_BATON "@baton/"
+/*
+ * The paths of baton-agent's sockets end with the second of these, a level below the first
+ * (common/notify_path.h); those of earlier versions were abstract names that begin with the third.
+ */
+#define NOTICE_BATON_FOLDER   "/tell/"
+#define NOTICE_BATON_FILE     "/baton"
+#define NOTICE_BATON_ABSTRACT "@baton/"
 
 struct notice {
 	int fd;        /* -1: nobody to tell, or unreachable */

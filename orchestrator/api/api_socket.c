@@ -15,6 +15,11 @@
 #define SO_PASSRIGHTS 83 /* Linux 6.16; connections have it from the socket that listens */
 #endif
 
+/* Linux 6.16; the headers of the system may be older. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 /* Remove what a dead daemon left at the address. 0: the place is free now. */
 static int clear_place(const struct sockaddr_un *address, struct error *err)
 {
@@ -41,6 +46,17 @@ static int clear_place(const struct sockaddr_un *address, struct error *err)
 	if (unlink(address->sun_path) < 0 && errno != ENOENT)
 		return error_set(err, -errno, "api: remove %s", address->sun_path);
 	return 0;
+}
+
+/*
+ * Nobody has any to pass, and to drop one may sleep: a socket with SO_LINGER and unsent data does.
+ * Connections inherit it. Kernels before 6.16 cannot; there only readers of the API can do that.
+ */
+static void refuse_descriptors(int fd)
+{
+	const int off = 0;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
 }
 
 /* Narrow at first, so that nobody gets in before the group is set. */
@@ -71,6 +87,7 @@ int api_socket_open(const char *path, gid_t gid, struct api_socket *ret, struct 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "api: socket");
+	refuse_descriptors(fd);
 	r = bind_narrow(fd, &made.address);
 	if (r < 0)
 		return error_set(err, r, "api: bind %s", path);

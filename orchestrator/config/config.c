@@ -83,22 +83,21 @@ static int read_text(struct config_reading *reading, const char *text, size_t le
 	return r;
 }
 
-/* @reader is file_read() or file_read_or_pipe(). */
-static int read_file(struct config_reading *reading, const char *file,
-		     int (*reader)(const char *, size_t, char **, size_t *))
+static int read_file(struct config_reading *reading, const char *file, enum path_use use)
 {
 	cleanup_free char *text = NULL;
+	struct error err;
 	size_t length;
 	int r;
 
 	reading->source = file;
-	r = reader(file, CONFIG_FILE_MAX, &text, &length);
+	r = file_read_for(NULL, file, use, CONFIG_FILE_MAX, &text, &length, &err);
 	if (r == -ENOMEM)
 		return r;
 	if (r == -EFBIG)
 		config_mistake(reading, "", "larger than %d bytes", CONFIG_FILE_MAX);
 	else if (r < 0)
-		config_mistake(reading, "", "%s", file_why(r));
+		config_mistake(reading, "", "%s", err.text);
 	return r < 0 ? 0 : read_text(reading, text, length);
 }
 
@@ -146,7 +145,7 @@ static int read_dropin(struct config_reading *reading, const char *folder, const
 		file = NULL;
 		return -ENOMEM;
 	}
-	r = read_file(reading, file, file_read);
+	r = read_file(reading, file, PATH_READ);
 	return r == 0 && reading->file.total ? refuse_dropin(reading, file, first_draft) : r;
 }
 
@@ -207,7 +206,7 @@ static int read_folder(struct config_reading *reading, const char *folder)
 		return -ENOMEM;
 	}
 	if (access(file, F_OK) == 0) {
-		r = read_file(reading, file, file_read_or_pipe);
+		r = read_file(reading, file, PATH_READ_OR_PIPE);
 		reading->unusable = reading->file.total > 0;
 		return r < 0 ? r : read_dropins(reading, dropins);
 	}
@@ -305,7 +304,7 @@ static int read_all(struct config_reading *reading, const char *file, const char
 	if (stat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
 		r = read_folder(reading, file);
 	} else {
-		r = read_file(reading, file, file_read_or_pipe);
+		r = read_file(reading, file, PATH_READ_OR_PIPE);
 		reading->unusable = reading->file.total > 0;
 	}
 	if (r >= 0 && dropins)

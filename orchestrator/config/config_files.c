@@ -2,10 +2,13 @@
 #include "orchestrator/config/config_internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/expand.h"
+#include "common/path_open.h"
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 
@@ -150,6 +153,80 @@ static int check_command(struct config_reading *reading, const char *path,
 	return 0;
 }
 
+/* ---- files that root opens ------------------------------------------------------------------ */
+
+/* Folders that are named for a generation may be made later, but not those in front of them. */
+static void check_common_folder(struct config_reading *reading, const char *path, const char *file,
+				const struct as_user *user)
+{
+	cleanup_free char *folder = NULL;
+	struct error err;
+	int r = expand_common_folder(file, &folder);
+
+	if (r < 0) {
+		config_mistake(reading, path, "%s: %s", file, strerror(-r));
+		return;
+	}
+	r = path_check(folder, PATH_READ, user, &err);
+	if (r == 0)
+		error_set(&err, -ENOTDIR, "%s", folder);
+	if (r != -EISDIR)
+		config_mistake(reading, path, "%s%s%s", r ? folder : "", r ? ": " : "", err.text);
+}
+
+/* The file of an output need not be there, but its folder must. */
+static void check_output(struct config_reading *reading, const char *path, const char *key,
+			 const struct service_config *service, size_t which)
+{
+	const struct process_settings *process = &service->process;
+	const struct as_user user = service_config_user(service);
+	const char *file = process->output_path[which];
+	char key_path[CONFIG_JSON_PATH_MAX];
+	struct error err;
+
+	if (process->output[which] != OUTPUT_FILE)
+		return;
+	config_path(path, key, key_path);
+	if (strlen(file) >= PATH_MAX)
+		config_mistake(reading, key_path, "longer than %d bytes", PATH_MAX - 1);
+	else if (expand_find(file, EXPAND_GENERATION | EXPAND_INSTANCE))
+		check_common_folder(reading, key_path, file, &user);
+	else if (path_check(file, PATH_APPEND, &user, &err) < 0)
+		config_mistake(reading, key_path, "%s: %s", file, err.text);
+}
+
+/*
+ * A CA file may come later. Who can replace it decides whom batond believes, so that it is opened
+ * as root only.
+ */
+static void check_ca(struct config_reading *reading, const char *path, const char *file)
+{
+	char key_path[CONFIG_JSON_PATH_MAX];
+	struct error err;
+	int r;
+
+	if (!file || file[0] != '/')
+		return;
+	r = path_check(file, PATH_READ, NULL, &err);
+	if (r != -PATH_IS_REFUSED && r != -PATH_IS_NO_FILE && r != -EISDIR)
+		return;
+	config_path(path, "tls.ca", key_path);
+	config_mistake(reading, key_path, "%s: %s", file, err.text);
+}
+
+static void check_cas(struct config_reading *reading, const char *path,
+		      const struct config_draft *draft)
+{
+	char list_path[CONFIG_JSON_PATH_MAX], item_path[CONFIG_JSON_PATH_MAX];
+	const struct checks_config *health = &draft->service.health;
+
+	config_path(path, "health", list_path);
+	for (size_t k = 0; k < health->n; k++) {
+		config_check_path(list_path, draft, k, item_path);
+		check_ca(reading, item_path, health->list[k].tls_ca);
+	}
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 int config_check_files(struct config_reading *reading, const char *path, struct config_draft *draft)
@@ -178,6 +255,9 @@ int config_check_files(struct config_reading *reading, const char *path, struct 
 		config_mistake(reading, key_path, "%s", err.text);
 	}
 	config_check_placeholders(reading, path, draft, environment);
+	check_output(reading, path, "stdout", service, 0);
+	check_output(reading, path, "stderr", service, 1);
+	check_cas(reading, path, draft);
 	places.directory = directory;
 	places.environment = draft->environment_bad ? NULL : environment;
 	r = check_command(reading, path, draft, &places);

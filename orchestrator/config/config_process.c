@@ -311,49 +311,6 @@ int config_read_supplementary_groups(struct config_reading *reading, const char 
 
 /* ---- output --------------------------------------------------------------------------------- */
 
-/* Folders that are named for a generation may be made later, but not those in front of them. */
-static void check_common_folder(struct config_reading *reading, const char *path, const char *file)
-{
-	cleanup_free char *folder = NULL;
-	struct stat st;
-	int r = expand_common_folder(file, &folder);
-
-	if (r == 0 && stat(folder, &st) < 0)
-		r = -errno;
-	else if (r == 0 && !S_ISDIR(st.st_mode))
-		r = -ENOTDIR;
-	if (r < 0)
-		config_mistake(reading, path, "%s: %s", r == -ENOMEM ? file : folder, strerror(-r));
-}
-
-/* The file need not be there, but its folder must. */
-static void check_output(struct config_reading *reading, const char *path, const char *file)
-{
-	char folder[PATH_MAX];
-	struct stat st;
-
-	if (strlen(file) >= sizeof(folder)) {
-		config_mistake(reading, path, "longer than %zu bytes", sizeof(folder) - 1);
-		return;
-	}
-	if (expand_find(file, EXPAND_GENERATION | EXPAND_INSTANCE)) {
-		check_common_folder(reading, path, file);
-		return;
-	}
-	if (stat(file, &st) == 0) {
-		if (S_ISDIR(st.st_mode))
-			config_mistake(reading, path, "%s: %s", file, strerror(EISDIR));
-		return;
-	}
-	if (errno == ENOENT) {
-		strcpy(folder, file);
-		strrchr(folder, '/')[1] = '\0';
-		if (stat(folder, &st) == 0)
-			return;
-	}
-	config_mistake(reading, path, "%s: %s", file, strerror(errno));
-}
-
 /* @k: 0 is stdout, 1 is stderr. */
 static int read_output(struct config_reading *reading, const char *path, json_t *value,
 		       struct config_draft *draft, size_t k)
@@ -374,7 +331,6 @@ static int read_output(struct config_reading *reading, const char *path, json_t 
 		process->output_path[k] = strdup(text);
 		if (!process->output_path[k])
 			return -ENOMEM;
-		check_output(reading, path, text);
 	} else {
 		config_mistake(reading, path,
 			       "\"%s\" is unknown (expected \"inherit\", \"journal\" or the "

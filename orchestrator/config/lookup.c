@@ -127,7 +127,7 @@ static int set_user(char ***environment, const struct service_config *service)
 }
 
 static int add_file(char ***environment, const char *template, uint32_t generation,
-		    struct error *err)
+		    const struct as_user *user, struct error *err)
 {
 	const struct expand_values values = {
 		.generation = generation,
@@ -141,7 +141,7 @@ static int add_file(char ***environment, const char *template, uint32_t generati
 	r = expand(template, &values, &file);
 	if (r < 0)
 		return error_set(err, r, "%s", template);
-	return environment_add_file(environment, file, err);
+	return environment_add_file(environment, file, user, err);
 }
 
 int lookup_environment(const struct service_config *service, uint32_t generation, char ***ret,
@@ -155,7 +155,9 @@ int lookup_environment(const struct service_config *service, uint32_t generation
 	if (r < 0)
 		return error_set(err, r, "environment");
 	if (service->environment_file) {
-		r = add_file(&environment, service->environment_file, generation, err);
+		const struct as_user user = service_config_user(service);
+
+		r = add_file(&environment, service->environment_file, generation, &user, err);
 		if (r < 0)
 			return r;
 	}

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "common/address.h"
+#include "common/as_user.h"
 #include "common/process_settings.h"
 #include "common/protocol.h"
 #include "orchestrator/config/policy.h"
@@ -232,3 +233,12 @@ struct service_config {
 	uint64_t watch_settle_ms; /* "500ms": that nothing moves for so long ends a change */
 	struct drain_config drain;
 };
+
+/* Whose rights the service's files are opened with if not root's (path_open.h). Borrows. */
+static inline struct as_user service_config_user(const struct service_config *service)
+{
+	return (struct as_user){.uid = service->uid,
+				.gid = service->gid,
+				.groups = service->groups,
+				.n_groups = service->n_groups};
+}

@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "orchestrator/health/probe_internal.h"
+#include "orchestrator/host/file.h"
+
+#define CA_FILE_MAX (4 * 1024 * 1024)
 
 #define SET(option, value)                                                                         \
 	do {                                                                                       \
@@ -207,17 +210,33 @@ static int set_grpc(struct probe *p, const char *service)
 	return p->body ? 0 : -ENOMEM;
 }
 
+/*
+ * Not by its name: curl would open whatever has it by now, and wait for a FIFO. If it cannot be
+ * read the probe ends with that.
+ */
+static int set_ca(struct probe *p, const char *path)
+{
+	cleanup_free char *text = NULL;
+	struct curl_blob blob = {.flags = CURL_BLOB_COPY};
+	struct error err;
+
+	if (file_read_for(NULL, path, PATH_READ, CA_FILE_MAX, &text, &blob.len, &err) < 0) {
+		probe_refuse(p, false, "the CA file %s: %s", path, err.text);
+		return 0;
+	}
+	blob.data = text;
+	SET(CURLOPT_CAINFO_BLOB, &blob);
+	SET(CURLOPT_CAPATH, NULL);
+	return 0;
+}
+
 static int set_tls(struct probe *p, const struct health_config *health)
 {
 	if (!health->tls)
 		return 0;
 	SET(CURLOPT_SSL_VERIFYPEER, health->tls_unverified ? 0L : 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, health->tls_unverified ? 0L : 2L);
-	if (health->tls_ca) {
-		SET(CURLOPT_CAINFO, health->tls_ca);
-		SET(CURLOPT_CAPATH, NULL);
-	}
-	return 0;
+	return health->tls_ca ? set_ca(p, health->tls_ca) : 0;
 }
 
 static int set_expected(struct probe *p, const char *expected)

@@ -18,6 +18,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/processes.h"
 #include "orchestrator/host/cgroup_control.h"
 #include "orchestrator/host/file.h"
 
@@ -263,50 +264,22 @@ int cgroup_wait_empty(const char *path, int timeout_ms)
 	return r;
 }
 
-static int kill_members(const char *path)
-{
-	cleanup_free char *text = NULL;
-	char *at;
-	int r = cgroup_control_read(path, "cgroup.procs", &text);
-
-	if (r <= 0)
-		return r;
-	for (at = text; *at;) {
-		char *end;
-		long pid = strtol(at, &end, 10);
-
-		if (end == at)
-			return -EBADMSG;
-		/* 0 is a process of another pid namespace; to kill(2) it is our own group. */
-		if (pid > 0 && kill((pid_t)pid, SIGKILL) < 0 && errno != ESRCH)
-			return -errno;
-		at = end + strspn(end, "\n");
-	}
-	return 0;
-}
-
-static int on_kill_folder(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)ftw;
-	/* Positive, so that it differs from nftw's own -1. */
-	return type == FTW_D ? -kill_members(path) : 0;
-}
-
 static int kill_one_by_one(const char *path)
 {
-	for (int round = 0; round < KILL_ROUNDS; round++) {
-		int r = nftw(path, on_kill_folder, DEPTH_MAX, FTW_PHYS | FTW_MOUNT);
+	cleanup(processes_free) struct processes *processes = NULL;
+	int r = processes_new(path, 0, &processes);
 
-		if (r < 0)
-			return errno == ENOENT ? 0 : -errno;
-		if (r > 0)
-			return -r;
-		r = cgroup_populated(path);
+	for (int round = 0; round < KILL_ROUNDS && r == 0; round++) {
+		unsigned n;
+
+		r = processes_signal(processes, SIGKILL, &n);
+		if (r == 0)
+			r = cgroup_populated(path);
 		if (r <= 0)
 			return r;
+		r = 0;
 	}
-	return 0;
+	return r;
 }
 
 int cgroup_kill(const char *path)

@@ -266,7 +266,8 @@ static int scan_file(struct scanner *s, char ***environment)
 	return 0;
 }
 
-int environment_add_file(char ***environment, const char *path, struct error *err)
+int environment_add_file(char ***environment, const char *path, const struct as_user *user,
+			 struct error *err)
 {
 	cleanup_free char *text = NULL;
 	cleanup_free char *value = NULL;
@@ -274,9 +275,9 @@ int environment_add_file(char ***environment, const char *path, struct error *er
 	size_t length;
 	int r;
 
-	r = file_read(path, ENVIRONMENT_FILE_MAX, &text, &length);
+	r = file_read_for(user, path, PATH_READ, ENVIRONMENT_FILE_MAX, &text, &length, err);
 	if (r < 0)
-		return error_text(err, r, "%s: %s", path, file_why(r));
+		return error_prefix(err, r, "%s", path);
 	if (strlen(text) != length)
 		return error_text(err, -EINVAL, "%s: not a text file", path);
 	value = malloc(length + 1);

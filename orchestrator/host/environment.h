@@ -20,6 +20,7 @@
 
 #include <stddef.h>
 
+#include "common/as_user.h"
 #include "common/error.h"
 #include "common/vector.h"
 
@@ -41,8 +42,9 @@ const char *environment_get(char *const *environment, const char *name);
 void environment_sort(char **environment);
 
 /*
- * Add all of the file at @path. If that fails @environment may hold part of it. -EINVAL for a
- * mistake in it ("/etc/web.env:3: ..."), else what reading it says; -EFBIG over
- * ENVIRONMENT_FILE_MAX.
+ * Add all of the file at @path, opened by the rule of path_open() for @user. If that fails
+ * @environment may hold part of it. -EINVAL for a mistake in it ("/etc/web.env:3: ..."), else what
+ * reading it says; -EFBIG over ENVIRONMENT_FILE_MAX.
  */
-int environment_add_file(char ***environment, const char *path, struct error *err);
+int environment_add_file(char ***environment, const char *path, const struct as_user *user,
+			 struct error *err);

@@ -4,14 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -19,51 +15,6 @@
 #define FILE_CHUNK 4096
 
 /* ---- reading -------------------------------------------------------------------------------- */
-
-/* One that somebody has opened and passed: it has no name that others could open. */
-static bool is_passed_pipe(int fd, const struct stat *st)
-{
-	struct statfs fs;
-
-	return S_ISFIFO(st->st_mode) && fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
-}
-
-/* The one device that is a file to everybody: an empty one. */
-static bool is_null_device(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
-}
-
-static int check_kind(const struct stat *st, bool pipe)
-{
-	if (S_ISDIR(st->st_mode))
-		return -EISDIR;
-	if (S_ISREG(st->st_mode) || is_null_device(st))
-		return 0;
-	return pipe && S_ISFIFO(st->st_mode) ? 0 : -FILE_IS_NO_FILE;
-}
-
-/* Opening a device may do something, so look first; then it may still become a FIFO. */
-static int open_to_read(const char *path, bool pipe)
-{
-	cleanup_close int fd = -1;
-	struct stat st;
-	int r;
-
-	if (stat(path, &st) < 0)
-		return -errno;
-	r = check_kind(&st, pipe);
-	if (r < 0)
-		return r;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if (is_passed_pipe(fd, &st))
-		r = fcntl(fd, F_SETFL, 0) < 0 ? -errno : check_kind(&st, pipe);
-	else
-		r = check_kind(&st, false);
-	return r < 0 ? r : TAKE_FD(fd);
-}
 
 static int read_all(int fd, size_t max, char **ret_text, size_t *ret_length)
 {
@@ -99,18 +50,21 @@ static int read_all(int fd, size_t max, char **ret_text, size_t *ret_length)
 	return 0;
 }
 
-int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
+int file_read_for(const struct as_user *user, const char *path, enum path_use use, size_t max,
+		  char **ret_text, size_t *ret_length, struct error *err)
 {
-	cleanup_close int fd = open_to_read(path, false);
+	cleanup_close int fd = path_open(path, use, user, err);
+	int r;
 
-	return fd < 0 ? fd : read_all(fd, max, ret_text, ret_length);
+	if (fd < 0)
+		return fd;
+	r = read_all(fd, max, ret_text, ret_length);
+	return r < 0 ? error_text(err, r, "%s", file_why(r)) : 0;
 }
 
-int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret_length)
+int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
 {
-	cleanup_close int fd = open_to_read(path, true);
-
-	return fd < 0 ? fd : read_all(fd, max, ret_text, ret_length);
+	return file_read_for(NULL, path, PATH_READ, max, ret_text, ret_length, NULL);
 }
 
 const char *file_text(const char *text)
@@ -122,8 +76,7 @@ const char *file_text(const char *text)
 
 const char *file_why(int r)
 {
-	return r == -FILE_IS_NO_FILE ? "is not a regular file (but a FIFO, a socket or a device)"
-				     : strerror(-r);
+	return path_why(r);
 }
 
 /* ---- replacing ------------------------------------------------------------------------------ */

@@ -10,20 +10,24 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "common/path_open.h"
+
 /*
  * Read all of @path, at most @max bytes. @ret_text is malloc'ed and NUL-terminated; a NUL inside
  * shows by *ret_length, which may be NULL. Never waits: a FIFO, a socket or a device is refused
  * unopened, with -FILE_IS_NO_FILE. /dev/null will do; a memfd and a file of /proc are regular
- * files. -EFBIG: it is longer; -EISDIR, or what open(2) and read(2) say.
+ * files. -EFBIG: it is longer; or what path_open() returns, by whose rule it is opened.
  */
-#define FILE_IS_NO_FILE EMEDIUMTYPE
+#define FILE_IS_NO_FILE PATH_IS_NO_FILE
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length);
 
 /*
- * The same, but a pipe without a name ("<(...)" of a shell, /dev/stdin) is read to its end, too.
- * Whoever has passed it is waited for.
+ * The same for a file that a service or a person names: @user and @use are those of path_open().
+ * With PATH_READ_OR_PIPE a pipe without a name ("<(...)" of a shell, /dev/stdin) is read to its
+ * end, too. Whoever has passed it is waited for. @err says why, without the path in front.
  */
-int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret_length);
+int file_read_for(const struct as_user *user, const char *path, enum path_use use, size_t max,
+		  char **ret_text, size_t *ret_length, struct error *err);
 
 /*
  * Where the text begins: behind a byte order mark (RFC 3629, section 6), which some editors write
@@ -31,7 +35,7 @@ int file_read_or_pipe(const char *path, size_t max, char **ret_text, size_t *ret
  */
 const char *file_text(const char *text);
 
-/* Why reading has failed with @r, for people. */
+/* Why reading has failed with @r, for people, if there is no struct error. */
 const char *file_why(int r);
 
 /*

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -21,6 +22,7 @@ struct agentlink {
 	const struct agentlink_callbacks *callbacks;
 	void *userdata;
 	pid_t pid;
+	int pidfd; /* -1: the system forbids pidfd_open(2), or it had ended by then */
 	int fd;
 	sd_event_source *io;
 	char buffer[PROTOCOL_MESSAGE_MAX + 1];
@@ -242,7 +244,7 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 
 	if (!link)
 		return error_set(err, -ENOMEM, "agent");
-	link->fd = -1;
+	link->fd = link->pidfd = -1;
 	link->callbacks = callbacks;
 	link->userdata = userdata;
 	r = spec_fd(spec, &spec_file, err);
@@ -261,6 +263,8 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 		unlink(socket_path);
 		return error_prefix(err, r, "agent");
 	}
+	/* It is a child that has not been reaped: the pid is its own. */
+	link->pidfd = pidfd_open(link->pid, 0);
 	/* Without a pointer to the source the loop owns it, until on_agent_exit() (floating). */
 	r = sd_event_add_child(event, NULL, link->pid, WEXITED, on_agent_exit, NULL);
 	if (r < 0)
@@ -312,6 +316,13 @@ static int connect_to(const char *path, int *ret_fd, struct error *err)
 	return 0;
 }
 
+static bool has_hung_up(const struct agentlink *link)
+{
+	struct pollfd poller = {.fd = link->fd};
+
+	return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLHUP | POLLERR));
+}
+
 int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type type,
 		      struct report *ret, int *ret_fds, size_t *ret_n_fds, struct error *err)
 {
@@ -347,7 +358,7 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 
 	if (!link)
 		return error_set(err, -ENOMEM, "agent");
-	link->fd = -1;
+	link->fd = link->pidfd = -1;
 	r = connect_to(socket_path, &link->fd, err);
 	if (r < 0)
 		return r;
@@ -355,6 +366,10 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 	if (r < 0)
 		return r;
 	link->pid = ret_hello->agent_pid;
+	link->pidfd = pidfd_open(link->pid, 0);
+	/* Its end of the connection is its own: while that is open the pid is, too. */
+	if (link->pidfd >= 0 && has_hung_up(link))
+		close(TAKE_FD(link->pidfd));
 	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
@@ -381,9 +396,8 @@ int agentlink_adopt_wait(sd_event *event, const char *program, const char *socke
 	/* As of agentlink_connect(): no callback before agentlink_listen(). */
 	(void)sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
 	r = agentlink_receive(link, timeout_ms, REPORT_HELLO, ret_hello, ret_fds, ret_n_fds, err);
-	/* It is a child that has not been reaped: the pid is its own. */
 	if (r < 0) {
-		kill(link->pid, SIGKILL);
+		(void)agentlink_signal(link, SIGKILL);
 		return r;
 	}
 	*ret = TAKE_PTR(link);
@@ -405,12 +419,27 @@ void agentlink_free(struct agentlink *link)
 	sd_event_source_disable_unref(link->io);
 	if (link->fd >= 0)
 		close(link->fd);
+	if (link->pidfd >= 0)
+		close(link->pidfd);
 	free(link);
 }
 
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+int agentlink_signal(const struct agentlink *link, int signal)
+{
+	int r;
+
+	if (link->pidfd >= 0)
+		r = pidfd_send_signal(link->pidfd, signal, NULL, 0);
+	else if (link->fd >= 0 && !has_hung_up(link))
+		r = kill(link->pid, signal);
+	else
+		return -ESRCH;
+	return r < 0 ? -errno : 0;
 }
 
 int agentlink_order(struct agentlink *link, const struct order *order)

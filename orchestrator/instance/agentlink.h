@@ -83,6 +83,12 @@ DEFINE_CLEANUP(struct agentlink *, agentlink_free);
 
 pid_t agentlink_pid(const struct agentlink *link);
 
+/*
+ * Send @signal to the agent, and to no other process that has its pid by now. Returns 0, -ESRCH if
+ * it has ended, or another negative errno.
+ */
+int agentlink_signal(const struct agentlink *link, int signal);
+
 /* -ENOTCONN: on_lost has been called; -EAGAIN: the agent does not read. The order is lost then. */
 int agentlink_order(struct agentlink *link, const struct order *order);
 

@@ -84,7 +84,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	i->reopens = report->reopens;
 	i->keeps = report->keeps;
 	i->kept = report->kept > 0;
-	i->pid = report->pid;
+	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
 	i->ready = report->ready;
 	/* If the server could not be started, the report that says why comes next. */
@@ -111,7 +111,7 @@ static void on_succeeded(struct instance *i, const struct report *report)
 
 	if (badly)
 		instance_describe_exit(&before, how, sizeof(how));
-	i->pid = report->pid;
+	instance_know_pid(i, report->pid);
 	i->ran = true;
 	i->succeeded_pid = report->succeeds;
 	instance_note(i, EVENT_SUCCEEDED, "instance %u is served by pid %d now, after pid %d%s%s",
@@ -127,7 +127,7 @@ static void on_started(struct instance *i, const struct report *report)
 		on_succeeded(i, report);
 		return;
 	}
-	i->pid = report->pid;
+	instance_know_pid(i, report->pid);
 	i->ran = true;
 	i->agent_said = AGENT_RUNNING;
 	if (again) {
@@ -144,7 +144,7 @@ static void take_exit(struct instance *i, const struct report *report)
 	i->ran |= report->ending != ENDING_NEVER_RAN;
 	i->exit_code = report->exit_code;
 	i->exit_signal = report->exit_signal;
-	i->pid = 0;
+	instance_know_pid(i, 0);
 }
 
 /*
@@ -250,7 +250,7 @@ static void on_stopped(struct instance *i, const struct report *report)
 static void on_failed(struct instance *i, const struct report *report)
 {
 	i->agent_said = AGENT_FAILED;
-	i->pid = 0;
+	instance_know_pid(i, 0);
 	if (!instance_is_leaving(i))
 		instance_fail(i, report->text);
 }
@@ -463,8 +463,8 @@ static void kill_all(struct instance *i)
 	/* Before the agent: they are found as its descendants. */
 	if (i->processes)
 		processes_kill(i->processes);
-	else if (i->pid > 0)
-		kill(i->pid, SIGKILL);
+	else
+		instance_signal_main(i, SIGKILL);
 }
 
 void instance_kill(struct instance *i)
@@ -476,7 +476,7 @@ void instance_kill(struct instance *i)
 	if (!i->cgroup[0])
 		kill_all(i);
 	if (!i->lost && i->link)
-		kill(agentlink_pid(i->link), SIGKILL);
+		(void)agentlink_signal(i->link, SIGKILL);
 	if (i->cgroup[0])
 		kill_all(i);
 	handover_remove(i->socket_path);
@@ -490,7 +490,7 @@ void instance_kill(struct instance *i)
 		i->exit_signal = SIGKILL;
 	}
 	i->asked = false;
-	i->pid = 0;
+	instance_know_pid(i, 0);
 	instance_enter(i, INSTANCE_STOPPED);
 }
 
@@ -670,7 +670,7 @@ static int start(struct instance *i, const struct release *release, struct error
 	r = know_processes(i, agentlink_pid(i->link), err);
 	/* The agent would go on by itself. */
 	if (r < 0)
-		kill(agentlink_pid(i->link), SIGTERM);
+		(void)agentlink_signal(i->link, SIGTERM);
 	return r;
 }
 
@@ -738,7 +738,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		i->reopens = agent->hello.reopens;
 		i->keeps = agent->hello.keeps;
 		i->kept = agent->hello.kept > 0;
-		i->pid = agent->hello.pid;
+		instance_know_pid(i, agent->hello.pid);
 	} else {
 		instance_forget_losses(i, i->phase == INSTANCE_JOINED);
 		on_hello(i, &agent->hello, agent->fds, agent->n_fds);
@@ -775,6 +775,7 @@ void instance_done(struct instance *i)
 		tap_forget(i->wiring->tap, i->generation, i->index);
 	processes_free(TAKE_PTR(i->processes));
 	agentlink_free(TAKE_PTR(i->link));
+	instance_know_pid(i, 0);
 	/* The agent does so, too, but perhaps only after a next daemon has looked for agents. */
 	if (instance_has_stopped(i) && i->socket_path[0]) {
 		handover_remove(i->socket_path);

@@ -167,7 +167,9 @@ struct instance {
 	enum agent_state agent_said;
 	/* Of the server before it replaced itself last; 0: it never has. */
 	pid_t succeeded_pid;
-	pid_t pid;                /* of the server; 0: none, or not yet known */
+	pid_t pid;      /* of the server; 0: none, or not yet known */
+	bool has_pidfd; /* .pidfd is of that process: instance_know_pid() */
+	int pidfd;
 	bool ran;                 /* the server has run at least once */
 	bool ready;               /* the server has said READY=1 */
 	bool tells;               /* its agent knows ORDER_TELL */

@@ -160,6 +160,14 @@ int instance_populated(const struct instance *instance);
 /* Its agent is gone. From now on it is looked at regularly, to see when its processes are gone. */
 void instance_watch_lost(struct instance *instance);
 
+/* Its server is @pid now, as its agent says; 0: there is none. */
+void instance_know_pid(struct instance *instance, pid_t pid);
+
+/*
+ * Send @signal to the server's main process: by the pidfd, so never to one that has its pid by now.
+ */
+void instance_signal_main(struct instance *instance, int signal);
+
 /* Send @signal to its server, which the agent would have done. 0: none. */
 void instance_signal_lost(struct instance *instance, int signal);
 

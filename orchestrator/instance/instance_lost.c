@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/orphans.h"
+#include "common/pidfds.h"
 #include "orchestrator/instance/instance_internal.h"
 
 #define LOST_POLL_MS      20 /* after it was told to leave or to stop */
@@ -22,7 +25,40 @@ int instance_populated(const struct instance *i)
 		return cgroup_populated(i->cgroup);
 	if (i->processes)
 		return processes_any(i->processes);
+	if (i->has_pidfd)
+		return pidfds_alive(i->pidfd);
+	/* A question only: it may be another process by now, and nobody signals that. */
 	return i->pid > 0 && (kill(i->pid, 0) == 0 || errno == EPERM);
+}
+
+/* The pidfd is older than the answer: so it is of a process of the instance, or of none. */
+static bool is_ours(const struct instance *i, pid_t pid, int pidfd)
+{
+	return i->processes && processes_contain(i->processes, pid) > 0 && pidfds_alive(pidfd);
+}
+
+void instance_know_pid(struct instance *i, pid_t pid)
+{
+	cleanup_close int pidfd = -1;
+
+	if (i->has_pidfd)
+		close(i->pidfd);
+	i->has_pidfd = false;
+	i->pid = pid;
+	if (pid <= 0)
+		return;
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0 || !is_ours(i, pid, pidfd))
+		return;
+	i->pidfd = TAKE_FD(pidfd);
+	i->has_pidfd = true;
+}
+
+void instance_signal_main(struct instance *i, int signal)
+{
+	if (i->has_pidfd && pidfd_send_signal(i->pidfd, signal, NULL, 0) < 0 && errno != ESRCH)
+		log_warning("%s: send signal %d to pid %d: %s", i->config->name, signal,
+			    (int)i->pid, strerror(errno));
 }
 
 /* If the kernel cannot tell, the answer is yes: a deadline ends the waiting. */
@@ -91,8 +127,8 @@ static void kill_populated(struct instance *i)
 	i->killed = true;
 	if (i->cgroup[0])
 		cgroup_kill(i->cgroup);
-	else if (i->pid > 0)
-		kill(i->pid, SIGKILL);
+	else
+		instance_signal_main(i, SIGKILL);
 }
 
 static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
@@ -111,7 +147,7 @@ static int poll_lost(sd_event_source *source, uint64_t usec, void *userdata)
 		/* Nobody was there to be told how. */
 		if (i->pid > 0)
 			i->ending = ENDING_UNKNOWN;
-		i->pid = 0;
+		instance_know_pid(i, 0);
 		instance_shut_orphans(i);
 		instance_fail(i, "its processes are gone");
 		instance_enter(i, INSTANCE_STOPPED);
@@ -144,9 +180,8 @@ void instance_watch_lost(struct instance *i)
 
 void instance_signal_lost(struct instance *i, int signal)
 {
-	/* The pid may be another process's by now, unless the kernel says that some are left. */
-	if (signal != 0 && i->pid > 0 && instance_populated(i) > 0)
-		kill(i->pid, signal);
+	if (signal != 0 && instance_populated(i) > 0)
+		instance_signal_main(i, signal);
 }
 
 void instance_hurry_lost(struct instance *i, uint64_t deadline_ms)

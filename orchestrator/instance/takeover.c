@@ -437,18 +437,12 @@ static bool has_socket(const struct context *context, const char *leaf)
 
 static unsigned signal_all(const char *cgroup, int signal)
 {
-	struct processes *processes = NULL;
-	cleanup_free pid_t *pids = NULL;
-	size_t n = 0;
+	cleanup(processes_free) struct processes *processes = NULL;
+	unsigned n = 0;
 
-	if (processes_new(cgroup, 0, &processes) < 0)
-		return 0;
-	if (processes_list(processes, &pids, &n) < 0)
-		n = 0;
-	processes_free(processes);
-	for (size_t k = 0; k < n; k++)
-		kill(pids[k], signal);
-	return (unsigned)n;
+	if (processes_new(cgroup, 0, &processes) == 0)
+		(void)processes_signal(processes, signal, &n);
+	return n;
 }
 
 unsigned takeover_drain_orphans(struct context *context, const struct service_config *service,

@@ -56,8 +56,9 @@ def test_batond_with_wrong_usage_is_refused(t):
 def test_second_daemon_of_the_same_name_is_refused_and_disturbs_nothing(t):
     daemon = t.daemon(service(example(t)))
     second = t.spawn("second", t.program("batond"), "-n", daemon.name, "-c", daemon.file)
-    check(second.wait() != 0, "a second daemon of the same name started")
-    check(daemon.name in second.text(), f"it is not named: {second.text()}")
+    check_equal(second.wait(), 1, "exit status of a second daemon of the same name")
+    for part in (f"pid {daemon.pid} has /run/{daemon.name}/lock", "-n gives this one another name"):
+        check(part in second.text(), f"{part!r} is not in {second.text()}")
     check_equal(daemon.state(), "running", "state")
     check_equal(generation_of(get().body), 1, "generation that answers")
     daemon.restart()

@@ -51,7 +51,7 @@
 	"    return sockets\n"                                                                     \
 	"def ready():\n"                                                                           \
 	"    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"                               \
-	"    s.sendto(b'READY=1', '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n"                      \
+	"    s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n"                                  \
 	"def daemonise():\n"                                                                       \
 	"    for i in range(2):\n"                                                                 \
 	"        if os.fork() > 0:\n"                                                              \

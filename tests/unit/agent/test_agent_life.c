@@ -416,8 +416,8 @@ static void kill_named(struct fixture *fixture, const char *then)
 		 "if pid == 0:\n"
 		 "    time.sleep(1000)\n"
 		 "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
-		 "s.sendto(b'MAINPID=%%d\\nREADY=1' %% pid, '\\0' + "
-		 "os.environ['NOTIFY_SOCKET'][1:])\n"
+		 "s.sendto(b'MAINPID=%%d\\nREADY=1' %% pid, "
+		 "os.environ['NOTIFY_SOCKET'])\n"
 		 "%s"
 		 "time.sleep(1000)\n",
 		 then);

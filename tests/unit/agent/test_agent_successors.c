@@ -140,7 +140,7 @@ static void test_agent_successor_named_by_mainpid_is_followed(void **data)
 	start_succeeding(fixture, "if NEW:\n"
 				  "    n = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
 				  "    n.sendto(b'MAINPID=%d' % os.getpid(),\n"
-				  "             '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n"
+				  "             os.environ['NOTIFY_SOCKET'])\n"
 				  "serve([s])\n");
 	old = fixture->pid;
 	kill(old, SIGUSR1);

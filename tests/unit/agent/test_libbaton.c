@@ -145,8 +145,13 @@ static void test_libbaton_open_shares_the_port_under_baton_only(void **data)
 	static const struct {
 		const char *socket;
 		int shared;
-	} cases[] = {
-		{"@baton/notify/0123", 1}, {"@batonx", 0}, {"/run/systemd/notify", 0}, {"", 0}};
+	} cases[] = {{"@baton/notify/0123", 1},
+		     {"/run/x/tell/web.1.0/baton", 1},
+		     {"/run/tell/baton", 0},
+		     {"/run/tell/x/batons", 0},
+		     {"@batonx", 0},
+		     {"/run/systemd/notify", 0},
+		     {"", 0}};
 
 	(void)data;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -13,9 +13,11 @@
 #include <sys/un.h>
 
 #include "agent/notify.h"
+#include "common/notify_path.h"
 #include "tests/unit/agent/libbaton_fixture.h"
 
 struct receiver {
+	char folder[64];
 	int fd;
 	char name[NOTIFY_NAME_MAX];
 	struct notify_message message;
@@ -24,23 +26,39 @@ struct receiver {
 /* The agent's own socket. */
 static struct receiver receiver_open(void)
 {
+	static const struct notify_owner owner = {};
 	struct receiver receiver;
 	struct error err;
+	char control[96];
 
-	assert_int_equal(notify_open(&receiver.fd, receiver.name, &err), 0);
+	strcpy(receiver.folder, "/tmp/test_libbaton.XXXXXX");
+	assert_non_null(mkdtemp(receiver.folder));
+	snprintf(control, sizeof(control), "%s/sock", receiver.folder);
+	assert_int_equal(notify_open(control, &owner, &receiver.fd, receiver.name, &err), 0);
 	setenv("NOTIFY_SOCKET", receiver.name, 1);
 	return receiver;
 }
 
 static int receive(struct receiver *receiver)
 {
-	pid_t pid = 0;
-	uid_t uid;
-	int r = notify_receive(receiver->fd, &receiver->message, &pid, &uid);
+	struct notify_sender sender = {.pidfd = -1};
+	int r = notify_receive(receiver->fd, &receiver->message, &sender);
 
 	if (r == 0)
-		assert_int_equal(pid, getpid());
+		assert_int_equal(sender.pid, getpid());
+	if (sender.pidfd >= 0)
+		close(sender.pidfd);
 	return r;
+}
+
+static void receiver_close(struct receiver *receiver)
+{
+	char control[96];
+
+	close(receiver->fd);
+	snprintf(control, sizeof(control), "%s/sock", receiver->folder);
+	notify_path_remove(control);
+	assert_int_equal(rmdir(receiver->folder), 0);
 }
 
 static void test_libbaton_tells_the_agent_everything(void **data)
@@ -73,7 +91,7 @@ static void test_libbaton_tells_the_agent_everything(void **data)
 	assert_true(receiver.message.stopping);
 	assert_string_equal(receiver.message.status, "done");
 	baton_close(baton);
-	close(receiver.fd);
+	receiver_close(&receiver);
 }
 
 static void test_libbaton_status_is_one_line_of_whole_characters(void **data)
@@ -99,7 +117,7 @@ static void test_libbaton_status_is_one_line_of_whole_characters(void **data)
 	assert_int_equal(strlen(receiver.message.status), 255);
 	assert_int_equal(baton_status(baton, NULL), -EINVAL);
 	baton_close(baton);
-	close(receiver.fd);
+	receiver_close(&receiver);
 }
 
 static void test_libbaton_left_is_told_seldom_but_zero_always(void **data)
@@ -124,7 +142,7 @@ static void test_libbaton_left_is_told_seldom_but_zero_always(void **data)
 	assert_int_equal(receive(&receiver), 0);
 	assert_string_equal(receiver.message.status, "1 connection left");
 	baton_close(baton);
-	close(receiver.fd);
+	receiver_close(&receiver);
 }
 
 static void test_libbaton_tells_by_a_path_as_well(void **data)
@@ -195,7 +213,7 @@ static void test_libbaton_a_receiver_that_is_behind_stops_nobody(void **data)
 	assert_int_equal(receive(&receiver), 0);
 	assert_int_equal(baton_ready(baton), 0);
 	baton_close(baton);
-	close(receiver.fd);
+	receiver_close(&receiver);
 }
 
 int main(void)

@@ -11,8 +11,10 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 
 #include "common/diag.h"
+#include "common/pidfds.h"
 #include "common/processes.h"
 #include "orchestrator/instance/agentlink.h"
 #include "tests/unit/fakes/fake_calls.h"
@@ -27,6 +29,7 @@ static struct {
 	pid_t pid;        /* the only one that processes_list() finds */
 	unsigned n_alive; /* not freed yet */
 	uint64_t started; /* of every process; 0: there is none */
+	pid_t stranger;   /* has a pid that an agent has told, and is none of the instance */
 } fake_processes;
 
 struct processes {
@@ -45,6 +48,61 @@ int kill(pid_t pid, int sig)
 	if (sig != 0)
 		called("kill %d %d", (int)pid, sig);
 	return 0;
+}
+
+/*
+ * A pidfd is a descriptor of the pidfd_open(2) below, and tells of its pid what kill() does. The
+ * pids of the tests are of nobody.
+ */
+static struct {
+	int fd;
+	pid_t pid;
+} fake_pidfds[256];
+static size_t fake_n_pidfds;
+
+int pidfd_open(pid_t pid, unsigned flags)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)flags;
+	assert_true(fd >= 0);
+	fake_pidfds[fake_n_pidfds % 256].fd = fd;
+	fake_pidfds[fake_n_pidfds++ % 256].pid = pid;
+	return fd;
+}
+
+static pid_t fake_pid_of(int pidfd)
+{
+	size_t oldest = fake_n_pidfds > 256 ? fake_n_pidfds - 256 : 0;
+
+	for (size_t k = fake_n_pidfds; k-- > oldest;)
+		if (fake_pidfds[k % 256].fd == pidfd)
+			return fake_pidfds[k % 256].pid;
+	fail_msg("%d is no pidfd", pidfd);
+	return 0;
+}
+
+/* Who has a pidfd is what an agent has told of. */
+static bool fake_was_opened(pid_t pid)
+{
+	size_t oldest = fake_n_pidfds > 256 ? fake_n_pidfds - 256 : 0;
+
+	for (size_t k = fake_n_pidfds; k-- > oldest;)
+		if (fake_pidfds[k % 256].pid == pid)
+			return true;
+	return false;
+}
+
+int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)
+{
+	(void)info;
+	(void)flags;
+	return kill(fake_pid_of(pidfd), sig);
+}
+
+bool pidfds_alive(int pidfd)
+{
+	return kill(fake_pid_of(pidfd), 0) == 0;
 }
 
 int processes_new(const char *cgroup, pid_t root, struct processes **ret)
@@ -98,7 +156,8 @@ int processes_any(const struct processes *processes)
 int processes_contain(const struct processes *processes, pid_t pid)
 {
 	assert_non_null(processes);
-	return fake_processes.pid == pid;
+	return pid != fake_processes.stranger &&
+	       (fake_processes.pid == pid || fake_was_opened(pid));
 }
 
 int processes_adopt(struct processes *processes, pid_t pid)
@@ -112,6 +171,13 @@ int processes_started(pid_t pid, uint64_t *ret)
 	(void)pid;
 	*ret = fake_processes.started;
 	return fake_processes.started ? 0 : -ESRCH;
+}
+
+int processes_signal(const struct processes *processes, int sig, unsigned *ret_n)
+{
+	assert_non_null(processes);
+	*ret_n = fake_processes.pid > 0;
+	return fake_processes.pid > 0 ? kill(fake_processes.pid, sig) : 0;
 }
 
 int processes_kill(const struct processes *processes)
@@ -433,6 +499,11 @@ void agentlink_free(struct agentlink *link)
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+int agentlink_signal(const struct agentlink *link, int signal)
+{
+	return kill(link->pid, signal) < 0 ? -errno : 0;
 }
 
 int agentlink_order(struct agentlink *link, const struct order *order)

@@ -40,7 +40,7 @@ static int read_text(const char *text, size_t length, char ***ret, struct error 
 	assert_non_null(f);
 	assert_int_equal(fwrite(text, 1, length, f), length);
 	assert_int_equal(fclose(f), 0);
-	return environment_add_file(ret, path, err);
+	return environment_add_file(ret, path, NULL, err);
 }
 
 static void test_environment_file_values(void **state)
@@ -165,7 +165,7 @@ static void test_environment_file_with_nul_or_too_large_is_refused(void **state)
 	memset(large, '\n', ENVIRONMENT_FILE_MAX + 1);
 	assert_int_equal(read_text(large, ENVIRONMENT_FILE_MAX + 1, &environment, &err), -EFBIG);
 	assert_int_equal(read_text(large, ENVIRONMENT_FILE_MAX, &environment, &err), 0);
-	assert_int_equal(environment_add_file(&environment, "/no/such", &err), -ENOENT);
+	assert_int_equal(environment_add_file(&environment, "/no/such", NULL, &err), -ENOENT);
 	assert_string_equal(err.text, "/no/such: No such file or directory");
 }
 
@@ -177,7 +177,7 @@ static void test_environment_file_that_is_a_fifo_is_refused_at_once(void **state
 	(void)state;
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(environment_add_file(&environment, path, &err), -FILE_IS_NO_FILE);
+	assert_int_equal(environment_add_file(&environment, path, NULL, &err), -FILE_IS_NO_FILE);
 	assert_memory_equal(err.text, path, strlen(path));
 	assert_non_null(strstr(err.text, "not a regular file"));
 }

@@ -89,7 +89,8 @@ static void test_file_read_refuses_at_once_what_could_make_it_wait(void **state)
 	(void)state;
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_int_equal(file_read(path, 10, &text, NULL), -FILE_IS_NO_FILE);
-	assert_int_equal(file_read_or_pipe(path, 10, &text, NULL), -FILE_IS_NO_FILE);
+	assert_int_equal(file_read_for(NULL, path, PATH_READ_OR_PIPE, 10, &text, NULL, NULL),
+			 -FILE_IS_NO_FILE);
 	snprintf(link, sizeof(link), "%s/link", folder);
 	assert_int_equal(symlink(path, link), 0);
 	assert_int_equal(file_read(link, 10, &text, NULL), -FILE_IS_NO_FILE);
@@ -110,7 +111,7 @@ static void test_file_read_refuses_at_once_what_could_make_it_wait(void **state)
 	assert_string_equal(file_why(-ENOENT), strerror(ENOENT));
 }
 
-static void test_file_read_or_pipe_reads_a_pipe_to_its_end(void **state)
+static void test_file_read_for_reads_a_pipe_to_its_end(void **state)
 {
 	cleanup_free char *text = NULL, *again = NULL;
 	char name[64];
@@ -121,11 +122,11 @@ static void test_file_read_or_pipe_reads_a_pipe_to_its_end(void **state)
 	assert_int_equal(write(ends[1], "12345", 5), 5);
 	close(ends[1]);
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", ends[0]);
-	assert_int_equal(file_read_or_pipe(name, 10, &text, NULL), 0);
+	assert_int_equal(file_read_for(NULL, name, PATH_READ_OR_PIPE, 10, &text, NULL, NULL), 0);
 	assert_string_equal(text, "12345");
 	close(ends[0]);
 	assert_int_equal(file_replace(path, "abc", 3, 0600), 0);
-	assert_int_equal(file_read_or_pipe(path, 10, &again, NULL), 0);
+	assert_int_equal(file_read_for(NULL, path, PATH_READ_OR_PIPE, 10, &again, NULL, NULL), 0);
 	assert_string_equal(again, "abc");
 }
 
@@ -246,7 +247,7 @@ int main(void)
 		TEST(test_file_read_empty_is_an_empty_text),
 		TEST(test_file_read_what_is_not_there_fails),
 		TEST(test_file_read_refuses_at_once_what_could_make_it_wait),
-		TEST(test_file_read_or_pipe_reads_a_pipe_to_its_end),
+		TEST(test_file_read_for_reads_a_pipe_to_its_end),
 		TEST(test_file_move_aside_keeps_what_was_moved_before),
 		TEST(test_file_replace_sets_mode_and_leaves_no_other_file),
 		TEST(test_file_replace_failing_keeps_the_old_one),

@@ -571,6 +571,20 @@ static void test_instance_lost_without_cgroup_is_killed_by_pid(void **state)
 	assert_true(instance_has_stopped(i));
 }
 
+/* The server ended, and its pid was given again, before its agent's report was read. */
+static void test_instance_lost_never_signals_a_pid_of_somebody_else(void **state)
+{
+	(void)state;
+	fake_processes.stranger = 600;
+	run_without_cgroup();
+	lose_agent();
+	instance_stop(i);
+	instance_kill(i);
+	assert_calls("");
+	assert_true(instance_has_stopped(i));
+	fake_processes.stranger = 0;
+}
+
 static void test_instance_lost_without_cgroup_is_stopped_then_killed(void **state)
 {
 	(void)state;
@@ -808,6 +822,7 @@ int main(void)
 		TEST(test_instance_lost_without_cgroup_is_its_main_process),
 		TEST(test_instance_lost_without_cgroup_forgets_its_processes),
 		TEST(test_instance_lost_without_cgroup_is_killed_by_pid),
+		TEST(test_instance_lost_never_signals_a_pid_of_somebody_else),
 		TEST(test_instance_lost_without_cgroup_is_stopped_then_killed),
 		TEST(test_instance_take_over_takes_over_a_running_one),
 		TEST(test_instance_take_over_of_a_steady_one_has_joined),
