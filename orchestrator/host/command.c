@@ -131,7 +131,7 @@ static int place_within_limits(int null, int output, int *report, enum step *ret
 	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
-static int become(const struct command_spec *spec, int null, int output, int *report,
+static int become(const struct command_spec *spec, pid_t daemon, int null, int output, int *report,
 		  enum step *ret_step)
 {
 	int r;
@@ -165,18 +165,21 @@ static int become(const struct command_spec *spec, int null, int output, int *re
 	 */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return -errno;
+	/* It has died already: then no signal comes. */
+	if (getppid() != daemon)
+		_exit(126);
 	/* As the user: root may not be able to go where the user can (NFS, FUSE). */
 	*ret_step = STEP_DIRECTORY;
 	return chdir(spec->directory ? spec->directory : "/") < 0 ? -errno : 0;
 }
 
 static void __attribute__((noreturn))
-run_child(const struct command_spec *spec, int null, int output, int report)
+run_child(const struct command_spec *spec, pid_t daemon, int null, int output, int report)
 {
 	static char *const nothing[] = {NULL};
 	struct failure failure;
 
-	failure.error = -become(spec, null, output, &report, &failure.step);
+	failure.error = -become(spec, daemon, null, output, &report, &failure.step);
 	if (failure.error == 0) {
 		failure.step = STEP_EXEC;
 		execve(spec->argv[0], spec->argv, spec->environment ? spec->environment : nothing);
@@ -529,13 +532,14 @@ static void discard_child(pid_t pid)
 static int start(struct command *c, const struct command_spec *spec, int null, int output,
 		 int report, struct error *err)
 {
+	pid_t daemon = getpid();
 	pid_t pid = fork();
 	int r;
 
 	if (pid < 0)
 		return error_set(err, -errno, "start a process");
 	if (pid == 0)
-		run_child(spec, null, output, report);
+		run_child(spec, daemon, null, output, report);
 	r = sd_event_add_child(c->event, &c->child, pid, WEXITED, on_ended, c);
 	if (r < 0) {
 		discard_child(pid);

@@ -346,6 +346,8 @@ static void on_lost(void *userdata)
 	i->awaited = 0;
 	if (instance_has_stopped(i))
 		return;
+	/* If it has only hung up: there must not be two of them. */
+	(void)agentlink_signal(i->link, SIGKILL);
 	if (instance_adopt(i, &link_callbacks, &err) == 0)
 		instance_note(i, EVENT_AGENT_LOST,
 			      "instance %u has lost its agent (pid %d): its server goes on, and "

@@ -379,6 +379,7 @@ static struct {
 	struct launch_spec spec; /* a copy of what it was started with */
 	unsigned n_socket_fds;   /* that came with it */
 	unsigned n_links;        /* not freed yet */
+	bool ended;              /* the process has, for signals */
 } fake_agent;
 
 static inline struct agentlink *fake_agent_link(pid_t pid)
@@ -388,6 +389,7 @@ static inline struct agentlink *fake_agent_link(pid_t pid)
 	assert_non_null(link);
 	link->pid = pid;
 	fake_agent.n_links++;
+	fake_agent.ended = false;
 	return link;
 }
 
@@ -503,6 +505,8 @@ pid_t agentlink_pid(const struct agentlink *link)
 
 int agentlink_signal(const struct agentlink *link, int signal)
 {
+	if (fake_agent.ended)
+		return -ESRCH;
 	return kill(link->pid, signal) < 0 ? -errno : 0;
 }
 

@@ -342,6 +342,7 @@ static inline void run_instance(void)
 
 static inline void lose_agent(void)
 {
+	fake_agent.ended = true;
 	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
 }
 

@@ -67,6 +67,23 @@ static void hello(enum agent_state state, bool steady)
 					      report.n_sockets);
 }
 
+/* Two agents of one server must not be. */
+static void test_instance_whose_agent_hangs_up_ends_it_first(void **state)
+{
+	char expected[256];
+
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	forget_calls();
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	snprintf(expected, sizeof(expected),
+		 "kill 500 9; adopt /baton-agent %s for web; agentlink_free", i->socket_path);
+	assert_calls(expected);
+	assert_false(i->lost);
+}
+
 static void test_instance_whose_agent_is_killed_gets_another(void **state)
 {
 	char expected[256];
@@ -792,6 +809,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(test_instance_whose_agent_hangs_up_ends_it_first),
 		TEST(test_instance_whose_agent_is_killed_gets_another),
 		TEST(test_instance_on_trial_whose_agent_is_killed_has_not_failed),
 		TEST(test_instance_new_agent_is_told_what_the_other_has_not_heard),
