@@ -93,6 +93,27 @@ volatile struct steer_control control SEC(".data.control");
 #define TCP_CLOSE        7
 #define TCP_NEW_SYN_RECV 12
 
+/* ---- what comes ----------------------------------------------------------------------------- */
+
+#define TCP_FLAGS 13 /* offset of the byte in the TCP header (RFC 9293, 3.1) */
+#define TCP_SYN   0x02
+#define TCP_RST   0x04
+#define TCP_ACK   0x10
+
+/*
+ * The flags of a packet that belongs to no connection. A listener is looked for not only for those
+ * that open one: the RST or FIN of a connection that is over comes here, too, and so does the ACK
+ * that answers a SYN cookie. SYN if they cannot be read.
+ */
+static __always_inline __u8 packet_flags(struct sk_reuseport_md *ctx)
+{
+	void *transport = ctx->data;
+
+	if (transport + TCP_FLAGS + 1 > ctx->data_end)
+		return TCP_SYN;
+	return ((__u8 *)transport)[TCP_FLAGS];
+}
+
 /* ---- where a connection comes from ---------------------------------------------------------- */
 
 /* Load the packet's source address into 16 bytes of zeros. An IPv4 address becomes IPv4-mapped. */
@@ -199,9 +220,10 @@ static __always_inline struct steer_stats *stats_of_all(void)
 	return bpf_map_lookup_elem(&stats, &zero);
 }
 
-static __always_inline int refuse(bool pinned)
+/* @opens: a connection, which counts. */
+static __always_inline int refuse(bool pinned, bool opens)
 {
-	struct steer_stats *s = stats_of_all();
+	struct steer_stats *s = opens ? stats_of_all() : NULL;
 
 	if (s && pinned)
 		s->pinned_failed++;
@@ -265,14 +287,15 @@ static __always_inline void note_move(struct sk_reuseport_md *ctx, struct bpf_so
 /* ---- choosing ------------------------------------------------------------------------------- */
 
 /* No slot can take the connection. */
-static __always_inline int hold_or_refuse(struct sk_reuseport_md *ctx, struct bpf_sock *migrating)
+static __always_inline int hold_or_refuse(struct sk_reuseport_md *ctx, struct bpf_sock *migrating,
+					  bool opens)
 {
 	__u32 slot = n_slots;
 	struct steer_stats *s;
 
 	if (!control.hold || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
-		return refuse(false);
-	s = stats_of_all();
+		return refuse(false, opens);
+	s = opens ? stats_of_all() : NULL;
 	if (s)
 		s->held++;
 	if (migrating)
@@ -288,21 +311,30 @@ int steer(struct sk_reuseport_md *ctx)
 	struct steer_bucket bucket;
 	struct steer_table *table;
 	__u32 slot, current, hash;
+	bool opens = true;
 
+	if (!migrating) {
+		__u8 flags = packet_flags(ctx);
+
+		/* A listener can do nothing with it, and would count it as dropped. */
+		if (flags & TCP_RST)
+			return SK_DROP;
+		opens = (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	}
 	/*
 	 * Pins are for new connections. A connection that migrates goes where the table says. But a
 	 * health check asks one instance, so another one must not answer it.
 	 */
 	if (migrating && is_probe(migrating))
-		return refuse(true);
+		return refuse(true, true);
 	if (!migrating && control.pins) {
 		__u32 *pin = pinned_slot(ctx);
 
 		if (pin) {
 			slot = *pin;
 			if (bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
-				return refuse(true);
-			s = stats_of(slot);
+				return refuse(true, opens);
+			s = opens ? stats_of(slot) : NULL;
 			if (s)
 				s->pinned++;
 			return SK_PASS;
@@ -312,20 +344,20 @@ int steer(struct sk_reuseport_md *ctx)
 	current = control.table & 1;
 	table = bpf_map_lookup_elem(&tables, &current);
 	if (!table)
-		return refuse(false);
+		return refuse(false, opens);
 	hash = control.sticky ? hash_source(ctx, migrating) : ctx->hash;
 	bucket = table->buckets[hash & (STEER_BUCKETS - 1)];
 
 	slot = bucket.primary;
 	if (slot < n_slots && !bpf_sk_select_reuseport(ctx, &slots, &slot, 0)) {
-		s = stats_of(slot);
+		s = opens ? stats_of(slot) : NULL;
 		if (s)
 			s->primary++;
 	} else {
 		slot = bucket.backup;
 		if (slot >= n_slots || bpf_sk_select_reuseport(ctx, &slots, &slot, 0))
-			return hold_or_refuse(ctx, migrating);
-		s = stats_of(slot);
+			return hold_or_refuse(ctx, migrating, opens);
+		s = opens ? stats_of(slot) : NULL;
 		if (s)
 			s->backup++;
 	}

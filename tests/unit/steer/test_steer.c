@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <linux/capability.h>
+#include <linux/sock_diag.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -29,6 +30,85 @@ static void test_steer_empty_table_refuses_at_once(void **state)
 	assert_int_equal(accept_all(fd), 0);
 	assert_int_equal(steer_stats(steer, &stats), 0);
 	assert_int_equal(stats.refused, CONNECTIONS);
+	close(fd);
+	steer_free(steer);
+}
+
+/* The checksum of RFC 9293, 3.1, with the pseudo header of IPv4. */
+static uint16_t checksum(const struct tcphdr *tcp, uint32_t source, uint32_t destination)
+{
+	struct {
+		uint32_t source, destination;
+		uint16_t protocol, length;
+		struct tcphdr tcp;
+	} all = {source, destination, htons(IPPROTO_TCP), htons(sizeof(*tcp)), *tcp};
+	uint16_t words[sizeof(all) / 2];
+	uint32_t sum = 0;
+
+	memcpy(words, &all, sizeof(all));
+	for (size_t k = 0; k < sizeof(all) / 2; k++)
+		sum += words[k];
+	sum = (sum >> 16) + (sum & 0xffff);
+	return (uint16_t) ~(sum + (sum >> 16));
+}
+
+/* A packet to the address, of no connection that there is. */
+static void send_stray(uint8_t flags)
+{
+	const struct sockaddr_in *to = &address.in;
+	struct sockaddr_in ip = *to;
+	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP);
+	struct tcphdr tcp = {.th_sport = htons(4711),
+			     .th_dport = to->sin_port,
+			     .th_seq = htonl(1),
+			     .th_off = 5,
+			     .th_flags = flags};
+
+	ip.sin_port = 0;
+	tcp.th_sum = checksum(&tcp, to->sin_addr.s_addr, to->sin_addr.s_addr);
+	assert_true(raw >= 0);
+	assert_int_equal(sendto(raw, &tcp, sizeof(tcp), 0, (struct sockaddr *)&ip, sizeof(ip)),
+			 sizeof(tcp));
+	close(raw);
+}
+
+static uint32_t drops(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t size = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size), 0);
+	return info[SK_MEMINFO_DROPS];
+}
+
+/* What is left of connections that are over comes to a listener, too. */
+static void test_steer_counts_only_what_opens_a_connection(void **state)
+{
+	static const uint8_t strays[] = {TH_RST, TH_RST | TH_ACK, TH_FIN | TH_ACK, TH_ACK, 0};
+	struct steer *steer = open_steer();
+	struct steer_slot_stats slot_stats;
+	struct steer_stats stats;
+	int fd = listener(&address);
+	uint16_t slot = join(steer, fd);
+	uint32_t drops_before;
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(strays); k++)
+		send_stray(strays[k]);
+	assert_int_equal(steer_stats(steer, &stats), 0);
+	assert_int_equal(stats.refused, 0);
+	publish(steer, slot, -1);
+	for (size_t k = 0; k < sizeof(strays); k++)
+		send_stray(strays[k]);
+	assert_int_equal(steer_slot_stats(steer, slot, &slot_stats), 0);
+	assert_int_equal(slot_stats.primary, 0);
+	/* Else it would look as if a full queue had lost connections. */
+	drops_before = drops(fd);
+	send_stray(TH_RST);
+	assert_int_equal(drops(fd), drops_before);
+	send_stray(TH_SYN);
+	assert_int_equal(steer_slot_stats(steer, slot, &slot_stats), 0);
+	assert_int_equal(slot_stats.primary, 1);
 	close(fd);
 	steer_free(steer);
 }
@@ -505,6 +585,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup(test_steer_##name, setup)
 		TEST(empty_table_refuses_at_once),
+		TEST(counts_only_what_opens_a_connection),
 		TEST(publish_moves_every_new_connection),
 		TEST(current_table_can_be_read),
 		TEST(table_cannot_name_the_anchor),
