@@ -28,7 +28,7 @@ struct control {
 	sd_event *event;
 	int listen_fd;
 	int fd; /* the connection; -1: none */
-	int kept[PROTOCOL_LISTEN_MAX];
+	int kept[PROTOCOL_KEPT_MAX];
 	size_t n_kept;
 	sd_event_source *listen_source;
 	sd_event_source *source;
@@ -256,7 +256,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 {
 	struct control *control = userdata;
 	char text[PROTOCOL_MESSAGE_MAX + 1];
-	int fds[PROTOCOL_LISTEN_MAX];
+	int fds[PROTOCOL_KEPT_MAX];
 	size_t length, n_fds;
 	int r;
 
@@ -267,13 +267,13 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 			return 0;
 		watch(control);
 	}
-	r = message_receive(fd, text, sizeof(text), &length, fds, PROTOCOL_LISTEN_MAX, &n_fds);
+	r = message_receive(fd, text, sizeof(text), &length, fds, PROTOCOL_KEPT_MAX, &n_fds);
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -EMSGSIZE) {
 		log_warning("control: a message is ignored: it is longer than %d bytes, or carries "
 			    "more than %d descriptors",
-			    PROTOCOL_MESSAGE_MAX, PROTOCOL_LISTEN_MAX);
+			    PROTOCOL_MESSAGE_MAX, PROTOCOL_KEPT_MAX);
 		return 0;
 	}
 	if (r < 0 || length == 0)

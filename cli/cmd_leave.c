@@ -43,22 +43,27 @@ static void print_number_of(const struct print *to, long long n, const char *wha
 static void print_left(const struct print *to, const json_t *answer)
 {
 	long long services = print_number(answer, "services");
-	long long held = print_number(answer, "held");
+	long long held = print_number(answer, "held"), reset = print_number(answer, "reset");
 
 	fprintf(to->out, "batond (pid %lld) has left; ", print_number(answer, "pid"));
 	if (services <= 0) {
 		fputs("nothing was running\n", to->out);
-		return;
+	} else {
+		print_number_of(to, services, "service");
+		fputs(" with ", to->out);
+		print_number_of(to, print_number(answer, "instances"), "instance");
+		fputs(services == 1 ? " goes on\n" : " go on\n", to->out);
 	}
-	print_number_of(to, services, "service");
-	fputs(" with ", to->out);
-	print_number_of(to, print_number(answer, "instances"), "instance");
-	fputs(services == 1 ? " goes on\n" : " go on\n", to->out);
-	if (held <= 0)
-		return;
-	print_number_of(to, held, "connection");
-	fputs(" that waited could not wait on and ", to->out);
-	fputs(held == 1 ? "was reset\n" : "were reset\n", to->out);
+	if (held > 0) {
+		print_number_of(to, held, "connection");
+		fputs(held == 1 ? " waits on\n" : " wait on\n", to->out);
+	}
+	if (reset > 0) {
+		print_number_of(to, reset, "connection");
+		fputs(reset == 1 ? " that waited was reset: no instance could keep it\n"
+				 : " that waited were reset: no instance could keep them\n",
+		      to->out);
+	}
 }
 
 enum cli_exit cmd_leave(const struct cli_options *options, struct error *err)

@@ -58,6 +58,7 @@
 #define PROTOCOL_SET_MAX       1024                       /* listening sockets of one instance */
 #define PROTOCOL_SOCKETS_MAX   64                         /* of them in one report */
 #define PROTOCOL_FDS_MAX       (PROTOCOL_SOCKETS_MAX + 1) /* of a hello: the specification too */
+#define PROTOCOL_KEPT_MAX      64                         /* of batond's, that an agent keeps */
 #define PROTOCOL_STRANGERS_MAX 8                          /* undeclared addresses in a report */
 #define PROTOCOL_GROUPS_MAX    64
 #define PROTOCOL_TAIL_MAX      4096 /* bytes of stderr carried by one report */
@@ -206,8 +207,8 @@ enum order_type {
 	/*
 	 * Keep the descriptors that come with this order, at most PROTOCOL_LISTEN_MAX, until the
 	 * next one of the kind; those of the one before are closed. They are listening sockets of
-	 * batond's, which must outlive it (steer_beacon()). Only for agents whose hello has
-	 * "keeps". Other orders carry no descriptors.
+	 * batond's, which must outlive it (steer_beacon(), steer_anchor()). Only for agents whose
+	 * hello has "keeps". Other orders carry no descriptors.
 	 */
 	ORDER_KEEP,
 	_ORDER_TYPE_COUNT,
@@ -286,7 +287,7 @@ struct report {
 	bool tells;    /* it knows ORDER_TELL; false: it is an older agent */
 	bool reopens;  /* it answers ORDER_REOPEN; false: it is an older agent */
 	bool keeps;    /* it knows ORDER_KEEP; false: it is an older agent */
-	uint32_t kept; /* so many descriptors it keeps */
+	uint32_t kept; /* so many descriptors of batond's it keeps */
 
 	/*
 	 * REPORT_HELLO, REPORT_SOCKETS: of the set; it grows with each change; 0: an older agent

@@ -203,7 +203,7 @@ static json_t *api_reload(void *userdata, struct api_problem *problem)
 	return NULL;
 }
 
-/* Connections that wait at an anchor, which goes with this process. */
+/* Connections that wait at an anchor: it goes with this process, unless an agent keeps it. */
 static uint64_t count_held(const struct service *s)
 {
 	uint64_t n = 0;
@@ -217,12 +217,21 @@ static uint64_t count_held(const struct service *s)
 	return n;
 }
 
+static bool is_kept(const struct service *s)
+{
+	for (size_t g = 0; g < s->n_generations; g++)
+		for (size_t k = 0; k < s->generations[g]->instances.n; k++)
+			if (s->generations[g]->instances.list[k]->kept_set != 0)
+				return true;
+	return false;
+}
+
 static json_t *api_leave(void *userdata, struct api_problem *problem)
 {
 	struct daemon *d = userdata;
 	size_t services = 0, instances = 0;
+	uint64_t held = 0, reset = 0;
 	struct refusal refusal = {};
-	uint64_t held = 0;
 
 	if (d->ending) {
 		error_text(&refusal.why, -EINVAL, "everything is being stopped");
@@ -238,11 +247,11 @@ static json_t *api_leave(void *userdata, struct api_problem *problem)
 			n += s->generations[j]->instances.n;
 		services += n > 0;
 		instances += n;
-		held += count_held(s);
+		*(is_kept(s) ? &held : &reset) += count_held(s);
 	}
-	return json_pack("{s:I, s:I, s:I, s:I}", "pid", (json_int_t)getpid(), "services",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "pid", (json_int_t)getpid(), "services",
 			 (json_int_t)services, "instances", (json_int_t)instances, "held",
-			 (json_int_t)held);
+			 (json_int_t)held, "reset", (json_int_t)reset);
 }
 
 static void api_leave_answered(void *userdata)

@@ -59,6 +59,8 @@ bool instance_is_serving(const struct instance *i)
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
+#define KEPT_UNKNOWN UINT64_MAX /* an earlier daemon's */
+
 static void order_leave(struct instance *i);
 static void order_stop(struct instance *i);
 
@@ -83,7 +85,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	i->tells = report->tells;
 	i->reopens = report->reopens;
 	i->keeps = report->keeps;
-	i->kept = report->kept > 0;
+	i->kept_set = report->kept > 0 ? KEPT_UNKNOWN : 0;
 	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
 	i->ready = report->ready;
@@ -274,7 +276,7 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	switch (report->type) {
 	case REPORT_HELLO:
 		on_hello(i, report, fds, n_fds);
-		instance_keep_beacons(i);
+		instance_keep_sockets(i);
 		break;
 	case REPORT_STARTED:
 		on_started(i, report);
@@ -739,7 +741,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		i->tells = agent->hello.tells;
 		i->reopens = agent->hello.reopens;
 		i->keeps = agent->hello.keeps;
-		i->kept = agent->hello.kept > 0;
+		i->kept_set = agent->hello.kept > 0 ? KEPT_UNKNOWN : 0;
 		instance_know_pid(i, agent->hello.pid);
 	} else {
 		instance_forget_losses(i, i->phase == INSTANCE_JOINED);

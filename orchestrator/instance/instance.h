@@ -175,7 +175,7 @@ struct instance {
 	bool tells;               /* its agent knows ORDER_TELL */
 	bool reopens;             /* its agent answers ORDER_REOPEN */
 	bool keeps;               /* its agent knows ORDER_KEEP */
-	bool kept;                /* it keeps descriptors */
+	uint64_t kept_set;        /* those that it keeps, see instance_keep_sockets(); 0: none */
 	bool names_fds;           /* its command names the sockets that are passed: {fd} */
 	bool stop_without_signal; /* it was told to drain by the signal that means stop */
 	bool steady; /* the agent has been told to start the server again when it exits */
@@ -414,10 +414,10 @@ void instance_change_endpoint(struct instance *instance, size_t k);
 bool instance_competes(const struct instance *instance);
 
 /*
- * Let its agent keep the sockets that must outlive the daemon (steer_beacon()), and no others. To
- * be called when another endpoint was opened, or one was closed.
+ * Let its agent keep the sockets that must outlive the daemon (steer_beacon(), steer_anchor()), and
+ * no others. To be called when they may have changed; nothing is sent if they have not.
  */
-void instance_keep_beacons(struct instance *instance);
+void instance_keep_sockets(struct instance *instance);
 
 /* Have the agent report its sockets once more, if the last report was postponed. */
 void instance_ask_sockets(struct instance *instance);

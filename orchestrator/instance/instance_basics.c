@@ -93,19 +93,34 @@ bool instance_competes(const struct instance *i)
 	return false;
 }
 
-void instance_keep_beacons(struct instance *i)
+/* What depends on the set of sockets alone, whatever their order; 0: there is none. */
+static uint64_t mix(uint64_t set, uint64_t cookie)
 {
-	int fds[PROTOCOL_LISTEN_MAX];
+	return set + (cookie + 1) * 0x9e3779b97f4a7c15;
+}
+
+void instance_keep_sockets(struct instance *i)
+{
+	int fds[PROTOCOL_KEPT_MAX];
+	uint64_t set = 0;
 	size_t n = 0;
 
 	WIRING_EACH (k, i->wiring) {
-		int fd = steer_beacon(i->wiring->endpoints[k]);
+		uint64_t cookie;
+		int fd = steer_beacon(i->wiring->endpoints[k], &cookie);
 
-		if (fd >= 0 && n < PROTOCOL_LISTEN_MAX)
+		if (fd >= 0 && n < PROTOCOL_KEPT_MAX) {
+			set = mix(set, cookie);
 			fds[n++] = fd;
+		}
+		fd = steer_anchor(i->wiring->endpoints[k], &cookie);
+		if (fd >= 0 && n < PROTOCOL_KEPT_MAX) {
+			set = mix(set, cookie);
+			fds[n++] = fd;
+		}
 	}
-	if (!i->keeps || (n == 0 && !i->kept))
+	if (!i->keeps || set == i->kept_set)
 		return;
 	if (order_with(i, &(struct order){.type = ORDER_KEEP}, fds, n) >= 0)
-		i->kept = n > 0;
+		i->kept_set = set;
 }

@@ -10,13 +10,6 @@
 
 /* ---- opening and closing -------------------------------------------------------------------- */
 
-void service_keep_beacons(struct service *s)
-{
-	for (size_t g = 0; g < s->n_generations; g++)
-		for (size_t k = 0; k < s->generations[g]->instances.n; k++)
-			instance_keep_beacons(s->generations[g]->instances.list[k]);
-}
-
 void service_close_endpoint(struct service *s, size_t place)
 {
 	assert(!s->lending.borrowed[place] && !s->lending.lent[place]);
@@ -33,7 +26,7 @@ void service_close_endpoint(struct service *s, size_t place)
 	memset(&s->backlogs.endpoints[place], 0, sizeof(s->backlogs.endpoints[place]));
 	s->endpoints.moved_for[place] = 0;
 	s->drift.drifted[place] = false;
-	service_keep_beacons(s);
+	service_keep_sockets(s);
 }
 
 void service_close_endpoints(struct service *s)
@@ -429,7 +422,7 @@ int service_open_fresh(struct service *s, const struct service_config *config, s
 		r = clear_and_attach(s, &opening, err);
 	if (r >= 0 && was_open)
 		tell_opened(s, &opening);
-	service_keep_beacons(s);
+	service_keep_sockets(s);
 	if (r >= 0)
 		return r;
 	if (opening.now)

@@ -40,12 +40,6 @@ int service_open_addresses(struct service *service, const struct service_config 
 int service_open_endpoint(struct service *service, const struct address *address, bool has_member,
 			  struct steer **ret, struct error *err);
 
-/*
- * Their agents keep what must outlive the daemon (steer_beacon()): another endpoint was opened, or
- * one was closed.
- */
-void service_keep_beacons(struct service *service);
-
 /* The endpoint at @place was another service's: see steer_rehome(). */
 int service_rehome_endpoint(struct service *service, size_t place, struct error *err);
 

@@ -94,6 +94,7 @@ static void set_hold(struct service *s, bool on)
 		arm_hold(s);
 	else
 		timer_stop(&s->hold.timer);
+	service_keep_sockets(s);
 }
 
 void service_begin_hold(struct service *s)
@@ -264,6 +265,8 @@ void service_unhold(struct service *s)
 		if (r > 0 && waited_ms > longest_ms)
 			longest_ms = waited_ms;
 	}
+	/* Their anchors are others now. */
+	service_keep_sockets(s);
 	s->hold.held.released += sum;
 	if (longest_ms > s->hold.held.longest_ms)
 		s->hold.held.longest_ms = longest_ms;

@@ -121,6 +121,12 @@ size_t service_named(const struct service *service);
 /* The newest generation that the published tables name; NULL: they name none. */
 struct generation *service_named_generation(const struct service *service);
 
+/*
+ * The agents of all instances keep what must outlive the daemon (steer_beacon(), steer_anchor()):
+ * another endpoint was opened, one was closed, or has another anchor.
+ */
+void service_keep_sockets(struct service *service);
+
 /* ---- service_tick.c -------------------------------------------------------------------------- */
 
 void service_start_tick(struct service *service);

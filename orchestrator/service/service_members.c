@@ -156,3 +156,10 @@ int service_steered_to(const struct service *s, const struct instance *i, uint64
 	}
 	return 0;
 }
+
+void service_keep_sockets(struct service *s)
+{
+	for (size_t g = 0; g < s->n_generations; g++)
+		for (size_t k = 0; k < s->generations[g]->instances.n; k++)
+			instance_keep_sockets(s->generations[g]->instances.list[k]);
+}

@@ -345,7 +345,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		steer_release_unclaimed(s->wiring.endpoints[k]);
 		steer_tidy(s->wiring.endpoints[k]);
 	}
-	service_keep_beacons(s);
+	service_keep_sockets(s);
 	for (size_t k = 0; k < s->n_generations; k++)
 		if (s->generations[k] != s->current)
 			retire_rest(s, s->generations[k], &substitutes);

@@ -309,9 +309,18 @@ bool steer_competes(const struct steer *steer)
 	return steer->ops->competes && steer->ops->competes(steer);
 }
 
-int steer_beacon(const struct steer *steer)
+int steer_beacon(const struct steer *steer, uint64_t *ret_cookie)
 {
-	return steer->ops->beacon ? steer->ops->beacon(steer) : -1;
+	int fd = steer->ops->beacon ? steer->ops->beacon(steer) : -1;
+
+	*ret_cookie = fd >= 0 ? steer_cookie(fd) : 0;
+	return fd;
+}
+
+int steer_anchor(const struct steer *steer, uint64_t *ret_cookie)
+{
+	*ret_cookie = 0;
+	return steer->ops->anchor ? steer->ops->anchor(steer, ret_cookie) : -1;
 }
 
 void steer_tidy(struct steer *steer)

@@ -236,9 +236,15 @@ bool steer_competes(const struct steer *steer);
 /*
  * A socket that leads to the endpoint's group. It is the daemon's; whoever has a duplicate of it
  * keeps the way to the group open when the daemon dies. -1: there is none, or none is needed: the
- * kernel's own lookup finds the more specific endpoint.
+ * kernel's own lookup finds the more specific endpoint. @ret_cookie: its SO_COOKIE.
  */
-int steer_beacon(const struct steer *steer);
+int steer_beacon(const struct steer *steer, uint64_t *ret_cookie);
+
+/*
+ * The socket in whose queue connections wait: the daemon's. Whoever has a duplicate of it lets them
+ * wait on when the daemon dies. @ret_cookie: its SO_COOKIE. -1: nothing waits here, as hold is off.
+ */
+int steer_anchor(const struct steer *steer, uint64_t *ret_cookie);
 
 /*
  * After a takeover, when all that is there is open: remove what chooses between @steer and
@@ -253,7 +259,9 @@ void steer_tidy(struct steer *steer);
  * refused; what waits already stays until steer_unhold() or steer_expire().
  *
  * What an earlier daemon has set stands until this or steer_attach() is called; then it is off,
- * unless it was switched on. What waits does not outlive the daemon. Off is 0 on every tier.
+ * unless it was switched on. What waits outlives the daemon only if somebody keeps the anchor
+ * (steer_anchor()): when the next daemon has an anchor of its own, and the last duplicate of the
+ * old one is closed, it moves there. Off is 0 on every tier.
  */
 int steer_hold(struct steer *steer, bool on);
 

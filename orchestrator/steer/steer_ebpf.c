@@ -357,6 +357,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.share = ebpf_share,
 	.competes = ebpf_competes,
 	.beacon = ebpf_beacon,
+	.anchor = ebpf_anchor,
 	.tidy = ebpf_tidy,
 	.slot_stats = ebpf_slot_stats,
 	.stats = ebpf_stats,

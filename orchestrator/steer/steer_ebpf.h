@@ -194,6 +194,7 @@ uint32_t ebpf_program_id(const struct steer *steer);
 int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err);
 
 int ebpf_hold(struct steer *steer, bool on);
+int ebpf_anchor(const struct steer *steer, uint64_t *ret_cookie);
 int ebpf_held(struct steer *steer, uint32_t *ret);
 int ebpf_held_dropped(struct steer *steer, uint64_t *ret);
 int ebpf_unhold(struct steer *steer, struct error *err);

@@ -14,6 +14,16 @@ int ebpf_hold(struct steer *steer, bool on)
 	return 0;
 }
 
+int ebpf_anchor(const struct steer *steer, uint64_t *ret_cookie)
+{
+	const struct ebpf *ebpf = to_ebpf(steer);
+
+	if (!ebpf->hold)
+		return -1;
+	*ret_cookie = ebpf->anchor.cookie;
+	return ebpf->anchor.fd;
+}
+
 int ebpf_held(struct steer *steer, uint32_t *ret)
 {
 	*ret = 0;

@@ -57,6 +57,7 @@ struct steer_ops {
 	int (*share)(struct steer *first, struct steer *second, uint32_t share);
 	bool (*competes)(const struct steer *steer);
 	int (*beacon)(const struct steer *steer);
+	int (*anchor)(const struct steer *steer, uint64_t *ret_cookie);
 	void (*tidy)(struct steer *steer);
 	const struct slots *(*slots)(const struct steer *steer); /* required */
 	int (*slot_stats)(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);

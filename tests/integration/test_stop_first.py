@@ -142,10 +142,14 @@ def check_killed_at(t, step, *options):
     if step == "start":
         client.close()
     daemon.wait_event(step, since=since)
-    kill_daemon(daemon)
-    client.close()
-    daemon.start()
-    daemon.wait_state("running")
+    with connect() as waiting:
+        send_request(waiting)
+        kill_daemon(daemon)
+        client.close()
+        daemon.start()
+        daemon.wait_state("running")
+        waiting.settimeout(60)
+        check(generation_of(read_response(waiting).body) > 1, "who answers what has waited")
     end = daemon.wait_event("failed", since=since)
     check_equal((end["rollout"], end["exit"]), (2, 3), f"{end}")
     check("batond ended in the middle of step" in end["reason"], f"{end}")

@@ -459,3 +459,32 @@ def test_service_that_is_paused_stays_so_under_the_next_batond(t):
         waiting.settimeout(60)
         daemon.cli("resume", "web", expect=0)
         check_equal(read_response(waiting).status, 200, "answer")
+
+
+def check_waits_on(t, end):
+    """A connection that waits when batond goes by @end() is served under the next one."""
+    daemon = t.daemon(service(example(t)))
+    daemon.cli("pause", "web", expect=0)
+    with connect() as waiting:
+        send_request(waiting, headers=["Connection: close"])
+        wait_until(lambda: daemon.service()["endpoints"][0]["held"] == 1, "one waits")
+        end(daemon)
+        with connect() as later:  # nor is one refused meanwhile
+            send_request(later, headers=["Connection: close"])
+            daemon.start()
+            wait_until(lambda: daemon.service()["endpoints"][0]["held"] == 2, "both wait on")
+            daemon.cli("resume", "web", expect=0)
+            for sock in (waiting, later):
+                check_equal(read_response(sock).status, 200, "answer")
+
+
+def test_connection_that_waits_when_batond_is_killed_waits_on(t):
+    check_waits_on(t, kill_daemon)
+
+
+def test_connection_that_waits_when_batond_leaves_waits_on(t):
+    def leave(daemon):
+        result = daemon.cli("leave", expect=0)
+        check("1 connection waits on" in result.text, result.text)
+        daemon.process.wait()
+    check_waits_on(t, leave)

@@ -297,13 +297,17 @@ static void test_commands_leave_says_what_it_cost(void **state)
 	(void)state;
 	batond.status = "{\"pid\": 8}";
 	batond.looks = 1;
-	batond.answer = "{\"pid\": 7, \"services\": 1, \"instances\": 1, \"held\": 1}";
+	batond.answer =
+		"{\"pid\": 7, \"services\": 1, \"instances\": 1, \"held\": 1, \"reset\": 0}";
 	assert_int_equal(run(cmd_leave, &none), CLI_DONE);
 	assert_string_equal(output, "batond (pid 7) has left; 1 service with 1 instance goes on\n"
-				    "1 connection that waited could not wait on and was reset\n");
-	batond.answer = "{\"pid\": 7, \"services\": 0, \"instances\": 0, \"held\": 0}";
+				    "1 connection waits on\n");
+	batond.answer =
+		"{\"pid\": 7, \"services\": 0, \"instances\": 0, \"held\": 0, \"reset\": 2}";
 	assert_int_equal(run(cmd_leave, &none), CLI_DONE);
-	assert_string_equal(output, "batond (pid 7) has left; nothing was running\n");
+	assert_string_equal(output,
+			    "batond (pid 7) has left; nothing was running\n"
+			    "2 connections that waited were reset: no instance could keep them\n");
 }
 
 static void test_commands_leave_refused_fails(void **state)

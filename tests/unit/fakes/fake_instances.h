@@ -375,7 +375,7 @@ bool instance_competes(const struct instance *i)
 	return fake_of(i)->competes;
 }
 
-void instance_keep_beacons(struct instance *i)
+void instance_keep_sockets(struct instance *i)
 {
 	(void)i;
 }

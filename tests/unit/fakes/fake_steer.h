@@ -38,6 +38,7 @@ struct steer {
 	const char *foreign; /* whose the program is, if it is FOREIGN; NULL: nobody knows */
 	size_t n_beside;     /* endpoints that were open, and compete with it */
 	int beacon;          /* 0: none */
+	int anchor;          /* 0: nothing waits */
 };
 
 /* How connections are shared out between two endpoints: the last time of each two. */
@@ -467,9 +468,16 @@ bool steer_competes(const struct steer *steer)
 	return steer->n_beside > 0;
 }
 
-int steer_beacon(const struct steer *steer)
+int steer_beacon(const struct steer *steer, uint64_t *ret_cookie)
 {
+	*ret_cookie = (uint64_t)steer->beacon;
 	return steer->beacon > 0 ? steer->beacon : -1;
+}
+
+int steer_anchor(const struct steer *steer, uint64_t *ret_cookie)
+{
+	*ret_cookie = (uint64_t)steer->anchor;
+	return steer->anchor > 0 ? steer->anchor : -1;
 }
 
 void steer_tidy(struct steer *steer)

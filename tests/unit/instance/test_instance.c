@@ -979,22 +979,30 @@ static void test_instance_agent_keeps_the_beacons_that_there_are(void **state)
 	assert_non_null(strstr(calls, "order keep with 1"));
 	forget_calls();
 	endpoint_0.beacon = 8;
-	instance_keep_beacons(i);
+	instance_keep_sockets(i);
 	assert_calls("order keep with 2");
 	endpoint_0.beacon = endpoint_1.beacon = 0;
-	instance_keep_beacons(i);
+	instance_keep_sockets(i);
 	assert_calls("order keep with 0");
-	instance_keep_beacons(i);
+	instance_keep_sockets(i);
 	assert_calls("");
 	/* One of an earlier daemon, which nobody needs any more; and an agent that knows none. */
-	i->kept = true;
-	instance_keep_beacons(i);
+	i->kept_set = UINT64_MAX;
+	instance_keep_sockets(i);
 	assert_calls("order keep with 0");
-	i->keeps = false;
-	endpoint_0.beacon = 8;
-	instance_keep_beacons(i);
+	/* Where connections wait; another one may have its number by now. */
+	endpoint_0.anchor = 8;
+	instance_keep_sockets(i);
+	assert_calls("order keep with 1");
+	instance_keep_sockets(i);
 	assert_calls("");
-	endpoint_0.beacon = 0;
+	endpoint_0.anchor = 9;
+	instance_keep_sockets(i);
+	assert_calls("order keep with 1");
+	i->keeps = false;
+	endpoint_0.anchor = 0;
+	instance_keep_sockets(i);
+	assert_calls("");
 }
 
 /* For many servers a second SIGTERM means "at once". */

@@ -206,15 +206,16 @@ static int die_between(struct end *before, struct end *after, uint32_t share)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	pid = fork();
 	if (pid == 0) {
+		uint64_t cookie;
 		int beacon;
 
 		open_end(before, before->address.text, NULL);
 		serve(before);
 		open_end(after, after->address.text, before);
 		serve(after);
-		beacon = steer_beacon(before->steer);
+		beacon = steer_beacon(before->steer, &cookie);
 		if (beacon < 0)
-			beacon = steer_beacon(after->steer);
+			beacon = steer_beacon(after->steer, &cookie);
 		if (steer_share(before->steer, after->steer, share) < 0 ||
 		    message_send(pair[1], "x", 1, (int[]){before->fd, after->fd}, 2) < 0 ||
 		    message_send(pair[1], "x", 1, &beacon, 1) < 0)
