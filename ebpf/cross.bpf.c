@@ -22,6 +22,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "ebpf/cross.h"
+#include "ebpf/mix.h"
 
 #define AF_INET  2
 #define AF_INET6 10
@@ -85,24 +86,13 @@ static __always_inline void load_source(const struct bpf_sk_lookup *ctx, struct 
 	ret->port = ctx->remote_port;
 }
 
-/* MurmurHash3's finalizer, as in steer.bpf.c. */
-static __always_inline __u32 mix(__u32 x)
-{
-	x ^= x >> 16;
-	x *= 0x85ebca6b;
-	x ^= x >> 13;
-	x *= 0xc2b2ae35;
-	return x ^ x >> 16;
-}
-
 /*
  * The same for each packet of a connection. These are the upper bits: by the lower ones a sticky
  * endpoint chooses its bucket, so each side still fills all of its buckets.
  */
 static __always_inline __u32 hash_source(const struct steer_pin_key *source)
 {
-	const __u32 *address = (const __u32 *)source->address;
-	__u32 hash = mix(mix(mix(mix(address[0]) ^ address[1]) ^ address[2]) ^ address[3]);
+	__u32 hash = mix_address((const __u32 *)source->address);
 
 	if (!control.sticky)
 		hash = mix(hash ^ source->port);

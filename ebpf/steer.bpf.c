@@ -21,6 +21,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "ebpf/tap_maps.h"
+#include "ebpf/mix.h"
 #include "ebpf/steer.h"
 
 /* So many slots there are; the anchor's comes behind them. Fewer in maps of an earlier version. */
@@ -127,16 +128,6 @@ static __always_inline long load_source(struct sk_reuseport_md *ctx, __u8 *addre
 	return bpf_skb_load_bytes_relative(ctx, IPV4_SOURCE, address + 12, 4, BPF_HDR_START_NET);
 }
 
-/* MurmurHash3's finalizer: every bit of the result depends on every bit of x. */
-static __always_inline __u32 mix(__u32 x)
-{
-	x ^= x >> 16;
-	x *= 0x85ebca6b;
-	x ^= x >> 13;
-	x *= 0xc2b2ae35;
-	return x ^ x >> 16;
-}
-
 /*
  * The hash of the source address. It is the same when the connection arrives and when it migrates,
  * for which there is no packet.
@@ -159,7 +150,7 @@ static __always_inline __u32 hash_source(struct sk_reuseport_md *ctx, struct bpf
 		address[2] = migrating->dst_ip6[2];
 		address[3] = migrating->dst_ip6[3];
 	}
-	return mix(mix(mix(mix(address[0]) ^ address[1]) ^ address[2]) ^ address[3]);
+	return mix_address(address);
 }
 
 /* The slot that this new connection is pinned to, or NULL. */
