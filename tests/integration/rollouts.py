@@ -70,6 +70,11 @@ def kill_daemon(daemon):
     daemon.process.wait()
 
 
+def settled(daemon):
+    """One generation is left, and it is the current one."""
+    return [g["state"] for g in daemon.service()["generations"]] == ["current"]
+
+
 # ---- who is there --------------------------------------------------------------------------------
 
 def alive_in_cgroups(daemon, name="web"):

@@ -8,16 +8,12 @@ import signal
 
 from harness import (alive, begin_post, bodies, check, check_equal, connect, read_response,
                      stat_of, timeout, wait_until)
+from rollouts import settled
 from services import example, generation_of, service
 from swaps import GENTLE, check_unharmed
 
 STEPS = ("start", "verify", "shift", "leave")  # an event each, when it has been done
 LEAVES = int(os.environ.get("BATON_LEAVES", "8"))
-
-
-def settled(daemon):
-    """One generation is left, and it is the current one."""
-    return [g["state"] for g in daemon.service()["generations"]] == ["current"]
 
 
 def leave(daemon, by_signal=False):

@@ -6,13 +6,9 @@ import signal
 
 from harness import (alive, begin_post, bodies, check, check_equal, connect, get, read_response,
                      refused, send_request, timeout, wait_until)
+from rollouts import kill_daemon, settled
 from services import example, generation_of, python, service
 from swaps import check_unharmed
-
-
-def kill_daemon(daemon):
-    daemon.process.popen.send_signal(signal.SIGKILL)
-    daemon.process.wait()
 
 
 def test_service_goes_on_without_its_daemon(t):
@@ -41,11 +37,6 @@ def test_next_daemon_takes_the_generation_over_and_can_replace_it(t):
 
 
 STEPS = ("start", "verify", "shift", "settle", "bake", "leave", "drain")
-
-
-def settled(daemon):
-    """One generation is left, and it is the current one."""
-    return [g["state"] for g in daemon.service()["generations"]] == ["current"]
 
 
 def end_bake(daemon, since):
