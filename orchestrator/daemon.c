@@ -204,11 +204,14 @@ void daemon_free(struct daemon *d)
 	free(d);
 }
 
-bool daemon_leaves(struct daemon *d)
+bool daemon_is_leaving(const struct daemon *d)
 {
-	if (d->leaving)
-		api_free(TAKE_PTR(d->api));
 	return d->leaving;
+}
+
+void daemon_close_api(struct daemon *d)
+{
+	api_free(TAKE_PTR(d->api));
 }
 
 int daemon_exit_status(const struct daemon *d)

@@ -44,8 +44,10 @@ void daemon_start(struct daemon *daemon);
 int daemon_exit_status(const struct daemon *daemon);
 
 /*
- * Has the loop ended because the daemon leaves? Then all that is left of it goes with the process,
- * as after a SIGKILL: nothing may be freed in order, which would take down what is to go on. The
- * API is closed by this, so that its readers are told.
+ * Has the loop ended because the daemon leaves? Then nothing of it may be freed in order, which
+ * would take down what is to go on: all goes with the process, as after a SIGKILL.
  */
-bool daemon_leaves(struct daemon *daemon);
+bool daemon_is_leaving(const struct daemon *daemon);
+
+/* Close the API alone, so that its readers are told. */
+void daemon_close_api(struct daemon *daemon);

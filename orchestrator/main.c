@@ -404,8 +404,10 @@ static int serve(struct context *context, const struct options *options, struct 
 	r = sd_event_loop(context->event);
 	if (r < 0)
 		return error_set(err, r, "event loop");
-	if (daemon_leaves(daemon))
+	if (daemon_is_leaving(daemon)) {
+		daemon_close_api(daemon);
 		exit(daemon_exit_status(daemon));
+	}
 	return daemon_exit_status(daemon);
 }
 
