@@ -171,6 +171,7 @@ static void on_connected(void *userdata)
 
 	if (agent->greeted > 0)
 		agent_report_sockets_from(agent, agent->greeted);
+	agent_report_unsaid(agent);
 	if (server_pid(agent->server) != 0 && !agent->started_said)
 		agent_report_started(agent);
 	if (agent->lifecycle.state == AGENT_FAILED)
@@ -422,13 +423,10 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 /* Watch it, if it is still there. */
 static bool watch_adopted(struct agent *agent, const struct handover *handover)
 {
-	uint64_t started;
 	struct error err;
 
-	return handover->hello.pid != 0 &&
-	       server_watch(agent->server, handover->hello.pid, &err) == 0 &&
-	       processes_started(handover->hello.pid, &started) == 0 &&
-	       started == handover->started;
+	return handover->hello.pid != 0 && server_watch_started(agent->server, handover->hello.pid,
+								handover->started, &err) == 0;
 }
 
 static int adopt(struct agent *agent, const struct handover *handover, struct error *err)
@@ -494,6 +492,8 @@ static void agent_close(struct agent *agent)
 	sockets_free(agent->sockets);
 	processes_free(agent->processes);
 	control_free(agent->control);
+	while (agent->n_unsaid > 0)
+		free(agent->unsaid[--agent->n_unsaid]);
 	sd_event_unref(agent->event);
 }
 

@@ -33,6 +33,7 @@
 #include "common/timer.h"
 
 #define AGENT_EVENTS_MAX 16
+#define AGENT_UNSAID_MAX 8
 
 struct agent {
 	const struct launch_spec *spec;
@@ -70,8 +71,11 @@ struct agent {
 	uint64_t started_ms; /* when the server was started last */
 	uint32_t greeted;    /* a hello had room for so many of the sockets; 0: for all */
 	bool started_said;   /* a daemon has got REPORT_STARTED of the running server */
-	bool daemonises;     /* the server has put itself into the background before */
-	pid_t main_pid;      /* of the server, as it was told last */
+	/* What happened while no daemon was connected, and is not in a hello, oldest first. */
+	struct report *unsaid[AGENT_UNSAID_MAX];
+	size_t n_unsaid;
+	bool daemonises; /* the server has put itself into the background before */
+	pid_t main_pid;  /* of the server, as it was told last */
 	/* How the main process has ended, while a successor is sought. */
 	int exit_code;
 	int exit_signal;
@@ -98,6 +102,10 @@ void agent_on_gone(void *userdata);
 /* ---- agent_reports.c ------------------------------------------------------------------------- */
 
 void agent_report_send(struct agent *agent, struct report *report);
+
+/* A daemon has connected: send the exits and orphans that nobody was there to hear of. */
+void agent_report_unsaid(struct agent *agent);
+
 void agent_report_started(struct agent *agent);
 void agent_report_succeeded(struct agent *agent);
 void agent_report_exited(struct agent *agent, const struct lifecycle_action *action);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/agent_internal.h"
+#include "common/cleanup.h"
 #include "common/log.h"
 
 #define FLUSH_TIMEOUT_MS 500   /* at the end, for readers of our stdout and stderr */
@@ -12,6 +14,50 @@
 void agent_report_send(struct agent *agent, struct report *report)
 {
 	control_send(agent->control, report);
+}
+
+/*
+ * Of those that nobody is there to hear, the last ones are kept; of exits, the last one: the server
+ * may be started again and again.
+ */
+static void keep(struct agent *agent, const struct report *report)
+{
+	struct report *copy;
+	size_t k;
+
+	for (k = 0; k < agent->n_unsaid; k++)
+		if (report->type == REPORT_EXITED && agent->unsaid[k]->type == REPORT_EXITED)
+			break;
+	if (k == agent->n_unsaid && k == AGENT_UNSAID_MAX)
+		k = 0;
+	copy = malloc(sizeof(*copy));
+	if (!copy)
+		return;
+	*copy = *report;
+	if (k < agent->n_unsaid) {
+		free(agent->unsaid[k]);
+		agent->n_unsaid--;
+		memmove(agent->unsaid + k, agent->unsaid + k + 1,
+			(agent->n_unsaid - k) * sizeof(agent->unsaid[0]));
+	}
+	agent->unsaid[agent->n_unsaid++] = copy;
+}
+
+static void send_or_keep(struct agent *agent, struct report *report)
+{
+	if (control_connected(agent->control))
+		agent_report_send(agent, report);
+	else
+		keep(agent, report);
+}
+
+void agent_report_unsaid(struct agent *agent)
+{
+	for (size_t k = 0; k < agent->n_unsaid; k++) {
+		agent_report_send(agent, agent->unsaid[k]);
+		free(agent->unsaid[k]);
+	}
+	agent->n_unsaid = 0;
 }
 
 /* What the server wrote last. The caller has read its pipes. */
@@ -63,7 +109,7 @@ void agent_report_exited(struct agent *agent, const struct lifecycle_action *act
 	report.lingers = agent->record.lingers;
 	strcpy(report.wrapper, agent->record.wrapper);
 	fill_exit(agent, &report);
-	agent_report_send(agent, &report);
+	send_or_keep(agent, &report);
 }
 
 void agent_report_failed(struct agent *agent)
@@ -142,7 +188,6 @@ void agent_report_sockets(void *userdata)
 	agent_report_sockets_from(userdata, 0);
 }
 
-/* If nobody is connected, it goes into the log: it is told once. */
 void agent_report_orphan(void *userdata, const struct orphan *orphan)
 {
 	struct report report = {.type = REPORT_ORPHAN, .pid = orphan->pid};
@@ -151,9 +196,7 @@ void agent_report_orphan(void *userdata, const struct orphan *orphan)
 
 	snprintf(report.text, sizeof(report.text), "%.*s", (int)sizeof(report.text) - 1,
 		 orphan_describe(orphan, text));
-	if (!control_connected(agent->control))
-		log_warning("%s", text);
-	agent_report_send(agent, &report);
+	send_or_keep(agent, &report);
 }
 
 void agent_report_stopped(struct agent *agent, const struct lifecycle_action *action)

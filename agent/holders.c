@@ -311,6 +311,22 @@ int holders_fetch(const struct processes *processes, struct listeners *listeners
 	return r < 0 ? r : error;
 }
 
+/* From where it was seen. What only strangers have may be beyond reach: then it is left to them. */
+static int adopt_seen(struct listener *listener, bool blind)
+{
+	int r;
+
+	if (listener->seen_pid == 0)
+		return blind ? -EACCES : 0;
+	r = fetch_any(listener->seen_pid, listener->seen_fd, listener, &listener->fd);
+	if (listener->seen_away) {
+		listener->seen_pid = 0;
+		listener->seen_away = false;
+		return 0;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
 int holders_adopt(const struct processes *processes, struct listeners *listeners)
 {
 	bool wanted[LISTENERS_MAX] = {false}, blind;
@@ -319,14 +335,11 @@ int holders_adopt(const struct processes *processes, struct listeners *listeners
 	for (size_t i = 0; i < listeners->n; i++)
 		wanted[i] = true;
 	error = search_all(processes, listeners, wanted, &blind);
+	if (error == 0 && !blind)
+		search_host(listeners, wanted);
 	for (size_t i = 0; error == 0 && i < listeners->n; i++) {
-		struct listener *listener = &listeners->list[i];
-
-		r = listener->seen_pid ? fetch_any(listener->seen_pid, listener->seen_fd, listener,
-						   &listener->fd)
-		    : blind            ? -EACCES
-				       : 0;
-		if (r < 0 && r != -ENOENT)
+		r = adopt_seen(&listeners->list[i], blind);
+		if (r < 0)
 			error = r;
 	}
 	return error;

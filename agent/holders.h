@@ -42,7 +42,12 @@ int holders_shut(const struct processes *processes, struct listeners *listeners,
  */
 int holders_fetch(const struct processes *processes, struct listeners *listeners);
 
-/* The same for those of a server that an earlier agent has started, whether they listen or not. */
+/*
+ * The same for those of a server that an earlier agent has started, whether they listen or not. The
+ * server may have ended by now, and one of its children may have left the cgroup with a socket: so
+ * what no process of the instance holds is fetched from whichever process of the host has it. It
+ * counts as held by none.
+ */
 int holders_adopt(const struct processes *processes, struct listeners *listeners);
 
 /* The first process whose descriptors we may not look at; 0: there is none, or nobody can tell. */

@@ -269,6 +269,18 @@ int server_watch_member(struct server *server, pid_t pid, const struct processes
 	return watch_by(server, pid, TAKE_FD(pidfd), err);
 }
 
+int server_watch_started(struct server *server, pid_t pid, uint64_t started, struct error *err)
+{
+	cleanup_close int pidfd = pidfd_open(pid, 0);
+	uint64_t found;
+
+	if (pidfd < 0)
+		return error_set(err, -errno, "watch pid %d", (int)pid);
+	if (processes_started(pid, &found) < 0 || found != started)
+		return error_text(err, -ESRCH, "watch pid %d: it has ended", (int)pid);
+	return watch_by(server, pid, TAKE_FD(pidfd), err);
+}
+
 /* Is there a child that has ended and was not reaped? */
 static bool has_unreaped(void)
 {

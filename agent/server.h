@@ -49,6 +49,9 @@ int server_watch(struct server *server, pid_t pid, struct error *err);
 int server_watch_member(struct server *server, pid_t pid, const struct processes *processes,
 			struct error *err);
 
+/* The same with one that was started at @started (processes.h): -ESRCH if it has ended. */
+int server_watch_started(struct server *server, pid_t pid, uint64_t started, struct error *err);
+
 /*
  * The main process has ended. If it has left processes of the instance behind, whose parent the
  * agent is now, watch the oldest of them as the main process. Returns whether there is one.

@@ -752,13 +752,8 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		instance_look_losses(i);
 	}
 	agentlink_listen(i->link, &link_callbacks, i);
-	if (agent->lost_pid == 0)
-		return;
-	i->adoptions++;
-	instance_note(i, EVENT_AGENT_REPLACED,
-		      "instance %u has a new agent, pid %d, as it had lost the one before, pid %d: "
-		      "its server, pid %d, has gone on",
-		      i->index, (int)agent->hello.agent_pid, (int)agent->lost_pid, (int)i->pid);
+	if (agent->lost_pid > 0)
+		instance_note_agent(i, &agent->hello, agent->lost_pid);
 }
 
 void instance_done(struct instance *i)

@@ -101,6 +101,25 @@ int instance_adopt(struct instance *i, const struct agentlink_callbacks *callbac
 	return 0;
 }
 
+void instance_note_agent(struct instance *i, const struct report *hello, pid_t before)
+{
+	bool runs =
+		hello->pid > 0 && hello->state != AGENT_DELAYING && hello->state != AGENT_FAILED;
+	char lost[64] = "", server[64];
+
+	if (before > 0)
+		snprintf(lost, sizeof(lost), ", as it had lost the one before, pid %d",
+			 (int)before);
+	if (runs)
+		snprintf(server, sizeof(server), "its server, pid %d, is looked after",
+			 (int)hello->pid);
+	else
+		snprintf(server, sizeof(server), "its server has ended");
+	i->adoptions++;
+	instance_note(i, EVENT_AGENT_REPLACED, "instance %u has a new agent, pid %d%s: %s",
+		      i->index, (int)hello->agent_pid, lost, server);
+}
+
 bool instance_adopted(struct instance *i, const struct report *hello)
 {
 	enum agent_state told = i->adopting_phase == INSTANCE_LEAVING    ? AGENT_LEAVING
@@ -108,9 +127,6 @@ bool instance_adopted(struct instance *i, const struct report *hello)
 									 : AGENT_STARTING;
 
 	i->adopting = false;
-	i->adoptions++;
-	instance_note(i, EVENT_AGENT_REPLACED,
-		      "instance %u has a new agent, pid %d: its server, pid %d, has gone on",
-		      i->index, (int)hello->agent_pid, (int)hello->pid);
+	instance_note_agent(i, hello, 0);
 	return hello->state < told;
 }

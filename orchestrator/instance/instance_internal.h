@@ -184,6 +184,10 @@ struct agentlink_callbacks;
 int instance_adopt(struct instance *instance, const struct agentlink_callbacks *callbacks,
 		   struct error *err);
 
+/* It has an agent anew, which has said @hello. @before: the one that was found dead; 0: it is told.
+ */
+void instance_note_agent(struct instance *instance, const struct report *hello, pid_t before);
+
 /*
  * The new agent has said @hello. Returns whether orders that were given before must be given again,
  * because the agent that was killed has not heard them.

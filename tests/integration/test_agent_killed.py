@@ -75,7 +75,7 @@ def kill_agent(daemon, state="current"):
     os.kill(agent, signal.SIGKILL)
     daemon.wait_event("agent-lost", since=since)
     event = daemon.wait_event("agent-replaced", since=since)
-    check(f"its server, pid {server}, has gone on" in event["message"], f"{event}")
+    check(f"its server, pid {server}, is looked after" in event["message"], f"{event}")
     check(alive(server), "the server has ended")
     return server
 

@@ -178,8 +178,10 @@ def kill_with_agent(daemon, index):
     """The agent stands still meanwhile: it, or another one, would start the server again."""
     each = instances(daemon)[index]
     os.kill(each["agent_pid"], signal.SIGSTOP)
-    for pid in daemon.pids(daemon.current(), instance=index):
+    pids = daemon.pids(daemon.current(), instance=index)
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, pids)), "its server to end")
     os.kill(each["agent_pid"], signal.SIGKILL)
 
 

@@ -96,11 +96,14 @@ def test_daemon_killed_after_every_step_loses_nothing(t):
 
 def test_server_that_crashes_while_the_daemon_is_away_is_started_again(t):
     daemon = t.daemon(service(example(t)))
-    pid = daemon.server_pid()
+    pid, since = daemon.server_pid(), daemon.last_seq()
     kill_daemon(daemon)
     os.kill(pid, signal.SIGKILL)
     check_equal({generation_of(body) for body in bodies(20)}, {1}, "answers without a daemon")
     daemon.start()
+    exited = daemon.wait_event("exited", since=since)
+    check("was killed by SIGKILL" in exited["message"], f"{exited}")
+    daemon.wait_event("restarted", since=since)
     check_equal(daemon.current(), 1, "generation")
     check(daemon.server_pid() not in (0, pid), "the server is still the dead one")
 

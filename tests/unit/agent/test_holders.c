@@ -274,6 +274,53 @@ static void test_holders_fetch_another_socket_is_an_error(void **data)
 	listeners_close(&fixture->listeners);
 }
 
+/* ---- those of an earlier agent's server ----------------------------------------------------- */
+
+static void test_holders_adopt_takes_what_is_held_shut_down_or_not(void **data)
+{
+	struct fixture *fixture = *data;
+	struct listener *list = fixture->listeners.list;
+
+	tell(fixture, 's');
+	assert_int_equal(holders_adopt(fixture->processes, &fixture->listeners), 0);
+	assert_true(list[0].fd >= 0 && list[1].fd >= 0);
+	assert_int_equal(list[1].seen_pid, fixture->pid);
+	listeners_close(&fixture->listeners);
+}
+
+/* The server has ended, and a process that has left the instance has its sockets. */
+static void test_holders_adopt_takes_what_got_away(void **data)
+{
+	struct fixture *fixture = *data;
+	struct listener *list = fixture->listeners.list;
+	struct processes *of_nobody;
+	pid_t nobody = fork();
+
+	if (nobody == 0)
+		_exit(0);
+	assert_true(nobody > 0);
+	assert_int_equal(waitpid(nobody, NULL, 0), nobody);
+	assert_int_equal(processes_new(NULL, nobody, &of_nobody), 0);
+	assert_int_equal(holders_adopt(of_nobody, &fixture->listeners), 0);
+	assert_true(list[0].fd >= 0 && list[1].fd >= 0);
+	/* No process of the instance has them. */
+	assert_true(list[0].seen_pid == 0 && list[1].seen_pid == 0);
+	assert_int_equal(holders_count(of_nobody, &fixture->listeners), 0);
+	listeners_close(&fixture->listeners);
+	processes_free(of_nobody);
+}
+
+static void test_holders_adopt_leaves_what_nobody_has(void **data)
+{
+	struct fixture *fixture = *data;
+	struct listener *list = fixture->listeners.list;
+
+	tell(fixture, 'c');
+	assert_int_equal(holders_adopt(fixture->processes, &fixture->listeners), 0);
+	assert_true(list[0].fd == -1 && list[1].fd >= 0);
+	listeners_close(&fixture->listeners);
+}
+
 /* ---- lost ----------------------------------------------------------------------------------- */
 
 static void look(struct fixture *fixture, uint64_t now_ms)
@@ -384,6 +431,9 @@ int main(void)
 		TEST(test_holders_nobody_left_is_zero),
 		TEST(test_holders_fetch_gives_duplicates_of_what_is_held),
 		TEST(test_holders_fetch_another_socket_is_an_error),
+		TEST(test_holders_adopt_takes_what_is_held_shut_down_or_not),
+		TEST(test_holders_adopt_takes_what_got_away),
+		TEST(test_holders_adopt_leaves_what_nobody_has),
 		TEST(test_holders_look_notes_since_when_it_is_lost),
 		TEST(test_holders_look_follows_it_to_another_process),
 		TEST(test_holders_look_waits_longer_each_time),

@@ -106,7 +106,7 @@ static void test_instance_whose_agent_is_killed_gets_another(void **state)
 	/* It was killed before it had heard that. */
 	assert_calls("order steady on");
 	assert_notes("agent-replaced: instance 0 has a new agent, pid 501: its server, pid 600, "
-		     "has gone on");
+		     "is looked after");
 	assert_int_equal(i->adoptions, 1);
 	assert_int_equal(i->restarts, 0);
 	assert_int_equal(i->sockets.n, 2);
@@ -180,6 +180,27 @@ static void test_instance_whose_new_agent_ends_at_once_is_lost(void **state)
 	assert_true(i->lost);
 	assert_notes("agent-lost: instance 0 has lost its agent (pid 501), and no other can take "
 		     "over: the agent that was to take over has ended");
+}
+
+/* The server was about to end when its agent was killed. */
+static void test_instance_whose_server_ends_as_it_gets_a_new_agent(void **state)
+{
+	struct report exited = {.type = REPORT_EXITED,
+				.ending = ENDING_UNKNOWN,
+				.restarting = true,
+				.restart_ms = 100};
+
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	lose_agent();
+	notes[0] = '\0';
+	hello(AGENT_DELAYING, true);
+	assert_notes("agent-replaced: instance 0 has a new agent, pid 501: its server has ended");
+	fake_agent.link->callbacks->on_report(fake_agent.link->userdata, &exited, NULL, 0);
+	assert_notes("exited: instance 0 has ended; started again in 100 ms");
+	assert_int_equal(i->restarts, 1);
 }
 
 static void test_instance_whose_agents_are_killed_again_and_again_is_lost(void **state)
@@ -816,6 +837,7 @@ int main(void)
 		TEST(test_instance_new_agent_is_not_told_twice),
 		TEST(test_instance_order_between_the_agents_is_given_once),
 		TEST(test_instance_whose_new_agent_ends_at_once_is_lost),
+		TEST(test_instance_whose_server_ends_as_it_gets_a_new_agent),
 		TEST(test_instance_whose_agents_are_killed_again_and_again_is_lost),
 		TEST(test_instance_whose_server_is_gone_with_its_agent_is_lost),
 		TEST(test_instance_lost_goes_on_serving_while_processes_live),
