@@ -54,6 +54,7 @@ LIB_AGENT        := $(BUILD)/libagent.a
 LIB_CLI          := $(BUILD)/libcli.a
 LIB_BENCH        := $(BUILD)/libbench.a
 LIB_SIM          := $(BUILD)/libsim.a
+LIB_FUZZ         := $(BUILD)/libfuzz.a
 PROGRAMS := $(BUILD)/batond $(BUILD)/baton-agent $(BUILD)/baton
 EXTRAS   := $(BUILD)/bench/hammer $(BUILD)/bench/tiers $(BUILD)/examples/server $(BUILD)/examples/libbaton_server
 SKELETONS := $(patsubst ebpf/%.bpf.c,$(BUILD)/ebpf/%.skel.h,$(wildcard ebpf/*.bpf.c))
@@ -75,7 +76,7 @@ LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
 .PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
-	check-integration check-servers asan simulate simulate-mutants model demo bench coverage \
+	check-integration check-servers asan fuzz fuzzers soak simulate simulate-mutants model demo bench coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -137,6 +138,7 @@ $(foreach f,$(filter-out daemon,$(FLOORS)),\
 $(LIB_AGENT): $(call library_of,agent)
 $(LIB_PURE): $(PURE:%=$(BUILD)/obj/%.o)
 $(LIB_CLI): $(call library_of,cli)
+$(LIB_FUZZ): $(filter-out %/fuzz_entry.o,$(call library_of,tests/fuzz))
 $(LIB_BENCH): $(filter-out $(BUILD)/obj/bench/hammer.o $(BUILD)/obj/bench/tiers.o,$(call library_of,bench))
 
 # Rollouts as they are, and the agents' machine. What they call of other modules is played by
@@ -260,9 +262,11 @@ LINKS_agent    := instance host
 LINKS_cli      :=
 LINKS_bench    :=
 LINKS_sim      :=
+LINKS_fuzz     := $(LINKS_service)
 TEST_LIBS_agent := $(LIB_AGENT)
 TEST_LIBS_cli   := $(LIB_CLI)
 TEST_LIBS_bench := $(LIB_BENCH)
+TEST_LIBS_fuzz  := $(LIB_FUZZ) $(LIB_AGENT)
 test_libraries = $(TEST_LIBS_$(1)) $(LINKS_$(1):%=$(BUILD)/liborchestrator-%.a) $(LIB_COMMON)
 
 $(PURE_TESTS): $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o | $(LIB_PURE) $(LIB_COMMON)
@@ -319,6 +323,35 @@ $(BUILD)/tests/servers/go: $(PROGRAMS_FOLDER)/go/main.go
 
 # By its name, too: a file that is only another one's prerequisite is not made again if it is missing.
 unit-tests: $(UNIT_TESTS) $(BUILD)/tests/sim/simulate
+
+# Each target for FUZZ_SECONDS, with clang's libFuzzer and the sanitizers. What it finds is in
+# build/fuzz/found; what it learns is in build/fuzz/corpus. make fuzz T=config: one of them.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(shell sed -n 's/^\tX(\([a-z]*\)).*/\1/p' tests/fuzz/fuzz.h)
+fuzz:
+	$(Q)$(MAKE) --no-print-directory BUILD=build/fuzz CC=$(CLANG) WERROR=0 HARDENING= \
+		SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer \
+		-fno-sanitize-recover=undefined' CFLAGS='-O1 -g -Wno-unknown-warning-option' fuzzers
+	$(Q)tests/fuzz/run build/fuzz $(FUZZ_SECONDS) $(or $(T),$(FUZZ_TARGETS))
+
+# Everything that happens to a batond in years, for SOAK_SECONDS; "make check" does it for two minutes.
+SOAK_SECONDS ?= 3600
+soak: all
+	$(Q)SOAK_SECONDS=$(SOAK_SECONDS) SOAK_REPORT=$(abspath $(BUILD))/soak.txt TEST_TIMEOUT=$$((2 * $(SOAK_SECONDS) + 300)) \
+		tests/run integration:$(BUILD) test_soak
+	$(Q)cat $(BUILD)/soak.txt
+
+fuzzers: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+
+$(BUILD)/fuzz/entry/%.o: tests/fuzz/fuzz_entry.c $(BUILD)/flags
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -DFUZZ_TARGET=fuzz_$* -c -o $@ $<
+
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/entry/%.o $(call test_libraries,fuzz)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LINKFLAGS) -o $@ $< $(call group,$(call test_libraries,fuzz)) \
+		$(LIBS_ORCHESTRATOR)
 
 # Everything: where the code lies, what it says, unit tests with sanitizers, integration tests without and with
 # them, real servers in every mode. One total.

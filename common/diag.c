@@ -127,6 +127,13 @@ static int handle_done(const struct nlmsghdr *header, struct error *err)
 	return code < 0 ? error_set(err, code, "sock_diag") : 0;
 }
 
+/* mnl_nlmsg_ok() takes a length above INT_MAX for a negative one, which is less than what is left.
+ */
+static bool is_message(const struct nlmsghdr *header, int left)
+{
+	return mnl_nlmsg_ok(header, left) && header->nlmsg_len <= (unsigned)left;
+}
+
 /*
  * Handle the messages of one datagram. 1: more is to come; 0: the answer is complete. Sets
  * *interrupted if one of them is marked NLM_F_DUMP_INTR.
@@ -137,7 +144,7 @@ static int handle_messages(struct diag *diag, size_t received, const struct diag
 	const struct nlmsghdr *header = (const struct nlmsghdr *)diag->buffer;
 	int left = (int)received;
 
-	for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
+	for (; is_message(header, left); header = mnl_nlmsg_next(header, &left)) {
 		/* After a timeout the answers to the request that was given up may still come. */
 		if (!mnl_nlmsg_portid_ok(header, diag->portid) ||
 		    !mnl_nlmsg_seq_ok(header, diag->seq))

@@ -61,6 +61,16 @@ static void format_head(const struct event_file *file, const char *state, char r
 		 EVENT_FILE_VERSION, file->epoch, file->boot, state);
 }
 
+/* Of each. */
+static size_t head_length(void)
+{
+	static const struct event_file any;
+	char head[HEAD_MAX];
+
+	format_head(&any, STATE_OPEN, head);
+	return strlen(head);
+}
+
 static void take_text(const json_t *object, const char *key, char *ret, size_t size)
 {
 	const char *text = json_string_value(json_object_get(object, key));
@@ -198,6 +208,11 @@ static int parse(struct content *c, char why[static 128])
 			 "written by a later version of baton (format %lld, this one reads %d)",
 			 (long long)c->head.version, EVENT_FILE_VERSION);
 		return -EPROTONOSUPPORT;
+	}
+	/* A head takes the place of the old one: of a shorter one it would not. */
+	if ((size_t)(end - c->text) != head_length()) {
+		snprintf(why, 128, "damaged: its first line has another length than it was given");
+		return -EBADMSG;
 	}
 	split(c, (size_t)(end - c->text) + 1);
 	return check_lines(c, why);

@@ -151,6 +151,16 @@ static char *explain_other_name(const char *curl_says, char *buffer, size_t size
 	return buffer;
 }
 
+/* OpenSSL's own words, but a server may have chosen some of them. */
+static char *explain_certificate(const char *problem, char *buffer, size_t size)
+{
+	char shown[2 * EXPLAIN_BYTES_MAX];
+
+	answer_printable(problem, strlen(problem), shown, sizeof(shown));
+	snprintf(buffer, size, "the %s", shown);
+	return buffer;
+}
+
 /* What OpenSSL calls it, without its version, number and library. */
 static char *explain_unknown(const char *curl_says, char *buffer, size_t size)
 {
@@ -195,7 +205,7 @@ char *explain_tls(const char *curl_says, char *buffer, size_t size)
 		snprintf(buffer, size,
 			 "nobody known here has signed the certificate (\"tls\": {\"ca\": FILE})");
 	else if (strncmp(curl_says, problem, strlen(problem)) == 0)
-		snprintf(buffer, size, "the %s", curl_says + strlen(problem));
+		explain_certificate(curl_says + strlen(problem), buffer, size);
 	else if (strstr(curl_says, "does not match target") ||
 		 strstr(curl_says, "subject name matches target"))
 		explain_other_name(curl_says, buffer, size);

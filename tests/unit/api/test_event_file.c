@@ -232,6 +232,8 @@ static void test_event_file_that_cannot_be_used_is_moved_aside(void **state)
 		{"{\"baton\":\"events\",\"version\":1,\"epo", "its first line"},
 		{"{\"baton\":\"events\",\"version\":1,\"epoch\":\"0000000000000000\"}\n",
 		 "its first line"},
+		{"{\"baton\":\"events\",\"version\":1,\"epoch\":\"1111111111111111\"}\n",
+		 "another length"},
 		{"{\"baton\":\"events\",\"version\":99}\n", "a later version of baton (format 99"},
 		{"\xff\xfe\x00 binary\n", "its first line"},
 	};

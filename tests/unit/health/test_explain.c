@@ -75,6 +75,7 @@ static void test_explain_tls_names_alerts_and_certificates(void **state)
 		 "the server closed the connection during the handshake"},
 		{"something\x1b else", "no TLS: something? else"},
 		{"SSL certificate problem: certificate has expired", "the certificate has expired"},
+		{"SSL certificate problem: \x1b[2Jof \xff", "the ?[2Jof ?"},
 		{"SSL certificate problem: self-signed certificate",
 		 "the certificate is self-signed (\"tls\": {\"ca\": FILE} or {\"verify\": false})"},
 		{"SSL certificate problem: unable to get local issuer certificate",
