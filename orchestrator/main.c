@@ -19,6 +19,7 @@
 #include "orchestrator/instance/instances.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
+#include "orchestrator/host/command_leaf.h"
 #include "orchestrator/host/lock.h"
 #include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
@@ -236,7 +237,7 @@ static int make_dirs(const struct paths *paths, struct error *err)
 	return 0;
 }
 
-/* Without cgroups instances are followed by their agents' descendants. */
+/* Without cgroups instances are followed by their agents' descendants, commands by their groups. */
 static void open_cgroup(struct context *c)
 {
 	struct error err;
@@ -246,7 +247,7 @@ static void open_cgroup(struct context *c)
 		return;
 	c->cgroup_base[0] = '\0';
 	snprintf(c->no_cgroup, sizeof(c->no_cgroup), "%.150s: %s", err.text, cgroup_how(r));
-	log_info("instances get no cgroups: %s", c->no_cgroup);
+	log_info("instances, hooks, gates and checks get no cgroups: %s", c->no_cgroup);
 }
 
 /* Before the first agent is started, which would be in the way as much as this process is. */
@@ -286,6 +287,13 @@ static int open_agent(struct context *c, struct error *err)
 	return 0;
 }
 
+/* Hooks, gates and checks end with the daemon that has begun them. */
+static void sweep_commands(const struct context *c)
+{
+	if (c->cgroup_base[0])
+		command_leaf_sweep(c->cgroup_base, c->removals);
+}
+
 static int open_context(struct context *c, const struct options *options, int *ret_lock,
 			struct error *err)
 {
@@ -318,6 +326,8 @@ static int open_context(struct context *c, const struct options *options, int *r
 	r = removals_new(c->event, &c->removals, err);
 	if (r < 0)
 		return r;
+	/* What a daemon that was killed has left: nobody else has kept its deadlines. */
+	sweep_commands(c);
 	tiers_try(c->paths.name, &c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
@@ -406,6 +416,7 @@ static int serve(struct context *context, const struct options *options, struct 
 		return error_set(err, r, "event loop");
 	if (daemon_is_leaving(daemon)) {
 		daemon_close_api(daemon);
+		sweep_commands(context);
 		exit(daemon_exit_status(daemon));
 	}
 	return daemon_exit_status(daemon);
