@@ -19,6 +19,7 @@
 #include "orchestrator/instance/instances.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
+#include "orchestrator/host/capabilities.h"
 #include "orchestrator/host/command_leaf.h"
 #include "orchestrator/host/lock.h"
 #include "orchestrator/service/service.h"
@@ -395,6 +396,16 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* Before anything is read that others have written. */
+static void reduce_capabilities(void)
+{
+	int r = capabilities_reduce();
+
+	if (r < 0)
+		log_warning("capabilities that are not needed are kept: %s", strerror(-r));
+	capabilities_tell_missing();
+}
+
 static int serve(struct context *context, const struct options *options, struct config *config,
 		 bool *ret_mine, struct error *err)
 {
@@ -440,6 +451,7 @@ int main(int argc, char **argv)
 		return doctor_main(options.json);
 	log_init(options.single ? "baton" : "batond",
 		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	reduce_capabilities();
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
 	block_signals();

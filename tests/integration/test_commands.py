@@ -25,6 +25,7 @@ class Leaver:
     def __init__(self, t, name):
         self.folder = t.tmp / name
         self.folder.mkdir()
+        self.folder.chmod(0o777)
         self.program = t.file("leaver", LEAVER, 0o755)
 
     def command(self, *then):
@@ -93,10 +94,10 @@ def test_batond_that_leaves_takes_its_hooks_with_it(t):
 
 def test_without_cgroups_the_process_group_is_ended_and_that_is_said(t):
     hook = Leaver(t, "hook")
-    daemon = daemon_behind(t, without_cgroup2(), service(example(t)))
+    daemon = daemon_behind(t, without_cgroup2(), service(example(t), user="nobody"))
     check("instances, hooks, gates and checks get no cgroups: " in daemon.process.text(),
           daemon.process.text())
-    group = t.tmp / "group"
+    group = hook.folder / "group.new"
     reconfigure(daemon, hooks={"before_start": hook.command(
         "/bin/sh", "-c", f"sleep 1000 & echo $! >{group}; exit 0")})
     daemon.restart()
