@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <linux/capability.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
