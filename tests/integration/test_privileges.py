@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """batond gives up what it does not need; what it starts has what it had."""
 
+import os
 import pathlib
 import pwd
 import re
@@ -91,3 +92,30 @@ def test_batond_that_is_given_less_says_what_it_cannot_do(t):
     text = daemon.process.text()
     check_equal(text.count("without CAP_"), 1, text)
     check("without CAP_KILL batond cannot signal processes of other users" in text, text)
+
+
+def test_run_folder_of_somebody_else_is_not_used(t):
+    daemon = t.daemon(service(example(t)), start=False)
+    folder = daemon.api_socket.parent
+    folder.mkdir()
+    try:
+        os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+        daemon.write_config()
+        process = t.spawn("batond", *daemon.command())
+        check_equal(process.wait(), 1, "exit status")
+        check(f"{folder}: is not a folder that only this user (uid 0) can write to" in
+              process.text(), process.text())
+        check_equal(list(folder.iterdir()), [], "what was put there")
+    finally:
+        folder.rmdir()
+
+
+def test_what_is_not_for_others_is_closed_to_them(t):
+    daemon = t.daemon(service(example(t)))
+    daemon.restart()
+    run, state = daemon.api_socket.parent, pathlib.Path("/var/lib") / daemon.name
+    pins = pathlib.Path("/sys/fs/bpf") / daemon.name
+    closed = [run / "agents", state, pins, *pins.iterdir(), *state.iterdir(), daemon.api_socket]
+    check(len(closed) > 5, f"looked at {closed}")
+    for path in closed:
+        check_equal(path.stat().st_mode & 0o077, 0, f"rights of others on {path}")
