@@ -471,7 +471,7 @@ install: $(PROGRAMS) $(LIBBATON)
 	install -m 755 packaging/systemd/systemd-stop $(DESTDIR)$(PREFIX)/libexec/baton/
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/baton
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/baton.service.in > $(DESTDIR)$(UNITDIR)/baton.service
-	install -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/baton/
+	install -m 644 README.md SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/baton/
 
 compile_commands.json:
 	$(Q)bear -- $(MAKE) -B all unit-tests

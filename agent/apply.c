@@ -3,19 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#define CAPABILITIES_MAX 64
-
-static uint64_t bit(int capability)
-{
-	return UINT64_C(1) << capability;
-}
+#include "common/capability_sets.h"
 
 /* ---- limits and priority -------------------------------------------------------------------- */
 
@@ -85,42 +78,12 @@ int apply_nice(const struct process_settings *settings)
 
 /* ---- capabilities --------------------------------------------------------------------------- */
 
-struct capability_sets {
-	uint64_t effective, permitted, inheritable;
-};
-
-static int get_sets(struct capability_sets *ret)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	if (syscall(SYS_capget, &header, data) < 0)
-		return -errno;
-	ret->effective = (uint64_t)data[1].effective << 32 | data[0].effective;
-	ret->permitted = (uint64_t)data[1].permitted << 32 | data[0].permitted;
-	ret->inheritable = (uint64_t)data[1].inheritable << 32 | data[0].inheritable;
-	return 0;
-}
-
-static int set_sets(const struct capability_sets *sets)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-		data[i].effective = (uint32_t)(sets->effective >> 32 * i);
-		data[i].permitted = (uint32_t)(sets->permitted >> 32 * i);
-		data[i].inheritable = (uint32_t)(sets->inheritable >> 32 * i);
-	}
-	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
-}
-
 int apply_bounding_set(const struct process_settings *settings, int *ret_capability)
 {
 	if (!settings->capabilities_set)
 		return 0;
 	for (int i = 0; i < CAPABILITIES_MAX; i++) {
-		bool kept = settings->capabilities & bit(i);
+		bool kept = settings->capabilities & PRIVILEGE(i);
 		/* -1: the kernel does not know the capability. */
 		bool there = prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1;
 
@@ -143,7 +106,7 @@ int apply_keep(const struct process_settings *settings)
 static int raise_ambient(uint64_t capabilities, int *ret_capability)
 {
 	for (int i = 0; i < CAPABILITIES_MAX; i++) {
-		if (!(capabilities & bit(i)) ||
+		if (!(capabilities & PRIVILEGE(i)) ||
 		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) == 0)
 			continue;
 		*ret_capability = i;
@@ -157,7 +120,7 @@ static int lowest(uint64_t capabilities)
 {
 	int i = 0;
 
-	while (!(capabilities & bit(i)))
+	while (!(capabilities & PRIVILEGE(i)))
 		i++;
 	return i;
 }
@@ -174,20 +137,20 @@ int apply_capabilities(const struct process_settings *settings, bool root, int *
 		return -errno;
 	if (!settings->capabilities_set)
 		return 0;
-	r = get_sets(&sets);
+	r = capability_sets_get(&sets);
 	if (r < 0)
 		return r;
 	if (root) {
 		/* The bounding set does not limit inheritable capabilities. */
 		sets.inheritable &= kept;
-		return set_sets(&sets);
+		return capability_sets_set(&sets);
 	}
 	if (kept & ~sets.permitted) {
 		*ret_capability = lowest(kept & ~sets.permitted);
 		return -EPERM;
 	}
 	sets.effective = sets.permitted = sets.inheritable = kept;
-	r = set_sets(&sets);
+	r = capability_sets_set(&sets);
 	return r < 0 ? r : raise_ambient(kept, ret_capability);
 }
 

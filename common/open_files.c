@@ -8,11 +8,12 @@
 
 #include "common/log.h"
 
-static struct rlimit before; /* as this process was started with */
+static struct rlimit before; /* as this process was started with; all 0: it was not raised */
 
-static void restore(void)
+void open_files_restore(void)
 {
-	setrlimit(RLIMIT_NOFILE, &before);
+	if (before.rlim_max > 0)
+		setrlimit(RLIMIT_NOFILE, &before);
 }
 
 void open_files_raise(void)
@@ -23,6 +24,7 @@ void open_files_raise(void)
 		return;
 	before = limit;
 	limit.rlim_cur = limit.rlim_max;
-	if (pthread_atfork(NULL, NULL, restore) != 0 || setrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if (pthread_atfork(NULL, NULL, open_files_restore) != 0 ||
+	    setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		log_warning("raise the limit of open files: %s", strerror(errno));
 }

@@ -10,3 +10,9 @@
  * that is logged, and the limit stays.
  */
 void open_files_raise(void);
+
+/*
+ * Set the limit that was there before open_files_raise(). Children of fork(3) do so by themselves;
+ * those of clone3(2) have to call it. Async-signal-safe.
+ */
+void open_files_restore(void);

@@ -101,7 +101,7 @@ bool privilege_advise(const struct privilege *p, const struct privilege_need *ne
 		      char ret[static PRIVILEGE_TEXT_MAX])
 {
 	uint64_t missing = privilege_missing(p, need->wanted);
-	char names[128];
+	char names[192];
 
 	ret[0] = '\0';
 	name_all(missing, names, sizeof(names));

@@ -10,10 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PRIVILEGE_TEXT_MAX 256
+#include "common/capability_sets.h"
 
-/* As a set of capabilities: PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_NET_ADMIN), <linux/capability.h> */
-#define PRIVILEGE(capability) (UINT64_C(1) << (capability))
+#define PRIVILEGE_TEXT_MAX 256
 
 struct privilege {
 	uid_t euid;

@@ -19,6 +19,8 @@
 #include "orchestrator/instance/instances.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
+#include "orchestrator/host/capabilities.h"
+#include "orchestrator/host/command_leaf.h"
 #include "orchestrator/host/lock.h"
 #include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
@@ -236,7 +238,7 @@ static int make_dirs(const struct paths *paths, struct error *err)
 	return 0;
 }
 
-/* Without cgroups instances are followed by their agents' descendants. */
+/* Without cgroups instances are followed by their agents' descendants, commands by their groups. */
 static void open_cgroup(struct context *c)
 {
 	struct error err;
@@ -246,7 +248,7 @@ static void open_cgroup(struct context *c)
 		return;
 	c->cgroup_base[0] = '\0';
 	snprintf(c->no_cgroup, sizeof(c->no_cgroup), "%.150s: %s", err.text, cgroup_how(r));
-	log_info("instances get no cgroups: %s", c->no_cgroup);
+	log_info("instances, hooks, gates and checks get no cgroups: %s", c->no_cgroup);
 }
 
 /* Before the first agent is started, which would be in the way as much as this process is. */
@@ -286,6 +288,13 @@ static int open_agent(struct context *c, struct error *err)
 	return 0;
 }
 
+/* Hooks, gates and checks end with the daemon that has begun them. */
+static void sweep_commands(const struct context *c)
+{
+	if (c->cgroup_base[0])
+		command_leaf_sweep(c->cgroup_base, c->removals);
+}
+
 static int open_context(struct context *c, const struct options *options, int *ret_lock,
 			struct error *err)
 {
@@ -318,6 +327,8 @@ static int open_context(struct context *c, const struct options *options, int *r
 	r = removals_new(c->event, &c->removals, err);
 	if (r < 0)
 		return r;
+	/* What a daemon that was killed has left: nobody else has kept its deadlines. */
+	sweep_commands(c);
 	tiers_try(c->paths.name, &c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
@@ -385,6 +396,16 @@ static void block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* Before anything is read that others have written. */
+static void reduce_capabilities(void)
+{
+	int r = capabilities_reduce();
+
+	if (r < 0)
+		log_warning("capabilities that are not needed are kept: %s", strerror(-r));
+	capabilities_tell_missing();
+}
+
 static int serve(struct context *context, const struct options *options, struct config *config,
 		 bool *ret_mine, struct error *err)
 {
@@ -406,6 +427,7 @@ static int serve(struct context *context, const struct options *options, struct 
 		return error_set(err, r, "event loop");
 	if (daemon_is_leaving(daemon)) {
 		daemon_close_api(daemon);
+		sweep_commands(context);
 		exit(daemon_exit_status(daemon));
 	}
 	return daemon_exit_status(daemon);
@@ -429,6 +451,7 @@ int main(int argc, char **argv)
 		return doctor_main(options.json);
 	log_init(options.single ? "baton" : "batond",
 		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	reduce_capabilities();
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
 	block_signals();

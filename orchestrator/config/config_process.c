@@ -10,17 +10,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/capability_sets.h"
 #include "common/expand.h"
 #include "common/vector.h"
 #include "orchestrator/host/file.h"
 
-#define UNLIMITED        "unlimited"
-#define LIMIT_TEXT_MAX   24
-#define UMASK_MAX        0777
-#define CAPABILITIES_MAX 64
+#define UNLIMITED      "unlimited"
+#define LIMIT_TEXT_MAX 24
+#define UMASK_MAX      0777
 
 /* The whole number in a file of /proc; @otherwise if there is none. */
 static long long number_of(const char *file, long long otherwise)
@@ -33,15 +32,10 @@ static long long number_of(const char *file, long long otherwise)
 	return number;
 }
 
-/* Root has them all, but not in every container. */
+/* Its servers, that is: the daemon itself does without what it has no use for. */
 static bool has_capability(int capability)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	if (syscall(SYS_capget, &header, data) < 0)
-		return false;
-	return data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability);
+	return capability_sets_of_children() & PRIVILEGE(capability);
 }
 
 /* ---- limits --------------------------------------------------------------------------------- */

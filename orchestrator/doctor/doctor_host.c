@@ -16,6 +16,7 @@
 #include "common/cleanup.h"
 #include "common/privilege.h"
 #include "common/process_settings.h"
+#include "orchestrator/host/capabilities.h"
 #include "orchestrator/host/file.h"
 #include "orchestrator/host/kernel.h"
 #include "orchestrator/host/local_ports.h"
@@ -93,23 +94,20 @@ int doctor_check_kernel(struct doctor_trial *trial, struct error *err)
 
 int doctor_check_capabilities(struct doctor_trial *trial, struct error *err)
 {
-	static const int wanted[] = {
-		CAP_BPF,    CAP_NET_ADMIN,  CAP_PERFMON,          CAP_CHOWN, CAP_KILL, CAP_SETUID,
-		CAP_SETGID, CAP_SYS_PTRACE, CAP_NET_BIND_SERVICE,
-	};
 	struct privilege_need need = {.call = "BPF"};
-	char missing[256] = "";
+	char missing[320] = "";
 	struct privilege privilege;
 	size_t n = 0;
 
 	privilege_read(&privilege);
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		uint64_t one = privilege_missing(&privilege, PRIVILEGE(wanted[i]));
+	for (size_t i = 0; i < n_capability_uses; i++) {
+		int capability = capability_uses[i].capability;
+		uint64_t one = privilege_missing(&privilege, PRIVILEGE(capability));
 
 		need.wanted |= one;
 		if (one)
 			n += (size_t)snprintf(missing + n, sizeof(missing) - n, "%s%s",
-					      n ? ", " : "", process_capability_name(wanted[i]));
+					      n ? ", " : "", process_capability_name(capability));
 	}
 	snprintf(trial->note, sizeof(trial->note), "all that are of use");
 	if (n > 0) {

@@ -264,11 +264,13 @@ int cgroup_wait_empty(const char *path, int timeout_ms)
 	return r;
 }
 
+/* Frozen (Linux 5.2) they cannot fork; what is frozen dies of SIGKILL all the same. */
 static int kill_one_by_one(const char *path)
 {
 	cleanup(processes_free) struct processes *processes = NULL;
 	int r = processes_new(path, 0, &processes);
 
+	(void)cgroup_control_write(path, "cgroup.freeze", "1");
 	for (int round = 0; round < KILL_ROUNDS && r == 0; round++) {
 		unsigned n;
 
@@ -276,9 +278,11 @@ static int kill_one_by_one(const char *path)
 		if (r == 0)
 			r = cgroup_populated(path);
 		if (r <= 0)
-			return r;
+			break;
 		r = 0;
 	}
+	/* It may be used again. */
+	(void)cgroup_control_write(path, "cgroup.freeze", "0");
 	return r;
 }
 
@@ -314,6 +318,9 @@ int cgroup_remove(const char *path)
 	r = cgroup_populated(path);
 	if (r != 0)
 		return r < 0 ? r : -EBUSY;
+	/* Most have nothing below them, and the walk looks at each of their files. */
+	if (rmdir(path) == 0)
+		return 0;
 	r = nftw(path, on_remove_folder, DEPTH_MAX, FTW_PHYS | FTW_MOUNT | FTW_DEPTH);
 	if (r < 0)
 		return errno == ENOENT ? 0 : -errno;

@@ -46,9 +46,9 @@ int cgroup_create(const char *base, const char *leaf, char ret_path[static CGROU
 int cgroup_populated(const char *path);
 
 /*
- * SIGKILL everything in it and in what is below it (cgroup.kill, Linux 5.14; else process by
- * process). Does not wait for the end of what it killed: ask cgroup_populated(). 0, too, if there
- * is no such cgroup.
+ * SIGKILL everything in it and in what is below it (cgroup.kill, Linux 5.14; else it is
+ * frozen and killed process by process). Does not wait for the end of what it killed: ask
+ * cgroup_populated(). 0, too, if there is no such cgroup.
  */
 int cgroup_kill(const char *path);
 

@@ -30,6 +30,7 @@
 #include "common/log.h"
 #include "common/signals.h"
 #include "common/vector.h"
+#include "orchestrator/host/command_leaf.h"
 
 /* What a program without a limit of its own expects at most: select(2) can do no more. */
 #define FILES_MAX 1024
@@ -46,7 +47,19 @@
 /* What is read at the end at most: a few times what a pipe can hold (fcntl(2), F_SETPIPE_SZ). */
 #define DRAIN_MAX (4 * 1024 * 1024)
 
+/* 32-bit x86 and arm have older calls of these names, with ids of 16 bits. */
+#ifdef SYS_setresuid32
+#define SETGROUPS SYS_setgroups32
+#define SETRESGID SYS_setresgid32
+#define SETRESUID SYS_setresuid32
+#else
+#define SETGROUPS SYS_setgroups
+#define SETRESGID SYS_setresgid
+#define SETRESUID SYS_setresuid
+#endif
+
 enum step {
+	STEP_CGROUP,
 	STEP_SESSION,
 	STEP_DESCRIPTORS,
 	STEP_LIMIT,
@@ -73,6 +86,8 @@ struct command {
 	gid_t gid;
 	uint64_t timeout_ms;
 
+	char leaf[CGROUP_PATH_MAX]; /* "": none */
+	struct removals *removals;
 	pid_t pid; /* 0: reaped, or left to the loop */
 	int report_fd;
 	int output_fd;
@@ -131,6 +146,21 @@ static int place_within_limits(int null, int output, int *report, enum step *ret
 	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
+/* Past the C library, which would have other threads do it as well: see command_leaf_fork(). */
+static int become_user(const struct command_spec *spec, enum step *ret_step)
+{
+	if (!spec->set_ids)
+		return 0;
+	*ret_step = STEP_GROUPS;
+	if (syscall(SETGROUPS, spec->n_groups, spec->groups) < 0)
+		return -errno;
+	*ret_step = STEP_GROUP;
+	if (syscall(SETRESGID, spec->gid, spec->gid, spec->gid) < 0)
+		return -errno;
+	*ret_step = STEP_USER;
+	return syscall(SETRESUID, spec->uid, spec->uid, spec->uid) < 0 ? -errno : 0;
+}
+
 static int become(const struct command_spec *spec, pid_t daemon, int null, int output, int *report,
 		  enum step *ret_step)
 {
@@ -144,15 +174,9 @@ static int become(const struct command_spec *spec, pid_t daemon, int null, int o
 	r = place_within_limits(null, output, report, ret_step);
 	if (r < 0)
 		return r;
-	*ret_step = STEP_GROUPS;
-	if (spec->set_ids && setgroups(spec->n_groups, spec->groups) < 0)
-		return -errno;
-	*ret_step = STEP_GROUP;
-	if (spec->set_ids && setresgid(spec->gid, spec->gid, spec->gid) < 0)
-		return -errno;
-	*ret_step = STEP_USER;
-	if (spec->set_ids && setresuid(spec->uid, spec->uid, spec->uid) < 0)
-		return -errno;
+	r = become_user(spec, ret_step);
+	if (r < 0)
+		return r;
 	/*
 	 * The capabilities with which an ordinary user's daemon steers are not for its commands
 	 * (Linux 4.3).
@@ -173,13 +197,16 @@ static int become(const struct command_spec *spec, pid_t daemon, int null, int o
 	return chdir(spec->directory ? spec->directory : "/") < 0 ? -errno : 0;
 }
 
+/* @leaf is to be joined; -1: there is none, or the child is in it already. */
 static void __attribute__((noreturn))
-run_child(const struct command_spec *spec, pid_t daemon, int null, int output, int report)
+run_child(const struct command_spec *spec, pid_t daemon, int leaf, int null, int output, int report)
 {
 	static char *const nothing[] = {NULL};
-	struct failure failure;
+	struct failure failure = {.step = STEP_CGROUP};
 
-	failure.error = -become(spec, daemon, null, output, &report, &failure.step);
+	failure.error = leaf >= 0 ? -command_leaf_join(leaf) : 0;
+	if (failure.error == 0)
+		failure.error = -become(spec, daemon, null, output, &report, &failure.step);
 	if (failure.error == 0) {
 		failure.step = STEP_EXEC;
 		execve(spec->argv[0], spec->argv, spec->environment ? spec->environment : nothing);
@@ -309,6 +336,8 @@ static int say_failure(const struct command *c, const struct failure *failure, s
 	int r = -failure->error;
 
 	switch (failure->step) {
+	case STEP_CGROUP:
+		return error_set(err, r, "join the cgroup %s", c->leaf);
 	case STEP_SESSION:
 		return error_set(err, r, "begin a session of its own");
 	case STEP_LIMIT:
@@ -402,6 +431,8 @@ static void kill_all(struct command *c)
 		return;
 	kill(-c->pid, SIGKILL);
 	kill(c->pid, SIGKILL); /* it may not have come to setsid(2) */
+	if (c->leaf[0])
+		command_leaf_kill(c->leaf);
 }
 
 /* Killed, but not reaped: the loop does it, and nobody is told. */
@@ -421,6 +452,8 @@ static void free_command(struct command *c)
 	if (!c)
 		return;
 	leave_to_loop(c);
+	if (c->leaf[0])
+		command_leaf_remove(c->leaf, c->removals);
 	sd_event_source_disable_unref(c->child);
 	sd_event_source_disable_unref(c->reader);
 	sd_event_source_disable_unref(c->timer);
@@ -529,17 +562,40 @@ static void discard_child(pid_t pid)
 	}
 }
 
+/* Without a leaf it is killed by its process group; that is said once, as it concerns all. */
+static void open_leaf(struct command *c, const struct command_spec *spec, int *ret_fd)
+{
+	static bool told;
+	struct error err;
+
+	if (!spec->cgroup_base || !spec->cgroup_base[0])
+		return;
+	c->removals = spec->removals;
+	if (command_leaf_open(spec->cgroup_base, c->leaf, ret_fd, &err) >= 0)
+		return;
+	c->leaf[0] = '\0';
+	if (!told)
+		log_warning("%s runs without a cgroup of its own, so a child of it that begins a "
+			    "session outlives it: %s",
+			    c->program, err.text);
+	told = true;
+}
+
 static int start(struct command *c, const struct command_spec *spec, int null, int output,
 		 int report, struct error *err)
 {
+	cleanup_close int leaf = -1;
 	pid_t daemon = getpid();
-	pid_t pid = fork();
+	bool join = false;
+	pid_t pid;
 	int r;
 
+	open_leaf(c, spec, &leaf);
+	pid = leaf >= 0 ? command_leaf_fork(leaf, &join) : fork();
 	if (pid < 0)
 		return error_set(err, -errno, "start a process");
 	if (pid == 0)
-		run_child(spec, daemon, null, output, report);
+		run_child(spec, daemon, join ? leaf : -1, null, output, report);
 	r = sd_event_add_child(c->event, &c->child, pid, WEXITED, on_ended, c);
 	if (r < 0) {
 		discard_child(pid);

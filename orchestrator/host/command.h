@@ -4,8 +4,14 @@
  *
  * It runs in a session of its own, as the service's user, in the release's folder (in the one in
  * front of its placeholders, if it has any: that is there in any case), with stdin from /dev/null.
- * The last COMMAND_OUTPUT_MAX bytes of its output (stdout and stderr together) are kept. At its
- * deadline everything in its process group is killed; if the daemon dies, the program itself is.
+ * The last COMMAND_OUTPUT_MAX bytes of its output (stdout and stderr together) are kept.
+ *
+ * It runs in a cgroup leaf of its own (command_leaf.h). The leaf is killed whole at the deadline,
+ * when the command is cancelled, and when it ends: a child that it has left in the background does
+ * not outlive it, in whatever session it is (as with ExecStartPre= of systemd.service(5)). Without
+ * cgroups that is true of its process group only. If the daemon dies the program itself is killed
+ * by the kernel, and the rest of the leaf by the next daemon (command_leaf_sweep()).
+ *
  * Nothing here blocks but the exec, for a second at most, and that only if it is waited for.
  */
 #pragma once
@@ -17,6 +23,8 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+
+struct removals;
 
 #define COMMAND_OUTPUT_MAX 4096
 #define COMMAND_TEXT_MAX   320
@@ -39,6 +47,8 @@ struct command_spec {
 	const gid_t *groups;
 	size_t n_groups;
 	uint64_t timeout_ms;
+	const char *cgroup_base;   /* its leaf is made below it; NULL, "": it has no cgroup */
+	struct removals *removals; /* of the leaf, if that is still busy at the end; NULL: none */
 	/*
 	 * Do not wait for the exec. What fails in the new process is told by .start_error then.
 	 */

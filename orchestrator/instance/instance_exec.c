@@ -84,6 +84,8 @@ static int begin(void *userdata, const struct health_config *health, struct comm
 		.gid = config->gid,
 		.groups = config->groups,
 		.n_groups = config->n_groups,
+		.cgroup_base = i->context->cgroup_base,
+		.removals = i->context->removals,
 	};
 	*ret_state = state;
 	return 0;

@@ -108,6 +108,8 @@ int service_command(struct service *s, const struct run *run, enum hook_point po
 		.groups = config->groups,
 		.n_groups = config->n_groups,
 		.timeout_ms = hooks_of(s, run)->timeout_ms,
+		.cgroup_base = s->context->cgroup_base,
+		.removals = s->context->removals,
 	};
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <ftw.h>
+#include <linux/capability.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/capability_sets.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 
@@ -46,6 +48,15 @@ int bpffs_is_mounted(void)
 	return find_mount(path);
 }
 
+static int mount_it(void)
+{
+	uint64_t before = capability_raise(CAP_SYS_ADMIN);
+	int r = mount("bpf", BPFFS, "bpf", 0, "mode=0700") < 0 ? -errno : 0;
+
+	capability_put_back(before);
+	return r;
+}
+
 int bpffs_make(const char *name, const char *service, const char *key,
 	       char ret[static BPFFS_PATH_MAX], struct error *err)
 {
@@ -57,8 +68,9 @@ int bpffs_make(const char *name, const char *service, const char *key,
 	if (r < 0)
 		return error_set(err, r, "find the bpffs mount");
 	if (r == 0) {
-		if (mount("bpf", BPFFS, "bpf", 0, "mode=0700") < 0)
-			return error_set(err, -errno, "mount bpffs on " BPFFS);
+		r = mount_it();
+		if (r < 0)
+			return error_set(err, r, "mount bpffs on " BPFFS);
 		log_info("mounted bpffs on " BPFFS);
 		strcpy(ret, BPFFS);
 	}

@@ -7,6 +7,7 @@
 
 #include "ebpf/inspect.h"
 #include "orchestrator/steer/anchor.h"
+#include "orchestrator/steer/program_id.h"
 #include "orchestrator/steer/steer_ebpf.h"
 
 /* ---- the anchor ----------------------------------------------------------------------------- */
@@ -77,8 +78,7 @@ static void describe(uint32_t program_id, char *ret, size_t size)
 		snprintf(ret, size, "a classic BPF program");
 		return;
 	}
-	/* Needs CAP_SYS_ADMIN. */
-	fd = bpf_prog_get_fd_by_id(program_id);
+	fd = program_id_open(program_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		snprintf(ret, size, "program %u", program_id);
 	else

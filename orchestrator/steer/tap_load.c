@@ -16,6 +16,7 @@
 #include "common/privilege.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/program_id.h"
 
 #define ATTACHED_MAX 64 /* programs of one kind on a cgroup: BPF_CGROUP_MAX_PROGS of the kernel */
 
@@ -310,7 +311,7 @@ static void take_off(enum tap_part part, int cgroup_fd)
 	if (bpf_prog_query(cgroup_fd, parts[part].type, 0, &flags, ids, &n) < 0)
 		return;
 	for (uint32_t k = 0; k < n; k++) {
-		cleanup_close int fd = bpf_prog_get_fd_by_id(ids[k]);
+		cleanup_close int fd = program_id_open(ids[k]);
 		struct bpf_prog_info info = {};
 		uint32_t length = sizeof(info);
 

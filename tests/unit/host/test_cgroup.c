@@ -376,9 +376,20 @@ static void test_cgroup_limit_without_its_controller_says_so(void **state)
 
 /* ---- a kernel without cgroup.kill, played by ordinary files --------------------------------- */
 
+static void expect_text(const char *path, const char *expected)
+{
+	char text[16] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, text, sizeof(text) - 1) >= 0);
+	close(fd);
+	assert_string_equal(text, expected);
+}
+
 static void test_cgroup_kill_without_its_file_goes_one_by_one(void **state)
 {
-	char folder[] = "/tmp/baton-test-cgroup-XXXXXX", inner[64];
+	char folder[] = "/tmp/baton-test-cgroup-XXXXXX", inner[64], freeze[64];
 	pid_t first = sleeper(), second = sleeper();
 
 	(void)state;
@@ -387,9 +398,14 @@ static void test_cgroup_kill_without_its_file_goes_one_by_one(void **state)
 	assert_int_equal(mkdir(inner, 0700), 0);
 	put_into(folder, first);
 	put_into(inner, second);
+	snprintf(freeze, sizeof(freeze), "%s/cgroup.freeze", folder);
+	assert_int_equal(close(open(freeze, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
 	assert_int_equal(cgroup_kill(folder), 0);
 	expect_killed(first);
 	expect_killed(second);
+	/* It was frozen meanwhile, and is not any more. */
+	expect_text(freeze, "0");
+	assert_int_equal(unlink(freeze), 0);
 	/* They are gone now: no mistake either. */
 	assert_int_equal(cgroup_kill(folder), 0);
 	/* What is not a cgroup is not taken apart. */

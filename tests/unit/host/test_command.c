@@ -23,7 +23,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/command.h"
+#include "orchestrator/host/removals.h"
 
 #define DEADLINE_MS 30000
 #define NOBODY      65534
@@ -759,6 +761,131 @@ static void test_command_slow_exec_that_fails_is_told_at_the_end(void **data)
 	assert_string_equal(working.result.text, "exited with status 1: late");
 }
 
+/* ---- in a cgroup of its own; as root -------------------------------------------------------- */
+
+static char base[CGROUP_PATH_MAX];
+static struct removals *removals;
+
+/* The script writes the pid of what it leaves behind, in a session of its own, to $PID. */
+#define BACKGROUND                                                                                 \
+	"setsid sh -c 'echo $$ > $PID; exec sleep 60' & while ! [ -s $PID ]; do :; done; "
+
+static int setup_leaves(void **data)
+{
+	char name[64];
+
+	base[0] = '\0';
+	snprintf(name, sizeof(name), "baton-test-command-%d", getpid());
+	if (setup(data) < 0)
+		return -1;
+	if (geteuid() == 0 && cgroup_base(name, base, &err) < 0)
+		base[0] = '\0';
+	return removals_new(event, &removals, &err);
+}
+
+/* Every leaf has been removed. */
+static int teardown_leaves(void **data)
+{
+	uint64_t end = clock_monotonic_ms() + DEADLINE_MS;
+
+	await_no_children();
+	while (removals_left(removals) > 0 && clock_monotonic_ms() < end)
+		assert_true(sd_event_run(event, 10000) >= 0);
+	removals_free(removals);
+	/* Not cgroup_remove(): nothing may be below it. */
+	if (base[0])
+		assert_int_equal(rmdir(base), 0);
+	return teardown(data);
+}
+
+static struct command_spec leaf_spec(const char *script)
+{
+	struct command_spec spec = spec_of(script);
+
+	if (!base[0])
+		skip();
+	spec.cgroup_base = base;
+	spec.removals = removals;
+	return spec;
+}
+
+static void test_command_leaf_is_its_own_and_the_rest_is_as_without(void **data)
+{
+	struct command_spec spec =
+		leaf_spec("echo $(sed -n 's,^0::.*/baton-test-command-,,p' /proc/self/cgroup) "
+			  "$(id -u) $(id -g) $(id -G) $(ulimit -S -n)");
+	struct rlimit before, limit;
+	char text[128];
+
+	(void)data;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 256;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	spec.set_ids = true;
+	spec.uid = spec.gid = NOBODY;
+	snprintf(text, sizeof(text), "exited with status 0: %d/command.1 65534 65534 65534 256",
+		 getpid());
+	check(&spec, text);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static void test_command_leaf_dies_whole_at_the_deadline(void **data)
+{
+	struct command_spec spec = leaf_spec(BACKGROUND "sleep 60");
+	struct caller caller = {0};
+
+	(void)data;
+	spec.timeout_ms = 2000;
+	start(&caller, &spec);
+	run_until_done(&caller);
+	assert_true(caller.result.timed_out);
+	await_death(await_pid());
+}
+
+static void test_command_leaf_dies_whole_at_its_end(void **data)
+{
+	struct command_spec spec = leaf_spec(BACKGROUND "echo ready");
+
+	(void)data;
+	check(&spec, "exited with status 0: ready");
+	await_death(await_pid());
+}
+
+static void test_command_leaf_dies_whole_when_cancelled(void **data)
+{
+	struct command_spec spec = leaf_spec(BACKGROUND "sleep 60");
+	struct caller caller = {0};
+	pid_t pid;
+
+	(void)data;
+	start(&caller, &spec);
+	pid = await_pid();
+	command_cancel(caller.command);
+	await_death(pid);
+}
+
+/* A program that cannot be started leaves none behind, either. */
+static void test_command_leaf_goes_if_nothing_was_started(void **data)
+{
+	char *argv[] = {(char *)"/nonexistent/x", NULL};
+	struct command_spec spec = leaf_spec("exit 0");
+
+	(void)data;
+	spec.argv = argv;
+	check_refused(&spec, -ENOENT, "exec /nonexistent/x: No such file or directory");
+}
+
+/* A cgroup that is not there is no reason to run nothing. */
+static void test_command_without_room_for_a_leaf_runs_all_the_same(void **data)
+{
+	struct command_spec spec = spec_of("echo ran");
+
+	(void)data;
+	spec.cgroup_base = "/nonexistent";
+	check(&spec, "exited with status 0: ran");
+}
+
 /* ---- several, and none ---------------------------------------------------------------------- */
 
 static void test_command_cancel_kills_and_is_silent(void **data)
@@ -832,7 +959,8 @@ static void test_command_start_from_on_done_works(void **data)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define LEAF_TEST(name) cmocka_unit_test_setup_teardown(name, setup_leaves, teardown_leaves)
 	const struct CMUnitTest tests[] = {
 		TEST(test_command_success_is_status_0),
 		TEST(test_command_failure_says_status_and_last_line),
@@ -865,6 +993,12 @@ int main(void)
 		TEST(test_command_cancel_before_the_exec_and_after_the_end),
 		TEST(test_command_many_at_once_all_end),
 		TEST(test_command_start_from_on_done_works),
+		LEAF_TEST(test_command_leaf_is_its_own_and_the_rest_is_as_without),
+		LEAF_TEST(test_command_leaf_dies_whole_at_the_deadline),
+		LEAF_TEST(test_command_leaf_dies_whole_at_its_end),
+		LEAF_TEST(test_command_leaf_dies_whole_when_cancelled),
+		LEAF_TEST(test_command_leaf_goes_if_nothing_was_started),
+		LEAF_TEST(test_command_without_room_for_a_leaf_runs_all_the_same),
 	};
 	sigset_t set;
 
