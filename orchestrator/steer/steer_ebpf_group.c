@@ -107,7 +107,7 @@ int ebpf_check_succession(struct ebpf *ebpf, struct error *err)
 	r = find_program(ebpf, ebpf->anchor.cookie, &id, err);
 	if (r < 0)
 		return error_prefix(err, r, "look who steers it already");
-	if (id == 0 || id == ebpf->program_id)
+	if (id == 0 || id == ebpf->program_id || id == ebpf->unpinned_id)
 		return 0;
 	for (size_t k = 0; k < EBPF_PINNED; k++)
 		if (id == ebpf->earlier_ids[k])
