@@ -19,6 +19,7 @@
 #define RESET       (1U << CLI_OPTIONS_RESET)
 #define DRY_RUN     (1U << CLI_OPTIONS_DRY_RUN)
 #define UNSET       (1U << CLI_OPTIONS_UNSET)
+#define CLEAN       (1U << CLI_OPTIONS_CLEAN)
 
 /* A row of an order has only that, and its function: orders.h has the rest. */
 struct command {
@@ -63,8 +64,8 @@ static const struct command commands[] = {
 	 1, false, GENERAL | EVENTS, .function = cmd_events},
 	{"check", "[FILE]", "is it a good configuration? (default: what batond would read)", 0, 1,
 	 false, GENERAL, .function = cmd_check},
-	{"doctor", "", "what of the kernel works here, and how to get what does not", 0, 0, false,
-	 GENERAL, .function = cmd_doctor},
+	{"doctor", "[--clean]", "what of the kernel works here, and how to get what does not", 0, 0,
+	 false, GENERAL | CLEAN, .function = cmd_doctor},
 	{"version", "", "versions of baton and of the daemon", 0, 0, false, GENERAL,
 	 .function = cmd_version},
 	{"help", "[COMMAND]", "this text, or how to use a command", 0, 1, false, GENERAL,
@@ -118,6 +119,11 @@ static const char reset_options[] =
 	"                           upgrades have changed\n";
 
 static const char dry_run_options[] = "      --dry-run            only say what it would go to\n";
+
+static const char clean_options[] =
+	"      --clean              list instead what a batond of that name has left that was killed\n"
+	"      --yes                with --clean: remove it, but for what is of instances that live\n"
+	"      --state              with --clean: also /var/lib/NAME, which outlives it on purpose\n";
 
 static const char exit_statuses[] =
 	"Exit status: 0 done; 1 error; 2 usage; 3 the new generation never became healthy, the\n"
@@ -209,6 +215,7 @@ static void print_command_usage(const struct command *command)
 		{RESET, reset_options},
 		{DRY_RUN, dry_run_options},
 		{SUPERSEDE, supersede_options},
+		{CLEAN, clean_options},
 	};
 
 	printf("usage: baton %s%s%s\n\n  %s\n\n", command->word, *command->usage ? " " : "",

@@ -28,6 +28,9 @@ enum {
 	OPTION_RESET,
 	OPTION_DRY_RUN,
 	OPTION_UNSET,
+	OPTION_CLEAN,
+	OPTION_YES,
+	OPTION_STATE,
 };
 
 /* "+": stop at the first word that is no option; ":": tell missing values from unknown options. */
@@ -61,6 +64,9 @@ static const struct option long_options[] = {
 	{"reset", no_argument, NULL, OPTION_RESET},
 	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 	{"unset", required_argument, NULL, OPTION_UNSET},
+	{"clean", no_argument, NULL, OPTION_CLEAN},
+	{"yes", no_argument, NULL, OPTION_YES},
+	{"state", no_argument, NULL, OPTION_STATE},
 	{NULL, 0, NULL, 0},
 };
 
@@ -92,6 +98,10 @@ static enum cli_option_group group_of(int option)
 		return CLI_OPTIONS_DRY_RUN;
 	case OPTION_UNSET:
 		return CLI_OPTIONS_UNSET;
+	case OPTION_CLEAN:
+	case OPTION_YES:
+	case OPTION_STATE:
+		return CLI_OPTIONS_CLEAN;
 	case 'h':
 	case 'q':
 	case 'n':
@@ -242,6 +252,15 @@ static int take_option(int option, const char *value, struct cli_options *option
 		return 0;
 	case OPTION_DRY_RUN:
 		options->dry_run = true;
+		return 0;
+	case OPTION_CLEAN:
+		options->clean = true;
+		return 0;
+	case OPTION_YES:
+		options->yes = true;
+		return 0;
+	case OPTION_STATE:
+		options->state = true;
 		return 0;
 	case OPTION_UNSET:
 		return append_value(options->unset, &options->n_unset, CLI_RUN_ENVIRONMENT_MAX,

@@ -31,6 +31,7 @@ enum cli_option_group {
 	CLI_OPTIONS_RESET,
 	CLI_OPTIONS_DRY_RUN,
 	CLI_OPTIONS_UNSET,
+	CLI_OPTIONS_CLEAN, /* of "doctor" */
 	_CLI_OPTIONS_GROUP_COUNT,
 };
 
@@ -53,6 +54,7 @@ struct cli_options {
 	bool supersede;
 	bool reset;
 	bool dry_run;
+	bool clean, yes, state;
 	const char *unset[CLI_RUN_ENVIRONMENT_MAX];
 	size_t n_unset;
 	struct cli_run_options run; /* of "run"; .environment is also of other commands */

@@ -8,6 +8,8 @@
 
 #include "ebpf/pin.h"
 
+#define CROSS_LAYOUT 1 /* of the maps that are pinned, as in ebpf/steer.h */
+
 #define CROSS_ALL  1024 /* of so many connections .share goes to the second side */
 #define CROSS_PINS 2048 /* all that two endpoints can have */
 

@@ -31,6 +31,7 @@ struct inspect_record found; /* .cookie 0: the listener was not found */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct bpf_prog_aux {
 	__u32 id;
+	char name[16];
 };
 struct bpf_prog {
 	struct bpf_prog_aux *aux;
@@ -75,6 +76,8 @@ int inspect(struct bpf_iter__tcp *ctx)
 	found.program_id = BPF_CORE_READ(group, prog, aux, id);
 	if (found.program_id == 0 && BPF_CORE_READ(group, prog))
 		found.program_id = INSPECT_CLASSIC;
+	found.name[0] = '\0';
+	BPF_CORE_READ_STR_INTO(&found.name, group, prog, aux, name);
 	found.members = BPF_CORE_READ(group, num_socks);
 	found.cookie = wanted;
 	return STOP;

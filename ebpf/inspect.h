@@ -13,6 +13,7 @@ struct inspect_record {
 	__u64 cookie;     /* SO_COOKIE */
 	__u32 program_id; /* 0: the group has no program; or INSPECT_CLASSIC */
 	__u32 members;    /* how many sockets the group has */
+	char name[16];    /* of the program, as the kernel cuts it */
 };
 
-_Static_assert(sizeof(struct inspect_record) == 16, "inspect_record");
+_Static_assert(sizeof(struct inspect_record) == 32, "inspect_record");

@@ -14,12 +14,16 @@
 #define STEER_NO_SLOT 0xffff
 
 /*
- * Layout of the pinned maps. A daemon takes them over as they are, since a socket fits into one
- * socket array only. So what may differ between versions is read from the maps themselves: how many
- * slots there are (the entries of "slots" but one: behind them is the anchor's, which tables never
- * name), and the kinds and flags of "slot_stats" and "pins". Earlier versions had 256 slots, and
- * "slot_stats" in an array. Sizes of keys and values do not change.
+ * Layout of the pinned maps: its version, which is pinned beside them (earlier.h). A daemon takes
+ * over those that fit, map by map, and "slots" whatever the version is: a socket fits into one
+ * socket array only. How many slots there are it reads from that map: its entries but one, or all
+ * that tables can name. Behind them is the anchor's slot. Earlier versions had 256, and
+ * "slot_stats" in an array.
+ *
+ * A number in a map that means something else than before, or is at another place, is another
+ * layout, also if no size has changed.
  */
+#define STEER_LAYOUT 1
 
 /* Where the connections of one bucket go. */
 struct steer_bucket {

@@ -13,6 +13,12 @@
 #define TAP_FORCED_MAX    1024  /* sockets that were made to share their port */
 #define TAP_EVENTS_SIZE   16384 /* bytes of the ring buffer; pages, and a power of two */
 
+/*
+ * The layout of the maps that are pinned, as in ebpf/steer.h. Those that have room for fewer
+ * entries are of the same layout.
+ */
+#define TAP_LAYOUT 1
+
 /* An instance: generation << 32 | index. 0 is nobody: generations count from 1. */
 typedef __u64 tap_owner;
 

@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
+#include "orchestrator/host/leftovers.h"
 
 void daemon_refuse(const struct refusal *refusal, struct api_problem *problem)
 {
@@ -378,6 +379,40 @@ static void tell_refused(struct daemon *d)
 	}
 }
 
+/* ---- what nobody needs any more -------------------------------------------------------------- */
+
+static bool is_known(void *userdata, const char *id)
+{
+	return find_by_id(userdata, id) || find_refused(userdata, id);
+}
+
+/* Of generations and services that ended while no batond ran, wherever that one had its cgroups. */
+static void remove_leftovers(struct daemon *d)
+{
+	const struct context *context = d->context;
+	char pins_dir[BPFFS_PATH_MAX] = "";
+	struct leftovers left;
+	struct error err;
+
+	if (bpffs_folder(context->paths.name, pins_dir) <= 0)
+		pins_dir[0] = '\0';
+	if (leftovers_find(&context->paths, pins_dir, false, &left, &err) < 0) {
+		log_warning("look for what an earlier batond has left: %s", err.text);
+		return;
+	}
+	leftovers_keep(&left, context->cgroup_base, is_known, d);
+	leftovers_remove(&left);
+	for (size_t k = 0; k < left.n_items; k++) {
+		const struct leftovers_item *item = &left.items[k];
+
+		if (item->removed)
+			log_debug("removed what an earlier batond has left: %s", item->path);
+		else if (item->failed && item->kind == LEFTOVERS_CGROUP && item->of[0])
+			removals_add(context->removals, item->path);
+	}
+	leftovers_done(&left);
+}
+
 void daemon_start(struct daemon *d)
 {
 	struct takeover_list found = {};
@@ -399,6 +434,7 @@ void daemon_start(struct daemon *d)
 	}
 	warn_unclaimed(d, &found);
 	takeover_remove_leftovers(d->context, &found);
+	remove_leftovers(d);
 	takeover_list_done(&found);
 	say_ready(d);
 }

@@ -35,6 +35,7 @@ struct options {
 	const char *config;
 	const char *dropins;
 	bool check, doctor, json, single, verbose;
+	bool clean, yes, state; /* of the doctor */
 };
 
 static void usage(FILE *out)
@@ -42,6 +43,7 @@ static void usage(FILE *out)
 	fputs("Usage: batond [-n NAME] [-c FILE]\n"
 	      "       batond --check [FILE] [--json]\n"
 	      "       batond --doctor [--json]\n"
+	      "       batond --clean [--yes] [--state] [-n NAME] [--json]\n"
 	      "\n"
 	      "Keeps the services of FILE running and replaces them without losing a connection.\n"
 	      "Without -c: " DEFAULT_CONFIG " and " DEFAULT_DROPINS "/*.json.\n"
@@ -50,7 +52,10 @@ static void usage(FILE *out)
 	      "  -c, --config FILE configuration; of a folder its baton.json and conf.d/*.json\n"
 	      "      --check       say what is wrong with FILE, touch nothing\n"
 	      "      --doctor      try what of the kernel baton needs, and say what works\n"
-	      "      --json        with --check or --doctor: the result as JSON\n"
+	      "      --clean       list what a batond of that name has left that was killed\n"
+	      "      --yes         with --clean: remove it\n"
+	      "      --state       with --clean: also its state, which outlives it on purpose\n"
+	      "      --json        with --check, --doctor or --clean: the result as JSON\n"
 	      "      --run         one service in the foreground (for `baton run`)\n"
 	      "  -v, --verbose     log more\n"
 	      "      --version     print the version\n"
@@ -68,7 +73,38 @@ static void set_file(struct options *options, const char *file)
 	options->dropins = NULL;
 }
 
-enum { OPT_CHECK = 256, OPT_DOCTOR, OPT_JSON, OPT_RUN, OPT_VERSION };
+enum {
+	OPT_CHECK = 256,
+	OPT_DOCTOR,
+	OPT_CLEAN,
+	OPT_YES,
+	OPT_STATE,
+	OPT_JSON,
+	OPT_RUN,
+	OPT_VERSION,
+};
+
+/* False: @c is no option without a value. */
+static bool set_flag(struct options *options, int c)
+{
+	const struct {
+		int c;
+		bool *flag;
+	} flags[] = {
+		{OPT_DOCTOR, &options->doctor}, {OPT_CLEAN, &options->clean},
+		{OPT_YES, &options->yes},       {OPT_STATE, &options->state},
+		{OPT_JSON, &options->json},     {OPT_RUN, &options->single},
+		{'v', &options->verbose},
+	};
+
+	for (size_t k = 0; k < sizeof(flags) / sizeof(flags[0]); k++) {
+		if (flags[k].c != c)
+			continue;
+		*flags[k].flag = true;
+		return true;
+	}
+	return false;
+}
 
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *ret)
@@ -78,6 +114,9 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		{"config", required_argument, NULL, 'c'},
 		{"check", optional_argument, NULL, OPT_CHECK},
 		{"doctor", no_argument, NULL, OPT_DOCTOR},
+		{"clean", no_argument, NULL, OPT_CLEAN},
+		{"yes", no_argument, NULL, OPT_YES},
+		{"state", no_argument, NULL, OPT_STATE},
 		{"json", no_argument, NULL, OPT_JSON},
 		{"run", no_argument, NULL, OPT_RUN},
 		{"verbose", no_argument, NULL, 'v'},
@@ -101,18 +140,6 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		case 'c':
 			set_file(ret, optarg);
 			break;
-		case OPT_DOCTOR:
-			ret->doctor = true;
-			break;
-		case OPT_JSON:
-			ret->json = true;
-			break;
-		case OPT_RUN:
-			ret->single = true;
-			break;
-		case 'v':
-			ret->verbose = true;
-			break;
 		case OPT_VERSION:
 			puts("batond " BATON_VERSION);
 			return 0;
@@ -120,6 +147,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			usage(stdout);
 			return 0;
 		default:
+			if (set_flag(ret, c))
+				break;
 			usage(stderr);
 			return EXIT_USAGE;
 		}
@@ -170,6 +199,18 @@ static int check(const struct options *options)
 		       options->dropins ? " and " : "", options->dropins ? options->dropins : "",
 		       config->n_services, config->n_services == 1 ? "" : "s");
 	return r < 0 ? EXIT_ERROR : 0;
+}
+
+static int clean(const struct options *options)
+{
+	const struct doctor_clean_options clean_options = {
+		.name = options->name,
+		.remove = options->yes,
+		.state = options->state,
+		.json = options->json,
+	};
+
+	return doctor_clean(&clean_options);
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -329,6 +370,7 @@ static int open_context(struct context *c, const struct options *options, int *r
 		return r;
 	/* What a daemon that was killed has left: nobody else has kept its deadlines. */
 	sweep_commands(c);
+	removals_keep(c->removals, c->cgroup_base);
 	tiers_try(c->paths.name, &c->tiers);
 	r = diag_open(&c->diag, err);
 	if (r < 0)
@@ -449,6 +491,8 @@ int main(int argc, char **argv)
 		return check(&options);
 	if (options.doctor)
 		return doctor_main(options.json);
+	if (options.clean)
+		return clean(&options);
 	log_init(options.single ? "baton" : "batond",
 		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	reduce_capabilities();

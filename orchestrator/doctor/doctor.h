@@ -118,3 +118,20 @@ json_t *doctor_json(const struct doctor_report *report);
 
 /* Run all checks and print to stdout. Returns the exit status: 1 if something needed is missing. */
 int doctor_main(bool json);
+
+/* ---- what a daemon that was killed has left -------------------------------------------------- */
+
+struct doctor_clean_options {
+	const char *name; /* of the daemon, as -n has it; NULL: the default */
+	bool remove;      /* else only list it */
+	bool state;       /* also what outlives a daemon on purpose: /var/lib/NAME */
+	bool json;
+};
+
+/*
+ * List, or remove, what the daemon has left: cgroups, pins, files in the run directory. It touches
+ * nothing of an instance whose agent or processes live, nothing if a daemon of that name runs, and
+ * nothing that baton would not have made. Returns the exit status (common/exit_status.h):
+ * EXIT_STATUS_BUSY if a daemon of that name runs, EXIT_STATUS_DEGRADED if instances live.
+ */
+int doctor_clean(const struct doctor_clean_options *options);

@@ -13,6 +13,7 @@
 #include "orchestrator/doctor/doctor.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/kernel.h"
+#include "orchestrator/host/leftovers.h"
 
 /* ---- the checks ----------------------------------------------------------------------------- */
 
@@ -121,3 +122,9 @@ int doctor_server_stop(struct doctor_server *server);
 
 /* A user other than the own one, and not root. */
 uid_t doctor_other_user(void);
+
+/* ---- what is left (doctor_clean.c) ----------------------------------------------------------- */
+
+/* For people and programs; @listed: nothing was removed. */
+void doctor_left_print(FILE *out, const struct leftovers *left, bool listed);
+json_t *doctor_left_json(const struct leftovers *left);

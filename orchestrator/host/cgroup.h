@@ -33,6 +33,19 @@ int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct 
 const char *cgroup_how(int code);
 
 /*
+ * Call @on_base for each folder in the whole cgroup v2 tree that daemons called @name have made:
+ * one of that name with a leaf of an instance or of anchors in it. The cgroup of a daemon that was
+ * killed need not be near the own one. 0, also without cgroup v2; or a negative errno.
+ */
+typedef void cgroup_on_base(void *userdata, const char *base);
+int cgroup_each_base(const char *name, cgroup_on_base *on_base, void *userdata);
+
+/* "web.3.0" is of an instance, "anchor.web" and "web.anchor" of anchors; *ret_service: "web". */
+#define CGROUP_LEAF_MAX 128
+enum cgroup_leaf { CGROUP_LEAF_OTHER, CGROUP_LEAF_INSTANCE, CGROUP_LEAF_ANCHOR };
+enum cgroup_leaf cgroup_parse_leaf(const char *leaf, char ret_service[static CGROUP_LEAF_MAX]);
+
+/*
  * Make the leaf @leaf below @base; an empty one that is already there is taken over. Its path and
  * id are returned. -EBUSY: a process is in it.
  */

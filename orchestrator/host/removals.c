@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -19,11 +21,25 @@ struct removals {
 	char **paths;
 	size_t n;
 	struct timer timer;
-	uint64_t delay_ms; /* before the next try */
+	uint64_t delay_ms;          /* before the next try */
+	char base[CGROUP_PATH_MAX]; /* "": not said */
 };
 
+static void remove_folder_of(const struct removals *removals, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[CGROUP_PATH_MAX];
+
+	if (!removals || !removals->base[0] || !slash)
+		return;
+	snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
+	/* Of a folder with anything in it this is EBUSY. */
+	if (strcmp(folder, removals->base) != 0)
+		(void)rmdir(folder);
+}
+
 /* Is there nothing more to do about it? */
-static bool is_over(const char *path)
+static bool is_over(const struct removals *removals, const char *path)
 {
 	int r = cgroup_remove(path);
 
@@ -31,6 +47,8 @@ static bool is_over(const char *path)
 		return false;
 	if (r < 0)
 		log_warning("remove the cgroup %s: %s", path, strerror(-r));
+	else
+		remove_folder_of(removals, path);
 	return true;
 }
 
@@ -56,7 +74,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)source;
 	(void)usec;
 	for (size_t k = removals->n; k > 0; k--)
-		if (is_over(removals->paths[k - 1]))
+		if (is_over(removals, removals->paths[k - 1]))
 			drop(removals, k - 1);
 	if (removals->n > 0)
 		arm(removals, 2 * removals->delay_ms);
@@ -74,13 +92,18 @@ int removals_new(sd_event *event, struct removals **ret, struct error *err)
 	return 0;
 }
 
+void removals_keep(struct removals *removals, const char *base)
+{
+	snprintf(removals->base, sizeof(removals->base), "%s", base);
+}
+
 void removals_free(struct removals *removals)
 {
 	if (!removals)
 		return;
 	timer_done(&removals->timer);
 	while (removals->n > 0) {
-		if (!is_over(removals->paths[0]))
+		if (!is_over(removals, removals->paths[0]))
 			log_warning("the cgroup %s is still busy; the next batond removes it",
 				    removals->paths[0]);
 		drop(removals, 0);
@@ -105,7 +128,7 @@ static int keep(struct removals *removals, const char *path)
 
 void removals_add(struct removals *removals, const char *path)
 {
-	if (is_over(path))
+	if (is_over(removals, path))
 		return;
 	removals_forget(removals, path);
 	if (!removals || keep(removals, path) < 0) {

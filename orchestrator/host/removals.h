@@ -20,6 +20,12 @@ struct removals;
 /* One for the daemon. Returns 0 or -ENOMEM. */
 int removals_new(sd_event *event, struct removals **ret, struct error *err);
 
+/*
+ * The daemon has its own cgroups in @base, which stays. The folder of an earlier daemon, which had
+ * them elsewhere, goes with the last one in it. Until this is said, no folder goes.
+ */
+void removals_keep(struct removals *removals, const char *base);
+
 /* Tries once more what is left, then forgets it. Takes NULL. */
 void removals_free(struct removals *removals);
 DEFINE_CLEANUP(struct removals *, removals_free);

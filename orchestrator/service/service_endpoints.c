@@ -123,9 +123,30 @@ static const char *why_not_ebpf(const struct service *s)
 	return s->context->tiers.list[STEER_EBPF].works ? "\"steering\" says so" : reason;
 }
 
+#define LEAF_MAX (PROTOCOL_NAME_MAX + 16)
+
+static bool leaf_path(const struct service *s, const char *leaf,
+		      char ret[static CGROUP_PATH_MAX + LEAF_MAX + 1])
+{
+	snprintf(ret, CGROUP_PATH_MAX + LEAF_MAX + 1, "%s/%s", s->context->cgroup_base, leaf);
+	return access(ret, F_OK) == 0;
+}
+
+/* No instance's is called so: those begin with their service. Earlier versions had it the other way
+ * round; if that is still there, it has the count. */
+static bool name_anchor_leaf(const struct service *s, char ret[static LEAF_MAX],
+			     char ret_path[static CGROUP_PATH_MAX + LEAF_MAX + 1])
+{
+	snprintf(ret, LEAF_MAX, "%s.anchor", service_id(s));
+	if (leaf_path(s, ret, ret_path))
+		return true;
+	snprintf(ret, LEAF_MAX, "anchor.%s", service_id(s));
+	return leaf_path(s, ret, ret_path);
+}
+
 static int open_tap(struct service *s, struct error *err)
 {
-	char pin_dir[BPFFS_PATH_MAX];
+	char pin_dir[BPFFS_PATH_MAX], leaf[LEAF_MAX], path[CGROUP_PATH_MAX + LEAF_MAX + 1];
 	int r;
 
 	if (s->wiring.tier != STEER_EBPF)
@@ -137,7 +158,8 @@ static int open_tap(struct service *s, struct error *err)
 	r = bpffs_make(s->context->paths.name, service_id(s), "tap", pin_dir, err);
 	if (r < 0)
 		return r;
-	return tap_open(s->context->event, pin_dir, &tap_callbacks, s, &s->wiring.tap, err);
+	return tap_open(s->context->event, pin_dir, name_anchor_leaf(s, leaf, path) ? path : NULL,
+			&tap_callbacks, s, &s->wiring.tap, err);
 }
 
 /* Only mode "transparent" is impossible without taps. Connections are listed instead of counted. */
@@ -157,39 +179,19 @@ static int open_tap_if_possible(struct service *s, struct error *err)
 	return 0;
 }
 
-#define LEAF_MAX (PROTOCOL_NAME_MAX + 16)
-
-static bool leaf_exists(const struct service *s, const char *leaf)
-{
-	char path[CGROUP_PATH_MAX + LEAF_MAX + 1];
-
-	snprintf(path, sizeof(path), "%s/%s", s->context->cgroup_base, leaf);
-	return access(path, F_OK) == 0;
-}
-
-/* No instance's is called so: those begin with their service. Earlier versions had it the other way
- * round; if that is still there, it has the count. */
-static void name_anchor_leaf(const struct service *s, char ret[static LEAF_MAX])
-{
-	snprintf(ret, LEAF_MAX, "%s.anchor", service_id(s));
-	if (!leaf_exists(s, ret))
-		snprintf(ret, LEAF_MAX, "anchor.%s", service_id(s));
-}
-
 /*
  * Connections that wait at the anchors are counted like those of an instance: see steer.h. The
  * count of an earlier daemon goes on: connections that it held may have been sent on, and live.
  */
 static int open_anchor_cgroup(struct service *s, struct error *err)
 {
-	char leaf[LEAF_MAX];
+	char leaf[LEAF_MAX], path[CGROUP_PATH_MAX + LEAF_MAX + 1];
 	struct tap_count count;
 	bool existed;
 	uint64_t id;
 	int r;
 
-	name_anchor_leaf(s, leaf);
-	existed = leaf_exists(s, leaf);
+	existed = name_anchor_leaf(s, leaf, path);
 	r = cgroup_create(s->context->cgroup_base, leaf, s->endpoints.anchor_cgroup, &id, err);
 	if (r < 0) {
 		s->endpoints.anchor_cgroup[0] = '\0';
@@ -203,6 +205,9 @@ static int open_anchor_cgroup(struct service *s, struct error *err)
 		     : tap_attach(s->wiring.tap, s->endpoints.anchor_cgroup,
 				  STEER_ANCHOR_GENERATION, 0, false, err);
 }
+
+/* Of so many sockets steer_open() is told. */
+#define MEMBERS_MAX 256
 
 static int fill_options(struct service *s, const struct address *address,
 			char pin_dir[static BPFFS_PATH_MAX], struct steer_options *ret,
@@ -243,9 +248,26 @@ static size_t find_beside(const struct service *s, const struct address *address
 	return n;
 }
 
+/* Sockets that agents of an earlier daemon have there. Some will do. */
+static size_t find_members(const struct service *s, const struct address *address,
+			   uint64_t ret[static MEMBERS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < s->endpoints.n_agents; k++) {
+		const struct report *hello = &s->endpoints.agents[k]->hello;
+
+		for (size_t j = 0; j < hello->n_sockets && n < MEMBERS_MAX; j++)
+			if (strcmp(hello->sockets[j].address, address->text) == 0)
+				ret[n++] = hello->sockets[j].cookie;
+	}
+	return n;
+}
+
 int service_open_endpoint(struct service *s, const struct address *address, bool has_member,
 			  struct steer **ret, struct error *err)
 {
+	uint64_t members[MEMBERS_MAX];
 	struct steer *beside[WIRING_MAX];
 	char pin_dir[BPFFS_PATH_MAX];
 	struct steer_options options;
@@ -254,6 +276,8 @@ int service_open_endpoint(struct service *s, const struct address *address, bool
 	if (r < 0)
 		return r;
 	options.has_member = has_member;
+	options.members = members;
+	options.n_members = find_members(s, address, members);
 	options.beside = beside;
 	options.n_beside = find_beside(s, address, beside);
 	return steer_open(address, &options, ret, err);

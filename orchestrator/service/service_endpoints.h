@@ -15,8 +15,12 @@ struct service;
 struct service_endpoints {
 	/* Opening failed, because connections of an earlier server are in the way, nothing else. */
 	bool lingers;
-	bool open;                           /* the service's wiring is filled */
-	bool taking_over;                    /* agents of an earlier daemon are being heard */
+	bool open;        /* the service's wiring is filled */
+	bool taking_over; /* agents of an earlier daemon are being heard */
+	/* Those agents, while endpoints are opened as an earlier daemon has left them; or NULL. */
+	struct takeover_agent *const *agents;
+	size_t n_agents;
+	bool replaced[WIRING_MAX]; /* the earlier daemon's program was: service_takeover.c */
 	struct address declared[WIRING_MAX]; /* what each endpoint of the wiring is for */
 	uint32_t moved_for[WIRING_MAX];      /* service_twins.c: for which generation; 0: none */
 	char anchor_cgroup[CGROUP_PATH_MAX]; /* "": none */

@@ -122,6 +122,8 @@ static int open_endpoints(struct service *s, struct takeover_agent *const *agent
 {
 	int r = service_open_wiring(s, err);
 
+	s->endpoints.agents = agents;
+	s->endpoints.n_agents = n;
 	for (size_t k = 0; r >= 0 && k < n; k++) {
 		const struct launch_spec *spec = &agents[k]->spec;
 		struct service_config has = {};
@@ -135,28 +137,72 @@ static int open_endpoints(struct service *s, struct takeover_agent *const *agent
 	/* All have left: those of the file are opened for the start that comes. */
 	if (r >= 0 && wiring_free_place(&s->wiring) == 0)
 		r = service_open_addresses(s, s->config, err);
+	s->endpoints.agents = NULL;
+	s->endpoints.n_agents = 0;
 	if (r < 0 && s->endpoints.open)
 		service_close_endpoints(s);
 	return r;
 }
 
-/* If maps cannot be taken over, they hold sockets until the earlier program is off the group. */
+/*
+ * A socket is in one map only, and the map of an earlier program keeps it until that program is off
+ * the group. If ours cannot go on with that map, it takes the place of that program at once: what
+ * comes before the sockets are in its own map waits at the anchor.
+ */
+static int replace_program(struct steer *steer, struct error *err)
+{
+	int r = steer_reset(steer, err);
+
+	if (r >= 0)
+		r = steer_hold(steer, true);
+	if (r >= 0)
+		r = steer_attach(steer, err);
+	/* Another's program is on the group: then no earlier one of ours keeps anything. */
+	return r == -EADDRINUSE ? 0 : r;
+}
+
 static int prepare_endpoints(struct service *s, struct error *err)
 {
 	int r = 0;
 
 	WIRING_EACH (k, &s->wiring) {
-		if (r < 0 || s->wiring.tier != STEER_EBPF ||
-		    steer_is_taken_over(s->wiring.endpoints[k]))
+		s->endpoints.replaced[k] = s->wiring.tier == STEER_EBPF &&
+					   !steer_is_taken_over(s->wiring.endpoints[k]);
+		if (r < 0 || !s->endpoints.replaced[k])
 			continue;
-		log_warning("%s: the steering of an earlier batond cannot be taken over; "
-			    "connections are refused for a moment",
+		log_warning("%s: the map with the sockets of an earlier batond's servers is gone, "
+			    "or does not fit this version: new connections wait until the sockets "
+			    "are in another one",
 			    s->endpoints.declared[k].text);
-		r = steer_reset(s->wiring.endpoints[k], err);
-		if (r >= 0)
-			r = steer_attach(s->wiring.endpoints[k], err);
+		r = replace_program(s->wiring.endpoints[k], err);
 	}
 	return r;
+}
+
+/* What has waited meanwhile goes where the table says, unless the service lets it wait, too. */
+static void end_replacing(struct service *s)
+{
+	struct error err;
+
+	WIRING_EACH (k, &s->wiring) {
+		int r = 0;
+
+		if (!s->endpoints.replaced[k])
+			continue;
+		s->endpoints.replaced[k] = false;
+		if (s->hold.on)
+			continue;
+		r = steer_unhold(s->wiring.endpoints[k], &err);
+		if (r < 0)
+			log_error("%s: %s", s->endpoints.declared[k].text, err.text);
+		else
+			log_info("%s: the sockets are in another map; %d new connection%s waited "
+				 "for that",
+				 s->endpoints.declared[k].text, r, r == 1 ? "" : "s");
+		steer_hold(s->wiring.endpoints[k], false);
+		/* Nobody can take them. */
+		steer_expire(s->wiring.endpoints[k], UINT32_MAX);
+	}
 }
 
 static int take_over_generations(struct service *s, struct takeover_agent *const *agents, size_t n,
@@ -341,6 +387,7 @@ int service_take_over(struct service *s, struct takeover_agent *const *agents, s
 		log_error("%s: %s", s->config->name, err->text);
 	if (attach_or_repair(s, err) < 0)
 		log_error("%s: %s", s->config->name, err->text);
+	end_replacing(s);
 	WIRING_EACH (k, &s->wiring) {
 		steer_release_unclaimed(s->wiring.endpoints[k]);
 		steer_tidy(s->wiring.endpoints[k]);

@@ -155,14 +155,22 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
+int bpffs_folder(const char *name, char ret[static BPFFS_PATH_MAX])
+{
+	int r = find_mount(ret);
+	size_t n = r > 0 ? strlen(ret) : 0;
+
+	if (r <= 0)
+		return r;
+	return (size_t)snprintf(ret + n, BPFFS_PATH_MAX - n, "/%s", name) < BPFFS_PATH_MAX - n
+		       ? 1
+		       : -ENAMETOOLONG;
+}
+
 void bpffs_sweep(const char *name)
 {
 	char path[BPFFS_PATH_MAX];
-	size_t n;
 
-	if (find_mount(path) <= 0)
-		return;
-	n = strlen(path);
-	if ((size_t)snprintf(path + n, sizeof(path) - n, "/%s", name) < sizeof(path) - n)
+	if (bpffs_folder(name, path) > 0)
 		nftw(path, remove_entry, DEPTH_MAX, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }

@@ -38,5 +38,8 @@ int bpffs_move(const char *from, const char *to, struct error *err);
 /* Remove the folder @path and those above it, up to NAME's, that have become empty. */
 void bpffs_remove(const char *path);
 
+/* The folder of daemon @name: 1; 0: no bpffs is mounted; negative errno: that cannot be told. */
+int bpffs_folder(const char *name, char ret[static BPFFS_PATH_MAX]);
+
 /* Remove everything of daemon @name. For when nothing that it has started is alive any more. */
 void bpffs_sweep(const char *name);

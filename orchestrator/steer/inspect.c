@@ -71,3 +71,12 @@ int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_pro
 	*ret_members = found->members;
 	return 0;
 }
+
+void inspect_name(const struct inspect *inspect, char ret[static INSPECT_NAME_MAX])
+{
+	const volatile struct inspect_record *found = &inspect->skeleton->bss->found;
+
+	for (size_t k = 0; k < INSPECT_NAME_MAX; k++)
+		ret[k] = found->name[k];
+	ret[INSPECT_NAME_MAX - 1] = '\0';
+}

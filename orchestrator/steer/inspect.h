@@ -27,3 +27,7 @@ DEFINE_CLEANUP(struct inspect *, inspect_free);
  */
 int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id,
 		     uint32_t *ret_members, struct error *err);
+
+/* What the program is called that inspect_listener() has found last; "" if it found none. */
+#define INSPECT_NAME_MAX 16
+void inspect_name(const struct inspect *inspect, char ret[static INSPECT_NAME_MAX]);

@@ -82,6 +82,12 @@ struct steer_options {
 	 */
 	bool has_member;
 	/*
+	 * ebpf: sockets of an earlier daemon's servers that listen there, by their cookies. By them
+	 * its program is known whose pins are gone. Only needed until steer_open() returns.
+	 */
+	const uint64_t *members;
+	size_t n_members;
+	/*
 	 * STEER_CAN_CROSS: endpoints that compete with this one for some connections (see
 	 * steer_share()), which they have until then. At most STEER_BESIDE_MAX, all of this tier.
 	 */
@@ -100,10 +106,10 @@ struct steer_options {
 #define STEER_ANCHOR_GENERATION UINT32_MAX
 
 /*
- * Open the endpoint. On the ebpf tier it takes over maps that are pinned in pin_dir as an earlier
- * daemon has left them: slots, table and counters. Pins are dropped: their health checks died with
- * that daemon. Maps that do not fit this version are replaced. What is there but cannot be read is
- * an error, and stays as it is.
+ * Open the endpoint. On the ebpf tier it takes over maps as an earlier daemon has left them: slots,
+ * table and counters. It finds them by that daemon's program, and by the pins in pin_dir. Pins of
+ * health checks are dropped: these died with that daemon. Each map that does not fit this version
+ * is replaced. What is there but cannot be read is an error, and stays as it is.
  *
  * The program is not on the group yet: steer_attach() puts it there. In between, sockets can be
  * joined and a table published, while the earlier program goes on undisturbed. What the options
@@ -135,7 +141,11 @@ const struct address *steer_address(const struct steer *steer);
 /* Forget what was taken over: every slot empty, no bucket names any, hold off, all counters 0. */
 int steer_reset(struct steer *steer, struct error *err);
 
-/* Were maps of an earlier daemon taken over? Else the slots and tables are empty. */
+/*
+ * Were the slots of an earlier daemon taken over? Else slots and tables are empty, and its servers'
+ * sockets may still be in a map of its program's: they can join once steer_attach() has put ours in
+ * its place. What comes until a table names them can wait: steer_hold(), steer_unhold().
+ */
 bool steer_is_taken_over(const struct steer *steer);
 
 /*

@@ -5,6 +5,7 @@
  *
  *	steer_ebpf_cross.c	endpoints that compete for connections
  *	steer_ebpf_maps.c	what is in the program's maps
+ *	steer_ebpf_earlier.c	what an earlier daemon has left: its program, its maps
  *	steer_ebpf_load.c	the program: loading, pins in bpffs, trying
  *	steer_ebpf_group.c	the anchor, and which program is on its group
  *	steer_ebpf_hold.c	the connections that wait at the anchor
@@ -19,6 +20,7 @@
 
 #include "ebpf/steer.skel.h"
 #include "orchestrator/steer/bpffs.h"
+#include "orchestrator/steer/earlier.h"
 #include "orchestrator/steer/steer_internal.h"
 
 struct ebpf_anchor {
@@ -30,7 +32,9 @@ struct ebpf_anchor {
 };
 
 /* An earlier daemon leaves at most two programs: one that is attached, and its successor. */
-#define EBPF_PINNED 2
+#define EBPF_PINNED       2
+#define EBPF_PROGRAM      "program"                 /* the last that one of ours has attached */
+#define EBPF_NEXT_PROGRAM EBPF_PROGRAM EARLIER_NEXT /* about to be attached */
 
 struct crossing;
 
@@ -45,7 +49,10 @@ struct ebpf {
 	struct tap *lent_tap; /* of the service that it is lent to; or NULL */
 	uint32_t program_id;
 	uint32_t earlier_ids[EBPF_PINNED]; /* of programs that were pinned here before; 0: none */
-	bool taken_over;                   /* the maps are an earlier daemon's */
+	uint32_t unpinned_id;   /* of an earlier daemon's program that nothing pins; 0: none */
+	struct earlier earlier; /* while the program is loaded */
+	unsigned kept;          /* which maps are an earlier daemon's: steer_ebpf_earlier.c */
+	bool taken_over;        /* the slots are */
 	bool attached;
 	bool hold;
 	int n_cpus;
@@ -137,10 +144,25 @@ void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot);
 void ebpf_drop_slot_stats(struct ebpf *ebpf, uint32_t slot);
 int ebpf_reset_stats(struct ebpf *ebpf);
 
+/* ---- steer_ebpf_earlier.c ------------------------------------------------------------------- */
+
+/*
+ * Fill .earlier_ids, .unpinned_id and .earlier: the program of an earlier daemon on the anchor's
+ * group, and its maps.
+ */
+int ebpf_find_earlier(struct ebpf *ebpf, const struct steer_options *options, struct error *err);
+
+/* Give .skeleton, which is not loaded yet, those that go on. Sets .kept and .taken_over. */
+int ebpf_keep_maps(struct ebpf *ebpf);
+
+/* Once it is loaded; says what was not as an earlier daemon had left it. */
+int ebpf_pin_maps(struct ebpf *ebpf, const struct steer_options *options, struct error *err);
+void ebpf_remove_pins(const struct ebpf *ebpf);
+
 /* ---- steer_ebpf_load.c ---------------------------------------------------------------------- */
 
 /*
- * Load the program, with the maps that are pinned already if they fit, and pin the other maps. Sets
+ * Load the program, with those of an earlier daemon's maps that fit, and pin its maps. Sets
  * .slots.max.
  */
 int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err);

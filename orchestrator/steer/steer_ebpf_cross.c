@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/privilege.h"
 #include "ebpf/cross.skel.h"
+#include "orchestrator/steer/bpf_id.h"
 #include "orchestrator/steer/anchor.h"
 #include "orchestrator/steer/crossing.h"
 #include "orchestrator/steer/steer_ebpf.h"
@@ -21,14 +22,18 @@
 #define PREFIX      "cross+"
 #define PROGRAM_END "link"
 
-/* What of it is pinned. The health checks of an earlier daemon died with it. */
-static const char *const pinned[] = {PROGRAM_END, "beacons", "control"};
+/* What else of it is pinned. The health checks of an earlier daemon died with it. */
+static const struct {
+	const char *pin, *map; /* its names in bpffs and in the kernel */
+} maps[] = {{"beacons", "beacons"}, {"control", ".data.control"}};
+#define N_MAPS (sizeof(maps) / sizeof(maps[0]))
 
 struct crossing {
 	struct ebpf *sides[2]; /* in the order of their keys: the next daemon finds the same */
 	struct cross_bpf *skeleton;
 	struct bpf_link *link;
 	bool taken_over;
+	bool waits; /* an earlier daemon's program is in the link, until ours can do its work */
 	char folder[BPFFS_PATH_MAX]; /* of its pins; "": not pinned */
 };
 
@@ -51,12 +56,10 @@ static struct ebpf *other_of(const struct crossing *crossing, const struct ebpf 
 
 static void remove_folder(const char *folder)
 {
-	char path[BPFFS_PATH_MAX + 16];
-
-	for (size_t k = 0; k < sizeof(pinned) / sizeof(pinned[0]); k++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, pinned[k]);
-		unlink(path);
-	}
+	earlier_unpin(folder, PROGRAM_END);
+	earlier_unpin(folder, EARLIER_LAYOUT);
+	for (size_t k = 0; k < N_MAPS; k++)
+		earlier_unpin(folder, maps[k].pin);
 	rmdir(folder);
 }
 
@@ -90,34 +93,56 @@ static int make_folder(struct crossing *crossing, struct error *err)
 
 /* ---- the program ---------------------------------------------------------------------------- */
 
-static int name_pins(const struct crossing *crossing)
+static struct bpf_map *map_of(const struct cross_bpf *skeleton, size_t k)
 {
-	char path[BPFFS_PATH_MAX + 16];
-	int r;
-
-	if (!crossing->folder[0])
-		return 0;
-	snprintf(path, sizeof(path), "%s/beacons", crossing->folder);
-	r = bpf_map__set_pin_path(crossing->skeleton->maps.beacons, path);
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), "%s/control", crossing->folder);
-	return bpf_map__set_pin_path(crossing->skeleton->maps.data_control, path);
+	return k == 0 ? skeleton->maps.beacons : skeleton->maps.data_control;
 }
 
-static int load_once(struct crossing *crossing, const struct cross_destination *destination)
+/* That of an earlier daemon; NULL: there is none. */
+static struct bpf_link *open_link(const struct crossing *crossing)
 {
-	int r;
+	char path[BPFFS_PATH_MAX + 16];
 
-	crossing->skeleton = cross_bpf__open();
-	if (!crossing->skeleton)
-		return -errno;
-	memcpy((void *)&crossing->skeleton->rodata->destination, destination, sizeof(*destination));
-	r = name_pins(crossing);
-	if (r == 0)
-		r = cross_bpf__load(crossing->skeleton);
-	if (r < 0)
-		cross_bpf__destroy(TAKE_PTR(crossing->skeleton));
+	snprintf(path, sizeof(path), "%s/" PROGRAM_END, crossing->folder);
+	/* libbpf would warn. */
+	return crossing->folder[0] && access(path, F_OK) == 0 ? bpf_link__open(path) : NULL;
+}
+
+/* The maps with which the program in the link runs. */
+static int find_earlier(const struct crossing *crossing, struct earlier *earlier, struct error *err)
+{
+	struct bpf_link_info info = {};
+	uint32_t length = sizeof(info);
+	int r = 0;
+
+	if (crossing->link &&
+	    bpf_obj_get_info_by_fd(bpf_link__fd(crossing->link), &info, &length) == 0) {
+		cleanup_close int fd = bpf_id_program(info.prog_id);
+
+		if (fd >= 0)
+			earlier_add_program(earlier, fd);
+	}
+	for (size_t k = 0; r == 0 && crossing->folder[0] && k < N_MAPS; k++)
+		r = earlier_add_pin(earlier, crossing->folder, maps[k].pin, maps[k].map, err);
+	if (r == 0 && crossing->folder[0])
+		r = earlier_add_pin(earlier, crossing->folder, EARLIER_LAYOUT, EARLIER_LAYOUT, err);
+	return r;
+}
+
+/* Both or none: what they say belongs together. */
+static int keep_maps(struct crossing *crossing, const struct earlier *earlier)
+{
+	bool kept = crossing->link && earlier_layout(earlier) == CROSS_LAYOUT;
+	int r = 0;
+
+	for (size_t k = 0; kept && k < N_MAPS; k++)
+		kept = earlier_fits(earlier_find(earlier, maps[k].map),
+				    map_of(crossing->skeleton, k), 1, BPF_MAP_TYPE_UNSPEC);
+	for (size_t k = 0; kept && r == 0 && k < N_MAPS; k++)
+		r = bpf_map__reuse_fd(map_of(crossing->skeleton, k),
+				      earlier_find(earlier, maps[k].map));
+	crossing->taken_over = kept;
+	crossing->waits = crossing->link && !kept;
 	return r;
 }
 
@@ -130,20 +155,37 @@ static int explain(int r, struct error *err)
 	return error_set(err, r, "load cross.bpf.o");
 }
 
-/* Pins of another version are of no use: as if there were none. */
+static int pin_maps(const struct crossing *crossing, struct error *err)
+{
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && crossing->folder[0] && k < N_MAPS; k++)
+		r = earlier_pin(bpf_map__fd(map_of(crossing->skeleton, k)), crossing->folder,
+				maps[k].pin, err);
+	return r < 0 ? r
+		     : earlier_note_layout(crossing->folder,
+					   bpf_program__fd(crossing->skeleton->progs.cross),
+					   CROSS_LAYOUT, err);
+}
+
 static int load(struct crossing *crossing, const struct cross_destination *destination,
 		struct error *err)
 {
-	int r = load_once(crossing, destination);
+	cleanup(earlier_done) struct earlier earlier = {};
+	int r;
 
-	if (r == -EINVAL && crossing->folder[0]) {
-		remove_folder(crossing->folder);
-		r = make_folder(crossing, err);
-		if (r < 0)
-			return r;
-		r = load_once(crossing, destination);
-	}
-	return r < 0 ? explain(r, err) : 0;
+	crossing->link = open_link(crossing);
+	crossing->skeleton = cross_bpf__open();
+	if (!crossing->skeleton)
+		return explain(-errno, err);
+	memcpy((void *)&crossing->skeleton->rodata->destination, destination, sizeof(*destination));
+	r = find_earlier(crossing, &earlier, err);
+	if (r < 0)
+		return r;
+	r = keep_maps(crossing, &earlier);
+	if (r == 0)
+		r = cross_bpf__load(crossing->skeleton);
+	return r < 0 ? explain(r, err) : pin_maps(crossing, err);
 }
 
 static int attach_netns(const struct cross_bpf *skeleton, struct bpf_link **ret, struct error *err)
@@ -163,30 +205,6 @@ static int attach_netns(const struct cross_bpf *skeleton, struct bpf_link **ret,
 	return error_set(err, -errno, "attach cross.bpf.o to the network namespace");
 }
 
-/* Put our program in the place of an earlier daemon's. False: there is none. */
-static bool take_over_link(struct crossing *crossing)
-{
-	char path[BPFFS_PATH_MAX + 16];
-	struct bpf_link *link;
-
-	if (!crossing->folder[0])
-		return false;
-	snprintf(path, sizeof(path), "%s/" PROGRAM_END, crossing->folder);
-	/* libbpf would warn. */
-	if (access(path, F_OK) < 0)
-		return false;
-	link = bpf_link__open(path);
-	if (!link)
-		return false;
-	if (bpf_link__update_program(link, crossing->skeleton->progs.cross) < 0) {
-		unlink(path);
-		bpf_link__destroy(link);
-		return false;
-	}
-	crossing->link = link;
-	return true;
-}
-
 static int attach(struct crossing *crossing, struct error *err)
 {
 	char path[BPFFS_PATH_MAX + 16];
@@ -197,6 +215,18 @@ static int attach(struct crossing *crossing, struct error *err)
 	snprintf(path, sizeof(path), "%s/" PROGRAM_END, crossing->folder);
 	r = bpf_link__pin(crossing->link, path);
 	return r < 0 ? error_set(err, r, "pin %s", path) : 0;
+}
+
+/* Put our program in the place of an earlier daemon's. */
+static int take_over_link(struct crossing *crossing, struct error *err)
+{
+	crossing->waits = false;
+	if (bpf_link__update_program(crossing->link, crossing->skeleton->progs.cross) == 0)
+		return 0;
+	/* It is that of a namespace which is gone. */
+	bpf_link__destroy(TAKE_PTR(crossing->link));
+	earlier_unpin(crossing->folder, PROGRAM_END);
+	return attach(crossing, err);
 }
 
 static int try_load_and_attach(struct error *err)
@@ -235,17 +265,22 @@ static int put(const struct crossing *crossing, const struct ebpf *ebpf, struct 
 	return 0;
 }
 
-/* Without a program on the group the beacon would get connections. */
-int ebpf_light_beacon(struct ebpf *ebpf, struct error *err)
+static int light(struct ebpf *ebpf, struct error *err)
 {
 	int r = 0;
 
-	if (!ebpf->attached || ebpf->n_crossings == 0 || ebpf->beacon >= 0)
+	if (ebpf->n_crossings == 0 || ebpf->beacon >= 0)
 		return 0;
 	r = anchor_open(&ebpf->steer.address, ebpf->uid, -1, &ebpf->beacon, NULL, err);
 	for (size_t k = 0; r >= 0 && k < ebpf->n_crossings; k++)
 		r = put(ebpf->crossings[k], ebpf, err);
 	return r;
+}
+
+/* Without a program on the group the beacon would get connections. */
+int ebpf_light_beacon(struct ebpf *ebpf, struct error *err)
+{
+	return ebpf->attached ? light(ebpf, err) : 0;
 }
 
 void ebpf_quench_beacon(struct ebpf *ebpf)
@@ -353,12 +388,12 @@ static int begin(struct crossing *crossing, struct ebpf *there, bool sticky, str
 		return r;
 	control_of(crossing)->sticky = sticky;
 	control_of(crossing)->pins = 0;
-	crossing->taken_over = take_over_link(crossing);
-	if (crossing->taken_over)
+	if (!crossing->taken_over)
+		__atomic_store_n(&control_of(crossing)->share,
+				 side_of(crossing, there) ? CROSS_ALL : 0, __ATOMIC_RELEASE);
+	if (crossing->waits)
 		return 0;
-	__atomic_store_n(&control_of(crossing)->share, side_of(crossing, there) ? CROSS_ALL : 0,
-			 __ATOMIC_RELEASE);
-	return attach(crossing, err);
+	return crossing->link ? take_over_link(crossing, err) : attach(crossing, err);
 }
 
 static int cross(struct ebpf *ebpf, struct ebpf *there, bool sticky, struct error *err)
@@ -410,8 +445,27 @@ void ebpf_cross_unpin_all(struct ebpf *ebpf)
 void ebpf_cross_unpin_new(struct ebpf *ebpf)
 {
 	for (size_t k = 0; k < ebpf->n_crossings; k++)
-		if (!ebpf->crossings[k]->taken_over)
+		if (!ebpf->crossings[k]->taken_over && !ebpf->crossings[k]->waits)
 			unpin(ebpf->crossings[k]);
+}
+
+/*
+ * With maps of its own our program needs to know the share, and the beacons of both sides: the
+ * kernel's lookup would find only one of them. The earlier daemon's programs are on both groups.
+ */
+static int end_waiting(struct crossing *crossing)
+{
+	struct error err;
+	int r = light(crossing->sides[0], &err);
+
+	if (r >= 0)
+		r = light(crossing->sides[1], &err);
+	if (r >= 0)
+		r = take_over_link(crossing, &err);
+	if (r < 0)
+		log_error("%s, %s: %s", crossing->sides[0]->steer.address.text,
+			  crossing->sides[1]->steer.address.text, err.text);
+	return r;
 }
 
 int ebpf_share(struct steer *first, struct steer *second, uint32_t share)
@@ -419,14 +473,14 @@ int ebpf_share(struct steer *first, struct steer *second, uint32_t share)
 	struct ebpf *ebpf = to_ebpf(first), *other = to_ebpf(second);
 
 	for (size_t k = 0; k < ebpf->n_crossings; k++) {
-		const struct crossing *crossing = ebpf->crossings[k];
+		struct crossing *crossing = ebpf->crossings[k];
 
 		if (other_of(crossing, ebpf) != other)
 			continue;
 		__atomic_store_n(&control_of(crossing)->share,
 				 side_of(crossing, other) ? share : CROSS_ALL - share,
 				 __ATOMIC_RELEASE);
-		return 0;
+		return crossing->waits ? end_waiting(crossing) : 0;
 	}
 	return -ENOENT;
 }

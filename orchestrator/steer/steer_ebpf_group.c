@@ -7,7 +7,7 @@
 
 #include "ebpf/inspect.h"
 #include "orchestrator/steer/anchor.h"
-#include "orchestrator/steer/program_id.h"
+#include "orchestrator/steer/bpf_id.h"
 #include "orchestrator/steer/steer_ebpf.h"
 
 /* ---- the anchor ----------------------------------------------------------------------------- */
@@ -78,7 +78,7 @@ static void describe(uint32_t program_id, char *ret, size_t size)
 		snprintf(ret, size, "a classic BPF program");
 		return;
 	}
-	fd = program_id_open(program_id);
+	fd = bpf_id_program(program_id);
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		snprintf(ret, size, "program %u", program_id);
 	else
@@ -107,7 +107,7 @@ int ebpf_check_succession(struct ebpf *ebpf, struct error *err)
 	r = find_program(ebpf, ebpf->anchor.cookie, &id, err);
 	if (r < 0)
 		return error_prefix(err, r, "look who steers it already");
-	if (id == 0 || id == ebpf->program_id)
+	if (id == 0 || id == ebpf->program_id || id == ebpf->unpinned_id)
 		return 0;
 	for (size_t k = 0; k < EBPF_PINNED; k++)
 		if (id == ebpf->earlier_ids[k])

@@ -37,24 +37,9 @@ void steer_log_init(void)
 
 /* ---- pins in bpffs -------------------------------------------------------------------------- */
 
-#define PROGRAM      "program"      /* the last that a daemon of ours has attached */
-#define NEXT_PROGRAM "program_next" /* about to be attached */
-
 static void pin_path(const struct ebpf *ebpf, const char *name, char ret[static BPFFS_PATH_MAX])
 {
 	snprintf(ret, BPFFS_PATH_MAX, "%s/%s", ebpf->pin_dir, name);
-}
-
-static void remove_pins(const struct ebpf *ebpf)
-{
-	static const char *const names[] = {PROGRAM, NEXT_PROGRAM, "slots", "tables",
-					    "pins",  "slot_stats", "stats", "control"};
-	char path[BPFFS_PATH_MAX];
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		pin_path(ebpf, names[i], path);
-		unlink(path);
-	}
 }
 
 void ebpf_unpin_all(struct steer *steer)
@@ -64,69 +49,8 @@ void ebpf_unpin_all(struct steer *steer)
 	if (!ebpf->pin_dir[0])
 		return;
 	ebpf_cross_unpin_all(ebpf);
-	remove_pins(ebpf);
+	ebpf_remove_pins(ebpf);
 	bpffs_remove(ebpf->pin_dir);
-}
-
-/*
- * libbpf takes over what is pinned there already, and pins what it makes. Owners are not among
- * them: they come anew with each steer_join().
- */
-static int name_map_pins(struct ebpf *ebpf)
-{
-	struct steer_bpf *s = ebpf->skeleton;
-	const struct {
-		const char *name;
-		struct bpf_map *map;
-	} maps[] = {
-		{"slots", s->maps.slots}, {"tables", s->maps.tables},
-		{"pins", s->maps.pins},   {"slot_stats", s->maps.slot_stats},
-		{"stats", s->maps.stats}, {"control", s->maps.data_control},
-	};
-
-	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
-		char path[BPFFS_PATH_MAX];
-		int r;
-
-		pin_path(ebpf, maps[i].name, path);
-		r = bpf_map__set_pin_path(maps[i].map, path);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* The id of a program that an earlier daemon has pinned; 0: there is none. */
-static int read_earlier_id(const struct ebpf *ebpf, const char *name, uint32_t *ret,
-			   struct error *err)
-{
-	struct bpf_prog_info info = {};
-	uint32_t length = sizeof(info);
-	char path[BPFFS_PATH_MAX];
-	cleanup_close int fd = -1;
-
-	pin_path(ebpf, name, path);
-	fd = bpf_obj_get(path);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	/* Taken for none, what the earlier daemon steers would be cleared. */
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
-		return error_set(err, -errno, "%s", path);
-	*ret = info.id;
-	return 0;
-}
-
-/* A daemon that died while it attached its program has left it under the second name. */
-static int read_earlier_ids(struct ebpf *ebpf, struct error *err)
-{
-	static const char *const names[EBPF_PINNED] = {PROGRAM, NEXT_PROGRAM};
-	int r = 0;
-
-	for (size_t k = 0; r == 0 && ebpf->pin_dir[0] && k < EBPF_PINNED; k++) {
-		r = read_earlier_id(ebpf, names[k], &ebpf->earlier_ids[k], err);
-		ebpf->taken_over |= ebpf->earlier_ids[k] != 0;
-	}
-	return r;
 }
 
 int ebpf_pin_program(struct ebpf *ebpf, struct error *err)
@@ -135,7 +59,7 @@ int ebpf_pin_program(struct ebpf *ebpf, struct error *err)
 
 	if (!ebpf->pin_dir[0])
 		return 0;
-	pin_path(ebpf, NEXT_PROGRAM, path);
+	pin_path(ebpf, EBPF_NEXT_PROGRAM, path);
 	unlink(path);
 	if (bpf_obj_pin(bpf_program__fd(ebpf->skeleton->progs.steer), path) < 0)
 		return error_set(err, -errno, "pin %s", path);
@@ -148,13 +72,10 @@ int ebpf_replace_program_pin(struct ebpf *ebpf, struct error *err)
 
 	if (!ebpf->pin_dir[0])
 		return 0;
-	pin_path(ebpf, PROGRAM, path);
-	pin_path(ebpf, NEXT_PROGRAM, next);
+	pin_path(ebpf, EBPF_PROGRAM, path);
+	pin_path(ebpf, EBPF_NEXT_PROGRAM, next);
 	return rename(next, path) < 0 ? error_set(err, -errno, "rename %s", next) : 0;
 }
-
-/* Pinned maps of fewer slots are none of ours. */
-#define SLOTS_LEAST 2
 
 /* ---- loading -------------------------------------------------------------------------------- */
 
@@ -188,49 +109,15 @@ static int try_load(const struct tap *tap, struct steer_bpf **ret)
 	return r;
 }
 
-/*
- * Take the pinned map @name as it is, if it differs only in what may differ (ebpf/steer.h). If it
- * differs in more, libbpf refuses it: see maps_do_not_fit().
- */
-static int adopt(const struct ebpf *ebpf, const char *name, struct bpf_map *map)
-{
-	struct bpf_map_info info = {};
-	uint32_t length = sizeof(info);
-	char path[BPFFS_PATH_MAX];
-	cleanup_close int fd = -1;
-	int r;
-
-	pin_path(ebpf, name, path);
-	fd = bpf_obj_get(path);
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
-		return 0;
-	if (info.max_entries < SLOTS_LEAST || info.max_entries > STEER_SLOTS + 1)
-		return 0;
-	r = bpf_map__set_max_entries(map, info.max_entries);
-	if (r == 0 && info.type == BPF_MAP_TYPE_PERCPU_ARRAY &&
-	    bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_HASH)
-		r = bpf_map__set_type(map, BPF_MAP_TYPE_PERCPU_ARRAY);
-	return r < 0 ? r : bpf_map__set_map_flags(map, info.map_flags);
-}
-
-/* How large the maps are: as large as those that are pinned, if any are. */
+/* How large the maps are: those that go on have their sizes already. */
 static int size_maps(struct ebpf *ebpf)
 {
 	struct steer_bpf *s = ebpf->skeleton;
-	int r = 0;
+	uint32_t n = bpf_map__max_entries(s->maps.slots);
 
-	if (ebpf->pin_dir[0])
-		r = adopt(ebpf, "slots", s->maps.slots);
-	if (r == 0 && ebpf->pin_dir[0])
-		r = adopt(ebpf, "slot_stats", s->maps.slot_stats);
-	if (r == 0 && ebpf->pin_dir[0])
-		r = adopt(ebpf, "pins", s->maps.pins);
-	if (r == 0)
-		r = bpf_map__set_max_entries(s->maps.slot_owner,
-					     bpf_map__max_entries(s->maps.slots));
-	ebpf->slots.max = bpf_map__max_entries(s->maps.slots) - 1;
+	ebpf->slots.max = n - 1 < STEER_SLOTS ? n - 1 : STEER_SLOTS;
 	s->rodata->n_slots = ebpf->slots.max;
-	return r;
+	return bpf_map__set_max_entries(s->maps.slot_owner, ebpf->slots.max + 1);
 }
 
 static int load_once(struct ebpf *ebpf, const struct tap *tap)
@@ -241,8 +128,8 @@ static int load_once(struct ebpf *ebpf, const struct tap *tap)
 	if (!ebpf->skeleton)
 		return -errno;
 	r = share_counters(ebpf->skeleton, tap);
-	if (r == 0 && ebpf->pin_dir[0])
-		r = name_map_pins(ebpf);
+	if (r == 0)
+		r = ebpf_keep_maps(ebpf);
 	if (r == 0)
 		r = size_maps(ebpf);
 	if (r == 0)
@@ -267,38 +154,30 @@ static int explain_load(int r, struct error *err)
 	return error_set(err, r, "load steer.bpf.o");
 }
 
-/* libbpf's word for pinned maps of another shape is -EINVAL, but not for these alone. */
-static bool maps_do_not_fit(const struct ebpf *ebpf, const struct tap *tap, int code)
-{
-	struct steer_bpf *skeleton;
-
-	if (code != -EINVAL || !ebpf->pin_dir[0] || try_load(tap, &skeleton) < 0)
-		return false;
-	steer_bpf__destroy(skeleton);
-	return true;
-}
-
-int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err)
+static int load(struct ebpf *ebpf, const struct steer_options *options, struct error *err)
 {
 	struct bpf_prog_info info = {};
 	uint32_t length = sizeof(info);
-	int r = read_earlier_ids(ebpf, err);
+	int r = ebpf_find_earlier(ebpf, options, err);
 
 	if (r < 0)
 		return r;
 	r = load_once(ebpf, options->tap);
-	if (maps_do_not_fit(ebpf, options->tap, r)) {
-		/* Another version of baton made them. */
-		remove_pins(ebpf);
-		ebpf->taken_over = false;
-		r = load_once(ebpf, options->tap);
-	}
 	if (r < 0)
 		return explain_load(r, err);
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(ebpf->skeleton->progs.steer), &info, &length))
 		return error_set(err, -errno, "read the program's id");
 	ebpf->program_id = info.id;
-	return 0;
+	return ebpf_pin_maps(ebpf, options, err);
+}
+
+int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err)
+{
+	int r = load(ebpf, options, err);
+
+	/* An array that does not go on lets go of its sockets only when nobody has it any more. */
+	earlier_done(&ebpf->earlier);
+	return r;
 }
 
 /* ---- attaching ------------------------------------------------------------------------------ */

@@ -348,8 +348,9 @@ static struct tap_endpoint to_endpoint(const struct address *address)
 	return ret;
 }
 
-int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *callbacks,
-	     void *userdata, struct tap **ret, struct error *err)
+int tap_open(sd_event *event, const char *pin_dir, const char *cgroup,
+	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
+	     struct error *err)
 {
 	cleanup(tap_free) struct tap *tap = calloc(1, sizeof(*tap));
 	int r;
@@ -362,7 +363,7 @@ int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *c
 			       sizeof(tap->pin_dir) - PIN_NAME_MAX)
 		return error_set(err, -ENAMETOOLONG, "tap: %s", pin_dir);
 	kernel_offsets(&tap->offsets);
-	r = tap_load_maps(tap->pin_dir, &tap->maps, err);
+	r = tap_load_maps(tap->pin_dir, cgroup, &tap->maps, err);
 	if (r >= 0)
 		forget_probes(tap);
 	if (r >= 0)

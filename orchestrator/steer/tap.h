@@ -52,11 +52,14 @@ struct tap_callbacks {
 };
 
 /*
- * @pin_dir (see bpffs.h; it exists) may be NULL: then nothing is pinned. @callbacks and @userdata
- * must outlive the object; they are called from the loop.
+ * @pin_dir (see bpffs.h; it exists) may be NULL: then nothing is pinned. @cgroup: one that an
+ * earlier daemon has tapped for this service, by which its maps are found if their pins are gone;
+ * NULL: there is none. @callbacks and @userdata must outlive the object; they are called from the
+ * loop.
  */
-int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *callbacks,
-	     void *userdata, struct tap **ret, struct error *err);
+int tap_open(sd_event *event, const char *pin_dir, const char *cgroup,
+	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
+	     struct error *err);
 
 /* The pins stay, and so do the programs on cgroups that exist. Takes NULL. */
 void tap_free(struct tap *tap);

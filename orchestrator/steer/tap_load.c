@@ -16,7 +16,8 @@
 #include "common/privilege.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/steer/bpffs.h"
-#include "orchestrator/steer/program_id.h"
+#include "orchestrator/steer/bpf_id.h"
+#include "orchestrator/steer/earlier.h"
 
 #define ATTACHED_MAX 64 /* programs of one kind on a cgroup: BPF_CGROUP_MAX_PROGS of the kernel */
 
@@ -32,9 +33,19 @@ static const struct {
 			      "notice other programs (cgroup/setsockopt)"},
 };
 
-static const char *const map_names[] = {"counts", "moved",  "watched", "forced",
-					"binds",  "births", "probes",  "events"};
-#define N_MAPS (sizeof(map_names) / sizeof(map_names[0]))
+/*
+ * Those of an earlier daemon that have room for fewer go on: earlier versions had it for fewer
+ * instances. Counters are right only together with the notes of what is not to be counted there.
+ */
+static const struct {
+	const char *name;
+	bool counters;
+	uint32_t entries_min;
+} known_maps[] = {
+	{"counts", true, 2},  {"moved", true, 2},  {"probes", true, 2},  {"watched", false, 2},
+	{"forced", false, 2}, {"binds", false, 2}, {"births", false, 0}, {"events", false, 4096},
+};
+#define N_MAPS (sizeof(known_maps) / sizeof(known_maps[0]))
 
 /* ---- libbpf's messages ---------------------------------------------------------------------- */
 
@@ -60,86 +71,116 @@ static int load_quietly(struct tap_bpf *skeleton)
 
 /* ---- maps ----------------------------------------------------------------------------------- */
 
-static void pin_path(const char *pin_dir, const char *name, char ret[static BPFFS_PATH_MAX])
-{
-	snprintf(ret, BPFFS_PATH_MAX, "%s/%s", pin_dir, name);
-}
-
 void tap_remove_pins(const char *pin_dir)
 {
-	char path[BPFFS_PATH_MAX];
-
-	for (size_t k = 0; k < N_MAPS; k++) {
-		pin_path(pin_dir, map_names[k], path);
-		unlink(path);
-	}
+	earlier_unpin(pin_dir, EARLIER_LAYOUT);
+	for (size_t k = 0; k < N_MAPS; k++)
+		earlier_unpin(pin_dir, known_maps[k].name);
 }
 
 static struct bpf_map *find_map(const struct tap_bpf *skeleton, size_t k)
 {
-	return bpf_object__find_map_by_name(skeleton->obj, map_names[k]);
+	return bpf_object__find_map_by_name(skeleton->obj, known_maps[k].name);
 }
 
-/* libbpf takes over what is pinned there already, and pins what it makes. */
-static int name_pins(struct tap_bpf *skeleton, const char *pin_dir)
+/* The programs of this kind on the cgroup, by their name. Returns how many; the caller closes. */
+static uint32_t open_attached(enum tap_part part, int cgroup_fd, int ret[static ATTACHED_MAX])
 {
-	char path[BPFFS_PATH_MAX];
-	int r = 0;
+	uint32_t ids[ATTACHED_MAX], n = ATTACHED_MAX, flags = 0, n_found = 0;
 
-	for (size_t k = 0; r == 0 && k < N_MAPS; k++) {
-		pin_path(pin_dir, map_names[k], path);
-		r = bpf_map__set_pin_path(find_map(skeleton, k), path);
-	}
-	return r;
-}
-
-/*
- * Earlier versions had room for fewer instances, and memory for all of them: such maps go on as
- * they are, so that nothing that is being counted is lost.
- */
-static int adopt_sizes(struct tap_bpf *skeleton, const char *pin_dir)
-{
-	struct bpf_map *const maps[] = {skeleton->maps.counts, skeleton->maps.watched,
-					skeleton->maps.binds};
-	int r = 0;
-
-	for (size_t k = 0; r == 0 && k < sizeof(maps) / sizeof(maps[0]); k++) {
-		struct bpf_map_info info = {};
+	if (bpf_prog_query(cgroup_fd, parts[part].type, 0, &flags, ids, &n) < 0)
+		return 0;
+	for (uint32_t k = 0; k < n; k++) {
+		cleanup_close int fd = bpf_id_program(ids[k]);
+		struct bpf_prog_info info = {};
 		uint32_t length = sizeof(info);
-		char path[BPFFS_PATH_MAX];
-		cleanup_close int fd = -1;
 
-		pin_path(pin_dir, bpf_map__name(maps[k]), path);
-		fd = bpf_obj_get(path);
-		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0 ||
-		    info.max_entries > TAP_INSTANCES_MAX)
+		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 			continue;
-		r = bpf_map__set_max_entries(maps[k], info.max_entries);
-		if (r == 0)
-			r = bpf_map__set_map_flags(maps[k], info.map_flags);
+		/* The kernel cuts names to 15 characters. */
+		if (strncmp(info.name, parts[part].name, sizeof(info.name) - 1) == 0)
+			ret[n_found++] = TAKE_FD(fd);
 	}
+	return n_found;
+}
+
+static void ask_programs(struct earlier *earlier, const char *cgroup)
+{
+	cleanup_close int cgroup_fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (unsigned part = 0; cgroup_fd >= 0 && part < _TAP_PART_COUNT; part++) {
+		int fds[ATTACHED_MAX];
+		uint32_t n = open_attached(part, cgroup_fd, fds);
+
+		for (uint32_t k = 0; k < n; k++) {
+			earlier_add_program(earlier, fds[k]);
+			close(fds[k]);
+		}
+	}
+}
+
+static int find_earlier(struct earlier *earlier, const char *pin_dir, const char *cgroup,
+			struct error *err)
+{
+	int r = 0;
+
+	if (cgroup)
+		ask_programs(earlier, cgroup);
+	for (size_t k = 0; r == 0 && pin_dir[0] && k < N_MAPS; k++)
+		r = earlier_add_pin(earlier, pin_dir, known_maps[k].name, known_maps[k].name, err);
+	if (r == 0 && pin_dir[0])
+		r = earlier_add_pin(earlier, pin_dir, EARLIER_LAYOUT, EARLIER_LAYOUT, err);
 	return r;
 }
 
-static int load_maps_once(const char *pin_dir, struct tap_bpf **ret)
+static bool fits(const struct tap_bpf *skeleton, const struct earlier *earlier, size_t k)
+{
+	return earlier_layout(earlier) == TAP_LAYOUT &&
+	       earlier_fits(earlier_find(earlier, known_maps[k].name), find_map(skeleton, k),
+			    known_maps[k].entries_min, BPF_MAP_TYPE_UNSPEC);
+}
+
+/* Returns whether the counters go on. */
+static int keep_maps(struct tap_bpf *skeleton, const struct earlier *earlier)
+{
+	bool counters = true;
+	int r = 0;
+
+	for (size_t k = 0; k < N_MAPS; k++)
+		counters &= !known_maps[k].counters || fits(skeleton, earlier, k);
+	for (size_t k = 0; r == 0 && k < N_MAPS; k++)
+		if (known_maps[k].counters ? counters : fits(skeleton, earlier, k))
+			r = bpf_map__reuse_fd(find_map(skeleton, k),
+					      earlier_find(earlier, known_maps[k].name));
+	return r < 0 ? r : counters;
+}
+
+/* Returns whether the counters of an earlier daemon go on. */
+static int load_maps_once(const struct earlier *earlier, struct tap_bpf **ret)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = tap_bpf__open();
 	struct bpf_program *program;
-	int r = 0;
+	int r, kept;
 
 	if (!skeleton)
 		return -errno;
 	bpf_object__for_each_program(program, skeleton->obj)
 		bpf_program__set_autoload(program, false);
-	if (pin_dir[0])
-		r = name_pins(skeleton, pin_dir);
-	if (r == 0 && pin_dir[0])
-		r = adopt_sizes(skeleton, pin_dir);
-	if (r == 0)
-		r = load_quietly(skeleton);
+	kept = keep_maps(skeleton, earlier);
+	r = kept < 0 ? kept : load_quietly(skeleton);
 	if (r == 0)
 		*ret = TAKE_PTR(skeleton);
-	return r;
+	return r < 0 ? r : kept;
+}
+
+static int pin_maps(const struct tap_bpf *skeleton, const char *pin_dir, struct error *err)
+{
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && pin_dir[0] && k < N_MAPS; k++)
+		r = earlier_pin(bpf_map__fd(find_map(skeleton, k)), pin_dir, known_maps[k].name,
+				err);
+	return r < 0 || !pin_dir[0] ? r : earlier_note_layout(pin_dir, -1, TAP_LAYOUT, err);
 }
 
 static int refused(struct error *err, int code, const char *what)
@@ -150,19 +191,26 @@ static int refused(struct error *err, int code, const char *what)
 			  privilege_explain(code, &privilege_bpf, advice));
 }
 
-int tap_load_maps(const char *pin_dir, struct tap_bpf **ret, struct error *err)
+int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_bpf **ret, struct error *err)
 {
-	int r = load_maps_once(pin_dir, ret);
+	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
+	cleanup(earlier_done) struct earlier earlier = {};
+	int r = find_earlier(&earlier, pin_dir, cgroup, err);
 
-	if (r == -EINVAL && pin_dir[0]) {
-		/* libbpf's word for maps of another shape: another version of baton made them. */
-		log_info("%s: maps of another version; connections that are open already are not "
-			 "counted any more",
+	if (r < 0)
+		return r;
+	r = load_maps_once(&earlier, &skeleton);
+	if (r < 0)
+		return refused(err, r, "load the maps of tap.bpf.o");
+	if (r == 0 && (cgroup || earlier.n > 0))
+		log_info("%s: the counters of an earlier batond are gone, or do not fit this "
+			 "version: connections of servers that run already are looked at instead",
 			 pin_dir);
-		tap_remove_pins(pin_dir);
-		r = load_maps_once(pin_dir, ret);
-	}
-	return r < 0 ? refused(err, r, "load the maps of tap.bpf.o") : 0;
+	r = pin_maps(skeleton, pin_dir, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(skeleton);
+	return 0;
 }
 
 /* ---- programs ------------------------------------------------------------------------------- */
@@ -306,20 +354,12 @@ int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *e
  */
 static void take_off(enum tap_part part, int cgroup_fd)
 {
-	uint32_t ids[ATTACHED_MAX], n = ATTACHED_MAX, flags = 0;
+	int fds[ATTACHED_MAX];
+	uint32_t n = open_attached(part, cgroup_fd, fds);
 
-	if (bpf_prog_query(cgroup_fd, parts[part].type, 0, &flags, ids, &n) < 0)
-		return;
 	for (uint32_t k = 0; k < n; k++) {
-		cleanup_close int fd = program_id_open(ids[k]);
-		struct bpf_prog_info info = {};
-		uint32_t length = sizeof(info);
-
-		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
-			continue;
-		/* The kernel cuts names to 15 characters. */
-		if (strncmp(info.name, parts[part].name, sizeof(info.name) - 1) == 0)
-			bpf_prog_detach2(fd, cgroup_fd, parts[part].type);
+		bpf_prog_detach2(fds[k], cgroup_fd, parts[part].type);
+		close(fds[k]);
 	}
 }
 
@@ -344,7 +384,11 @@ int tap_put(const struct tap_bpf *programs, unsigned mask, int cgroup_fd, struct
 			return error_set(err, r, "attach to the cgroup: %s", parts[k].what);
 		}
 	}
-	return 0;
+	/* So whoever finds the maps by the program knows their layout, too. */
+	return mask & TAP_PART_MASK(TAP_PART_COUNT)
+		       ? earlier_note_layout("", bpf_program__fd(programs->progs.tap_sockops),
+					     TAP_LAYOUT, err)
+		       : 0;
 }
 
 /* ---- does it work here? --------------------------------------------------------------------- */

@@ -34,8 +34,11 @@ struct tap_set {
 	const struct tap_bpf *maps; /* use these; NULL: maps of its own */
 };
 
-/* A service's maps without programs, pinned in @pin_dir or taken over from there ("": neither). */
-int tap_load_maps(const char *pin_dir, struct tap_bpf **ret, struct error *err);
+/*
+ * A service's maps without programs, pinned in @pin_dir ("": they are not). Those of an earlier
+ * daemon go on that fit: the programs on @cgroup (NULL: none) tell which they are, else the pins.
+ */
+int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_bpf **ret, struct error *err);
 void tap_remove_pins(const char *pin_dir);
 
 /*

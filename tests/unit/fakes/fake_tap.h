@@ -118,12 +118,14 @@ int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 	return 0;
 }
 
-int tap_open(sd_event *event, const char *pin_dir, const struct tap_callbacks *callbacks,
-	     void *userdata, struct tap **ret, struct error *err)
+int tap_open(sd_event *event, const char *pin_dir, const char *cgroup,
+	     const struct tap_callbacks *callbacks, void *userdata, struct tap **ret,
+	     struct error *err)
 {
 	struct tap *tap;
 
 	(void)event;
+	(void)cgroup;
 	if (fake_tap_fails("tap_open", err))
 		return fake_tap_failure.code;
 	tap = calloc(1, sizeof(*tap));

@@ -191,7 +191,7 @@ static void test_cgroup_leaf_is_made_filled_killed_and_removed(void **state)
 
 	(void)state;
 	need_cgroup();
-	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, &err), 0);
+	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, NULL), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(id, st.st_ino);
 	assert_int_equal(cgroup_populated(path), 0);
@@ -363,7 +363,7 @@ static void test_cgroup_limit_without_its_controller_says_so(void **state)
 	assert_int_equal(fclose(f), 0);
 	if (strstr(list, "memory"))
 		skip();
-	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, &err), 0);
+	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, NULL), 0);
 	assert_int_equal(cgroup_limit(path, &resources, &err), -EOPNOTSUPP);
 	*strrchr(controllers, '/') = '\0';
 	assert_non_null(strstr(err.text, "resources.memory_max: the memory controller is not "
@@ -439,11 +439,63 @@ static void test_cgroup_kill_never_signals_process_groups(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+static void test_cgroup_parse_leaf_tells_what_baton_makes(void **state)
+{
+	static const struct {
+		const char *leaf;
+		enum cgroup_leaf kind;
+		const char *service;
+	} cases[] = {
+		{"web.3.0", CGROUP_LEAF_INSTANCE, "web"},
+		{"anchor.web", CGROUP_LEAF_ANCHOR, "web"},
+		{"web.anchor", CGROUP_LEAF_ANCHOR, "web"},
+		{"anchor.1.0", CGROUP_LEAF_INSTANCE, "anchor"},
+		{"web.3.0.x", CGROUP_LEAF_OTHER, ""},
+		{"web.3", CGROUP_LEAF_OTHER, ""},
+		{"web.scope", CGROUP_LEAF_OTHER, ""},
+		{".3.0", CGROUP_LEAF_OTHER, ""},
+		{"web.", CGROUP_LEAF_OTHER, ""},
+		{"batond", CGROUP_LEAF_OTHER, ""},
+		{"", CGROUP_LEAF_OTHER, ""},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char service[CGROUP_LEAF_MAX] = "?";
+
+		assert_int_equal(cgroup_parse_leaf(cases[k].leaf, service), cases[k].kind);
+		assert_string_equal(service, cases[k].service);
+	}
+}
+
+static void note_base(void *userdata, const char *found)
+{
+	strcpy(userdata, found);
+}
+
+static void test_cgroup_each_base_finds_what_a_daemon_has_made(void **state)
+{
+	char found[CGROUP_PATH_MAX] = "", path[CGROUP_PATH_MAX], name[64];
+	uint64_t id;
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s", strrchr(base, '/') + 1);
+	/* It has no leaf of ours: it may be anybody's. */
+	assert_int_equal(cgroup_each_base(name, note_base, found), 0);
+	assert_string_equal(found, "");
+	assert_int_equal(cgroup_create(base, "web.1.0", path, &id, NULL), 0);
+	assert_int_equal(cgroup_each_base(name, note_base, found), 0);
+	assert_string_equal(found, base);
+	assert_int_equal(cgroup_remove(path), 0);
+}
+
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cgroup_parse_leaf_tells_what_baton_makes),
+		TEST(test_cgroup_each_base_finds_what_a_daemon_has_made),
 		cmocka_unit_test(test_cgroup_locate_finds_own_folder),
 		cmocka_unit_test(test_cgroup_locate_without_a_way_is_enoent),
 		cmocka_unit_test(test_cgroup_locate_path_that_is_too_long_is_refused),

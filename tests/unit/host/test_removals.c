@@ -6,7 +6,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "orchestrator/host/cgroup.h"
@@ -136,6 +139,25 @@ static void test_removals_free_tries_a_last_time(void **state)
 	assert_int_equal(removals_new(loop, &removals, NULL), 0);
 }
 
+/* Cgroups are faked; the folder around them is a real one. */
+static void test_removals_folder_of_an_earlier_daemon_goes_with_the_last(void **state)
+{
+	char folder[] = "/tmp/baton-removals-XXXXXX", leaf[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(leaf, sizeof(leaf), "%s/web.1.0", folder);
+	removals_add(removals, leaf);
+	assert_int_equal(access(folder, F_OK), 0);
+	/* Its own stays. */
+	removals_keep(removals, folder);
+	removals_add(removals, leaf);
+	assert_int_equal(access(folder, F_OK), 0);
+	removals_keep(removals, "/cgroup/other");
+	removals_add(removals, leaf);
+	assert_int_equal(access(folder, F_OK), -1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -147,6 +169,7 @@ int main(void)
 		TEST(test_removals_what_can_never_go_is_given_up),
 		TEST(test_removals_without_a_daemon_are_tried_once),
 		TEST(test_removals_free_tries_a_last_time),
+		TEST(test_removals_folder_of_an_earlier_daemon_goes_with_the_last),
 	};
 
 	return cmocka_run_group_tests_name("removals", tests, NULL, NULL);

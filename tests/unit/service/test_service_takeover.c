@@ -138,20 +138,40 @@ static void test_service_take_over_of_an_unproven_one_is_no_service(void **state
 	assert_retiring(&service->runs[0], 3);
 }
 
+#define REPLACE(endpoint) "reset " endpoint "; hold " endpoint " on; attach " endpoint "; "
+
 /* Its sockets are still in the earlier daemon's maps: the program must come first then. */
 static void test_service_take_over_without_its_maps_attaches_first(void **state)
 {
+	static const char expected[] =
+		OPEN_ALL REPLACE(ENDPOINT_0) REPLACE(ENDPOINT_1) "take over 7.0; ";
+	const char *published, *released;
+
 	(void)state;
 	find_agent(7, AGENT_RUNNING, true);
 	fake_steer_not_taken_over = true;
 	assert_int_equal(adopt(), 1);
-	assert_memory_equal(
-		calls,
-		OPEN_ALL "reset " ENDPOINT_0 "; attach " ENDPOINT_0 "; reset " ENDPOINT_1
-			 "; attach " ENDPOINT_1 "; take over 7.0; ",
-		strlen(OPEN_ALL "reset " ENDPOINT_0 "; attach " ENDPOINT_0 "; reset " ENDPOINT_1
-				"; attach " ENDPOINT_1 "; take over 7.0; "));
+	assert_memory_equal(calls, expected, strlen(expected));
 	assert_table(0, 70, STEER_NO_SLOT);
+	/* What has come meanwhile waits until a table names somebody. */
+	published = strstr(calls, PUBLISH_ALL);
+	released = strstr(calls, "hold " ENDPOINT_0 " off");
+	assert_non_null(published);
+	assert_non_null(released);
+	assert_true(published < released);
+	assert_non_null(strstr(released, "hold " ENDPOINT_1 " off"));
+}
+
+/* A service that holds goes on to do so, by its own rules. */
+static void test_service_take_over_without_its_maps_goes_on_to_hold(void **state)
+{
+	(void)state;
+	service->config->hold_ms = 5000;
+	find_agent(7, AGENT_RUNNING, true);
+	fake_steer_not_taken_over = true;
+	assert_int_equal(adopt(), 1);
+	assert_null(strstr(calls, "hold " ENDPOINT_0 " off"));
+	assert_true(service->wiring.endpoints[0]->hold);
 }
 
 static void test_service_take_over_takes_over_the_command_of_an_upgrade(void **state)
@@ -348,6 +368,7 @@ int main(void)
 		TEST(test_service_take_over_where_nothing_serves_is_yet_to_be_started),
 		TEST(test_service_take_over_of_an_unproven_one_is_no_service),
 		TEST(test_service_take_over_without_its_maps_attaches_first),
+		TEST(test_service_take_over_without_its_maps_goes_on_to_hold),
 		TEST(test_service_take_over_takes_over_the_command_of_an_upgrade),
 		TEST(test_service_reconfigure_of_an_adopted_one_compares_releases),
 		TEST(test_service_reconfigure_of_an_adopted_one_sees_another_release),

@@ -162,7 +162,7 @@ static inline struct tap *open_tap(const char *pin_dir, const char *texts)
 	snprintf(copy, sizeof(copy), "%s", texts);
 	while ((text = strsep(&rest, " ")))
 		assert_int_equal(address_parse(text, &addresses[n++], &err), 0);
-	if (tap_open(loop, pin_dir, &callbacks, &seen, &tap, &err) < 0 ||
+	if (tap_open(loop, pin_dir, NULL, &callbacks, &seen, &tap, &err) < 0 ||
 	    tap_declare(tap, addresses, n, &err) < 0)
 		fail_msg("%s", err.text);
 	return tap;

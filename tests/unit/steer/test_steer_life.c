@@ -100,51 +100,6 @@ static void test_steer_predecessor_that_died_while_it_attached_is_succeeded(void
 	steer_free(steer);
 }
 
-/* Put a map of another shape where "stats" is pinned. */
-static void pin_another_shape(void)
-{
-	int map = bpf_map_create(BPF_MAP_TYPE_PERCPU_ARRAY, "stats", 4, 8, 1, NULL);
-	char path[BPFFS_PATH_MAX + 16];
-
-	assert_true(map >= 0);
-	snprintf(path, sizeof(path), "%s/stats", dir);
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(bpf_obj_pin(map, path), 0);
-	close(map);
-}
-
-static void test_steer_maps_of_another_version_are_replaced(void **state)
-{
-	struct steer *steer;
-	struct steer_stats stats;
-	int fd, clients[10];
-
-	(void)state;
-	use_pins("older");
-	fd = listener(&address);
-	steer = open_steer();
-	publish(steer, join(steer, fd), -1);
-	steer_free(steer);
-	pin_another_shape();
-	steer = open_steer();
-	assert_false(steer_is_taken_over(steer));
-	assert_int_equal(try_connect(), -ECONNREFUSED);
-	/* The earlier map has it until the earlier program is freed. */
-	publish(steer, join(steer, fd), -1);
-	connect_many(clients, 10);
-	assert_int_equal(accept_all(fd), 10);
-	assert_int_equal(steer_stats(steer, &stats), 0);
-	assert_int_equal(stats.refused, 1);
-	close_many(clients, 10);
-	close(fd);
-	/* And the next daemon can take over these. */
-	steer_free(steer);
-	steer = open_successor();
-	assert_true(steer_is_taken_over(steer));
-	steer_unpin_all(steer);
-	steer_free(steer);
-}
-
 static void pin_map(const char *name, enum bpf_map_type type, uint32_t key, uint32_t value,
 		    uint32_t entries)
 {
@@ -412,7 +367,6 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(test_steer_##name, setup)
 		TEST(successor_takes_over_without_a_gap),
 		TEST(predecessor_that_died_while_it_attached_is_succeeded),
-		TEST(maps_of_another_version_are_replaced),
 		TEST(maps_with_fewer_slots_are_taken_over),
 		TEST(connection_before_the_program_does_not_hang),
 		TEST(another_daemons_group_is_not_taken),

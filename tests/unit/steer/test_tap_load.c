@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <sys/syscall.h>
 
+#include "orchestrator/steer/earlier.h"
 #include "tests/unit/steer/tap_fixture.h"
 
 #define NAME "test-tap"
@@ -201,6 +202,60 @@ static void test_tap_maps_of_another_shape_are_replaced(void **state)
 	tap_free(tap);
 }
 
+/* What the programs on a cgroup count goes on, whatever has become of the pins. */
+static void test_tap_pins_that_are_gone_are_made_again_around_the_programs(void **state)
+{
+	static const char *const names[] = {"counts", "moved", "probes", "layout", NULL};
+	char dir[BPFFS_PATH_MAX], path[BPFFS_PATH_MAX + 16];
+	struct tap *tap;
+
+	(void)state;
+	make_pin_dir(dir);
+	tap = open_tap(dir, HERE);
+	attach(tap, 0, false);
+	connect_once();
+	tap_free(tap);
+	for (size_t k = 0; names[k]; k++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[k]);
+		assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(tap_open(loop, dir, leaves[0], &callbacks, &seen, &tap, &err), 0);
+	assert_count(tap, 0, 1, 0, 1, 0);
+	connect_once();
+	assert_count(tap, 0, 2, 0, 2, 0);
+	tap_free(tap);
+	/* And they are pinned again. */
+	tap = open_tap(dir, HERE);
+	assert_count(tap, 0, 2, 0, 2, 0);
+	tap_unpin_all(tap);
+	tap_free(tap);
+}
+
+/* Counters whose numbers may mean something else are not read. */
+static void test_tap_maps_of_an_unknown_layout_are_replaced(void **state)
+{
+	char dir[BPFFS_PATH_MAX];
+	struct tap_count count;
+	struct tap *tap;
+
+	(void)state;
+	make_pin_dir(dir);
+	tap = open_tap(dir, HERE);
+	attach(tap, 0, false);
+	tap_free(tap);
+	assert_int_equal(earlier_note_layout(dir, -1, TAP_LAYOUT + 1, &err), 1);
+	tap = open_tap(dir, HERE);
+	assert_int_equal(tap_count(tap, 1, 0, &count), -ENOENT);
+	tap_free(tap);
+	tap = open_tap(dir, HERE);
+	attach(tap, 0, false);
+	tap_free(tap);
+	tap = open_tap(dir, HERE);
+	assert_count(tap, 0, 0, 0, 0, 0);
+	tap_unpin_all(tap);
+	tap_free(tap);
+}
+
 static void test_tap_without_pins_each_begins_anew(void **state)
 {
 	struct tap *tap = open_tap(NULL, HERE), *second;
@@ -223,12 +278,13 @@ static void test_tap_open_where_nothing_can_be_pinned_fails(void **state)
 	(void)state;
 	if (missing)
 		skip();
-	assert_true(tap_open(loop, "/tmp", &callbacks, &seen, &tap, &err) < 0);
+	assert_true(tap_open(loop, "/tmp", NULL, &callbacks, &seen, &tap, &err) < 0);
 	assert_null(tap);
 	assert_memory_equal(err.text, "tap: ", 5);
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
-	assert_int_equal(tap_open(loop, longer, &callbacks, &seen, &tap, &err), -ENAMETOOLONG);
+	assert_int_equal(tap_open(loop, longer, NULL, &callbacks, &seen, &tap, &err),
+			 -ENAMETOOLONG);
 }
 
 /* ---- attaching ------------------------------------------------------------------------------ */
@@ -318,7 +374,7 @@ static void test_tap_as_many_addresses_as_a_service_can_have(void **state)
 		snprintf(text, sizeof(text), k % 2 ? "[::1]:%zu" : "127.0.0.1:%zu", 8100 + k);
 		addresses[k] = parse(text);
 	}
-	if (tap_open(loop, NULL, &callbacks, &seen, &tap, &err) < 0)
+	if (tap_open(loop, NULL, NULL, &callbacks, &seen, &tap, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(tap_declare(tap, addresses, TAP_LISTEN_MAX + 1, &err), -E2BIG);
 	assert_int_equal(tap_declare(tap, addresses, TAP_LISTEN_MAX, &err), 0);
@@ -440,7 +496,7 @@ static void test_tap_without_privileges_is_an_error_that_says_so(void **state)
 
 		if (setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
 			_exit(1);
-		if (tap_open(loop, NULL, &callbacks, &seen, &tap, &err) != -EPERM)
+		if (tap_open(loop, NULL, NULL, &callbacks, &seen, &tap, &err) != -EPERM)
 			_exit(2);
 		if (!strstr(err.text, "run it as root"))
 			_exit(3);
@@ -456,6 +512,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_tap_##name, setup_load, teardown)
 		TEST(counting_goes_on_without_a_daemon),
 		TEST(maps_of_another_shape_are_replaced),
+		TEST(pins_that_are_gone_are_made_again_around_the_programs),
+		TEST(maps_of_an_unknown_layout_are_replaced),
 		TEST(without_pins_each_begins_anew),
 		TEST(open_where_nothing_can_be_pinned_fails),
 		TEST(attach_twice_counts_once_and_from_0),
