@@ -76,7 +76,7 @@ LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
 .PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
-	check-integration check-servers asan fuzz fuzzers soak simulate simulate-mutants model demo bench coverage \
+	check-integration check-servers asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -90,7 +90,10 @@ LIBBATON := $(BUILD)/libbaton.a $(LIBBATON_SO) $(BUILD)/libbaton.header
 LIBBATON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/libbaton/%.o,$(wildcard agent/libbaton/*.c) \
 		    common/address.c common/clock.c common/error.c)
 
-all: $(PROGRAMS) $(LIBBATON) $(EXTRAS)
+# Preloaded by test_faults.py, so without sanitizers, whatever the rest has.
+INTERPOSER := $(BUILD)/tests/faults/interpose.so
+
+all: $(PROGRAMS) $(LIBBATON) $(EXTRAS) $(INTERPOSER)
 
 # Everything that building, "make check" and "make demo" need.
 deps: deps-servers
@@ -180,6 +183,11 @@ $(filter-out $(PURE:%=$(BUILD)/obj/%.o),$(call library_of,orchestrator/steer)) \
 	$(call library_of,orchestrator/doctor): | $(SKELETONS)
 $(filter-out $(PURE_TESTS:$(BUILD)/%=$(BUILD)/obj/%.o),$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/steer/*.c tests/unit/doctor/*.c))): \
 	| $(SKELETONS)
+
+$(INTERPOSER): tests/faults/interpose.c
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -g $(filter-out -Wmissing-prototypes,$(WARNINGS)) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
 
 # ---- libbaton, for servers --------------------------------------------------------------------
 
@@ -412,6 +420,12 @@ simulate-mutants:
 # Every state of the rollout's model.
 model: $(BUILD)/tests/sim/simulate
 	$(Q)tests/model/check $(BUILD)/model $<
+
+# Every call of a rollout that can fail, one after the other, in batond and in agents, on each tier: about
+# one to three hours on two cores. FAULTS=17: each 17th.
+FAULTS ?= 1
+faults: all
+	$(Q)BATON_FAULTS=$(FAULTS) tests/run --jobs 2 integration:$(BUILD) test_faults.
 
 demo: all
 	$(Q)examples/demo $(BUILD)

@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/timer.h"
 
 /* A report that the peer has no room for yet. */
 struct waiting {
@@ -36,6 +37,12 @@ struct control {
 	size_t n_waiting;
 	bool sockets_missed;
 	bool dropped; /* some had to be; it has been said */
+	/* An order that cannot be read yet, or a connection that cannot be taken: see take_order().
+	 */
+	char order[PROTOCOL_MESSAGE_MAX + 1];
+	int order_fds[PROTOCOL_KEPT_MAX];
+	size_t order_length, n_order_fds;
+	struct timer order_again, connect_again;
 };
 
 /* Orders are handled before exits: an order that came before the server ended still counts. */
@@ -69,8 +76,17 @@ static void remove_waiting(struct control *control, size_t k)
 		(control->n_waiting - k) * sizeof(control->waiting[0]));
 }
 
+static void close_all(const int *fds, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		close(fds[k]);
+}
+
 static void disconnect(struct control *control)
 {
+	timer_stop(&control->order_again);
+	close_all(control->order_fds, control->n_order_fds);
+	control->n_order_fds = 0;
 	control->source = sd_event_source_disable_unref(control->source);
 	while (control->n_waiting > 0)
 		remove_waiting(control, control->n_waiting - 1);
@@ -217,18 +233,32 @@ void control_send(struct control *control, const struct report *report)
 		send_report(control, report, NULL, 0);
 }
 
-static void close_all(const int *fds, size_t n)
-{
-	for (size_t k = 0; k < n; k++)
-		close(fds[k]);
-}
-
 /* They are not used here: what counts is that they are open when batond has died. */
 static void keep(struct control *control, const int *fds, size_t n)
 {
 	close_all(control->kept, control->n_kept);
 	memcpy(control->kept, fds, n * sizeof(*fds));
 	control->n_kept = n;
+}
+
+static int on_order_again(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Not yet: batond would wait for what it has ordered. False: the order is lost after all. */
+static bool wait_for_memory(struct control *control, const char *text, size_t length,
+			    const int *fds, size_t n_fds)
+{
+	if (!control->source || sd_event_source_set_enabled(control->source, SD_EVENT_OFF) < 0)
+		return false;
+	timer_again(&control->order_again, control->event, on_order_again, control);
+	if (!timer_is_set(&control->order_again)) {
+		(void)sd_event_source_set_enabled(control->source, SD_EVENT_ON);
+		return false;
+	}
+	memmove(control->order, text, length);
+	memmove(control->order_fds, fds, n_fds * sizeof(*fds));
+	control->order_length = length;
+	control->n_order_fds = n_fds;
+	return true;
 }
 
 static void take_order(struct control *control, const char *text, size_t length, const int *fds,
@@ -238,6 +268,8 @@ static void take_order(struct control *control, const char *text, size_t length,
 	struct order order;
 	int r = order_decode(text, length, &order, &err);
 
+	if (r == -ENOMEM && wait_for_memory(control, text, length, fds, n_fds))
+		return;
 	if (r >= 0 && order.type == ORDER_KEEP) {
 		keep(control, fds, n_fds);
 		return;
@@ -250,6 +282,18 @@ static void take_order(struct control *control, const char *text, size_t length,
 			    order_type_name(order.type));
 	else
 		control->handlers.on_order(&order, control->userdata);
+}
+
+static int on_order_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct control *control = userdata;
+	size_t n_fds = control->n_order_fds;
+
+	(void)source, (void)usec;
+	(void)sd_event_source_set_enabled(control->source, SD_EVENT_ON);
+	control->n_order_fds = 0;
+	take_order(control, control->order, control->order_length, control->order_fds, n_fds);
+	return 0;
 }
 
 static int on_message(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -276,6 +320,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 			    PROTOCOL_MESSAGE_MAX, PROTOCOL_KEPT_MAX);
 		return 0;
 	}
+	timer_begin(&control->order_again);
 	if (r < 0 || length == 0)
 		disconnect(control);
 	else
@@ -310,6 +355,25 @@ static void greet(struct control *control)
 		control->handlers.on_connected(control->userdata);
 }
 
+static int on_connect_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct control *control = userdata;
+
+	(void)source, (void)usec;
+	(void)sd_event_source_set_enabled(control->listen_source, SD_EVENT_ON);
+	return 0;
+}
+
+/* What waits to be taken would wake us again and again, until there is a descriptor for it. */
+static void connect_later(struct control *control, int error)
+{
+	if (error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS)
+		return;
+	timer_again(&control->connect_again, control->event, on_connect_again, control);
+	if (timer_is_set(&control->connect_again))
+		(void)sd_event_source_set_enabled(control->listen_source, SD_EVENT_OFF);
+}
+
 static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, void *userdata)
 {
 	struct control *control = userdata;
@@ -319,8 +383,11 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 	(void)source;
 	(void)events;
 	fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		connect_later(control, errno);
 	if (fd < 0 || !may_command(fd))
 		return 0;
+	timer_begin(&control->connect_again);
 	disconnect(control);
 	r = sd_event_add_io(control->event, &control->source, fd, EPOLLIN, on_message, control);
 	if (r >= 0)
@@ -357,6 +424,10 @@ int control_new(sd_event *event, int fd, const struct control_handlers *handlers
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		return error_set(err, -errno, "control socket");
 	r = sd_event_add_io(event, &control->listen_source, fd, EPOLLIN, on_connect, control);
+	if (r >= 0)
+		r = timer_prepare(&control->order_again, event, on_order_again, control);
+	if (r >= 0)
+		r = timer_prepare(&control->connect_again, event, on_connect_again, control);
 	if (r < 0)
 		return error_set(err, r, "control socket");
 	*ret = TAKE_PTR(control);
@@ -368,6 +439,8 @@ void control_free(struct control *control)
 	if (!control)
 		return;
 	disconnect(control);
+	timer_done(&control->order_again);
+	timer_done(&control->connect_again);
 	close_all(control->kept, control->n_kept);
 	sd_event_source_disable_unref(control->listen_source);
 	close(control->listen_fd);

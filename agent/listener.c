@@ -260,14 +260,17 @@ bool listener_is_passed(const struct listener *listener)
 	       (listener->counts || listener->out_serial == 0);
 }
 
-void listeners_select_passed(const struct listeners *listeners, struct listeners *ret)
+int listeners_select_passed(const struct listeners *listeners, struct listeners *ret)
 {
+	int r = 0;
+
 	ret->n = 0;
 	for (uint32_t endpoint = 0; endpoint < PROTOCOL_LISTEN_MAX; endpoint++)
-		for (size_t i = 0; i < listeners->n; i++)
+		for (size_t i = 0; i < listeners->n && r == 0; i++)
 			if (listeners->list[i].endpoint == endpoint &&
 			    listener_is_passed(&listeners->list[i]))
-				(void)listeners_add(ret, &listeners->list[i]);
+				r = listeners_add(ret, &listeners->list[i]);
+	return r;
 }
 
 int listener_listen(struct listener *listener, int backlog, struct error *err)

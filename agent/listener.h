@@ -96,9 +96,9 @@ bool listener_is_passed(const struct listener *listener);
 
 /*
  * Copy those that can be passed, in the order of their endpoints. The descriptors are borrowed.
- * Without memory some are missing.
+ * -ENOMEM.
  */
-void listeners_select_passed(const struct listeners *listeners, struct listeners *ret);
+int listeners_select_passed(const struct listeners *listeners, struct listeners *ret);
 
 /* listen(2), for a socket that does not listen (yet). Returns 0 or a negative errno. */
 int listener_listen(struct listener *listener, int backlog, struct error *err);

@@ -450,7 +450,8 @@ int sockets_prepare(struct sockets *sockets, const struct listeners **ret_passed
 		if (r < 0)
 			return r;
 	}
-	listeners_select_passed(&sockets->listeners, &sockets->passed);
+	if (listeners_select_passed(&sockets->listeners, &sockets->passed) < 0)
+		return error_set(err, -ENOMEM, "pass the sockets on");
 	*ret_passed = &sockets->passed;
 	return 0;
 }

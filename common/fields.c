@@ -341,12 +341,13 @@ int fields_get_type(const json_t *object, const char *const *names, unsigned cou
 /* ---- whole objects -------------------------------------------------------------------------- */
 
 /*
- * json_dumps() would return memory of jansson's allocator, which callers must not free(3). So ask
- * for the size first, and have the text written into memory of our own.
+ * Not json_dumps(): if its buffer cannot grow while it writes a string, jansson 2.14 leaves a piece
+ * out and says nothing. Its memory is jansson's, too, which callers must not free(3). So ask for
+ * the size first, and have the text written into memory of our own.
  */
-int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length)
+static int dump(const json_t *json, size_t flags, size_t max, char **ret_text, size_t *ret_length)
 {
-	size_t length = json_dumpb(object, NULL, 0, JSON_COMPACT);
+	size_t length = json_dumpb(json, NULL, 0, flags);
 	char *text;
 
 	if (length == 0)
@@ -354,7 +355,7 @@ int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_l
 	if (length > max)
 		return -EMSGSIZE;
 	text = malloc(length + 1);
-	if (!text || json_dumpb(object, text, length, JSON_COMPACT) != length) {
+	if (!text || json_dumpb(json, text, length, flags) != length) {
 		free(text);
 		return -ENOMEM;
 	}
@@ -364,6 +365,19 @@ int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_l
 	return 0;
 }
 
+int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length)
+{
+	return dump(object, JSON_COMPACT, max, ret_text, ret_length);
+}
+
+char *fields_text(const json_t *json, size_t flags)
+{
+	size_t length;
+	char *text;
+
+	return dump(json, flags, SIZE_MAX, &text, &length) < 0 ? NULL : text;
+}
+
 int fields_load(const char *text, size_t length, size_t max, json_t **ret, struct error *err)
 {
 	json_error_t error;
@@ -371,9 +385,10 @@ int fields_load(const char *text, size_t length, size_t max, json_t **ret, struc
 
 	if (length > max)
 		return error_text(err, -EBADMSG, "%zu bytes, more than %zu", length, max);
+	errno = 0;
 	object = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	/* Without memory jansson mostly leaves the error empty. */
-	if (!object && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
+	/* jansson calls a lack of memory a syntax error in some places; malloc(3) does not. */
+	if (!object && errno == ENOMEM)
 		return error_set(err, -ENOMEM, "JSON");
 	if (!object)
 		return error_text(err, -EBADMSG, "not JSON: %s", error.text);

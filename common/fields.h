@@ -108,6 +108,12 @@ int fields_get_type(const json_t *object, const char *const *names, unsigned cou
  */
 int fields_dump(const json_t *object, size_t max, char **ret_text, size_t *ret_length);
 
+/*
+ * @json as text by @flags, those of json_dumps(), malloc'ed; NULL without memory. Take this one:
+ * without memory json_dumps() may return a text from which something is missing.
+ */
+char *fields_text(const json_t *json, size_t flags);
+
 /* Parse one JSON object of at most @max bytes; *ret is a new reference. -EBADMSG, -ENOMEM. */
 int fields_load(const char *text, size_t length, size_t max, json_t **ret, struct error *err);
 

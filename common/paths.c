@@ -112,6 +112,8 @@ int paths_init(const char *name, struct paths *ret, struct error *err)
 	if (r == 0)
 		r = format_path(paths.state_file, err, "%s/state.json", paths.state_dir);
 	if (r == 0)
+		r = format_path(paths.spare_file, err, "%s/state.json", paths.run_dir);
+	if (r == 0)
 		r = format_path(paths.event_file, err, "%s/events.jsonl", paths.state_dir);
 	if (r < 0)
 		return r;

@@ -27,6 +27,7 @@ struct paths {
 	char state_dir[PATHS_MAX];  /* /var/lib/NAME */
 	char state_file[PATHS_MAX]; /* /var/lib/NAME/state.json */
 	char event_file[PATHS_MAX]; /* /var/lib/NAME/events.jsonl */
+	char spare_file[PATHS_MAX]; /* /run/NAME/state.json, if state_file cannot be written */
 };
 
 /*

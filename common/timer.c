@@ -48,6 +48,17 @@ void timer_set(struct timer *timer, sd_event *event, uint64_t at_ms,
 		log_error("timer: %s", strerror(-r));
 }
 
+int timer_prepare(struct timer *timer, sd_event *event, sd_event_time_handler_t handler,
+		  void *userdata)
+{
+	int r = sd_event_add_time(event, &timer->source, CLOCK_MONOTONIC, UINT64_MAX, ACCURACY_US,
+				  on_time, timer);
+
+	timer->handler = handler;
+	timer->userdata = userdata;
+	return r < 0 ? r : sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
+}
+
 bool timer_is_set(const struct timer *timer)
 {
 	return timer->set;

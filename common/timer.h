@@ -37,6 +37,13 @@ struct timer {
 void timer_set(struct timer *timer, sd_event *event, uint64_t at_ms,
 	       sd_event_time_handler_t handler, void *userdata);
 
+/*
+ * Get all that timer_set() needs, so that it cannot fail: for a timer that is for a lack of memory
+ * or of descriptors. -ENOMEM, -EMFILE and so on.
+ */
+int timer_prepare(struct timer *timer, sd_event *event, sd_event_time_handler_t handler,
+		  void *userdata);
+
 /* Has it been set, and neither fired nor been stopped since? */
 bool timer_is_set(const struct timer *timer);
 

@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/clock.h"
+#include "common/json_memory.h"
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
 #include "orchestrator/view/view.h"
@@ -120,16 +121,39 @@ static int on_reap(sd_event_source *source, void *userdata)
 	return 0;
 }
 
+/* NULL: there is no memory for all that it says. */
+static json_t *whole_json(const struct event *event)
+{
+	uint64_t lacks = json_memory_lacks();
+	json_t *json = event_json(event);
+
+	if (json_memory_lacks() == lacks)
+		return json;
+	json_decref(json);
+	return NULL;
+}
+
+#define EVENT_TRIES 3
+
 static void on_event(void *userdata, const char *service, const struct event *event)
 {
 	struct daemon *d = userdata;
+	uint64_t now_ms = clock_realtime_ms();
 
-	if (event->passing)
-		events_pass(d->events, clock_realtime_ms(), service, event_name(event->kind),
-			    event_json(event));
-	else
-		events_add(d->events, clock_realtime_ms(), service, event_name(event->kind),
-			   event_json(event));
+	for (int tries = 0; tries < EVENT_TRIES; tries++) {
+		json_t *json = whole_json(event);
+
+		if (!json)
+			continue;
+		if (event->passing) {
+			events_pass(d->events, now_ms, service, event_name(event->kind), json);
+			return;
+		}
+		if (events_add(d->events, now_ms, service, event_name(event->kind), json) > 0)
+			return;
+	}
+	if (!event->passing)
+		events_miss(d->events);
 }
 
 static int make_events(struct daemon *d, struct error *err)

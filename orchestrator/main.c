@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/json_memory.h"
 #include "common/log.h"
 #include "common/open_files.h"
 #include "orchestrator/config/config.h"
@@ -364,6 +365,11 @@ static int open_context(struct context *c, const struct options *options, int *r
 		return r;
 	if (r > 0)
 		log_warning("%s", err->text);
+	r = state_keep(c->state, c->event, c->paths.spare_file, err);
+	if (r < 0)
+		return r;
+	if (r > 0)
+		log_warning("%s", err->text);
 	open_cgroup(c);
 	r = removals_new(c->event, &c->removals, err);
 	if (r < 0)
@@ -498,6 +504,7 @@ int main(int argc, char **argv)
 	reduce_capabilities();
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
+	json_memory_watch();
 	block_signals();
 	/* Each endpoint takes about ten descriptors. */
 	open_files_raise();

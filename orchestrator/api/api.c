@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "common/clock.h"
+#include "common/json_memory.h"
 #include "common/log.h"
 #include "orchestrator/api/api_answer.h"
 #include "orchestrator/api/api_internal.h"
@@ -88,6 +89,7 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *connect
 		return r;
 	}
 	x.request = request;
+	x.lacks = json_memory_lacks();
 	return api_route(&x, method);
 }
 

@@ -2,6 +2,7 @@
 #include "orchestrator/api/api_answer.h"
 #include "common/cleanup.h"
 #include "common/exit_status.h"
+#include "common/fields.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,7 +42,7 @@ enum MHD_Result api_send_text(struct MHD_Connection *connection, unsigned status
 /* @json as text with a newline behind it, from malloc(3). */
 static char *dump_line(const json_t *json, size_t *ret_length)
 {
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	char *text = json ? fields_text(json, JSON_COMPACT) : NULL;
 	size_t length = text ? strlen(text) : 0;
 	char *line = text ? realloc(text, length + 2) : NULL;
 
@@ -127,7 +128,7 @@ static char *problem_text(const struct api_problem *problem, unsigned status)
 			 problem->code ? problem->code : 1);
 	if (json_array_size(problem->mistakes))
 		json_object_set(json, "mistakes", problem->mistakes);
-	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	text = json ? fields_text(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	return text;
 }

@@ -61,6 +61,7 @@ struct request {
 
 /* One request being answered. */
 struct exchange {
+	uint64_t lacks; /* of memory for JSON, before the answer was begun */
 	struct api *api;
 	struct MHD_Connection *connection;
 	struct visitor *visitor;

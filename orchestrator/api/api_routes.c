@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/exit_status.h"
+#include "common/json_memory.h"
 #include "common/orders.h"
 #include "orchestrator/api/api_answer.h"
 #include "orchestrator/api/api_internal.h"
@@ -76,9 +78,19 @@ static enum MHD_Result send_answer(const struct exchange *x, unsigned status, js
 	return r;
 }
 
+/* An answer to a question, of which nothing is missing. */
+static enum MHD_Result send_whole(const struct exchange *x, unsigned status, json_t *json)
+{
+	if (json_memory_lacks() != x->lacks) {
+		json_decref(json);
+		json = NULL;
+	}
+	return api_send_json(x->connection, status, json);
+}
+
 static enum MHD_Result handle_list(const struct exchange *x)
 {
-	return api_send_json(x->connection, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
+	return send_whole(x, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
 }
 
 static enum MHD_Result handle_get(const struct exchange *x)
@@ -86,7 +98,10 @@ static enum MHD_Result handle_get(const struct exchange *x)
 	struct api_problem problem = {0};
 	json_t *json = x->api->backend.get(x->api->userdata, x->service, &problem);
 
-	return send_answer(x, MHD_HTTP_OK, json, &problem);
+	if (!json)
+		return send_answer(x, 0, NULL, &problem);
+	api_problem_done(&problem);
+	return send_whole(x, MHD_HTTP_OK, json);
 }
 
 /* An answer of which one piece is there. */
@@ -167,6 +182,19 @@ static enum MHD_Result handle_connections(const struct exchange *x)
 	return send_text(x, &text);
 }
 
+static void explain_body(const json_error_t *error, int why, struct api_problem *problem)
+{
+	/* jansson calls a lack of memory a syntax error in some places; malloc(3) does not. */
+	if (why == ENOMEM) {
+		problem->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+		problem->code = EXIT_STATUS_ERROR;
+		error_text(&problem->detail, 0, "out of memory; try again");
+		return;
+	}
+	error_text(&problem->detail, 0, "body: line %d, column %d: %s", error->line, error->column,
+		   error->text);
+}
+
 /* The body as an object; an empty one if there was none. */
 static json_t *read_body(const struct request *request, struct api_problem *problem)
 {
@@ -182,10 +210,10 @@ static json_t *read_body(const struct request *request, struct api_problem *prob
 	}
 	if (!request->length)
 		return json_object();
+	errno = 0;
 	body = json_loadb(request->body, request->length, JSON_REJECT_DUPLICATES, &error);
 	if (!body) {
-		error_text(&problem->detail, 0, "body: line %d, column %d: %s", error.line,
-			   error.column, error.text);
+		explain_body(&error, errno, problem);
 		return NULL;
 	}
 	if (!json_is_object(body)) {
@@ -454,8 +482,7 @@ static enum MHD_Result handle_readyz(const struct exchange *x)
 	json_t *json = x->api->backend.ready(x->api->userdata);
 	bool ready = json_is_true(json_object_get(json, "ready"));
 
-	return api_send_json(x->connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
-			     json);
+	return send_whole(x, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, json);
 }
 
 /* ---- routes --------------------------------------------------------------------------------- */

@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "common/fields.h"
+
 #define EPOCH_MAX 17
 
 struct entry {
@@ -141,7 +143,7 @@ static char *render(uint64_t seq, const char *epoch, const char *time, const cha
 	    json_object_set_new(object, "service", json_string(service)) == 0 &&
 	    json_object_set_new(object, "event", json_string(event)) == 0 &&
 	    (!details || json_object_update_missing(object, details) == 0))
-		line = json_dumps(object, JSON_COMPACT);
+		line = fields_text(object, JSON_COMPACT);
 	json_decref(object);
 	return line;
 }
@@ -181,6 +183,12 @@ uint64_t events_add(struct events *events, uint64_t realtime_ms, const char *ser
 		event_file_add(events->file, entry->line);
 	tell_listener(events);
 	return seq;
+}
+
+void events_miss(struct events *events)
+{
+	clear(&events->ring[++events->last % EVENTS_MAX]);
+	tell_listener(events);
 }
 
 void events_pass(struct events *events, uint64_t realtime_ms, const char *service,

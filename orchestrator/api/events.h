@@ -46,7 +46,10 @@ int events_open(struct events *events, const char *path, struct error *err);
 uint64_t events_add(struct events *events, uint64_t realtime_ms, const char *service,
 		    const char *event, json_t *details);
 
-/* The same for one that passes. */
+/* There was no memory for an event: readers are told by an event "dropped". */
+void events_miss(struct events *events);
+
+/* The same as events_add() for one that passes. */
 void events_pass(struct events *events, uint64_t realtime_ms, const char *service,
 		 const char *event, json_t *details);
 

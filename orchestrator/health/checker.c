@@ -166,6 +166,12 @@ static void take_sockets(struct checker *c, const struct checker_socket *sockets
 {
 	void *list = n > 0 ? reallocarray(c->sockets, n, sizeof(*sockets)) : NULL;
 
+	if (!list && n > 0 && (!c->sockets || c->target.n_sockets == 0)) {
+		c->one = sockets[0];
+		c->target.sockets = &c->one;
+		c->target.n_sockets = 1;
+		return;
+	}
 	if (!list && n > c->target.n_sockets)
 		n = c->target.n_sockets;
 	if (list)

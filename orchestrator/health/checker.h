@@ -60,7 +60,8 @@ struct checker_target {
 
 struct checker {
 	struct checker_target target;   /* but for .sockets, which are: */
-	struct checker_socket *sockets; /* a copy, as long as target.n_sockets */
+	struct checker_socket *sockets; /* a copy, as long as target.n_sockets, */
+	struct checker_socket one;      /* or this one, without memory for a copy */
 	/* After each answer, also if there could be none; @changed: the verdict is another one. */
 	void (*on_answer)(void *userdata, const struct probe_result *result, bool changed);
 	void *userdata;

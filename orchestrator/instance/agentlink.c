@@ -17,6 +17,9 @@
 
 #include "common/log.h"
 #include "common/message.h"
+#include "common/timer.h"
+
+#define LATE_MAX 16
 
 struct agentlink {
 	const struct agentlink_callbacks *callbacks;
@@ -24,8 +27,18 @@ struct agentlink {
 	pid_t pid;
 	int pidfd; /* -1: the system forbids pidfd_open(2), or it had ended by then */
 	int fd;
+	sd_event *event;
+	bool unreaped; /* our child, and nobody waits for its end: see await_end() */
 	sd_event_source *io;
 	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	/* Of the report in .buffer, which cannot be read yet: see take_report(). */
+	size_t length, n_fds;
+	int fds[PROTOCOL_FDS_MAX];
+	struct timer again;
+	/* Orders for which there was no memory, in this process or in the kernel; oldest first. */
+	struct order late[LATE_MAX];
+	size_t n_late;
+	struct timer late_timer;
 };
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -165,37 +178,82 @@ static int fork_agent(const struct start *start, pid_t *ret_pid, struct error *e
 
 /* ---- talking -------------------------------------------------------------------------------- */
 
+/* Reaps an agent that has ended. on_lost is called when its connection ends. */
+static int on_agent_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+	(void)userdata;
+	/* Only the loop owns the source: if it no longer does, the source and its pidfd are freed.
+	 */
+	sd_event_source_set_floating(source, false);
+	if (info->si_code != CLD_EXITED || info->si_status != 0)
+		log_warning("agent %d ended with %s %d", (int)info->si_pid,
+			    info->si_code == CLD_EXITED ? "status" : "signal", info->si_status);
+	return 0;
+}
+
+/*
+ * Have the agent reaped when it ends. Without memory or descriptors that cannot be arranged; it is
+ * tried again when the connection ends and when the link is freed. Until then a zombie stays a
+ * child of ours, so its pid is its own.
+ */
+static void await_end(struct agentlink *link)
+{
+	if (!link->unreaped)
+		return;
+	/* Without a pointer to the source the loop owns it, until on_agent_exit() (floating). */
+	if (sd_event_add_child(link->event, NULL, link->pid, WEXITED, on_agent_exit, NULL) >= 0 ||
+	    waitpid(link->pid, NULL, WNOHANG) != 0)
+		link->unreaped = false;
+}
+
 static void lose(struct agentlink *link)
 {
 	if (link->fd < 0)
 		return;
+	await_end(link);
+	timer_stop(&link->again);
+	timer_stop(&link->late_timer);
 	link->io = sd_event_source_disable_unref(link->io);
 	close(TAKE_FD(link->fd));
 	link->callbacks->on_lost(link->userdata);
 }
 
-/* Returns 1: there may be more; 0: there is nothing now; a negative errno: the link has ended. */
-static int receive_one(struct agentlink *link)
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Not yet: a report that is lost would be missed until a deadline. False: it is lost after all. */
+static bool wait_for_memory(struct agentlink *link)
+{
+	if (sd_event_source_set_enabled(link->io, SD_EVENT_OFF) < 0)
+		return false;
+	timer_again(&link->again, link->event, on_again, link);
+	if (timer_is_set(&link->again))
+		return true;
+	(void)sd_event_source_set_enabled(link->io, SD_EVENT_ON);
+	return false;
+}
+
+static int on_late(sd_event_source *source, uint64_t usec, void *userdata);
+
+static int prepare_timers(struct agentlink *link)
+{
+	int r = timer_prepare(&link->again, link->event, on_again, link);
+
+	return r < 0 ? r : timer_prepare(&link->late_timer, link->event, on_late, link);
+}
+
+/* What is in .buffer. Whoever hears of it may free the link. */
+static void take_report(struct agentlink *link)
 {
 	int fds[PROTOCOL_FDS_MAX];
+	size_t n_fds = link->n_fds;
 	struct report report;
 	struct error err;
-	size_t length, n_fds;
-	int r;
+	int r = report_decode(link->buffer, link->length, &report, &err);
 
-	r = message_receive(link->fd, link->buffer, sizeof(link->buffer), &length, fds,
-			    PROTOCOL_FDS_MAX, &n_fds);
-	if (r == -EAGAIN)
-		return 0;
-	if (r == -EMSGSIZE) {
-		log_warning("agent %d: a report is ignored: it is longer than %d bytes, or carries "
-			    "more than %d descriptors",
-			    (int)link->pid, PROTOCOL_MESSAGE_MAX, PROTOCOL_FDS_MAX);
-		return 1;
-	}
-	if (r < 0 || length == 0)
-		return r < 0 ? r : -ECONNRESET;
-	r = report_decode(link->buffer, length, &report, &err);
+	if (r == -ENOMEM && wait_for_memory(link))
+		return;
+	memcpy(fds, link->fds, n_fds * sizeof(fds[0]));
+	link->n_fds = 0;
 	if (r < 0)
 		log_warning("agent %d: a report is ignored, as it cannot be read: %s",
 			    (int)link->pid, err.text);
@@ -204,6 +262,37 @@ static int receive_one(struct agentlink *link)
 	for (size_t i = 0; i < n_fds; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agentlink *link = userdata;
+
+	(void)source, (void)usec;
+	(void)sd_event_source_set_enabled(link->io, SD_EVENT_ON);
+	take_report(link);
+	return 0;
+}
+
+/* Returns 1: there may be more; 0: there is nothing now; a negative errno: the link has ended. */
+static int receive_one(struct agentlink *link)
+{
+	int r;
+
+	r = message_receive(link->fd, link->buffer, sizeof(link->buffer), &link->length, link->fds,
+			    PROTOCOL_FDS_MAX, &link->n_fds);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == -EMSGSIZE) {
+		log_warning("agent %d: a report is ignored: it is longer than %d bytes, or carries "
+			    "more than %d descriptors",
+			    (int)link->pid, PROTOCOL_MESSAGE_MAX, PROTOCOL_FDS_MAX);
+		return 1;
+	}
+	if (r < 0 || link->length == 0)
+		return r < 0 ? r : -ECONNRESET;
+	timer_begin(&link->again);
+	take_report(link);
 	return 1;
 }
 
@@ -220,19 +309,6 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *u
 	return 0;
 }
 
-/* Reaps an agent that has ended. on_lost is called when its connection ends. */
-static int on_agent_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
-{
-	(void)userdata;
-	/* Only the loop owns the source: if it no longer does, the source and its pidfd are freed.
-	 */
-	sd_event_source_set_floating(source, false);
-	if (info->si_code != CLD_EXITED || info->si_status != 0)
-		log_warning("agent %d ended with %s %d", (int)info->si_pid,
-			    info->si_code == CLD_EXITED ? "status" : "signal", info->si_status);
-	return 0;
-}
-
 /* @start has the program and the descriptors that only some agents get. */
 static int start_agent(sd_event *event, const char *socket_path, const struct launch_spec *spec,
 		       struct start *start, const struct agentlink_callbacks *callbacks,
@@ -245,6 +321,7 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 	if (!link)
 		return error_set(err, -ENOMEM, "agent");
 	link->fd = link->pidfd = -1;
+	link->event = event;
 	link->callbacks = callbacks;
 	link->userdata = userdata;
 	r = spec_fd(spec, &spec_file, err);
@@ -254,6 +331,8 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 	if (r < 0)
 		return error_prefix(err, r, "agent");
 	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
+	if (r >= 0)
+		r = prepare_timers(link);
 	if (r < 0)
 		return error_set(err, r, "agent: watch the control socket");
 	start->spec_fd = spec_file;
@@ -265,10 +344,8 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 	}
 	/* It is a child that has not been reaped: the pid is its own. */
 	link->pidfd = pidfd_open(link->pid, 0);
-	/* Without a pointer to the source the loop owns it, until on_agent_exit() (floating). */
-	r = sd_event_add_child(event, NULL, link->pid, WEXITED, on_agent_exit, NULL);
-	if (r < 0)
-		log_warning("agent %d cannot be watched: %s", (int)link->pid, strerror(-r));
+	link->unreaped = true;
+	await_end(link);
 	*ret = TAKE_PTR(link);
 	return 0;
 }
@@ -359,6 +436,7 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 	if (!link)
 		return error_set(err, -ENOMEM, "agent");
 	link->fd = link->pidfd = -1;
+	link->event = event;
 	r = connect_to(socket_path, &link->fd, err);
 	if (r < 0)
 		return r;
@@ -373,6 +451,8 @@ int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 	r = sd_event_add_io(event, &link->io, link->fd, EPOLLIN, on_readable, link);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
+	if (r >= 0)
+		r = prepare_timers(link);
 	if (r < 0) {
 		for (size_t k = 0; k < *ret_n_fds; k++)
 			close(ret_fds[k]);
@@ -416,6 +496,11 @@ void agentlink_free(struct agentlink *link)
 {
 	if (!link)
 		return;
+	await_end(link);
+	timer_done(&link->again);
+	timer_done(&link->late_timer);
+	for (size_t k = 0; k < link->n_fds; k++)
+		close(link->fds[k]);
 	sd_event_source_disable_unref(link->io);
 	if (link->fd >= 0)
 		close(link->fd);
@@ -442,13 +527,7 @@ int agentlink_signal(const struct agentlink *link, int signal)
 	return r < 0 ? -errno : 0;
 }
 
-int agentlink_order(struct agentlink *link, const struct order *order)
-{
-	return agentlink_order_with(link, order, NULL, 0);
-}
-
-int agentlink_order_with(struct agentlink *link, const struct order *order, const int *fds,
-			 size_t n_fds)
+static int send_now(struct agentlink *link, const struct order *order, const int *fds, size_t n_fds)
 {
 	cleanup_free char *text = NULL;
 	size_t length;
@@ -460,4 +539,49 @@ int agentlink_order_with(struct agentlink *link, const struct order *order, cons
 	if (r < 0)
 		return r;
 	return message_send(link->fd, text, length, fds, n_fds);
+}
+
+static bool is_lack(int r)
+{
+	return r == -ENOMEM || r == -ENOBUFS;
+}
+
+static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agentlink *link = userdata;
+
+	(void)source, (void)usec;
+	while (link->n_late > 0) {
+		int r = send_now(link, &link->late[0], NULL, 0);
+
+		if (is_lack(r)) {
+			timer_again(&link->late_timer, link->event, on_late, link);
+			return 0;
+		}
+		if (r < 0)
+			log_warning("agent %d: order %s: %s", (int)link->pid,
+				    order_type_name(link->late[0].type), strerror(-r));
+		memmove(&link->late[0], &link->late[1], --link->n_late * sizeof(link->late[0]));
+	}
+	return 0;
+}
+
+int agentlink_order(struct agentlink *link, const struct order *order)
+{
+	int r = link->n_late > 0 ? -ENOMEM : send_now(link, order, NULL, 0);
+
+	if (!is_lack(r) || link->n_late == LATE_MAX)
+		return r;
+	if (link->n_late == 0) {
+		timer_begin(&link->late_timer);
+		timer_again(&link->late_timer, link->event, on_late, link);
+	}
+	link->late[link->n_late++] = *order;
+	return 0;
+}
+
+int agentlink_order_with(struct agentlink *link, const struct order *order, const int *fds,
+			 size_t n_fds)
+{
+	return send_now(link, order, fds, n_fds);
 }

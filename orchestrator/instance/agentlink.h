@@ -89,7 +89,11 @@ pid_t agentlink_pid(const struct agentlink *link);
  */
 int agentlink_signal(const struct agentlink *link, int signal);
 
-/* -ENOTCONN: on_lost has been called; -EAGAIN: the agent does not read. The order is lost then. */
+/*
+ * -ENOTCONN: on_lost has been called; -EAGAIN: the agent does not read. The order is lost then. One
+ * for which there is no memory goes out as soon as there is, and those after it too; a few may
+ * wait.
+ */
 int agentlink_order(struct agentlink *link, const struct order *order);
 
 /* The same, with @n_fds descriptors, which stay the caller's. */

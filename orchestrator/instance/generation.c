@@ -110,8 +110,10 @@ int generation_add(struct generation *g, struct instance **ret, struct error *er
 	struct instance *i = make_instance(g);
 
 	*ret = i;
+	if (!i && g->instances.n < INSTANCES_MAX)
+		return error_set(err, -ENOMEM, "one more instance");
 	if (!i)
-		return error_text(err, g->instances.n == INSTANCES_MAX ? -E2BIG : -ENOMEM,
+		return error_text(err, -E2BIG,
 				  "generation %u has %zu instances; there is no room for one more",
 				  g->number, g->instances.n);
 	while (is_taken(g, i->index))

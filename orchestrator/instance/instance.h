@@ -148,7 +148,9 @@ struct instance {
 	struct timer loss_timer;
 
 	enum instance_role role;
-	bool out_sick;  /* it is in, but no table names it, because it is unhealthy */
+	enum instance_role
+		role_before; /* the table that is being published, which may be refused */
+	bool out_sick;       /* it is in, but no table names it, because it is unhealthy */
 	bool told_bad;  /* a bad answer before its server was ever healthy: the rest only passes */
 	uint32_t aimed; /* its share of new connections on the first endpoint, of 1,024 */
 	uint32_t restarts_counted; /* so many of .restarts has its service counted */

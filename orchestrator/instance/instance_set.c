@@ -12,7 +12,37 @@
 	for (struct instance *const *i##_at = (set)->list, *i;                                     \
 	     i##_at < (set)->list + (set)->n && (i = *i##_at, true); i##_at++)
 
-/* Make room for @n. */
+/* Lists for sets that malloc(3) had nothing for. Nobody touches these pages before. */
+static struct spare {
+	struct instance *list[INSTANCES_MAX];
+	bool used;
+} spares[INSTANCES_SPARE];
+
+static struct instance **take_spare(const struct instances *set)
+{
+	for (size_t k = 0; k < INSTANCES_SPARE; k++) {
+		if (spares[k].used)
+			continue;
+		spares[k].used = true;
+		if (set->n > 0)
+			memcpy(spares[k].list, set->list, set->n * sizeof(set->list[0]));
+		free(set->list);
+		return spares[k].list;
+	}
+	return NULL;
+}
+
+static bool give_back(struct instance **list)
+{
+	for (size_t k = 0; k < INSTANCES_SPARE; k++)
+		if (list == spares[k].list) {
+			spares[k].used = false;
+			return true;
+		}
+	return false;
+}
+
+/* Make room for @n. A spare has room for all that a set may have. */
 static void reserve(struct instances *set, size_t n)
 {
 	size_t size = set->size > 0 ? set->size : SIZE_FIRST;
@@ -23,14 +53,19 @@ static void reserve(struct instances *set, size_t n)
 	while (size < n)
 		size *= 2;
 	list = reallocarray(set->list, size, sizeof(*list));
-	assert(list);
+	if (!list) {
+		list = take_spare(set);
+		size = INSTANCES_MAX;
+	}
+	assert(list && n <= size);
 	set->list = list;
 	set->size = size;
 }
 
 void instances_done(struct instances *set)
 {
-	free(set->list);
+	if (!give_back(set->list))
+		free(set->list);
 	*set = (struct instances){};
 }
 

@@ -6,8 +6,9 @@
  * set before it frees it. Questions that begin with "are" or "have" are true of the empty set.
  *
  * A set grows with what is in it, and is all zero at first. Whoever has one ends it with
- * instances_done(); a local one is declared cleanup(instances_done). Without memory for a set,
- * which takes 4 KiB at most, the daemon ends by an assertion, and the next one takes over.
+ * instances_done(); a local one is declared cleanup(instances_done). A set takes 4 KiB at most.
+ * INSTANCES_SPARE of them need no memory: so many may be made or grow while there is none. The next
+ * one would end the daemon by an assertion, and the next daemon takes over.
  */
 #pragma once
 
@@ -19,6 +20,8 @@
 
 /* A generation may have all instances of its service, and as many that replace them. */
 #define INSTANCES_MAX (2 * CONFIG_INSTANCES_MAX)
+
+#define INSTANCES_SPARE 64
 
 struct instances {
 	struct instance **list;

@@ -325,10 +325,8 @@ void run_done(struct run *run)
 	vector_free(run->environment);
 	timer_done(&run->timer);
 	timer_done(&run->poll);
-	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++) {
+	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
 		instances_done(&run->side[side]);
-		free(run->roles[side]);
-	}
 	instances_done(&run->batch);
 	instances_done(&run->victims);
 	*run = (struct run){};

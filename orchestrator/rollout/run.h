@@ -201,9 +201,9 @@ struct run {
 	struct instances batch, victims;
 	bool started_again;                   /* some of the old side were, as it is undone */
 	uint32_t unmade[_ROLLOUT_SIDE_COUNT]; /* counted, but there was no memory for them */
+	int unmade_error;                     /* why */
 
-	/* From before the last PUBLISH, for RESTORE. */
-	enum instance_role *roles[_ROLLOUT_SIDE_COUNT]; /* of .side, in its order */
+	/* From before the last PUBLISH, for RESTORE; the roles are in the instances. */
 	struct run_shares shares, shares_before;
 
 	uint64_t began_ms;

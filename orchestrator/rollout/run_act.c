@@ -186,9 +186,12 @@ static void act_start(struct run *run, const struct rollout_action *action)
 		struct error err;
 
 		/* The next run_look() sees an instance that has failed. */
-		if (generation_add(g, &i, &err) < 0)
+		int r = generation_add(g, &i, &err);
+
+		if (r < 0)
 			log_error("%s: generation %u: %s", run->host->name, g->number, err.text);
 		if (!i) {
+			run->unmade_error = r;
 			run->unmade[action->to]++;
 			continue;
 		}
@@ -200,17 +203,9 @@ static void act_start(struct run *run, const struct rollout_action *action)
 /* The table that is about to be published may be refused: then RESTORE needs these. */
 static void keep_roles(struct run *run)
 {
-	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++) {
-		const struct instances *set = &run->side[side];
-
-		if (set->n == 0)
-			continue;
-		free(run->roles[side]);
-		run->roles[side] = calloc(set->n, sizeof(*run->roles[side]));
-		assert(run->roles[side]);
-		for (size_t k = 0; k < set->n; k++)
-			run->roles[side][k] = set->list[k]->role;
-	}
+	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
+		for (size_t k = 0; k < run->side[side].n; k++)
+			run->side[side].list[k]->role_before = run->side[side].list[k]->role;
 	run->shares_before = run->shares;
 }
 
@@ -295,7 +290,7 @@ static void act_restore(struct run *run, const struct rollout_action *action)
 	run->victims.n = 0;
 	for (size_t side = 0; side < _ROLLOUT_SIDE_COUNT; side++)
 		for (size_t k = 0; k < run->side[side].n; k++)
-			run->side[side].list[k]->role = run->roles[side][k];
+			run->side[side].list[k]->role = run->side[side].list[k]->role_before;
 	run->shares = run->shares_before;
 	/* If that fails, too, the service tries again at its next look. */
 	run->host->ops->publish(run->host->userdata, &run->shares, NULL);

@@ -3,6 +3,7 @@
  * What a rollout tells: how each step has ended, that it waits for a person, why it is undone.
  */
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -559,8 +560,9 @@ static void note_instance(struct run *run)
 	const struct probe_result *answer;
 
 	if (!i) {
-		run_set_reason(run, "generation %u: not every instance could be made",
-			       run->new_number);
+		run_set_reason(run, "generation %u: not every instance could be made%s",
+			       run->new_number,
+			       run->unmade_error == -ENOMEM ? ": out of memory" : "");
 		return;
 	}
 	answer = instance_last_answer(i);

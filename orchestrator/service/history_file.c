@@ -122,24 +122,24 @@ static char *history_text(const struct history *history, size_t first)
 				    "memory, or a text in it is not UTF-8",
 				    history->list[k]->config->name, history->list[k]->generation);
 	root = json_pack("{s:i, s:o}", "version", HISTORY_VERSION, "releases", releases);
-	text = json_dumps(root, JSON_INDENT(1));
+	text = fields_text(root, JSON_INDENT(1));
 	json_decref(root);
 	return text;
 }
 
-int history_file_write(const char *path, const struct history *history, struct error *err)
+int history_file_write(struct kept_file *file, const struct history *history, struct error *err)
 {
 	cleanup_free char *text = history_text(history, 0);
-	int r = file_make_folder(path, 0700);
 
 	for (size_t first = 1; text && strlen(text) > HISTORY_FILE_MAX && first <= history->n;
 	     first++) {
 		free(text);
 		text = history_text(history, first);
 	}
-	if (r >= 0)
-		r = text ? file_replace(path, text, strlen(text), 0600) : -ENOMEM;
-	return r < 0 ? error_set(err, r, "%s", path) : 0;
+	if (!text)
+		return error_set(err, -ENOMEM, "%s", kept_file_path(file));
+	(void)kept_file_write(file, text, err);
+	return 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -274,7 +274,7 @@ static int fill_past(const json_t *json, struct launch_spec *spec,
 static struct past *read_past(const json_t *json, const struct service_config *config)
 {
 	cleanup(past_free) struct past *past = calloc(1, sizeof(*past));
-	cleanup_free char *text = json_dumps(json_object_get(json, "spec"), 0);
+	cleanup_free char *text = fields_text(json_object_get(json, "spec"), 0);
 	struct launch_spec spec;
 	struct error err;
 	int r;

@@ -13,6 +13,7 @@
 
 #include "common/error.h"
 #include "common/paths.h"
+#include "orchestrator/host/kept_file.h"
 #include "orchestrator/service/history.h"
 
 #define HISTORY_FILE_MAX (2 * 1024 * 1024)
@@ -29,4 +30,8 @@ void history_file_path(const struct paths *paths, const char *service, char ret[
 int history_file_read(const char *path, const struct service_config *config, struct history *ret,
 		      struct error *err);
 
-int history_file_write(const char *path, const struct history *history, struct error *err);
+/*
+ * Write it to @file, which is that of history_file_path(). That it cannot be written yet is no
+ * failure (kept_file.h). -ENOMEM.
+ */
+int history_file_write(struct kept_file *file, const struct history *history, struct error *err);

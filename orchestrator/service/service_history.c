@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,13 +101,27 @@ static void recall_overrides(struct service *s)
 
 /* ---- history -------------------------------------------------------------------------------- */
 
-static void write_history(struct service *s)
+/* A service that takes the place of another one gets its id, hence its file. */
+static struct kept_file *history_file_of(struct service *s)
 {
 	char path[PATHS_MAX];
-	struct error err;
 
 	history_file_path(&s->context->paths, service_id(s), path);
-	if (history_file_write(path, &s->history.past, &err) < 0)
+	if (s->history.file && strcmp(kept_file_path(s->history.file), path) != 0)
+		kept_file_free(TAKE_PTR(s->history.file));
+	if (!s->history.file)
+		s->history.file = kept_file_new(s->context->event, path, NULL);
+	return s->history.file;
+}
+
+static void write_history(struct service *s)
+{
+	struct kept_file *file = history_file_of(s);
+	struct error err;
+	int r = file ? history_file_write(file, &s->history.past, &err)
+		     : error_set(&err, -ENOMEM, "its file");
+
+	if (r < 0)
 		log_warning("%s: what it has run cannot be remembered: %s", s->config->name,
 			    err.text);
 }
@@ -218,4 +233,5 @@ void service_history_done(struct service_history *history)
 	vector_free(TAKE_PTR(history->command));
 	vector_free(TAKE_PTR(history->environment));
 	history_done(&history->past);
+	kept_file_free(TAKE_PTR(history->file));
 }

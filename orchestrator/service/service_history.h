@@ -15,6 +15,7 @@
 #include "orchestrator/service/history.h"
 
 struct generation;
+struct kept_file;
 struct service;
 
 struct service_history {
@@ -22,6 +23,7 @@ struct service_history {
 	char **environment;   /* what upgrades have added to the environment; NULL: nothing */
 	char overridden[256]; /* what the last reload has put in the place of these; "": nothing */
 	struct history past;
+	struct kept_file *file; /* that past is in; NULL: nothing was written yet */
 };
 
 /* The current generation has taken the place of the one before, if there was one, by @order. */

@@ -44,6 +44,9 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	/* A SYN that raced a publish may wait although the new table names somebody. */
 	if (!s->hold.paused && service_can_serve(s))
 		service_unhold(s);
+	/* The next daemon must not read what is over. */
+	if (s->underway.failed)
+		service_note_underway(s);
 	took_ms = clock_monotonic_ms() - began_ms;
 	service_arm(s, &s->tick, on_tick, 9 * took_ms > TICK_MS ? 9 * took_ms : TICK_MS);
 	return 0;

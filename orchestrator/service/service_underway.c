@@ -94,6 +94,8 @@ static void write_list(struct service *s, const struct underway_list *list)
 		log_warning("%s: if batond died now, the next one could not tell how its rollouts "
 			    "have ended: %s",
 			    s->config->name, err.text);
+	if (r == 0 && s->underway.failed)
+		log_info("%s: %s can be written again", s->config->name, path);
 	s->underway.failed = r < 0;
 }
 
@@ -107,7 +109,7 @@ void service_note_underway(struct service *s)
 	if (!list)
 		return;
 	list_all(s, list);
-	if (is_noted(s, list)) {
+	if (is_noted(s, list) && !s->underway.failed) {
 		free(list);
 		return;
 	}

@@ -7,9 +7,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/host/kept_file.h"
+#include "common/fields.h"
 #include "common/paths.h"
 #include "common/vector.h"
 
@@ -18,6 +21,8 @@
 
 struct state {
 	char *file;
+	struct kept_file *kept;
+	bool has_spare;
 	json_t *root;     /* as read: fields that this version does not know are kept */
 	json_t *services; /* borrowed from root */
 };
@@ -26,6 +31,7 @@ void state_free(struct state *state)
 {
 	if (!state)
 		return;
+	kept_file_free(state->kept);
 	json_decref(state->root);
 	free(state->file);
 	free(state);
@@ -201,7 +207,9 @@ int state_open(const char *file, struct state **ret, struct error *err)
 
 	if (state)
 		state->file = strdup(file);
-	if (!state || !state->file)
+	if (state && state->file)
+		state->kept = kept_file_new(NULL, file, NULL);
+	if (!state || !state->kept)
 		return error_set(err, -ENOMEM, "%s", file);
 	folder = file_make_folder(file, 0700);
 	r = read_state(state, err);
@@ -217,14 +225,72 @@ int state_open(const char *file, struct state **ret, struct error *err)
 	return r;
 }
 
+/* ---- the spare ------------------------------------------------------------------------------ */
+
+static json_int_t change_of(const json_t *root)
+{
+	return json_integer_value(json_object_get(root, "change"));
+}
+
+/* Take what the file could not be given, unless the file has got it since. */
+static int read_spare(struct state *state, const char *spare, struct error *err)
+{
+	cleanup(state_free) struct state *other = NULL;
+	json_t *root;
+	int r = access(spare, F_OK) < 0 ? 0 : state_open(spare, &other, err);
+
+	if (r != 0 || !other || change_of(other->root) <= change_of(state->root))
+		return r;
+	root = state->root;
+	state->root = other->root;
+	state->services = other->services;
+	other->root = root;
+	error_text(err, 0, "%s could not be written before: %s is used", state->file, spare);
+	return 1;
+}
+
+int state_keep(struct state *state, sd_event *event, const char *spare, struct error *err)
+{
+	struct kept_file *kept = kept_file_new(event, state->file, spare);
+	int r;
+
+	if (!kept)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	r = read_spare(state, spare, err);
+	if (r < 0) {
+		kept_file_free(kept);
+		return r;
+	}
+	kept_file_free(state->kept);
+	state->kept = kept;
+	state->has_spare = true;
+	return r;
+}
+
 /* ---- generations ---------------------------------------------------------------------------- */
 
-static int save(const struct state *state, struct error *err)
+/* Which of two files is the later one. */
+static int count_change(struct state *state)
 {
-	cleanup_free char *text = json_dumps(state->root, JSON_INDENT(2));
-	int r = text ? file_replace(state->file, text, strlen(text), 0600) : -ENOMEM;
+	json_int_t change = change_of(state->root) + 1;
 
-	return r < 0 ? error_set(err, r, "%s", state->file) : 0;
+	return !state->has_spare ? 0
+				 : json_object_set_new(state->root, "change", json_integer(change));
+}
+
+/*
+ * 0: it is in a file; 1: it is in memory only, and tried again later; @err says why. -ENOMEM if it
+ * is nowhere but here.
+ */
+static int save(struct state *state, struct error *err)
+{
+	cleanup_free char *text = NULL;
+
+	if (count_change(state) == 0)
+		text = fields_text(state->root, JSON_INDENT(2));
+	if (!text)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return kept_file_write(state->kept, text, err) < 0;
 }
 
 /* The number in the entry of @service. Makes the entry if there is none; NULL without memory. */
@@ -259,7 +325,7 @@ int state_next_generation(struct state *state, const char *service, uint32_t *re
 		return r;
 	}
 	*ret = (uint32_t)(last + 1);
-	return r < 0;
+	return r;
 }
 
 /* ---- what is remembered --------------------------------------------------------------------- */
@@ -267,6 +333,14 @@ int state_next_generation(struct state *state, const char *service, uint32_t *re
 static const json_t *field_of(const struct state *state, const char *service, const char *field)
 {
 	return json_object_get(json_object_get(state->services, service), field);
+}
+
+/* That it cannot be written yet is no failure. */
+static int remember(struct state *state, struct error *err)
+{
+	int r = save(state, err);
+
+	return r < 0 ? r : 0;
 }
 
 /* Put @value, which is taken over, into @field (NULL: remove the field), and save. */
@@ -285,7 +359,7 @@ static int set_field(struct state *state, const char *service, const char *field
 	/* What was not there needs no writing either. */
 	if (!value && json_object_del(entry, field) < 0)
 		return 0;
-	return save(state, err);
+	return remember(state, err);
 }
 
 /* -EILSEQ if a string is not UTF-8: jansson does not tell that from a lack of memory. */
@@ -469,7 +543,7 @@ int state_set_id(struct state *state, const char *name, const char *id, struct e
 		json_object_del(ids, name);
 	else if (json_object_set_new(ids, name, json_string(id)) < 0)
 		return error_set(err, -ENOMEM, "%s", state->file);
-	return save(state, err);
+	return remember(state, err);
 }
 
 char *state_id(const struct state *state, const char *name)

@@ -9,13 +9,14 @@
  * file said then; how many instances "scale" has set; of which endpoints the servers were found to
  * bind the twin (address.h). What has run before is in files of its own
  * (history_file.h). A service that was renamed keeps its entry: {"ids": {"site": "web"}}. The file
- *is written to a temporary file, fsync'ed and renamed over the old one. Services that are no longer
- *configured keep their entry.
+ * is written to a temporary file, fsync'ed and renamed over the old one. Services that are no
+ *longer configured keep their entry.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <systemd/sd-event.h>
 
 #include "common/cleanup.h"
 #include "common/error.h"
@@ -34,9 +35,23 @@ void state_free(struct state *state);
 DEFINE_CLEANUP(struct state *, state_free);
 
 /*
- * Take the next generation number of @service (the first is 1) and save before returning. If that
- * cannot be saved (the disk is full) the number is taken all the same, 1 is returned, and @err says
- * why: what is to serve must not depend on that file. -EOVERFLOW after the last one.
+ * From now on, what cannot be written to the file goes to @spare, on another file system, and is
+ * written when that works (kept_file.h). What an earlier daemon has left in @spare is taken, if it
+ * is later than what the file has ("change": a number that each save increases). Returns 1 with a
+ * note in @err if it was, or if @spare could not be used and was moved aside; -ENOMEM.
+ */
+int state_keep(struct state *state, sd_event *event, const char *spare, struct error *err);
+
+/*
+ * All that is set below is saved before the function returns. If the file cannot be written it is
+ * kept elsewhere, see state_keep(), which is no failure: what is to serve must not depend on that
+ * file. The log tells once, and once when it is over.
+ */
+
+/*
+ * Take the next generation number of @service (the first is 1). Returns 1, with the reason in @err,
+ * if the number is known in memory only: a later daemon may take it again. -EOVERFLOW after the
+ * last one; -ENOMEM.
  */
 int state_next_generation(struct state *state, const char *service, uint32_t *ret,
 			  struct error *err);

@@ -7,12 +7,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 #include "agent/control.h"
+#include "common/clock.h"
 
 #define ORDERS_MAX 16
 #define NOBODY     65534
@@ -271,6 +274,74 @@ static void test_control_bad_orders_are_ignored(void **data)
 	assert_true(control_connected(fixture->control));
 	send_text(fixture, fd, steady);
 	assert_int_equal(fixture->n_orders, 1);
+	close(fd);
+}
+
+static void *no_malloc(size_t size)
+{
+	(void)size;
+	errno = ENOMEM;
+	return NULL;
+}
+
+static void run_until_orders(struct fixture *fixture, size_t n)
+{
+	uint64_t end_ms = clock_monotonic_ms() + 10000;
+
+	while (fixture->n_orders < n) {
+		assert_true(clock_monotonic_ms() < end_ms);
+		assert_true(sd_event_run(fixture->event, 1000000) >= 0);
+	}
+}
+
+static void test_control_order_that_finds_no_memory_is_carried_out_later(void **data)
+{
+	static const char stop[] = "{\"type\": \"stop\", \"signal\": 0, \"timeout_ms\": 0}";
+	struct fixture *fixture = *data;
+	int fd = open_connection(fixture);
+
+	json_set_alloc_funcs(no_malloc, free);
+	send_text(fixture, fd, steady);
+	send_text(fixture, fd, stop);
+	json_set_alloc_funcs(malloc, free);
+	assert_int_equal(fixture->n_orders, 0);
+	run_until_orders(fixture, 2);
+	assert_int_equal(fixture->orders[0].type, ORDER_STEADY);
+	assert_int_equal(fixture->orders[1].type, ORDER_STOP);
+	/* What waits when the connection ends is nobody's order any more. */
+	json_set_alloc_funcs(no_malloc, free);
+	send_text(fixture, fd, steady);
+	json_set_alloc_funcs(malloc, free);
+	close(fd);
+	fd = open_connection(fixture);
+	send_text(fixture, fd, stop);
+	run_until_orders(fixture, 3);
+	assert_int_equal(fixture->orders[2].type, ORDER_STOP);
+	close(fd);
+}
+
+/* turn() fails if the loop is busy. */
+static void test_control_connection_without_a_descriptor_is_taken_later(void **data)
+{
+	struct fixture *fixture = *data;
+	uint64_t end_ms = clock_monotonic_ms() + 10000;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), next = dup(fd);
+	struct rlimit before, none;
+
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&fixture->address, sizeof(fixture->address)), 0);
+	turn(fixture);
+	assert_false(control_connected(fixture->control));
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	while (!control_connected(fixture->control)) {
+		assert_true(clock_monotonic_ms() < end_ms);
+		assert_true(sd_event_run(fixture->event, 1000000) >= 0);
+	}
+	check_hello(fd, 0);
 	close(fd);
 }
 
@@ -585,6 +656,8 @@ int main(void)
 		TEST(test_control_newer_connection_replaces_older),
 		TEST(test_control_orders_are_decoded),
 		TEST(test_control_bad_orders_are_ignored),
+		TEST(test_control_order_that_finds_no_memory_is_carried_out_later),
+		TEST(test_control_connection_without_a_descriptor_is_taken_later),
 		TEST(test_control_keeps_what_it_was_given_last),
 		TEST(test_control_send_with_descriptors_leaves_them_to_the_sender),
 		TEST(test_control_send_to_nobody_is_harmless),

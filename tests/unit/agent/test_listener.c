@@ -357,7 +357,7 @@ static void test_listener_missing_ones_are_opened_anew(void **data)
 		0);
 	assert_int_equal(fixture->listeners.n, 3);
 	assert_int_equal(fixture->listeners.list[2].endpoint, 0);
-	listeners_select_passed(&fixture->listeners, &passed);
+	assert_int_equal(listeners_select_passed(&fixture->listeners, &passed), 0);
 	assert_int_equal(passed.n, 2);
 	assert_true(passed.list[0].cookie == fixture->listeners.list[2].cookie);
 	assert_true(passed.list[1].cookie == fixture->listeners.list[1].cookie);
@@ -373,7 +373,7 @@ static void test_listener_own_ones_are_never_passed(void **data)
 	assert_int_equal(open_all(fixture), 0);
 	fixture->listeners.list[0].own = true;
 	fixture->listeners.list[0].counts = true;
-	listeners_select_passed(&fixture->listeners, &passed);
+	assert_int_equal(listeners_select_passed(&fixture->listeners, &passed), 0);
 	assert_int_equal(passed.n, 0);
 	listeners_done(&passed);
 }

@@ -129,6 +129,19 @@ static void test_events_bad_details_take_no_number(void **state)
 	expect_all(&cursor, NULL, "start ");
 }
 
+static void test_events_missed_ones_leave_a_number_that_readers_count(void **state)
+{
+	struct events_cursor cursor = {};
+
+	(void)state;
+	assert_int_equal(add("web", "start"), 1);
+	events_miss(events);
+	assert_int_equal(events_last(events), 2);
+	assert_int_equal(add("web", "done"), 3);
+	expect_all(&cursor, NULL, "start done ");
+	assert_int_equal(cursor.absent, 1);
+}
+
 static void test_events_of_one_service_skip_the_others(void **state)
 {
 	struct events_cursor cursor = {.seq = 1};
@@ -354,6 +367,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_events_empty_has_nothing),
 		TEST(test_events_add_gives_the_line_in_order),
+		TEST(test_events_missed_ones_leave_a_number_that_readers_count),
 		TEST(test_events_details_cannot_replace_the_fixed_fields),
 		TEST(test_events_bad_details_take_no_number),
 		TEST(test_events_of_one_service_skip_the_others),

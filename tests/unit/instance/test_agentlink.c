@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "common/clock.h"
+#include "common/timer.h"
 #include "orchestrator/instance/agentlink.h"
 #include "tests/unit/fakes/fake_agent.h"
 #include "tests/unit/common/protocol_samples.h"
@@ -236,8 +238,15 @@ static void run_until_reaped(pid_t pid)
 static size_t fds_before;
 static sigset_t mask_before;
 
+static int on_first(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source, (void)usec, (void)userdata;
+	return 0;
+}
+
 static int setup(void **state)
 {
+	struct timer first = {};
 	sigset_t mask;
 
 	(void)state;
@@ -251,7 +260,12 @@ static int setup(void **state)
 	sigaddset(&mask, SIGTERM);
 	sigprocmask(SIG_BLOCK, &mask, &mask_before);
 	fds_before = count_fds();
-	return sd_event_new(&event) < 0 ? -1 : 0;
+	if (sd_event_new(&event) < 0)
+		return -1;
+	/* The first timer brings the loop's descriptor for timers, which stays. */
+	assert_int_equal(timer_prepare(&first, event, on_first, NULL), 0);
+	timer_done(&first);
+	return 0;
 }
 
 static int teardown(void **state)
@@ -775,6 +789,65 @@ static void test_agentlink_bad_reports_are_dropped_with_their_descriptors(void *
 	finish(link);
 }
 
+static void *no_malloc(size_t size)
+{
+	(void)size;
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* What jansson allocates; the texts that are sent were made before. */
+static void take_memory_away(bool on)
+{
+	json_set_alloc_funcs(on ? no_malloc : malloc, free);
+}
+
+static void test_agentlink_report_that_finds_no_memory_is_heard_later(void **state)
+{
+	struct agentlink *link = connect_to_thread();
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	agentlink_listen(link, &callbacks, &listener);
+	say(NOTIFY, &null, 1);
+	say(STARTED, NULL, 0);
+	take_memory_away(true);
+	run_what_is_there();
+	take_memory_away(false);
+	assert_int_equal(listener.n, 0);
+	assert_int_equal(listener.lost, 0);
+	run_until_heard(2);
+	assert_int_equal(listener.heard[0].type, REPORT_NOTIFY);
+	assert_int_equal(listener.n_fds[0], 1);
+	assert_int_equal(listener.heard[1].type, REPORT_STARTED);
+	/* What waits when the link is freed goes with it. */
+	say(NOTIFY, &null, 1);
+	take_memory_away(true);
+	run_what_is_there();
+	take_memory_away(false);
+	close(null);
+	finish(link);
+}
+
+static void test_agentlink_order_that_finds_no_memory_goes_out_later(void **state)
+{
+	const struct order steady = {.type = ORDER_STEADY, .on = true},
+			   leave = {.type = ORDER_LEAVE, .signal = 15, .timeout_ms = 1000};
+	struct agentlink *link = start();
+
+	(void)state;
+	run_until_heard(2);
+	take_memory_away(true);
+	assert_int_equal(agentlink_order(link, &steady), 0);
+	run_what_is_there();
+	take_memory_away(false);
+	assert_int_equal(agentlink_order(link, &leave), 0);
+	run_until_heard(4);
+	assert_string_equal(listener.heard[2].text, "steady 0 0");
+	assert_string_equal(listener.heard[3].text, "leave 15 1000");
+	stop(link);
+}
+
 static void test_agentlink_last_reports_are_heard_before_the_loss(void **state)
 {
 	const struct order order = {.type = ORDER_STOP};
@@ -959,6 +1032,8 @@ int main(int argc, char **argv)
 		TEST(connect_orders_reach_the_agent),
 		TEST(report_descriptors_are_closed_unless_taken),
 		TEST(bad_reports_are_dropped_with_their_descriptors),
+		TEST(report_that_finds_no_memory_is_heard_later),
+		TEST(order_that_finds_no_memory_goes_out_later),
 		TEST(last_reports_are_heard_before_the_loss),
 		TEST(order_to_an_agent_that_does_not_read_is_eagain),
 		TEST(connect_nobody_there_is_refused),

@@ -6,6 +6,9 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <stdlib.h>
+
 #include "orchestrator/instance/instance_set.h"
 #include "tests/unit/fakes/fake_instances.h"
 
@@ -44,6 +47,38 @@ static int tear_down(void **state)
 }
 
 /* ---- the set -------------------------------------------------------------------------------- */
+
+static bool no_memory;
+
+/* In the place of libc's. */
+void *reallocarray(void *pointer, size_t n, size_t size)
+{
+	return no_memory ? NULL : realloc(pointer, n * size);
+}
+
+static void test_instances_without_memory_are_kept_all_the_same(void **state)
+{
+	static struct instance many[INSTANCES_MAX];
+	struct instances sets[INSTANCES_SPARE] = {};
+
+	(void)state;
+	/* Twice: what is ended gives back what it had. */
+	for (int round = 0; round < 2; round++) {
+		for (size_t k = 0; k < INSTANCES_SPARE; k++) {
+			instances_copy(&set, &sets[k]);
+			no_memory = true;
+			for (size_t n = 0; n < INSTANCES_MAX - N; n++)
+				assert_int_equal(instances_add(&sets[k], &many[n]), 0);
+			no_memory = false;
+			assert_ptr_equal(sets[k].list[0], &list[0]);
+			assert_ptr_equal(sets[k].list[INSTANCES_MAX - 1],
+					 &many[INSTANCES_MAX - N - 1]);
+			assert_int_equal(instances_add(&sets[k], &many[INSTANCES_MAX - 1]), -E2BIG);
+		}
+		for (size_t k = 0; k < INSTANCES_SPARE; k++)
+			instances_done(&sets[k]);
+	}
+}
 
 static void test_instances_add_has_each_once(void **state)
 {
@@ -306,6 +341,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(test_instances_without_memory_are_kept_all_the_same),
 		TEST(test_instances_add_has_each_once),
 		TEST(test_instances_remove_keeps_the_order_of_the_rest),
 		TEST(test_instances_add_to_a_full_set_is_refused),

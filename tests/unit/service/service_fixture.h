@@ -207,11 +207,11 @@ int history_file_read(const char *path, const struct service_config *c, struct h
 	return 0;
 }
 
-int history_file_write(const char *path, const struct history *history, struct error *e)
+int history_file_write(struct kept_file *file, const struct history *history, struct error *e)
 {
-	assert_string_equal(path, "/var/lib/test/history/web.json");
+	assert_string_equal(kept_file_path(file), "/var/lib/test/history/web.json");
 	if (state_error < 0)
-		return error_set(e, state_error, "%s", path);
+		return error_set(e, state_error, "%s", kept_file_path(file));
 	history_done(&kept_history);
 	for (; kept_history.n < history->n; kept_history.n++)
 		kept_history.list[kept_history.n] = copy_past(history->list[kept_history.n]);

@@ -324,21 +324,109 @@ static void test_state_file_without_the_later_fields_is_read(void **state)
 	vector_free(command);
 }
 
-static void test_state_failing_save_of_a_field_is_an_error(void **state)
+/* As if the disk were full, also for root: a folder stands where the new file is to be made. */
+static void make_unwritable(const char *file, bool on)
+{
+	char fresh[256];
+
+	snprintf(fresh, sizeof(fresh), "%s.new", file);
+	assert_int_equal(on ? mkdir(fresh, 0700) : rmdir(fresh), 0);
+}
+
+static void test_state_failing_save_of_a_field_is_no_failure(void **state)
 {
 	char *environment[] = {(char *)"A=1", NULL};
-	cleanup(state_free) struct state *s = NULL;
-	char fresh[256];
+	cleanup(state_free) struct state *s = NULL, *later = NULL;
+	cleanup(vector_free) char **kept = NULL;
 	struct error err = {""};
 
 	(void)state;
 	assert_int_equal(state_open(path, &s, NULL), 0);
-	snprintf(fresh, sizeof(fresh), "%s.new", path);
-	assert_int_equal(mkdir(fresh, 0700), 0);
-	assert_int_equal(state_set_environment(s, "web", environment, &err), -EISDIR);
-	assert_memory_equal(err.text, path, strlen(path));
-	assert_int_equal(state_set_instances(s, "web", 2, &err), -EISDIR);
-	assert_int_equal(state_set_serving(s, "web", 2, &err), -EISDIR);
+	make_unwritable(path, true);
+	assert_int_equal(state_set_environment(s, "web", environment, &err), 0);
+	assert_int_equal(state_set_instances(s, "web", 2, &err), 0);
+	assert_int_equal(state_set_id(s, "site", "web", &err), 0);
+	assert_int_equal(state_instances(s, "web"), 2);
+	make_unwritable(path, false);
+	assert_int_equal(state_set_serving(s, "web", 2, &err), 0);
+	assert_int_equal(state_open(path, &later, NULL), 0);
+	assert_int_equal(state_instances(later, "web"), 2);
+	kept = state_environment(later, "web");
+	assert_string_equal(kept[0], "A=1");
+}
+
+/* ---- the spare ------------------------------------------------------------------------------ */
+
+static char spare[128];
+
+static struct state *open_kept(int expected)
+{
+	struct error err = {""};
+	struct state *s = NULL;
+
+	snprintf(spare, sizeof(spare), "%s/spare.json", folder);
+	assert_int_equal(state_open(path, &s, &err), 0);
+	assert_int_equal(state_keep(s, NULL, spare, &err), expected);
+	return s;
+}
+
+static void test_state_number_in_the_spare_is_not_taken_again(void **state)
+{
+	struct state *killed, *s;
+
+	(void)state;
+	killed = open_kept(0);
+	assert_int_equal(next(killed, "web"), 1);
+	make_unwritable(path, true);
+	assert_int_equal(next(killed, "web"), 2);
+	assert_int_equal(state_set_serving(killed, "web", 2, NULL), 0);
+	/* The next daemon, which cannot write either, and the one after it, which can. */
+	s = open_kept(1);
+	assert_int_equal(state_serving(s, "web"), 2);
+	assert_int_equal(next(s, "web"), 3);
+	make_unwritable(path, false);
+	state_free(s);
+	assert_int_equal(access(spare, F_OK), -1);
+	s = open_kept(0);
+	assert_int_equal(next(s, "web"), 4);
+	state_free(s);
+	state_free(killed);
+}
+
+/* A daemon was killed between writing the file and removing the spare. */
+static void test_state_spare_that_is_older_than_the_file_is_left_alone(void **state)
+{
+	cleanup_free char *old = NULL;
+	struct state *s = open_kept(0);
+
+	(void)state;
+	make_unwritable(path, true);
+	assert_int_equal(next(s, "web"), 1);
+	assert_int_equal(file_read(spare, 10000, &old, NULL), 0);
+	make_unwritable(path, false);
+	assert_int_equal(next(s, "web"), 2);
+	state_free(s);
+	assert_int_equal(file_replace(spare, old, strlen(old), 0600), 0);
+	s = open_kept(0);
+	assert_int_equal(next(s, "web"), 3);
+	assert_int_equal(access(spare, F_OK), -1);
+	state_free(s);
+}
+
+static void test_state_damaged_spare_is_moved_aside(void **state)
+{
+	struct state *s = open_kept(0);
+	char aside[160];
+
+	(void)state;
+	assert_int_equal(next(s, "web"), 1);
+	state_free(s);
+	assert_int_equal(file_replace(spare, "{", 1, 0600), 0);
+	s = open_kept(1);
+	snprintf(aside, sizeof(aside), "%s.bad", spare);
+	assert_int_equal(access(aside, F_OK), 0);
+	assert_int_equal(next(s, "web"), 2);
+	state_free(s);
 }
 
 static void test_state_folder_is_made_private(void **state)
@@ -661,7 +749,10 @@ int main(void)
 		TEST(test_state_id_is_kept_by_name_until_it_is_forgotten),
 		TEST(test_state_id_that_cannot_be_one_is_none),
 		TEST(test_state_file_without_the_later_fields_is_read),
-		TEST(test_state_failing_save_of_a_field_is_an_error),
+		TEST(test_state_failing_save_of_a_field_is_no_failure),
+		TEST(test_state_number_in_the_spare_is_not_taken_again),
+		TEST(test_state_spare_that_is_older_than_the_file_is_left_alone),
+		TEST(test_state_damaged_spare_is_moved_aside),
 		TEST(test_state_folder_is_made_private),
 		TEST(test_state_damaged_file_is_moved_aside_and_nothing_is_known),
 		TEST(test_state_no_regular_file_is_moved_aside),

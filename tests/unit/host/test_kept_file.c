@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "orchestrator/host/file.h"
+#include "orchestrator/host/kept_file.h"
+
+static char folder[64], path[128], spare[128], obstacle[160];
+static sd_event *event;
+static struct kept_file *file;
+static struct error err;
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(folder, "/tmp/baton-test-kept-XXXXXX");
+	if (!mkdtemp(folder) || sd_event_new(&event) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/lib/state.json", folder);
+	snprintf(spare, sizeof(spare), "%s/run/state.json", folder);
+	snprintf(obstacle, sizeof(obstacle), "%s.new", path);
+	file = kept_file_new(event, path, spare);
+	return file ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	kept_file_free(file);
+	event = sd_event_unref(event);
+	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+	return system(command);
+}
+
+/* Whoever is root cannot be refused by modes: a folder stands where the new file is to be made. */
+static void make_unwritable(void)
+{
+	assert_int_equal(file_make_folder(path, 0700), 0);
+	assert_int_equal(mkdir(obstacle, 0700), 0);
+}
+
+static void make_writable(void)
+{
+	assert_int_equal(rmdir(obstacle), 0);
+}
+
+static void expect(const char *where, const char *text)
+{
+	cleanup_free char *found = NULL;
+
+	if (!text) {
+		assert_int_equal(access(where, F_OK), -1);
+		return;
+	}
+	assert_int_equal(file_read(where, 1000, &found, NULL), 0);
+	assert_string_equal(found, text);
+}
+
+static void test_kept_file_that_can_be_written_needs_no_spare(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(kept_file_write(file, "one", &err), 0);
+	assert_true(kept_file_is_written(file));
+	expect(path, "one");
+	expect(spare, NULL);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void test_kept_file_that_cannot_be_written_is_in_the_spare(void **state)
+{
+	(void)state;
+	assert_int_equal(kept_file_write(file, "one", &err), 0);
+	make_unwritable();
+	assert_int_equal(kept_file_write(file, "two", &err), 1);
+	assert_memory_equal(err.text, path, strlen(path));
+	assert_false(kept_file_is_written(file));
+	expect(path, "one");
+	expect(spare, "two");
+	assert_int_equal(kept_file_write(file, "three", &err), 1);
+	expect(spare, "three");
+	make_writable();
+	assert_int_equal(kept_file_write(file, "four", &err), 0);
+	expect(path, "four");
+	expect(spare, NULL);
+}
+
+static void test_kept_file_is_written_by_itself_once_it_can_be(void **state)
+{
+	uint64_t end_ms = clock_monotonic_ms() + 20000;
+
+	(void)state;
+	make_unwritable();
+	assert_int_equal(kept_file_write(file, "one", &err), 1);
+	make_writable();
+	while (!kept_file_is_written(file)) {
+		assert_true(clock_monotonic_ms() < end_ms);
+		assert_true(sd_event_run(event, 1000000) >= 0);
+	}
+	expect(path, "one");
+	expect(spare, NULL);
+	/* And then nothing wakes up any more. */
+	assert_int_equal(sd_event_run(event, 0), 0);
+}
+
+static void test_kept_file_without_any_room_is_kept_in_memory(void **state)
+{
+	char also[160];
+
+	(void)state;
+	make_unwritable();
+	assert_int_equal(file_make_folder(spare, 0700), 0);
+	snprintf(also, sizeof(also), "%s.new", spare);
+	assert_int_equal(mkdir(also, 0700), 0);
+	assert_int_equal(kept_file_write(file, "one", &err), -EISDIR);
+	assert_int_equal(kept_file_write(file, "two", &err), -EISDIR);
+	make_writable();
+	/* The end is a further chance. */
+	kept_file_free(file);
+	file = NULL;
+	expect(path, "two");
+}
+
+static void test_kept_file_that_stays_unwritable_leaves_its_spare(void **state)
+{
+	(void)state;
+	make_unwritable();
+	assert_int_equal(kept_file_write(file, "one", &err), 1);
+	kept_file_free(file);
+	file = NULL;
+	expect(spare, "one");
+	expect(path, NULL);
+}
+
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_kept_file_that_can_be_written_needs_no_spare),
+		TEST(test_kept_file_that_cannot_be_written_is_in_the_spare),
+		TEST(test_kept_file_is_written_by_itself_once_it_can_be),
+		TEST(test_kept_file_without_any_room_is_kept_in_memory),
+		TEST(test_kept_file_that_stays_unwritable_leaves_its_spare),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
