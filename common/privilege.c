@@ -20,6 +20,16 @@ const struct privilege_need privilege_bpf = {
 	.first_user_ns = true,
 };
 
+const struct privilege_need privilege_iterator = {
+	.call = "bpf(2)",
+	.wanted = PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON),
+	.first_user_ns = true,
+};
+
+const struct privilege_need privilege_sock_diag = {
+	.call = "socket(AF_NETLINK, NETLINK_SOCK_DIAG)",
+};
+
 /* What follows "\n@name:", or NULL. */
 static const char *find_field(const char *status, const char *name)
 {

@@ -57,3 +57,9 @@ char *privilege_explain(int code, const struct privilege_need *need,
 
 /* Loading and attaching BPF programs, as every part of baton needs it. */
 extern const struct privilege_need privilege_bpf;
+
+/* Looking at sockets by a BPF iterator. */
+extern const struct privilege_need privilege_iterator;
+
+/* A socket of sock_diag(7): only a sandbox refuses it. */
+extern const struct privilege_need privilege_sock_diag;

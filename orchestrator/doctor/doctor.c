@@ -23,13 +23,13 @@
 #define BPF_PRIVILEGE                                                                              \
 	"find out what else forbids bpf(2): AppArmor, SELinux, lockdown (the kernel's log says so)"
 
-static const struct privilege_need need_iterator = {
-	"bpf(2)", PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON), .first_user_ns = true};
 static const struct privilege_need need_destroy = {"SOCK_DESTROY", PRIVILEGE(CAP_NET_ADMIN), false};
 static const struct privilege_need need_other_users = {
 	"other users",
 	PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) | PRIVILEGE(CAP_KILL),
 	false};
+static const struct privilege_need need_getfd_others = {"pidfd_open(2) and pidfd_getfd(2)",
+							PRIVILEGE(CAP_SYS_PTRACE), false};
 static const struct privilege_need need_getfd = {"pidfd_open(2) and pidfd_getfd(2)", 0, false};
 
 /* In the order in which they are printed: what the others stand on comes first. */
@@ -69,6 +69,38 @@ const struct doctor_check doctor_checks[] = {
 		.cost = "what migrates when an old listener closes can wait for long, or crash the "
 			"kernel; the settle step keeps that rare",
 		.how = "a kernel with the fix of CVE-2026-46015",
+	},
+	{
+		.name = "proc",
+		.title = "/proc",
+		.purpose = "finds baton's programs and its servers' processes",
+		.severity = DOCTOR_NEEDED,
+		.needed_for = ALL_TIERS | ALL_MODES,
+		.function = doctor_check_proc,
+		.cost = "batond does not start",
+		.how = "mount -t proc proc /proc",
+	},
+	{
+		.name = "run-folder",
+		.title = "folder at run time",
+		.purpose = "sockets of batond and of its agents",
+		.severity = DOCTOR_NEEDED,
+		.needed_for = ALL_TIERS | ALL_MODES,
+		.function = doctor_check_run_folder,
+		.cost = "batond does not start",
+		.how = "make the folder above it writable: mount a tmpfs there (docker: --tmpfs "
+		       "/run; Kubernetes: an emptyDir); as an ordinary user: set XDG_RUNTIME_DIR",
+	},
+	{
+		.name = "state-folder",
+		.title = "folder of the state",
+		.purpose = "numbers of generations, history, events",
+		.severity = DOCTOR_ADVISED,
+		.function = doctor_check_state_folder,
+		.cost = "after a restart of batond there is no history, and `baton rollback` goes "
+			"back to nothing from before it",
+		.how = "make the folder above it writable (docker: -v baton:/var/lib/baton); as an "
+		       "ordinary user: set XDG_STATE_HOME",
 	},
 	/* ---- groups of sockets ---- */
 	{
@@ -155,7 +187,7 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_iterator,
 		.cost = "a server that attaches a program of its own is not noticed",
-		.need = &need_iterator,
+		.need = &privilege_iterator,
 		.privilege = BPF_PRIVILEGE,
 		.how = "Linux 5.9 or later with type information (CONFIG_DEBUG_INFO_BTF)",
 	},
@@ -235,6 +267,19 @@ const struct doctor_check doctor_checks[] = {
 		.how = "Linux 5.6 or later",
 	},
 	{
+		.name = "getfd-others",
+		.title = "pidfd_getfd of others",
+		.purpose = "takes a listening socket from a server of another user",
+		.severity = DOCTOR_ADVISED,
+		.improves = ALL_MODES,
+		.own_network = true,
+		.function = doctor_check_getfd_others,
+		.cost = "a server with a \"user\" must take the socket that is passed to it; if it "
+			"never closes it, it cannot be made to leave",
+		.need = &need_getfd_others,
+		.how = "Linux 5.6 or later",
+	},
+	{
 		.name = "bind-hook",
 		.title = "cgroup/bind4, bind6",
 		.purpose = "servers that do not share their port share it",
@@ -266,22 +311,24 @@ const struct doctor_check doctor_checks[] = {
 		.title = "sock_diag by port",
 		.purpose = "sees the queue of a listening socket",
 		.severity = DOCTOR_NEEDED,
-		.needed_for = ALL_TIERS,
+		.needed_for = ALL_TIERS | ALL_MODES,
 		.own_network = true,
 		.function = doctor_check_diag_port,
-		.cost = "it cannot be seen when an old generation has accepted what is its own",
+		.cost = "batond does not start: it cannot see when an old generation has accepted "
+			"what is its own",
+		.need = &privilege_sock_diag,
 		.how = "CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG (modprobe tcp_diag)",
 	},
 	{
 		.name = "diag-cgroup",
 		.title = "sock_diag by cgroup",
 		.purpose = "counts what a generation has open",
-		.severity = DOCTOR_NEEDED,
-		.needed_for = EBPF,
-		.improves = CBPF | HASH,
+		.severity = DOCTOR_ADVISED,
+		.improves = ALL_TIERS,
 		.own_network = true,
 		.function = doctor_check_diag_cgroup,
-		.cost = "it cannot be seen when a generation is drained",
+		.cost = "connections are told from those of other generations by looking at the "
+			"descriptors of each server: slower with very many",
 		.how = "Linux 5.8 or later with CONFIG_SOCK_CGROUP_DATA, and cgroup v2",
 	},
 	{
