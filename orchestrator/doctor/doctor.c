@@ -20,17 +20,20 @@
 #define ALL_TIERS   (EBPF | CBPF | HASH)
 #define ALL_MODES   (INHERIT | NATIVE | TRANSPARENT)
 
-#define BPF_PRIVILEGE                                                                              \
-	"find out what else forbids bpf(2): AppArmor, SELinux, lockdown (the kernel's log says so)"
-
-static const struct privilege_need need_destroy = {"SOCK_DESTROY", PRIVILEGE(CAP_NET_ADMIN), false};
+static const struct privilege_need need_destroy = {
+	.call = "SOCK_DESTROY",
+	.wanted = PRIVILEGE(CAP_NET_ADMIN),
+};
 static const struct privilege_need need_other_users = {
-	"other users",
-	PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) | PRIVILEGE(CAP_KILL),
-	false};
-static const struct privilege_need need_getfd_others = {"pidfd_open(2) and pidfd_getfd(2)",
-							PRIVILEGE(CAP_SYS_PTRACE), false};
-static const struct privilege_need need_getfd = {"pidfd_open(2) and pidfd_getfd(2)", 0, false};
+	.call = "other users",
+	.wanted = PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) |
+		  PRIVILEGE(CAP_KILL),
+};
+static const struct privilege_need need_getfd = {.call = "pidfd_open(2) and pidfd_getfd(2)"};
+static const struct privilege_need need_getfd_others = {
+	.call = "pidfd_open(2) and pidfd_getfd(2)",
+	.wanted = PRIVILEGE(CAP_SYS_PTRACE),
+};
 
 /* In the order in which they are printed: what the others stand on comes first. */
 const struct doctor_check doctor_checks[] = {
@@ -124,7 +127,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_sockarray,
 		.cost = "no tier ebpf",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 4.19 or later with CONFIG_BPF_SYSCALL and CONFIG_INET",
 	},
 	{
@@ -137,7 +140,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_select,
 		.cost = "no tier ebpf: no failover in the kernel, no counters",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 4.19 or later with CONFIG_BPF_SYSCALL",
 	},
 	{
@@ -150,7 +153,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_migrate,
 		.cost = "no tier ebpf: a connection queued where a listener closes is reset",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.14 or later",
 	},
 	{
@@ -162,7 +165,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_steer,
 		.cost = "no tier ebpf",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.14 or later; if it is and all above works: please report it",
 	},
 	{
@@ -188,7 +191,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_iterator,
 		.cost = "a server that attaches a program of its own is not noticed",
 		.need = &privilege_iterator,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.9 or later with type information (CONFIG_DEBUG_INFO_BTF)",
 	},
 	{
@@ -202,7 +205,7 @@ const struct doctor_check doctor_checks[] = {
 		.cost = "an address and a wildcard that has it can replace each other only while the "
 			"service is stopped",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.9 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_SOCK_MSG",
 	},
 	{
@@ -289,7 +292,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_bind,
 		.cost = "no mode transparent: servers must take a socket or set SO_REUSEPORT",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 6.0 or later with CONFIG_CGROUP_BPF, and cgroup v2",
 	},
 	{
@@ -302,7 +305,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_sockops,
 		.cost = "connections are counted by asking (sock_diag): slower with very many",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 4.19 or later with CONFIG_CGROUP_BPF, and cgroup v2",
 	},
 	/* ---- sock_diag ---- */

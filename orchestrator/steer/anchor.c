@@ -121,9 +121,26 @@ static int bind_socket(int fd, const struct address *address, uid_t uid, bool re
 			return error_text(err, r,
 					  "bind: Address already in use (a socket or a connection "
 					  "has it without SO_REUSEPORT, or as another user)");
+		if (r == -EADDRNOTAVAIL)
+			return error_text(err, r,
+					  "bind: no interface of this host has this address%s; "
+					  "`ip address` shows which they have",
+					  address->sa.sa_family == AF_INET6
+						  ? ", or IPv6 is switched off (sysctl "
+						    "net.ipv6.conf.all.disable_ipv6)"
+						  : "");
 		return error_set(err, r, "bind");
 	}
 	return 0;
+}
+
+static int no_socket(int code, const struct address *address, struct error *err)
+{
+	if (code == -EAFNOSUPPORT && address->sa.sa_family == AF_INET6)
+		return error_text(err, code,
+				  "this host has no IPv6: let \"listen\" say an IPv4 address "
+				  "(0.0.0.0 for all of them)");
+	return error_set(err, code, "make a socket");
 }
 
 static int make_bound(const struct address *address, uid_t uid, bool reuse, int *ret_fd,
@@ -133,7 +150,7 @@ static int make_bound(const struct address *address, uid_t uid, bool reuse, int 
 	int r;
 
 	if (fd < 0)
-		return error_set(err, fd, "make a socket");
+		return no_socket(fd, address, err);
 	r = bind_socket(fd, address, uid, reuse, err);
 	if (r < 0)
 		return r;
@@ -165,7 +182,7 @@ int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *re
 	if (fd < 0)
 		fd = make_socket(address->sa.sa_family);
 	if (fd < 0)
-		return error_set(err, fd, "make a socket");
+		return no_socket(fd, address, err);
 	r = bind_socket(fd, address, uid, true, err);
 	if (r < 0)
 		return r;

@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -28,32 +29,45 @@
 #define CLAIM_WAIT_US 10000
 #define DEPTH_MAX     8 /* open folders of nftw(3) */
 
-/* Something else may have been mounted over it since. */
-static bool is_bpffs(const char *path)
+/*
+ * 1: a bpffs that can be written to; 0: one that cannot; -ENOENT: none, as something else has been
+ * mounted over it since.
+ */
+static int look_at(const char *path)
 {
 	struct statfs st;
 
-	return statfs(path, &st) == 0 && st.f_type == BPF_FS_MAGIC;
+	if (statfs(path, &st) < 0 || st.f_type != BPF_FS_MAGIC)
+		return -ENOENT;
+	return !(st.f_flags & ST_RDONLY);
 }
 
-/* 1: there is one; 0: none; negative errno: that cannot be told. */
+/*
+ * 1: there is one; 0: none; negative errno: that cannot be told. The first that can be written to,
+ * else the first.
+ */
 static int find_mount(char ret[static BPFFS_PATH_MAX])
 {
 	struct mntent *entry;
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	int r = 0;
+	int found = 0, r = 0;
 
 	if (!mounts)
 		return -errno;
-	while (r == 0 && (entry = getmntent(mounts))) {
-		if (strcmp(entry->mnt_type, "bpf") != 0 || !is_bpffs(entry->mnt_dir))
+	while (r >= 0 && r != 1 && (entry = getmntent(mounts))) {
+		if (strcmp(entry->mnt_type, "bpf") != 0)
 			continue;
-		r = snprintf(ret, BPFFS_PATH_MAX, "%s", entry->mnt_dir) < BPFFS_PATH_MAX
-			    ? 1
-			    : -ENAMETOOLONG;
+		r = look_at(entry->mnt_dir);
+		if (r < 0 || (r == 0 && found)) {
+			r = 0;
+			continue;
+		}
+		if (snprintf(ret, BPFFS_PATH_MAX, "%s", entry->mnt_dir) >= BPFFS_PATH_MAX)
+			r = -ENAMETOOLONG;
+		found = 1;
 	}
 	endmntent(mounts);
-	return r;
+	return r < 0 ? r : found;
 }
 
 int bpffs_is_mounted(void)
@@ -145,12 +159,12 @@ const char *bpffs_how(int code)
 		return "give this batond a name of its own (-n, BATON_NAME), or its container a "
 		       "bpffs of its own";
 	case -EROFS:
-		return "mount it writable (docker: -v " BPFFS ":" BPFFS ")";
+		return "mount it writable (docker: -v " BPFFS ":/bpf)";
 	case -EPERM:
 	case -EACCES:
 	case -ENOENT:
-		return "mount one that batond can write to before it starts (mount -t bpf bpf " BPFFS
-		       "; docker: -v " BPFFS ":" BPFFS ")";
+		return "mount one that batond can write to, anywhere, before it starts (mount -t bpf bpf " BPFFS
+		       "; docker: -v " BPFFS ":/bpf)";
 	default:
 		return "";
 	}

@@ -16,7 +16,7 @@ Steps are carried out in their order; each is a word and its arguments, with "="
     sys=ro|rw             a /sys of its own, with cgroup v2 alone in it, and no bpffs
     cgroup=ro|rw          what is mounted below /sys/fs/cgroup is gone; cgroup v2 alone is there
     cgroup=v1             cgroup v2 is mounted nowhere
-    bpffs                 a bpffs of its own
+    bpffs=PATH            a bpffs of its own on PATH
     userns                a user namespace in which only root is mapped
     cgroupns              a cgroup namespace, its root our cgroup
     pidns                 a pid namespace; the program is its pid 1
@@ -165,9 +165,9 @@ def step_sys(how):
     mount("cgroup", "/sys/fs/cgroup", "cgroup2", flags)
 
 
-def step_bpffs():
+def step_bpffs(path):
     own_mounts()
-    mount("bpf", "/sys/fs/bpf", "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def step_userns():
@@ -318,7 +318,7 @@ def container(base, *added, cgroup="ro", bpffs=False, denies=docker_denies, user
     capabilities @added, a writable cgroup, a bpffs of its own. @userns: it is rootless.
     """
     capabilities = [*base, *added]
-    return ["cgroupns", f"sys={cgroup}", *(["bpffs"] if bpffs else []),
+    return ["cgroupns", f"sys={cgroup}", *(["bpffs=/mnt"] if bpffs else []),
             *(["userns"] if userns else []), "pidns", "proc", f"mask={','.join(MASKED)}",
             "ro=/proc/sys", f"caps={','.join(capabilities)}", *denies(capabilities)]
 

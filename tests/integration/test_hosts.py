@@ -19,7 +19,7 @@ from swaps import check_unharmed, gentle, swap
 
 NOBODY = 65534
 SECCOMP = "a seccomp filter is in force"
-MOUNT_BPFFS = "docker: -v /sys/fs/bpf:/sys/fs/bpf"
+MOUNT_BPFFS = "docker: -v /sys/fs/bpf:/bpf"
 MOUNT_CGROUP = "docker: --security-opt writable-cgroups=true"
 NO_BPF = "it is root, but without CAP_NET_ADMIN and CAP_BPF"
 NOT_ROOTLESS = "this is a user namespace"
@@ -54,6 +54,7 @@ TABLE = {
     "memlock_0": Row(["memlock=0"]),
     # ---- bpffs ----
     "bpffs_read_only": Row(["ro=/sys/fs/bpf"], "cbpf", MOUNT_BPFFS, doctor={"bpffs": MOUNT_BPFFS}),
+    "bpffs_read_only_and_another": Row(["ro=/sys/fs/bpf", "bpffs=/mnt"]),
     "bpffs_not_mounted": Row(["umount=/sys/fs/bpf"], doctor={"bpffs": "batond will"}),
     "bpffs_not_mounted_nor_permitted": Row(
         ["umount=/sys/fs/bpf", f"caps={','.join([*DOCKER, 'BPF', 'NET_ADMIN'])}"], "cbpf",
@@ -238,6 +239,15 @@ def test_classic_programs_refused_leave_the_hash(t):
     daemon.restart()
     check_equal({generation_of(body) for body in bodies(20)}, {2}, "who answers")
     daemon.stop()
+
+
+def test_ipv6_address_on_a_host_without_is_refused_with_the_reason(t):
+    for steps, expected in ((["deny=EAFNOSUPPORT,inet6"], "this host has no IPv6"),
+                            (["sysctl=net.ipv6.conf.lo.disable_ipv6,1"], "disable_ipv6")):
+        daemon = daemon_on(t, Row(steps), service(example(t), listen=["[::1]:8080"]))
+        daemon.start_unready().wait_state("failed")
+        check(expected in daemon.service()["reason"], f"{daemon.service()['reason']}")
+        daemon.stop()
 
 
 def test_no_room_in_tmp_concerns_nobody(t):
