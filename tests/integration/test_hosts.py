@@ -105,6 +105,10 @@ TABLE = {
         logs="who ends a connection can be told in part only"),
     "docker_user": Row([*container(DOCKER), f"uid={NOBODY}"], "cbpf", "run it as root",
                        MOUNT_CGROUP, user=NOBODY),
+    # Capabilities that are added are those of root: another user has them only as a limit.
+    "docker_user_with_bpf": Row([*container(DOCKER, "BPF", "NET_ADMIN", bpffs=True),
+                                 f"uid={NOBODY}"], "cbpf", "run it as root", MOUNT_CGROUP,
+                                user=NOBODY),
     "kubernetes_restricted": Row([*container([]), "uid=65534"], "cbpf", "run it as root",
                                  MOUNT_CGROUP, user=NOBODY),
     "cri_o": Row(container(CRI_O), "cbpf", NO_BPF, MOUNT_CGROUP),
