@@ -21,6 +21,7 @@
 #include "common/processes.h"
 #include "orchestrator/host/cgroup_control.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/host/first.h"
 
 #define MOUNTINFO_MAX   (8 * 1024 * 1024)
 #define CGROUP_FILE_MAX (1024 * 1024)
@@ -352,10 +353,12 @@ int cgroup_remove(const char *path)
 
 /* ---- stepping aside ------------------------------------------------------------------------- */
 
-/* "0" stands for whoever writes it. */
+/* "0" stands for whoever writes it. In a container process 1 would be in the way as well. */
 static int enter(const char *path)
 {
-	return cgroup_control_write(path, "cgroup.procs", "0");
+	int r = cgroup_control_write(path, "cgroup.procs", "0");
+
+	return r >= 0 && first_is_behind() ? cgroup_control_write(path, "cgroup.procs", "1") : r;
 }
 
 static int own_leaf(const char *base, char ret[static CGROUP_PATH_MAX])

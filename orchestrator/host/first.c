@@ -10,6 +10,13 @@
 /* What the daemon knows (daemon.c), and what else people send to a container. */
 static const int handed_on[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT};
 
+static bool behind;
+
+bool first_is_behind(void)
+{
+	return behind;
+}
+
 static void fill(sigset_t *set)
 {
 	sigemptyset(set);
@@ -55,6 +62,7 @@ int first_step_aside(struct error *err)
 		return error_set(err, -errno, "start a process for the daemon");
 	if (pid > 0)
 		stay(pid, &set);
+	behind = true;
 	setpgid(0, 0);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return 0;

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "common/error.h"
 
 /*
@@ -16,3 +18,6 @@
  * before there are threads or signal handlers.
  */
 int first_step_aside(struct error *err);
+
+/* Has process 1 stayed behind? It goes where the daemon goes (cgroup_step_aside()). */
+bool first_is_behind(void);

@@ -9,10 +9,11 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 
-from harness import (Process, bodies, check, check_equal, command_of, descendants, get, stat_of,
-                     wait_until)
+from harness import (Process, bodies, check, check_equal, command_of, descendants, get, own_cgroup,
+                     stat_of, wait_until)
 from host import CRI_O, DOCKER, LXC, NSPAWN, PODMAN, container, host, podman_denies
 from services import binder, example, generation_of, service
 from swaps import check_unharmed, gentle, swap
@@ -24,6 +25,9 @@ MOUNT_CGROUP = "docker: --security-opt writable-cgroups=true"
 NO_BPF = "it is root, but without CAP_NET_ADMIN and CAP_BPF"
 NOT_ROOTLESS = "this is a user namespace"
 
+INHERIT, NATIVE = {"inherit"}, {"inherit", "native"}
+ALL = {"inherit", "native", "transparent"}
+
 
 @dataclasses.dataclass
 class Row:
@@ -34,6 +38,7 @@ class Row:
     cgroup: str = None  # why instances have no cgroups; None: they have
     doctor: dict = dataclasses.field(default_factory=dict)  # of a check: what it says
     modes: dict = dataclasses.field(default_factory=dict)  # of the doctor, beside "inherit": "yes"
+    can: set = None  # these modes alone
     mode: str = "auto"
     user: int = 0
     logs: str = None
@@ -85,51 +90,49 @@ TABLE = {
                         doctor={"diag-port": SECCOMP}),
     "no_ipv6": Row(["deny=EAFNOSUPPORT,inet6"], doctor={"bind-hook": "there is no IPv6 here"}),
     # ---- containers: docs/containers.md ----
-    "docker": Row(container(DOCKER), "cbpf", NO_BPF, MOUNT_CGROUP,
-                  doctor={"pidfd-getfd": SECCOMP}, modes={"native": "no", "transparent": "no"}),
+    "docker": Row(container(DOCKER), "cbpf", NO_BPF, MOUNT_CGROUP, can=INHERIT,
+                  doctor={"pidfd-getfd": SECCOMP}),
     "docker_with_ptrace": Row(container(DOCKER, "SYS_PTRACE"), "cbpf", NO_BPF, MOUNT_CGROUP,
-                              modes={"native": "limited", "transparent": "no"}, mode="native"),
+                              can=NATIVE, mode="native"),
     "docker_with_bpf_without_bpffs": Row(container(DOCKER, "BPF", "NET_ADMIN"), "cbpf",
-                                         MOUNT_BPFFS, MOUNT_CGROUP),
+                                         MOUNT_BPFFS, MOUNT_CGROUP, can=INHERIT),
     "docker_with_bpf": Row(container(DOCKER, "BPF", "NET_ADMIN", bpffs=True),
-                           cgroup=MOUNT_CGROUP, modes={"native": "no", "transparent": "no"}),
+                           cgroup=MOUNT_CGROUP, can=INHERIT),
     "docker_with_bpf_and_cgroup": Row(
         container(DOCKER, "BPF", "NET_ADMIN", bpffs=True, cgroup="rw"),
-        doctor={"tcp-iterator": "CAP_PERFMON"}, modes={"transparent": "no"}),
+        doctor={"tcp-iterator": "CAP_PERFMON"}, can=INHERIT),
     "docker_with_all": Row(
         container(DOCKER, "BPF", "NET_ADMIN", "PERFMON", "SYS_PTRACE", bpffs=True, cgroup="rw"),
-        modes={"native": "yes", "transparent": "yes"}, mode="transparent"),
+        can=ALL, modes={"native": "yes", "transparent": "yes"}, mode="transparent"),
     "docker_with_all_but_perfmon": Row(
-        container(DOCKER, "BPF", "NET_ADMIN", "SYS_PTRACE", bpffs=True, cgroup="rw"),
-        modes={"native": "yes", "transparent": "limited"}, mode="transparent",
-        logs="who ends a connection can be told in part only"),
+        container(DOCKER, "BPF", "NET_ADMIN", "SYS_PTRACE", bpffs=True, cgroup="rw"), can=ALL,
+        mode="transparent", logs="who ends a connection can be told in part only"),
     "docker_user": Row([*container(DOCKER), f"uid={NOBODY}"], "cbpf", "run it as root",
-                       MOUNT_CGROUP, user=NOBODY),
+                       MOUNT_CGROUP, can=INHERIT, user=NOBODY),
     # Capabilities that are added are those of root: another user has them only as a limit.
     "docker_user_with_bpf": Row([*container(DOCKER, "BPF", "NET_ADMIN", bpffs=True),
                                  f"uid={NOBODY}"], "cbpf", "run it as root", MOUNT_CGROUP,
-                                user=NOBODY),
-    "kubernetes_restricted": Row([*container([]), "uid=65534"], "cbpf", "run it as root",
-                                 MOUNT_CGROUP, user=NOBODY),
-    "cri_o": Row(container(CRI_O), "cbpf", NO_BPF, MOUNT_CGROUP),
+                                can=INHERIT, user=NOBODY),
+    "kubernetes_restricted": Row([*container([]), f"uid={NOBODY}"], "cbpf", "run it as root",
+                                 MOUNT_CGROUP, can=INHERIT, user=NOBODY),
+    "cri_o": Row(container(CRI_O, denies=podman_denies), "cbpf", NO_BPF, MOUNT_CGROUP, can=NATIVE),
     "podman": Row(container(PODMAN, denies=podman_denies), "cbpf", NO_BPF, MOUNT_CGROUP,
-                  modes={"native": "limited"}, mode="native"),
+                  can=NATIVE, mode="native"),
     "podman_rootless": Row(container(PODMAN, denies=podman_denies, userns=True), "cbpf",
-                           NOT_ROOTLESS, MOUNT_CGROUP, doctor={"steer": NOT_ROOTLESS}),
+                           NOT_ROOTLESS, MOUNT_CGROUP, doctor={"steer": NOT_ROOTLESS}, can=NATIVE),
     "podman_with_all": Row(
         container(PODMAN, "BPF", "NET_ADMIN", "PERFMON", "SYS_PTRACE", bpffs=True, cgroup="rw",
-                  denies=podman_denies),
-        modes={"native": "yes", "transparent": "yes"}, mode="transparent"),
-    "nspawn": Row([*container(NSPAWN, cgroup="rw", denies=lambda _: ["deny=EPERM,bpf,pidfd_getfd,"
-                                                                    "perf_event_open,keyctl"])],
-                  "cbpf", "without CAP_NET_ADMIN", doctor={"pidfd-getfd": SECCOMP}),
+                  denies=podman_denies), can=ALL, mode="transparent"),
+    "nspawn": Row(container(NSPAWN, cgroup="rw", denies=lambda _: ["deny=EPERM,bpf,pidfd_getfd,"
+                                                                  "perf_event_open,keyctl"]),
+                  "cbpf", "without CAP_NET_ADMIN", doctor={"pidfd-getfd": SECCOMP}, can=INHERIT),
     "nspawn_with_bpf": Row(
-        [*container(NSPAWN, "NET_ADMIN", cgroup="rw", denies=lambda _: ["deny=EPERM,keyctl"])],
-        modes={"native": "yes", "transparent": "yes"}, mode="transparent"),
-    "lxc_privileged": Row(container(LXC, cgroup="rw", denies=lambda _: []),
-                          modes={"native": "yes", "transparent": "yes"}, mode="transparent"),
+        container(NSPAWN, "NET_ADMIN", cgroup="rw", bpffs=True,
+                  denies=lambda _: ["deny=EPERM,keyctl"]), can=ALL, mode="transparent"),
+    "lxc_privileged": Row(container(LXC, cgroup="rw", denies=lambda _: []), can=ALL,
+                          mode="transparent"),
     "lxc": Row(container(LXC, cgroup="rw", denies=lambda _: [], userns=True), "cbpf",
-               NOT_ROOTLESS),
+               NOT_ROOTLESS, can=NATIVE, mode="native"),
 }
 
 
@@ -188,6 +191,9 @@ def ask_doctor(t, row):
     check_equal(best, row.tier, f"best tier of the doctor: {json.dumps(report, indent=1)}")
     for mode, verdict in row.modes.items():
         check_equal(report["modes"][mode], verdict, f"mode {mode} of the doctor")
+    if row.can:
+        check_equal({mode for mode, verdict in report["modes"].items() if verdict != "no"},
+                    row.can, "modes of the doctor")
     return report
 
 
@@ -228,6 +234,21 @@ def holds(t, row):
 
 
 globals().update({f"test_{name}": lambda t, row=row: holds(t, row) for name, row in TABLE.items()})
+
+
+def test_containers_page_says_what_its_tests_do(_t):
+    """Its table of grants: tier, modes, test."""
+    page = (pathlib.Path(__file__).parents[2] / "docs/containers.md").read_text()
+    named = set()
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 5 or not cells[1].startswith("`"):
+            continue
+        can = ALL if cells[2] == "all" else set(re.findall(r"`(\w+)`", cells[2]))
+        for name in re.findall(r"`(\w+)`", cells[4]):
+            named.add(name)
+            check_equal((TABLE[name].tier, TABLE[name].can), (cells[1].strip("`"), can), line)
+    check_equal(named, {name for name, row in TABLE.items() if row.can}, "rows of the page")
 
 
 # ---- what is no row of a table -------------------------------------------------------------------
@@ -285,6 +306,18 @@ def test_batond_as_pid_1_reaps_what_is_left_to_it(t):
     daemon.restart()
     wait_until(lambda: not zombies(daemon.pid), lambda: f"zombies: {zombies(daemon.pid)}")
     check_unharmed(hammer)
+    daemon.stop()
+
+
+def test_batond_as_pid_1_makes_room_for_resources(t):
+    """Both of its processes leave the cgroup in which the instances' controllers are enabled."""
+    config = service(example(t), resources={"pids_max": 100})
+    daemon = daemon_on(t, Row(["pidns", "proc", "cgroup=rw"]), config)
+    daemon.start_unready()
+    leaf = own_cgroup() / "batond"
+    both = descendants(daemon.pid)[:2]
+    wait_until(lambda: set(both) <= set(map(int, (leaf / "cgroup.procs").read_text().split())),
+               f"{both} are in {leaf}")
     daemon.stop()
 
 

@@ -368,7 +368,7 @@ static size_t left_over(const char *folder)
 	struct dirent *entry;
 	size_t n = 0;
 
-	snprintf(prefix, sizeof(prefix), "baton-doctor-%d", (int)getpid());
+	snprintf(prefix, sizeof(prefix), "baton-doctor-%d-", (int)getpid());
 	while (entries && (entry = readdir(entries)))
 		n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
 	if (entries)
