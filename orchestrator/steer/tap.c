@@ -285,9 +285,13 @@ static int on_sample(void *userdata, void *data, size_t size)
 /* Programs see the pids of the first pid namespace, which in a container are nobody's. */
 static bool sees_same_pids(void)
 {
+	static bool asked, same;
 	struct stat st;
 
-	return stat("/proc/self/ns/pid", &st) < 0 || st.st_ino == FIRST_PID_NAMESPACE;
+	if (!asked)
+		same = stat("/proc/self/ns/pid", &st) < 0 || st.st_ino == FIRST_PID_NAMESPACE;
+	asked = true;
+	return same;
 }
 
 /* 0 and "" are what is not known. */
