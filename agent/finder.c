@@ -316,7 +316,7 @@ static void forget_trouble(struct finder *finder)
 /* What refuses: that we look into the process, or the system call itself? */
 static void note_refused(struct finder *finder, const struct sighting *sighting, int error)
 {
-	static const struct privilege_need need = {"pidfd_open(2) and pidfd_getfd(2)", 0, false};
+	static const struct privilege_need need = {.call = "pidfd_open(2) and pidfd_getfd(2)"};
 	pid_t blind = holders_blind(finder->processes);
 	char advice[PRIVILEGE_TEXT_MAX];
 

@@ -7,41 +7,23 @@
 #include "cli/commands.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/memory_file.h"
 #include "common/paths.h"
 
-/*
- * Write @config into a sealed memfd that survives exec. Returns the descriptor or a negative errno.
- */
-static int config_to_memfd(const json_t *config, struct error *err)
+/* @config as a file that survives exec. Returns the descriptor or a negative errno. */
+static int config_to_file(const json_t *config, struct error *err)
 {
-	cleanup_close int fd = -1;
 	cleanup_free char *text = json_dumps(config, JSON_INDENT(2));
-	size_t length, done = 0;
+	int r, fd;
 
 	if (!text)
 		return error_set(err, -ENOMEM, "write the configuration for batond");
-	fd = memfd_create("baton-run", MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return error_set(err, -errno, "make a file in memory for batond's configuration");
-	length = strlen(text);
-	while (done < length) {
-		ssize_t n = write(fd, text + done, length - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_set(err, -errno, "write the configuration for batond");
-		done += (size_t)n;
-	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-		return error_set(err, -errno, "write the configuration for batond");
-	return TAKE_FD(fd);
+	r = memory_file_make("baton-run", text, strlen(text), true, NULL, &fd, err);
+	return r < 0 ? r : fd;
 }
 
 /* Become batond, which reads its configuration from @fd. */
@@ -76,7 +58,7 @@ enum cli_exit cmd_run(const struct cli_options *options, struct error *err)
 	}
 	if (cli_run_config(&options->run, directory, options->command, &config, err) < 0)
 		return CLI_USAGE;
-	fd = config_to_memfd(config, err);
+	fd = config_to_file(config, err);
 	json_decref(config);
 	if (fd >= 0)
 		run_batond(paths.name, fd, err);

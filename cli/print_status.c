@@ -117,6 +117,18 @@ static void print_tier_reason(const struct print *to, const json_t *service)
 	fputs(")\n", to->out);
 }
 
+static void print_cgroup_reason(const struct print *to, const json_t *service)
+{
+	const char *reason = print_member(service, "cgroup_reason");
+
+	if (!*reason)
+		return;
+	print_label(to, "cgroups");
+	fputs("none (", to->out);
+	print_text(to, reason);
+	fputs(")\n", to->out);
+}
+
 /* How long new connections may wait. print_endpoint() tells how many do. */
 static void print_hold(const struct print *to, const json_t *service)
 {
@@ -604,6 +616,7 @@ static void print_block(const struct print *to, const json_t *service, bool deta
 	print_all_undeclared(to, generations);
 	print_unusable(to, generations);
 	print_tier_reason(to, service);
+	print_cgroup_reason(to, service);
 	print_hold(to, service);
 	print_failover(to, service);
 	print_restarts(to, service);

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 
 #include "common/diag_internal.h"
+#include "common/privilege.h"
 
 /* The kernel fills dumps in pieces of at most 32 KiB (af_netlink.c: netlink_dump()). */
 #define BUFFER_SIZE 32768
@@ -22,6 +23,14 @@ struct diag {
 	bool renew; /* an answer was not read to its end: open a new socket for the next request */
 	char buffer[BUFFER_SIZE] __attribute__((aligned(8)));
 };
+
+static int refused(int code, struct error *err)
+{
+	char advice[PRIVILEGE_TEXT_MAX];
+
+	return error_text(err, code, "sock_diag: socket: %s%s", strerror(-code),
+			  privilege_explain(code, &privilege_sock_diag, advice));
+}
 
 /* (Re)open the socket. */
 static int open_socket(struct diag *diag, struct error *err)
@@ -36,7 +45,7 @@ static int open_socket(struct diag *diag, struct error *err)
 		mnl_socket_close(diag->socket);
 	diag->socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	if (!diag->socket)
-		return error_set(err, -errno, "sock_diag: socket");
+		return refused(-errno, err);
 	if (mnl_socket_bind(diag->socket, 0, MNL_SOCKET_AUTOPID) < 0)
 		return error_set(err, -errno, "sock_diag: bind");
 	if (setsockopt(mnl_socket_get_fd(diag->socket), SOL_SOCKET, SO_RCVTIMEO, &timeout,

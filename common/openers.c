@@ -20,7 +20,19 @@ struct search {
 	unsigned links;
 };
 
-static void read_command(pid_t pid, char ret[static OPENER_NAME_MAX])
+void opener_describe(pid_t pid, const char *name, char ret[static OPENER_TEXT_MAX])
+{
+	if (pid > 0 && name[0])
+		snprintf(ret, OPENER_TEXT_MAX, "pid %d \"%.15s\"", (int)pid, name);
+	else if (pid > 0)
+		snprintf(ret, OPENER_TEXT_MAX, "pid %d", (int)pid);
+	else if (name[0])
+		snprintf(ret, OPENER_TEXT_MAX, "\"%.15s\"", name);
+	else
+		snprintf(ret, OPENER_TEXT_MAX, "a process of its");
+}
+
+void opener_read_name(pid_t pid, char ret[static OPENER_NAME_MAX])
 {
 	char path[64];
 	ssize_t n;
@@ -41,7 +53,7 @@ static void found(struct search *search, struct opener *opener, pid_t pid, const
 		return;
 	opener->pid = pid;
 	opener->fd = (int)strtol(fd, NULL, 10);
-	read_command(pid, opener->command);
+	opener_read_name(pid, opener->command);
 }
 
 static void search_process(struct search *search, pid_t pid)

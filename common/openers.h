@@ -27,3 +27,14 @@ struct opener {
  */
 void openers_find(struct opener *list, size_t n, bool (*is_preferred)(void *userdata, pid_t pid),
 		  void *userdata);
+
+/* The cleaned name of a process; "" if it is gone, or hidden. */
+void opener_read_name(pid_t pid, char ret[static OPENER_NAME_MAX]);
+
+#define OPENER_TEXT_MAX 48
+
+/*
+ * For messages: 'pid 12 "node"'. @pid may be 0 and @name "" if they are not known: '"node"',
+ * 'pid 12', "a process of its".
+ */
+void opener_describe(pid_t pid, const char *name, char ret[static OPENER_TEXT_MAX]);

@@ -148,6 +148,10 @@ int paths_program(const char *program, char *ret, size_t size, struct error *err
 		return error_text(err, -EINVAL, "\"%.100s\" is not a program's name", program);
 	/* If the file was replaced, its name ends with " (deleted)": the folder is right still. */
 	length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (length < 0 && errno == ENOENT)
+		return error_text(err, -ENOENT,
+				  "/proc is not mounted, and baton finds its programs and its "
+				  "servers' processes there: mount -t proc proc /proc");
 	if (length < 0)
 		return error_set(err, -errno, "/proc/self/exe");
 	self[length] = '\0';

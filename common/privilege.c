@@ -18,6 +18,18 @@ const struct privilege_need privilege_bpf = {
 	.call = "bpf(2)",
 	.wanted = PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_NET_ADMIN),
 	.first_user_ns = true,
+	.otherwise = PRIVILEGE_BPF_OTHERWISE,
+};
+
+const struct privilege_need privilege_iterator = {
+	.call = "bpf(2)",
+	.wanted = PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON),
+	.first_user_ns = true,
+	.otherwise = PRIVILEGE_BPF_OTHERWISE,
+};
+
+const struct privilege_need privilege_sock_diag = {
+	.call = "socket(AF_NETLINK, NETLINK_SOCK_DIAG)",
 };
 
 /* What follows "\n@name:", or NULL. */
@@ -137,7 +149,9 @@ char *privilege_explain(int code, const struct privilege_need *need,
 	if (code != -EPERM && code != -EACCES && code != -ENOSYS)
 		return ret;
 	privilege_read(&privilege);
-	if (privilege_advise(&privilege, need, advice))
+	if (!privilege_advise(&privilege, need, advice) && need->otherwise && code != -ENOSYS)
+		snprintf(advice, sizeof(advice), "%s", need->otherwise);
+	if (advice[0])
 		snprintf(ret, PRIVILEGE_TEXT_MAX, ": %.*s", PRIVILEGE_TEXT_MAX - 3, advice);
 	return ret;
 }

@@ -35,9 +35,10 @@ uint64_t privilege_missing(const struct privilege *privilege, uint64_t wanted);
 
 /* What was refused. */
 struct privilege_need {
-	const char *call;   /* "bpf(2)" */
-	uint64_t wanted;    /* capabilities that it takes; 0: none */
-	bool first_user_ns; /* they must be those of the first user namespace */
+	const char *call;      /* "bpf(2)" */
+	uint64_t wanted;       /* capabilities that it takes; 0: none */
+	bool first_user_ns;    /* they must be those of the first user namespace */
+	const char *otherwise; /* what to do if none of this forbids it; NULL: not known */
 };
 
 /*
@@ -49,10 +50,20 @@ bool privilege_advise(const struct privilege *privilege, const struct privilege_
 
 /*
  * For an error text: ": " and the advice if @code says that something was refused (EPERM, EACCES,
- * ENOSYS) and it is known what forbids it; else "". Asks for the calling process. Returns @ret.
+ * ENOSYS) and it is known what forbids it, or what else may; else "". Asks for the calling process.
+ * Returns @ret.
  */
 char *privilege_explain(int code, const struct privilege_need *need,
 			char ret[static PRIVILEGE_TEXT_MAX]);
 
+#define PRIVILEGE_BPF_OTHERWISE                                                                    \
+	"find out what else forbids bpf(2): AppArmor, SELinux, lockdown (the kernel's log says so)"
+
 /* Loading and attaching BPF programs, as every part of baton needs it. */
 extern const struct privilege_need privilege_bpf;
+
+/* Looking at sockets by a BPF iterator. */
+extern const struct privilege_need privilege_iterator;
+
+/* A socket of sock_diag(7): only a sandbox refuses it. */
+extern const struct privilege_need privilege_sock_diag;

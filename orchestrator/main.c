@@ -22,6 +22,7 @@
 #include "orchestrator/doctor/doctor.h"
 #include "orchestrator/host/capabilities.h"
 #include "orchestrator/host/command_leaf.h"
+#include "orchestrator/host/first.h"
 #include "orchestrator/host/lock.h"
 #include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
@@ -251,8 +252,16 @@ static int check_owner(const char *folder, struct error *err)
 
 static int make_run_dir(const struct paths *paths, struct error *err)
 {
-	if (mkdir(paths->run_dir, 0755) < 0 && errno != EEXIST)
-		return error_set(err, -errno, "mkdir %s", paths->run_dir);
+	int code = mkdir(paths->run_dir, 0755) < 0 && errno != EEXIST ? -errno : 0;
+
+	if (code == -EROFS || code == -EACCES || code == -ENOENT)
+		return error_text(err, code,
+				  "mkdir %s: %s: batond has its sockets there: make the folder "
+				  "above it writable, with a tmpfs for instance (docker: --tmpfs "
+				  "/run; Kubernetes: an emptyDir)",
+				  paths->run_dir, strerror(-code));
+	if (code < 0)
+		return error_set(err, code, "mkdir %s", paths->run_dir);
 	return check_owner(paths->run_dir, err) < 0 ? -EPERM : 0;
 }
 
@@ -421,6 +430,7 @@ static void remove_traces(const struct context *c)
 
 static void close_context(struct context *c)
 {
+	tiers_done(&c->tiers);
 	inspect_free(c->inspect);
 	removals_free(c->removals);
 	prober_free(c->prober);
@@ -501,6 +511,10 @@ int main(int argc, char **argv)
 		return clean(&options);
 	log_init(options.single ? "baton" : "batond",
 		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	if (first_step_aside(&err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_ERROR;
+	}
 	reduce_capabilities();
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;

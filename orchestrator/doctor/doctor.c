@@ -20,17 +20,20 @@
 #define ALL_TIERS   (EBPF | CBPF | HASH)
 #define ALL_MODES   (INHERIT | NATIVE | TRANSPARENT)
 
-#define BPF_PRIVILEGE                                                                              \
-	"find out what else forbids bpf(2): AppArmor, SELinux, lockdown (the kernel's log says so)"
-
-static const struct privilege_need need_iterator = {
-	"bpf(2)", PRIVILEGE(CAP_BPF) | PRIVILEGE(CAP_PERFMON), .first_user_ns = true};
-static const struct privilege_need need_destroy = {"SOCK_DESTROY", PRIVILEGE(CAP_NET_ADMIN), false};
+static const struct privilege_need need_destroy = {
+	.call = "SOCK_DESTROY",
+	.wanted = PRIVILEGE(CAP_NET_ADMIN),
+};
 static const struct privilege_need need_other_users = {
-	"other users",
-	PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) | PRIVILEGE(CAP_KILL),
-	false};
-static const struct privilege_need need_getfd = {"pidfd_open(2) and pidfd_getfd(2)", 0, false};
+	.call = "other users",
+	.wanted = PRIVILEGE(CAP_CHOWN) | PRIVILEGE(CAP_SETUID) | PRIVILEGE(CAP_SETGID) |
+		  PRIVILEGE(CAP_KILL),
+};
+static const struct privilege_need need_getfd = {.call = "pidfd_open(2) and pidfd_getfd(2)"};
+static const struct privilege_need need_getfd_others = {
+	.call = "pidfd_open(2) and pidfd_getfd(2)",
+	.wanted = PRIVILEGE(CAP_SYS_PTRACE),
+};
 
 /* In the order in which they are printed: what the others stand on comes first. */
 const struct doctor_check doctor_checks[] = {
@@ -70,6 +73,38 @@ const struct doctor_check doctor_checks[] = {
 			"kernel; the settle step keeps that rare",
 		.how = "a kernel with the fix of CVE-2026-46015",
 	},
+	{
+		.name = "proc",
+		.title = "/proc",
+		.purpose = "finds baton's programs and its servers' processes",
+		.severity = DOCTOR_NEEDED,
+		.needed_for = ALL_TIERS | ALL_MODES,
+		.function = doctor_check_proc,
+		.cost = "batond does not start",
+		.how = "mount -t proc proc /proc",
+	},
+	{
+		.name = "run-folder",
+		.title = "folder at run time",
+		.purpose = "sockets of batond and of its agents",
+		.severity = DOCTOR_NEEDED,
+		.needed_for = ALL_TIERS | ALL_MODES,
+		.function = doctor_check_run_folder,
+		.cost = "batond does not start",
+		.how = "make the folder above it writable: mount a tmpfs there (docker: --tmpfs "
+		       "/run; Kubernetes: an emptyDir); as an ordinary user: set XDG_RUNTIME_DIR",
+	},
+	{
+		.name = "state-folder",
+		.title = "folder of the state",
+		.purpose = "numbers of generations, history, events",
+		.severity = DOCTOR_ADVISED,
+		.function = doctor_check_state_folder,
+		.cost = "after a restart of batond there is no history, and `baton rollback` goes "
+			"back to nothing from before it",
+		.how = "make the folder above it writable (docker: -v baton:/var/lib/baton); as an "
+		       "ordinary user: set XDG_STATE_HOME",
+	},
 	/* ---- groups of sockets ---- */
 	{
 		.name = "reuseport",
@@ -92,7 +127,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_sockarray,
 		.cost = "no tier ebpf",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 4.19 or later with CONFIG_BPF_SYSCALL and CONFIG_INET",
 	},
 	{
@@ -105,7 +140,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_select,
 		.cost = "no tier ebpf: no failover in the kernel, no counters",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 4.19 or later with CONFIG_BPF_SYSCALL",
 	},
 	{
@@ -118,7 +153,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_migrate,
 		.cost = "no tier ebpf: a connection queued where a listener closes is reset",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.14 or later",
 	},
 	{
@@ -130,7 +165,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_steer,
 		.cost = "no tier ebpf",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.14 or later; if it is and all above works: please report it",
 	},
 	{
@@ -155,8 +190,8 @@ const struct doctor_check doctor_checks[] = {
 		.own_network = true,
 		.function = doctor_check_iterator,
 		.cost = "a server that attaches a program of its own is not noticed",
-		.need = &need_iterator,
-		.privilege = BPF_PRIVILEGE,
+		.need = &privilege_iterator,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.9 or later with type information (CONFIG_DEBUG_INFO_BTF)",
 	},
 	{
@@ -170,7 +205,7 @@ const struct doctor_check doctor_checks[] = {
 		.cost = "an address and a wildcard that has it can replace each other only while the "
 			"service is stopped",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 5.9 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_SOCK_MSG",
 	},
 	{
@@ -235,6 +270,19 @@ const struct doctor_check doctor_checks[] = {
 		.how = "Linux 5.6 or later",
 	},
 	{
+		.name = "getfd-others",
+		.title = "pidfd_getfd of others",
+		.purpose = "takes a listening socket from a server of another user",
+		.severity = DOCTOR_ADVISED,
+		.improves = ALL_MODES,
+		.own_network = true,
+		.function = doctor_check_getfd_others,
+		.cost = "a server with a \"user\" must take the socket that is passed to it; if it "
+			"never closes it, it cannot be made to leave",
+		.need = &need_getfd_others,
+		.how = "Linux 5.6 or later",
+	},
+	{
 		.name = "bind-hook",
 		.title = "cgroup/bind4, bind6",
 		.purpose = "servers that do not share their port share it",
@@ -244,7 +292,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_bind,
 		.cost = "no mode transparent: servers must take a socket or set SO_REUSEPORT",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 6.0 or later with CONFIG_CGROUP_BPF, and cgroup v2",
 	},
 	{
@@ -257,7 +305,7 @@ const struct doctor_check doctor_checks[] = {
 		.function = doctor_check_sockops,
 		.cost = "connections are counted by asking (sock_diag): slower with very many",
 		.need = &privilege_bpf,
-		.privilege = BPF_PRIVILEGE,
+		.privilege = PRIVILEGE_BPF_OTHERWISE,
 		.how = "Linux 4.19 or later with CONFIG_CGROUP_BPF, and cgroup v2",
 	},
 	/* ---- sock_diag ---- */
@@ -266,22 +314,24 @@ const struct doctor_check doctor_checks[] = {
 		.title = "sock_diag by port",
 		.purpose = "sees the queue of a listening socket",
 		.severity = DOCTOR_NEEDED,
-		.needed_for = ALL_TIERS,
+		.needed_for = ALL_TIERS | ALL_MODES,
 		.own_network = true,
 		.function = doctor_check_diag_port,
-		.cost = "it cannot be seen when an old generation has accepted what is its own",
+		.cost = "batond does not start: it cannot see when an old generation has accepted "
+			"what is its own",
+		.need = &privilege_sock_diag,
 		.how = "CONFIG_INET_DIAG and CONFIG_INET_TCP_DIAG (modprobe tcp_diag)",
 	},
 	{
 		.name = "diag-cgroup",
 		.title = "sock_diag by cgroup",
 		.purpose = "counts what a generation has open",
-		.severity = DOCTOR_NEEDED,
-		.needed_for = EBPF,
-		.improves = CBPF | HASH,
+		.severity = DOCTOR_ADVISED,
+		.improves = ALL_TIERS,
 		.own_network = true,
 		.function = doctor_check_diag_cgroup,
-		.cost = "it cannot be seen when a generation is drained",
+		.cost = "connections are told from those of other generations by looking at the "
+			"descriptors of each server: slower with very many",
 		.how = "Linux 5.8 or later with CONFIG_SOCK_CGROUP_DATA, and cgroup v2",
 	},
 	{

@@ -19,12 +19,10 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "orchestrator/host/file.h"
 #include "orchestrator/steer/steer.h"
 
-#define PROC_FILE_MAX (8 * 1024 * 1024)
-#define NOBODY        65534
-#define BACKLOG       64
+#define NOBODY  65534
+#define BACKLOG 64
 
 /* ---- sockets -------------------------------------------------------------------------------- */
 
@@ -198,21 +196,6 @@ int doctor_expect_all_at(const struct doctor_group *group, size_t k, struct erro
 
 /* ---- cgroup --------------------------------------------------------------------------------- */
 
-int doctor_own_cgroup(char ret_path[static CGROUP_PATH_MAX], struct error *err)
-{
-	cleanup_free char *mountinfo = NULL;
-	cleanup_free char *cgroup = NULL;
-	int r;
-
-	r = file_read("/proc/self/mountinfo", PROC_FILE_MAX, &mountinfo, NULL);
-	if (r < 0)
-		return error_set(err, r, "/proc/self/mountinfo");
-	r = file_read("/proc/self/cgroup", PROC_FILE_MAX, &cgroup, NULL);
-	if (r < 0)
-		return error_set(err, r, "/proc/self/cgroup");
-	return cgroup_locate(mountinfo, cgroup, ret_path, err);
-}
-
 int doctor_leaf_open(const char *name, struct doctor_leaf *ret, struct error *err)
 {
 	int r;
@@ -248,7 +231,7 @@ void doctor_sweep(const char *name)
 	char own[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX];
 
 	bpffs_sweep(name);
-	if (doctor_own_cgroup(own, NULL) < 0)
+	if (cgroup_own(own, NULL) < 0)
 		return;
 	if (snprintf(path, sizeof(path), "%s/%s", own, name) < (int)sizeof(path) &&
 	    access(path, F_OK) == 0)

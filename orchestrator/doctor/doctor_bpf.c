@@ -316,7 +316,9 @@ int doctor_check_iterator(struct doctor_trial *trial, struct error *err)
 static int leave_mounts(struct error *err)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return error_set(err, -errno, "bpffs is not mounted, and mounting it is refused");
+		return error_set(
+			err, -errno,
+			"no bpffs is mounted, and batond may not mount one on /sys/fs/bpf");
 	return 0;
 }
 
@@ -327,15 +329,15 @@ int doctor_check_bpffs(struct doctor_trial *trial, struct error *err)
 	/* If that cannot be told, bpffs_make() says why. */
 	if (bpffs_is_mounted() == 0) {
 		r = leave_mounts(err);
+		snprintf(trial->how, sizeof(trial->how), "%s", bpffs_how(r));
 		if (r < 0)
 			return r;
 		snprintf(trial->note, sizeof(trial->note), "not mounted yet: batond will");
 	}
 	r = bpffs_try(trial->name, "doctor", err);
-	if (r == -EROFS)
-		snprintf(trial->how, sizeof(trial->how),
-			 "mount it writable; a container needs one of its own, or the host's "
-			 "(docker: -v /sys/fs/bpf:/sys/fs/bpf)");
+	/* Other refusals are told from the privileges. */
+	if (r == -EROFS || r == -ENOENT)
+		snprintf(trial->how, sizeof(trial->how), "%s", bpffs_how(r));
 	/* What was made before a failure too. */
 	bpffs_sweep(trial->name);
 	return r;

@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/paths.h"
 #include "common/privilege.h"
 #include "common/process_settings.h"
 #include "orchestrator/host/capabilities.h"
@@ -155,6 +157,58 @@ int doctor_check_other_users(struct doctor_trial *trial, struct error *err)
 		r = error_set(err, -errno, "signal a process of uid %u", (unsigned)options.uid);
 	doctor_server_stop(&server);
 	return r;
+}
+
+/* ---- folders -------------------------------------------------------------------------------- */
+
+int doctor_check_proc(struct doctor_trial *trial, struct error *err)
+{
+	char path[PATHS_MAX];
+
+	(void)trial;
+	if (readlink("/proc/self/exe", path, sizeof(path)) >= 0)
+		return 0;
+	return errno == ENOENT ? error_text(err, -ENOENT, "/proc is not mounted")
+			       : error_set(err, -errno, "/proc/self/exe");
+}
+
+/* Can @folder, or the first part of it that is missing, be made? */
+static int try_folder(const char *folder, const char *name, struct error *err)
+{
+	char path[PATHS_MAX + 64];
+	char *slash;
+
+	snprintf(path, sizeof(path), "%s", folder);
+	if (access(path, F_OK) < 0)
+		while ((slash = strrchr(path, '/')) && slash != path && access(path, F_OK) < 0)
+			*slash = '\0';
+	snprintf(path + strlen(path), sizeof(path) - strlen(path), "/%.48s", name);
+	if (mkdir(path, 0700) < 0)
+		return error_set(err, -errno, "mkdir %s", path);
+	rmdir(path);
+	return 0;
+}
+
+int doctor_check_run_folder(struct doctor_trial *trial, struct error *err)
+{
+	struct paths paths;
+	int r = paths_init(NULL, &paths, err);
+
+	if (r < 0)
+		return r;
+	snprintf(trial->note, sizeof(trial->note), "%.100s", paths.run_dir);
+	return try_folder(paths.run_dir, trial->name, err);
+}
+
+int doctor_check_state_folder(struct doctor_trial *trial, struct error *err)
+{
+	struct paths paths;
+	int r = paths_init(NULL, &paths, err);
+
+	if (r < 0)
+		return r;
+	snprintf(trial->note, sizeof(trial->note), "%.100s", paths.state_dir);
+	return try_folder(paths.state_dir, trial->name, err);
 }
 
 /* ---- settings and limits -------------------------------------------------------------------- */

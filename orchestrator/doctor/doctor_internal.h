@@ -20,12 +20,13 @@
 /* doctor_host.c: what is set, and who we are */
 doctor_function doctor_check_kernel, doctor_check_capabilities, doctor_check_other_users,
 	doctor_check_migrate_req, doctor_check_somaxconn, doctor_check_files, doctor_check_memlock,
-	doctor_check_local_ports;
+	doctor_check_local_ports, doctor_check_proc, doctor_check_run_folder,
+	doctor_check_state_folder;
 
 /* doctor_socket.c: sockets, processes, cgroups */
 doctor_function doctor_check_reuseport, doctor_check_cbpf, doctor_check_cgroup,
-	doctor_check_cgroup_kill, doctor_check_pidfd_getfd, doctor_check_diag_port,
-	doctor_check_diag_cgroup, doctor_check_destroy;
+	doctor_check_cgroup_kill, doctor_check_pidfd_getfd, doctor_check_getfd_others,
+	doctor_check_diag_port, doctor_check_diag_cgroup, doctor_check_destroy;
 
 /* doctor_bpf.c */
 doctor_function doctor_check_sockarray, doctor_check_select, doctor_check_migrate,
@@ -90,9 +91,6 @@ struct doctor_leaf {
 
 int doctor_leaf_open(const char *name, struct doctor_leaf *ret, struct error *err);
 void doctor_leaf_done(struct doctor_leaf *leaf);
-
-/* The path of the own cgroup. */
-int doctor_own_cgroup(char ret_path[static CGROUP_PATH_MAX], struct error *err);
 
 /* Remove what a check that was killed left under this name. */
 void doctor_sweep(const char *name);

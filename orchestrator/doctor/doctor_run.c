@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -160,9 +161,15 @@ void doctor_run(const struct doctor_check *checks, size_t n, struct doctor_resul
 	struct sigaction normal = {.sa_handler = SIG_DFL}, child;
 	sigset_t signals;
 	char name[48];
+	uint32_t mark;
 
-	/* No dots: it becomes a folder in bpffs. */
-	snprintf(name, sizeof(name), "baton-doctor-%d", (int)getpid());
+	/*
+	 * No dots: it becomes a folder in bpffs. Containers may share what that lies in, and the
+	 * doctor is pid 1 in each of them.
+	 */
+	if (getrandom(&mark, sizeof(mark), 0) < 0)
+		mark = (uint32_t)clock_monotonic_ms();
+	snprintf(name, sizeof(name), "baton-doctor-%d-%08x", (int)getpid(), mark);
 	block_signals(&signals);
 	/* Ignored, it would take the exit statuses (wait(2)). */
 	sigaction(SIGCHLD, &normal, &child);

@@ -21,6 +21,7 @@
 #include "common/processes.h"
 #include "orchestrator/host/cgroup_control.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/host/first.h"
 
 #define MOUNTINFO_MAX   (8 * 1024 * 1024)
 #define CGROUP_FILE_MAX (1024 * 1024)
@@ -117,8 +118,8 @@ static void leave_own_leaf(char *path)
 		*slash = '\0';
 }
 
-int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[static CGROUP_PATH_MAX],
-		  struct error *err)
+int cgroup_locate(const char *mountinfo, const char *cgroup, unsigned nth,
+		  char ret_path[static CGROUP_PATH_MAX], struct error *err)
 {
 	cleanup_free char *text = strdup(mountinfo);
 	char own[CGROUP_PATH_MAX];
@@ -137,6 +138,8 @@ int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[stati
 		return error_set(err, -ENOENT, "cgroup: %s is outside the cgroup namespace", own);
 	while ((line = strsep(&rest, "\n"))) {
 		r = match_mount(line, own, ret_path);
+		if (r == 0 && nth-- > 0)
+			continue;
 		if (r == 0) {
 			leave_own_leaf(ret_path);
 			return 0;
@@ -163,11 +166,31 @@ static int join(const char *path, const char *name, char ret[static CGROUP_PATH_
 	return n < CGROUP_PATH_MAX ? 0 : error_set(err, -ENAMETOOLONG, "cgroup: %s/%s", path, name);
 }
 
-int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct error *err)
+/* Mounts stay in mountinfo when others are mounted over them. */
+static int locate_visible(const char *mountinfo, const char *cgroup,
+			  char ret_path[static CGROUP_PATH_MAX], struct error *err)
+{
+	for (unsigned nth = 0;; nth++) {
+		char path[CGROUP_PATH_MAX];
+		struct error why;
+		struct statfs st;
+		int r = cgroup_locate(mountinfo, cgroup, nth, path, &why);
+
+		if (r < 0 && nth > 0)
+			return error_text(err, -ENOENT, "cgroup: something else is mounted over %s",
+					  ret_path);
+		if (r < 0)
+			return error_text(err, r, "%s", why.text);
+		strcpy(ret_path, path);
+		if (statfs(path, &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC)
+			return 0;
+	}
+}
+
+int cgroup_own(char ret_path[static CGROUP_PATH_MAX], struct error *err)
 {
 	cleanup_free char *mountinfo = NULL;
 	cleanup_free char *cgroup = NULL;
-	char own[CGROUP_PATH_MAX];
 	int r;
 
 	r = file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &mountinfo, NULL);
@@ -176,7 +199,14 @@ int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct 
 	r = file_read("/proc/self/cgroup", CGROUP_FILE_MAX, &cgroup, NULL);
 	if (r < 0)
 		return error_set(err, r, "/proc/self/cgroup");
-	r = cgroup_locate(mountinfo, cgroup, own, err);
+	return locate_visible(mountinfo, cgroup, ret_path, err);
+}
+
+int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct error *err)
+{
+	char own[CGROUP_PATH_MAX];
+	int r = cgroup_own(own, err);
+
 	if (r < 0)
 		return r;
 	r = join(own, name, ret_base, err);
@@ -189,7 +219,8 @@ const char *cgroup_how(int code)
 {
 	if (code == -EPERM || code == -EACCES || code == -EROFS)
 		return "run it as root, or in a cgroup that was delegated to its user (systemd: "
-		       "Delegate=yes); in a container /sys/fs/cgroup must be writable";
+		       "Delegate=yes); in a container /sys/fs/cgroup must be writable (docker: "
+		       "--security-opt writable-cgroups=true)";
 	return "mount cgroup v2: mount -t cgroup2 none /sys/fs/cgroup/unified, or boot with "
 	       "systemd.unified_cgroup_hierarchy=1";
 }
@@ -329,10 +360,12 @@ int cgroup_remove(const char *path)
 
 /* ---- stepping aside ------------------------------------------------------------------------- */
 
-/* "0" stands for whoever writes it. */
+/* "0" stands for whoever writes it. In a container process 1 would be in the way as well. */
 static int enter(const char *path)
 {
-	return cgroup_control_write(path, "cgroup.procs", "0");
+	int r = cgroup_control_write(path, "cgroup.procs", "0");
+
+	return r >= 0 && first_is_behind() ? cgroup_control_write(path, "cgroup.procs", "1") : r;
 }
 
 static int own_leaf(const char *base, char ret[static CGROUP_PATH_MAX])

@@ -17,16 +17,20 @@
 
 /*
  * The pure part of cgroup_base(): from the texts of /proc/self/mountinfo and /proc/self/cgroup, the
- * path of the process's own cgroup v2 folder. -ENOENT: cgroup v2 is not mounted, or the own cgroup
- * is outside what is mounted (a container that was given another part of the tree).
+ * path of the process's own cgroup v2 folder. If several mounts show it, that of the @nth, from 0
+ * on. -ENOENT: cgroup v2 is not mounted (so often), or the own cgroup is outside what is mounted (a
+ * container that was given another part of the tree).
  */
-int cgroup_locate(const char *mountinfo, const char *cgroup, char ret_path[static CGROUP_PATH_MAX],
-		  struct error *err);
+int cgroup_locate(const char *mountinfo, const char *cgroup, unsigned nth,
+		  char ret_path[static CGROUP_PATH_MAX], struct error *err);
 
 /*
- * Find the cgroup v2 mount (also in hybrid layouts, from /proc/self/mountinfo) and the daemon's own
- * cgroup (/proc/self/cgroup, the "0::" line) and make NAME below it. @ret_base is its path.
+ * The path of the process's own cgroup v2 folder, also in hybrid layouts, by a mount over which
+ * nothing else is mounted. As cgroup_locate().
  */
+int cgroup_own(char ret_path[static CGROUP_PATH_MAX], struct error *err);
+
+/* Make NAME below it. @ret_base is its path. */
 int cgroup_base(const char *name, char ret_base[static CGROUP_PATH_MAX], struct error *err);
 
 /* How to get what cgroup_base() refuses with this negative errno. */

@@ -3,12 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/memory_file.h"
 #include "common/message.h"
 #include "common/timer.h"
 
@@ -43,26 +44,22 @@ struct agentlink {
 
 /* ---- starting ------------------------------------------------------------------------------- */
 
-/* The launch specification as a sealed file that only the agent will read. */
-static int spec_fd(const struct launch_spec *spec, int *ret_fd, struct error *err)
+/* The launch specification as a file that only the agent will read. */
+static int spec_fd(const struct launch_spec *spec, const char *socket_path, int *ret_fd,
+		   struct error *err)
 {
-	cleanup_close int fd = -1;
+	cleanup_free char *folder = strdup(socket_path);
 	cleanup_free char *text = NULL;
 	size_t length;
 	int r;
 
+	if (!folder)
+		return error_set(err, -ENOMEM, "launch specification");
 	r = launch_spec_encode(spec, &text, &length);
 	if (r < 0)
 		return error_set(err, r, "encode the launch specification");
-	fd = memfd_create("baton-launch-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return error_set(err, -errno, "make a file in memory for the launch specification");
-	if (pwrite(fd, text, length, 0) != (ssize_t)length)
-		return error_set(err, -EIO, "write the launch specification");
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
-		return error_set(err, -errno, "seal the launch specification");
-	*ret_fd = TAKE_FD(fd);
-	return 0;
+	return memory_file_make("baton-launch-spec", text, length, false, dirname(folder), ret_fd,
+				err);
 }
 
 /* A listening control socket and a connection to it. */
@@ -324,7 +321,7 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 	link->event = event;
 	link->callbacks = callbacks;
 	link->userdata = userdata;
-	r = spec_fd(spec, &spec_file, err);
+	r = spec_fd(spec, socket_path, &spec_file, err);
 	if (r < 0)
 		return error_prefix(err, r, "agent");
 	r = control_pair(socket_path, &control, &link->fd, err);

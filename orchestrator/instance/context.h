@@ -24,7 +24,7 @@ struct context {
 	sd_event *event;
 	struct paths paths;
 	char cgroup_base[CGROUP_PATH_MAX]; /* "": instances get no cgroup */
-	char no_cgroup[320];               /* why not, and what to do; "": they get one */
+	char no_cgroup[448];               /* why not, and what to do; "": they get one */
 	bool stepped_aside;                /* see cgroup_step_aside() */
 	struct removals *removals;         /* of instances' cgroups; NULL: each is tried once */
 	char agent_program[PATHS_MAX];     /* a descriptor of it, under /proc/self/fd */

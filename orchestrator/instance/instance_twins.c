@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/openers.h"
 #include "orchestrator/instance/instance_internal.h"
 
 #define ADVICE_MAX (192 + 2 * PROTOCOL_NAME_MAX)
@@ -95,13 +96,14 @@ static int refuse(struct instance *i, size_t k, const struct address *found, str
 void instance_refuse_ipv4(struct instance *i, size_t k, pid_t pid, const char *comm)
 {
 	const struct address *serving = address_of(i, k);
-	char advice[ADVICE_MAX], why[sizeof(i->failure)];
+	char advice[ADVICE_MAX], why[sizeof(i->failure)], who[OPENER_TEXT_MAX];
 
 	advise(i, serving, advice);
+	opener_describe(pid, comm, who);
 	snprintf(why, sizeof(why),
-		 "was kept from binding an IPv4 socket (\"%s\", pid %d), since other servers of it "
-		 "listen on %s, %s: %s",
-		 comm, (int)pid, serving->text, family_name(serving), advice);
+		 "was kept from binding an IPv4 socket (%s), since other servers of it listen on "
+		 "%s, %s: %s",
+		 who, serving->text, family_name(serving), advice);
 	if (i->phase <= INSTANCE_JOINED && i->role == INSTANCE_OUT && !i->steady)
 		fail(i, why);
 	else

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/openers.h"
 #include "orchestrator/service/service_internal.h"
 
 static void tell_drift(struct service *s, size_t k, enum steer_program program, const char *who,
@@ -74,9 +75,11 @@ void service_look_drift(struct service *s)
 void service_note_culprit(struct service *s, uint32_t generation, uint32_t instance, pid_t pid,
 			  const char *comm)
 {
+	char who[OPENER_TEXT_MAX];
+
+	opener_describe(pid, comm, who);
 	snprintf(s->drift.culprit.text, sizeof(s->drift.culprit.text),
-		 " (set by pid %d \"%s\", instance %u of generation %u)", (int)pid, comm, instance,
-		 generation);
+		 " (set by %s, instance %u of generation %u)", who, instance, generation);
 	s->drift.culprit.generation = generation;
 	s->drift.culprit.instance = instance;
 }

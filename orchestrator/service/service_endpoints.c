@@ -29,16 +29,21 @@ void service_close_endpoint(struct service *s, size_t place)
 	service_keep_sockets(s);
 }
 
+static void close_tap(struct service *s)
+{
+	tap_free(TAKE_PTR(s->wiring.tap));
+	if (s->endpoints.anchor_cgroup[0])
+		cgroup_remove(s->endpoints.anchor_cgroup);
+	s->endpoints.anchor_cgroup[0] = '\0';
+}
+
 void service_close_endpoints(struct service *s)
 {
 	service_stop_tick(s);
 	service_part(s);
 	WIRING_EACH (k, &s->wiring)
 		steer_free(TAKE_PTR(s->wiring.endpoints[k]));
-	tap_free(TAKE_PTR(s->wiring.tap));
-	if (s->endpoints.anchor_cgroup[0])
-		cgroup_remove(s->endpoints.anchor_cgroup);
-	s->endpoints.anchor_cgroup[0] = '\0';
+	close_tap(s);
 	service_backlogs_done(&s->backlogs);
 	s->hold.paused = false;
 	s->endpoints.open = false;
@@ -144,41 +149,6 @@ static bool name_anchor_leaf(const struct service *s, char ret[static LEAF_MAX],
 	return leaf_path(s, ret, ret_path);
 }
 
-static int open_tap(struct service *s, struct error *err)
-{
-	char pin_dir[BPFFS_PATH_MAX], leaf[LEAF_MAX], path[CGROUP_PATH_MAX + LEAF_MAX + 1];
-	int r;
-
-	if (s->wiring.tier != STEER_EBPF)
-		return error_text(err, -EOPNOTSUPP, "it needs tier ebpf, this is tier %s (%s)",
-				  steer_tier_name(s->wiring.tier), why_not_ebpf(s));
-	if (!s->context->cgroup_base[0])
-		return error_text(err, -EOPNOTSUPP, "it needs a cgroup for each instance: %s",
-				  s->context->no_cgroup);
-	r = bpffs_make(s->context->paths.name, service_id(s), "tap", pin_dir, err);
-	if (r < 0)
-		return r;
-	return tap_open(s->context->event, pin_dir, name_anchor_leaf(s, leaf, path) ? path : NULL,
-			&tap_callbacks, s, &s->wiring.tap, err);
-}
-
-/* Only mode "transparent" is impossible without taps. Connections are listed instead of counted. */
-static int open_tap_if_possible(struct service *s, struct error *err)
-{
-	int r = open_tap(s, err);
-
-	s->wiring.no_tap[0] = '\0';
-	if (r >= 0)
-		return 0;
-	snprintf(s->wiring.no_tap, sizeof(s->wiring.no_tap), "%.511s", err->text);
-	if (s->config->mode == SOCKETS_TRANSPARENT)
-		return error_prefix(err, r, "mode \"transparent\"");
-	if (s->wiring.tier == STEER_EBPF)
-		log_warning("%s: connections are counted by looking at them: %s", s->config->name,
-			    err->text);
-	return 0;
-}
-
 /*
  * Connections that wait at the anchors are counted like those of an instance: see steer.h. The
  * count of an earlier daemon goes on: connections that it held may have been sent on, and live.
@@ -204,6 +174,48 @@ static int open_anchor_cgroup(struct service *s, struct error *err)
 	return r < 0 ? r
 		     : tap_attach(s->wiring.tap, s->endpoints.anchor_cgroup,
 				  STEER_ANCHOR_GENERATION, 0, false, err);
+}
+
+static int open_tap(struct service *s, struct error *err)
+{
+	char pin_dir[BPFFS_PATH_MAX], leaf[LEAF_MAX], path[CGROUP_PATH_MAX + LEAF_MAX + 1];
+	int r;
+
+	if (s->wiring.tier != STEER_EBPF)
+		return error_text(err, -EOPNOTSUPP, "it needs tier ebpf, this is tier %s (%s)",
+				  steer_tier_name(s->wiring.tier), why_not_ebpf(s));
+	if (!s->context->cgroup_base[0])
+		return error_text(err, -EOPNOTSUPP, "it needs a cgroup for each instance: %s",
+				  s->context->no_cgroup);
+	r = bpffs_make(s->context->paths.name, service_id(s), "tap", pin_dir, err);
+	if (r < 0)
+		return r;
+	r = tap_open(s->context->event, pin_dir, name_anchor_leaf(s, leaf, path) ? path : NULL,
+		     &tap_callbacks, s, &s->wiring.tap, err);
+	if (r < 0)
+		return r;
+	/* There its programs are loaded for the first time. */
+	r = open_anchor_cgroup(s, err);
+	if (r < 0)
+		close_tap(s);
+	return r;
+}
+
+/* Only mode "transparent" is impossible without taps. Connections are listed instead of counted. */
+static int open_tap_if_possible(struct service *s, struct error *err)
+{
+	int r = open_tap(s, err);
+
+	s->wiring.no_tap[0] = '\0';
+	if (r >= 0)
+		return 0;
+	snprintf(s->wiring.no_tap, sizeof(s->wiring.no_tap), "%.511s", err->text);
+	if (s->config->mode == SOCKETS_TRANSPARENT)
+		return error_prefix(err, r, "mode \"transparent\"");
+	if (s->wiring.tier == STEER_EBPF)
+		log_warning("%s: connections are counted by looking at them: %s", s->config->name,
+			    err->text);
+	return 0;
 }
 
 /* Of so many sockets steer_open() is told. */
@@ -324,8 +336,6 @@ int service_open_wiring(struct service *s, struct error *err)
 	memset(s->endpoints.declared, 0, sizeof(s->endpoints.declared));
 	if (r >= 0)
 		r = open_tap_if_possible(s, err);
-	if (r >= 0 && s->wiring.tap)
-		r = open_anchor_cgroup(s, err);
 	if (r < 0) {
 		service_close_endpoints(s);
 		return r;

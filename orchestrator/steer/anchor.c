@@ -33,23 +33,50 @@ static int make_socket(int family)
 	return fd < 0 ? -errno : fd;
 }
 
+static int enter_cgroup(int cgroup_fd)
+{
+	cleanup_close int fd = openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+	/* "0" stands for whoever writes it. */
+	return fd < 0 || write(fd, "0", 1) != 1 ? -errno : 0;
+}
+
 /*
- * A socket is of the cgroup that its maker is in at socket(2). So a child makes it, which is born
- * there (Linux 5.7) and shares this process's descriptors: it puts the socket in the place of @fd.
+ * A child that shares this process's descriptors, in the cgroup. 0: this is it; -1 with errno. Of
+ * Linux 5.7 it is born there; container runtimes hide clone3(2), which takes flags that they cannot
+ * see: then it goes there.
  */
-static int make_socket_in(int family, int cgroup_fd)
+static long fork_into(int cgroup_fd)
 {
 	struct clone_args args = {
 		.flags = CLONE_FILES | CLONE_INTO_CGROUP,
 		.cgroup = (__u64)cgroup_fd,
 	};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	int r;
+
+	if (pid >= 0 || (errno != ENOSYS && errno != EPERM))
+		return pid;
+	pid = syscall(SYS_clone, CLONE_FILES, 0, 0, 0, 0);
+	r = pid == 0 ? enter_cgroup(cgroup_fd) : 0;
+	if (r < 0)
+		_exit(-r);
+	return pid;
+}
+
+/*
+ * A socket is of the cgroup that its maker is in at socket(2). So a child makes it, in the place of
+ * @fd.
+ */
+static int make_socket_in(int family, int cgroup_fd)
+{
 	cleanup_close int fd = make_socket(family);
 	int status = 0;
 	long pid;
 
 	if (fd < 0)
 		return fd;
-	pid = syscall(SYS_clone3, &args, sizeof(args));
+	pid = fork_into(cgroup_fd);
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
@@ -94,9 +121,26 @@ static int bind_socket(int fd, const struct address *address, uid_t uid, bool re
 			return error_text(err, r,
 					  "bind: Address already in use (a socket or a connection "
 					  "has it without SO_REUSEPORT, or as another user)");
+		if (r == -EADDRNOTAVAIL)
+			return error_text(err, r,
+					  "bind: no interface of this host has this address%s; "
+					  "`ip address` shows which they have",
+					  address->sa.sa_family == AF_INET6
+						  ? ", or IPv6 is switched off (sysctl "
+						    "net.ipv6.conf.all.disable_ipv6)"
+						  : "");
 		return error_set(err, r, "bind");
 	}
 	return 0;
+}
+
+static int no_socket(int code, const struct address *address, struct error *err)
+{
+	if (code == -EAFNOSUPPORT && address->sa.sa_family == AF_INET6)
+		return error_text(err, code,
+				  "this host has no IPv6: let \"listen\" say an IPv4 address "
+				  "(0.0.0.0 for all of them)");
+	return error_set(err, code, "make a socket");
 }
 
 static int make_bound(const struct address *address, uid_t uid, bool reuse, int *ret_fd,
@@ -106,7 +150,7 @@ static int make_bound(const struct address *address, uid_t uid, bool reuse, int 
 	int r;
 
 	if (fd < 0)
-		return error_set(err, fd, "make a socket");
+		return no_socket(fd, address, err);
 	r = bind_socket(fd, address, uid, reuse, err);
 	if (r < 0)
 		return r;
@@ -138,7 +182,7 @@ int anchor_open(const struct address *address, uid_t uid, int cgroup_fd, int *re
 	if (fd < 0)
 		fd = make_socket(address->sa.sa_family);
 	if (fd < 0)
-		return error_set(err, fd, "make a socket");
+		return no_socket(fd, address, err);
 	r = bind_socket(fd, address, uid, true, err);
 	if (r < 0)
 		return r;

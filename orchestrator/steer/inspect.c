@@ -5,8 +5,10 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "common/privilege.h"
 #include "ebpf/inspect.h"
 #include "ebpf/inspect.skel.h"
 
@@ -18,15 +20,20 @@ struct inspect {
 int inspect_open(struct inspect **ret, struct error *err)
 {
 	cleanup(inspect_free) struct inspect *inspect = calloc(1, sizeof(*inspect));
+	char advice[PRIVILEGE_TEXT_MAX];
+	libbpf_print_fn_t print;
 	int r;
 
 	if (!inspect)
 		return error_set(err, -ENOMEM, "inspect");
+	/* If it is refused the caller says so, and libbpf would guess the wrong reason. */
+	print = libbpf_set_print(NULL);
 	inspect->skeleton = inspect_bpf__open_and_load();
-	if (!inspect->skeleton) {
-		r = -errno;
-		return error_set(err, r, "load inspect.bpf.o");
-	}
+	r = inspect->skeleton ? 0 : -errno;
+	libbpf_set_print(print);
+	if (r < 0)
+		return error_text(err, r, "load inspect.bpf.o: %s%s", strerror(-r),
+				  privilege_explain(r, &privilege_iterator, advice));
 	inspect->link = bpf_program__attach_iter(inspect->skeleton->progs.inspect, NULL);
 	if (!inspect->link) {
 		r = -errno;

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clean.h"
+#include "common/openers.h"
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/kernel_offsets.h"
 #include "orchestrator/steer/key.h"
@@ -33,7 +35,7 @@ struct tap {
 	tap_owner *due;              /* since tap_watch(); at most TAP_INSTANCES_MAX */
 	size_t n_due, due_size;
 	unsigned without; /* programs that this kernel refuses: TAP_PART_MASK() of each */
-	bool without_births;
+	bool without_births, without_tracing;
 	struct tap_offsets offsets; /* .known 0: refused, too */
 	bool share_works;
 	struct batch *batch;          /* on_events() is filling; else NULL */
@@ -277,13 +279,39 @@ static int on_sample(void *userdata, void *data, size_t size)
 	return batch->n == BATCH ? -ENOBUFS : 0;
 }
 
+/* PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h */
+#define FIRST_PID_NAMESPACE 0xEFFFFFFCu
+
+/* Programs see the pids of the first pid namespace, which in a container are nobody's. */
+static bool sees_same_pids(void)
+{
+	static bool asked, same;
+	struct stat st;
+
+	if (!asked)
+		same = stat("/proc/self/ns/pid", &st) < 0 || st.st_ino == FIRST_PID_NAMESPACE;
+	asked = true;
+	return same;
+}
+
+/* 0 and "" are what is not known. */
+static void name_process(struct tap_event *event)
+{
+	event->comm[sizeof(event->comm) - 1] = '\0';
+	clean_name(event->comm);
+	if (event->pid && !sees_same_pids())
+		event->pid = 0;
+	/* A program without CAP_PERFMON cannot tell it. */
+	if (event->pid && !event->comm[0])
+		opener_read_name((pid_t)event->pid, event->comm);
+}
+
 /* Events can be about what was forgotten since, or left over from an earlier daemon's time. */
 static void tell(struct tap *tap, struct tap_event *event)
 {
 	struct tap_count now;
 
-	event->comm[sizeof(event->comm) - 1] = '\0';
-	clean_name(event->comm);
+	name_process(event);
 	if (event->type == TAP_ZERO)
 		tell_zero(tap, event->owner);
 	else if (count(tap, event->owner, &now) < 0)
@@ -436,6 +464,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 		.births = !tap->without_births,
 		.offsets = tap->offsets,
 		.sharing = share,
+		.tracing = !tap->without_tracing,
 		.owner = owner,
 		.endpoints = tap->endpoints,
 		.n_endpoints = tap->n_endpoints,
@@ -452,6 +481,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 	if (r < 0)
 		return r;
 	tap->without_births = !set.births;
+	tap->without_tracing = !set.tracing;
 	tap->offsets = set.offsets;
 	tap->without = TAP_PART_ALL & ~set.parts;
 	*ret_parts = set.parts;

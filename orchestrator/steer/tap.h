@@ -39,7 +39,8 @@ struct tap_callbacks {
 	void (*on_zero)(void *userdata, uint32_t generation, uint32_t instance);
 	/*
 	 * A process of an instance changes the program of some reuseport group, or has tried to:
-	 * the tap is asked before it is done. @pid is that of the initial PID namespace.
+	 * the tap is asked before it is done. @pid is 0 if it cannot be told (in a
+	 * PID namespace), @comm "" if it cannot.
 	 */
 	void (*on_program)(void *userdata, uint32_t generation, uint32_t instance, pid_t pid,
 			   const char *comm);

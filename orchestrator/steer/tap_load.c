@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -231,6 +232,36 @@ static int share_maps(struct tap_bpf *skeleton, const struct tap_bpf *maps)
 	return r;
 }
 
+/* What the kernel has for CAP_PERFMON only (bpf_base_func_proto(), bpf_tracing_func_proto()). */
+static bool is_tracing(const struct bpf_insn *insn)
+{
+	if (insn->code != (BPF_JMP | BPF_CALL) || insn->src_reg != 0)
+		return false;
+	return insn->imm == BPF_FUNC_get_current_comm || insn->imm == BPF_FUNC_get_current_task ||
+	       insn->imm == BPF_FUNC_probe_read_kernel;
+}
+
+/*
+ * Those calls fail, without being made. A branch around them is not enough: without CAP_PERFMON the
+ * verifier follows it as the processor might.
+ */
+static int leave_out_tracing(struct bpf_program *program)
+{
+	static const struct bpf_insn fails = {
+		.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -EPERM};
+	size_t n = bpf_program__insn_cnt(program);
+	cleanup_free struct bpf_insn *insns = calloc(n, sizeof(*insns));
+
+	if (!insns)
+		return -ENOMEM;
+	for (size_t k = 0; k < n; k++) {
+		const struct bpf_insn *insn = &bpf_program__insns(program)[k];
+
+		insns[k] = is_tracing(insn) ? fails : *insn;
+	}
+	return bpf_program__set_insns(program, insns, n);
+}
+
 static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = tap_bpf__open();
@@ -248,7 +279,9 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 	skeleton->rodata->offsets = set->offsets;
 	for (uint32_t k = 0; k < set->n_endpoints; k++)
 		skeleton->rodata->endpoints[k] = set->endpoints[k];
-	if (set->maps)
+	for (unsigned k = 0; r == 0 && !set->tracing && k < _TAP_PART_COUNT; k++)
+		r = leave_out_tracing(find_program(skeleton, k));
+	if (r == 0 && set->maps)
 		r = share_maps(skeleton, set->maps);
 	if (r == 0)
 		r = load_quietly(skeleton);
@@ -270,29 +303,34 @@ static int load_alone(const struct tap_set *set, enum tap_part part)
 	return r;
 }
 
-/* The program that counts does not load: without what needs CAP_PERFMON, or without dates? */
+/* @part does not load. Does it without what needs CAP_PERFMON? */
+static bool trace_less(struct tap_set *set, enum tap_part part)
+{
+	struct tap_set less = *set;
+	static bool said;
+
+	less.tracing = false;
+	less.offsets.known = 0;
+	if (!set->tracing || load_alone(&less, part) < 0)
+		return false;
+	if (!said && set->offsets.known)
+		log_info("who ends a connection can be told in part only: this kernel does "
+			 "not let it be read (CAP_PERFMON)");
+	said |= set->offsets.known;
+	*set = less;
+	return true;
+}
+
+/* The program that counts does not load: without dates? */
 static int count_less(struct tap_set *set, int code, struct error *err)
 {
-	static bool said_offsets, said_births;
-	struct tap_offsets offsets = set->offsets;
+	static bool said_births;
 
-	set->offsets.known = 0;
-	if (offsets.known && load_alone(set, TAP_PART_COUNT) == 0) {
-		if (!said_offsets)
-			log_info("who ends a connection can be told in part only: this kernel does "
-				 "not let it be read (CAP_PERFMON)");
-		said_offsets = true;
-		return 0;
-	}
 	if (!set->births)
 		return refused(err, code, parts[TAP_PART_COUNT].what);
 	set->births = false;
-	set->offsets = offsets;
-	if (load_alone(set, TAP_PART_COUNT) < 0) {
-		set->offsets.known = 0;
-		if (!offsets.known || load_alone(set, TAP_PART_COUNT) < 0)
-			return refused(err, code, parts[TAP_PART_COUNT].what);
-	}
+	if (load_alone(set, TAP_PART_COUNT) < 0 && !trace_less(set, TAP_PART_COUNT))
+		return refused(err, code, parts[TAP_PART_COUNT].what);
 	if (!said_births)
 		log_info("this kernel does not let connections be dated (sockops)");
 	said_births = true;
@@ -304,6 +342,8 @@ static int go_without(struct tap_set *set, enum tap_part part, int code, struct 
 {
 	static bool said_binds, said_program;
 
+	if (trace_less(set, part))
+		return 0;
 	if (part == TAP_PART_COUNT)
 		return count_less(set, code, err);
 	if (part == TAP_PART_PROGRAM) {
@@ -431,6 +471,7 @@ int tap_try_share(struct error *err)
 	struct tap_set set = {
 		.parts = TAP_PART_MASK(TAP_PART_BIND4),
 		.sharing = true,
+		.tracing = true,
 		.n_endpoints = 1,
 	};
 	struct tap_endpoint endpoint;
@@ -442,9 +483,9 @@ int tap_try_share(struct error *err)
 
 	trial_endpoint(&address, &endpoint);
 	set.endpoints = &endpoint;
-	r = load_once(&set, &skeleton);
+	r = tap_load_programs(&set, &skeleton, err);
 	if (r < 0)
-		return refused(err, r, parts[TAP_PART_BIND4].what);
+		return r;
 	/* Our own: its folder is there, so nothing is made. */
 	r = cgroup_base(".", path, err);
 	if (r < 0)

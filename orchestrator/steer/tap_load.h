@@ -28,6 +28,7 @@ struct tap_set {
 	bool births;    /* TAP_PART_COUNT also notes when a connection was established */
 	struct tap_offsets offsets; /* ... and who has ended it */
 	bool sharing;               /* TAP_PART_BINDS also make servers share their port */
+	bool tracing; /* helpers that take CAP_PERFMON are called: for .offsets, and for names */
 	tap_owner owner;
 	const struct tap_endpoint *endpoints;
 	uint32_t n_endpoints;
@@ -43,7 +44,7 @@ void tap_remove_pins(const char *pin_dir);
 
 /*
  * Load the programs of @set. What this kernel refuses, and is not needed, is taken out of @set and
- * logged: births, offsets, TAP_PART_PROGRAM, and TAP_PART_BINDS unless they share.
+ * logged: births, offsets, tracing, TAP_PART_PROGRAM, and TAP_PART_BINDS unless they share.
  */
 int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err);
 

@@ -3,25 +3,48 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "orchestrator/steer/steer.h"
 
 /* Without pins the next daemon could not take over what this one leaves. */
-static int try(enum steer_tier tier, const char *name, struct error *err)
+static int try_pins(const char *name, int *ret_fd, struct error *err)
+{
+	struct error why;
+	int r = bpffs_try(name, "tier", &why);
+	const char *how;
+
+	if (r >= 0)
+		r = bpffs_claim(name, ret_fd, &why);
+	if (r >= 0)
+		return 0;
+	how = bpffs_how(r);
+	return error_text(err, r, "%s%s%s", why.text, how[0] ? ": " : "", how);
+}
+
+static int try(enum steer_tier tier, const char *name, int *ret_fd, struct error *err)
 {
 	int r = steer_try(tier, err);
 
-	return r >= 0 && tier == STEER_EBPF ? bpffs_try(name, "tier", err) : r;
+	return r >= 0 && tier == STEER_EBPF ? try_pins(name, ret_fd, err) : r;
 }
 
 void tiers_try(const char *name, struct tiers *ret)
 {
+	ret->pins_fd = -1;
 	for (size_t k = 0; k < _STEER_TIER_COUNT; k++) {
 		struct error err = {};
 
-		ret->list[k].works = try((enum steer_tier)k, name, &err) >= 0;
+		ret->list[k].works = try((enum steer_tier)k, name, &ret->pins_fd, &err) >= 0;
 		snprintf(ret->list[k].reason, sizeof(ret->list[k].reason), "%s", err.text);
 	}
+}
+
+void tiers_done(struct tiers *tiers)
+{
+	if (tiers->pins_fd >= 0)
+		close(tiers->pins_fd);
+	tiers->pins_fd = -1;
 }
 
 static int choose_one(const struct tiers *tiers, enum steer_tier tier, enum steer_tier *ret,

@@ -18,10 +18,15 @@ struct tiers {
 		bool works;
 		char reason[384]; /* why not */
 	} list[_STEER_TIER_COUNT];
+	int pins_fd; /* while it is open the pins are this daemon's; -1: it has none */
 };
 
-/* @name is the daemon's: STEER_EBPF works only if it can pin its maps (bpffs.h). */
+/*
+ * @name is the daemon's: STEER_EBPF works only if it can pin its maps and nobody else has those
+ * pins (bpffs.h). tiers_done() lets others have them.
+ */
 void tiers_try(const char *name, struct tiers *ret);
+void tiers_done(struct tiers *tiers);
 
 #define TIERS_REASON_MAX 1024
 

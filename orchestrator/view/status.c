@@ -677,6 +677,8 @@ json_t *status_service(struct service *s)
 						       "serving", serving_json(&now)));
 	if (json && s->endpoints.tier_reason[0])
 		json_object_set_new(json, "tier_reason", json_string(s->endpoints.tier_reason));
+	if (json && s->context->no_cgroup[0])
+		json_object_set_new(json, "cgroup_reason", json_string(s->context->no_cgroup));
 	if (json)
 		json_object_update_new(json,
 				       json_pack("{s:s, s:o, s:o, s:o}", "strategy",

@@ -100,7 +100,7 @@ def wait_until(condition, what, deadline_s=DEADLINE_S, poll_s=POLL_S):
 def stat_of(pid):
     """(state, parent) of a process, None where there is none."""
     try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text[text.rindex(")") + 2:].split()

@@ -69,7 +69,7 @@ static void test_privilege_admin_contains_those_split_from_it(void **state)
 
 static void test_privilege_advice_says_what_forbids_it(void **state)
 {
-	static const struct privilege_need getfd = {"pidfd_getfd(2)", 0, false};
+	static const struct privilege_need getfd = {.call = "pidfd_getfd(2)"};
 	static const struct {
 		struct privilege privilege;
 		const struct privilege_need *need;
@@ -124,6 +124,21 @@ static void test_privilege_explains_only_what_was_refused(void **state)
 	assert_string_equal(privilege_explain(0, &privilege_bpf, got), "");
 }
 
+/* If neither capabilities nor a filter forbid it, a security module does. */
+static void test_privilege_explains_a_refusal_that_nothing_else_explains(void **state)
+{
+	static const struct privilege_need need = {.call = "x", .otherwise = "ask x"};
+	struct privilege privilege;
+	char got[PRIVILEGE_TEXT_MAX];
+
+	(void)state;
+	privilege_read(&privilege);
+	if (privilege_advise(&privilege, &need, got))
+		skip();
+	assert_string_equal(privilege_explain(-EPERM, &need, got), ": ask x");
+	assert_string_equal(privilege_explain(-ENOSYS, &need, got), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +148,7 @@ int main(void)
 		cmocka_unit_test(test_privilege_admin_contains_those_split_from_it),
 		cmocka_unit_test(test_privilege_advice_says_what_forbids_it),
 		cmocka_unit_test(test_privilege_explains_only_what_was_refused),
+		cmocka_unit_test(test_privilege_explains_a_refusal_that_nothing_else_explains),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

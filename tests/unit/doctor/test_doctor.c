@@ -368,7 +368,7 @@ static size_t left_over(const char *folder)
 	struct dirent *entry;
 	size_t n = 0;
 
-	snprintf(prefix, sizeof(prefix), "baton-doctor-%d", (int)getpid());
+	snprintf(prefix, sizeof(prefix), "baton-doctor-%d-", (int)getpid());
 	while (entries && (entry = readdir(entries)))
 		n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
 	if (entries)
@@ -380,7 +380,7 @@ static void expect_nothing_left(void)
 {
 	char own[CGROUP_PATH_MAX];
 
-	assert_int_equal(doctor_own_cgroup(own, NULL), 0);
+	assert_int_equal(cgroup_own(own, NULL), 0);
 	assert_int_equal(left_over(own), 0);
 	assert_int_equal(left_over("/sys/fs/bpf"), 0);
 	/* No child is left, not even as a zombie. */

@@ -113,6 +113,17 @@ int bpffs_try(const char *name, const char *key, struct error *err)
 	return fake_steer_fails("bpffs_try", key, err) ? fake_steer_failure.code : 0;
 }
 
+int bpffs_claim(const char *name, int *ret_fd, struct error *err)
+{
+	*ret_fd = -1;
+	return fake_steer_fails("bpffs_claim", name, err) ? fake_steer_failure.code : 0;
+}
+
+const char *bpffs_how(int code)
+{
+	return code == -EROFS ? "mount it writable" : "";
+}
+
 void bpffs_remove(const char *path)
 {
 	(void)path;

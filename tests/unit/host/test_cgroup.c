@@ -60,7 +60,7 @@ static void test_cgroup_locate_finds_own_folder(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char path[CGROUP_PATH_MAX];
 		struct error err = {""};
-		int r = cgroup_locate(cases[i].mountinfo, cases[i].cgroup, path, &err);
+		int r = cgroup_locate(cases[i].mountinfo, cases[i].cgroup, 0, path, &err);
 
 		if (r != 0 || strcmp(path, cases[i].path) != 0)
 			fail_msg("%s: %d %s %s", cases[i].cgroup, r, path, err.text);
@@ -87,7 +87,7 @@ static void test_cgroup_locate_without_a_way_is_enoent(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		err.text[0] = '\0';
-		assert_int_equal(cgroup_locate(cases[i].mountinfo, cases[i].cgroup, path, &err),
+		assert_int_equal(cgroup_locate(cases[i].mountinfo, cases[i].cgroup, 0, path, &err),
 				 -ENOENT);
 		assert_memory_equal(err.text, "cgroup: ", 8);
 	}
@@ -99,9 +99,23 @@ static void test_cgroup_locate_path_that_is_too_long_is_refused(void **state)
 
 	(void)state;
 	snprintf(cgroup, sizeof(cgroup), "0::/%0*d\n", CGROUP_PATH_MAX, 0);
-	assert_int_equal(cgroup_locate(UNIFIED, cgroup, path, NULL), -ENAMETOOLONG);
+	assert_int_equal(cgroup_locate(UNIFIED, cgroup, 0, path, NULL), -ENAMETOOLONG);
 	snprintf(cgroup, sizeof(cgroup), "0::/%0*d\n", CGROUP_PATH_MAX - 5, 0);
-	assert_int_equal(cgroup_locate(UNIFIED, cgroup, path, NULL), -ENAMETOOLONG);
+	assert_int_equal(cgroup_locate(UNIFIED, cgroup, 0, path, NULL), -ENAMETOOLONG);
+}
+
+/* Mounts that lie under another one are listed as well; the caller sees which. */
+static void test_cgroup_locate_finds_each_mount_in_turn(void **state)
+{
+	char path[CGROUP_PATH_MAX];
+	struct error err = {};
+
+	(void)state;
+	assert_int_equal(cgroup_locate(HYBRID UNIFIED, "0::/a\n", 0, path, &err), 0);
+	assert_string_equal(path, "/sys/fs/cgroup/unified/a");
+	assert_int_equal(cgroup_locate(HYBRID UNIFIED, "0::/a\n", 1, path, &err), 0);
+	assert_string_equal(path, "/sys/fs/cgroup/a");
+	assert_int_equal(cgroup_locate(HYBRID UNIFIED, "0::/a\n", 2, path, &err), -ENOENT);
 }
 
 /* ---- in the kernel's cgroups; as root ------------------------------------------------------- */
@@ -496,6 +510,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cgroup_parse_leaf_tells_what_baton_makes),
 		TEST(test_cgroup_each_base_finds_what_a_daemon_has_made),
+		cmocka_unit_test(test_cgroup_locate_finds_each_mount_in_turn),
 		cmocka_unit_test(test_cgroup_locate_finds_own_folder),
 		cmocka_unit_test(test_cgroup_locate_without_a_way_is_enoent),
 		cmocka_unit_test(test_cgroup_locate_path_that_is_too_long_is_refused),

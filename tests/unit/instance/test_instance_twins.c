@@ -206,7 +206,7 @@ static void test_instance_refused_by_the_tap_has_failed_unless_it_serves(void **
 	assert_int_equal(n_changes, 1);
 	assert_true(instance_has_failed(i));
 	assert_string_equal(i->failure,
-			    "was kept from binding an IPv4 socket (\"node\", pid 123), since other "
+			    "was kept from binding an IPv4 socket (pid 123 \"node\"), since other "
 			    "servers of it listen on " TWIN_0 ", an IPv6 socket: the kernel moves "
 			    "no connection between the two; have it bind " TWIN_0 ", " ADVICE_STOP);
 	instance_done(i);

@@ -96,13 +96,21 @@ static void test_service_transparent_needs_ebpf_and_a_cgroup(void **state)
 	carry_out("start", NULL);
 }
 
+/* Nor do programs that count and cannot be loaded: they are first, on that cgroup. */
 static void test_service_anchor_cgroup_that_cannot_be_made_leaves_nothing(void **state)
 {
 	(void)state;
 	fake_cgroup.create_error = -ENOSPC;
+	service->config->mode = SOCKETS_TRANSPARENT;
 	refused("start", NULL);
-	assert_refused(500, 1, "Cannot start", "cgroup anchor.web: No space left on device");
+	assert_refused(500, 1, "Cannot start",
+		       "mode \"transparent\": cgroup anchor.web: No space left on device");
 	assert_calls("tap open /pins/test/web/tap; tap close");
+	assert_int_equal(fake_tap_open, 0);
+	service->config->mode = SOCKETS_AUTO;
+	carry_out("start", NULL);
+	assert_null(service->wiring.tap);
+	assert_string_equal(service->wiring.no_tap, "cgroup anchor.web: No space left on device");
 	assert_int_equal(fake_tap_open, 0);
 }
 

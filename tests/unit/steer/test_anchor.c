@@ -264,7 +264,8 @@ static void test_anchor_open_foreign_address_is_not_available(void **state)
 	(void)state;
 	if (missing)
 		skip();
-	expect_refused("192.0.2.1:8080", geteuid(), -EADDRNOTAVAIL, "bind: Cannot assign");
+	expect_refused("192.0.2.1:8080", geteuid(), -EADDRNOTAVAIL,
+		       "bind: no interface of this host has this address; `ip address`");
 }
 
 /* Run @refused as nobody, in a process of its own, since there is no way back. */

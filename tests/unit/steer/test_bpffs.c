@@ -53,7 +53,6 @@ static void test_bpffs_make_twice_is_the_same_folder(void **state)
 	make("web", "tcp-127_0_0_1-80", again);
 	assert_string_equal(path, again);
 	assert_non_null(strstr(path, "/" NAME "/web/tcp-127_0_0_1-80"));
-	bpffs_remove(path);
 }
 
 static void test_bpffs_remove_keeps_what_is_in_use(void **state)
@@ -67,8 +66,32 @@ static void test_bpffs_remove_keeps_what_is_in_use(void **state)
 	assert_int_equal(access(one, F_OK), -1);
 	assert_int_equal(access(two, F_OK), 0);
 	bpffs_remove(two);
-	*strstr(two, "/web") = '\0';
+	*(strstr(two, "/web") + 4) = '\0';
 	assert_int_equal(access(two, F_OK), -1);
+	*strstr(two, "/web") = '\0';
+	assert_int_equal(access(two, F_OK), 0);
+}
+
+/* Containers that share a bpffs do not share the lock in the run directory. */
+static void test_bpffs_claim_keeps_another_daemon_of_the_name_away(void **state)
+{
+	char path[BPFFS_PATH_MAX];
+	struct error err = {};
+	int mine, other = -1;
+
+	(void)state;
+	make("web", "one", path);
+	assert_int_equal(bpffs_claim(NAME, &mine, &err), 0);
+	assert_int_equal(bpffs_claim(NAME "-2", &other, &err), 0);
+	close(other);
+	bpffs_sweep(NAME "-2");
+	bpffs_remove(path);
+	assert_int_equal(bpffs_claim(NAME, &other, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "another batond called \"" NAME "\""));
+	assert_non_null(strstr(bpffs_how(-EBUSY), "-n"));
+	close(mine);
+	assert_int_equal(bpffs_claim(NAME, &other, &err), 0);
+	close(other);
 }
 
 static void test_bpffs_make_with_a_dot_is_refused(void **state)
@@ -104,13 +127,15 @@ static void test_bpffs_sweep_removes_pins_and_folders_of_the_name_alone(void **s
 	bpffs_sweep(NAME);
 	assert_int_equal(access(mine, F_OK), -1);
 	assert_int_equal(access(other, F_OK), 0);
-	bpffs_remove(other);
+	bpffs_sweep(NAME "-2");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_bpffs_make_twice_is_the_same_folder, setup),
+		cmocka_unit_test_setup(test_bpffs_claim_keeps_another_daemon_of_the_name_away,
+				       setup),
 		cmocka_unit_test_setup(test_bpffs_remove_keeps_what_is_in_use, setup),
 		cmocka_unit_test_setup(test_bpffs_make_with_a_dot_is_refused, setup),
 		cmocka_unit_test_setup(test_bpffs_make_too_long_is_refused, setup),

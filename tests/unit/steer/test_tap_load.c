@@ -22,6 +22,7 @@
 static struct {
 	int program_type;  /* do not load programs to be attached so; -1: load all */
 	bool births;       /* nor those that call bpf_sk_storage_get() */
+	bool tracing;      /* nor those that call what takes CAP_PERFMON */
 	int attach_type;   /* do not attach those; -1: attach all */
 	bool reuseport;    /* SO_REUSEPORT is never set */
 	unsigned attached; /* programs on cgroups */
@@ -45,12 +46,26 @@ static bool dates_connections(const union bpf_attr *attr)
 	return calls && !without_map;
 }
 
+static bool traces(const union bpf_attr *attr)
+{
+	const struct bpf_insn *insns = (const struct bpf_insn *)(uintptr_t)attr->insns;
+
+	for (uint32_t k = 0; k < attr->insn_cnt; k++)
+		if (insns[k].code == (BPF_JMP | BPF_CALL) &&
+		    (insns[k].imm == BPF_FUNC_get_current_comm ||
+		     insns[k].imm == BPF_FUNC_probe_read_kernel))
+			return true;
+	return false;
+}
+
 static bool is_refused(int command, const union bpf_attr *attr)
 {
 	if (command == BPF_PROG_LOAD && (int)attr->expected_attach_type == refuse.program_type &&
 	    attr->prog_type != BPF_PROG_TYPE_SOCKET_FILTER)
 		return true;
 	if (command == BPF_PROG_LOAD && refuse.births && dates_connections(attr))
+		return true;
+	if (command == BPF_PROG_LOAD && refuse.tracing && traces(attr))
 		return true;
 	return command == BPF_PROG_ATTACH && (int)attr->attach_type == refuse.attach_type;
 }
@@ -425,6 +440,25 @@ static void test_tap_kernel_without_setsockopt_still_counts_and_shares(void **st
 	tap_free(tap);
 }
 
+/* In a container with CAP_BPF and CAP_NET_ADMIN alone. */
+static void test_tap_without_perfmon_still_counts_and_shares(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE);
+
+	(void)state;
+	refuse.tracing = true;
+	attach(tap, 0, true);
+	attach(tap, 1, true);
+	connect_once();
+	assert_count(tap, 0, 1, 0, 1, 0);
+	assert_true(tap_births_fd(tap) >= 0);
+	assert_false(tap_tells_ends(tap));
+	assert_int_equal(on_cgroup(leaves[0], BPF_CGROUP_SETSOCKOPT), 1);
+	assert_int_equal(on_cgroup(leaves[0], BPF_CGROUP_INET6_BIND), 1);
+	assert_int_equal(tap_can_share(&err), 0);
+	tap_free(tap);
+}
+
 static void test_tap_kernel_without_births_still_counts(void **state)
 {
 	struct tap *tap = open_tap(NULL, HERE);
@@ -523,6 +557,7 @@ int main(void)
 		TEST(as_many_addresses_as_a_service_can_have),
 		TEST(attach_that_fails_half_way_leaves_nothing),
 		TEST(kernel_without_setsockopt_still_counts_and_shares),
+		TEST(without_perfmon_still_counts_and_shares),
 		TEST(kernel_without_births_still_counts),
 		TEST(kernel_without_sockops_is_an_error),
 		TEST(kernel_without_bind_programs_cannot_share),

@@ -69,10 +69,12 @@ static void test_tiers_try_needs_pins_for_ebpf(void **state)
 	fake_steer_failure.code = -EROFS;
 	tiers_try("name", &tiers);
 	assert_false(tiers.list[STEER_EBPF].works);
-	assert_string_equal(tiers.list[STEER_EBPF].reason, "bpffs_try tier: Read-only file system");
+	assert_string_equal(tiers.list[STEER_EBPF].reason,
+			    "bpffs_try tier: Read-only file system: mount it writable");
 	assert_true(tiers.list[STEER_CBPF].works);
 	assert_true(tiers.list[STEER_HASH].works);
-	assert_chosen(STEERING_AUTO, STEER_CBPF, "ebpf: bpffs_try tier: Read-only file system");
+	assert_chosen(STEERING_AUTO, STEER_CBPF,
+		      "ebpf: bpffs_try tier: Read-only file system: mount it writable");
 }
 
 static void test_tiers_auto_takes_the_highest_that_works(void **state)
