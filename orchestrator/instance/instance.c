@@ -64,11 +64,9 @@ bool instance_is_serving(const struct instance *i)
 static void order_leave(struct instance *i);
 static void order_stop(struct instance *i);
 
-/* What the agent that was killed has not heard, or has not said any more. */
-static void catch_up(struct instance *i, const struct report *hello)
+/* What the agent that was killed, or that had hung up, has not heard, or has not said any more. */
+static void catch_up(struct instance *i, const struct report *hello, bool again)
 {
-	bool again = instance_adopted(i, hello);
-
 	if (again && i->phase == INSTANCE_LEAVING)
 		order_leave(i);
 	else if (again && i->phase == INSTANCE_STOPPING)
@@ -79,8 +77,28 @@ static void catch_up(struct instance *i, const struct report *hello)
 		instance_steady(i, i->steady);
 }
 
+/* While its agent had hung up, its server, pid @before, has ended or was started: nobody said so.
+ */
+static void catch_up_restart(struct instance *i, pid_t before)
+{
+	if (i->pid == before)
+		return;
+	if (before > 0) {
+		i->restarts++;
+		instance_forget_verdicts(i);
+		instance_forget_losses(i, false);
+	}
+	if (i->pid == 0 || !i->ran)
+		return;
+	instance_note(i, EVENT_RESTARTED, "instance %u runs again, pid %d", i->index, (int)i->pid);
+	instance_expect_health(i);
+	instance_restart_checks(i);
+}
+
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
+	pid_t before = i->pid;
+
 	i->agent_said = report->state;
 	i->tells = report->tells;
 	i->reopens = report->reopens;
@@ -89,11 +107,15 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
 	i->ready = report->ready;
+	if (i->silent_since_ms > 0 && report->state < AGENT_FAILED)
+		catch_up_restart(i, before);
 	/* If the server could not be started, the report that says why comes next. */
 	if (report->state < AGENT_FAILED)
 		instance_take_sockets(i, report, fds, n_fds);
 	if (i->adopting)
-		catch_up(i, report);
+		catch_up(i, report, instance_adopted(i, report));
+	else if (i->silent_since_ms > 0)
+		catch_up(i, report, instance_rejoined(i, report));
 }
 
 /*
@@ -317,10 +339,12 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	instance_changed(i);
 }
 
+static void on_hung_up(void *userdata);
 static void on_lost(void *userdata);
 
 static const struct agentlink_callbacks link_callbacks = {
 	.on_report = on_report,
+	.on_hung_up = on_hung_up,
 	.on_lost = on_lost,
 };
 
@@ -336,25 +360,42 @@ static void be_lost(struct instance *i, pid_t pid, const char *why)
 	instance_watch_lost(i);
 }
 
+/* The link connects again: nothing is lost but what was under way. */
+static void on_hung_up(void *userdata)
+{
+	struct instance *i = userdata;
+
+	i->asked = false;
+	i->awaited = 0;
+	if (instance_has_stopped(i))
+		return;
+	i->silent_since_ms = clock_monotonic_ms();
+	log_warning("%s: the agent of instance %u.%u (pid %d) has hung up, and lives: batond "
+		    "connects to it again",
+		    i->config->name, i->generation, i->index, (int)agentlink_pid(i->link));
+	instance_changed(i);
+}
+
 static void on_lost(void *userdata)
 {
 	struct instance *i = userdata;
 	pid_t pid = agentlink_pid(i->link);
+	bool given_up = agentlink_loss(i->link) == AGENTLINK_GIVEN_UP;
 	struct error err;
 
 	assert(!i->lost);
 	i->lost = true;
 	i->asked = false;
 	i->awaited = 0;
+	i->silent_since_ms = 0;
 	if (instance_has_stopped(i))
 		return;
-	/* If it has only hung up: there must not be two of them. */
-	(void)agentlink_signal(i->link, SIGKILL);
 	if (instance_adopt(i, &link_callbacks, &err) == 0)
 		instance_note(i, EVENT_AGENT_LOST,
-			      "instance %u has lost its agent (pid %d): its server goes on, and "
+			      "instance %u has lost its agent (pid %d)%s: its server goes on, and "
 			      "a new agent takes over",
-			      i->index, (int)pid);
+			      i->index, (int)pid,
+			      given_up ? ", which had hung up and did not answer any more" : "");
 	else
 		be_lost(i, pid, err.text);
 	instance_changed(i);

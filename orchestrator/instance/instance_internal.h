@@ -189,3 +189,6 @@ int instance_adopt(struct instance *instance, const struct agentlink_callbacks *
  * because the agent that was killed has not heard them.
  */
 bool instance_adopted(struct instance *instance, const struct report *hello);
+
+/* The same of one that had hung up, and has said @hello again: of orders given since and before. */
+bool instance_rejoined(struct instance *instance, const struct report *hello);

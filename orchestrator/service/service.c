@@ -148,6 +148,8 @@ enum service_condition service_condition(struct service *s)
 {
 	struct run_serving now;
 
+	if (s->awaited)
+		return SERVICE_DEGRADED;
 	service_who_serves(s, &now);
 	if (now.instances == 0)
 		return s->current || !(s->stopped || s->shutting_down) ? SERVICE_DEAD
@@ -159,7 +161,7 @@ enum service_condition service_condition(struct service *s)
 
 bool service_is_idle(const struct service *s)
 {
-	if (service_has_hooks(s))
+	if (s->awaited || service_has_hooks(s))
 		return false;
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]))

@@ -96,6 +96,12 @@ struct service {
 	struct service_reopening reopening;
 	struct service_underway underway;
 
+	/*
+	 * An earlier daemon has left agents of it that have not answered yet: they are in this
+	 * list. No order is taken, and nothing is known of what runs. NULL: none is awaited.
+	 */
+	const struct takeover_list *awaited;
+
 	bool deferred;               /* its change waits until it lends nothing: see reload */
 	bool kept;                   /* it is gone from the file, and must not go: see reload */
 	bool settled;                /* its start has ended or was refused, or it was taken over */
@@ -204,7 +210,10 @@ void service_shutdown(struct service *service, const char *why);
 /* Kill every process. */
 void service_kill(struct service *service);
 
-/* No generation is left, no rollout is under way and no command of the operator's runs. */
+/*
+ * No generation is left, no rollout is under way, no command of the operator's runs, and no agent
+ * is awaited.
+ */
 bool service_is_idle(const struct service *service);
 
 /* It should run, but no generation serves and none is about to. */
@@ -225,11 +234,15 @@ struct run *service_going_run(struct service *service);
 /* Who serves now: what a table names, runs, and does not fail its checks. */
 void service_who_serves(const struct service *service, struct run_serving *ret);
 
+/* What it waits for, and what comes of it; .awaited is not NULL. Returns @ret. */
+#define SERVICE_AWAITED_MAX 512
+char *service_describe_awaited(const struct service *service, char ret[static SERVICE_AWAITED_MAX]);
+
 /* How a service does. */
 enum service_condition {
 	SERVICE_STOPPED,  /* it is not to serve */
 	SERVICE_WELL,     /* it serves as it should */
-	SERVICE_DEGRADED, /* it serves, with less than it should have */
+	SERVICE_DEGRADED, /* it serves, with less than it should have; or agents are awaited */
 	SERVICE_DEAD,     /* it should serve, and does not */
 };
 enum service_condition service_condition(struct service *service);

@@ -67,21 +67,62 @@ static void hello(enum agent_state state, bool steady)
 					      report.n_sockets);
 }
 
-/* Two agents of one server must not be. */
-static void test_instance_whose_agent_hangs_up_ends_it_first(void **state)
+/* Its link connects to it again, and there must not be two agents of one server. */
+static void test_instance_whose_agent_hangs_up_waits_for_it(void **state)
 {
-	char expected[256];
-
 	(void)state;
 	run_instance();
 	instance_steady(i, true);
 	write_handover(AGENT_RUNNING);
+	i->asked = true;
 	forget_calls();
-	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
-	snprintf(expected, sizeof(expected),
-		 "kill 500 9; adopt /baton-agent %s for web; agentlink_free", i->socket_path);
-	assert_calls(expected);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	assert_calls("");
 	assert_false(i->lost);
+	assert_false(i->asked);
+	assert_true(i->silent_since_ms > 0);
+	assert_true(instance_is_serving(i));
+	hello(AGENT_RUNNING, true);
+	assert_calls("");
+	assert_int_equal(i->silent_since_ms, 0);
+	assert_int_equal(i->restarts, 0);
+	assert_int_equal(i->adoptions, 0);
+}
+
+/* It was given orders meanwhile, and its server was started again: nothing of that has arrived. */
+static void test_instance_whose_agent_has_hung_up_is_told_what_it_missed(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	i->pid = 599; /* the server before */
+	instance_leave(i);
+	forget_calls();
+	hello(AGENT_RUNNING, true);
+	assert_calls("checker_restart 0; checker_restart 1; order leave signal 15 timeout 1000");
+	assert_int_equal(i->restarts, 1);
+	assert_int_equal(i->phase, INSTANCE_LEAVING);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	forget_calls();
+	hello(AGENT_LEFT, true);
+	assert_calls("");
+	assert_int_equal(i->phase, INSTANCE_LEFT);
+}
+
+static void test_instance_whose_agent_does_not_answer_any_more_gets_another(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	fake_agent.loss = AGENTLINK_GIVEN_UP;
+	lose_agent();
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 500), which had hung up and "
+		     "did not answer any more: its server goes on, and a new agent takes over");
+	assert_false(i->lost);
+	assert_int_equal(i->silent_since_ms, 0);
 }
 
 static void test_instance_whose_agent_is_killed_gets_another(void **state)
@@ -809,7 +850,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_instance_whose_agent_hangs_up_ends_it_first),
+		TEST(test_instance_whose_agent_hangs_up_waits_for_it),
+		TEST(test_instance_whose_agent_has_hung_up_is_told_what_it_missed),
+		TEST(test_instance_whose_agent_does_not_answer_any_more_gets_another),
 		TEST(test_instance_whose_agent_is_killed_gets_another),
 		TEST(test_instance_on_trial_whose_agent_is_killed_has_not_failed),
 		TEST(test_instance_new_agent_is_told_what_the_other_has_not_heard),
