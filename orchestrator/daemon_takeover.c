@@ -69,7 +69,12 @@ static bool take_over(struct service *s, struct takeover_list *found)
 	return service_judge_underway(s) || done;
 }
 
-/* Agents whose links nobody has taken. */
+/* Nobody has taken it. */
+static bool is_unclaimed(const struct takeover_agent *agent)
+{
+	return agent->link || agent->state == TAKEOVER_RESTING;
+}
+
 static void warn_unclaimed(const struct daemon *d, const char *id)
 {
 	for (size_t k = 0; k < d->found.n; k++) {
@@ -77,7 +82,7 @@ static void warn_unclaimed(const struct daemon *d, const char *id)
 		const struct report *hello = &agent->hello;
 		char pid[32] = "";
 
-		if (!agent->link || strcmp(hello->service, id) != 0)
+		if (!is_unclaimed(agent) || strcmp(hello->service, id) != 0)
 			continue;
 		if (hello->agent_pid > 0)
 			snprintf(pid, sizeof(pid), ", pid %d", (int)hello->agent_pid);
@@ -96,7 +101,7 @@ static void warn_unclaimed(const struct daemon *d, const char *id)
 	}
 }
 
-static const char ends_anyway[] = "batond is shutting down, or its configuration is gone";
+static const char ends_anyway[] = "it was told to end before its agents had answered";
 
 /* Its agents have all answered, or there are none. */
 static void take_over_or_start(struct daemon *d, struct service *s)
@@ -183,7 +188,7 @@ static void let_go_unclaimed(struct daemon *d)
 	for (size_t k = 0; k < d->found.n; k++) {
 		const char *id = d->found.agents[k]->hello.service;
 
-		if (daemon_find_by_id(d, id) || !d->found.agents[k]->link)
+		if (daemon_find_by_id(d, id) || !is_unclaimed(d->found.agents[k]))
 			continue;
 		warn_unclaimed(d, id);
 		takeover_let_go(&d->found, id);

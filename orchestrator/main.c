@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/open_files.h"
 #include "orchestrator/config/config.h"
@@ -32,6 +33,7 @@ struct options {
 	const char *name;
 	const char *config;
 	const char *dropins;
+	uint64_t agent_timeout_ms;
 	bool check, doctor, json, single, verbose;
 };
 
@@ -50,6 +52,7 @@ static void usage(FILE *out)
 	      "      --doctor      try what of the kernel baton needs, and say what works\n"
 	      "      --json        with --check or --doctor: the result as JSON\n"
 	      "      --run         one service in the foreground (for `baton run`)\n"
+	      "      --agent-timeout TIME  end an agent that has not answered for so long (60s)\n"
 	      "  -v, --verbose     log more\n"
 	      "      --version     print the version\n"
 	      "\n"
@@ -66,7 +69,25 @@ static void set_file(struct options *options, const char *file)
 	options->dropins = NULL;
 }
 
-enum { OPT_CHECK = 256, OPT_DOCTOR, OPT_JSON, OPT_RUN, OPT_VERSION };
+#define AGENT_TIMEOUT_MIN_MS 1000
+#define AGENT_TIMEOUT_MAX_MS (60 * 60 * 1000)
+
+/* Returns 0 or a negative errno. */
+static int parse_agent_timeout(struct options *options, const char *text)
+{
+	int r = duration_parse(text, &options->agent_timeout_ms);
+
+	if (r == 0 && options->agent_timeout_ms >= AGENT_TIMEOUT_MIN_MS &&
+	    options->agent_timeout_ms <= AGENT_TIMEOUT_MAX_MS)
+		return 0;
+	fprintf(stderr,
+		"batond: --agent-timeout: \"%s\" is not a duration between 1s and 1h, such as "
+		"\"60s\"\n",
+		text);
+	return -EINVAL;
+}
+
+enum { OPT_CHECK = 256, OPT_DOCTOR, OPT_JSON, OPT_RUN, OPT_VERSION, OPT_AGENT_TIMEOUT };
 
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *ret)
@@ -78,6 +99,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		{"doctor", no_argument, NULL, OPT_DOCTOR},
 		{"json", no_argument, NULL, OPT_JSON},
 		{"run", no_argument, NULL, OPT_RUN},
+		{"agent-timeout", required_argument, NULL, OPT_AGENT_TIMEOUT},
 		{"verbose", no_argument, NULL, 'v'},
 		{"version", no_argument, NULL, OPT_VERSION},
 		{"help", no_argument, NULL, 'h'},
@@ -107,6 +129,10 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			break;
 		case OPT_RUN:
 			ret->single = true;
+			break;
+		case OPT_AGENT_TIMEOUT:
+			if (parse_agent_timeout(ret, optarg) < 0)
+				return EXIT_USAGE;
 			break;
 		case 'v':
 			ret->verbose = true;
@@ -431,6 +457,8 @@ int main(int argc, char **argv)
 		 options.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
+	if (options.agent_timeout_ms > 0)
+		agentlink_set_deadline((uint32_t)options.agent_timeout_ms);
 	block_signals();
 	/* Each endpoint takes about ten descriptors. */
 	open_files_raise();

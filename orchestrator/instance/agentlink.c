@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "common/message.h"
 #include "common/pidfds.h"
@@ -189,6 +190,11 @@ static uint32_t greeting_ms = AGENTLINK_DEADLINE_MS;
 void agentlink_set_deadline(uint32_t deadline_ms)
 {
 	greeting_ms = deadline_ms;
+}
+
+uint32_t agentlink_deadline(void)
+{
+	return greeting_ms;
 }
 
 static void disconnect(struct agentlink *link)
@@ -402,12 +408,14 @@ static void watch_end(struct agentlink *link)
 
 static void give_up(struct agentlink *link)
 {
+	char duration[DURATION_TEXT_MAX];
+
 	if (link->pidfd < 0) {
 		lose(link, AGENTLINK_UNKNOWN);
 		return;
 	}
-	log_warning("agent %d has not answered for %u ms, and is ended", (int)link->pid,
-		    greeting_ms);
+	log_warning("agent %d has not answered for %s, and is ended", (int)link->pid,
+		    duration_format(greeting_ms, duration));
 	disconnect(link);
 	link->loss = AGENTLINK_GIVEN_UP;
 	watch_end(link);

@@ -44,6 +44,7 @@ struct agentlink_callbacks {
 
 /* Another deadline than AGENTLINK_DEADLINE_MS, for all links that wait from now on. */
 void agentlink_set_deadline(uint32_t deadline_ms);
+uint32_t agentlink_deadline(void);
 
 /*
  * Start @program as the agent of @spec, with its control socket at @socket_path; a file there is

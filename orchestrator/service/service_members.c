@@ -175,6 +175,6 @@ char *service_describe_awaited(const struct service *s, char ret[static SERVICE_
 	snprintf(ret, SERVICE_AWAITED_MAX,
 		 "waiting for agents of an earlier batond: %s; one that does not answer within %s "
 		 "is ended, and another goes on with its server",
-		 who[0] ? who : "they are asked", duration_format(AGENTLINK_DEADLINE_MS, limit));
+		 who[0] ? who : "they are asked", duration_format(agentlink_deadline(), limit));
 	return ret;
 }

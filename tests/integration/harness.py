@@ -437,10 +437,10 @@ class Daemon:
             self.wait_state("running", service)
         return self
 
-    def start_unready(self):
-        """Start and wait for the API only."""
+    def start_unready(self, *options):
+        """Start and wait for the API only. @options: further ones of batond."""
         self.write_config()
-        self.process = Process(self.t, self.name, self.command())
+        self.process = Process(self.t, self.name, [*self.command(), *options])
         wait_until(self.ready, "the API to answer")
         return self
 

@@ -138,6 +138,89 @@ def test_hundred_agents_that_answer_late_are_all_taken_over(t):
     check_equal((agents_of(daemon), servers_of(daemon)), (agents, servers), "agents and servers")
 
 
+def take_over_late(t, daemon, agents, *argv):
+    """Another batond, while these agents stand still: for the block to go on with."""
+    @contextlib.contextmanager
+    def late():
+        with stopped(agents):
+            kill_daemon(daemon)
+            daemon.write_config()
+            daemon.start_unready(*argv)
+            wait_until(lambda: daemon.state(list(daemon.config["services"])[0]) == "waiting",
+                       "it waits")
+            yield
+    return late()
+
+
+def test_agent_that_never_answers_is_replaced(t):
+    daemon = t.daemon(service(example(t), instances=2))
+    agents, servers = agents_of(daemon), servers_of(daemon)
+    hammer, since = t.hammer(*LOAD), daemon.last_seq()
+    with take_over_late(t, daemon, agents[:1], "--agent-timeout", "3s"):
+        check("does not answer within 3s" in daemon.service()["reason"], daemon.service()["reason"])
+        daemon.wait_event("agent-replaced", since=since)
+        daemon.wait_state("running")
+        check_equal(alive(agents[0]), False, "it lives")
+    check_equal((agents_of(daemon)[1], servers_of(daemon)), (agents[1], servers), "what goes on")
+    daemon.restart()
+    check_equal(hammer.stop()["lost"], 0, "lost")
+
+
+def test_reload_and_stop_wait_for_an_agent_that_is_late(t):
+    daemon = t.daemon(service(example(t), instances=2))
+    servers = servers_of(daemon)
+    with take_over_late(t, daemon, agents_of(daemon)[:1]):
+        daemon.config["services"]["web"]["instances"] = 3
+        daemon.write_config()
+        check("taken over first" in daemon.cli("reload", expect=0).out, "what reload says")
+    wait_until(lambda: daemon.state() == "running" and len(instances(daemon)) == 3, "three")
+    check_equal(servers_of(daemon)[:2], servers, "its servers")
+    with take_over_late(t, daemon, agents_of(daemon)[:1]):
+        send_signal(daemon.pid, signal.SIGTERM)
+        wait_until(lambda: "stopping" in daemon.process.text(), "it is told to stop")
+        check_equal([alive(pid) for pid in servers], [True, True], "servers live")
+    check_equal(daemon.process.wait(), 0, "batond's exit status")
+    daemon.check_clean()
+
+
+def test_second_signal_kills_what_is_late(t):
+    daemon = t.daemon(service(example(t), instances=2))
+    with take_over_late(t, daemon, agents_of(daemon)[:1]):
+        for _ in range(2):
+            send_signal(daemon.pid, signal.SIGTERM)
+            wait_until(lambda: "stopping" in daemon.process.text(), "it is told to stop")
+        check_equal(daemon.process.wait(), 0, "batond's exit status")
+    daemon.check_clean()
+
+
+def test_service_that_was_renamed_waits_for_its_agents(t):
+    """They have answered nobody yet: what they have written down says which address is theirs."""
+    daemon = t.daemon(service(example(t)))
+    agents, servers = agents_of(daemon), servers_of(daemon)
+    daemon.config["services"]["other"] = daemon.config["services"].pop("web")
+    with take_over_late(t, daemon, agents):
+        pass
+    daemon.wait_state("running", "other")
+    check_equal(servers_of(daemon, "other"), servers, "its server")
+
+
+def test_agent_that_is_late_and_of_no_service_is_left_alone(t):
+    """Until its service is configured again."""
+    daemon = t.daemon(web=service(example(t)), api=service(example(t), listen=["127.0.0.1:8081"]))
+    agents, servers = agents_of(daemon), servers_of(daemon)
+    web = daemon.config["services"].pop("web")
+    with stopped(agents):
+        kill_daemon(daemon)
+        daemon.start()
+        check(f"pid {agents[0]}" in daemon.process.text(), daemon.process.text())
+        daemon.config["services"]["web"] = web
+        daemon.write_config()
+        daemon.cli("reload", expect=0)
+        check_equal(daemon.state(), "waiting", "state")
+    daemon.wait_state("running")
+    check_equal((agents_of(daemon), servers_of(daemon)), (agents, servers), "agent and server")
+
+
 # ---- agents that hang up -------------------------------------------------------------------------
 
 def hang_up(t, daemon):
