@@ -451,6 +451,11 @@ int agentlink_connect(sd_event *event, const char *socket_path, pid_t pid, int p
 	return error_set(err, -ENOSYS, "fake");
 }
 
+uint32_t agentlink_deadline(void)
+{
+	return AGENTLINK_DEADLINE_MS;
+}
+
 void agentlink_know(struct agentlink *link, pid_t pid, int pidfd)
 {
 	(void)link;

@@ -271,11 +271,6 @@ int takeover_check_gone(struct context *c, const char *name, struct error *e)
 	return gone_error < 0 ? error_set(e, gone_error, "web.1.0.sock") : 0;
 }
 
-uint32_t agentlink_deadline(void)
-{
-	return AGENTLINK_DEADLINE_MS;
-}
-
 char *takeover_describe(const struct takeover_list *list, const char *name,
 			char ret[static TAKEOVER_TEXT_MAX])
 {
