@@ -219,6 +219,23 @@ static size_t agents_of(const struct takeover_list *found, const struct service 
 	return n;
 }
 
+/* An agent of it is of another version, and cannot be talked to: all of it goes on as it is. */
+static bool is_left(struct service *s, const struct takeover_list *found)
+{
+	const char *why = takeover_unfit(found, service_id(s));
+	struct error err;
+
+	if (!why)
+		return false;
+	error_text(&err, 0,
+		   "its instances serve on as they are, but cannot be taken over: %s; or end them "
+		   "by SIGTERM to their agents, then type \"baton start %s\"",
+		   why, s->config->name);
+	log_error("%s: %s", s->config->name, err.text);
+	service_refused(s, err.text);
+	return true;
+}
+
 /* Does something serve already? */
 static bool take_over_agents(struct service *s, struct takeover_list *found)
 {
@@ -226,6 +243,8 @@ static bool take_over_agents(struct service *s, struct takeover_list *found)
 	struct error err;
 	int r;
 
+	if (is_left(s, found))
+		return true;
 	for (size_t k = first; k < first + n; k++) {
 		if (takeover_fits(found->agents[k], s->config))
 			continue;
@@ -345,7 +364,7 @@ static void warn_unclaimed(const struct daemon *d, const struct takeover_list *f
 	for (size_t k = 0; k < found->n; k++) {
 		const struct report *hello = &found->agents[k]->hello;
 
-		if (!found->agents[k]->link)
+		if (!found->agents[k]->link || takeover_unfit(found, hello->service))
 			continue;
 		if (find_refused(d, hello->service))
 			log_warning("%s.%u.%u of an earlier batond (agent pid %d) goes on as it "

@@ -17,6 +17,7 @@
 
 #include "common/log.h"
 #include "common/message.h"
+#include "common/versions.h"
 
 struct agentlink {
 	const struct agentlink_callbacks *callbacks;
@@ -24,6 +25,8 @@ struct agentlink {
 	pid_t pid;
 	int pidfd; /* -1: the system forbids pidfd_open(2), or it had ended by then */
 	int fd;
+	uint32_t version;   /* that is spoken; 0: no hello has come */
+	struct error unfit; /* no version is spoken by both; .text is "" else */
 	sd_event_source *io;
 	char buffer[PROTOCOL_MESSAGE_MAX + 1];
 };
@@ -174,6 +177,42 @@ static void lose(struct agentlink *link)
 	link->callbacks->on_lost(link->userdata);
 }
 
+/*
+ * The agent may be of another version of baton, and its hello one that cannot be read here: so the
+ * versions are asked about first.
+ */
+static int meet(struct agentlink *link, size_t length, struct error *err)
+{
+	static const struct version_range ours = {PROTOCOL_OLDEST, PROTOCOL_VERSION};
+	uint32_t version;
+	int r = versions_meet(link->buffer, length, &ours, &version, err);
+
+	if (r < 0)
+		link->unfit = *err;
+	else if (version > 0)
+		link->version = version;
+	return r;
+}
+
+/* As report_decode(); -EPROTONOSUPPORT: it is the hello of an agent that cannot be talked to. */
+static int decode(struct agentlink *link, size_t length, struct report *ret, struct error *err)
+{
+	struct error why;
+	int r = report_decode(link->buffer, length, ret, err);
+
+	if (r == 0 && ret->type != REPORT_HELLO)
+		return 0;
+	if (meet(link, length, &why) < 0) {
+		*err = why;
+		return -EPROTONOSUPPORT;
+	}
+	/* An agent that says one number expects no answer. One that gets none speaks the oldest. */
+	if (r == 0 && ret->newest > 0)
+		(void)agentlink_order(
+			link, &(struct order){.type = ORDER_VERSION, .version = link->version});
+	return r;
+}
+
 /* Returns 1: there may be more; 0: there is nothing now; a negative errno: the link has ended. */
 static int receive_one(struct agentlink *link)
 {
@@ -195,8 +234,10 @@ static int receive_one(struct agentlink *link)
 	}
 	if (r < 0 || length == 0)
 		return r < 0 ? r : -ECONNRESET;
-	r = report_decode(link->buffer, length, &report, &err);
-	if (r < 0)
+	r = decode(link, length, &report, &err);
+	if (r == -EPROTONOSUPPORT)
+		log_error("agent %d: %s", (int)link->pid, err.text);
+	else if (r < 0)
 		log_warning("agent %d: a report is ignored, as it cannot be read: %s",
 			    (int)link->pid, err.text);
 	else
@@ -204,7 +245,7 @@ static int receive_one(struct agentlink *link)
 	for (size_t i = 0; i < n_fds; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	return 1;
+	return r == -EPROTONOSUPPORT ? r : 1;
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -339,7 +380,7 @@ int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type t
 		return error_set(err, r, "%s", name);
 	if (length == 0)
 		return error_text(err, -ECONNRESET, "it closed the connection");
-	r = report_decode(link->buffer, length, ret, err);
+	r = decode(link, length, ret, err);
 	if (r >= 0 && ret->type != type)
 		r = error_text(err, -EBADMSG, "it began with %s, not with %s",
 			       report_type_name(ret->type), name);
@@ -427,6 +468,16 @@ void agentlink_free(struct agentlink *link)
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+uint32_t agentlink_version(const struct agentlink *link)
+{
+	return link->version;
+}
+
+const char *agentlink_unfit(const struct agentlink *link)
+{
+	return link->unfit.text[0] ? link->unfit.text : NULL;
 }
 
 int agentlink_signal(const struct agentlink *link, int signal)

@@ -6,6 +6,9 @@
  * The daemon makes the control socket and connects to it before it forks the agent. So there is
  * nothing to wait for: the agent finds the connection in its queue and sends its hello. Freeing the
  * link does not end the agent; ORDER_STOP does.
+ *
+ * Each hello is asked which versions of the protocol its agent speaks (versions.h), and the agent
+ * is told which one is taken. If there is none the link ends, and the agent is left alone.
  */
 #pragma once
 
@@ -61,7 +64,8 @@ int agentlink_adopt_wait(sd_event *event, const char *program, const char *socke
 /*
  * Connect to the agent of an earlier daemon at @socket_path, and wait for its hello for at most
  * @timeout_ms. @ret_fds has room for PROTOCOL_FDS_MAX; the caller owns what is returned there. No
- * callback is called before agentlink_listen(). -ECONNREFUSED: nobody listens there.
+ * callback is called before agentlink_listen(). -ECONNREFUSED: nobody listens there;
+ * -EPROTONOSUPPORT: they have no version of the protocol in common.
  */
 int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
 		      struct agentlink **ret, struct report *ret_hello, int *ret_fds,
@@ -82,6 +86,12 @@ void agentlink_free(struct agentlink *link);
 DEFINE_CLEANUP(struct agentlink *, agentlink_free);
 
 pid_t agentlink_pid(const struct agentlink *link);
+
+/* The version of the protocol that is spoken with the agent; 0: its hello has not come. */
+uint32_t agentlink_version(const struct agentlink *link);
+
+/* Why on_lost was called, if agent and daemon have no version in common; else NULL. */
+const char *agentlink_unfit(const struct agentlink *link);
 
 /*
  * Send @signal to the agent, and to no other process that has its pid by now. Returns 0, -ESRCH if

@@ -81,6 +81,7 @@ static void catch_up(struct instance *i, const struct report *hello)
 
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
+	i->protocol = agentlink_version(i->link);
 	i->agent_said = report->state;
 	i->tells = report->tells;
 	i->reopens = report->reopens;
@@ -336,10 +337,30 @@ static void be_lost(struct instance *i, pid_t pid, const char *why)
 	instance_watch_lost(i);
 }
 
+/*
+ * It was just started, and is of another version than this daemon. Nobody relies on its server yet:
+ * SIGTERM to the agent ends both.
+ */
+static void give_up_unfit(struct instance *i, const char *why)
+{
+	struct error err;
+
+	(void)agentlink_signal(i->link, SIGTERM);
+	error_text(
+		&err, 0,
+		"its agent cannot be talked to: %s; if baton-agent and batond were not installed "
+		"together, do that and restart batond",
+		why);
+	log_error("%s: instance %u: %s", i->config->name, i->index, err.text);
+	instance_fail(i, err.text);
+	instance_watch_lost(i);
+}
+
 static void on_lost(void *userdata)
 {
 	struct instance *i = userdata;
 	pid_t pid = agentlink_pid(i->link);
+	const char *unfit = agentlink_unfit(i->link);
 	struct error err;
 
 	assert(!i->lost);
@@ -348,6 +369,11 @@ static void on_lost(void *userdata)
 	i->awaited = 0;
 	if (instance_has_stopped(i))
 		return;
+	if (unfit && i->protocol == 0) {
+		give_up_unfit(i, unfit);
+		instance_changed(i);
+		return;
+	}
 	/* If it has only hung up: there must not be two of them. */
 	(void)agentlink_signal(i->link, SIGKILL);
 	if (instance_adopt(i, &link_callbacks, &err) == 0)
@@ -356,7 +382,7 @@ static void on_lost(void *userdata)
 			      "a new agent takes over",
 			      i->index, (int)pid);
 	else
-		be_lost(i, pid, err.text);
+		be_lost(i, pid, unfit ? unfit : err.text);
 	instance_changed(i);
 }
 
@@ -738,6 +764,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	i->ran = agent->hello.state != AGENT_FAILED;
 	if (i->phase >= INSTANCE_FAILED) {
 		i->agent_said = agent->hello.state;
+		i->protocol = agentlink_version(i->link);
 		i->tells = agent->hello.tells;
 		i->reopens = agent->hello.reopens;
 		i->keeps = agent->hello.keeps;

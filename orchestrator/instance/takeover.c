@@ -48,7 +48,35 @@ void takeover_list_done(struct takeover_list *list)
 	for (size_t k = 0; k < list->n; k++)
 		agent_free(list->agents[k]);
 	free(list->agents);
+	free(list->unfit);
 	*list = (struct takeover_list){};
+}
+
+/* The first of a service stands for all of them. */
+static void add_unfit(struct takeover_list *list, const char *file, const char *why)
+{
+	struct takeover_unfit *unfit;
+	size_t n = strcspn(file, ".");
+
+	if (n >= sizeof(unfit->service))
+		return;
+	unfit = reallocarray(list->unfit, list->n_unfit + 1, sizeof(*unfit));
+	if (!unfit)
+		return;
+	list->unfit = unfit;
+	unfit = &list->unfit[list->n_unfit];
+	snprintf(unfit->service, sizeof(unfit->service), "%.*s", (int)n, file);
+	snprintf(unfit->why, sizeof(unfit->why), "%s", why);
+	if (!takeover_unfit(list, unfit->service))
+		list->n_unfit++;
+}
+
+const char *takeover_unfit(const struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n_unfit; k++)
+		if (strcmp(list->unfit[k].service, service) == 0)
+			return list->unfit[k].why;
+	return NULL;
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
@@ -84,10 +112,6 @@ static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fd
 	r = read_spec(fds[n_fds - 1], &agent->spec, err);
 	if (r < 0)
 		return r;
-	if (hello->version != PROTOCOL_VERSION)
-		return error_text(err, -EPROTONOSUPPORT,
-				  "it speaks version %u of the protocol, not %d", hello->version,
-				  PROTOCOL_VERSION);
 	if (strcmp(launch_spec_id(&agent->spec), hello->service) != 0 ||
 	    agent->spec.generation != hello->generation || agent->spec.instance != hello->instance)
 		return error_text(err, -EBADMSG, "its hello and its launch specification differ");
@@ -195,14 +219,15 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 		r = ask(context, path, &agent, &why);
 		if (r == -ECONNREFUSED || r == -ENOENT)
 			continue;
-		r = agent ? (int)agent->hello.agent_pid : 0;
+		if (agent)
+			error_text(&why, 0, "pid %d", (int)agent->hello.agent_pid);
 		agent_free(agent);
 		return error_text(
 			err, -EBUSY,
 			"an instance that an earlier batond has started still serves, and "
-			"could not be taken over (agent at %s, pid %d): end it by SIGTERM to "
+			"could not be taken over (agent at %s, %.600s): end it by SIGTERM to "
 			"its agent, then start the service",
-			path, r);
+			path, why.text);
 	}
 	return errno ? error_set(err, -errno, "%s", folder) : 0;
 }
@@ -330,6 +355,8 @@ static void find_one(struct context *context, const char *file, struct takeover_
 		r = revive(context, path, &list->agents[list->n], &why);
 	if (r == -ECONNREFUSED)
 		return;
+	if (r == -EPROTONOSUPPORT)
+		add_unfit(list, file, why.text);
 	if (r < 0)
 		log_warning("the agent at %s cannot be taken over and is left alone: %s", path,
 			    why.text);

@@ -43,9 +43,17 @@ struct takeover_agent {
 	bool lost[PROTOCOL_LISTEN_MAX];
 };
 
+/* A service of which an agent speaks no version of the protocol that this daemon speaks. */
+struct takeover_unfit {
+	char service[PROTOCOL_NAME_MAX];
+	char why[512]; /* with the versions, and what to do */
+};
+
 struct takeover_list {
 	struct takeover_agent **agents; /* by service, generation, instance */
 	size_t n;
+	struct takeover_unfit *unfit; /* a service once */
+	size_t n_unfit;
 };
 
 /*
@@ -84,6 +92,12 @@ unsigned takeover_drain_orphans(struct context *context, const struct service_co
  * it, is removed when that has ended.
  */
 void takeover_remove_leftovers(struct context *context, const struct takeover_list *found);
+
+/*
+ * NULL, or why @service must be left as it is: an agent of it cannot be talked to (versions.h). If
+ * only the others were taken over, a new instance would be started in the place of its server.
+ */
+const char *takeover_unfit(const struct takeover_list *list, const char *service);
 
 /* Frees the list's contents. Agents whose link was not taken go on by themselves. */
 void takeover_list_done(struct takeover_list *list);

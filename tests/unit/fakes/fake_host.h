@@ -380,6 +380,7 @@ static struct {
 	unsigned n_socket_fds;   /* that came with it */
 	unsigned n_links;        /* not freed yet */
 	bool ended;              /* the process has, for signals */
+	const char *unfit;       /* why no version is spoken by both; NULL: one is */
 } fake_agent;
 
 static inline struct agentlink *fake_agent_link(pid_t pid)
@@ -501,6 +502,18 @@ void agentlink_free(struct agentlink *link)
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+uint32_t agentlink_version(const struct agentlink *link)
+{
+	assert_non_null(link);
+	return PROTOCOL_VERSION;
+}
+
+const char *agentlink_unfit(const struct agentlink *link)
+{
+	assert_non_null(link);
+	return fake_agent.unfit;
 }
 
 int agentlink_signal(const struct agentlink *link, int signal)

@@ -825,6 +825,87 @@ static void test_agentlink_order_to_an_agent_that_does_not_read_is_eagain(void *
 	finish(link);
 }
 
+/* ---- versions ------------------------------------------------------------------------------- */
+
+/* Its hello says which versions it speaks; *ret: the answer. */
+static struct agentlink *meet(uint32_t oldest, uint32_t newest, struct order *ret)
+{
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	struct report hello = *HELLO, heard;
+	struct agentlink *link = NULL;
+	int fds[PROTOCOL_FDS_MAX];
+	size_t length, n_fds;
+
+	hello.version = oldest;
+	hello.newest = newest;
+	prepare(&hello);
+	fake_agent_answer(&agent);
+	if (agentlink_connect(event, path, DEADLINE_MS, &link, &heard, fds, &n_fds, &err) < 0)
+		fail_msg("%s", err.text);
+	fake_agent_join(&agent);
+	if (newest == 0) {
+		assert_int_equal(recv(agent.fd, buffer, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+		return link;
+	}
+	assert_int_equal(message_receive(agent.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL),
+			 0);
+	assert_int_equal(order_decode(buffer, length, ret, &err), 0);
+	return link;
+}
+
+static void test_agentlink_newest_common_version_is_taken_and_told(void **state)
+{
+	static const struct {
+		uint32_t oldest, newest, taken;
+	} cases[] = {
+		{1, PROTOCOL_VERSION, PROTOCOL_VERSION},
+		{PROTOCOL_VERSION, PROTOCOL_VERSION + 1, PROTOCOL_VERSION},
+		{1, UINT32_MAX, PROTOCOL_VERSION},
+		{1, 1, 1},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		struct order answer;
+		struct agentlink *link = meet(cases[k].oldest, cases[k].newest, &answer);
+
+		assert_int_equal(answer.type, ORDER_VERSION);
+		assert_int_equal(answer.version, cases[k].taken);
+		assert_int_equal(agentlink_version(link), cases[k].taken);
+		assert_null(agentlink_unfit(link));
+		finish(link);
+		unlink(path);
+	}
+}
+
+/* It would log that it ignores an order. */
+static void test_agentlink_agent_that_says_one_version_gets_no_answer(void **state)
+{
+	struct agentlink *link = meet(PROTOCOL_OLDEST, 0, NULL);
+
+	(void)state;
+	assert_int_equal(agentlink_version(link), PROTOCOL_OLDEST);
+	finish(link);
+}
+
+/* Of a link whose agent was just started, for example: the hello is the first report that comes. */
+static void test_agentlink_heard_hello_that_does_not_fit_ends_the_link(void **state)
+{
+	static const char text[] = "{\"type\":\"hello\",\"version\":7,\"newest\":8,"
+				   "\"agent_pid\":4711,\"whatever\":[]}";
+	struct agentlink *link = connect_to_thread();
+
+	(void)state;
+	agentlink_listen(link, &callbacks, &listener);
+	assert_int_equal(message_send(agent.fd, text, strlen(text), NULL, 0), 0);
+	run_until_lost();
+	assert_int_equal(listener.n, 0);
+	assert_non_null(strstr(agentlink_unfit(link), "pid 4711 speaks versions 7 to 8 of "));
+	assert_true(fake_agent_is_alone(&agent));
+	finish(link);
+}
+
 /* ---- connecting in vain --------------------------------------------------------------------- */
 
 static void expect_no_link(int timeout_ms, int error, const char *why)
@@ -928,6 +1009,8 @@ static void test_agentlink_connect_wrong_first_message_is_refused(void **state)
 	expect_refused_greeting(text, length, 3, -EBADMSG, "notify");
 	free(text);
 	expect_refused_greeting("SSH-2.0", 7, 2, -EBADMSG, "report");
+	text = (char *)"{\"type\":\"hello\",\"version\":3}";
+	expect_refused_greeting(text, strlen(text), 2, -EPROTONOSUPPORT, "it speaks version 3 of");
 	memset(too_long, ' ', sizeof(too_long));
 	expect_refused_greeting(too_long, sizeof(too_long), 1, -EMSGSIZE, "hello");
 	assert_int_equal(report_encode(HELLO, &text, &length), 0);
@@ -961,6 +1044,9 @@ int main(int argc, char **argv)
 		TEST(bad_reports_are_dropped_with_their_descriptors),
 		TEST(last_reports_are_heard_before_the_loss),
 		TEST(order_to_an_agent_that_does_not_read_is_eagain),
+		TEST(newest_common_version_is_taken_and_told),
+		TEST(agent_that_says_one_version_gets_no_answer),
+		TEST(heard_hello_that_does_not_fit_ends_the_link),
 		TEST(connect_nobody_there_is_refused),
 		TEST(connect_too_long_path_is_refused),
 		TEST(connect_silent_agent_times_out),
