@@ -219,8 +219,15 @@ static size_t agents_of(const struct takeover_list *found, const struct service 
 	return n;
 }
 
+void daemon_tell_refused(struct daemon *d, const char *service, const char *why)
+{
+	log_error("%s: %s", service, why);
+	d->sink.take(d->sink.userdata, service,
+		     &(struct event){.kind = EVENT_REFUSED, .message = why, .reason = why});
+}
+
 /* An agent of it is of another version, and cannot be talked to: all of it goes on as it is. */
-static bool is_left(struct service *s, const struct takeover_list *found)
+static bool is_left(struct daemon *d, struct service *s, const struct takeover_list *found)
 {
 	const char *why = takeover_unfit(found, service_id(s));
 	struct error err;
@@ -231,19 +238,19 @@ static bool is_left(struct service *s, const struct takeover_list *found)
 		   "its instances serve on as they are, but cannot be taken over: %s; or end them "
 		   "by SIGTERM to their agents, then type \"baton start %s\"",
 		   why, s->config->name);
-	log_error("%s: %s", s->config->name, err.text);
-	service_refused(s, err.text);
+	service_left(s, err.text);
+	daemon_tell_refused(d, s->config->name, err.text);
 	return true;
 }
 
 /* Does something serve already? */
-static bool take_over_agents(struct service *s, struct takeover_list *found)
+static bool take_over_agents(struct daemon *d, struct service *s, struct takeover_list *found)
 {
 	size_t first = 0, n = agents_of(found, s, &first);
 	struct error err;
 	int r;
 
-	if (is_left(s, found))
+	if (is_left(d, s, found))
 		return true;
 	for (size_t k = first; k < first + n; k++) {
 		if (takeover_fits(found->agents[k], s->config))
@@ -267,19 +274,12 @@ static bool take_over_agents(struct service *s, struct takeover_list *found)
 }
 
 /* False: the service is to be started. */
-static bool take_over(struct service *s, struct takeover_list *found)
+static bool take_over(struct daemon *d, struct service *s, struct takeover_list *found)
 {
-	bool done = take_over_agents(s, found);
+	bool done = take_over_agents(d, s, found);
 
 	/* An order to stop it may have been under way, too. */
 	return service_judge_underway(s) || done;
-}
-
-void daemon_tell_refused(struct daemon *d, const char *service, const char *why)
-{
-	log_error("%s: %s", service, why);
-	d->sink.take(d->sink.userdata, service,
-		     &(struct event){.kind = EVENT_REFUSED, .message = why, .reason = why});
 }
 
 bool daemon_take_over(struct daemon *d, struct service *s)
@@ -292,7 +292,7 @@ bool daemon_take_over(struct daemon *d, struct service *s)
 		log_error("%s: look for agents of an earlier batond: %s", s->config->name,
 			  err.text);
 	else
-		done = take_over(s, &found);
+		done = take_over(d, s, &found);
 	takeover_list_done(&found);
 	return done;
 }
@@ -409,7 +409,7 @@ void daemon_start(struct daemon *d)
 		find_predecessor(d, d->services[k], &found);
 	for (size_t k = 0; k < d->n_services; k++) {
 		takeover_drain_orphans(d->context, d->services[k]->config, &found);
-		if (take_over(d->services[k], &found))
+		if (take_over(d, d->services[k], &found))
 			continue;
 		/* "baton run": its command line is all that counts. */
 		if (d->options.single)

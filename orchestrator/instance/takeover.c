@@ -232,6 +232,17 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 	return errno ? error_set(err, -errno, "%s", folder) : 0;
 }
 
+bool takeover_is_there(const struct context *context, const char *service)
+{
+	cleanup(close_dir) DIR *dir = opendir(context->paths.agents_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = next_entry(dir)))
+		if (is_agent_of(entry->d_name, service))
+			return true;
+	return false;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct report *x = &(*(struct takeover_agent *const *)a)->hello;

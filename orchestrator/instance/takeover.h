@@ -77,6 +77,9 @@ int takeover_find(struct context *context, const char *service, struct takeover_
  */
 int takeover_check_gone(struct context *context, const char *service, struct error *err);
 
+/* Has @service a control socket there? Nobody is asked, and one that was killed leaves its own. */
+bool takeover_is_there(const struct context *context, const char *service);
+
 /*
  * Send the drain signal to each server of @service whose agent has died with the daemon, and for
  * which takeover_find() could not start a new one. Nobody can take such a server over, and nobody

@@ -34,7 +34,7 @@ const char *status_state(struct service *s)
 	if (service_retries(s))
 		return "starting";
 	if (s->refusal[0])
-		return "failed";
+		return service_is_left(s) ? "degraded" : "failed";
 	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";
 }
 

@@ -2,7 +2,7 @@
 """
 old_agent: an agent of the version before, made of what one has said (tests/recorded).
 
-    old_agent.py VERSION SPEAKS CONTROL CGROUP HANDOVER COMMAND...
+    old_agent.py VERSION SPEAKS INSTANCE CONTROL CGROUP HANDOVER COMMAND...
 
 Binds the addresses of the recorded session, starts COMMAND with these sockets (LISTEN_FDS) in the
 cgroup CGROUP, which it makes, and greets whoever connects to CONTROL with the recorded bytes, in
@@ -58,7 +58,7 @@ def started_at(pid):
 
 
 class OldAgent:
-    def __init__(self, version, speaks, path, cgroup, command):
+    def __init__(self, version, path, cgroup, command):
         self.path = path
         self.messages = session(version)
         self.hello = next(m for m in self.messages if m.type == "hello").json
@@ -69,9 +69,13 @@ class OldAgent:
             each["inode"] = str(os.fstat(listener.fileno()).st_ino)
         cgroup.mkdir(parents=True, exist_ok=True)
         self.server = start(command, self.listeners, cgroup)
-        self.hello.update(version=speaks, agent_pid=os.getpid(), pid=self.server)
+        self.hello.update(agent_pid=os.getpid(), pid=self.server)
         self.spec = spec_of(self.messages)
         self.spec.update(argv=command, executable=command[0], cgroup=str(cgroup))
+
+    def be(self, speaks, instance):
+        self.hello.update(version=speaks, instance=instance)
+        self.spec.update(instance=instance)
 
     def note(self, version, path):
         first = json.loads((FOLDER / version / "handover").read_text().split("\n")[0])
@@ -146,8 +150,9 @@ class OldAgent:
 
 
 def main():
-    version, speaks, path, cgroup, handover, *command = sys.argv[1:]
-    agent = OldAgent(version, int(speaks), path, pathlib.Path(cgroup), command)
+    version, speaks, instance, path, cgroup, handover, *command = sys.argv[1:]
+    agent = OldAgent(version, path, pathlib.Path(cgroup), command)
+    agent.be(int(speaks), int(instance))
     signal.signal(signal.SIGTERM, agent.end)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control.bind(path)

@@ -6,40 +6,13 @@ import itertools
 import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
 
 from harness import Process, alive, check, check_equal, get, wait_until
+from older import BEFORE, lay_out, old_agent
 from recorded import FOLDER, lacks, session, spec_of
 from services import example, python, service
-
-BEFORE = "1"  # the version before; see tests/recorded
-ADDRESSES = ["127.0.0.1:8080", "[::1]:8080"]
-
-
-def lay_out(t):
-    """A daemon of this version that is not started, in the place of one of the version before."""
-    daemon = t.daemon(service(example(t), listen=ADDRESSES), start=False)
-    agents = pathlib.Path("/run") / daemon.name / "agents"
-    agents.mkdir(parents=True, mode=0o700)
-    state = pathlib.Path("/var/lib") / daemon.name
-    (state / "history").mkdir(parents=True, mode=0o700)
-    shutil.copy(FOLDER / BEFORE / "state.json", state)
-    shutil.copy(FOLDER / BEFORE / "events.jsonl", state)
-    shutil.copy(FOLDER / BEFORE / "history.json", state / "history" / "web.json")
-    return daemon, agents
-
-
-def old_agent(t, daemon, agents, speaks=BEFORE, note=False):
-    """It runs, with its server, as an earlier batond has left it."""
-    server = [word.format(generation=1, instance=0) for word in example(t)]
-    process = t.spawn("old_agent", "/usr/bin/python3", "-B",
-                      pathlib.Path(__file__).with_name("old_agent.py"), BEFORE, speaks,
-                      agents / "web.1.0.sock", daemon.cgroup(1),
-                      agents / "web.1.0.handover" if note else "-", *server)
-    wait_until(lambda: "listening" in process.text(), "the old agent listens")
-    return process
 
 
 def check_notes(daemon):
@@ -58,7 +31,7 @@ def check_notes(daemon):
 
 
 def test_recorded_agent_is_taken_over_and_replaced(t):
-    daemon, agents = lay_out(t)
+    daemon, agents = lay_out(t, service(example(t)))
     agent = old_agent(t, daemon, agents)
     daemon.start()
     found, = daemon.generation()["instances"]
@@ -79,7 +52,7 @@ def test_recorded_agent_is_taken_over_and_replaced(t):
 
 
 def test_server_of_a_killed_recorded_agent_gets_one_of_this_version(t):
-    daemon, agents = lay_out(t)
+    daemon, agents = lay_out(t, service(example(t)))
     agent = old_agent(t, daemon, agents, note=True)
     server, = daemon.pids(1)
     os.kill(agent.pid, signal.SIGKILL)
@@ -93,26 +66,27 @@ def test_server_of_a_killed_recorded_agent_gets_one_of_this_version(t):
     check_equal(daemon.current(), 2, "generation")
 
 
-def test_agent_of_no_common_version_is_left_alone_with_its_server(t):
-    daemon, agents = lay_out(t)
-    agent = old_agent(t, daemon, agents, speaks="7")
-    server, = daemon.pids(1)
+def test_service_with_an_agent_of_no_common_version_is_left_alone(t):
+    daemon, agents = lay_out(t, service(example(t), instances=2))
+    unfit = old_agent(t, daemon, agents, speaks="7")
+    fit = old_agent(t, daemon, agents, instance=1)
+    servers = [daemon.pids(1, instance=k).pop() for k in range(2)]
     daemon.start_unready()
-    log = daemon.process.text()
-    check(f"pid {agent.pid} speaks version 7 of the agents' protocol, this batond speaks versions"
-          in log, log)
-    check(alive(server) and alive(agent.pid), "agent and server go on")
-    check_equal(get().status, 200, "an answer")
-    refused = daemon.service()
-    check_equal(refused["state"], "failed", "state")
-    check("baton start web" in json.dumps(refused), f"what to do: {refused}")
+    says = f"pid {unfit.pid} speaks version 7 of the agents' protocol, this batond speaks versions"
+    check(says in daemon.process.text(), daemon.process.text())
+    told, = daemon.events("refused")
+    check(says in told["reason"] and "baton start web" in told["reason"], f"what to do: {told}")
+    check(told["reason"] in json.dumps(daemon.service(), ensure_ascii=False).replace('\\"', '"'),
+          f"status has it, too: {daemon.service()}")
+    check_equal(fit.text(), "listening\n", "the one that fits has had no order")
     result = daemon.cli("start", "web")
-    check(result.status != 0 and f"pid {agent.pid} speaks" in result.text, f"{result}")
-    check(alive(server), "the server still goes on")
+    check(result.status != 0 and "could not be taken over" in result.text, f"{result}")
+    check(all(map(alive, (unfit.pid, fit.pid, *servers))), "agents and servers go on")
+    check_equal(get().status, 200, "an answer")
     # As the message says.
-    os.kill(agent.pid, signal.SIGTERM)
-    agent.wait()
-    wait_until(lambda: not alive(server), "the server ends")
+    for agent in (unfit, fit):
+        os.kill(agent.pid, signal.SIGTERM)
+        agent.wait()
     daemon.cli("start", "web", expect=0)
     check_equal(get().status, 200, "an answer")
 
@@ -168,12 +142,23 @@ class OldDaemon:
                     {key: old[key] for key in same if key in old}, f"what {old['type']} says")
         return new
 
+    def check_note(self):
+        """Another agent, or a batond, of the version before could go on with its server."""
+        old = (FOLDER / BEFORE / "handover").read_text().splitlines()
+        new = self.path.with_suffix(".handover").read_text().splitlines()
+        for mine, theirs in zip(new, old, strict=True):
+            mine, theirs = json.loads(mine), json.loads(theirs)
+            theirs["cgroup"] = mine.get("cgroup")
+            check_equal(lacks({"cgroup": None, **mine}, theirs), [], "the agent's note lacks")
+            check_equal(mine.get("version"), theirs.get("version"), f"version of {mine}")
+
     def play(self):
         """The whole session. What the agent says between two orders may come in any order."""
         heard = []
         for who, group in itertools.groupby(self.messages, key=lambda message: message.who):
             expected = list(group)
             if who == "connect" and heard:
+                self.check_note()
                 self.connection.close()
                 self.connection = self.connect()
             for message in expected if who == "batond" else ():

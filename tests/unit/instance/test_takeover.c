@@ -491,6 +491,21 @@ static void test_takeover_check_gone_names_an_agent_that_is_alive(void **state)
 	assert_int_equal(takeover_check_gone(&context, "we", &err), 0);
 }
 
+/* An order to start the service says why it cannot be done, and what to do. */
+static void test_takeover_check_gone_names_the_versions_of_an_agent_that_does_not_fit(void **state)
+{
+	size_t k = make_good_agent("web", 2, 0);
+
+	(void)state;
+	agents[k].hello.version = PROTOCOL_VERSION + 1;
+	answer(k);
+	assert_int_equal(takeover_check_gone(&context, "web", &err), -EBUSY);
+	fake_agent_join(&agents[k].fake);
+	assert_non_null(strstr(err.text, agents[k].fake.path));
+	assert_non_null(strstr(err.text, "pid 4711 speaks version "));
+	assert_non_null(strstr(err.text, "end it by SIGTERM to its agent"));
+}
+
 static void test_takeover_check_gone_of_dead_agents_is_true(void **state)
 {
 	size_t k = make_agent("web", 1, 0);
@@ -1082,6 +1097,7 @@ int main(void)
 		TEST(find_empty_folder_is_an_empty_list),
 		TEST(find_missing_folder_is_an_error_that_names_it),
 		TEST(check_gone_names_an_agent_that_is_alive),
+		TEST(check_gone_names_the_versions_of_an_agent_that_does_not_fit),
 		TEST(check_gone_of_dead_agents_is_true),
 		TEST(check_gone_in_an_unreadable_folder_is_an_error),
 		TEST(find_wrong_answer_is_left_alone_and_leaks_nothing),
