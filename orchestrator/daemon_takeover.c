@@ -32,13 +32,32 @@ static size_t agents_of(const struct takeover_list *found, const struct service 
 	return n;
 }
 
+/* An agent of it is of another version, and cannot be talked to: all of it goes on as it is. */
+static bool is_left(struct daemon *d, struct service *s, const struct takeover_list *found)
+{
+	const char *why = takeover_unfit(found, service_id(s));
+	struct error err;
+
+	if (!why)
+		return false;
+	error_text(&err, 0,
+		   "its instances serve on as they are, but cannot be taken over: %s; or end them "
+		   "by SIGTERM to their agents, then type \"baton start %s\"",
+		   why, s->config->name);
+	service_left(s, err.text);
+	daemon_tell_refused(d, s->config->name, err.text);
+	return true;
+}
+
 /* Does something serve already? */
-static bool take_over_agents(struct service *s, struct takeover_list *found)
+static bool take_over_agents(struct daemon *d, struct service *s, struct takeover_list *found)
 {
 	size_t first = 0, n = agents_of(found, s, &first);
 	struct error err;
 	int r;
 
+	if (is_left(d, s, found))
+		return true;
 	for (size_t k = first; k < first + n; k++) {
 		if (takeover_fits(found->agents[k], s->config))
 			continue;
@@ -61,9 +80,9 @@ static bool take_over_agents(struct service *s, struct takeover_list *found)
 }
 
 /* False: the service is to be started. */
-static bool take_over(struct service *s, struct takeover_list *found)
+static bool take_over(struct daemon *d, struct service *s, struct takeover_list *found)
 {
-	bool done = take_over_agents(s, found);
+	bool done = take_over_agents(d, s, found);
 
 	/* An order to stop it may have been under way, too. */
 	return service_judge_underway(s) || done;
@@ -82,7 +101,8 @@ static void warn_unclaimed(const struct daemon *d, const char *id)
 		const struct report *hello = &agent->hello;
 		char pid[32] = "";
 
-		if (!is_unclaimed(agent) || strcmp(hello->service, id) != 0)
+		if (!is_unclaimed(agent) || strcmp(hello->service, id) != 0 ||
+		    takeover_unfit(&d->found, id))
 			continue;
 		if (hello->agent_pid > 0)
 			snprintf(pid, sizeof(pid), ", pid %d", (int)hello->agent_pid);
@@ -111,7 +131,7 @@ static void take_over_or_start(struct daemon *d, struct service *s)
 	s->awaited = NULL;
 	s->shutting_down = false;
 	(void)takeover_drain_orphans(d->context, s->config, &d->found);
-	done = take_over(s, &d->found);
+	done = take_over(d, s, &d->found);
 	warn_unclaimed(d, service_id(s));
 	takeover_let_go(&d->found, service_id(s));
 	if (ends) {

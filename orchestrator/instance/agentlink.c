@@ -21,6 +21,7 @@
 #include "common/message.h"
 #include "common/pidfds.h"
 #include "common/timer.h"
+#include "common/versions.h"
 
 /* The first one, unless the connection before was a short one, is made at once. */
 #define RETRY_MS     20
@@ -45,6 +46,8 @@ struct agentlink {
 	bool hung_up;          /* it has lost a connection, and not greeted since */
 	bool lost;             /* on_lost has been called */
 	enum agentlink_loss loss;
+	uint32_t version;   /* that is spoken; 0: no hello has come */
+	struct error unfit; /* no version is spoken by both; .text is "" else */
 	char buffer[PROTOCOL_MESSAGE_MAX + 1];
 };
 
@@ -283,6 +286,42 @@ static char *describe(const struct agentlink *link, char ret[static WHO_MAX])
 	return ret;
 }
 
+/*
+ * The agent may be of another version of baton, and its hello one that cannot be read here: so the
+ * versions are asked about first.
+ */
+static int meet(struct agentlink *link, size_t length, struct error *err)
+{
+	static const struct version_range ours = {PROTOCOL_OLDEST, PROTOCOL_VERSION};
+	uint32_t version;
+	int r = versions_meet(link->buffer, length, &ours, &version, err);
+
+	if (r < 0)
+		link->unfit = *err;
+	else if (version > 0)
+		link->version = version;
+	return r;
+}
+
+/* As report_decode(); -EPROTONOSUPPORT: it is the hello of an agent that cannot be talked to. */
+static int decode(struct agentlink *link, size_t length, struct report *ret, struct error *err)
+{
+	struct error why;
+	int r = report_decode(link->buffer, length, ret, err);
+
+	if (r == 0 && ret->type != REPORT_HELLO)
+		return 0;
+	if (meet(link, length, &why) < 0) {
+		*err = why;
+		return -EPROTONOSUPPORT;
+	}
+	/* An agent that says one number expects no answer. One that gets none speaks the oldest. */
+	if (r == 0 && ret->newest > 0)
+		(void)agentlink_order(
+			link, &(struct order){.type = ORDER_VERSION, .version = link->version});
+	return r;
+}
+
 /* Returns 1: there may be more; 0: there is nothing now; a negative errno: the link has ended. */
 static int receive_one(struct agentlink *link)
 {
@@ -305,18 +344,18 @@ static int receive_one(struct agentlink *link)
 	}
 	if (r < 0 || length == 0)
 		return r < 0 ? r : -ECONNRESET;
-	r = report_decode(link->buffer, length, &report, &err);
-	if (r < 0) {
+	r = decode(link, length, &report, &err);
+	if (r < 0 && r != -EPROTONOSUPPORT) {
 		log_warning("%s: a report is ignored, as it cannot be read: %s",
 			    describe(link, who), err.text);
-	} else {
+	} else if (r == 0) {
 		take_greeting(link, &report);
 		link->callbacks->on_report(link->userdata, &report, fds, n_fds);
 	}
 	for (size_t i = 0; i < n_fds; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	return 1;
+	return r == -EPROTONOSUPPORT ? r : 1;
 }
 
 /* The connection has ended. */
@@ -342,12 +381,16 @@ static void hang_up(struct agentlink *link)
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct agentlink *link = userdata;
+	int r;
 
 	(void)source;
 	(void)fd;
 	(void)events;
 	/* One message a turn, so that others have theirs: the loop will call again for the rest. */
-	if (receive_one(link) < 0)
+	r = receive_one(link);
+	if (r == -EPROTONOSUPPORT)
+		lose(link, AGENTLINK_UNFIT);
+	else if (r < 0)
 		hang_up(link);
 	return 0;
 }
@@ -657,6 +700,16 @@ void agentlink_free(struct agentlink *link)
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+uint32_t agentlink_version(const struct agentlink *link)
+{
+	return link->version;
+}
+
+const char *agentlink_unfit(const struct agentlink *link)
+{
+	return link->unfit.text[0] ? link->unfit.text : NULL;
 }
 
 int agentlink_signal(const struct agentlink *link, int signal)

@@ -10,6 +10,9 @@
  * A connection that ends says nothing of the agent: it is dead if its pidfd says so. While it lives
  * the link connects again, at once, then after growing delays. Whoever has not greeted by the
  * deadline is given up: ended by its pidfd. Nothing here waits: on_lost says when it is over.
+ *
+ * Each hello is asked which versions of the protocol its agent speaks (versions.h), and the agent
+ * is told which one is taken. If there is none the link ends, and the agent is left alone.
  */
 #pragma once
 
@@ -93,6 +96,7 @@ enum agentlink_loss {
 	AGENTLINK_ENDED,    /* it has ended */
 	AGENTLINK_GIVEN_UP, /* it has been ended, as it had not greeted by the deadline */
 	AGENTLINK_UNKNOWN,  /* it does not greet, and nobody knows which process it is */
+	AGENTLINK_UNFIT,    /* it lives, and speaks no version that the daemon speaks, too */
 };
 enum agentlink_loss agentlink_loss(const struct agentlink *link);
 
@@ -101,6 +105,12 @@ DEFINE_CLEANUP(struct agentlink *, agentlink_free);
 
 /* 0: it has not greeted yet, and nobody has told. */
 pid_t agentlink_pid(const struct agentlink *link);
+
+/* The version of the protocol that is spoken with the agent; 0: its hello has not come. */
+uint32_t agentlink_version(const struct agentlink *link);
+
+/* After on_lost, of one that is AGENTLINK_UNFIT: which versions met, and what to do. Else NULL. */
+const char *agentlink_unfit(const struct agentlink *link);
 
 /*
  * Send @signal to the agent, and to no other process that has its pid by now. Returns 0, -ESRCH if

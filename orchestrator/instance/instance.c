@@ -99,6 +99,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 {
 	pid_t before = i->pid;
 
+	i->protocol = agentlink_version(i->link);
 	i->agent_said = report->state;
 	i->tells = report->tells;
 	i->reopens = report->reopens;
@@ -376,10 +377,30 @@ static void on_hung_up(void *userdata)
 	instance_changed(i);
 }
 
+/*
+ * It was just started, and is of another version than this daemon. Nobody relies on its server yet:
+ * SIGTERM to the agent ends both.
+ */
+static void give_up_unfit(struct instance *i, const char *why)
+{
+	struct error err;
+
+	(void)agentlink_signal(i->link, SIGTERM);
+	error_text(
+		&err, 0,
+		"its agent cannot be talked to: %s; if baton-agent and batond were not installed "
+		"together, do that and restart batond",
+		why);
+	log_error("%s: instance %u: %s", i->config->name, i->index, err.text);
+	instance_fail(i, err.text);
+	instance_watch_lost(i);
+}
+
 static void on_lost(void *userdata)
 {
 	struct instance *i = userdata;
 	pid_t pid = agentlink_pid(i->link);
+	const char *unfit = agentlink_unfit(i->link);
 	bool given_up = agentlink_loss(i->link) == AGENTLINK_GIVEN_UP;
 	struct error err;
 
@@ -390,6 +411,14 @@ static void on_lost(void *userdata)
 	i->silent_since_ms = 0;
 	if (instance_has_stopped(i))
 		return;
+	if (unfit && i->protocol == 0) {
+		give_up_unfit(i, unfit);
+		instance_changed(i);
+		return;
+	}
+	/* It lives: there must not be two of them. */
+	if (unfit)
+		(void)agentlink_signal(i->link, SIGKILL);
 	if (instance_adopt(i, &link_callbacks, &err) == 0)
 		instance_note(i, EVENT_AGENT_LOST,
 			      "instance %u has lost its agent (pid %d)%s: its server goes on, and "
@@ -397,7 +426,7 @@ static void on_lost(void *userdata)
 			      i->index, (int)pid,
 			      given_up ? ", which had hung up and did not answer any more" : "");
 	else
-		be_lost(i, pid, err.text);
+		be_lost(i, pid, unfit ? unfit : err.text);
 	instance_changed(i);
 }
 
@@ -779,6 +808,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	i->ran = agent->hello.state != AGENT_FAILED;
 	if (i->phase >= INSTANCE_FAILED) {
 		i->agent_said = agent->hello.state;
+		i->protocol = agentlink_version(i->link);
 		i->tells = agent->hello.tells;
 		i->reopens = agent->hello.reopens;
 		i->keeps = agent->hello.keeps;

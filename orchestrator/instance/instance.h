@@ -172,6 +172,7 @@ struct instance {
 	int pidfd;
 	bool ran;                 /* the server has run at least once */
 	bool ready;               /* the server has said READY=1 */
+	uint32_t protocol;        /* version that is spoken with its agent; 0: no hello yet */
 	bool tells;               /* its agent knows ORDER_TELL */
 	bool reopens;             /* its agent answers ORDER_REOPEN */
 	bool keeps;               /* its agent knows ORDER_KEEP */

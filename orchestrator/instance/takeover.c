@@ -58,7 +58,8 @@ void takeover_list_done(struct takeover_list *list)
 	for (size_t k = 0; k < list->n; k++)
 		agent_free(list->agents[k]);
 	free(TAKE_PTR(list->agents));
-	list->n = 0;
+	free(TAKE_PTR(list->unfit));
+	list->n = list->n_unfit = 0;
 	list->defer = sd_event_source_disable_unref(list->defer);
 	timer_done(&list->timer);
 }
@@ -103,6 +104,30 @@ bool takeover_is_early(const struct takeover_list *list)
 	return false;
 }
 
+/* The first of a service stands for all of them. */
+static void add_unfit(struct takeover_list *list, const char *service, const char *why)
+{
+	struct takeover_unfit *unfit;
+
+	if (takeover_unfit(list, service))
+		return;
+	unfit = reallocarray(list->unfit, list->n_unfit + 1, sizeof(*unfit));
+	if (!unfit)
+		return;
+	list->unfit = unfit;
+	unfit = &list->unfit[list->n_unfit++];
+	snprintf(unfit->service, sizeof(unfit->service), "%s", service);
+	snprintf(unfit->why, sizeof(unfit->why), "%s", why);
+}
+
+const char *takeover_unfit(const struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n_unfit; k++)
+		if (strcmp(list->unfit[k].service, service) == 0)
+			return list->unfit[k].why;
+	return NULL;
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static int read_spec(int fd, struct launch_spec *ret, struct error *err)
@@ -136,10 +161,6 @@ static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fd
 	r = read_spec(fds[n_fds - 1], &agent->spec, err);
 	if (r < 0)
 		return r;
-	if (hello->version != PROTOCOL_VERSION)
-		return error_text(err, -EPROTONOSUPPORT,
-				  "it speaks version %u of the protocol, not %d", hello->version,
-				  PROTOCOL_VERSION);
 	if (strcmp(launch_spec_id(&agent->spec), hello->service) != 0 ||
 	    agent->spec.generation != hello->generation || agent->spec.instance != hello->instance)
 		return error_text(err, -EBADMSG, "its hello and its launch specification differ");
@@ -408,6 +429,17 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 	return errno ? error_set(err, -errno, "%s", folder) : 0;
 }
 
+bool takeover_is_there(const struct context *context, const char *service)
+{
+	cleanup(close_dir) DIR *dir = opendir(context->paths.agents_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = next_entry(dir)))
+		if (is_agent_of(entry->d_name, service))
+			return true;
+	return false;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct report *x = &(*(struct takeover_agent *const *)a)->hello;
@@ -504,8 +536,17 @@ static void on_lost(void *userdata)
 {
 	struct takeover_agent *agent = userdata;
 	enum agentlink_loss loss = agentlink_loss(agent->link);
+	struct agentlink *link = TAKE_PTR(agent->link);
 
-	agentlink_free(TAKE_PTR(agent->link));
+	if (loss == AGENTLINK_UNFIT && !agent->adopting) {
+		add_unfit(agent->list, agent->hello.service, agentlink_unfit(link));
+		leave_alone(agent, agentlink_unfit(link));
+		agentlink_free(link);
+		return;
+	}
+	if (loss == AGENTLINK_UNFIT)
+		(void)agentlink_signal(link, SIGKILL);
+	agentlink_free(link);
 	if (agent->adopting) {
 		log_warning("%s: its agent was killed, and no other can take over: the agent that "
 			    "was to take over has ended",

@@ -70,6 +70,12 @@ struct takeover_agent {
 	bool lost[PROTOCOL_LISTEN_MAX];
 };
 
+/* A service of which an agent speaks no version of the protocol that this daemon speaks. */
+struct takeover_unfit {
+	char service[PROTOCOL_NAME_MAX];
+	char why[512]; /* with the versions, and what to do */
+};
+
 /* Zero at first, but for the context and the callback. It must not move. */
 struct takeover_list {
 	struct context *context;
@@ -79,6 +85,8 @@ struct takeover_list {
 	void *userdata;
 	struct takeover_agent **agents; /* by service, generation, instance */
 	size_t n;
+	struct takeover_unfit *unfit; /* a service once */
+	size_t n_unfit;
 	sd_event_source *defer;
 	struct timer timer;
 };
@@ -125,6 +133,9 @@ void takeover_kill(struct takeover_list *list, const char *service);
  */
 int takeover_check_gone(struct context *context, const char *service, struct error *err);
 
+/* Has @service a control socket there? Nobody is asked, and one that was killed leaves its own. */
+bool takeover_is_there(const struct context *context, const char *service);
+
 /*
  * Send the drain signal to each server of @service whose agent has died with the daemon, and for
  * which takeover_find() could not start a new one. Nobody can take such a server over, and nobody
@@ -140,6 +151,12 @@ unsigned takeover_drain_orphans(struct context *context, const struct service_co
  * it, is removed when that has ended.
  */
 void takeover_remove_leftovers(struct context *context, const struct takeover_list *found);
+
+/*
+ * NULL, or why @service must be left as it is: an agent of it cannot be talked to (versions.h). If
+ * only the others were taken over, a new instance would be started in the place of its server.
+ */
+const char *takeover_unfit(const struct takeover_list *list, const char *service);
 
 /* Empties the list. Agents whose link was not taken go on by themselves. */
 void takeover_list_done(struct takeover_list *list);

@@ -151,6 +151,8 @@ enum service_condition service_condition(struct service *s)
 	if (s->awaited)
 		return SERVICE_DEGRADED;
 	service_who_serves(s, &now);
+	if (now.instances == 0 && service_is_left(s))
+		return SERVICE_DEGRADED;
 	if (now.instances == 0)
 		return s->current || !(s->stopped || s->shutting_down) ? SERVICE_DEAD
 								       : SERVICE_STOPPED;
@@ -212,6 +214,17 @@ void service_refused(struct service *s, const char *reason)
 	service_retry(s);
 	s->settled |= !service_retries(s);
 	service_look_failed(s);
+}
+
+void service_left(struct service *s, const char *reason)
+{
+	s->left = true;
+	service_refused(s, reason);
+}
+
+bool service_is_left(const struct service *s)
+{
+	return s->left && s->refusal[0] && takeover_is_there(s->context, service_id(s));
 }
 
 void service_shutdown(struct service *s, const char *why)

@@ -108,6 +108,7 @@ struct service {
 	bool stopped;                /* by an order, and not started since */
 	bool shutting_down;          /* no order is taken any more */
 	char refusal[512];           /* why its start was refused; "": it was not refused */
+	bool left;                   /* see service_left() */
 	uint64_t failed_realtime_ms; /* since when nothing serves that should; 0: it does */
 
 	struct timer tick;      /* every half second, see service_tick.c */
@@ -200,6 +201,15 @@ int service_succeed(struct service *service, const char *id);
  * tried again: service_retries().
  */
 void service_refused(struct service *service, const char *reason);
+
+/*
+ * The same of a service whose instances go on as an earlier daemon has left them, as nobody can
+ * talk to an agent of theirs: it is not started in their place.
+ */
+void service_left(struct service *service, const char *reason);
+
+/* Is that so, and are they still there? */
+bool service_is_left(const struct service *service);
 
 /*
  * End: undo the rollout that is undecided, then stop the current generation as the "stop" order

@@ -36,7 +36,7 @@ const char *status_state(struct service *s)
 	if (service_retries(s))
 		return "starting";
 	if (s->refusal[0])
-		return "failed";
+		return service_is_left(s) ? "degraded" : "failed";
 	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";
 }
 
@@ -238,6 +238,8 @@ static json_t *instance_json(struct instance *i, const struct steered *steered)
 
 	if (i->failure[0])
 		json_object_set_new(json, "failure", json_string(i->failure));
+	if (i->protocol > 0)
+		json_object_set_new(json, "protocol", json_integer((json_int_t)i->protocol));
 	if (i->has_loss && i->phase == INSTANCE_JOINED)
 		json_object_set_new(json, "lost", lost_json(i));
 	if (i->unusable[0])

@@ -381,6 +381,7 @@ static struct {
 	unsigned n_links;        /* not freed yet */
 	bool ended;              /* the process has, for signals */
 	enum agentlink_loss loss;
+	const char *unfit; /* why no version is spoken by both; NULL: one is */
 } fake_agent;
 
 static inline struct agentlink *fake_agent_link(pid_t pid)
@@ -495,6 +496,18 @@ void agentlink_free(struct agentlink *link)
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+uint32_t agentlink_version(const struct agentlink *link)
+{
+	assert_non_null(link);
+	return PROTOCOL_VERSION;
+}
+
+const char *agentlink_unfit(const struct agentlink *link)
+{
+	assert_non_null(link);
+	return fake_agent.unfit;
 }
 
 int agentlink_signal(const struct agentlink *link, int signal)

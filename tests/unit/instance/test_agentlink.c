@@ -841,6 +841,88 @@ static void test_agentlink_order_to_an_agent_that_does_not_read_is_eagain(void *
 	finish(link);
 }
 
+/* ---- versions ------------------------------------------------------------------------------- */
+
+/* Its hello says which versions it speaks; *ret: the answer. */
+static struct agentlink *meet(uint32_t oldest, uint32_t newest, struct order *ret)
+{
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	struct report hello = *HELLO;
+	struct agentlink *link;
+	size_t length;
+
+	hello.version = oldest;
+	hello.newest = newest;
+	prepare(&hello);
+	fake_agent_answer(&agent);
+	link = link_to(0, -1);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	listener.n = 0;
+	if (newest == 0) {
+		assert_int_equal(recv(agent.fd, buffer, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+		return link;
+	}
+	assert_int_equal(message_receive(agent.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL),
+			 0);
+	assert_int_equal(order_decode(buffer, length, ret, &err), 0);
+	return link;
+}
+
+static void test_agentlink_newest_common_version_is_taken_and_told(void **state)
+{
+	static const struct {
+		uint32_t oldest, newest, taken;
+	} cases[] = {
+		{1, PROTOCOL_VERSION, PROTOCOL_VERSION},
+		{PROTOCOL_VERSION, PROTOCOL_VERSION + 1, PROTOCOL_VERSION},
+		{1, UINT32_MAX, PROTOCOL_VERSION},
+		{1, 1, 1},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		struct order answer;
+		struct agentlink *link = meet(cases[k].oldest, cases[k].newest, &answer);
+
+		assert_int_equal(answer.type, ORDER_VERSION);
+		assert_int_equal(answer.version, cases[k].taken);
+		assert_int_equal(agentlink_version(link), cases[k].taken);
+		assert_null(agentlink_unfit(link));
+		finish(link);
+		unlink(path);
+	}
+}
+
+/* It would log that it ignores an order. */
+static void test_agentlink_agent_that_says_one_version_gets_no_answer(void **state)
+{
+	struct agentlink *link = meet(PROTOCOL_OLDEST, 0, NULL);
+
+	(void)state;
+	assert_int_equal(agentlink_version(link), PROTOCOL_OLDEST);
+	finish(link);
+}
+
+/* Of a link whose agent was just started, for example: the hello is the first report that comes. */
+static void test_agentlink_heard_hello_that_does_not_fit_ends_the_link(void **state)
+{
+	static const char text[] = "{\"type\":\"hello\",\"version\":7,\"newest\":8,"
+				   "\"agent_pid\":4711,\"whatever\":[]}";
+	struct agentlink *link = connect_to_thread();
+
+	(void)state;
+	agentlink_listen(link, &callbacks, &listener);
+	assert_int_equal(message_send(agent.fd, text, strlen(text), NULL, 0), 0);
+	run_until_lost();
+	assert_int_equal(listener.n, 0);
+	assert_int_equal(agentlink_loss(link), AGENTLINK_UNFIT);
+	assert_non_null(strstr(agentlink_unfit(link), "pid 4711 speaks versions 7 to 8 of "));
+	assert_true(fake_agent_is_alone(&agent));
+	finish(link);
+}
+
 /* ---- connecting in vain --------------------------------------------------------------------- */
 
 static void expect_no_link(int error, const char *why)
@@ -1123,6 +1205,9 @@ int main(int argc, char **argv)
 		TEST(bad_reports_are_dropped_with_their_descriptors),
 		TEST(last_reports_are_heard_before_the_loss),
 		TEST(order_to_an_agent_that_does_not_read_is_eagain),
+		TEST(newest_common_version_is_taken_and_told),
+		TEST(agent_that_says_one_version_gets_no_answer),
+		TEST(heard_hello_that_does_not_fit_ends_the_link),
 		TEST(connect_nobody_there_is_refused),
 		TEST(connect_too_long_path_is_refused),
 		TEST(connect_silent_agent_is_unknown_at_the_deadline),

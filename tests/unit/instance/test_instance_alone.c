@@ -223,6 +223,54 @@ static void test_instance_whose_new_agent_ends_at_once_is_lost(void **state)
 		     "over: the agent that was to take over has ended");
 }
 
+/* Nobody relies on its server yet: both are ended, and the reason is told. */
+static void test_instance_whose_first_hello_does_not_fit_has_failed(void **state)
+{
+	(void)state;
+	assert_started();
+	fake_cgroup.populated = 1;
+	fake_agent.unfit = "pid 500 speaks version 9, this batond speaks versions 1 to 2: that";
+	forget_calls();
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	assert_calls("kill 500 15");
+	assert_true(i->lost);
+	assert_true(instance_has_failed(i));
+	assert_string_equal(i->failure,
+			    "its agent cannot be talked to: pid 500 speaks version 9, this batond "
+			    "speaks versions 1 to 2: that; if baton-agent and batond were not "
+			    "installed together, do that and restart batond");
+	assert_notes("");
+	fake_cgroup.populated = 0;
+	drive_until(instance_has_stopped(i));
+	fake_agent.unfit = NULL;
+}
+
+/* A server that serves goes on with an agent of this daemon's. */
+static void test_instance_whose_later_hello_does_not_fit_gets_another_agent(void **state)
+{
+	char expected[256];
+
+	(void)state;
+	run_instance();
+	assert_int_equal(i->protocol, PROTOCOL_VERSION);
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	forget_calls();
+	fake_agent.unfit = "pid 500 speaks version 9, this batond speaks versions 1 to 2: that";
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	snprintf(expected, sizeof(expected),
+		 "kill 500 9; adopt /baton-agent %s for web; agentlink_free", i->socket_path);
+	assert_calls(expected);
+	assert_false(i->lost);
+	/* If that one does not fit either, the server goes on without. */
+	notes[0] = '\0';
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	assert_true(i->lost);
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 501), and no other can take "
+		     "over: pid 500 speaks version 9, this batond speaks versions 1 to 2: that");
+	fake_agent.unfit = NULL;
+}
+
 static void test_instance_whose_agents_are_killed_again_and_again_is_lost(void **state)
 {
 	(void)state;
@@ -859,6 +907,8 @@ int main(void)
 		TEST(test_instance_new_agent_is_not_told_twice),
 		TEST(test_instance_order_between_the_agents_is_given_once),
 		TEST(test_instance_whose_new_agent_ends_at_once_is_lost),
+		TEST(test_instance_whose_first_hello_does_not_fit_has_failed),
+		TEST(test_instance_whose_later_hello_does_not_fit_gets_another_agent),
 		TEST(test_instance_whose_agents_are_killed_again_and_again_is_lost),
 		TEST(test_instance_whose_server_is_gone_with_its_agent_is_lost),
 		TEST(test_instance_lost_goes_on_serving_while_processes_live),

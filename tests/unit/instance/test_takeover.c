@@ -707,6 +707,31 @@ static void test_takeover_find_wrong_answer_is_left_alone_and_leaks_nothing(void
 	}
 }
 
+/* The whole service is: what the others lack would be started in the place of that server. */
+static void test_takeover_find_agent_of_another_version_is_left_with_its_service(void **state)
+{
+	struct takeover_list list;
+	size_t k;
+
+	(void)state;
+	make_good_agent("web", 1, 0);
+	make_good_agent("api", 1, 0);
+	for (uint32_t n = 1; n < 3; n++) {
+		k = make_good_agent("web", 1, n);
+		agents[k].hello.version = PROTOCOL_VERSION + n;
+	}
+	find(&list);
+	assert_int_equal(list.n, 2);
+	assert_int_equal(list.n_unfit, 1);
+	assert_non_null(strstr(takeover_unfit(&list, "web"),
+			       " of the agents' protocol, this batond speaks versions "));
+	assert_null(takeover_unfit(&list, "api"));
+	assert_null(takeover_unfit(&list, "we"));
+	assert_true(fake_agent_is_alone(&agents[k].fake));
+	assert_int_equal(access(agents[k].fake.path, F_OK), 0);
+	takeover_list_done(&list);
+}
+
 static void test_takeover_find_agent_that_closes_is_left_alone(void **state)
 {
 	struct takeover_list list;
@@ -1204,6 +1229,7 @@ int main(void)
 		TEST(check_gone_of_dead_agents_is_true),
 		TEST(check_gone_in_an_unreadable_folder_is_an_error),
 		TEST(find_wrong_answer_is_left_alone_and_leaks_nothing),
+		TEST(find_agent_of_another_version_is_left_with_its_service),
 		TEST(find_agent_that_closes_is_left_alone),
 		TEST(find_silent_agent_is_waited_for_and_left_alone),
 		TEST(find_who_waits_for_others_is_asked_again),
