@@ -36,7 +36,9 @@ void agent_fill_hello(struct agent *agent, struct report *ret)
 void agent_note(struct agent *agent)
 {
 	struct handover handover = {
-		.hello = {.type = REPORT_HELLO, .version = PROTOCOL_VERSION},
+		.hello = {.type = REPORT_HELLO,
+			  .version = PROTOCOL_OLDEST,
+			  .newest = PROTOCOL_VERSION},
 		.agent_started = agent->begun,
 		.deadline_ms = agent->deadline_ms,
 		.signal = agent->lifecycle.signal,

@@ -28,7 +28,8 @@ struct control {
 	void *userdata;
 	sd_event *event;
 	int listen_fd;
-	int fd; /* the connection; -1: none */
+	int fd;           /* the connection; -1: none */
+	uint32_t version; /* of the protocol, that is spoken on it */
 	int kept[PROTOCOL_KEPT_MAX];
 	size_t n_kept;
 	sd_event_source *listen_source;
@@ -261,6 +262,17 @@ static bool wait_for_memory(struct control *control, const char *text, size_t le
 	return true;
 }
 
+/* What the agent says is in this version from now on. */
+static void take_version(struct control *control, uint32_t version)
+{
+	if (version >= PROTOCOL_OLDEST && version <= PROTOCOL_VERSION)
+		control->version = version;
+	else
+		log_warning("control: batond takes version %u of the protocol, which is none that "
+			    "this agent speaks (%d to %d): version %u is spoken on",
+			    version, PROTOCOL_OLDEST, PROTOCOL_VERSION, control->version);
+}
+
 static void take_order(struct control *control, const char *text, size_t length, const int *fds,
 		       size_t n_fds)
 {
@@ -280,6 +292,8 @@ static void take_order(struct control *control, const char *text, size_t length,
 	else if (n_fds > 0)
 		log_warning("control: an order (%s) is ignored, as it carries descriptors",
 			    order_type_name(order.type));
+	else if (order.type == ORDER_VERSION)
+		take_version(control, order.version);
 	else
 		control->handlers.on_order(&order, control->userdata);
 }
@@ -345,9 +359,11 @@ static bool may_command(int fd)
 static void greet(struct control *control)
 {
 	int fds[PROTOCOL_FDS_MAX];
-	struct report hello = {.type = REPORT_HELLO, .version = PROTOCOL_VERSION};
+	struct report hello = {
+		.type = REPORT_HELLO, .version = PROTOCOL_OLDEST, .newest = PROTOCOL_VERSION};
 	size_t n_fds = 0;
 
+	control->version = PROTOCOL_OLDEST;
 	control->handlers.on_hello(&hello, fds, &n_fds, control->userdata);
 	assert(n_fds <= PROTOCOL_FDS_MAX);
 	send_report(control, &hello, fds, n_fds);
@@ -451,6 +467,11 @@ void control_free(struct control *control)
 bool control_connected(const struct control *control)
 {
 	return control->fd >= 0;
+}
+
+uint32_t control_version(const struct control *control)
+{
+	return control->fd >= 0 ? control->version : 0;
 }
 
 uint32_t control_kept(const struct control *control)

@@ -11,7 +11,7 @@
  * here, and of notifications and sets of sockets only the latest. At most CONTROL_WAITING_MAX
  * reports wait; of more the oldest are dropped, which is logged once.
  *
- * ORDER_KEEP is carried out here: no handler is called.
+ * ORDER_KEEP and ORDER_VERSION are carried out here: no handler is called.
  */
 #pragma once
 
@@ -71,6 +71,9 @@ void control_flush(struct control *control, int timeout_ms);
 
 /* Is a daemon connected? */
 bool control_connected(const struct control *control);
+
+/* The version of the protocol that is spoken with the daemon; 0: none is connected. */
+uint32_t control_version(const struct control *control);
 
 /* How many descriptors a daemon has given it to keep (ORDER_KEEP). */
 uint32_t control_kept(const struct control *control);

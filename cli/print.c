@@ -202,10 +202,10 @@ enum print_colour print_state_colour(const char *state)
 		const char *state;
 		enum print_colour colour;
 	} known[] = {
-		{"running", PRINT_GREEN},   {"failed", PRINT_RED},      {"refused", PRINT_RED},
-		{"unhealthy", PRINT_RED},   {"degraded", PRINT_YELLOW}, {"rolling", PRINT_YELLOW},
-		{"starting", PRINT_YELLOW}, {"stopping", PRINT_YELLOW}, {"done", PRINT_GREEN},
-		{"rolled-back", PRINT_RED},
+		{"running", PRINT_GREEN},  {"failed", PRINT_RED},      {"refused", PRINT_RED},
+		{"unhealthy", PRINT_RED},  {"degraded", PRINT_YELLOW}, {"rolling", PRINT_YELLOW},
+		{"waiting", PRINT_YELLOW}, {"starting", PRINT_YELLOW}, {"stopping", PRINT_YELLOW},
+		{"done", PRINT_GREEN},     {"rolled-back", PRINT_RED},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -189,14 +189,18 @@ static int decode_first(const char *text, size_t length, struct handover *ret, s
 {
 	cleanup(json_decref) json_t *object = NULL;
 	char boot_id[BOOT_ID_MAX];
+	json_int_t version;
 	const char *name;
 	int r;
 
 	r = fields_load(text, length, FIRST_MAX, &object, err);
 	if (r < 0)
 		return r;
-	if (json_integer_value(json_object_get(object, "version")) != VERSION)
-		return error_text(err, -EBADMSG, "\"version\" is not %d", VERSION);
+	version = json_integer_value(json_object_get(object, "version"));
+	if (version != VERSION)
+		return error_text(err, -EBADMSG,
+				  "it has format %lld, and this version of baton reads %d",
+				  (long long)version, VERSION);
 	read_boot_id(boot_id);
 	name = json_string_value(json_object_get(object, "boot_id"));
 	if (!name || strcmp(name, boot_id) != 0)

@@ -22,7 +22,7 @@
 static const char *const order_names[] = {
 	[ORDER_STEADY] = "steady",   [ORDER_LEAVE] = "leave",   [ORDER_STOP] = "stop",
 	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen", [ORDER_TELL] = "tell",
-	[ORDER_FAMILY] = "family",   [ORDER_KEEP] = "keep",
+	[ORDER_FAMILY] = "family",   [ORDER_KEEP] = "keep",     [ORDER_VERSION] = "version",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
@@ -581,6 +581,7 @@ static const struct field order_fields[] = {
 	FIELD_INTEGER(struct order, timeout_ms, 0, UINT32_MAX, LEAVE_STOP),
 	FIELD_INTEGER(struct order, serial, 0, UINT32_MAX, BIT(ORDER_RELEASE)),
 	FIELD_INTEGER(struct order, endpoint, 0, PROTOCOL_LISTEN_MAX - 1, BIT(ORDER_FAMILY)),
+	FIELD_INTEGER(struct order, version, 1, UINT32_MAX, BIT(ORDER_VERSION)),
 };
 
 /* The fields that the first version of the protocol did not have. */
@@ -661,6 +662,7 @@ static const struct field report_fields[] = {
 
 /* The fields that the first version of the protocol did not have. */
 static const struct field report_fields_optional[] = {
+	FIELD_INTEGER(struct report, newest, 0, UINT32_MAX, BIT(REPORT_HELLO)),
 	FIELD_INTEGER(struct report, serial, 0, UINT32_MAX, BIT(REPORT_HELLO)),
 	FIELD_TEXT(struct report, text, BIT(REPORT_EXITED)),
 	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
@@ -822,6 +824,8 @@ static int check_report(const struct report *report, struct error *err)
 {
 	if (report->type == REPORT_HELLO && paths_check_name(report->service, err) < 0)
 		return error_prefix(err, -EBADMSG, "\"service\"");
+	if (report->newest != 0 && report->newest < report->version)
+		return error_text(err, -EBADMSG, "\"newest\" is below \"version\"");
 	if (report->type == REPORT_STARTED && report->pid == 0)
 		return error_text(err, -EBADMSG, "\"pid\" is 0");
 	if (report->exit_code && report->exit_signal)

@@ -29,10 +29,18 @@
  * range is -EBADMSG, and @err names the field. The struct is then useless, and nothing in it must
  * be freed.
  *
- * Versions. An unknown field is ignored, so a newer batond can talk to an older agent. For the same
- * reason fields that the first version did not have may be missing. The mode is then
- * SOCKETS_INHERIT, a socket's endpoint its place in the list, the process settings are those of
- * process_settings_init(), and everything else is 0.
+ * Versions. Agents outlive daemons, so agent and daemon may be of two versions of baton. A hello
+ * says which versions of the protocol its agent speaks: "version" to "newest". The daemon takes the
+ * newest that both speak (versions.h), and answers with it (ORDER_VERSION). Until then, and if no
+ * answer comes, the agent speaks "version". Agents of version 1 say no "newest" and get no answer;
+ * daemons of version 1 look at "version" alone, and answer nothing. A daemon that has no version in
+ * common with an agent sends nothing and hangs up: agent and server go on. Each version of baton
+ * also speaks the protocol of the version before; tests/recorded has sessions of that one.
+ *
+ * A new field needs no new version: an unknown field is ignored, and fields that the first version
+ * did not have may be missing. The mode is then SOCKETS_INHERIT, a socket's endpoint its place in
+ * the list, the process settings are those of process_settings_init(), and everything else is 0. A
+ * new version is for what an end of the version before would misunderstand.
  *
  * Text. The strings of a launch specification may be any bytes and arrive unchanged. In text for
  * people (text and tail of a report) each byte that is not UTF-8 becomes "?". A report fits a
@@ -51,7 +59,8 @@
 #include "common/message.h" /* how the messages travel */
 #include "common/process_settings.h"
 
-#define PROTOCOL_VERSION       1
+#define PROTOCOL_OLDEST        1 /* that is spoken here: that of the version before */
+#define PROTOCOL_VERSION       2 /* the newest that is spoken here */
 #define PROTOCOL_MESSAGE_MAX   (64 * 1024)
 #define PROTOCOL_SPEC_MAX      (1024 * 1024)
 #define PROTOCOL_LISTEN_MAX    16                         /* endpoints of a service */
@@ -211,6 +220,11 @@ enum order_type {
 	 * hello has "keeps". Other orders carry no descriptors.
 	 */
 	ORDER_KEEP,
+	/*
+	 * The answer to a hello that has "newest": from now on this version of the protocol is
+	 * spoken on this connection.
+	 */
+	ORDER_VERSION,
 	_ORDER_TYPE_COUNT,
 };
 
@@ -222,6 +236,7 @@ struct order {
 	/* RELEASE: of which report; 0: the last one sent. REOPEN: the daemon's; 0: tell nobody */
 	uint32_t serial;
 	uint32_t endpoint; /* ORDER_FAMILY: index into the specification's listen */
+	uint32_t version;  /* ORDER_VERSION */
 };
 
 /* ---- reports: agent to batond --------------------------------------------------------------- */
@@ -277,7 +292,8 @@ struct report {
 	enum report_type type;
 
 	/* REPORT_HELLO */
-	uint32_t version;
+	uint32_t version; /* the oldest that the agent speaks */
+	uint32_t newest;  /* that it speaks; 0: it does not say, and speaks .version alone */
 	char service[PROTOCOL_NAME_MAX];
 	uint32_t generation;
 	uint32_t instance;

@@ -53,6 +53,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 		log_warning("second signal: everything is killed");
 		for (size_t k = 0; k < d->n_services; k++)
 			service_kill(d->services[k]);
+		daemon_kill_awaited(d);
 		daemon_end(d, 0);
 		return 0;
 	}
@@ -222,6 +223,7 @@ void daemon_free(struct daemon *d)
 	api_free(d->api);
 	for (size_t k = 0; k < d->n_services; k++)
 		service_free(d->services[k]);
+	takeover_list_done(&d->found);
 	sd_event_source_disable_unref(d->reap);
 	events_free(d->events);
 	config_free(d->config);

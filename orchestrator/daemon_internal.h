@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * daemon_internal: what the files of the daemon share: daemon_services.c (its services: starting
- * them, taking over), daemon_reload.c (the configuration again), daemon_api.c (what the API asks),
- * daemon.c (signals, life). Each uses those before it only. Nobody else includes this.
+ * daemon_internal: what the files of the daemon share: daemon_services.c (its services),
+ * daemon_takeover.c (what an earlier daemon has left), daemon_reload.c (the configuration again),
+ * daemon_api.c (what the API asks), daemon.c (signals, life). Each uses those before it only.
+ * Nobody else includes this.
  */
 #pragma once
 
@@ -11,6 +12,7 @@
 #include "common/refusal.h"
 #include "orchestrator/api/api.h"
 #include "orchestrator/daemon.h"
+#include "orchestrator/instance/instances.h"
 #include "orchestrator/service/service.h"
 
 struct daemon {
@@ -22,6 +24,9 @@ struct daemon {
 	struct api *api;
 	struct service *services[CONFIG_SERVICES_MAX];
 	size_t n_services;
+	struct takeover_list found; /* agents of an earlier daemon, while some are awaited */
+	bool began;                 /* it knows who has answered at once */
+	bool swept;            /* what nobody needs any more has been removed: once, at the start */
 	sd_event_source *reap; /* removed services are freed from the top of the loop */
 	bool said_ready;
 	bool ending;
@@ -53,12 +58,6 @@ void daemon_forget_id(struct daemon *daemon, const struct service *service);
 /* Log, and tell as an event, that the service is not started or changed as configured. */
 void daemon_tell_refused(struct daemon *daemon, const char *service, const char *why);
 
-/*
- * Take over what an earlier daemon has left of @service, which has nothing running. False: nothing
- * serves, and it has to be started.
- */
-bool daemon_take_over(struct daemon *daemon, struct service *service);
-
 /* No generation, rollout or command of any service is left. */
 bool daemon_is_idle(const struct daemon *daemon);
 
@@ -70,6 +69,30 @@ void daemon_end(struct daemon *daemon, int exit_status);
 
 /* End, and leave everything else as it is. False if everything is being stopped already. */
 bool daemon_leave(struct daemon *daemon);
+
+/* NULL: no service has this id. */
+struct service *daemon_find_by_id(const struct daemon *daemon, const char *id);
+
+/* Order its start, or tell why that is refused. */
+void daemon_start_service(struct daemon *daemon, struct service *service);
+
+/* READY=1, once, as soon as every service has been started or taken over. */
+void daemon_say_ready(struct daemon *daemon);
+
+/* The on_end of every service. */
+void daemon_on_service_end(void *userdata, struct service *service);
+
+/* ---- daemon_takeover.c ----------------------------------------------------------------------- */
+
+/*
+ * Ask the agents that an earlier daemon has left of @service, which has nothing running. True: it
+ * waits for them (.awaited), and is taken over or started when they have answered. False: there are
+ * none.
+ */
+bool daemon_take_over(struct daemon *daemon, struct service *service);
+
+/* Kill the agents and servers of services that wait for agents. */
+void daemon_kill_awaited(struct daemon *daemon);
 
 /* ---- daemon_reload.c ------------------------------------------------------------------------- */
 

@@ -251,8 +251,12 @@ static void defer_lenders(struct daemon *d, const struct config *config, struct 
 
 static void note_waiting(const struct service *s, struct outcome *outcome)
 {
-	note_with(outcome->waiting, s->config->name,
-		  "it changes when another service has taken over the address that it gives up");
+	note_with(
+		outcome->waiting, s->config->name,
+		s->awaited
+			? "what an earlier batond left of it is taken over first: its agents have "
+			  "yet to answer"
+			: "it changes when another service has taken over the address that it gives up");
 }
 
 /* The endpoints of @wanted that another service has are borrowed from it. */
@@ -378,7 +382,8 @@ static void begin_service(struct daemon *d, const struct service_config *config,
 	struct error err;
 
 	if (daemon_take_over(d, s)) {
-		change_service(d, s, config, outcome);
+		s->deferred = true;
+		note_waiting(s, outcome);
 	} else if (borrow(d, s, config, &err) < 0) {
 		service_refused(s, err.text);
 		refuse_service(outcome, config->name, err.text);
@@ -400,6 +405,8 @@ static void apply(struct daemon *d, const struct config *config, struct outcome 
 
 		if (is_refused(outcome, wanted->name))
 			continue;
+		if (s && s->awaited && !s->shutting_down)
+			s->deferred = true;
 		if (s && s->deferred)
 			note_waiting(s, outcome);
 		else if (s)
@@ -432,7 +439,8 @@ static void resume(struct daemon *d, struct service *s, struct outcome *outcome)
 	const struct service *borrower = other ? daemon_find(d, other->name) : NULL;
 	struct error err;
 
-	if (service_lends(s) || (borrower && service_undecided_run((struct service *)borrower)))
+	if (s->awaited || service_lends(s) ||
+	    (borrower && service_undecided_run((struct service *)borrower)))
 		return;
 	s->deferred = false;
 	if (other) {

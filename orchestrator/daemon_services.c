@@ -6,7 +6,6 @@
 
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
-#include "orchestrator/host/leftovers.h"
 
 void daemon_refuse(const struct refusal *refusal, struct api_problem *problem)
 {
@@ -36,12 +35,13 @@ bool daemon_is_idle(const struct daemon *d)
 	return true;
 }
 
+/* One that waits for agents of an earlier batond serves, as far as anybody knows. */
 static bool all_started(struct daemon *d)
 {
 	for (size_t k = 0; k < d->n_services; k++)
-		if (!d->services[k]->settled)
+		if (!d->services[k]->settled && !d->services[k]->awaited)
 			return false;
-	return true;
+	return d->began;
 }
 
 void daemon_end(struct daemon *d, int exit_status)
@@ -74,7 +74,7 @@ static void end_single(struct daemon *d, const struct run_result *last)
 	daemon_end(d, last->exit);
 }
 
-static void say_ready(struct daemon *d)
+void daemon_say_ready(struct daemon *d)
 {
 	if (d->said_ready || !all_started(d))
 		return;
@@ -94,11 +94,11 @@ static bool any_deferred(const struct daemon *d)
 	return false;
 }
 
-static void on_service_end(void *userdata, struct service *s)
+void daemon_on_service_end(void *userdata, struct service *s)
 {
 	struct daemon *d = userdata;
 
-	say_ready(d);
+	daemon_say_ready(d);
 	if (!d->ending && (any_deferred(d) || (s->shutting_down && service_is_idle(s))))
 		sd_event_source_set_enabled(d->reap, SD_EVENT_ONESHOT);
 	if (d->ending && daemon_is_idle(d))
@@ -110,7 +110,7 @@ static void on_service_end(void *userdata, struct service *s)
 
 /* ---- names and ids -------------------------------------------------------------------------- */
 
-static struct service *find_by_id(const struct daemon *d, const char *id)
+struct service *daemon_find_by_id(const struct daemon *d, const char *id)
 {
 	for (size_t k = 0; k < d->n_services; k++)
 		if (strcmp(service_id(d->services[k]), id) == 0)
@@ -121,7 +121,7 @@ static struct service *find_by_id(const struct daemon *d, const char *id)
 /* Does another service have @id, or has it had it under an earlier batond? */
 static bool is_taken(const struct daemon *d, const char *id, const char *name)
 {
-	if (find_by_id(d, id))
+	if (daemon_find_by_id(d, id))
 		return true;
 	for (size_t k = 0; k < d->config->n_services; k++) {
 		const char *other = d->config->services[k].name;
@@ -198,63 +198,11 @@ int daemon_add_service(struct daemon *d, const struct service_config *config, st
 		service_config_free(copy);
 		return r;
 	}
-	r = service_new(d->context, copy, on_service_end, d, &s, err);
+	r = service_new(d->context, copy, daemon_on_service_end, d, &s, err);
 	if (r < 0)
 		return r;
 	d->services[d->n_services++] = s;
 	return 0;
-}
-
-/* The agents of @s in @found, which is sorted by service. */
-static size_t agents_of(const struct takeover_list *found, const struct service *s,
-			size_t *ret_first)
-{
-	size_t n = 0;
-
-	for (size_t k = 0; k < found->n; k++) {
-		if (strcmp(found->agents[k]->hello.service, service_id(s)) != 0)
-			continue;
-		if (n++ == 0)
-			*ret_first = k;
-	}
-	return n;
-}
-
-/* Does something serve already? */
-static bool take_over_agents(struct service *s, struct takeover_list *found)
-{
-	size_t first = 0, n = agents_of(found, s, &first);
-	struct error err;
-	int r;
-
-	for (size_t k = first; k < first + n; k++) {
-		if (takeover_fits(found->agents[k], s->config))
-			continue;
-		log_warning("%s: an instance of an earlier batond (agent pid %d) has another "
-			    "\"user\" than the configuration now says",
-			    s->config->name, (int)found->agents[k]->hello.agent_pid);
-		return false;
-	}
-	if (n == 0)
-		return false;
-	takeover_settle(found, service_id(s), s->config);
-	r = service_take_over(s, found->agents + first, n, &err);
-	if (r < 0) {
-		log_error("%s: what an earlier batond left cannot be taken over: %s",
-			  s->config->name, err.text);
-		service_refused(s, err.text);
-	}
-	/* If it cannot be taken over it goes on by itself: another one beside it would not help. */
-	return r != 0;
-}
-
-/* False: the service is to be started. */
-static bool take_over(struct service *s, struct takeover_list *found)
-{
-	bool done = take_over_agents(s, found);
-
-	/* An order to stop it may have been under way, too. */
-	return service_judge_underway(s) || done;
 }
 
 void daemon_tell_refused(struct daemon *d, const char *service, const char *why)
@@ -264,34 +212,7 @@ void daemon_tell_refused(struct daemon *d, const char *service, const char *why)
 		     &(struct event){.kind = EVENT_REFUSED, .message = why, .reason = why});
 }
 
-bool daemon_take_over(struct daemon *d, struct service *s)
-{
-	struct takeover_list found = {};
-	struct error err;
-	bool done = false;
-
-	if (takeover_find(d->context, service_id(s), &found, &err) < 0)
-		log_error("%s: look for agents of an earlier batond: %s", s->config->name,
-			  err.text);
-	else
-		done = take_over(s, &found);
-	takeover_list_done(&found);
-	return done;
-}
-
-/* A service whose configuration has mistakes, by its id. */
-static const struct config_refused *find_refused(const struct daemon *d, const char *id)
-{
-	for (size_t k = 0; k < d->config->n_refused; k++) {
-		cleanup_free char *noted = state_id(d->context->state, d->config->refused[k].name);
-
-		if (strcmp(noted ? noted : d->config->refused[k].name, id) == 0)
-			return &d->config->refused[k];
-	}
-	return NULL;
-}
-
-static void start_service(struct daemon *d, struct service *s)
+void daemon_start_service(struct daemon *d, struct service *s)
 {
 	const struct service_order order = {.type = SERVICE_ORDER_START};
 	struct service_answer answer;
@@ -303,138 +224,4 @@ static void start_service(struct daemon *d, struct service *s)
 	daemon_tell_refused(d, s->config->name, refusal.why.text);
 	if (d->options.single && !service_retries(s))
 		daemon_end(d, (int)refusal_info(refusal.kind)->exit);
-}
-
-/* ---- renamed while no batond ran ------------------------------------------------------------- */
-
-static bool shares_an_address(const struct takeover_agent *agent,
-			      const struct service_config *config)
-{
-	for (size_t k = 0; k < agent->spec.n_listen; k++)
-		for (size_t j = 0; j < config->n_listen; j++)
-			if (address_equal(&agent->spec.listen[k], &config->listen[j]))
-				return true;
-	return false;
-}
-
-/* A service that has no agents, on an address of those of a service that is configured no more. */
-static void find_predecessor(struct daemon *d, struct service *s, const struct takeover_list *found)
-{
-	size_t first;
-	struct error err;
-
-	if (agents_of(found, s, &first) > 0)
-		return;
-	for (size_t k = 0; k < found->n; k++) {
-		const struct takeover_agent *agent = found->agents[k];
-		const char *id = agent->hello.service;
-
-		if (find_by_id(d, id) || find_refused(d, id) || !takeover_fits(agent, s->config) ||
-		    !shares_an_address(agent, s->config))
-			continue;
-		if (state_set_id(d->context->state, s->config->name, id, &err) < 0)
-			log_warning("%s: %s", s->config->name, err.text);
-		if (service_succeed(s, id) >= 0)
-			log_info("%s: it was called %s before: its instances are taken over",
-				 s->config->name, id);
-		return;
-	}
-}
-
-static void warn_unclaimed(const struct daemon *d, const struct takeover_list *found)
-{
-	for (size_t k = 0; k < found->n; k++) {
-		const struct report *hello = &found->agents[k]->hello;
-
-		if (!found->agents[k]->link)
-			continue;
-		if (find_refused(d, hello->service))
-			log_warning("%s.%u.%u of an earlier batond (agent pid %d) goes on as it "
-				    "is, and is taken over when the configuration of its service "
-				    "is mended and reloaded",
-				    hello->service, hello->generation, hello->instance,
-				    (int)hello->agent_pid);
-		else
-			log_warning("%s.%u.%u of an earlier batond belongs to no service that is "
-				    "configured, and is left alone: end it by SIGTERM to its "
-				    "agent, pid %d",
-				    hello->service, hello->generation, hello->instance,
-				    (int)hello->agent_pid);
-	}
-}
-
-/* main.c has logged each mistake. */
-static void tell_refused(struct daemon *d)
-{
-	for (size_t k = 0; k < d->config->n_refused; k++) {
-		const struct config_refused *refused = &d->config->refused[k];
-
-		log_error("%s: refused, as its configuration has %zu mistake%s", refused->name,
-			  refused->total, refused->total == 1 ? "" : "s");
-		for (char *const *mistake = refused->mistakes; *mistake; mistake++)
-			d->sink.take(d->sink.userdata, refused->name,
-				     &(struct event){.kind = EVENT_REFUSED,
-						     .message = *mistake,
-						     .reason = *mistake});
-	}
-}
-
-/* ---- what nobody needs any more -------------------------------------------------------------- */
-
-static bool is_known(void *userdata, const char *id)
-{
-	return find_by_id(userdata, id) || find_refused(userdata, id);
-}
-
-/* Of generations and services that ended while no batond ran, wherever that one had its cgroups. */
-static void remove_leftovers(struct daemon *d)
-{
-	const struct context *context = d->context;
-	char pins_dir[BPFFS_PATH_MAX] = "";
-	struct leftovers left;
-	struct error err;
-
-	if (bpffs_folder(context->paths.name, pins_dir) <= 0)
-		pins_dir[0] = '\0';
-	if (leftovers_find(&context->paths, pins_dir, false, &left, &err) < 0) {
-		log_warning("look for what an earlier batond has left: %s", err.text);
-		return;
-	}
-	leftovers_keep(&left, context->cgroup_base, is_known, d);
-	leftovers_remove(&left);
-	for (size_t k = 0; k < left.n_items; k++) {
-		const struct leftovers_item *item = &left.items[k];
-
-		if (item->removed)
-			log_debug("removed what an earlier batond has left: %s", item->path);
-		else if (item->failed && item->kind == LEFTOVERS_CGROUP && item->of[0])
-			removals_add(context->removals, item->path);
-	}
-	leftovers_done(&left);
-}
-
-void daemon_start(struct daemon *d)
-{
-	struct takeover_list found = {};
-	struct error err;
-
-	tell_refused(d);
-	if (takeover_find(d->context, NULL, &found, &err) < 0)
-		log_error("look for agents of an earlier batond: %s", err.text);
-	for (size_t k = 0; k < d->n_services && !d->options.single; k++)
-		find_predecessor(d, d->services[k], &found);
-	for (size_t k = 0; k < d->n_services; k++) {
-		takeover_drain_orphans(d->context, d->services[k]->config, &found);
-		if (take_over(d->services[k], &found))
-			continue;
-		/* "baton run": its command line is all that counts. */
-		if (d->options.single)
-			service_forget(d->services[k]);
-		start_service(d, d->services[k]);
-	}
-	warn_unclaimed(d, &found);
-	takeover_remove_leftovers(d->context, &found);
-	remove_leftovers(d);
-	takeover_list_done(&found);
-	say_ready(d);
 }

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/duration.h"
 #include "common/json_memory.h"
 #include "common/log.h"
 #include "common/open_files.h"
@@ -36,6 +37,7 @@ struct options {
 	const char *name;
 	const char *config;
 	const char *dropins;
+	uint64_t agent_timeout_ms;
 	bool check, doctor, json, single, verbose;
 	bool clean, yes, state; /* of the doctor */
 };
@@ -59,6 +61,7 @@ static void usage(FILE *out)
 	      "      --state       with --clean: also its state, which outlives it on purpose\n"
 	      "      --json        with --check, --doctor or --clean: the result as JSON\n"
 	      "      --run         one service in the foreground (for `baton run`)\n"
+	      "      --agent-timeout TIME  end an agent that has not answered for so long (60s)\n"
 	      "  -v, --verbose     log more\n"
 	      "      --version     print the version\n"
 	      "\n"
@@ -75,6 +78,24 @@ static void set_file(struct options *options, const char *file)
 	options->dropins = NULL;
 }
 
+#define AGENT_TIMEOUT_MIN_MS 1000
+#define AGENT_TIMEOUT_MAX_MS (60 * 60 * 1000)
+
+/* Returns 0 or a negative errno. */
+static int parse_agent_timeout(struct options *options, const char *text)
+{
+	int r = duration_parse(text, &options->agent_timeout_ms);
+
+	if (r == 0 && options->agent_timeout_ms >= AGENT_TIMEOUT_MIN_MS &&
+	    options->agent_timeout_ms <= AGENT_TIMEOUT_MAX_MS)
+		return 0;
+	fprintf(stderr,
+		"batond: --agent-timeout: \"%s\" is not a duration between 1s and 1h, such as "
+		"\"60s\"\n",
+		text);
+	return -EINVAL;
+}
+
 enum {
 	OPT_CHECK = 256,
 	OPT_DOCTOR,
@@ -84,6 +105,7 @@ enum {
 	OPT_JSON,
 	OPT_RUN,
 	OPT_VERSION,
+	OPT_AGENT_TIMEOUT,
 };
 
 /* False: @c is no option without a value. */
@@ -121,6 +143,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		{"state", no_argument, NULL, OPT_STATE},
 		{"json", no_argument, NULL, OPT_JSON},
 		{"run", no_argument, NULL, OPT_RUN},
+		{"agent-timeout", required_argument, NULL, OPT_AGENT_TIMEOUT},
 		{"verbose", no_argument, NULL, 'v'},
 		{"version", no_argument, NULL, OPT_VERSION},
 		{"help", no_argument, NULL, 'h'},
@@ -141,6 +164,10 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			break;
 		case 'c':
 			set_file(ret, optarg);
+			break;
+		case OPT_AGENT_TIMEOUT:
+			if (parse_agent_timeout(ret, optarg) < 0)
+				return EXIT_USAGE;
 			break;
 		case OPT_VERSION:
 			puts("batond " BATON_VERSION);
@@ -519,6 +546,8 @@ int main(int argc, char **argv)
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
 	json_memory_watch();
+	if (options.agent_timeout_ms > 0)
+		agentlink_set_deadline((uint32_t)options.agent_timeout_ms);
 	block_signals();
 	/* Each endpoint takes about ten descriptors. */
 	open_files_raise();

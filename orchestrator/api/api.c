@@ -277,6 +277,11 @@ int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events 
 	return 0;
 }
 
+void api_hold(struct api *api, bool hold)
+{
+	door_hold(api->door, hold);
+}
+
 int api_set_group(struct api *api, gid_t gid, struct error *err)
 {
 	return door_set_group(api->door, gid, err);

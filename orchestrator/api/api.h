@@ -103,6 +103,9 @@ int api_open(sd_event *event, const char *socket_path, gid_t gid, struct events 
 	     const struct api_backend *backend, void *userdata, struct api **ret,
 	     struct error *err);
 
+/* New visitors wait, until they are held no more: there is nothing yet that could be told. */
+void api_hold(struct api *api, bool hold);
+
 /* Another group may read from now on, (gid_t)-1: none. Who may not any more is sent away. */
 int api_set_group(struct api *api, gid_t gid, struct error *err);
 

@@ -501,6 +501,11 @@ int door_open(sd_event *event, const char *path, gid_t gid, const struct door_ha
 	return 0;
 }
 
+void door_hold(struct door *door, bool hold)
+{
+	(void)sd_event_source_set_enabled(door->io, hold ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
 void door_shut(struct door *door)
 {
 	struct place *next;

@@ -59,6 +59,9 @@ struct door_handlers {
 int door_open(sd_event *event, const char *path, gid_t gid, const struct door_handlers *handlers,
 	      void *userdata, struct door **ret, struct error *err);
 
+/* Whoever comes waits outside, until the door is held no more. */
+void door_hold(struct door *door, bool hold);
+
 /* Nobody comes in any more, the socket's file is removed. Those who are in stay. */
 void door_shut(struct door *door);
 

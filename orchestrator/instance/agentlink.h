@@ -6,6 +6,13 @@
  * The daemon makes the control socket and connects to it before it forks the agent. So there is
  * nothing to wait for: the agent finds the connection in its queue and sends its hello. Freeing the
  * link does not end the agent; ORDER_STOP does.
+ *
+ * A connection that ends says nothing of the agent: it is dead if its pidfd says so. While it lives
+ * the link connects again, at once, then after growing delays. Whoever has not greeted by the
+ * deadline is given up: ended by its pidfd. Nothing here waits: on_lost says when it is over.
+ *
+ * Each hello is asked which versions of the protocol its agent speaks (versions.h), and the agent
+ * is told which one is taken. If there is none the link ends, and the agent is left alone.
  */
 #pragma once
 
@@ -24,9 +31,23 @@ struct agentlink_callbacks {
 	 * one, set it to -1. The link must not be freed in here.
 	 */
 	void (*on_report)(void *userdata, const struct report *report, int *fds, size_t n_fds);
-	/* The connection has ended, with the agent in all likelihood. Called once; may free it. */
+	/*
+	 * The connection has ended, and the agent lives. The link connects to it again: what was
+	 * ordered last may not have arrived, and what it reported meanwhile is lost. Its next
+	 * report is its hello, with the whole state. May be NULL.
+	 */
+	void (*on_hung_up)(void *userdata);
+	/* No report will come any more: agentlink_loss() says why. Called once; may free the link.
+	 */
 	void (*on_lost)(void *userdata);
 };
+
+/* So long an agent has to greet whoever connects to it. */
+#define AGENTLINK_DEADLINE_MS 60000
+
+/* Another deadline than AGENTLINK_DEADLINE_MS, for all links that wait from now on. */
+void agentlink_set_deadline(uint32_t deadline_ms);
+uint32_t agentlink_deadline(void);
 
 /*
  * Start @program as the agent of @spec, with its control socket at @socket_path; a file there is
@@ -42,7 +63,7 @@ int agentlink_start(sd_event *event, const char *program, const char *socket_pat
  * Start @program as the agent of a server that runs already: another agent has started it, was
  * killed, and has written down what is in the file @handover_fd (handover.h). @spec is that of
  * @handover. It stays the caller's. The new agent's first report is its hello. If it cannot take
- * the server over it ends, and on_lost is called.
+ * the server over it ends, and on_lost is called; also if it has not greeted by the deadline.
  */
 int agentlink_adopt(sd_event *event, const char *program, const char *socket_path,
 		    const struct launch_spec *spec, int handover_fd,
@@ -50,38 +71,46 @@ int agentlink_adopt(sd_event *event, const char *program, const char *socket_pat
 		    struct agentlink **ret, struct error *err);
 
 /*
- * The same for a daemon that has just been started: wait for the hello for at most @timeout_ms, as
- * agentlink_connect() does.
+ * Connect to the agent of an earlier daemon at @socket_path. Its first report is its hello, with
+ * which its pid becomes known. -ECONNREFUSED: nobody listens there, and no callback is called.
+ *
+ * @pidfd is the agent's, @pid too, if they are known already; else -1 and 0. It is the link's then,
+ * also on failure. As long as it says that the agent lives, the link tries again.
  */
-int agentlink_adopt_wait(sd_event *event, const char *program, const char *socket_path,
-			 const struct launch_spec *spec, int handover_fd, int timeout_ms,
-			 struct agentlink **ret, struct report *ret_hello, int *ret_fds,
-			 size_t *ret_n_fds, struct error *err);
+int agentlink_connect(sd_event *event, const char *socket_path, pid_t pid, int pidfd,
+		      const struct agentlink_callbacks *callbacks, void *userdata,
+		      struct agentlink **ret, struct error *err);
 
-/*
- * Connect to the agent of an earlier daemon at @socket_path, and wait for its hello for at most
- * @timeout_ms. @ret_fds has room for PROTOCOL_FDS_MAX; the caller owns what is returned there. No
- * callback is called before agentlink_listen(). -ECONNREFUSED: nobody listens there.
- */
-int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
-		      struct agentlink **ret, struct report *ret_hello, int *ret_fds,
-		      size_t *ret_n_fds, struct error *err);
+/* The same for one that is connecting, as soon as it is known who the agent is. */
+void agentlink_know(struct agentlink *link, pid_t pid, int pidfd);
 
-/*
- * For links of agentlink_connect(), before agentlink_listen(): wait for the next report, which must
- * be of @type. Otherwise as agentlink_connect().
- */
-int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type type,
-		      struct report *ret, int *ret_fds, size_t *ret_n_fds, struct error *err);
+/* Call nobody from now on. What is reported meanwhile waits, as does the end of the agent. */
+void agentlink_rest(struct agentlink *link);
 
-/* For links of agentlink_connect(): call @callbacks from now on. */
+/* Call @callbacks from now on. */
 void agentlink_listen(struct agentlink *link, const struct agentlink_callbacks *callbacks,
 		      void *userdata);
+
+/* What is known of the agent, once on_lost is called. */
+enum agentlink_loss {
+	AGENTLINK_ENDED,    /* it has ended */
+	AGENTLINK_GIVEN_UP, /* it has been ended, as it had not greeted by the deadline */
+	AGENTLINK_UNKNOWN,  /* it does not greet, and nobody knows which process it is */
+	AGENTLINK_UNFIT,    /* it lives, and speaks no version that the daemon speaks, too */
+};
+enum agentlink_loss agentlink_loss(const struct agentlink *link);
 
 void agentlink_free(struct agentlink *link);
 DEFINE_CLEANUP(struct agentlink *, agentlink_free);
 
+/* 0: it has not greeted yet, and nobody has told. */
 pid_t agentlink_pid(const struct agentlink *link);
+
+/* The version of the protocol that is spoken with the agent; 0: its hello has not come. */
+uint32_t agentlink_version(const struct agentlink *link);
+
+/* After on_lost, of one that is AGENTLINK_UNFIT: which versions met, and what to do. Else NULL. */
+const char *agentlink_unfit(const struct agentlink *link);
 
 /*
  * Send @signal to the agent, and to no other process that has its pid by now. Returns 0, -ESRCH if
@@ -90,9 +119,9 @@ pid_t agentlink_pid(const struct agentlink *link);
 int agentlink_signal(const struct agentlink *link, int signal);
 
 /*
- * -ENOTCONN: on_lost has been called; -EAGAIN: the agent does not read. The order is lost then. One
- * for which there is no memory goes out as soon as there is, and those after it too; a few may
- * wait.
+ * -ENOTCONN: on_lost has been called; -EAGAIN: the agent does not read, or has not greeted again
+ * after it had hung up. The order is lost then. One for which there is no memory goes out as soon
+ * as there is, and those after it too; a few may wait.
  */
 int agentlink_order(struct agentlink *link, const struct order *order);
 

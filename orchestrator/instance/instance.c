@@ -64,11 +64,9 @@ bool instance_is_serving(const struct instance *i)
 static void order_leave(struct instance *i);
 static void order_stop(struct instance *i);
 
-/* What the agent that was killed has not heard, or has not said any more. */
-static void catch_up(struct instance *i, const struct report *hello)
+/* What the agent that was killed, or that had hung up, has not heard, or has not said any more. */
+static void catch_up(struct instance *i, const struct report *hello, bool again)
 {
-	bool again = instance_adopted(i, hello);
-
 	if (again && i->phase == INSTANCE_LEAVING)
 		order_leave(i);
 	else if (again && i->phase == INSTANCE_STOPPING)
@@ -79,8 +77,29 @@ static void catch_up(struct instance *i, const struct report *hello)
 		instance_steady(i, i->steady);
 }
 
+/* While its agent had hung up, its server, pid @before, has ended or was started: nobody said so.
+ */
+static void catch_up_restart(struct instance *i, pid_t before)
+{
+	if (i->pid == before)
+		return;
+	if (before > 0) {
+		i->restarts++;
+		instance_forget_verdicts(i);
+		instance_forget_losses(i, false);
+	}
+	if (i->pid == 0 || !i->ran)
+		return;
+	instance_note(i, EVENT_RESTARTED, "instance %u runs again, pid %d", i->index, (int)i->pid);
+	instance_expect_health(i);
+	instance_restart_checks(i);
+}
+
 static void on_hello(struct instance *i, const struct report *report, const int *fds, size_t n_fds)
 {
+	pid_t before = i->pid;
+
+	i->protocol = agentlink_version(i->link);
 	i->agent_said = report->state;
 	i->tells = report->tells;
 	i->reopens = report->reopens;
@@ -89,11 +108,15 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
 	i->ready = report->ready;
+	if (i->silent_since_ms > 0 && report->state < AGENT_FAILED)
+		catch_up_restart(i, before);
 	/* If the server could not be started, the report that says why comes next. */
 	if (report->state < AGENT_FAILED)
 		instance_take_sockets(i, report, fds, n_fds);
 	if (i->adopting)
-		catch_up(i, report);
+		catch_up(i, report, instance_adopted(i, report));
+	else if (i->silent_since_ms > 0)
+		catch_up(i, report, instance_rejoined(i, report));
 }
 
 /*
@@ -317,10 +340,12 @@ static void on_report(void *userdata, const struct report *report, int *fds, siz
 	instance_changed(i);
 }
 
+static void on_hung_up(void *userdata);
 static void on_lost(void *userdata);
 
 static const struct agentlink_callbacks link_callbacks = {
 	.on_report = on_report,
+	.on_hung_up = on_hung_up,
 	.on_lost = on_lost,
 };
 
@@ -336,27 +361,72 @@ static void be_lost(struct instance *i, pid_t pid, const char *why)
 	instance_watch_lost(i);
 }
 
+/* The link connects again: nothing is lost but what was under way. */
+static void on_hung_up(void *userdata)
+{
+	struct instance *i = userdata;
+
+	i->asked = false;
+	i->awaited = 0;
+	if (instance_has_stopped(i))
+		return;
+	i->silent_since_ms = clock_monotonic_ms();
+	log_warning("%s: the agent of instance %u.%u (pid %d) has hung up, and lives: batond "
+		    "connects to it again",
+		    i->config->name, i->generation, i->index, (int)agentlink_pid(i->link));
+	instance_changed(i);
+}
+
+/*
+ * It was just started, and is of another version than this daemon. Nobody relies on its server yet:
+ * SIGTERM to the agent ends both.
+ */
+static void give_up_unfit(struct instance *i, const char *why)
+{
+	struct error err;
+
+	(void)agentlink_signal(i->link, SIGTERM);
+	error_text(
+		&err, 0,
+		"its agent cannot be talked to: %s; if baton-agent and batond were not installed "
+		"together, do that and restart batond",
+		why);
+	log_error("%s: instance %u: %s", i->config->name, i->index, err.text);
+	instance_fail(i, err.text);
+	instance_watch_lost(i);
+}
+
 static void on_lost(void *userdata)
 {
 	struct instance *i = userdata;
 	pid_t pid = agentlink_pid(i->link);
+	const char *unfit = agentlink_unfit(i->link);
+	bool given_up = agentlink_loss(i->link) == AGENTLINK_GIVEN_UP;
 	struct error err;
 
 	assert(!i->lost);
 	i->lost = true;
 	i->asked = false;
 	i->awaited = 0;
+	i->silent_since_ms = 0;
 	if (instance_has_stopped(i))
 		return;
-	/* If it has only hung up: there must not be two of them. */
-	(void)agentlink_signal(i->link, SIGKILL);
+	if (unfit && i->protocol == 0) {
+		give_up_unfit(i, unfit);
+		instance_changed(i);
+		return;
+	}
+	/* It lives: there must not be two of them. */
+	if (unfit)
+		(void)agentlink_signal(i->link, SIGKILL);
 	if (instance_adopt(i, &link_callbacks, &err) == 0)
 		instance_note(i, EVENT_AGENT_LOST,
-			      "instance %u has lost its agent (pid %d): its server goes on, and "
+			      "instance %u has lost its agent (pid %d)%s: its server goes on, and "
 			      "a new agent takes over",
-			      i->index, (int)pid);
+			      i->index, (int)pid,
+			      given_up ? ", which had hung up and did not answer any more" : "");
 	else
-		be_lost(i, pid, err.text);
+		be_lost(i, pid, unfit ? unfit : err.text);
 	instance_changed(i);
 }
 
@@ -738,6 +808,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 	i->ran = agent->hello.state != AGENT_FAILED;
 	if (i->phase >= INSTANCE_FAILED) {
 		i->agent_said = agent->hello.state;
+		i->protocol = agentlink_version(i->link);
 		i->tells = agent->hello.tells;
 		i->reopens = agent->hello.reopens;
 		i->keeps = agent->hello.keeps;

@@ -174,6 +174,7 @@ struct instance {
 	int pidfd;
 	bool ran;                 /* the server has run at least once */
 	bool ready;               /* the server has said READY=1 */
+	uint32_t protocol;        /* version that is spoken with its agent; 0: no hello yet */
 	bool tells;               /* its agent knows ORDER_TELL */
 	bool reopens;             /* its agent answers ORDER_REOPEN */
 	bool keeps;               /* its agent knows ORDER_KEEP */
@@ -182,6 +183,8 @@ struct instance {
 	bool stop_without_signal; /* it was told to drain by the signal that means stop */
 	bool steady; /* the agent has been told to start the server again when it exits */
 	bool lost;   /* the agent is gone, and there is no other */
+	/* Its agent lives, has hung up, and has not answered since: monotonic; 0: it talks. */
+	uint64_t silent_since_ms;
 
 	/* Its agent was killed, and another one goes on with its server (instance_adopt.c). */
 	bool adopting;                      /* that one has not said hello yet */

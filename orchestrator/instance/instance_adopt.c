@@ -120,11 +120,23 @@ void instance_note_agent(struct instance *i, const struct report *hello, pid_t b
 		      i->index, (int)hello->agent_pid, lost, server);
 }
 
+/* What state has an agent that was told all that the instance was told in @phase? */
+static enum agent_state told_in(enum instance_phase phase)
+{
+	return phase == INSTANCE_LEAVING    ? AGENT_LEAVING
+	       : phase == INSTANCE_STOPPING ? AGENT_STOPPING
+					    : AGENT_STARTING;
+}
+
+bool instance_rejoined(struct instance *i, const struct report *hello)
+{
+	i->silent_since_ms = 0;
+	return hello->state < told_in(i->phase);
+}
+
 bool instance_adopted(struct instance *i, const struct report *hello)
 {
-	enum agent_state told = i->adopting_phase == INSTANCE_LEAVING    ? AGENT_LEAVING
-				: i->adopting_phase == INSTANCE_STOPPING ? AGENT_STOPPING
-									 : AGENT_STARTING;
+	enum agent_state told = told_in(i->adopting_phase);
 
 	i->adopting = false;
 	instance_note_agent(i, hello, 0);

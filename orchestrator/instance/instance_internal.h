@@ -193,3 +193,6 @@ void instance_note_agent(struct instance *instance, const struct report *hello, 
  * because the agent that was killed has not heard them.
  */
 bool instance_adopted(struct instance *instance, const struct report *hello);
+
+/* The same of one that had hung up, and has said @hello again: of orders given since and before. */
+bool instance_rejoined(struct instance *instance, const struct report *hello);

@@ -8,17 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/duration.h"
 #include "common/handover.h"
 #include "common/log.h"
 #include "common/orphans.h"
+#include "common/pidfds.h"
 #include "common/processes.h"
 #include "common/vector.h"
-
-/* A new agent may first have to wait for the end of the one that was killed. */
-#define TAKEOVER_ADOPT_MS 5000
 
 static void close_dir(DIR *dir)
 {
@@ -27,17 +30,24 @@ static void close_dir(DIR *dir)
 }
 DEFINE_CLEANUP(DIR *, close_dir);
 
-static void agent_free(struct takeover_agent *agent)
+/* Duplicates keep sockets open. */
+static void drop_sockets(struct takeover_agent *agent)
 {
-	if (!agent)
-		return;
-	agentlink_free(agent->link);
 	for (size_t k = 0; k < agent->n_fds; k++)
 		close(agent->fds[k]);
 	for (size_t k = 0; k < agent->n_parts; k++)
 		for (size_t j = 0; j < agent->parts[k].n_fds; j++)
 			close(agent->parts[k].fds[j]);
-	free(agent->parts);
+	free(TAKE_PTR(agent->parts));
+	agent->n_fds = agent->n_parts = 0;
+}
+
+static void agent_free(struct takeover_agent *agent)
+{
+	if (!agent)
+		return;
+	agentlink_free(agent->link);
+	drop_sockets(agent);
 	launch_spec_done(&agent->spec);
 	free(agent);
 }
@@ -47,8 +57,75 @@ void takeover_list_done(struct takeover_list *list)
 {
 	for (size_t k = 0; k < list->n; k++)
 		agent_free(list->agents[k]);
-	free(list->agents);
-	*list = (struct takeover_list){};
+	free(TAKE_PTR(list->agents));
+	free(TAKE_PTR(list->unfit));
+	list->n = list->n_unfit = 0;
+	list->defer = sd_event_source_disable_unref(list->defer);
+	timer_done(&list->timer);
+}
+
+static bool is_of(const struct takeover_agent *agent, const char *service)
+{
+	return !service || strcmp(agent->hello.service, service) == 0;
+}
+
+static bool is_awaited(const struct takeover_agent *agent)
+{
+	return agent->state == TAKEOVER_AWAITED;
+}
+
+bool takeover_has(const struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n; k++)
+		if (is_of(list->agents[k], service) && list->agents[k]->state != TAKEOVER_GONE)
+			return true;
+	return false;
+}
+
+bool takeover_is_waiting(const struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n; k++)
+		if (is_of(list->agents[k], service) &&
+		    (is_awaited(list->agents[k]) || list->agents[k]->state == TAKEOVER_RESTING))
+			return true;
+	return false;
+}
+
+static bool is_late(const struct takeover_agent *agent)
+{
+	return clock_monotonic_ms() - agent->asked_ms >= TAKEOVER_LATE_MS;
+}
+
+bool takeover_is_early(const struct takeover_list *list)
+{
+	for (size_t k = 0; k < list->n; k++)
+		if (is_awaited(list->agents[k]) && !is_late(list->agents[k]))
+			return true;
+	return false;
+}
+
+/* The first of a service stands for all of them. */
+static void add_unfit(struct takeover_list *list, const char *service, const char *why)
+{
+	struct takeover_unfit *unfit;
+
+	if (takeover_unfit(list, service))
+		return;
+	unfit = reallocarray(list->unfit, list->n_unfit + 1, sizeof(*unfit));
+	if (!unfit)
+		return;
+	list->unfit = unfit;
+	unfit = &list->unfit[list->n_unfit++];
+	snprintf(unfit->service, sizeof(unfit->service), "%s", service);
+	snprintf(unfit->why, sizeof(unfit->why), "%s", why);
+}
+
+const char *takeover_unfit(const struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n_unfit; k++)
+		if (strcmp(list->unfit[k].service, service) == 0)
+			return list->unfit[k].why;
+	return NULL;
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
@@ -84,79 +161,200 @@ static int check_hello(struct takeover_agent *agent, const int *fds, size_t n_fd
 	r = read_spec(fds[n_fds - 1], &agent->spec, err);
 	if (r < 0)
 		return r;
-	if (hello->version != PROTOCOL_VERSION)
-		return error_text(err, -EPROTONOSUPPORT,
-				  "it speaks version %u of the protocol, not %d", hello->version,
-				  PROTOCOL_VERSION);
 	if (strcmp(launch_spec_id(&agent->spec), hello->service) != 0 ||
 	    agent->spec.generation != hello->generation || agent->spec.instance != hello->instance)
 		return error_text(err, -EBADMSG, "its hello and its launch specification differ");
 	return 0;
 }
 
+/* @fds[0] to @fds[@n - 1] are the list's from then on, those that @ret has room for. */
+static void keep_fds(int *ret, size_t *ret_n, int *fds, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		ret[(*ret_n)++] = TAKE_FD(fds[k]);
+}
+
+/* A hello may come twice, if the agent has hung up before its sockets were complete. */
+static int take_hello(struct takeover_agent *agent, const struct report *report, int *fds,
+		      size_t n_fds, struct error *err)
+{
+	int r;
+
+	drop_sockets(agent);
+	launch_spec_done(&agent->spec);
+	agent->spec = (struct launch_spec){};
+	agent->hello = *report;
+	r = check_hello(agent, fds, n_fds, err);
+	if (r >= 0)
+		keep_fds(agent->fds, &agent->n_fds, fds, n_fds - 1);
+	return r;
+}
+
 /*
  * The sockets that the hello had no room for: the agent has sent them right behind it. Without them
  * a table would be published in which they are missing.
  */
-static int receive_parts(struct takeover_agent *agent, struct error *err)
+static int take_part(struct takeover_agent *agent, const struct report *report, int *fds,
+		     size_t n_fds, struct error *err)
 {
-	uint32_t more = agent->hello.more, left = PROTOCOL_SET_MAX / PROTOCOL_SOCKETS_MAX;
+	struct takeover_part *parts;
 
-	for (; more > 0 && left > 0; left--) {
-		struct takeover_part *part;
-		int r;
-
-		part = reallocarray(agent->parts, agent->n_parts + 1, sizeof(*part));
-		if (!part)
-			return error_set(err, -ENOMEM, "agent");
-		agent->parts = part;
-		part = &agent->parts[agent->n_parts];
-		r = agentlink_receive(agent->link, TAKEOVER_TIMEOUT_MS, REPORT_SOCKETS,
-				      &part->report, part->fds, &part->n_fds, err);
-		if (r < 0)
-			return r;
-		agent->n_parts++;
-		more = part->report.more;
-	}
-	return more == 0 ? 0
-			 : error_text(err, -E2BIG, "it has more than %d listening sockets",
-				      PROTOCOL_SET_MAX);
+	if (agent->n_parts == PROTOCOL_SET_MAX / PROTOCOL_SOCKETS_MAX)
+		return error_text(err, -E2BIG, "it has more than %d listening sockets",
+				  PROTOCOL_SET_MAX);
+	parts = reallocarray(agent->parts, agent->n_parts + 1, sizeof(*parts));
+	if (!parts)
+		return error_set(err, -ENOMEM, "agent");
+	agent->parts = parts;
+	parts[agent->n_parts] = (struct takeover_part){.report = *report};
+	keep_fds(parts[agent->n_parts].fds, &parts[agent->n_parts].n_fds, fds, n_fds);
+	agent->n_parts++;
+	return 0;
 }
 
-/* The descriptors are the agent's from then on, or closed. */
-static int take_hello(struct takeover_agent *agent, const int *fds, size_t n_fds, struct error *err)
+static void change(struct takeover_list *list)
 {
-	int r = check_hello(agent, fds, n_fds, err);
-
-	for (size_t k = 0; k < n_fds; k++) {
-		if (r >= 0 && k + 1 < n_fds)
-			agent->fds[agent->n_fds++] = fds[k];
-		else
-			close(fds[k]);
-	}
-	return r < 0 ? r : receive_parts(agent, err);
+	(void)sd_event_source_set_enabled(list->defer, SD_EVENT_ONESHOT);
 }
 
-static int ask(struct context *context, const char *path, struct takeover_agent **ret,
-	       struct error *err)
+static void settle(struct takeover_agent *agent, enum takeover_state state)
 {
-	cleanup(agent_free) struct takeover_agent *agent = calloc(1, sizeof(*agent));
-	int fds[PROTOCOL_FDS_MAX];
-	size_t n_fds = 0;
+	if (agent->link)
+		agentlink_rest(agent->link);
+	agent->state = state;
+	change(agent->list);
+}
+
+static void leave_alone(struct takeover_agent *agent, const char *why)
+{
+	log_warning("the agent at %s cannot be taken over and is left alone: %s",
+		    agent->socket_path, why);
+	settle(agent, TAKEOVER_GONE);
+}
+
+static void on_report(void *userdata, const struct report *report, int *fds, size_t n_fds)
+{
+	struct takeover_agent *agent = userdata;
+	struct error err;
 	int r;
 
-	if (!agent)
-		return error_set(err, -ENOMEM, "agent");
-	snprintf(agent->socket_path, sizeof(agent->socket_path), "%s", path);
-	r = agentlink_connect(context->event, path, TAKEOVER_TIMEOUT_MS, &agent->link,
-			      &agent->hello, fds, &n_fds, err);
-	if (r < 0)
-		return r;
-	r = take_hello(agent, fds, n_fds, err);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(agent);
-	return 0;
+	if (!is_awaited(agent))
+		return;
+	if (report->type == REPORT_HELLO)
+		r = take_hello(agent, report, fds, n_fds, &err);
+	else if (report->type == REPORT_SOCKETS && agent->n_fds > 0)
+		r = take_part(agent, report, fds, n_fds, &err);
+	else
+		r = error_text(&err, -EBADMSG, "it began with %s, not with %s",
+			       report_type_name(report->type), report_type_name(REPORT_HELLO));
+	if (r < 0) {
+		leave_alone(agent, err.text);
+		return;
+	}
+	if (report->more > 0)
+		return;
+	if (agent->adopting)
+		log_warning("%s.%u.%u had lost its agent, pid %d: agent %d goes on with its "
+			    "server, pid %d",
+			    agent->hello.service, agent->hello.generation, agent->hello.instance,
+			    (int)agent->lost_pid, (int)agent->hello.agent_pid,
+			    (int)agent->hello.pid);
+	else if (agent->noted)
+		log_info("%s.%u.%u: its agent, pid %d, answers", agent->hello.service,
+			 agent->hello.generation, agent->hello.instance,
+			 (int)agent->hello.agent_pid);
+	agent->adopting = false;
+	settle(agent, TAKEOVER_ANSWERED);
+}
+
+static void on_lost(void *userdata);
+
+static const struct agentlink_callbacks callbacks = {
+	.on_report = on_report,
+	.on_lost = on_lost,
+};
+
+/* ---- what it has written down --------------------------------------------------------------- */
+
+static int read_handover(const char *socket_path, int *ret_fd, struct handover *ret,
+			 struct error *err)
+{
+	char notes[PATHS_MAX];
+	int r = handover_path(socket_path, notes);
+
+	*ret = (struct handover){};
+	*ret_fd = r == 0 ? open(notes, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	return *ret_fd >= 0 ? handover_read_fd(*ret_fd, ret, err)
+			    : error_set(err, -ENOENT, "%s", notes);
+}
+
+/* Of the process with @pid that was started at @started; -1: it has ended, or nobody knows. */
+static int open_process(pid_t pid, uint64_t started)
+{
+	cleanup_close int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+	uint64_t found;
+
+	if (pidfd < 0 || processes_started(pid, &found) < 0 || found != started ||
+	    !pidfds_alive(pidfd))
+		return -1;
+	return TAKE_FD(pidfd);
+}
+
+/* What an agent has written down that has not answered. Returns a pidfd of it, or -1. */
+static int look_at_notes(struct takeover_agent *agent)
+{
+	cleanup(handover_done) struct handover *handover = NULL;
+	cleanup_close int fd = -1, server = -1;
+	struct handover read;
+	struct error err;
+	int r = read_handover(agent->socket_path, &fd, &read, &err);
+
+	handover = &read;
+	agent->noted = true;
+	if (r < 0 || strcmp(read.hello.service, agent->hello.service) != 0 ||
+	    read.hello.generation != agent->hello.generation ||
+	    read.hello.instance != agent->hello.instance)
+		return -1;
+	agent->hello = read.hello;
+	launch_spec_done(&agent->spec);
+	agent->spec = read.spec;
+	read.spec = (struct launch_spec){};
+	server = open_process(read.hello.pid, read.started);
+	if (server < 0)
+		agent->hello.pid = 0;
+	return open_process(read.hello.agent_pid, read.agent_started);
+}
+
+static void revive(struct takeover_agent *agent);
+static void ask(struct takeover_agent *agent, pid_t pid, int pidfd);
+
+/* Nobody listens, or it has ended. Only what it has written down proves the latter. */
+static void look_for_end(struct takeover_agent *agent)
+{
+	int pidfd = look_at_notes(agent);
+
+	if (pidfd >= 0)
+		ask(agent, agent->hello.agent_pid, pidfd);
+	else
+		revive(agent);
+}
+
+/* @pidfd: -1, or of the agent; it is taken over. */
+static void ask(struct takeover_agent *agent, pid_t pid, int pidfd)
+{
+	struct context *context = agent->list->context;
+	struct error err;
+	int r;
+
+	agent->asked_ms = clock_monotonic_ms();
+	agent->noted = pidfd >= 0;
+	agent->state = TAKEOVER_AWAITED;
+	r = agentlink_connect(context->event, agent->socket_path, pid, pidfd, &callbacks, agent,
+			      &agent->link, &err);
+	if (r == -ECONNREFUSED)
+		look_for_end(agent);
+	else if (r < 0)
+		leave_alone(agent, err.text);
 }
 
 /* readdir(3); at the end errno is 0, and after an error it is not. */
@@ -175,6 +373,36 @@ static bool is_agent_of(const char *file, const char *service)
 	       strcmp(file + length - 5, ".sock") == 0;
 }
 
+/* It does, also if it does not accept. */
+static bool is_listening(const char *path)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || strlen(path) >= sizeof(sun.sun_path))
+		return true;
+	strcpy(sun.sun_path, path);
+	return connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0 ||
+	       (errno != ECONNREFUSED && errno != ENOENT);
+}
+
+/* ", pid 7", if it has written that down. Returns @ret. */
+static char *describe_pid(const char *path, char ret[static 32])
+{
+	cleanup_close int fd = -1, pidfd = -1;
+	struct handover handover;
+	struct error err;
+
+	ret[0] = '\0';
+	if (read_handover(path, &fd, &handover, &err) >= 0) {
+		pidfd = open_process(handover.hello.agent_pid, handover.agent_started);
+		if (pidfd >= 0)
+			snprintf(ret, 32, ", pid %d", (int)handover.hello.agent_pid);
+	}
+	handover_done(&handover);
+	return ret;
+}
+
 int takeover_check_gone(struct context *context, const char *service, struct error *err)
 {
 	const char *folder = context->paths.agents_dir;
@@ -184,27 +412,32 @@ int takeover_check_gone(struct context *context, const char *service, struct err
 	if (!dir)
 		return errno == ENOENT ? 0 : error_set(err, -errno, "%s", folder);
 	while ((entry = next_entry(dir))) {
-		struct takeover_agent *agent = NULL;
-		char path[PATHS_MAX];
-		struct error why;
-		int r;
+		char path[PATHS_MAX], pid[32];
 
 		if (!is_agent_of(entry->d_name, service))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		r = ask(context, path, &agent, &why);
-		if (r == -ECONNREFUSED || r == -ENOENT)
+		if (!is_listening(path))
 			continue;
-		r = agent ? (int)agent->hello.agent_pid : 0;
-		agent_free(agent);
 		return error_text(
 			err, -EBUSY,
 			"an instance that an earlier batond has started still serves, and "
-			"could not be taken over (agent at %s, pid %d): end it by SIGTERM to "
+			"could not be taken over (agent at %s%s): end it by SIGTERM to "
 			"its agent, then start the service",
-			path, r);
+			path, describe_pid(path, pid));
 	}
 	return errno ? error_set(err, -errno, "%s", folder) : 0;
+}
+
+bool takeover_is_there(const struct context *context, const char *service)
+{
+	cleanup(close_dir) DIR *dir = opendir(context->paths.agents_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = next_entry(dir)))
+		if (is_agent_of(entry->d_name, service))
+			return true;
+	return false;
 }
 
 static int compare(const void *a, const void *b)
@@ -250,118 +483,341 @@ static void shut_orphans(struct context *context, const struct handover *handove
 	}
 }
 
-static int adopt(struct context *context, const char *path, int handover_fd,
-		 struct handover *handover, struct takeover_agent **ret, struct error *err)
+static int adopt(struct takeover_agent *agent, const struct handover *handover, int handover_fd,
+		 struct error *err)
 {
-	cleanup(agent_free) struct takeover_agent *agent = calloc(1, sizeof(*agent));
-	int fds[PROTOCOL_FDS_MAX];
-	size_t n_fds = 0;
+	struct context *context = agent->list->context;
 	int r;
 
-	if (!agent)
-		return error_set(err, -ENOMEM, "agent");
-	snprintf(agent->socket_path, sizeof(agent->socket_path), "%s", path);
+	r = agentlink_adopt(context->event, context->agent_program, agent->socket_path,
+			    &handover->spec, handover_fd, &callbacks, agent, &agent->link, err);
+	if (r < 0)
+		return r;
 	agent->lost_pid = handover->hello.agent_pid;
-	r = agentlink_adopt_wait(context->event, context->agent_program, path, &handover->spec,
-				 handover_fd, TAKEOVER_ADOPT_MS, &agent->link, &agent->hello, fds,
-				 &n_fds, err);
-	if (r < 0)
-		return r;
-	r = take_hello(agent, fds, n_fds, err);
-	if (r < 0)
-		return r;
-	log_warning("%s.%u.%u had lost its agent, pid %d: agent %d goes on with its server, pid %d",
-		    agent->hello.service, agent->hello.generation, agent->hello.instance,
-		    (int)agent->lost_pid, (int)agent->hello.agent_pid, (int)agent->hello.pid);
-	*ret = TAKE_PTR(agent);
+	agent->adopting = true;
+	agent->asked_ms = clock_monotonic_ms();
+	agent->state = TAKEOVER_AWAITED;
 	return 0;
 }
 
-/*
- * Nobody listens at @path: the agent was killed. Returns -ECONNREFUSED if there is nothing that
- * another one could go on with; then all that it left is removed.
- */
-static int revive(struct context *context, const char *path, struct takeover_agent **ret,
-		  struct error *err)
+/* There is nothing that another agent could go on with: remove all that it has left. */
+static void bury(struct takeover_agent *agent)
+{
+	handover_remove(agent->socket_path);
+	(void)unlink(agent->socket_path);
+	settle(agent, TAKEOVER_GONE);
+}
+
+/* The agent was killed. */
+static void revive(struct takeover_agent *agent)
 {
 	cleanup(handover_done) struct handover *handover = NULL;
-	struct handover read = {};
-	char notes[PATHS_MAX];
+	struct handover read;
 	cleanup_close int fd = -1;
+	struct error err;
 	int r;
 
-	r = handover_path(path, notes);
-	fd = r == 0 ? open(notes, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	r = fd >= 0 ? handover_read_fd(fd, &read, err) : -ENOENT;
+	r = read_handover(agent->socket_path, &fd, &read, &err);
 	handover = &read;
-	if (r == 0 && handover_is_alive(handover))
-		r = adopt(context, path, fd, handover, ret, err);
-	else if (r == 0) {
-		shut_orphans(context, handover);
-		r = -ENOENT;
+	if (r == 0 && !handover_is_alive(handover)) {
+		shut_orphans(agent->list->context, handover);
+		bury(agent);
+		return;
 	}
-	if (r == 0)
-		return 0;
+	if (r == 0 && adopt(agent, handover, fd, &err) == 0)
+		return;
 	if (r != -ENOENT)
-		log_warning("%s: its agent was killed, and no other can take over: %s", path,
-			    err->text);
-	handover_remove(path);
-	(void)unlink(path);
-	return -ECONNREFUSED;
+		log_warning("%s: its agent was killed, and no other can take over: %s",
+			    agent->socket_path, err.text);
+	bury(agent);
+}
+
+static void on_lost(void *userdata)
+{
+	struct takeover_agent *agent = userdata;
+	enum agentlink_loss loss = agentlink_loss(agent->link);
+	struct agentlink *link = TAKE_PTR(agent->link);
+
+	if (loss == AGENTLINK_UNFIT && !agent->adopting) {
+		add_unfit(agent->list, agent->hello.service, agentlink_unfit(link));
+		leave_alone(agent, agentlink_unfit(link));
+		agentlink_free(link);
+		return;
+	}
+	if (loss == AGENTLINK_UNFIT)
+		(void)agentlink_signal(link, SIGKILL);
+	agentlink_free(link);
+	if (agent->adopting) {
+		log_warning("%s: its agent was killed, and no other can take over: the agent that "
+			    "was to take over has ended",
+			    agent->socket_path);
+		bury(agent);
+	} else if (loss == AGENTLINK_UNKNOWN) {
+		leave_alone(agent, "it does not answer, and nobody knows which process it is");
+	} else {
+		look_for_end(agent);
+	}
 }
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
-static void find_one(struct context *context, const char *file, struct takeover_list *list)
-{
-	size_t length = strlen(file);
-	char path[PATHS_MAX];
-	struct error why;
-	int r;
+/* What the name of a socket or a cgroup says: "SERVICE.GENERATION.INDEX". */
+struct leaf {
+	char service[PROTOCOL_NAME_MAX];
+	unsigned generation, index;
+};
 
-	if (length < 5 || strcmp(file + length - 5, ".sock") != 0)
-		return;
-	snprintf(path, sizeof(path), "%s/%s", context->paths.agents_dir, file);
-	if (list->n == TAKEOVER_AGENTS_MAX)
-		r = error_text(&why, -E2BIG, "there are more than %d agents", TAKEOVER_AGENTS_MAX);
-	else
-		r = ask(context, path, &list->agents[list->n], &why);
-	if (r == -ECONNREFUSED)
-		r = revive(context, path, &list->agents[list->n], &why);
-	if (r == -ECONNREFUSED)
-		return;
-	if (r < 0)
-		log_warning("the agent at %s cannot be taken over and is left alone: %s", path,
-			    why.text);
-	else
-		list->n++;
+static bool parse_leaf(const char *name, const char *suffix, struct leaf *ret)
+{
+	size_t n = strcspn(name, ".");
+	int length = 0;
+
+	if (n == 0 || n >= sizeof(ret->service) ||
+	    sscanf(name + n, ".%u.%u%n", &ret->generation, &ret->index, &length) != 2 ||
+	    strcmp(name + n + (size_t)length, suffix) != 0)
+		return false;
+	memcpy(ret->service, name, n);
+	ret->service[n] = '\0';
+	return true;
 }
 
-int takeover_find(struct context *context, const char *service, struct takeover_list *ret,
-		  struct error *err)
+static int find_one(struct takeover_list *list, const char *file)
 {
-	const char *folder = context->paths.agents_dir;
-	cleanup(close_dir) DIR *dir = opendir(folder);
-	struct dirent *entry;
+	struct takeover_agent *agent, **agents;
+	size_t length = strlen(file);
+	struct leaf leaf;
 
-	*ret = (struct takeover_list){};
+	if (length < 5 || strcmp(file + length - 5, ".sock") != 0)
+		return 0;
+	if (list->n == TAKEOVER_AGENTS_MAX) {
+		log_warning("the agent at %s/%s cannot be taken over and is left alone: there are "
+			    "more than %d agents",
+			    list->context->paths.agents_dir, file, TAKEOVER_AGENTS_MAX);
+		return 0;
+	}
+	agents = reallocarray(list->agents, list->n + 1, sizeof(struct takeover_agent *));
+	if (!agents)
+		return -ENOMEM;
+	list->agents = agents;
+	agent = calloc(1, sizeof(*agent));
+	if (!agent)
+		return -ENOMEM;
+	list->agents[list->n++] = agent;
+	agent->list = list;
+	snprintf(agent->socket_path, sizeof(agent->socket_path), "%s/%s",
+		 list->context->paths.agents_dir, file);
+	if (parse_leaf(file, ".sock", &leaf)) {
+		strcpy(agent->hello.service, leaf.service);
+		agent->hello.generation = leaf.generation;
+		agent->hello.instance = leaf.index;
+	}
+	ask(agent, 0, -1);
+	return 0;
+}
+
+/* Those of no service any more, of which the list was told before. */
+static void remove_gone(struct takeover_list *list)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < list->n; k++) {
+		if (list->agents[k]->state == TAKEOVER_GONE)
+			agent_free(list->agents[k]);
+		else
+			list->agents[n++] = list->agents[k];
+	}
+	list->n = n;
+	qsort(list->agents, n, sizeof(struct takeover_agent *), compare);
+}
+
+static bool any_awaited(const struct takeover_list *list, const char *service, bool late)
+{
+	for (size_t k = 0; k < list->n; k++)
+		if (is_of(list->agents[k], service) && is_awaited(list->agents[k]) &&
+		    (!late || is_late(list->agents[k])))
+			return true;
+	return false;
+}
+
+/* Its service has to wait for others. */
+static void rest(struct takeover_agent *agent)
+{
+	agentlink_free(TAKE_PTR(agent->link));
+	drop_sockets(agent);
+	agent->state = TAKEOVER_RESTING;
+}
+
+/* ", agent pid 7" only if that is known. */
+static char *describe(const struct takeover_agent *agent, char ret[static TAKEOVER_TEXT_MAX])
+{
+	uint64_t silent_ms = clock_monotonic_ms() - agent->asked_ms;
+	char pids[64] = "", duration[DURATION_TEXT_MAX];
+
+	if (agent->noted && agent->hello.agent_pid > 0 && agent->hello.pid > 0)
+		snprintf(pids, sizeof(pids), "agent pid %d, server pid %d, ",
+			 (int)agent->hello.agent_pid, (int)agent->hello.pid);
+	else if (agent->noted && agent->hello.agent_pid > 0)
+		snprintf(pids, sizeof(pids), "agent pid %d, ", (int)agent->hello.agent_pid);
+	snprintf(ret, TAKEOVER_TEXT_MAX, "instance %u of generation %u (%sno answer for %s)",
+		 agent->hello.instance, agent->hello.generation, pids,
+		 duration_format(silent_ms / 100 * 100, duration));
+	return ret;
+}
+
+static void note_late(struct takeover_agent *agent)
+{
+	int pidfd = look_at_notes(agent);
+	char who[TAKEOVER_TEXT_MAX];
+
+	if (pidfd >= 0)
+		agentlink_know(agent->link, agent->hello.agent_pid, pidfd);
+	log_warning("%s: waiting for the agent of %s: nothing is started in its place",
+		    agent->hello.service[0] ? agent->hello.service : agent->socket_path,
+		    describe(agent, who));
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct takeover_list *list = userdata;
+
+	(void)source;
+	(void)usec;
+	for (size_t k = 0; k < list->n; k++) {
+		struct takeover_agent *agent = list->agents[k];
+
+		if (is_awaited(agent) && !agent->noted && !agent->adopting && is_late(agent))
+			note_late(agent);
+		else if (agent->state == TAKEOVER_ANSWERED && agent->link &&
+			 any_awaited(list, agent->hello.service, true))
+			rest(agent);
+	}
+	change(list);
+	return 0;
+}
+
+/* Of a service for which nobody is awaited any more. */
+static void ask_all(struct takeover_list *list, const char *service)
+{
+	char name[PROTOCOL_NAME_MAX];
+
+	snprintf(name, sizeof(name), "%s", service);
+	for (size_t k = 0; k < list->n; k++)
+		if (list->agents[k]->state == TAKEOVER_RESTING && is_of(list->agents[k], name))
+			ask(list->agents[k], 0, -1);
+}
+
+static int on_defer(sd_event_source *source, void *userdata)
+{
+	struct takeover_list *list = userdata;
+
+	(void)source;
+	remove_gone(list);
+	for (size_t k = 0; k < list->n; k++)
+		if (list->agents[k]->state == TAKEOVER_RESTING &&
+		    !any_awaited(list, list->agents[k]->hello.service, false))
+			ask_all(list, list->agents[k]->hello.service);
+	if (any_awaited(list, NULL, false) && !timer_is_set(&list->timer))
+		timer_set(&list->timer, list->context->event,
+			  clock_monotonic_ms() + TAKEOVER_LATE_MS, on_tick, list);
+	list->on_change(list->userdata);
+	return 0;
+}
+
+static int open_list(struct takeover_list *list, struct error *err)
+{
+	int r;
+
+	if (list->defer)
+		return 0;
+	r = sd_event_add_defer(list->context->event, &list->defer, on_defer, list);
+	return r < 0 ? error_set(err, r, "look for agents") : 0;
+}
+
+int takeover_find(struct takeover_list *list, const char *service, struct error *err)
+{
+	const char *folder = list->context->paths.agents_dir;
+	cleanup(close_dir) DIR *dir = opendir(folder);
+	size_t before = list->n;
+	struct dirent *entry;
+	int r;
+
 	if (!dir)
 		return error_set(err, -errno, "%s", folder);
-	ret->agents = calloc(TAKEOVER_AGENTS_MAX, sizeof(*ret->agents));
-	if (!ret->agents)
-		return error_set(err, -ENOMEM, "agents");
-	while ((entry = next_entry(dir)))
-		if (!service || is_agent_of(entry->d_name, service))
-			find_one(context, entry->d_name, ret);
-	/* Better none than some: what is missing in the list would look as if it had ended. */
-	if (errno) {
-		int r = error_set(err, -errno, "%s", folder);
-
-		takeover_list_done(ret);
+	r = open_list(list, err);
+	if (r < 0)
 		return r;
+	while (r == 0 && (entry = next_entry(dir)))
+		if (!service || is_agent_of(entry->d_name, service))
+			r = find_one(list, entry->d_name);
+	if (r == 0 && errno)
+		r = -errno;
+	/* Better none than some: what is missing in the list would look as if it had ended. */
+	while (r < 0 && list->n > before)
+		agent_free(list->agents[--list->n]);
+	remove_gone(list);
+	change(list);
+	return r < 0 ? error_set(err, r, "%s", folder) : 0;
+}
+
+/* ---- for who waits -------------------------------------------------------------------------- */
+
+char *takeover_describe(const struct takeover_list *list, const char *service,
+			char ret[static TAKEOVER_TEXT_MAX])
+{
+	size_t n = 0, length = 0;
+
+	ret[0] = '\0';
+	for (size_t k = 0; k < list->n; k++) {
+		if (!is_of(list->agents[k], service) || !is_awaited(list->agents[k]))
+			continue;
+		if (n++ == 0)
+			length = strlen(describe(list->agents[k], ret));
 	}
-	qsort(ret->agents, ret->n, sizeof(*ret->agents), compare);
-	return 0;
+	if (n > 1)
+		snprintf(ret + length, TAKEOVER_TEXT_MAX - length, ", and %zu more", n - 1);
+	return ret;
+}
+
+void takeover_let_go(struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n; k++) {
+		struct takeover_agent *agent = list->agents[k];
+
+		if (!is_of(agent, service))
+			continue;
+		agentlink_free(TAKE_PTR(agent->link));
+		drop_sockets(agent);
+		if (agent->state != TAKEOVER_ANSWERED)
+			settle(agent, TAKEOVER_GONE);
+	}
+}
+
+static void kill_one(struct takeover_agent *agent)
+{
+	cleanup_close int fd = -1, server = -1, pidfd = -1;
+	struct handover handover;
+	struct error err;
+
+	if (read_handover(agent->socket_path, &fd, &handover, &err) >= 0) {
+		server = open_process(handover.hello.pid, handover.started);
+		pidfd = open_process(handover.hello.agent_pid, handover.agent_started);
+		if (handover.spec.cgroup)
+			cgroup_kill(handover.spec.cgroup);
+		if (server >= 0)
+			(void)pidfd_send_signal(server, SIGKILL, NULL, 0);
+		if (pidfd >= 0)
+			(void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+	}
+	handover_done(&handover);
+	bury(agent);
+}
+
+void takeover_kill(struct takeover_list *list, const char *service)
+{
+	for (size_t k = 0; k < list->n; k++)
+		if (is_of(list->agents[k], service) &&
+		    (is_awaited(list->agents[k]) || list->agents[k]->state == TAKEOVER_RESTING))
+			kill_one(list->agents[k]);
 }
 
 /* ---- what an agent runs --------------------------------------------------------------------- */
@@ -388,30 +844,10 @@ struct release *takeover_release(const struct takeover_agent *agent)
 	return TAKE_PTR(release);
 }
 
-/* What the name of a cgroup says: "SERVICE.GENERATION.INDEX". */
-struct leaf {
-	char service[PROTOCOL_NAME_MAX];
-	unsigned generation, index;
-};
-
-static bool parse_leaf(const char *name, struct leaf *ret)
-{
-	size_t n = strcspn(name, ".");
-	int length = 0;
-
-	if (n == 0 || n >= sizeof(ret->service) ||
-	    sscanf(name + n, ".%u.%u%n", &ret->generation, &ret->index, &length) != 2 ||
-	    name[n + (size_t)length])
-		return false;
-	memcpy(ret->service, name, n);
-	ret->service[n] = '\0';
-	return true;
-}
-
 /* Is @name the cgroup of an instance of which no agent is among @found? */
 static bool is_orphan(const char *name, const struct takeover_list *found, struct leaf *ret)
 {
-	if (!parse_leaf(name, ret))
+	if (!parse_leaf(name, "", ret))
 		return false;
 	for (size_t k = 0; k < found->n; k++) {
 		const struct report *hello = &found->agents[k]->hello;

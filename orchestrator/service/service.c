@@ -148,7 +148,11 @@ enum service_condition service_condition(struct service *s)
 {
 	struct run_serving now;
 
+	if (s->awaited)
+		return SERVICE_DEGRADED;
 	service_who_serves(s, &now);
+	if (now.instances == 0 && service_is_left(s))
+		return SERVICE_DEGRADED;
 	if (now.instances == 0)
 		return s->current || !(s->stopped || s->shutting_down) ? SERVICE_DEAD
 								       : SERVICE_STOPPED;
@@ -159,7 +163,7 @@ enum service_condition service_condition(struct service *s)
 
 bool service_is_idle(const struct service *s)
 {
-	if (service_has_hooks(s))
+	if (s->awaited || service_has_hooks(s))
 		return false;
 	for (size_t k = 0; k < SERVICE_RUNS_MAX; k++)
 		if (service_run_is_used(&s->runs[k]))
@@ -210,6 +214,17 @@ void service_refused(struct service *s, const char *reason)
 	service_retry(s);
 	s->settled |= !service_retries(s);
 	service_look_failed(s);
+}
+
+void service_left(struct service *s, const char *reason)
+{
+	s->left = true;
+	service_refused(s, reason);
+}
+
+bool service_is_left(const struct service *s)
+{
+	return s->left && s->refusal[0] && takeover_is_there(s->context, service_id(s));
 }
 
 void service_shutdown(struct service *s, const char *why)

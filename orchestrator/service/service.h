@@ -96,12 +96,19 @@ struct service {
 	struct service_reopening reopening;
 	struct service_underway underway;
 
+	/*
+	 * An earlier daemon has left agents of it that have not answered yet: they are in this
+	 * list. No order is taken, and nothing is known of what runs. NULL: none is awaited.
+	 */
+	const struct takeover_list *awaited;
+
 	bool deferred;               /* its change waits until it lends nothing: see reload */
 	bool kept;                   /* it is gone from the file, and must not go: see reload */
 	bool settled;                /* its start has ended or was refused, or it was taken over */
 	bool stopped;                /* by an order, and not started since */
 	bool shutting_down;          /* no order is taken any more */
 	char refusal[512];           /* why its start was refused; "": it was not refused */
+	bool left;                   /* see service_left() */
 	uint64_t failed_realtime_ms; /* since when nothing serves that should; 0: it does */
 
 	struct timer tick;      /* every half second, see service_tick.c */
@@ -196,6 +203,15 @@ int service_succeed(struct service *service, const char *id);
 void service_refused(struct service *service, const char *reason);
 
 /*
+ * The same of a service whose instances go on as an earlier daemon has left them, as nobody can
+ * talk to an agent of theirs: it is not started in their place.
+ */
+void service_left(struct service *service, const char *reason);
+
+/* Is that so, and are they still there? */
+bool service_is_left(const struct service *service);
+
+/*
  * End: undo the rollout that is undecided, then stop the current generation as the "stop" order
  * does. When all of it has ended on_end is called and service_is_idle() is true. It may be true at
  * once; then on_end is not called. @why is for people.
@@ -204,7 +220,10 @@ void service_shutdown(struct service *service, const char *why);
 /* Kill every process. */
 void service_kill(struct service *service);
 
-/* No generation is left, no rollout is under way and no command of the operator's runs. */
+/*
+ * No generation is left, no rollout is under way, no command of the operator's runs, and no agent
+ * is awaited.
+ */
 bool service_is_idle(const struct service *service);
 
 /* It should run, but no generation serves and none is about to. */
@@ -225,11 +244,15 @@ struct run *service_going_run(struct service *service);
 /* Who serves now: what a table names, runs, and does not fail its checks. */
 void service_who_serves(const struct service *service, struct run_serving *ret);
 
+/* What it waits for, and what comes of it; .awaited is not NULL. Returns @ret. */
+#define SERVICE_AWAITED_MAX 512
+char *service_describe_awaited(const struct service *service, char ret[static SERVICE_AWAITED_MAX]);
+
 /* How a service does. */
 enum service_condition {
 	SERVICE_STOPPED,  /* it is not to serve */
 	SERVICE_WELL,     /* it serves as it should */
-	SERVICE_DEGRADED, /* it serves, with less than it should have */
+	SERVICE_DEGRADED, /* it serves, with less than it should have; or agents are awaited */
 	SERVICE_DEAD,     /* it should serve, and does not */
 };
 enum service_condition service_condition(struct service *service);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <stdio.h>
 
+#include "common/duration.h"
+#include "orchestrator/instance/instances.h"
 #include "orchestrator/service/service_internal.h"
 
 /* ---- who is on the way out ------------------------------------------------------------------ */
@@ -162,4 +165,16 @@ void service_keep_sockets(struct service *s)
 	for (size_t g = 0; g < s->n_generations; g++)
 		for (size_t k = 0; k < s->generations[g]->instances.n; k++)
 			instance_keep_sockets(s->generations[g]->instances.list[k]);
+}
+
+char *service_describe_awaited(const struct service *s, char ret[static SERVICE_AWAITED_MAX])
+{
+	char who[TAKEOVER_TEXT_MAX], limit[DURATION_TEXT_MAX];
+
+	takeover_describe(s->awaited, service_id(s), who);
+	snprintf(ret, SERVICE_AWAITED_MAX,
+		 "waiting for agents of an earlier batond: %s; one that does not answer within %s "
+		 "is ended, and another goes on with its server",
+		 who[0] ? who : "they are asked", duration_format(agentlink_deadline(), limit));
+	return ret;
 }

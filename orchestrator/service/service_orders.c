@@ -461,12 +461,18 @@ static int take_order(struct service *s, const struct service_order *order,
 		      struct service_answer *ret, struct refusal *refusal)
 {
 	struct order_call call = {.service = s, .order = order, .answer = ret, .refusal = refusal};
+	char awaited[SERVICE_AWAITED_MAX];
 
 	assert(order->type < _SERVICE_ORDER_COUNT);
 	*ret = (struct service_answer){};
 	if (s->shutting_down) {
 		error_text(&refusal->why, -ESHUTDOWN, "batond is shutting down");
 		return refuse(refusal, REFUSAL_SHUTTING_DOWN);
+	}
+	if (s->awaited) {
+		error_text(&refusal->why, -EBUSY, "%s; order it again then",
+			   service_describe_awaited(s, awaited));
+		return refuse(refusal, REFUSAL_BUSY);
 	}
 	if (order->dry_run)
 		return try_rollback(&call);

@@ -118,6 +118,15 @@ static int decode_one(const json_t *json, struct underway *ret)
 	return r < 0 ? r : fields_decode(json, fields, N_FIELDS, 0, ret, NULL);
 }
 
+static int check_version(const json_t *root)
+{
+	json_int_t version = json_integer_value(json_object_get(root, "version"));
+
+	if (version > VERSION)
+		return -EPROTONOSUPPORT;
+	return version == VERSION ? 0 : -EBADMSG;
+}
+
 static int decode(const char *text, size_t length, struct underway_list *ret)
 {
 	cleanup(json_decref) json_t *root = NULL;
@@ -125,13 +134,15 @@ static int decode(const char *text, size_t length, struct underway_list *ret)
 	size_t k;
 	int r = fields_load(text, length, FILE_MAX, &root, NULL);
 
-	if (r == 0 && json_integer_value(json_object_get(root, "version")) != VERSION)
-		r = -EBADMSG;
+	if (r < 0)
+		return r;
+	/* Whatever the rest is: connections wait, and an order of a person's ends that. */
+	ret->paused = json_is_true(json_object_get(root, "paused"));
+	r = check_version(root);
 	if (r == 0)
 		r = fields_get_array(root, "rollouts", UNDERWAY_MAX, &list, NULL);
 	if (r < 0)
 		return r;
-	ret->paused = json_is_true(json_object_get(root, "paused"));
 	json_array_foreach (list, k, json) {
 		r = decode_one(json, &ret->list[ret->n]);
 		if (r < 0)
@@ -141,10 +152,18 @@ static int decode(const char *text, size_t length, struct underway_list *ret)
 	return 0;
 }
 
+static const char *why_not(int error)
+{
+	if (error == -EPROTONOSUPPORT)
+		return "a later version of baton has written it";
+	return error == -EBADMSG ? "it is damaged" : file_why(error);
+}
+
 int underway_read(const char *path, struct underway_list *ret, struct error *err)
 {
 	cleanup_free char *text = NULL;
 	size_t length;
+	bool paused;
 	int r;
 
 	*ret = (struct underway_list){};
@@ -155,10 +174,12 @@ int underway_read(const char *path, struct underway_list *ret, struct error *err
 		r = decode(text, length, ret);
 	if (r == 0)
 		return 0;
+	paused = ret->paused;
 	*ret = (struct underway_list){};
-	(void)unlink(path);
+	ret->paused = paused;
+	(void)underway_write(path, ret, NULL);
 	return error_text(err, -EBADMSG,
 			  "%s: %s; it is removed, and how the rollouts have ended that an earlier "
-			  "batond had begun is not told",
-			  path, r == -EBADMSG ? "it is damaged" : file_why(r));
+			  "batond had begun is not told%s",
+			  path, why_not(r), paused ? "; its service stays paused" : "");
 }

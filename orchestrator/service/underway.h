@@ -47,8 +47,9 @@ struct underway_list {
 void underway_path(const struct paths *paths, const char *service, char ret[static PATHS_MAX]);
 
 /*
- * *ret is empty if there is no file. One that makes no sense is removed, and the error (-EBADMSG)
- * says so; *ret is empty then, too.
+ * *ret is empty if there is no file. One that makes no sense, or that a later version of baton has
+ * written, is removed, and the error (-EBADMSG) says so; then *ret has no rollouts, but the service
+ * stays paused if it was, as far as the file still says so.
  */
 int underway_read(const char *path, struct underway_list *ret, struct error *err);
 

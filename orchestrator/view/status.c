@@ -23,6 +23,8 @@ const char *status_state(struct service *s)
 {
 	struct run *run = service_run(s);
 
+	if (s->awaited)
+		return "waiting";
 	if (run && !rollout_is_decided(&run->machine) && !run->automatic)
 		return run->old ? "rolling" : run->partial ? "rolling" : "starting";
 	if (s->current && run && !run->machine.has_new && !run->partial && run->old == s->current)
@@ -34,7 +36,7 @@ const char *status_state(struct service *s)
 	if (service_retries(s))
 		return "starting";
 	if (s->refusal[0])
-		return "failed";
+		return service_is_left(s) ? "degraded" : "failed";
 	return s->last.id && s->last.outcome != ROLLOUT_DONE ? "failed" : "stopped";
 }
 
@@ -236,12 +238,18 @@ static json_t *instance_json(struct instance *i, const struct steered *steered)
 
 	if (i->failure[0])
 		json_object_set_new(json, "failure", json_string(i->failure));
+	if (i->protocol > 0)
+		json_object_set_new(json, "protocol", json_integer((json_int_t)i->protocol));
 	if (i->has_loss && i->phase == INSTANCE_JOINED)
 		json_object_set_new(json, "lost", lost_json(i));
 	if (i->unusable[0])
 		json_object_set_new(json, "unusable", json_string(i->unusable));
 	if (i->adoptions > 0)
 		json_object_set_new(json, "agents_lost", json_integer((json_int_t)i->adoptions));
+	if (i->silent_since_ms > 0)
+		json_object_set_new(
+			json, "agent_silent_ms",
+			json_integer((json_int_t)(clock_monotonic_ms() - i->silent_since_ms)));
 	json_object_set_new(json, "cgroup", json_string(i->cgroup));
 	json_object_set_new(json, "named", json_boolean(i->aimed > 0));
 	return json;
@@ -602,8 +610,11 @@ static json_t *ailment_json(const struct service *s, const struct instance *i)
 static json_t *reason_json(struct service *s)
 {
 	const struct instance *failed = s->current ? ailing(s) : NULL;
+	char awaited[SERVICE_AWAITED_MAX];
 	json_t *ailment = NULL;
 
+	if (s->awaited)
+		return json_string(service_describe_awaited(s, awaited));
 	if (s->refusal[0])
 		return json_string(s->refusal);
 	if (s->healing.degraded[0])
@@ -656,6 +667,34 @@ static json_t *holding_json(struct service *s)
 			 (json_int_t)held.now_longest_ms);
 }
 
+/* A pid that is not known is null. */
+static json_t *pid_json(pid_t pid)
+{
+	return pid > 0 ? json_integer(pid) : json_null();
+}
+
+/* The agents that have yet to answer. */
+static json_t *awaited_json(const struct service *s)
+{
+	json_t *array = json_array();
+
+	for (size_t k = 0; s->awaited && k < s->awaited->n; k++) {
+		const struct takeover_agent *agent = s->awaited->agents[k];
+
+		if (agent->state != TAKEOVER_AWAITED ||
+		    strcmp(agent->hello.service, service_id(s)) != 0)
+			continue;
+		json_array_append_new(
+			array, json_pack("{s:I, s:I, s:o, s:o, s:I}", "generation",
+					 (json_int_t)agent->hello.generation, "instance",
+					 (json_int_t)agent->hello.instance, "agent_pid",
+					 pid_json(agent->hello.agent_pid), "pid",
+					 pid_json(agent->hello.pid), "waited_ms",
+					 (json_int_t)(clock_monotonic_ms() - agent->asked_ms)));
+	}
+	return array;
+}
+
 json_t *status_service(struct service *s)
 {
 	json_t *generations = json_array(), *json, *reason, *holding = holding_json(s);
@@ -690,6 +729,8 @@ json_t *status_service(struct service *s)
 		json_object_set_new(json, "reason", reason);
 	if (json && holding)
 		json_object_set_new(json, "holding", holding);
+	if (json && s->awaited)
+		json_object_set_new(json, "awaited", awaited_json(s));
 	if (json && strcmp(status_state(s), "failed") == 0)
 		json_object_set_new(json, "failure", failure_json(s));
 	return json;

@@ -371,14 +371,15 @@ class ApiConnection(http.client.HTTPConnection):
 class Process:
     """A program in the background, its output in a log that a failure shows."""
 
-    def __init__(self, t, label, argv, environment=None, stdin=subprocess.DEVNULL, stdout=None):
+    def __init__(self, t, label, argv, environment=None, stdin=subprocess.DEVNULL, stdout=None,
+                 pass_fds=()):
         self.t = t
         self.label = label
         self.log = t.new_log(label)
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(
                 [str(arg) for arg in argv], stdin=stdin, stdout=stdout or log, stderr=log,
-                env={**os.environ, **(environment or {})}, cwd=t.tmp)
+                env={**os.environ, **(environment or {})}, cwd=t.tmp, pass_fds=pass_fds)
         t.processes.append(self)
 
     @property
@@ -437,10 +438,10 @@ class Daemon:
             self.wait_state("running", service)
         return self
 
-    def start_unready(self):
-        """Start and wait for the API only."""
+    def start_unready(self, *options):
+        """Start and wait for the API only. @options: further ones of batond."""
         self.write_config()
-        self.process = Process(self.t, self.name, self.command())
+        self.process = Process(self.t, self.name, [*self.command(), *options])
         wait_until(self.ready, "the API to answer")
         return self
 

@@ -16,6 +16,7 @@ import sys
 
 import failures_page as page
 from harness import check, check_equal, connect, send_request, wait_until
+from older import lay_out, old_agent
 from services import merged, reconfigure
 
 FOLDER = pathlib.Path(__file__).parent
@@ -313,6 +314,26 @@ def test_page_does_not_stop(t):
     result = daemon.cli(*order, expect=0)
     ended(t, daemon, "does not stop", page.command(t, result, *order), page.settings(drain),
           since=since, also=("leave", "stop"))
+
+
+# ---- baton is upgraded ----------------------------------------------------------------------------
+
+def test_page_other_version(t):
+    daemon, agents = lay_out(t, {"command": [sick(t, "server")], **BASE})
+    agent = old_agent(t, daemon, agents, speaks="7")
+    daemon.start_unready()
+    told = [(each, ("reason",)) for each in daemon.events("refused")]
+    status = daemon.cli("status", "web", expect=9)
+    result = daemon.cli("restart", "web")
+    blocks = [page.status(t, status), page.events(t, *told),
+              page.command(t, result, "restart", "web")]
+    page.check_page("other version",
+                    [(kind, text.replace(daemon.name, "baton")) for kind, text in blocks],
+                    [f"{result.status} for `restart`", "the old one", state_of(daemon, status),
+                     names_of(told)])
+    os.kill(agent.pid, signal.SIGTERM)
+    agent.wait()
+    check_equal(daemon.state(), "failed", "state when that has ended, too")
 
 
 # ---- the page ------------------------------------------------------------------------------------

@@ -120,26 +120,6 @@ def test_instance_of_a_service_that_is_not_configured_any_more_is_left_alone(t):
     wait_until(lambda: not alive(agent), "the agent to end")
 
 
-def test_agent_that_does_not_answer_keeps_its_server_serving(t):
-    daemon = t.daemon(service(example(t)))
-    agent = daemon.service()["generations"][0]["instances"][0]["agent_pid"]
-    hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)
-    kill_daemon(daemon)
-    os.kill(agent, signal.SIGSTOP)
-    try:
-        daemon.start_unready()
-        wait_until(lambda: daemon.state() == "failed", "the service to be given up")
-        check("still serves" in daemon.service()["reason"], f"{daemon.service()}")
-        check_equal({generation_of(body) for body in bodies(20)}, {1}, "answers")
-    finally:
-        os.kill(agent, signal.SIGCONT)
-    result = hammer.stop()
-    check_equal(result["lost"], 0, f"lost: {result}")
-    kill_daemon(daemon)
-    daemon.start()
-    check_equal(daemon.current(), 1, "taken over by the next daemon")
-
-
 def test_listen_that_changed_meanwhile_is_for_the_next_reload(t):
     daemon = t.daemon(service(example(t)))
     hammer = t.hammer("--short", 4, "--timeout", "30s", "--expect-status", 200)

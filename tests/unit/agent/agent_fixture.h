@@ -155,6 +155,20 @@ static const struct agentlink_callbacks fixture_callbacks = {
 		}                                                                                  \
 	} while (0)
 
+/* Another daemon connects to it, and hears its hello first. */
+static inline void fixture_connect(struct fixture *fixture)
+{
+	unsigned before = fixture->n_heard[REPORT_HELLO];
+	struct error err;
+
+	agentlink_free(TAKE_PTR(fixture->link));
+	fixture->lost = false;
+	if (agentlink_connect(fixture->event, fixture->path, 0, -1, &fixture_callbacks, fixture,
+			      &fixture->link, &err) < 0)
+		fail_msg("%s", err.text);
+	AWAIT(fixture, fixture->n_heard[REPORT_HELLO] > before);
+}
+
 static inline void await_heard(struct fixture *fixture, enum report_type type, unsigned n)
 {
 	AWAIT(fixture, fixture->n_heard[type] >= n);

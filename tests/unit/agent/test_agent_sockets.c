@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <sys/un.h>
+
 #include "tests/unit/agent/agent_fixture.h"
 
 /* ---- native --------------------------------------------------------------------------------- */
@@ -96,10 +98,7 @@ static void test_agent_release_of_an_older_set_keeps_what_was_in_it(void **data)
 static void test_agent_crash_without_daemon_is_told_to_the_next_one(void **data)
 {
 	struct fixture *fixture = *data;
-	struct report hello;
-	int fds[PROTOCOL_FDS_MAX];
-	struct error err;
-	size_t n_fds = 0;
+	const struct report *hello = &fixture->heard[REPORT_HELLO];
 	uint64_t old;
 
 	start(fixture, "serve([bind(7001)])\n");
@@ -111,19 +110,13 @@ static void test_agent_crash_without_daemon_is_told_to_the_next_one(void **data)
 	kill(fixture->pid, SIGKILL);
 	/* That of the dead, and that of the living. */
 	AWAIT(fixture, count_listening() == 2);
-	do {
-		agentlink_free(TAKE_PTR(fixture->link));
-		assert_int_equal(agentlink_connect(fixture->event, fixture->path, DEADLINE_MS,
-						   &fixture->link, &hello, fds, &n_fds, &err),
-				 0);
-		for (size_t i = 0; i < n_fds; i++)
-			close(fds[i]);
-	} while (hello.sockets[0].cookie == old);
-	assert_int_equal(hello.n_sockets, 1);
-	agentlink_listen(fixture->link, &fixture_callbacks, fixture);
-	order(fixture, &(struct order){.type = ORDER_RELEASE, .serial = hello.serial});
+	do
+		fixture_connect(fixture);
+	while (hello->sockets[0].cookie == old);
+	assert_int_equal(hello->n_sockets, 1);
+	order(fixture, &(struct order){.type = ORDER_RELEASE, .serial = hello->serial});
 	AWAIT(fixture, count_listening() == 1);
-	assert_int_equal(ask(fixture, ADDRESS, NULL), hello.pid);
+	assert_int_equal(ask(fixture, ADDRESS, NULL), hello->pid);
 }
 
 /* Connections that arrive while no server runs are answered by the next one. */
@@ -181,30 +174,37 @@ static void test_agent_native_unshared_socket_is_not_kept_over_a_crash(void **da
 static void test_agent_native_hello_has_the_present_set(void **data)
 {
 	struct fixture *fixture = *data;
-	struct agentlink *second = NULL;
-	int fds[PROTOCOL_FDS_MAX];
-	struct report hello;
-	struct error err;
-	size_t n_fds = 0;
+	const struct report *hello = &fixture->heard[REPORT_HELLO];
+	struct report before;
 
 	start(fixture, "serve([bind(7001), bind(7003)])\n");
 	AWAIT(fixture, count_set(fixture, 0, true) == 1 && fixture->set.report.n_strangers == 1);
-	if (agentlink_connect(fixture->event, fixture->path, DEADLINE_MS, &second, &hello, fds,
-			      &n_fds, &err) < 0)
-		fail_msg("%s", err.text);
-	assert_int_equal(hello.n_sockets, 1);
-	assert_int_equal(n_fds, 2);
-	assert_true(hello.sockets[0].cookie == fixture->set.report.sockets[0].cookie);
-	assert_true(hello.sockets[0].own);
-	assert_int_equal(hello.serial, fixture->set.report.serial);
-	assert_int_equal(hello.n_strangers, 1);
-	for (size_t i = 0; i < n_fds; i++)
-		close(fds[i]);
-	AWAIT(fixture, fixture->lost);
-	agentlink_free(fixture->link);
-	fixture->link = second;
-	fixture->lost = false;
-	agentlink_listen(second, &fixture_callbacks, fixture);
+	before = fixture->set.report;
+	fixture_connect(fixture);
+	assert_int_equal(hello->n_sockets, 1);
+	assert_true(hello->sockets[0].cookie == before.sockets[0].cookie);
+	assert_true(hello->sockets[0].own);
+	assert_int_equal(hello->serial, before.serial);
+	assert_int_equal(hello->n_strangers, 1);
+}
+
+/* Somebody else's connection takes the place of a daemon's, which then connects again. */
+static void test_agent_native_whoever_it_hung_up_on_hears_of_it_again(void **data)
+{
+	struct fixture *fixture = *data;
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	start(fixture, "serve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	assert_int_equal(fixture->n_heard[REPORT_HELLO], 1);
+	strcpy(sun.sun_path, fixture->path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	AWAIT(fixture, fixture->n_heard[REPORT_HELLO] == 2);
+	assert_false(fixture->lost);
+	assert_int_equal(count_set(fixture, 0, true), 1);
+	order_steady(fixture);
+	close(fd);
 }
 
 /* ---- auto ----------------------------------------------------------------------------------- */
@@ -581,6 +581,7 @@ int main(void)
 		TEST_CGROUP(test_agent_native_crash_keeps_the_queue),
 		TEST(test_agent_native_unshared_socket_is_not_kept_over_a_crash),
 		TEST(test_agent_native_hello_has_the_present_set),
+		TEST(test_agent_native_whoever_it_hung_up_on_hears_of_it_again),
 		TEST(test_agent_auto_server_that_uses_what_is_passed_is_left_with_it),
 		TEST(test_agent_auto_ready_comes_after_what_was_bound_before),
 		TEST(test_agent_auto_server_that_ends_is_passed_a_socket_again),

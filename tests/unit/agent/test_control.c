@@ -169,7 +169,8 @@ static void check_hello(int fd, size_t n_expected)
 
 	assert_int_equal(next_report(fd, &report, &n_fds), 0);
 	assert_int_equal(report.type, REPORT_HELLO);
-	assert_int_equal(report.version, PROTOCOL_VERSION);
+	assert_int_equal(report.version, PROTOCOL_OLDEST);
+	assert_int_equal(report.newest, PROTOCOL_VERSION);
 	assert_string_equal(report.service, "web");
 	assert_int_equal(report.n_sockets, n_expected);
 	assert_int_equal(n_fds, n_expected);
@@ -242,6 +243,36 @@ static void test_control_orders_are_decoded(void **data)
 	assert_int_equal(fixture->orders[1].signal, 3);
 	assert_int_equal(fixture->orders[1].timeout_ms, 1500);
 	assert_int_equal(fixture->orders[2].type, ORDER_STOP);
+	close(fd);
+}
+
+/* Until the daemon has answered, and if it is one of version 1, the oldest is spoken. */
+static void test_control_version_is_the_one_that_the_daemon_takes(void **data)
+{
+	struct fixture *fixture = *data;
+	char taken[64];
+	int fd;
+
+	assert_int_equal(control_version(fixture->control), 0);
+	fd = open_connection(fixture);
+	check_hello(fd, 0);
+	assert_int_equal(control_version(fixture->control), PROTOCOL_OLDEST);
+	snprintf(taken, sizeof(taken), "{\"type\": \"version\", \"version\": %d}",
+		 PROTOCOL_VERSION);
+	send_text(fixture, fd, taken);
+	assert_int_equal(control_version(fixture->control), PROTOCOL_VERSION);
+	/* One that it does not speak changes nothing, and ends nothing. */
+	snprintf(taken, sizeof(taken), "{\"type\": \"version\", \"version\": %d}",
+		 PROTOCOL_VERSION + 1);
+	send_text(fixture, fd, taken);
+	assert_int_equal(control_version(fixture->control), PROTOCOL_VERSION);
+	assert_true(control_connected(fixture->control));
+	assert_int_equal(fixture->n_orders, 0);
+	/* The next daemon may be another one. */
+	close(fd);
+	fd = open_connection(fixture);
+	check_hello(fd, 0);
+	assert_int_equal(control_version(fixture->control), PROTOCOL_OLDEST);
 	close(fd);
 }
 
@@ -655,6 +686,7 @@ int main(void)
 		TEST(test_control_connection_is_greeted_with_sockets),
 		TEST(test_control_newer_connection_replaces_older),
 		TEST(test_control_orders_are_decoded),
+		TEST(test_control_version_is_the_one_that_the_daemon_takes),
 		TEST(test_control_bad_orders_are_ignored),
 		TEST(test_control_order_that_finds_no_memory_is_carried_out_later),
 		TEST(test_control_connection_without_a_descriptor_is_taken_later),

@@ -216,12 +216,13 @@ static const struct order orders[] = {
 	{.type = ORDER_FAMILY},
 	{.type = ORDER_FAMILY, .endpoint = PROTOCOL_LISTEN_MAX - 1, .on = true},
 	{.type = ORDER_KEEP},
+	{.type = ORDER_VERSION, .version = UINT32_MAX},
 };
 
 static const struct report reports[] = {
 	{
 		.type = REPORT_HELLO,
-		.version = PROTOCOL_VERSION,
+		.version = PROTOCOL_OLDEST, /* and no .newest: as an agent of version 1 */
 		.service = "web",
 		.generation = 7,
 		.instance = 3,
@@ -290,6 +291,14 @@ static const struct report reports[] = {
 	{.type = REPORT_SOCKETS},
 	{.type = REPORT_STARTED, .pid = 3, .succeeds = INT32_MAX, .exit_code = 255},
 	{.type = REPORT_STARTED, .pid = 3, .succeeds = 1, .ending = ENDING_ALIVE},
+	{
+		.type = REPORT_HELLO,
+		.version = PROTOCOL_OLDEST,
+		.newest = PROTOCOL_VERSION,
+		.service = "web",
+		.generation = 1,
+		.agent_pid = 2,
+	},
 };
 
 /* What the first version of the protocol did not have, and may therefore be missing. */
@@ -310,7 +319,7 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 	     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
 	     strcmp(key, "trouble") == 0 || strcmp(key, "trouble_endpoint") == 0 ||
 	     strcmp(key, "first") == 0 || strcmp(key, "more") == 0 || strcmp(key, "lingers") == 0 ||
-	     strcmp(key, "wrapper") == 0))
+	     strcmp(key, "wrapper") == 0 || strcmp(key, "newest") == 0))
 		return true;
 	if (type && strcmp(type, "reopen") == 0)
 		return strcmp(key, "serial") == 0;

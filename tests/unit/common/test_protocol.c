@@ -228,6 +228,7 @@ static void test_protocol_order_round_trip_is_lossless(void **state)
 		assert_int_equal(back.signal, orders[i].signal);
 		assert_int_equal(back.timeout_ms, orders[i].timeout_ms);
 		assert_int_equal(back.serial, orders[i].serial);
+		assert_int_equal(back.version, orders[i].version);
 		free(text);
 	}
 }
@@ -236,6 +237,7 @@ static void assert_same_report(const struct report *a, const struct report *b)
 {
 	assert_int_equal(a->type, b->type);
 	assert_int_equal(a->version, b->version);
+	assert_int_equal(a->newest, b->newest);
 	assert_string_equal(a->service, b->service);
 	assert_int_equal(a->generation, b->generation);
 	assert_int_equal(a->instance, b->instance);

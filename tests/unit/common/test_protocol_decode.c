@@ -204,6 +204,8 @@ static void test_protocol_hello_numbers_out_of_range_are_named(void **state)
 	check_number(try_report, json, "agent_pid", 1, INT32_MAX);
 	check_number(try_report, json, "pid", 0, INT32_MAX);
 	check_number(try_report, json, "serial", 0, UINT32_MAX);
+	json_object_set_new(json, "version", json_integer(3));
+	check_number(try_report, json, "newest", 3, UINT32_MAX);
 	json_decref(json);
 	free(text);
 }
@@ -571,6 +573,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	free(text);
 	json_object_del(json, "serial");
 	json_object_del(json, "strangers");
+	json_object_del(json, "newest");
 	json_object_del(json, "tells");
 	json_object_del(json, "reopens");
 	json_object_del(json, "keeps");
@@ -594,6 +597,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	assert_false(back.sockets[1].deaf);
 	assert_int_equal(back.serial, 0);
 	assert_int_equal(back.n_strangers, 0);
+	assert_int_equal(back.newest, 0);
 	assert_false(back.tells);
 	assert_false(back.reopens);
 	assert_false(back.keeps);

@@ -380,6 +380,8 @@ static struct {
 	unsigned n_socket_fds;   /* that came with it */
 	unsigned n_links;        /* not freed yet */
 	bool ended;              /* the process has, for signals */
+	enum agentlink_loss loss;
+	const char *unfit; /* why no version is spoken by both; NULL: one is */
 } fake_agent;
 
 static inline struct agentlink *fake_agent_link(pid_t pid)
@@ -436,48 +438,41 @@ int agentlink_adopt(sd_event *event, const char *program, const char *socket_pat
 	return 0;
 }
 
-int agentlink_adopt_wait(sd_event *event, const char *program, const char *socket_path,
-			 const struct launch_spec *spec, int handover_fd, int timeout_ms,
-			 struct agentlink **ret, struct report *ret_hello, int *ret_fds,
-			 size_t *ret_n_fds, struct error *err)
-{
-	(void)event;
-	(void)program;
-	(void)socket_path;
-	(void)spec;
-	(void)handover_fd;
-	(void)timeout_ms;
-	(void)ret;
-	(void)ret_hello;
-	(void)ret_fds;
-	(void)ret_n_fds;
-	return error_set(err, -ENOSYS, "fake");
-}
-
-int agentlink_connect(sd_event *event, const char *socket_path, int timeout_ms,
-		      struct agentlink **ret, struct report *ret_hello, int *ret_fds,
-		      size_t *ret_n_fds, struct error *err)
+int agentlink_connect(sd_event *event, const char *socket_path, pid_t pid, int pidfd,
+		      const struct agentlink_callbacks *callbacks, void *userdata,
+		      struct agentlink **ret, struct error *err)
 {
 	(void)event;
 	(void)socket_path;
-	(void)timeout_ms;
+	(void)pid;
+	(void)pidfd;
+	(void)callbacks;
+	(void)userdata;
 	(void)ret;
-	(void)ret_hello;
-	(void)ret_fds;
-	(void)ret_n_fds;
 	return error_set(err, -ENOSYS, "fake");
 }
 
-int agentlink_receive(struct agentlink *link, int timeout_ms, enum report_type type,
-		      struct report *ret, int *ret_fds, size_t *ret_n_fds, struct error *err)
+uint32_t agentlink_deadline(void)
+{
+	return AGENTLINK_DEADLINE_MS;
+}
+
+void agentlink_know(struct agentlink *link, pid_t pid, int pidfd)
 {
 	(void)link;
-	(void)timeout_ms;
-	(void)type;
-	(void)ret;
-	(void)ret_fds;
-	(void)ret_n_fds;
-	return error_set(err, -ENOSYS, "fake");
+	(void)pid;
+	(void)pidfd;
+}
+
+void agentlink_rest(struct agentlink *link)
+{
+	(void)link;
+}
+
+enum agentlink_loss agentlink_loss(const struct agentlink *link)
+{
+	(void)link;
+	return fake_agent.loss;
 }
 
 void agentlink_listen(struct agentlink *link, const struct agentlink_callbacks *callbacks,
@@ -501,6 +496,18 @@ void agentlink_free(struct agentlink *link)
 pid_t agentlink_pid(const struct agentlink *link)
 {
 	return link->pid;
+}
+
+uint32_t agentlink_version(const struct agentlink *link)
+{
+	assert_non_null(link);
+	return PROTOCOL_VERSION;
+}
+
+const char *agentlink_unfit(const struct agentlink *link)
+{
+	assert_non_null(link);
+	return fake_agent.unfit;
 }
 
 int agentlink_signal(const struct agentlink *link, int signal)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include "common/clock.h"
@@ -26,7 +27,8 @@
 #include "tests/unit/common/protocol_samples.h"
 
 #define DEADLINE_MS 10000
-#define HELLO       (&reports[0])
+#define NOBODY      ((1 << 22) + 4711) /* more than any pid: proc(5), pid_max */
+#define HELLO       (&the_hello)
 #define STARTED     (&reports[2])
 #define NOTIFY      (&reports[3])
 #define STOPPED     (&reports[11])
@@ -35,6 +37,7 @@
 static char folder[64], path[128], program[512];
 static sd_event *event;
 static struct error err;
+static struct report the_hello; /* reports[0], by NOBODY */
 
 /* ---- the agent program ---------------------------------------------------------------------- */
 
@@ -160,7 +163,7 @@ struct listener {
 	struct report heard[HEARD_MAX];
 	size_t n_fds[HEARD_MAX];
 	size_t n;
-	size_t lost;
+	size_t lost, hung_up;
 	int take; /* the descriptor to take of the first report that has it; -1: none */
 	int taken;
 };
@@ -184,7 +187,13 @@ static void on_lost(void *userdata)
 	((struct listener *)userdata)->lost++;
 }
 
-static const struct agentlink_callbacks callbacks = {.on_report = on_report, .on_lost = on_lost};
+static void on_hung_up(void *userdata)
+{
+	((struct listener *)userdata)->hung_up++;
+}
+
+static const struct agentlink_callbacks callbacks = {
+	.on_report = on_report, .on_hung_up = on_hung_up, .on_lost = on_lost};
 static struct listener listener;
 
 static void swap(int *a, int *b)
@@ -259,6 +268,9 @@ static int setup(void **state)
 	sigaddset(&mask, SIGCHLD);
 	sigaddset(&mask, SIGTERM);
 	sigprocmask(SIG_BLOCK, &mask, &mask_before);
+	agentlink_set_deadline(DEADLINE_MS);
+	the_hello = reports[0];
+	the_hello.agent_pid = NOBODY;
 	fds_before = count_fds();
 	if (sd_event_new(&event) < 0)
 		return -1;
@@ -599,24 +611,21 @@ static void test_agentlink_agent_that_ended_leaves_nothing_in_the_loop(void **st
 static void test_agentlink_free_leaves_the_agent_to_the_next_daemon(void **state)
 {
 	struct agentlink *link = start();
-	int fds[PROTOCOL_FDS_MAX];
 	pid_t pid = agentlink_pid(link);
-	struct report hello;
-	size_t n_fds = 0;
 
 	(void)state;
 	run_until_heard(2);
 	agentlink_free(link);
 	run_what_is_there();
 	assert_int_equal(listener.lost, 0); /* nobody is told about what they did themselves */
+	listener.n = 0;
 	link = NULL;
-	if (agentlink_connect(event, path, DEADLINE_MS, &link, &hello, fds, &n_fds, &err) < 0)
+	if (agentlink_connect(event, path, 0, -1, &callbacks, &listener, &link, &err) < 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(hello.agent_pid, pid);
+	run_until_heard(2);
+	assert_int_equal(listener.heard[0].agent_pid, pid);
 	assert_int_equal(agentlink_pid(link), pid);
-	assert_int_equal(n_fds, 1);
-	close(fds[0]);
-	agentlink_listen(link, &callbacks, &listener);
+	assert_int_equal(listener.n_fds[0], 1);
 	stop(link);
 }
 
@@ -649,29 +658,36 @@ static void finish(struct agentlink *link)
 	free(TAKE_PTR(greeting));
 }
 
-/* Connected to a thread that has said hello. */
-static struct agentlink *connect_to_thread(void)
+static struct agentlink *link_to(pid_t pid, int pidfd)
 {
-	int fds[PROTOCOL_FDS_MAX];
 	struct agentlink *link = NULL;
-	struct report hello;
-	size_t n_fds = 77;
 
-	prepare(HELLO);
-	fake_agent_answer(&agent);
-	if (agentlink_connect(event, path, DEADLINE_MS, &link, &hello, fds, &n_fds, &err) < 0)
+	if (agentlink_connect(event, path, pid, pidfd, &callbacks, &listener, &link, &err) < 0)
 		fail_msg("%s", err.text);
-	fake_agent_join(&agent);
-	assert_int_equal(n_fds, 0);
 	return link;
 }
 
-static void test_agentlink_connect_hello_and_its_descriptors_are_the_callers(void **state)
+/* Connected to a thread that has said hello. */
+static struct agentlink *connect_to_thread(void)
 {
-	int fds[PROTOCOL_FDS_MAX], ends[2];
-	struct agentlink *link = NULL;
-	struct report hello;
-	size_t n_fds = 0;
+	struct agentlink *link;
+
+	prepare(HELLO);
+	fake_agent_answer(&agent);
+	link = link_to(0, -1);
+	assert_int_equal(agentlink_pid(link), 0);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	assert_int_equal(listener.n_fds[0], 0);
+	listener.n = 0;
+	agentlink_rest(link);
+	return link;
+}
+
+static void test_agentlink_connect_hello_comes_with_its_descriptors(void **state)
+{
+	struct agentlink *link;
+	int ends[2];
 	char byte = 0;
 
 	(void)state;
@@ -680,26 +696,26 @@ static void test_agentlink_connect_hello_and_its_descriptors_are_the_callers(voi
 	for (size_t i = 0; i < PROTOCOL_FDS_MAX; i++)
 		agent.fds[i] = ends[0];
 	agent.n_fds = PROTOCOL_FDS_MAX;
+	listener.take = PROTOCOL_FDS_MAX - 1;
 	fake_agent_answer(&agent);
-	if (agentlink_connect(event, path, DEADLINE_MS, &link, &hello, fds, &n_fds, &err) < 0)
-		fail_msg("%s", err.text);
+	link = link_to(0, -1);
+	run_until_heard(1);
 	fake_agent_join(&agent);
-	assert_int_equal(hello.type, REPORT_HELLO);
-	assert_string_equal(hello.service, "web");
-	assert_int_equal(hello.n_sockets, 2);
-	assert_int_equal(agentlink_pid(link), 4711);
-	assert_int_equal(n_fds, PROTOCOL_FDS_MAX);
+	assert_int_equal(listener.heard[0].type, REPORT_HELLO);
+	assert_string_equal(listener.heard[0].service, "web");
+	assert_int_equal(listener.heard[0].n_sockets, 2);
+	assert_int_equal(agentlink_pid(link), NOBODY);
+	assert_int_equal(listener.n_fds[0], PROTOCOL_FDS_MAX);
 	assert_int_equal(write(ends[1], "x", 1), 1);
-	assert_int_equal(read(fds[PROTOCOL_FDS_MAX - 1], &byte, 1), 1);
+	assert_int_equal(read(listener.taken, &byte, 1), 1);
 	assert_int_equal(byte, 'x');
-	for (size_t i = 0; i < n_fds; i++)
-		assert_int_equal(close(fds[i]), 0);
+	close(listener.taken);
 	close(ends[0]);
 	close(ends[1]);
 	finish(link);
 }
 
-static void test_agentlink_connect_tells_nobody_before_listen(void **state)
+static void test_agentlink_connect_tells_nobody_while_it_rests(void **state)
 {
 	struct agentlink *link = connect_to_thread();
 
@@ -707,8 +723,8 @@ static void test_agentlink_connect_tells_nobody_before_listen(void **state)
 	say(NOTIFY, NULL, 0);
 	say(STARTED, NULL, 0);
 	run_what_is_there();
-	agentlink_listen(link, &callbacks, &listener);
 	assert_int_equal(listener.n, 0);
+	agentlink_listen(link, &callbacks, &listener);
 	run_until_heard(2);
 	assert_int_equal(listener.heard[0].type, REPORT_NOTIFY);
 	assert_string_equal(listener.heard[0].text, NOTIFY->text);
@@ -898,20 +914,99 @@ static void test_agentlink_order_to_an_agent_that_does_not_read_is_eagain(void *
 	finish(link);
 }
 
+/* ---- versions ------------------------------------------------------------------------------- */
+
+/* Its hello says which versions it speaks; *ret: the answer. */
+static struct agentlink *meet(uint32_t oldest, uint32_t newest, struct order *ret)
+{
+	char buffer[PROTOCOL_MESSAGE_MAX + 1];
+	struct report hello = *HELLO;
+	struct agentlink *link;
+	size_t length;
+
+	hello.version = oldest;
+	hello.newest = newest;
+	prepare(&hello);
+	fake_agent_answer(&agent);
+	link = link_to(0, -1);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	listener.n = 0;
+	if (newest == 0) {
+		assert_int_equal(recv(agent.fd, buffer, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+		return link;
+	}
+	assert_int_equal(message_receive(agent.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL),
+			 0);
+	assert_int_equal(order_decode(buffer, length, ret, &err), 0);
+	return link;
+}
+
+static void test_agentlink_newest_common_version_is_taken_and_told(void **state)
+{
+	static const struct {
+		uint32_t oldest, newest, taken;
+	} cases[] = {
+		{1, PROTOCOL_VERSION, PROTOCOL_VERSION},
+		{PROTOCOL_VERSION, PROTOCOL_VERSION + 1, PROTOCOL_VERSION},
+		{1, UINT32_MAX, PROTOCOL_VERSION},
+		{1, 1, 1},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(cases); k++) {
+		struct order answer;
+		struct agentlink *link = meet(cases[k].oldest, cases[k].newest, &answer);
+
+		assert_int_equal(answer.type, ORDER_VERSION);
+		assert_int_equal(answer.version, cases[k].taken);
+		assert_int_equal(agentlink_version(link), cases[k].taken);
+		assert_null(agentlink_unfit(link));
+		finish(link);
+		unlink(path);
+	}
+}
+
+/* It would log that it ignores an order. */
+static void test_agentlink_agent_that_says_one_version_gets_no_answer(void **state)
+{
+	struct agentlink *link = meet(PROTOCOL_OLDEST, 0, NULL);
+
+	(void)state;
+	assert_int_equal(agentlink_version(link), PROTOCOL_OLDEST);
+	finish(link);
+}
+
+/* Of a link whose agent was just started, for example: the hello is the first report that comes. */
+static void test_agentlink_heard_hello_that_does_not_fit_ends_the_link(void **state)
+{
+	static const char text[] = "{\"type\":\"hello\",\"version\":7,\"newest\":8,"
+				   "\"agent_pid\":4711,\"whatever\":[]}";
+	struct agentlink *link = connect_to_thread();
+
+	(void)state;
+	agentlink_listen(link, &callbacks, &listener);
+	assert_int_equal(message_send(agent.fd, text, strlen(text), NULL, 0), 0);
+	run_until_lost();
+	assert_int_equal(listener.n, 0);
+	assert_int_equal(agentlink_loss(link), AGENTLINK_UNFIT);
+	assert_non_null(strstr(agentlink_unfit(link), "pid 4711 speaks versions 7 to 8 of "));
+	assert_true(fake_agent_is_alone(&agent));
+	finish(link);
+}
+
 /* ---- connecting in vain --------------------------------------------------------------------- */
 
-static void expect_no_link(int timeout_ms, int error, const char *why)
+static void expect_no_link(int error, const char *why)
 {
-	int fds[PROTOCOL_FDS_MAX];
 	struct agentlink *link = NULL;
-	struct report hello;
-	size_t n_fds = 0;
 
 	err.text[0] = '\0';
-	assert_int_equal(
-		agentlink_connect(event, path, timeout_ms, &link, &hello, fds, &n_fds, &err),
-		error);
+	assert_int_equal(agentlink_connect(event, path, 0, -1, &callbacks, &listener, &link, &err),
+			 error);
 	assert_null(link);
+	assert_int_equal(listener.lost, 0);
 	if (!strstr(err.text, why))
 		fail_msg("\"%s\" is not in: %s", why, err.text);
 }
@@ -919,10 +1014,10 @@ static void expect_no_link(int timeout_ms, int error, const char *why)
 static void test_agentlink_connect_nobody_there_is_refused(void **state)
 {
 	(void)state;
-	expect_no_link(DEADLINE_MS, -ENOENT, strerror(ENOENT));
+	expect_no_link(-ECONNREFUSED, strerror(ECONNREFUSED));
 	fake_agent_listen(&agent, path);
 	fake_agent_close(&agent);
-	expect_no_link(DEADLINE_MS, -ECONNREFUSED, strerror(ECONNREFUSED));
+	expect_no_link(-ECONNREFUSED, strerror(ECONNREFUSED));
 	assert_int_equal(access(path, F_OK), 0); /* whether to remove it is not decided here */
 }
 
@@ -934,41 +1029,63 @@ static void test_agentlink_connect_too_long_path_is_refused(void **state)
 	strcpy(saved, path);
 	memset(path, 'x', 108);
 	path[108] = '\0';
-	expect_no_link(DEADLINE_MS, -ENAMETOOLONG, path);
+	expect_no_link(-ENAMETOOLONG, path);
 	strcpy(path, saved);
 }
 
-static void test_agentlink_connect_silent_agent_times_out(void **state)
+/* Nobody knows who that is: it may live, and cannot be ended. */
+static void expect_unknown(struct agentlink *link)
 {
-	uint64_t since;
+	run_until_lost();
+	assert_int_equal(agentlink_loss(link), AGENTLINK_UNKNOWN);
+	assert_int_equal(agentlink_pid(link), 0);
+	finish(link);
+}
+
+static void test_agentlink_connect_silent_agent_is_unknown_at_the_deadline(void **state)
+{
+	uint64_t since = clock_monotonic_ms();
+	struct agentlink *link;
 
 	(void)state;
+	agentlink_set_deadline(100);
 	fake_agent_listen(&agent, path);
 	fake_agent_answer(&agent);
-	since = clock_monotonic_ms();
-	expect_no_link(100, -ETIMEDOUT, "no hello within 100 ms");
+	link = link_to(0, -1);
+	run_until_lost();
 	/* Each reading of the clock is cut to whole milliseconds. */
 	assert_in_range(clock_monotonic_ms() - since, 99, DEADLINE_MS);
 	fake_agent_join(&agent);
 	assert_true(fake_agent_is_alone(&agent));
-	finish(NULL);
+	expect_unknown(link);
 }
 
-static void test_agentlink_connect_agent_that_closes_is_connection_reset(void **state)
+/* As long as somebody listens, it is asked again. */
+static void test_agentlink_connect_agent_that_closes_is_asked_again(void **state)
 {
+	struct agentlink *link;
+
 	(void)state;
-	fake_agent_listen(&agent, path);
+	prepare(HELLO);
+	agent.text = NULL;
 	agent.closes = true;
 	fake_agent_answer(&agent);
-	expect_no_link(DEADLINE_MS, -ECONNRESET, "closed");
+	link = link_to(0, -1);
 	fake_agent_join(&agent);
-	finish(NULL);
+	run_what_is_there();
+	agent.text = greeting;
+	agent.closes = false;
+	fake_agent_answer(&agent);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	assert_int_equal(listener.lost, 0);
+	finish(link);
 }
 
-/* @text, with descriptors, instead of a hello; they must not stay open. */
-static void expect_refused_greeting(const char *text, size_t length, size_t n_fds, int error,
-				    const char *why)
+/* @text, with descriptors, instead of a hello; they must not stay open, and nobody is told. */
+static void expect_refused_greeting(const char *text, size_t length, size_t n_fds)
 {
+	struct agentlink *link;
 	int ends[2];
 	char byte;
 
@@ -980,32 +1097,159 @@ static void expect_refused_greeting(const char *text, size_t length, size_t n_fd
 	for (size_t i = 0; i < n_fds; i++)
 		agent.fds[i] = ends[1];
 	fake_agent_answer(&agent);
-	expect_no_link(DEADLINE_MS, error, why);
+	link = link_to(0, -1);
 	fake_agent_join(&agent);
+	run_until_lost();
+	assert_int_equal(listener.n, 0);
 	close(ends[1]);
 	assert_int_equal(read(ends[0], &byte, 1), 0);
 	assert_true(fake_agent_is_alone(&agent));
 	close(ends[0]);
-	finish(NULL);
+	expect_unknown(link);
+	listener.lost = 0;
 	unlink(path);
 }
 
-static void test_agentlink_connect_wrong_first_message_is_refused(void **state)
+static void test_agentlink_connect_what_is_no_report_is_no_greeting(void **state)
 {
 	static char too_long[PROTOCOL_MESSAGE_MAX + 1];
 	size_t length;
 	char *text;
 
 	(void)state;
-	assert_int_equal(report_encode(NOTIFY, &text, &length), 0);
-	expect_refused_greeting(text, length, 3, -EBADMSG, "notify");
-	free(text);
-	expect_refused_greeting("SSH-2.0", 7, 2, -EBADMSG, "report");
+	agentlink_set_deadline(100);
+	expect_refused_greeting("SSH-2.0", 7, 2);
 	memset(too_long, ' ', sizeof(too_long));
-	expect_refused_greeting(too_long, sizeof(too_long), 1, -EMSGSIZE, "hello");
+	expect_refused_greeting(too_long, sizeof(too_long), 1);
 	assert_int_equal(report_encode(HELLO, &text, &length), 0);
-	expect_refused_greeting(text, length, PROTOCOL_FDS_MAX + 1, -EMSGSIZE, "hello");
+	expect_refused_greeting(text, length, PROTOCOL_FDS_MAX + 1);
 	free(text);
+}
+
+/* ---- hanging up ----------------------------------------------------------------------------- */
+
+/* A process that does nothing, and whose pid the greeting has. */
+static pid_t make_process(struct report *ret_hello)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		alarm(60); /* whatever becomes of the test */
+		for (;;)
+			pause();
+	}
+	*ret_hello = *HELLO;
+	ret_hello->agent_pid = pid;
+	return pid;
+}
+
+static int end_process(pid_t pid)
+{
+	int status = 0;
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* It has greeted by that thread, and closes the connection. */
+static struct agentlink *connect_and_hang_up(const struct report *hello)
+{
+	struct agentlink *link;
+
+	prepare(hello);
+	fake_agent_answer(&agent);
+	link = link_to(0, -1);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	close(agent.fd);
+	return link;
+}
+
+static void test_agentlink_agent_that_hangs_up_is_connected_to_again(void **state)
+{
+	const struct order order = {.type = ORDER_STOP};
+	struct agentlink *link;
+	struct report hello;
+	pid_t pid = make_process(&hello);
+
+	(void)state;
+	link = connect_and_hang_up(&hello);
+	while (listener.hung_up == 0)
+		assert_true(sd_event_run(event, 100000) >= 0);
+	/* It might never hear that. */
+	assert_int_equal(agentlink_order(link, &order), -EAGAIN);
+	fake_agent_answer(&agent);
+	run_until_heard(2);
+	fake_agent_join(&agent);
+	assert_int_equal(listener.heard[1].type, REPORT_HELLO);
+	assert_int_equal(listener.hung_up, 1);
+	assert_int_equal(agentlink_order(link, &order), 0);
+	/* Only its end is the end. */
+	end_process(pid);
+	close(agent.fd);
+	agent.fd = -1;
+	run_until_lost();
+	assert_int_equal(agentlink_loss(link), AGENTLINK_ENDED);
+	assert_int_equal(listener.hung_up, 1);
+	finish(link);
+}
+
+static void test_agentlink_agent_that_hangs_up_and_ends_is_lost_at_once(void **state)
+{
+	struct agentlink *link;
+	struct report hello;
+	pid_t pid = make_process(&hello);
+
+	(void)state;
+	link = connect_and_hang_up(&hello);
+	while (listener.hung_up == 0)
+		assert_true(sd_event_run(event, 100000) >= 0);
+	fake_agent_close(&agent);
+	end_process(pid);
+	run_until_lost();
+	assert_int_equal(agentlink_loss(link), AGENTLINK_ENDED);
+	assert_int_equal(agentlink_order(link, &(struct order){.type = ORDER_STOP}), -ENOTCONN);
+	finish(link);
+}
+
+static void test_agentlink_agent_that_never_answers_is_ended_before_it_is_lost(void **state)
+{
+	struct agentlink *link;
+	struct report hello;
+	pid_t pid = make_process(&hello);
+	int status = 0;
+
+	(void)state;
+	agentlink_set_deadline(100);
+	link = connect_and_hang_up(&hello);
+	run_until_lost();
+	assert_int_equal(agentlink_loss(link), AGENTLINK_GIVEN_UP);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	agent.fd = -1;
+	finish(link);
+}
+
+/* Nobody listens at the moment, and the process lives: it may yet. */
+static void test_agentlink_connect_known_agent_is_tried_until_it_listens(void **state)
+{
+	struct agentlink *link;
+	struct report hello;
+	pid_t pid = make_process(&hello);
+
+	(void)state;
+	link = link_to(pid, pidfd_open(pid, 0));
+	assert_int_equal(agentlink_pid(link), pid);
+	run_what_is_there();
+	assert_int_equal(listener.lost, 0);
+	prepare(&hello);
+	fake_agent_answer(&agent);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	end_process(pid);
+	finish(link);
 }
 
 int main(int argc, char **argv)
@@ -1027,8 +1271,8 @@ int main(int argc, char **argv)
 		TEST(agent_that_fails_is_lost_once_and_reaped),
 		TEST(agent_that_ended_leaves_nothing_in_the_loop),
 		TEST(free_leaves_the_agent_to_the_next_daemon),
-		TEST(connect_hello_and_its_descriptors_are_the_callers),
-		TEST(connect_tells_nobody_before_listen),
+		TEST(connect_hello_comes_with_its_descriptors),
+		TEST(connect_tells_nobody_while_it_rests),
 		TEST(connect_orders_reach_the_agent),
 		TEST(report_descriptors_are_closed_unless_taken),
 		TEST(bad_reports_are_dropped_with_their_descriptors),
@@ -1036,11 +1280,18 @@ int main(int argc, char **argv)
 		TEST(order_that_finds_no_memory_goes_out_later),
 		TEST(last_reports_are_heard_before_the_loss),
 		TEST(order_to_an_agent_that_does_not_read_is_eagain),
+		TEST(newest_common_version_is_taken_and_told),
+		TEST(agent_that_says_one_version_gets_no_answer),
+		TEST(heard_hello_that_does_not_fit_ends_the_link),
 		TEST(connect_nobody_there_is_refused),
 		TEST(connect_too_long_path_is_refused),
-		TEST(connect_silent_agent_times_out),
-		TEST(connect_agent_that_closes_is_connection_reset),
-		TEST(connect_wrong_first_message_is_refused),
+		TEST(connect_silent_agent_is_unknown_at_the_deadline),
+		TEST(connect_agent_that_closes_is_asked_again),
+		TEST(connect_what_is_no_report_is_no_greeting),
+		TEST(agent_that_hangs_up_is_connected_to_again),
+		TEST(agent_that_hangs_up_and_ends_is_lost_at_once),
+		TEST(agent_that_never_answers_is_ended_before_it_is_lost),
+		TEST(connect_known_agent_is_tried_until_it_listens),
 	};
 	ssize_t n;
 

@@ -67,21 +67,62 @@ static void hello(enum agent_state state, bool steady)
 					      report.n_sockets);
 }
 
-/* Two agents of one server must not be. */
-static void test_instance_whose_agent_hangs_up_ends_it_first(void **state)
+/* Its link connects to it again, and there must not be two agents of one server. */
+static void test_instance_whose_agent_hangs_up_waits_for_it(void **state)
 {
-	char expected[256];
-
 	(void)state;
 	run_instance();
 	instance_steady(i, true);
 	write_handover(AGENT_RUNNING);
+	i->asked = true;
 	forget_calls();
-	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
-	snprintf(expected, sizeof(expected),
-		 "kill 500 9; adopt /baton-agent %s for web; agentlink_free", i->socket_path);
-	assert_calls(expected);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	assert_calls("");
 	assert_false(i->lost);
+	assert_false(i->asked);
+	assert_true(i->silent_since_ms > 0);
+	assert_true(instance_is_serving(i));
+	hello(AGENT_RUNNING, true);
+	assert_calls("");
+	assert_int_equal(i->silent_since_ms, 0);
+	assert_int_equal(i->restarts, 0);
+	assert_int_equal(i->adoptions, 0);
+}
+
+/* It was given orders meanwhile, and its server was started again: nothing of that has arrived. */
+static void test_instance_whose_agent_has_hung_up_is_told_what_it_missed(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	i->pid = 599; /* the server before */
+	instance_leave(i);
+	forget_calls();
+	hello(AGENT_RUNNING, true);
+	assert_calls("checker_restart 0; checker_restart 1; order leave signal 15 timeout 1000");
+	assert_int_equal(i->restarts, 1);
+	assert_int_equal(i->phase, INSTANCE_LEAVING);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	forget_calls();
+	hello(AGENT_LEFT, true);
+	assert_calls("");
+	assert_int_equal(i->phase, INSTANCE_LEFT);
+}
+
+static void test_instance_whose_agent_does_not_answer_any_more_gets_another(void **state)
+{
+	(void)state;
+	run_instance();
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	fake_agent.link->callbacks->on_hung_up(fake_agent.link->userdata);
+	fake_agent.loss = AGENTLINK_GIVEN_UP;
+	lose_agent();
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 500), which had hung up and "
+		     "did not answer any more: its server goes on, and a new agent takes over");
+	assert_false(i->lost);
+	assert_int_equal(i->silent_since_ms, 0);
 }
 
 static void test_instance_whose_agent_is_killed_gets_another(void **state)
@@ -201,6 +242,54 @@ static void test_instance_whose_server_ends_as_it_gets_a_new_agent(void **state)
 	fake_agent.link->callbacks->on_report(fake_agent.link->userdata, &exited, NULL, 0);
 	assert_notes("exited: instance 0 has ended; started again in 100 ms");
 	assert_int_equal(i->restarts, 1);
+}
+
+/* Nobody relies on its server yet: both are ended, and the reason is told. */
+static void test_instance_whose_first_hello_does_not_fit_has_failed(void **state)
+{
+	(void)state;
+	assert_started();
+	fake_cgroup.populated = 1;
+	fake_agent.unfit = "pid 500 speaks version 9, this batond speaks versions 1 to 2: that";
+	forget_calls();
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	assert_calls("kill 500 15");
+	assert_true(i->lost);
+	assert_true(instance_has_failed(i));
+	assert_string_equal(i->failure,
+			    "its agent cannot be talked to: pid 500 speaks version 9, this batond "
+			    "speaks versions 1 to 2: that; if baton-agent and batond were not "
+			    "installed together, do that and restart batond");
+	assert_notes("");
+	fake_cgroup.populated = 0;
+	drive_until(instance_has_stopped(i));
+	fake_agent.unfit = NULL;
+}
+
+/* A server that serves goes on with an agent of this daemon's. */
+static void test_instance_whose_later_hello_does_not_fit_gets_another_agent(void **state)
+{
+	char expected[256];
+
+	(void)state;
+	run_instance();
+	assert_int_equal(i->protocol, PROTOCOL_VERSION);
+	instance_steady(i, true);
+	write_handover(AGENT_RUNNING);
+	forget_calls();
+	fake_agent.unfit = "pid 500 speaks version 9, this batond speaks versions 1 to 2: that";
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	snprintf(expected, sizeof(expected),
+		 "kill 500 9; adopt /baton-agent %s for web; agentlink_free", i->socket_path);
+	assert_calls(expected);
+	assert_false(i->lost);
+	/* If that one does not fit either, the server goes on without. */
+	notes[0] = '\0';
+	fake_agent.link->callbacks->on_lost(fake_agent.link->userdata);
+	assert_true(i->lost);
+	assert_notes("agent-lost: instance 0 has lost its agent (pid 501), and no other can take "
+		     "over: pid 500 speaks version 9, this batond speaks versions 1 to 2: that");
+	fake_agent.unfit = NULL;
 }
 
 static void test_instance_whose_agents_are_killed_again_and_again_is_lost(void **state)
@@ -830,7 +919,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_instance_whose_agent_hangs_up_ends_it_first),
+		TEST(test_instance_whose_agent_hangs_up_waits_for_it),
+		TEST(test_instance_whose_agent_has_hung_up_is_told_what_it_missed),
+		TEST(test_instance_whose_agent_does_not_answer_any_more_gets_another),
 		TEST(test_instance_whose_agent_is_killed_gets_another),
 		TEST(test_instance_on_trial_whose_agent_is_killed_has_not_failed),
 		TEST(test_instance_new_agent_is_told_what_the_other_has_not_heard),
@@ -838,6 +929,8 @@ int main(void)
 		TEST(test_instance_order_between_the_agents_is_given_once),
 		TEST(test_instance_whose_new_agent_ends_at_once_is_lost),
 		TEST(test_instance_whose_server_ends_as_it_gets_a_new_agent),
+		TEST(test_instance_whose_first_hello_does_not_fit_has_failed),
+		TEST(test_instance_whose_later_hello_does_not_fit_gets_another_agent),
 		TEST(test_instance_whose_agents_are_killed_again_and_again_is_lost),
 		TEST(test_instance_whose_server_is_gone_with_its_agent_is_lost),
 		TEST(test_instance_lost_goes_on_serving_while_processes_live),

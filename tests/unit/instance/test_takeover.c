@@ -22,6 +22,8 @@
 #include "tests/unit/fakes/fake_agent.h"
 
 #define AGENTS_MAX   8
+#define NOBODY       ((1 << 22) + 4711) /* more than any pid: proc(5), pid_max */
+#define DEADLINE_MS  20000
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct context context;
@@ -82,7 +84,7 @@ static size_t make_agent(const char *service, uint32_t generation, uint32_t inst
 		.version = PROTOCOL_VERSION,
 		.generation = generation,
 		.instance = instance,
-		.agent_pid = 4711,
+		.agent_pid = NOBODY,
 		.state = AGENT_RUNNING,
 		.steady = true,
 		.pid = 4712,
@@ -138,13 +140,51 @@ static void answer(size_t k)
 	fake_agent_answer(fake);
 }
 
-/* Every agent answers while takeover_find() asks. */
+static unsigned n_changes;
+
+static void on_change(void *userdata)
+{
+	(void)userdata;
+	n_changes++;
+}
+
+static void begin(struct takeover_list *list, struct context *where, const char *service)
+{
+	*list = (struct takeover_list){.context = where, .on_change = on_change};
+	if (takeover_find(list, service, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+#define RUN_UNTIL(condition)                                                                       \
+	do {                                                                                       \
+		uint64_t end_ = clock_monotonic_ms() + DEADLINE_MS;                                \
+		while (!(condition)) {                                                             \
+			assert_true(clock_monotonic_ms() < end_);                                  \
+			assert_true(sd_event_run(context.event, 100000) >= 0);                     \
+		}                                                                                  \
+	} while (0)
+
+static void finish(struct takeover_list *list)
+{
+	RUN_UNTIL(!takeover_is_waiting(list, NULL));
+	/* What is gone is removed from the top of the loop. */
+	while (sd_event_run(context.event, 0) > 0)
+		;
+}
+
+/* Nobody answers who has not been told to. */
+static void find_now(struct takeover_list *list)
+{
+	begin(list, &context, NULL);
+	finish(list);
+}
+
+/* Every agent answers. */
 static void find(struct takeover_list *list)
 {
 	for (size_t k = 0; k < n_agents; k++)
 		answer(k);
-	if (takeover_find(&context, NULL, list, &err) < 0)
-		fail_msg("%s", err.text);
+	find_now(list);
 	for (size_t k = 0; k < n_agents; k++)
 		fake_agent_join(&agents[k].fake);
 }
@@ -161,15 +201,17 @@ static void drop_agents(void)
 	n_agents = 0;
 }
 
-static int on_first(sd_event_source *source, uint64_t usec, void *userdata)
+static int on_never(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	(void)source, (void)usec, (void)userdata;
+	(void)source;
+	(void)usec;
+	(void)userdata;
 	return 0;
 }
 
 static int setup(void **state)
 {
-	struct timer first = {};
+	struct timer timer = {};
 
 	(void)state;
 	context.cgroup_base[0] = '\0';
@@ -178,11 +220,12 @@ static int setup(void **state)
 	assert_int_equal(address_parse("127.0.0.1:8080", &addresses[0], &err), 0);
 	assert_int_equal(address_parse("[::1]:8080", &addresses[1], &err), 0);
 	fds_before = count_fds();
+	agentlink_set_deadline(DEADLINE_MS);
 	if (sd_event_new(&context.event) < 0)
 		return -1;
-	/* The first timer brings the loop's descriptor for timers, which stays. */
-	assert_int_equal(timer_prepare(&first, context.event, on_first, NULL), 0);
-	timer_done(&first);
+	/* The loop keeps a descriptor for its timers from the first one on. */
+	timer_set(&timer, context.event, UINT64_MAX, on_never, NULL);
+	timer_done(&timer);
 	return 0;
 }
 
@@ -255,7 +298,7 @@ static void test_takeover_find_agent_comes_with_all_it_said(void **state)
 	assert_string_equal(found->spec.argv[2], "{fd}");
 	assert_int_equal(found->spec.n_listen, 2);
 	/* And the link is one. */
-	assert_int_equal(agentlink_pid(found->link), 4711);
+	assert_int_equal(agentlink_pid(found->link), NOBODY);
 	assert_int_equal(agentlink_order(found->link, &order), 0);
 	assert_int_equal(
 		message_receive(agents[k].fake.fd, buffer, sizeof(buffer), &length, NULL, 0, NULL),
@@ -316,7 +359,8 @@ static void test_takeover_find_of_one_service_asks_no_other(void **state)
 	make_good_agent("web", 1, 0);
 	make_good_agent("web-2", 1, 0);
 	answer(0);
-	assert_int_equal(takeover_find(&context, "web", &list, &err), 0);
+	begin(&list, &context, "web");
+	finish(&list);
 	fake_agent_join(&agents[0].fake);
 	assert_int_equal(list.n, 1);
 	assert_string_equal(list.agents[0]->hello.service, "web");
@@ -332,7 +376,7 @@ static void test_takeover_find_stale_socket_is_removed(void **state)
 	(void)state;
 	fake_agent_close(stale);
 	assert_int_equal(access(stale->path, F_OK), 0);
-	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	find_now(&list);
 	assert_int_equal(list.n, 0);
 	assert_int_equal(access(stale->path, F_OK), -1);
 	assert_int_equal(errno, ENOENT);
@@ -362,6 +406,7 @@ static void note_handover(size_t k, pid_t pid, uint64_t cookie, const struct add
 	handover.hello.state = AGENT_RUNNING;
 	handover.hello.pid = pid;
 	(void)processes_started(pid, &handover.started);
+	(void)processes_started(handover.hello.agent_pid, &handover.agent_started);
 	handover.hello.n_sockets = 1;
 	handover.hello.sockets[0].cookie = cookie;
 	strcpy(handover.hello.sockets[0].address, address->text);
@@ -411,7 +456,7 @@ static void test_takeover_find_socket_of_a_dead_server_is_shut_and_told(void **s
 	fake_agent_close(&agents[k].fake);
 	fd = listen_at(&address, &cookie);
 	note_handover(k, 0, cookie, &address);
-	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	find_now(&list);
 	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 	assert_false(listens(fd));
@@ -436,7 +481,7 @@ static void test_takeover_find_server_without_a_new_agent_goes_on(void **state)
 	fake_agent_close(&agents[k].fake);
 	fd = listen_at(&address, &cookie);
 	note_handover(k, getpid(), cookie, &address);
-	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	find_now(&list);
 	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 	assert_true(listens(fd));
@@ -458,7 +503,7 @@ static void test_takeover_find_other_files_are_not_touched(void **state)
 		fake_agent_listen(&stale, path);
 		fake_agent_close(&stale);
 	}
-	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	find_now(&list);
 	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 	for (size_t i = 0; i < COUNT(names); i++) {
@@ -469,10 +514,10 @@ static void test_takeover_find_other_files_are_not_touched(void **state)
 
 static void test_takeover_find_empty_folder_is_an_empty_list(void **state)
 {
-	struct takeover_list list = {.n = 77};
+	struct takeover_list list;
 
 	(void)state;
-	assert_int_equal(takeover_find(&context, NULL, &list, &err), 0);
+	find_now(&list);
 	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 }
@@ -480,11 +525,11 @@ static void test_takeover_find_empty_folder_is_an_empty_list(void **state)
 static void test_takeover_find_missing_folder_is_an_error_that_names_it(void **state)
 {
 	struct context elsewhere = context;
-	struct takeover_list list = {.n = 77};
+	struct takeover_list list = {.context = &elsewhere, .on_change = on_change};
 
 	(void)state;
 	strcat(elsewhere.paths.agents_dir, "/none");
-	assert_int_equal(takeover_find(&elsewhere, NULL, &list, &err), -ENOENT);
+	assert_int_equal(takeover_find(&list, NULL, &err), -ENOENT);
 	assert_non_null(strstr(err.text, elsewhere.paths.agents_dir));
 	takeover_list_done(&list);
 }
@@ -494,13 +539,19 @@ static void test_takeover_find_missing_folder_is_an_error_that_names_it(void **s
 static void test_takeover_check_gone_names_an_agent_that_is_alive(void **state)
 {
 	size_t k = make_good_agent("web", 3, 1);
+	char pid[32];
 
 	(void)state;
-	answer(k);
+	/* Whether it answers or not. */
 	assert_int_equal(takeover_check_gone(&context, "web", &err), -EBUSY);
-	fake_agent_join(&agents[k].fake);
 	assert_non_null(strstr(err.text, agents[k].fake.path));
-	assert_non_null(strstr(err.text, "pid 4711"));
+	assert_null(strstr(err.text, "pid"));
+	agents[k].hello.agent_pid = getpid();
+	note_handover(k, 0, 0, &addresses[0]);
+	assert_int_equal(takeover_check_gone(&context, "web", &err), -EBUSY);
+	snprintf(pid, sizeof(pid), ", pid %d)", (int)getpid());
+	assert_non_null(strstr(err.text, pid));
+	handover_remove(agents[k].fake.path);
 	/* It is nobody else's. */
 	assert_int_equal(takeover_check_gone(&context, "we", &err), 0);
 }
@@ -633,6 +684,7 @@ static void test_takeover_find_wrong_answer_is_left_alone_and_leaks_nothing(void
 	};
 
 	(void)state;
+	agentlink_set_deadline(300);
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		struct takeover_list list;
 		size_t good, k, n;
@@ -656,6 +708,31 @@ static void test_takeover_find_wrong_answer_is_left_alone_and_leaks_nothing(void
 	}
 }
 
+/* The whole service is: what the others lack would be started in the place of that server. */
+static void test_takeover_find_agent_of_another_version_is_left_with_its_service(void **state)
+{
+	struct takeover_list list;
+	size_t k;
+
+	(void)state;
+	make_good_agent("web", 1, 0);
+	make_good_agent("api", 1, 0);
+	for (uint32_t n = 1; n < 3; n++) {
+		k = make_good_agent("web", 1, n);
+		agents[k].hello.version = PROTOCOL_VERSION + n;
+	}
+	find(&list);
+	assert_int_equal(list.n, 2);
+	assert_int_equal(list.n_unfit, 1);
+	assert_non_null(strstr(takeover_unfit(&list, "web"),
+			       " of the agents' protocol, this batond speaks versions "));
+	assert_null(takeover_unfit(&list, "api"));
+	assert_null(takeover_unfit(&list, "we"));
+	assert_true(fake_agent_is_alone(&agents[k].fake));
+	assert_int_equal(access(agents[k].fake.path, F_OK), 0);
+	takeover_list_done(&list);
+}
+
 static void test_takeover_find_agent_that_closes_is_left_alone(void **state)
 {
 	struct takeover_list list;
@@ -664,12 +741,14 @@ static void test_takeover_find_agent_that_closes_is_left_alone(void **state)
 	(void)state;
 	agents[k].answers = false;
 	agents[k].fake.closes = true;
+	agentlink_set_deadline(300);
 	find(&list);
 	assert_int_equal(list.n, 0);
 	assert_int_equal(access(agents[k].fake.path, F_OK), 0);
 	takeover_list_done(&list);
 }
 
+/* Nobody can tell which process it is, and so nobody can end it. */
 static void test_takeover_find_silent_agent_is_waited_for_and_left_alone(void **state)
 {
 	struct takeover_list list;
@@ -679,15 +758,92 @@ static void test_takeover_find_silent_agent_is_waited_for_and_left_alone(void **
 	(void)state;
 	make_good_agent("web", 2, 0);
 	agents[k].answers = false;
+	agentlink_set_deadline(300);
 	since = clock_monotonic_ms();
 	find(&list);
 	/* Each reading of the clock is cut to whole milliseconds. */
-	assert_in_range(clock_monotonic_ms() - since, TAKEOVER_TIMEOUT_MS - 1,
-			3 * TAKEOVER_TIMEOUT_MS);
+	assert_in_range(clock_monotonic_ms() - since, 299, DEADLINE_MS);
 	assert_int_equal(list.n, 1);
 	assert_int_equal(list.agents[0]->hello.generation, 2);
 	assert_true(fake_agent_is_alone(&agents[k].fake));
 	assert_int_equal(access(agents[k].fake.path, F_OK), 0);
+	takeover_list_done(&list);
+}
+
+/* ---- late answers --------------------------------------------------------------------------- */
+
+/* Duplicates of its sockets would keep them open, whatever becomes of it meanwhile. */
+static void test_takeover_find_who_waits_for_others_is_asked_again(void **state)
+{
+	struct takeover_list list;
+	size_t late = make_good_agent("web", 1, 0), good = make_good_agent("web", 2, 0);
+	size_t other = make_good_agent("api", 1, 0);
+	char who[TAKEOVER_TEXT_MAX];
+
+	(void)state;
+	answer(good);
+	answer(other);
+	begin(&list, &context, NULL);
+	assert_int_equal(list.n, 3);
+	assert_true(takeover_is_early(&list));
+	RUN_UNTIL(list.agents[2]->state == TAKEOVER_RESTING);
+	assert_false(takeover_is_early(&list));
+	fake_agent_join(&agents[good].fake);
+	assert_true(fake_agent_is_alone(&agents[good].fake));
+	close(agents[good].fake.fd);
+	assert_int_equal(list.agents[2]->n_fds, 0);
+	/* Others do not wait. */
+	fake_agent_join(&agents[other].fake);
+	assert_false(takeover_is_waiting(&list, "api"));
+	assert_false(fake_agent_is_alone(&agents[other].fake));
+	assert_true(takeover_is_waiting(&list, "web"));
+	takeover_describe(&list, "web", who);
+	assert_non_null(strstr(who, "instance 0 of generation 1 (no answer for "));
+	answer(late);
+	answer(good);
+	finish(&list);
+	fake_agent_join(&agents[late].fake);
+	fake_agent_join(&agents[good].fake);
+	assert_int_equal(list.n, 3);
+	for (size_t k = 0; k < list.n; k++) {
+		assert_int_equal(list.agents[k]->state, TAKEOVER_ANSWERED);
+		assert_int_equal(list.agents[k]->n_fds, 2);
+	}
+	takeover_let_go(&list, "web");
+	assert_true(fake_agent_is_alone(&agents[late].fake));
+	assert_int_equal(list.agents[1]->n_fds, 0);
+	takeover_list_done(&list);
+}
+
+/* What it has written down says which process it is. It is ended before another one is started. */
+static void test_takeover_find_agent_that_never_answers_is_ended_first(void **state)
+{
+	struct takeover_list list;
+	size_t k = make_agent("web", 1, 0);
+	pid_t pid = fork();
+	char who[TAKEOVER_TEXT_MAX], expected[64];
+	int status = 0;
+
+	(void)state;
+	if (pid == 0)
+		for (;;)
+			pause();
+	strcpy(context.agent_program, "/nonexistent/baton-agent");
+	agents[k].hello.agent_pid = pid;
+	note_handover(k, getpid(), 0, &addresses[0]);
+	agentlink_set_deadline(TAKEOVER_LATE_MS + 500);
+	begin(&list, &context, NULL);
+	RUN_UNTIL(list.agents[0]->noted);
+	takeover_describe(&list, "web", who);
+	snprintf(expected, sizeof(expected), "(agent pid %d, server pid %d, ", (int)pid,
+		 (int)getpid());
+	assert_non_null(strstr(who, expected));
+	assert_int_equal(list.agents[0]->hello.agent_pid, pid);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	finish(&list);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), pid);
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+	assert_int_equal(list.n, 0);
 	takeover_list_done(&list);
 }
 
@@ -1074,8 +1230,11 @@ int main(void)
 		TEST(check_gone_of_dead_agents_is_true),
 		TEST(check_gone_in_an_unreadable_folder_is_an_error),
 		TEST(find_wrong_answer_is_left_alone_and_leaks_nothing),
+		TEST(find_agent_of_another_version_is_left_with_its_service),
 		TEST(find_agent_that_closes_is_left_alone),
 		TEST(find_silent_agent_is_waited_for_and_left_alone),
+		TEST(find_who_waits_for_others_is_asked_again),
+		TEST(find_agent_that_never_answers_is_ended_first),
 		TEST(list_done_taken_link_stays_others_are_closed),
 		TEST(release_is_what_the_specification_says),
 		TEST(release_file_is_the_one_that_runs),

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "orchestrator/api/events.h"
+#include "orchestrator/instance/instances.h"
 #include "orchestrator/service/history_file.h"
 #include "orchestrator/service/service_internal.h"
 #include "orchestrator/service/state.h"
@@ -263,11 +264,29 @@ uint32_t state_instances(const struct state *state, const char *name)
 	return remembered_instances;
 }
 
+static bool agents_there; /* of an earlier daemon */
+
+bool takeover_is_there(const struct context *c, const char *name)
+{
+	assert_ptr_equal(c, &context);
+	assert_string_equal(name, "web");
+	return agents_there;
+}
+
 int takeover_check_gone(struct context *c, const char *name, struct error *e)
 {
 	assert_ptr_equal(c, &context);
 	assert_string_equal(name, "web");
 	return gone_error < 0 ? error_set(e, gone_error, "web.1.0.sock") : 0;
+}
+
+char *takeover_describe(const struct takeover_list *list, const char *name,
+			char ret[static TAKEOVER_TEXT_MAX])
+{
+	assert_non_null(list);
+	assert_string_equal(name, "web");
+	strcpy(ret, "instance 0 of generation 3 (agent pid 7, server pid 8, no answer for 2s)");
+	return ret;
 }
 
 static inline struct release *make_release(char *const *command, char *const *environment)

@@ -49,6 +49,26 @@ static void test_service_has_failed_where_its_start_was_refused(void **state)
 	assert_false(service_has_failed(service));
 }
 
+/* "Serves" is said of what answers now: nobody looks after it, but it does. */
+static void test_service_that_was_left_is_degraded_while_its_agents_are_there(void **state)
+{
+	(void)state;
+	agents_there = true;
+	assert_int_equal(service_condition(service), SERVICE_DEAD);
+	service_left(service, "pid 500 speaks version 9");
+	assert_int_equal(service_condition(service), SERVICE_DEGRADED);
+	assert_true(service_is_left(service));
+	agents_there = false;
+	assert_int_equal(service_condition(service), SERVICE_DEAD);
+	assert_false(service_is_left(service));
+	assert_true(service_has_failed(service));
+	carry_out("start", NULL);
+	agents_there = true;
+	assert_false(service_is_left(service));
+	assert_int_equal(service_condition(service), SERVICE_WELL);
+	agents_there = false;
+}
+
 /* It is as it should be. */
 static void test_service_that_was_stopped_has_not_failed(void **state)
 {
@@ -114,6 +134,7 @@ int main(void)
 		TEST(test_service_refused_start_says_why_until_it_starts),
 		TEST(test_service_has_failed_until_it_is_started_again),
 		TEST(test_service_has_failed_where_its_start_was_refused),
+		TEST(test_service_that_was_left_is_degraded_while_its_agents_are_there),
 		TEST(test_service_that_was_stopped_has_not_failed),
 		TEST(test_service_that_was_stopped_has_not_failed_by_what_ends_later),
 		TEST(test_service_that_was_stopped_while_first_starting_has_not_failed),

@@ -304,6 +304,29 @@ static void test_service_shutting_down_takes_no_orders(void **state)
 	}
 }
 
+/* Whatever they did would be about servers of which nothing is known. */
+static void test_service_that_waits_for_agents_takes_no_orders(void **state)
+{
+	static const char *const orders[] = {"restart", "upgrade", "rollback", "start",  "stop",
+					     "promote", "abort",   "pause",    "resume", "reopen"};
+	static const struct takeover_list late;
+
+	(void)state;
+	service->awaited = &late;
+	assert_false(service_is_idle(service));
+	assert_int_equal(service_condition(service), SERVICE_DEGRADED);
+	for (size_t k = 0; k < sizeof(orders) / sizeof(orders[0]); k++) {
+		refused(orders[k], NULL);
+		assert_refused(409, 6, "Busy",
+			       "waiting for agents of an earlier batond: instance 0 of generation "
+			       "3 (agent pid 7, server pid 8, no answer for 2s); one that does not "
+			       "answer within 1m is ended, and another goes on with its server; "
+			       "order it again then");
+	}
+	service->awaited = NULL;
+	carry_out("start", NULL);
+}
+
 /* ---- promote and abort ---------------------------------------------------------------------- */
 
 static void test_service_promote_with_nothing_to_do_is_refused(void **state)
@@ -500,6 +523,7 @@ int main(void)
 		TEST(test_service_undone_rollout_is_not_busy),
 		TEST(test_service_draining_is_not_busy),
 		TEST(test_service_shutting_down_takes_no_orders),
+		TEST(test_service_that_waits_for_agents_takes_no_orders),
 		TEST(test_service_promote_with_nothing_to_do_is_refused),
 		TEST(test_service_promote_ends_the_bake),
 		TEST(test_service_abort_with_nothing_to_do_is_refused),

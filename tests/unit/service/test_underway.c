@@ -103,7 +103,7 @@ static void test_underway_that_makes_no_sense_is_removed_and_said(void **state)
 		"{}",
 		"{\"version\":1}",
 		"{\"version\":1,\"rollouts\":{}}",
-		"{\"version\":2,\"rollouts\":[]}",
+		"{\"version\":0,\"rollouts\":[]}",
 		"{\"version\":1,\"rollouts\":[1]}",
 		"{\"version\":1,\"rollouts\":[{\"order\":\"restart\"}]}",
 		"{\"version\":1,\"rollouts\":[{\"order\":\"dance\"," ONE "}]}",
@@ -134,6 +134,33 @@ static void test_underway_that_makes_no_sense_is_removed_and_said(void **state)
 	assert_int_equal(back.n, 1);
 }
 
+/* That connections wait is true whoever has written it, and however much of it is understood. */
+static void test_underway_that_is_not_understood_stays_paused(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{"{\"version\":2,\"paused\":true,\"rollouts\":{\"a\":1}}",
+		 "a later version of baton has written it; it is removed"},
+		{"{\"version\":1,\"paused\":true,\"rollouts\":[{\"order\":\"dance\"," ONE "}]}",
+		 "it is damaged; it is removed"},
+	};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		assert_int_equal(file_replace(path, cases[k].text, strlen(cases[k].text), 0600), 0);
+		assert_int_equal(underway_read(path, &back, &err), -EBADMSG);
+		assert_int_equal(back.n, 0);
+		assert_true(back.paused);
+		assert_non_null(strstr(err.text, cases[k].why));
+		assert_non_null(strstr(err.text, "; its service stays paused"));
+		/* What is written from now on is understood, by the next one, too. */
+		assert_int_equal(underway_read(path, &back, &err), 0);
+		assert_true(back.paused);
+		unlink(path);
+	}
+}
+
 static void test_underway_that_cannot_be_written_says_so(void **state)
 {
 	(void)state;
@@ -150,6 +177,7 @@ int main(void)
 		TEST(test_underway_without_a_file_is_empty),
 		TEST(test_underway_comes_back_as_it_was),
 		TEST(test_underway_that_makes_no_sense_is_removed_and_said),
+		TEST(test_underway_that_is_not_understood_stays_paused),
 		TEST(test_underway_that_cannot_be_written_says_so),
 	};
 #undef TEST

@@ -36,6 +36,40 @@ static void test_status_never_started_is_stopped(void **state)
 	assert_null(json_object_get(json, "reason"));
 }
 
+static void test_status_of_what_waits_for_agents_names_them(void **state)
+{
+	struct takeover_agent late[] = {
+		{.state = TAKEOVER_AWAITED,
+		 .noted = true,
+		 .hello = {.service = "web", .generation = 3, .agent_pid = 7, .pid = 8}},
+		{.state = TAKEOVER_AWAITED,
+		 .hello = {.service = "web", .generation = 3, .instance = 1}},
+		{.hello = {.service = "web", .generation = 3, .instance = 2}},
+		{.state = TAKEOVER_AWAITED, .hello = {.service = "api", .generation = 1}},
+	};
+	struct takeover_agent *agents[] = {&late[0], &late[1], &late[2], &late[3]};
+	const struct takeover_list list = {.agents = agents, .n = 4};
+	const char *reason;
+
+	(void)state;
+	for (size_t k = 0; k < 4; k++)
+		late[k].asked_ms = clock_monotonic_ms() - 2000;
+	service.awaited = &list;
+	assert_state("waiting");
+	assert_text("condition", "degraded");
+	assert_int_equal(json_array_size(at("awaited")), 2);
+	assert_number("awaited.0.generation", 3);
+	assert_number("awaited.0.agent_pid", 7);
+	assert_number("awaited.0.pid", 8);
+	assert_number("awaited.1.instance", 1);
+	assert_true(json_is_null(at("awaited.1.agent_pid")));
+	assert_true(json_is_null(at("awaited.1.pid")));
+	reason = json_string_value(at("reason"));
+	assert_non_null(strstr(reason, "instance 0 of generation 3 (agent pid 7, server pid 8, "));
+	assert_non_null(strstr(reason, ", and 1 more; "));
+	service.awaited = NULL;
+}
+
 static void test_status_of_what_was_left_out_has_its_mistakes(void **state)
 {
 	char *texts[] = {(char *)"a.json: services.bad.x: unknown key", (char *)"two", NULL};
@@ -502,6 +536,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_status_never_started_is_stopped),
+		TEST(test_status_of_what_waits_for_agents_names_them),
 		TEST(test_status_of_what_was_left_out_has_its_mistakes),
 		TEST(test_status_first_start_is_starting),
 		TEST(test_status_running_serves),
