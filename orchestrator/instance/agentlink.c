@@ -380,6 +380,10 @@ static int try_connect(struct agentlink *link)
 	r = sd_event_add_io(link->event, &link->io, link->fd, EPOLLIN, on_readable, link);
 	if (r < 0)
 		disconnect(link);
+	else if (link->hung_up)
+		log_warning("agent %d has closed its connection to batond, and lives: it is asked "
+			    "anew",
+			    (int)link->pid);
 	return r;
 }
 
