@@ -100,6 +100,11 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	pid_t before = i->pid;
 
 	i->protocol = agentlink_version(i->link);
+	/* Orders that were given meanwhile have not arrived, and nobody answers them. */
+	if (i->silent_since_ms > 0) {
+		i->asked = false;
+		i->awaited = 0;
+	}
 	i->agent_said = report->state;
 	i->tells = report->tells;
 	i->reopens = report->reopens;
@@ -361,7 +366,10 @@ static void be_lost(struct instance *i, pid_t pid, const char *why)
 	instance_watch_lost(i);
 }
 
-/* The link connects again: nothing is lost but what was under way. */
+/*
+ * The link connects again: nothing is lost but what was under way. It may also be that the agent is
+ * ending, and that its files were closed first.
+ */
 static void on_hung_up(void *userdata)
 {
 	struct instance *i = userdata;
@@ -371,9 +379,6 @@ static void on_hung_up(void *userdata)
 	if (instance_has_stopped(i))
 		return;
 	i->silent_since_ms = clock_monotonic_ms();
-	log_warning("%s: the agent of instance %u.%u (pid %d) has hung up, and lives: batond "
-		    "connects to it again",
-		    i->config->name, i->generation, i->index, (int)agentlink_pid(i->link));
 	instance_changed(i);
 }
 
