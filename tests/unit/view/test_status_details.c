@@ -158,12 +158,15 @@ static void test_status_instance_has_what_is_known_of_it(void **state)
 	i->pid = 777;
 	i->ready = true;
 	i->restarts = 3;
+	i->protocol = 1;
 	i->agent_said = AGENT_DELAYING;
 	look();
 	assert_number("generations.0.instances.0.instance", 0);
 	assert_text("generations.0.instances.0.state", "running");
 	assert_true(json_is_false(at("generations.0.instances.0.ready")));
 	assert_none("generations.0.instances.0", "failure");
+	assert_none("generations.0.instances.0", "protocol"); /* no hello has come */
+	assert_number("generations.0.instances.1.protocol", 1);
 	assert_number("generations.0.instances.1.instance", 1);
 	assert_number("generations.0.instances.1.pid", 777);
 	assert_number("generations.0.instances.1.agent_pid", 500);
