@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "common/openers.h"
 #include "orchestrator/service/service_internal.h"
 
@@ -36,6 +38,25 @@ static void note_failure(struct service *s, size_t k, const char *who, const str
 		 s->endpoints.declared[k].text, who[0] ? who : "somebody", outcome);
 }
 
+/*
+ * Another program may have chosen the daemon's own socket, which nobody accepts from. What has come
+ * there goes to where the table says; if connections are held they wait there anyway.
+ */
+static void bring_back(struct service *s, size_t k, char *outcome, size_t size)
+{
+	struct error err;
+	int n = s->hold.on ? 0 : steer_unhold(s->wiring.endpoints[k], &err);
+
+	if (n < 0 && n != -EOPNOTSUPP)
+		log_warning("%s: %s", s->config->name, err.text);
+	if (n > 0)
+		snprintf(outcome, size,
+			 "put right; %d connection%s that nobody would have accepted %s sent on", n,
+			 n == 1 ? "" : "s", n == 1 ? "was" : "were");
+	else
+		snprintf(outcome, size, "put right");
+}
+
 /* Drift is told once until the program has been ours again. Each look tries to repair it. */
 static void look_drift_of(struct service *s, size_t k)
 {
@@ -52,7 +73,7 @@ static void look_drift_of(struct service *s, size_t k)
 		if (s->drift.drifted[k])
 			note_failure(s, k, who, &err, outcome, sizeof(outcome));
 		else
-			snprintf(outcome, sizeof(outcome), "put right");
+			bring_back(s, k, outcome, sizeof(outcome));
 	}
 	if (s->drift.drifted[k] && s->config->drift == DRIFT_REPORT)
 		steer_withdraw(s->wiring.endpoints[k]);

@@ -582,16 +582,17 @@ class Daemon:
 
     # -- ending
 
-    def stop(self, expect=0, number=signal.SIGTERM, deadline_s=DEADLINE_S):
-        """A clean stop: exit status @expect and nothing left over."""
+    def stop(self, expect=0, number=signal.SIGTERM, deadline_s=DEADLINE_S, left=()):
+        """A clean stop: exit status @expect and nothing left over but the files @left of /run."""
         self.process.popen.send_signal(number)
         status = self.process.wait(deadline_s)
         check_equal(status, expect, "batond's exit status")
-        self.check_clean()
+        self.check_clean(left)
 
-    def check_clean(self):
-        """batond has ended by itself: it has left nothing."""
-        check_equal(leftovers(self.name), [], "left over after a clean stop")
+    def check_clean(self, left=()):
+        """batond has ended by itself: it has left nothing but the files @left of /run."""
+        expected = [str(pathlib.Path("/run") / self.name / file) for file in left]
+        check_equal(leftovers(self.name), expected, "left over after a clean stop")
         self.t.check_no_processes()
 
     def end(self):

@@ -94,7 +94,7 @@ def test_batond_that_leaves_takes_its_hooks_with_it(t):
 
 def test_without_cgroups_the_process_group_is_ended_and_that_is_said(t):
     hook = Leaver(t, "hook")
-    daemon = daemon_behind(t, without_cgroup2(), service(example(t), user="nobody"))
+    daemon = daemon_behind(t, without_cgroup2(t), service(example(t), user="nobody"))
     check("instances, hooks, gates and checks get no cgroups: " in daemon.process.text(),
           daemon.process.text())
     group = hook.folder / "group.new"

@@ -50,6 +50,21 @@ static void test_service_drift_that_is_put_right_is_told_each_time(void **state)
 	assert_int_equal(count_events("drift"), 2);
 }
 
+/* The other program had chosen the daemon's own socket, which nobody accepts from. */
+static void test_service_drift_brings_back_what_was_led_astray(void **state)
+{
+	(void)state;
+	carry_out("start", NULL);
+	forget_calls();
+	replace_program(0);
+	endpoint(0)->held = 2;
+	watch_now();
+	assert_calls("repair " ENDPOINT_0 "; unhold " ENDPOINT_0);
+	assert_event("drift", "message",
+		     REPLACED(ENDPOINT_0) "; put right; 2 connections that nobody would have "
+					  "accepted were sent on");
+}
+
 static void test_service_drift_to_no_program_is_one(void **state)
 {
 	(void)state;
@@ -238,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_drift_is_noticed_without_being_told),
 		TEST(test_service_drift_that_is_put_right_is_told_each_time),
+		TEST(test_service_drift_brings_back_what_was_led_astray),
 		TEST(test_service_drift_to_no_program_is_one),
 		TEST(test_service_drift_that_is_only_reported_is_told_once),
 		TEST(test_service_drift_that_cannot_be_put_right_is_told_once_and_tried_on),
