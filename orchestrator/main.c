@@ -20,6 +20,7 @@
 #include "orchestrator/daemon.h"
 #include "orchestrator/doctor/doctor.h"
 #include "orchestrator/host/lock.h"
+#include "orchestrator/host/writer.h"
 #include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
 
@@ -314,6 +315,10 @@ static int open_context(struct context *c, const struct options *options, int *r
 		return r;
 	if (r > 0)
 		log_warning("%s", err->text);
+	r = writer_new(c->event, *ret_lock, &c->writer, err);
+	if (r < 0)
+		return r;
+	state_use_writer(c->state, c->writer);
 	open_cgroup(c);
 	r = removals_new(c->event, &c->removals, err);
 	if (r < 0)
@@ -367,6 +372,7 @@ static void close_context(struct context *c)
 	prober_free(c->prober);
 	occupants_free(c->occupants);
 	diag_free(c->diag);
+	writer_finish(c->writer, WRITER_TIMEOUT_MS);
 	state_free(c->state);
 	sd_event_unref(c->event);
 }
@@ -401,11 +407,12 @@ static int serve(struct context *context, const struct options *options, struct 
 		return r;
 	*ret_mine = true;
 	daemon_start(daemon);
-	r = sd_event_loop(context->event);
+	r = loop_run(context->event, &context->loop);
 	if (r < 0)
 		return error_set(err, r, "event loop");
 	if (daemon_is_leaving(daemon)) {
 		daemon_close_api(daemon);
+		writer_finish(TAKE_PTR(context->writer), WRITER_TIMEOUT_MS);
 		exit(daemon_exit_status(daemon));
 	}
 	return daemon_exit_status(daemon);

@@ -89,7 +89,7 @@ static bool recall_read(const char *question, int *ret, char **ret_text, size_t 
 	}
 	*ret_text = malloc(n + 1);
 	if (!*ret_text) {
-		*ret = error_set(err, -ENOMEM, "read");
+		*ret = error_text(err, -ENOMEM, "out of memory");
 		return true;
 	}
 	memcpy(*ret_text, (const char *)known + sizeof(answer), n);

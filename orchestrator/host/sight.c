@@ -25,8 +25,20 @@ static struct {
 
 	const char *recalled; /* NULL: nothing is */
 	size_t n_recalled;
+	const char *nothing; /* why nothing was seen; NULL: it was */
 	size_t at; /* behind the last one that was found: most are asked in the same order */
 } sight;
+
+void sight_use_nothing(const char *why)
+{
+	sight_forget();
+	sight.nothing = why;
+}
+
+const char *sight_why_nothing(void)
+{
+	return sight.nothing;
+}
 
 bool sight_is_on(void)
 {
@@ -181,6 +193,8 @@ static int ask_stat(const char *kind, const char *path, int flags, struct stat *
 	const void *known;
 	size_t n;
 
+	if (sight.nothing)
+		return -ETIMEDOUT;
 	sight_ask(question, "%s %s", kind, path);
 	if (sight_recall(question, &known, &n) && n == sizeof(answer)) {
 		memcpy(&answer, known, n);

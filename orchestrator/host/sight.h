@@ -72,5 +72,14 @@ const char *sight_recorded(size_t *ret_n);
 /* From now on what was recorded is recalled; @bytes stay the caller's, until sight_forget(). */
 void sight_use(const char *bytes, size_t n);
 
-/* Neither any more. */
+/*
+ * Nobody has seen anything, for the reason @why: until sight_forget() stat(2) and its like answer
+ * -ETIMEDOUT, and nothing is asked for real.
+ */
+void sight_use_nothing(const char *why);
+
+/* That reason; NULL: something can be seen. */
+const char *sight_why_nothing(void);
+
+/* None of these any more. */
 void sight_forget(void);

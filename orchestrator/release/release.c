@@ -287,10 +287,15 @@ static bool differs(const char *path, const struct release_file *known)
 	char hash[RELEASE_DIGEST_MAX];
 	struct release_file now;
 	struct stat st;
+	int r;
 
 	if (known->inode == 0)
 		return false;
-	if (sight_stat(path, &st) < 0)
+	r = sight_stat(path, &st);
+	/* Nobody could look: that is no change. */
+	if (r == -ETIMEDOUT && sight_why_nothing())
+		return false;
+	if (r < 0)
 		return true;
 	now = (struct release_file){
 		.inode = st.st_ino, .mtime_ms = mtime_ms(&st), .size = (uint64_t)st.st_size};

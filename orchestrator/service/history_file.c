@@ -12,6 +12,7 @@
 #include "common/protocol.h"
 #include "common/vector.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/service/state.h"
 
 #define HISTORY_VERSION 1
 
@@ -127,7 +128,8 @@ static char *history_text(const struct history *history, size_t first)
 	return text;
 }
 
-int history_file_write(const char *path, const struct history *history, struct error *err)
+int history_file_write(const struct state *state, const char *path, const struct history *history,
+		       struct error *err)
 {
 	cleanup_free char *text = history_text(history, 0);
 	int r = file_make_folder(path, 0700);
@@ -138,7 +140,7 @@ int history_file_write(const char *path, const struct history *history, struct e
 		text = history_text(history, first);
 	}
 	if (r >= 0)
-		r = text ? file_replace(path, text, strlen(text), 0600) : -ENOMEM;
+		r = text ? state_write(state, path, text) : -ENOMEM;
 	return r < 0 ? error_set(err, r, "%s", path) : 0;
 }
 

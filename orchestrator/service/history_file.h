@@ -15,6 +15,8 @@
 #include "common/paths.h"
 #include "orchestrator/service/history.h"
 
+struct state;
+
 #define HISTORY_FILE_MAX (2 * 1024 * 1024)
 
 /* "/var/lib/NAME/history/SERVICE.json" */
@@ -29,4 +31,6 @@ void history_file_path(const struct paths *paths, const char *service, char ret[
 int history_file_read(const char *path, const struct service_config *config, struct history *ret,
 		      struct error *err);
 
-int history_file_write(const char *path, const struct history *history, struct error *err);
+/* @state writes it (state_write()). */
+int history_file_write(const struct state *state, const char *path, const struct history *history,
+		       struct error *err);

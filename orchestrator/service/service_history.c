@@ -106,7 +106,7 @@ static void write_history(struct service *s)
 	struct error err;
 
 	history_file_path(&s->context->paths, service_id(s), path);
-	if (history_file_write(path, &s->history.past, &err) < 0)
+	if (history_file_write(s->context->state, path, &s->history.past, &err) < 0)
 		log_warning("%s: what it has run cannot be remembered: %s", s->config->name,
 			    err.text);
 }

@@ -10,6 +10,7 @@
 
 #include "orchestrator/config/config.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/host/writer.h"
 #include "common/paths.h"
 #include "common/vector.h"
 
@@ -18,8 +19,9 @@
 
 struct state {
 	char *file;
-	json_t *root;     /* as read: fields that this version does not know are kept */
-	json_t *services; /* borrowed from root */
+	json_t *root;          /* as read: fields that this version does not know are kept */
+	json_t *services;      /* borrowed from root */
+	struct writer *writer; /* NULL: it is written at once, and waited for */
 };
 
 void state_free(struct state *state)
@@ -219,10 +221,22 @@ int state_open(const char *file, struct state **ret, struct error *err)
 
 /* ---- generations ---------------------------------------------------------------------------- */
 
+void state_use_writer(struct state *state, struct writer *writer)
+{
+	state->writer = writer;
+}
+
+int state_write(const struct state *state, const char *path, const char *text)
+{
+	if (state && state->writer)
+		return writer_put(state->writer, path, text, strlen(text));
+	return file_replace(path, text, strlen(text), 0600);
+}
+
 static int save(const struct state *state, struct error *err)
 {
 	cleanup_free char *text = json_dumps(state->root, JSON_INDENT(2));
-	int r = text ? file_replace(state->file, text, strlen(text), 0600) : -ENOMEM;
+	int r = text ? state_write(state, state->file, text) : -ENOMEM;
 
 	return r < 0 ? error_set(err, r, "%s", state->file) : 0;
 }

@@ -21,6 +21,7 @@
 #include "common/error.h"
 
 struct state;
+struct writer;
 
 /*
  * Open @file; if it does not exist, start empty (its folder is made, mode 0700). What is there and
@@ -32,6 +33,15 @@ struct state;
 int state_open(const char *file, struct state **ret, struct error *err);
 void state_free(struct state *state);
 DEFINE_CLEANUP(struct state *, state_free);
+
+/*
+ * From now on @writer writes, and whoever saves does not wait for the disk: what fails then is told
+ * by the writer. NULL: as before. @writer must outlive the state.
+ */
+void state_use_writer(struct state *state, struct writer *writer);
+
+/* Replace the file at @path, which lies beside the state, in the same way. @state may be NULL. */
+int state_write(const struct state *state, const char *path, const char *text);
 
 /*
  * Take the next generation number of @service (the first is 1) and save before returning. If that

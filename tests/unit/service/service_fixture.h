@@ -20,6 +20,7 @@
 #include "common/vector.h"
 #include "tests/unit/fakes/fake_cgroup.h"
 #include "tests/unit/fakes/fake_command.h"
+#include "tests/unit/fakes/fake_errand.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
 #include "tests/unit/fakes/fake_occupants.h"
@@ -207,8 +208,10 @@ int history_file_read(const char *path, const struct service_config *c, struct h
 	return 0;
 }
 
-int history_file_write(const char *path, const struct history *history, struct error *e)
+int history_file_write(const struct state *state, const char *path, const struct history *history,
+		       struct error *e)
 {
+	(void)state;
 	assert_string_equal(path, "/var/lib/test/history/web.json");
 	if (state_error < 0)
 		return error_set(e, state_error, "%s", path);

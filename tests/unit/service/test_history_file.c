@@ -175,7 +175,7 @@ static void test_history_file_brings_everything_back(void **state)
 	commit(1, "/bin/a", PAST_REPLACED, 0);
 	commit(2, "/bin/b", PAST_REPLACED, 0);
 	commit(3, "/bin/a", PAST_ROLLED_BACK, 1);
-	assert_int_equal(history_file_write(path, &history, &err), 0);
+	assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(read_back(), 0);
@@ -229,7 +229,7 @@ static void assert_moved_aside(const char *why)
 	assert_non_null(strstr(err.text, aside));
 	assert_int_equal(lstat(aside, &st), 0);
 	assert_int_equal(lstat(path, &st), -1);
-	assert_int_equal(history_file_write(path, &history, &err), 0);
+	assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	assert_int_equal(read_back(), 0);
 	assert_int_equal(back.n, 1);
 	assert_int_equal(unlink(path), 0);
@@ -255,7 +255,7 @@ static void test_history_file_that_is_bad_is_moved_aside(void **state)
 
 	(void)state;
 	commit(1, "/bin/a", PAST_REPLACED, 0);
-	assert_int_equal(history_file_write(path, &history, &err), 0);
+	assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++) {
 		write_file("history/web.json", texts[k], 0600);
 		assert_moved_aside("it is damaged");
@@ -270,13 +270,13 @@ static void test_history_file_that_is_bad_is_moved_aside(void **state)
 	assert_int_equal(truncate(path, 1 << 30), 0);
 	assert_moved_aside("File too large");
 	/* Cut off at each byte it is bad, never half of it. */
-	assert_int_equal(history_file_write(path, &history, &err), 0);
+	assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	assert_int_equal(file_read(path, HISTORY_FILE_MAX, &text, &length), 0);
 	for (size_t n = 1; n < length; n += 37) {
 		assert_int_equal(unlink(path), 0);
 		write_bytes("history/web.json", text, n, 0600);
 		assert_moved_aside("it is damaged");
-		assert_int_equal(history_file_write(path, &history, &err), 0);
+		assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	}
 }
 
@@ -288,7 +288,7 @@ static void test_history_file_leaves_out_what_makes_no_sense(void **state)
 	(void)state;
 	commit(1, "/bin/a", PAST_REPLACED, 0);
 	commit(2, "/bin/b", PAST_REPLACED, 0);
-	assert_int_equal(history_file_write(path, &history, &err), 0);
+	assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	assert_int_equal(file_read(path, HISTORY_FILE_MAX, &text, NULL), 0);
 	at = strstr(text, "\"spec\"");
 	assert_non_null(at);
@@ -318,7 +318,7 @@ static void test_history_file_is_bounded(void **state)
 		history_commit(&history, past_new(k, &r, c, NULL, k), PAST_REPLACED, 0);
 		service_config_free(c);
 	}
-	assert_int_equal(history_file_write(path, &history, &err), 0);
+	assert_int_equal(history_file_write(NULL, path, &history, &err), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size <= HISTORY_FILE_MAX);
 	assert_int_equal(read_back(), 0);
