@@ -22,7 +22,14 @@ struct daemon {
 	struct api *api;
 	struct service *services[CONFIG_SERVICES_MAX];
 	size_t n_services;
-	sd_event_source *reap; /* removed services are freed from the top of the loop */
+	struct question *questions; /* of the API, whose answers wait for files */
+	struct errand *looking;     /* a helper looks at these */
+	bool look_late;             /* it does not answer: nobody waits for it */
+	char look_why[512];         /* and where it is */
+	struct errand *reading;     /* a helper reads the configuration, for a reload */
+	struct api_reply *reloads;  /* who waits for it; NULL: a signal has asked */
+	bool reload_again;          /* a signal has asked meanwhile */
+	sd_event_source *reap;      /* removed services are freed from the top of the loop */
 	bool said_ready;
 	bool ending;
 	bool leaving; /* ends alone: see daemon_leave() */
@@ -73,8 +80,11 @@ bool daemon_leave(struct daemon *daemon);
 
 /* ---- daemon_reload.c ------------------------------------------------------------------------- */
 
-/* sd_notify(3) is told. NULL with @problem filled if everything stays as it is. */
-json_t *daemon_reload(struct daemon *daemon, struct api_problem *problem);
+/*
+ * A helper reads the files first. Then sd_notify(3) is told, and @reply is answered (NULL: nobody
+ * waits for it). False with @problem filled: it was not begun.
+ */
+bool daemon_reload(struct daemon *daemon, struct api_reply *reply, struct api_problem *problem);
 
 /* Change the services that have waited until they lend nothing any more, or say why they stay. */
 void daemon_resume_reload(struct daemon *daemon);
@@ -82,3 +92,6 @@ void daemon_resume_reload(struct daemon *daemon);
 /* ---- daemon_api.c ---------------------------------------------------------------------------- */
 
 extern const struct api_backend daemon_api;
+
+/* The API is gone, and answers nobody any more. */
+void daemon_forget_questions(struct daemon *daemon);

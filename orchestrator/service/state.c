@@ -208,7 +208,7 @@ int state_open(const char *file, struct state **ret, struct error *err)
 	if (state)
 		state->file = strdup(file);
 	if (state && state->file)
-		state->kept = kept_file_new(NULL, file, NULL);
+		state->kept = kept_file_new(NULL, NULL, file, NULL);
 	if (!state || !state->kept)
 		return error_set(err, -ENOMEM, "%s", file);
 	folder = file_make_folder(file, 0700);
@@ -245,13 +245,14 @@ static int read_spare(struct state *state, const char *spare, struct error *err)
 	state->root = other->root;
 	state->services = other->services;
 	other->root = root;
-	error_text(err, 0, "%s could not be written before: %s is used", state->file, spare);
+	error_text(err, 0, "%s lacks what was to be written last: %s is used", state->file, spare);
 	return 1;
 }
 
-int state_keep(struct state *state, sd_event *event, const char *spare, struct error *err)
+int state_keep(struct state *state, sd_event *event, struct writer *writer, const char *spare,
+	       struct error *err)
 {
-	struct kept_file *kept = kept_file_new(event, state->file, spare);
+	struct kept_file *kept = kept_file_new(event, writer, state->file, spare);
 	int r;
 
 	if (!kept)
@@ -279,8 +280,8 @@ static int count_change(struct state *state)
 }
 
 /*
- * 0: it is in a file; 1: it is in memory only, and tried again later; @err says why. -ENOMEM if it
- * is nowhere but here.
+ * 0: a next daemon finds it; 1: it is in memory only, and tried again later; @err says why. -ENOMEM
+ * if it is nowhere but here.
  */
 static int save(struct state *state, struct error *err)
 {

@@ -148,8 +148,9 @@ void fuzz_mountinfo(const uint8_t *data, size_t size)
 	char *text = fuzz_text(data, size), path[CGROUP_PATH_MAX];
 	struct error err;
 
-	if (cgroup_locate(text, second(text, size), path, &err) == 0)
-		FUZZ_MUST(strnlen(path, sizeof(path)) < sizeof(path));
+	for (unsigned nth = 0; nth < 3; nth++)
+		if (cgroup_locate(text, second(text, size), nth, path, &err) == 0)
+			FUZZ_MUST(strnlen(path, sizeof(path)) < sizeof(path));
 	free(text);
 }
 

@@ -366,7 +366,7 @@ static struct state *open_kept(int expected)
 
 	snprintf(spare, sizeof(spare), "%s/spare.json", folder);
 	assert_int_equal(state_open(path, &s, &err), 0);
-	assert_int_equal(state_keep(s, NULL, spare, &err), expected);
+	assert_int_equal(state_keep(s, NULL, NULL, spare, &err), expected);
 	return s;
 }
 
