@@ -11,7 +11,7 @@
 #include "orchestrator/steer/steer.h"
 
 #define UNASKED_DELAY_MS 1000 /* at most, until what could not be asked is tried again */
-#define LATE_MS          100  /* so long after its time the loop was elsewhere */
+#define LATE_MS          500  /* so long after its time the loop was elsewhere */
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 
