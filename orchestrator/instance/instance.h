@@ -222,7 +222,7 @@ struct instance {
 	bool overdue;
 	struct timer overdue_timer;
 	uint64_t carried_seen;         /* as a backup, when its service looked last */
-	struct tap_count drain_before; /* what was counted when it was told to leave */
+	struct tap_count drain_before; /* what was counted when it began to settle, or to leave */
 
 	/* While .lost: when it is looked at next, and until when it may leave or stop. */
 	sd_event_source *lost_timer;

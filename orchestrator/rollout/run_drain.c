@@ -41,17 +41,42 @@ bool run_delay_is_fixed(const struct run *run)
 	return run->victims.n > 0 && !run->victims.list[0]->config->drain.delay_auto;
 }
 
+/* Its server has ended by itself, and not as one that has done its work. */
+static bool ended_badly(const struct instance *i)
+{
+	return i->pid == 0 && i->ran && i->ending == ENDING_TOLD &&
+	       (i->exit_signal != 0 || i->exit_code != 0);
+}
+
+void run_drain_note(struct run *run)
+{
+	for (size_t k = 0; k < run->victims.n; k++) {
+		struct instance *i = run->victims.list[k];
+
+		if (instance_count(i, &i->drain_before) < 0)
+			i->drain_before = (struct tap_count){};
+	}
+	run->drain_noted = true;
+}
+
 void run_drain_begin(struct run *run)
 {
 	uint64_t end_ms = run->drain.end_ms;
+	bool noted = run->drain_noted;
 
+	run->drain_noted = false;
 	run->drain = (struct run_drain){.end_ms = end_ms};
 	if (instances_live(&run->victims, &run->drain.began_with) < 0)
 		run->drain.began_with = 0;
 	run->drain.seen = run->drain.seen_last = run->drain.began_with;
 	for (size_t k = 0; k < run->victims.n; k++) {
 		struct instance *i = run->victims.list[k];
+		bool early = ended_badly(i);
 
+		run->drain.early |= early;
+		/* What it cut when it died is this rollout's loss, too. */
+		if (early && noted)
+			continue;
 		if (instance_count(i, &i->drain_before) < 0)
 			i->drain_before = (struct tap_count){};
 	}
@@ -65,13 +90,6 @@ bool run_drain_see(struct run *run, uint64_t busy)
 	drain->seen = busy > drain->seen_last ? busy : drain->seen_last;
 	drain->seen_last = busy;
 	return none;
-}
-
-/* Its server has ended by itself, and not as one that has done its work. */
-static bool ended_badly(const struct instance *i)
-{
-	return i->pid == 0 && i->ran && i->ending == ENDING_TOLD &&
-	       (i->exit_signal != 0 || i->exit_code != 0);
 }
 
 static uint64_t since(uint64_t now, uint64_t before)
@@ -149,7 +167,9 @@ static void blame(struct run *run)
 			 config_signal_name(drain->signal));
 	} else {
 		instance_describe_exit(i, how, sizeof(how));
-		n = (size_t)snprintf(why, sizeof(run->cut_why), ": it %s while it drained", how);
+		n = (size_t)snprintf(why, sizeof(run->cut_why), ": it %s %s", how,
+				     run->drain.early ? "before it was told to drain"
+						      : "while it drained");
 		/* It chose to end: the signal may be one that it does not drain on. */
 		if (is_told && i->exit_signal == 0 && n < sizeof(run->cut_why))
 			snprintf(why + n, sizeof(run->cut_why) - n,
