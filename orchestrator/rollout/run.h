@@ -158,7 +158,7 @@ struct run_drain {
 	uint64_t seen;       /* busy ones at the last two looks, the larger number */
 	uint64_t seen_last;  /* ... at the last one */
 	uint64_t exited_ms;  /* when the victims were first seen to have ended; 0: they have not */
-	bool early;          /* one of them died before it was told to leave */
+	bool early;          /* one of them died, with connections, before it was told to leave */
 
 	/* When it has ended. */
 	bool counted;           /* by_client, by_server, reset are known */

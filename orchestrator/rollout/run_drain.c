@@ -48,38 +48,35 @@ static bool ended_badly(const struct instance *i)
 	       (i->exit_signal != 0 || i->exit_code != 0);
 }
 
+static void count(struct instance *i, struct tap_count *ret)
+{
+	if (instance_count(i, ret) < 0)
+		*ret = (struct tap_count){};
+}
+
 void run_drain_note(struct run *run)
 {
-	for (size_t k = 0; k < run->victims.n; k++) {
-		struct instance *i = run->victims.list[k];
-
-		if (instance_count(i, &i->drain_before) < 0)
-			i->drain_before = (struct tap_count){};
-	}
+	for (size_t k = 0; k < run->victims.n; k++)
+		count(run->victims.list[k], &run->victims.list[k]->settle_before);
 	run->drain_noted = true;
 }
 
 void run_drain_begin(struct run *run)
 {
 	uint64_t end_ms = run->drain.end_ms;
-	bool noted = run->drain_noted;
 
-	run->drain_noted = false;
 	run->drain = (struct run_drain){.end_ms = end_ms};
 	if (instances_live(&run->victims, &run->drain.began_with) < 0)
 		run->drain.began_with = 0;
 	run->drain.seen = run->drain.seen_last = run->drain.began_with;
 	for (size_t k = 0; k < run->victims.n; k++) {
 		struct instance *i = run->victims.list[k];
-		bool early = ended_badly(i);
 
-		run->drain.early |= early;
-		/* What it cut when it died is this rollout's loss, too. */
-		if (early && noted)
-			continue;
-		if (instance_count(i, &i->drain_before) < 0)
-			i->drain_before = (struct tap_count){};
+		count(i, &i->drain_before);
+		if (!run->drain_noted)
+			i->settle_before = i->drain_before;
 	}
+	run->drain_noted = false;
 }
 
 bool run_drain_see(struct run *run, uint64_t busy)
@@ -108,9 +105,12 @@ static int add_counted(struct run_drain *drain, struct instance *i, bool tells)
 
 	if (r < 0)
 		return r;
-	at_exit = since(now.at_exit, before->at_exit);
+	/* What a server cut that died before it was told to leave is a loss of this rollout, too.
+	 */
+	at_exit = since(now.at_exit, (badly ? &i->settle_before : before)->at_exit);
 	by_server = since(now.by_server, before->by_server);
-	cut = since(now.cut, before->cut);
+	cut = since(now.cut, (badly ? &i->settle_before : before)->cut);
+	drain->early |= badly && before->at_exit > i->settle_before.at_exit;
 	/* Without knowing which of them the end of its process has closed: all that it closed. */
 	if (badly && !tells) {
 		cut += by_server + since(now.reset, before->reset);
