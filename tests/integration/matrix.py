@@ -34,9 +34,10 @@ BUSY = 12  # half-sent requests: each old instance has one, but once in two thou
 LOST_MOST = 5000  # while nothing can take a connection on a tier on which none can wait
 ATTEMPTS = 8  # of a cell whose step passes in a moment
 STOP_S = 5.0
-# A server that stands still is found to be unhealthy well before it goes on.
-CHECK_TIMEOUT_S = 1.5
+# A server that stands still is found to be unhealthy well before it goes on: two checks.
+CHECK_TIMEOUT_S = 1.0
 GENERATIONS_AHEAD = 4
+RUNS = ("starting", "running", "delaying", "agent-lost")  # states of an instance that has to run
 PAST_SHIFT = ("settle", "hold", "delay", "leave")
 ENDS = ("done", "failed", "rolled-back")
 HELD = ("start", "verify", "gate", "settle", "leave", "stop")  # by a file of this name
@@ -70,7 +71,7 @@ def configuration(t, name, tier, port):
                "mode": "native" if native else "inherit",
                "rollout": {"strategy": strategy},
                "health": {"interval": "100ms", "timeout": f"{CHECK_TIMEOUT_S * 1000:.0f}ms",
-                          "unhealthy": 1, "healthy": 1},
+                          "unhealthy": 2, "healthy": 1},
                "drain": {"leave_timeout": "40s", "kill_timeout": "40s"}}
     if tier == "hash":
         # No check reaches one instance there: so the command looks at what the server would say.
@@ -308,15 +309,19 @@ class Try:
 
     # -- holding a step
 
-    def hold(self):
+    def hold(self, hammer):
         """Let the rollout that is to come stand still at the step."""
-        step = "gate" if self.cell.step == "shift" else self.cell.step
-        if step in HELD and (step != "gate" or self.cell.strategy != "stop-first"):
-            side = self.old if step in ("settle", "leave", "stop") else self.new
-            (self.t.tmp / f"{self.name}.{step}.{side}").touch()
+        step = self.cell.step
         # They would keep the old one from coming to these.
         if step != "stop" and not (self.cell.strategy == "stop-first" and step in STOP_FIRST_NEW):
             self.posts = [begin_post(port=self.port) for _ in range(BUSY)]
+        before = hammer.report()["ok"]
+        wait_until(lambda: hammer.report()["ok"] >= before + 20, "the load goes on")
+        # A shift passes in a moment; what follows must not have passed as well.
+        for each in ("gate", "settle") if step == "shift" else (step,):
+            if each in HELD:
+                side = self.old if each in ("settle", "leave", "stop") else self.new
+                (self.t.tmp / f"{self.name}.{each}.{side}").touch()
 
     def release(self):
         for path in self.t.tmp.glob(f"{self.name}.*.*"):
@@ -368,7 +373,7 @@ class Try:
                 pids[:] = victims(now, self.cell.target, self.old, self.new)
                 return now["rollout"]["step"] == "gate"
             wait_until(gate, "the gate is asked")
-        self.release()
+        (self.t.tmp / f"{self.name}.gate.{self.new}").unlink()
         follower.until("shift")
         follower.close()
         return pids
@@ -402,7 +407,7 @@ class Try:
         there = [each for generation in now["generations"] for each in generation["instances"]]
         known = {each[key] for each in there for key in ("pid", "agent_pid")}
         return not known & set(self.hit) and all(
-            each["pid"] and each["agent_pid"] for each in there if each["state"] == "running")
+            each["pid"] and each["agent_pid"] for each in there if each["state"] in RUNS)
 
     def after(self):
         """A batond that was killed is started again, what was stopped goes on."""
@@ -413,7 +418,7 @@ class Try:
                 with contextlib.suppress(AssertionError):
                     wait_until(self.noticed, "", 5)
         else:
-            if self.cell.step == "settle":
+            if self.cell.step in ("shift", "settle"):
                 self.release()
             time.sleep(self.matrix.stop_s)
             signal_all(self.hit, signal.SIGCONT)
@@ -477,8 +482,7 @@ class Try:
 
     def run(self):
         hammer = self.t.hammer(*LOAD, port=self.port)
-        wait_until(lambda: hammer.report()["ok"] >= 20, "the load has begun")
-        self.hold()
+        self.hold(hammer)
         pids = self.reach()
         self.strike(pids)
         self.after()

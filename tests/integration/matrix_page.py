@@ -2,9 +2,10 @@
 """
 matrix_page: docs/fault-matrix.md against what became of the cells (test_fault_matrix.py).
 
-The tables and the sentences below "## Outcomes" and "## What people read" are made of what was seen;
-the rest is written by hand. A cell has the outcome after SIGKILL and after SIGSTOP, or one if both are
-the same; "or" stands between those of which each was seen.
+Its tables of outcomes and of sentences are made of what was seen, the rest is written by hand. A cell
+has the outcome after SIGKILL and after SIGSTOP, or one if both are the same; "or" stands between those
+of which each was seen. Tier ebpf has tables; of the others there is a list of what differs. What was
+seen is added: to have a cell anew, empty it.
 """
 
 import collections
@@ -12,12 +13,11 @@ import re
 
 from failures_page import ROOT
 from harness import check
-from matrix_cells import SIGNALS, STEPS, STRATEGIES, TARGETS, TIERS, exists
+from matrix_cells import SIGNALS, STEPS, STRATEGIES, TARGETS, TIERS, all_cells, exists
 
 PAGE = ROOT / "docs" / "fault-matrix.md"
 BETWEEN = " / "
 NOBODY = "–"
-OUTCOMES = "\n## Outcomes\n"
 SENTENCES = "\n## What people read\n"
 
 PLACEHOLDERS = (
@@ -26,8 +26,8 @@ PLACEHOLDERS = (
     (re.compile(r"\b\d+h \d\dm\b|\b\d+m \d\ds\b|\b\d+(\.\d+)? ?m?s\b"), "TIME"),
     (re.compile(r"\b\d+ connections?\b"), "N connections"),
     (re.compile(r"N connections (was|were)\b"), "N connections were"),
-    (re.compile(r"\bwith \d+ of \d+ instances"), "with N of N instances"),
-    (re.compile(r" \((connected|refused|no )[^)]*\)"), ""),
+    (re.compile(r" with \d+ of \d+ instances"), ""),
+    (re.compile(r" \([^)]*\)$"), ""),
     (re.compile(r"pid \d+"), "pid PID"),
 )
 
@@ -38,52 +38,61 @@ def plain(text):
     return text
 
 
-def heading(tier, strategy):
-    return f"### {strategy}, tier {tier}"
-
-
 # ---- outcomes ------------------------------------------------------------------------------------
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [""]
+
 
 def outcomes(text):
     """{(tier, strategy, step, target, signal): set of outcomes} of the page's tables."""
     found = collections.defaultdict(set)
-    place = None
+    strategy = None
     for line in text.splitlines():
-        if begin := re.match(r"### ([a-z-]+), tier ([a-z]+)$", line):
-            place = begin[2], begin[1]
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if not place or not line.startswith("|") or cells[0] not in STEPS:
-            continue
-        for target, cell in zip(TARGETS, cells[1:], strict=True):
-            if cell in (NOBODY, ""):
-                continue
-            both = cell.split(BETWEEN)
-            for sent, outcome in zip(SIGNALS, both * (3 - len(both))):
-                found[(*place, cells[0], target, sent)] |= set(outcome.split(" or "))
+        if begin := re.match(r"### ([a-z-]+)$", line):
+            strategy = begin[1]
+        cells = cells_of(line)
+        if strategy in STRATEGIES and cells[0] in STEPS:
+            for target, cell in zip(TARGETS, cells[1:], strict=True):
+                both = cell.split(BETWEEN)
+                for sent, outcome in zip(SIGNALS, both * (3 - len(both))):
+                    if outcome not in (NOBODY, ""):
+                        found[TIERS[0], strategy, cells[0], target, sent] |= \
+                            set(outcome.split(" or "))
+        elif cells[0] in TIERS:
+            found[tuple(cells[:5])] |= set(cells[5].split(" or "))
     return found
 
 
-def key_of(cell):
-    return cell.tier, cell.strategy, cell.step, cell.target, cell.signal
+def documented(known, cell):
+    """The other tiers differ from the first one where the page says so."""
+    key = tuple(cell[k] for k in (4, 3, 1, 0, 2))
+    return known.get(key) or known.get((TIERS[0], *key[1:]), set())
 
 
-def text_of(known, tier, strategy, step, target):
-    both = [" or ".join(sorted(known.get((tier, strategy, step, target, sent), ())))
-            for sent in SIGNALS]
+def text_of(known, strategy, step, target):
     if not exists(target, step, strategy):
         return NOBODY
+    both = [" or ".join(sorted(known.get((TIERS[0], strategy, step, target, sent), ())))
+            for sent in SIGNALS]
     return both[0] if both[0] == both[1] else BETWEEN.join(both)
 
 
 def tables(known):
-    for tier in TIERS:
-        for strategy in STRATEGIES:
-            yield f"\n{heading(tier, strategy)}\n\n"
-            yield "| step | " + " | ".join(TARGETS) + " |\n" + "|---" * (len(TARGETS) + 1) + "|\n"
-            for step in STEPS:
-                row = [text_of(known, tier, strategy, step, target) for target in TARGETS]
-                if set(row) != {NOBODY}:
-                    yield f"| {step} | {' | '.join(row)} |\n"
+    for strategy in STRATEGIES:
+        yield f"\n### {strategy}\n\n"
+        yield "| step | " + " | ".join(TARGETS) + " |\n" + "|---" * (len(TARGETS) + 1) + "|\n"
+        for step in STEPS:
+            row = [text_of(known, strategy, step, target) for target in TARGETS]
+            if set(row) != {NOBODY}:
+                yield f"| {step} | {' | '.join(row)} |\n"
+    yield "\n### Otherwise on other tiers\n\n"
+    yield "| tier | strategy | step | target | signal | what becomes of it |\n"
+    yield "|---|---|---|---|---|---|\n"
+    for cell in all_cells():
+        key = tuple(cell[k] for k in (4, 3, 1, 0, 2))
+        if cell.tier != TIERS[0] and known.get(key, set()) - known[(TIERS[0], *key[1:])]:
+            yield f"| {' | '.join(key)} | {' or '.join(sorted(known[key]))} |\n"
 
 
 # ---- sentences -----------------------------------------------------------------------------------
@@ -115,25 +124,25 @@ def sentence_table(known):
 def judge(cell, outcome, told):
     """What became of a cell is what the page says."""
     text = PAGE.read_text(encoding="utf-8")
-    documented = outcomes(text)[key_of(cell)]
-    check(outcome in documented, f"{cell}: {outcome!r} ({told}), but docs/{PAGE.name} says "
-                                 f"{' or '.join(sorted(documented))!r}")
+    said = documented(outcomes(text), cell)
+    check(outcome in said, f"{cell}: {outcome!r} ({told}), but docs/{PAGE.name} says "
+                           f"{' or '.join(sorted(said))!r}")
     result = result_of(outcome)
     check(not result or plain(told) in sentences(text)[cell.target, result],
           f"{cell}: {outcome!r}: docs/{PAGE.name} does not know that people read: {plain(told)}")
 
 
 def write(seen):
-    """@seen: [(cell, outcome, told)]: takes the place of what the page says of these cells."""
+    """@seen: [(cell, outcome, told)]: added to what the page says."""
     text = PAGE.read_text(encoding="utf-8")
     known, said = outcomes(text), sentences(text)
-    now = collections.defaultdict(set)
     for cell, outcome, told in seen:
-        now[key_of(cell)].add(outcome)
+        key = tuple(cell[k] for k in (4, 3, 1, 0, 2))
+        if outcome not in documented(known, cell):
+            known[key] = documented(known, cell) | {outcome}
         if result_of(outcome):
             said[cell.target, result_of(outcome)].add(plain(told))
-    known |= now
-    above = text[:text.index(OUTCOMES)] + OUTCOMES
+    by_hand = text.index("\n### blue-green") if "\n### blue-green" in text else text.index(SENTENCES)
     between = text[text.index(SENTENCES) + len(SENTENCES):].split("\n|", 1)[0]
-    PAGE.write_text(above + "".join(tables(known)) + SENTENCES + between.rstrip("\n") + "\n" +
-                    "".join(sentence_table(said)), encoding="utf-8")
+    PAGE.write_text(text[:by_hand] + "".join(tables(known)) + SENTENCES + between.rstrip("\n") +
+                    "\n" + "".join(sentence_table(said)), encoding="utf-8")
