@@ -194,7 +194,10 @@ class Matrix:
         return "".join(f"\n{line}" for line in lines[-60:])
 
     def close(self):
+        """Something went wrong: nothing of it may be in the way of the next one."""
         self.daemon.end()
+        for pid in descendants(os.getpid()):
+            send_signal(pid, signal.SIGKILL)
         self.t.daemons.remove(self.daemon)
         for path in self.t.tmp.glob("*.*.*"):
             path.unlink()

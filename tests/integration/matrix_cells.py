@@ -22,8 +22,10 @@ STOP_FIRST_OLD = ("shift", "settle", "leave", "drain", "stop")
 STOP_FIRST_NEW = ("start", "verify")
 
 
-def exists(target, step, strategy):
-    """Is there such a process at such a step?"""
+def exists(target, step, strategy, tier="ebpf"):
+    """Is there such a process at such a step? A canary needs shares, which tier hash has not."""
+    if (strategy, tier) == ("canary", "hash"):
+        return False
     if step == "steady":
         return target not in ("agent new", "server new")
     if step == "hold" and strategy != "canary":
@@ -37,7 +39,7 @@ def all_cells():
     return [Cell(target, step, signal, strategy, tier)
             for tier, strategy, step, target, signal in
             itertools.product(TIERS, STRATEGIES, STEPS, TARGETS, SIGNALS)
-            if exists(target, step, strategy)]
+            if exists(target, step, strategy, tier)]
 
 
 def pairs(cell):

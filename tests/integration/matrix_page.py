@@ -18,6 +18,13 @@ from matrix_cells import SIGNALS, STEPS, STRATEGIES, TARGETS, TIERS, all_cells, 
 PAGE = ROOT / "docs" / "fault-matrix.md"
 BETWEEN = " / "
 NOBODY = "–"
+OTHERWISE = """
+### Otherwise on other tiers
+
+A canary needs shares, which tier hash cannot give. There a check reaches whichever server the kernel picks, so nobody notices that one stands still:
+what it has to do waits until it goes on.
+
+"""
 SENTENCES = "\n## What people read\n"
 
 PLACEHOLDERS = (
@@ -86,7 +93,7 @@ def tables(known):
             row = [text_of(known, strategy, step, target) for target in TARGETS]
             if set(row) != {NOBODY}:
                 yield f"| {step} | {' | '.join(row)} |\n"
-    yield "\n### Otherwise on other tiers\n\n"
+    yield OTHERWISE
     yield "| tier | strategy | step | target | signal | what becomes of it |\n"
     yield "|---|---|---|---|---|---|\n"
     for cell in all_cells():
@@ -139,7 +146,7 @@ def write(seen):
     for cell, outcome, told in seen:
         key = tuple(cell[k] for k in (4, 3, 1, 0, 2))
         if outcome not in documented(known, cell):
-            known[key] = documented(known, cell) | {outcome}
+            known[key] = known.get(key, set()) | {outcome}
         if result_of(outcome):
             said[cell.target, result_of(outcome)].add(plain(told))
     by_hand = text.index("\n### blue-green") if "\n### blue-green" in text else text.index(SENTENCES)
