@@ -171,6 +171,8 @@ static int tear_down_writer(void **state)
 	file = NULL;
 	writer_finish(writer, 20000);
 	writer_free(TAKE_PTR(writer));
+	while (errands_alive() > 0)
+		assert_true(sd_event_run(event, 1000000) >= 0);
 	return tear_down(state);
 }
 
