@@ -225,50 +225,12 @@ int state_open(const char *file, struct state **ret, struct error *err)
 	return r;
 }
 
-/* ---- the spare ------------------------------------------------------------------------------ */
+/* ---- saving --------------------------------------------------------------------------------- */
 
 static json_int_t change_of(const json_t *root)
 {
 	return json_integer_value(json_object_get(root, "change"));
 }
-
-/* Take what the file could not be given, unless the file has got it since. */
-static int read_spare(struct state *state, const char *spare, struct error *err)
-{
-	cleanup(state_free) struct state *other = NULL;
-	json_t *root;
-	int r = access(spare, F_OK) < 0 ? 0 : state_open(spare, &other, err);
-
-	if (r != 0 || !other || change_of(other->root) <= change_of(state->root))
-		return r;
-	root = state->root;
-	state->root = other->root;
-	state->services = other->services;
-	other->root = root;
-	error_text(err, 0, "%s lacks what was to be written last: %s is used", state->file, spare);
-	return 1;
-}
-
-int state_keep(struct state *state, sd_event *event, struct writer *writer, const char *spare,
-	       struct error *err)
-{
-	struct kept_file *kept = kept_file_new(event, writer, state->file, spare);
-	int r;
-
-	if (!kept)
-		return error_set(err, -ENOMEM, "%s", state->file);
-	r = read_spare(state, spare, err);
-	if (r < 0) {
-		kept_file_free(kept);
-		return r;
-	}
-	kept_file_free(state->kept);
-	state->kept = kept;
-	state->has_spare = true;
-	return r;
-}
-
-/* ---- generations ---------------------------------------------------------------------------- */
 
 /* Which of two files is the later one. */
 static int count_change(struct state *state)
@@ -293,6 +255,53 @@ static int save(struct state *state, struct error *err)
 		return error_set(err, -ENOMEM, "%s", state->file);
 	return kept_file_write(state->kept, text, err) < 0;
 }
+
+/* ---- the spare ------------------------------------------------------------------------------ */
+
+/* Take what the file could not be given, unless the file has got it since. */
+static int read_spare(struct state *state, const char *spare, struct error *err)
+{
+	cleanup(state_free) struct state *other = NULL;
+	json_t *root;
+	int r = access(spare, F_OK) < 0 ? 0 : state_open(spare, &other, err);
+
+	if (r != 0 || !other)
+		return r;
+	if (change_of(other->root) <= change_of(state->root)) {
+		unlink(spare);
+		return 0;
+	}
+	root = state->root;
+	state->root = other->root;
+	state->services = other->services;
+	other->root = root;
+	error_text(err, 0, "%s lacks what was to be written last: %s is used", state->file, spare);
+	return 1;
+}
+
+int state_keep(struct state *state, sd_event *event, struct writer *writer, const char *spare,
+	       struct error *err)
+{
+	struct kept_file *kept = kept_file_new(event, writer, state->file, spare);
+	int r;
+
+	if (!kept)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	r = read_spare(state, spare, err);
+	if (r < 0) {
+		kept_file_free(kept);
+		return r;
+	}
+	kept_file_free(state->kept);
+	state->kept = kept;
+	state->has_spare = true;
+	/* The file gets what the spare had, also if nothing changes any more. */
+	if (r > 0)
+		(void)save(state, NULL);
+	return r;
+}
+
+/* ---- generations ---------------------------------------------------------------------------- */
 
 /* The number in the entry of @service. Makes the entry if there is none; NULL without memory. */
 static json_t *generation_of(struct state *state, const char *service)

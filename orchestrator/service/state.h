@@ -38,7 +38,8 @@ DEFINE_CLEANUP(struct state *, state_free);
 /*
  * From now on @writer (NULL: whoever saves) writes the file, and what is not written yet, or cannot
  * be, is in @spare, on another file system (kept_file.h). What an earlier daemon has left in @spare
- * is taken, if it is later than what the file has ("change": a number that each save increases).
+ * is taken, and saved, if it is later than what the file has ("change": a number that each save
+ * increases); else it is removed.
  * Returns 1 with a note in @err if it was, or if @spare could not be used and was moved aside;
  * -ENOMEM. @writer outlives the state.
  */
