@@ -76,7 +76,7 @@ LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
 .PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
-	check-integration check-servers asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench coverage \
+	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -402,6 +402,13 @@ check-integration: all
 # nginx, haproxy, caddy, gunicorn, node and python3, swapped under load in every mode they can do.
 check-servers: all server-programs
 	$(Q)tests/run servers:$(BUILD)
+
+# Every process killed and stopped at every step of a rollout, against docs/fault-matrix.md (needs root):
+# make matrix JOBS=4 CELLS='tier=ebpf step=bake,drain'
+JOBS  ?= 4
+CELLS ?=
+matrix: all
+	$(Q)python3 -B tests/integration/test_fault_matrix.py $(BUILD) --jobs $(JOBS) $(CELLS)
 
 asan:
 	$(Q)$(MAKE) --no-print-directory SANITIZE=1 all unit-tests

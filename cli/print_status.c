@@ -397,11 +397,32 @@ static void print_differs(const struct print *to, const json_t *service)
 	fputs(" --reset\" goes back to it\n", to->out);
 }
 
+/* Are its files what they were? */
+static void print_rollback_files(const struct print *to, const json_t *rollback)
+{
+	const char *changed = print_member(rollback, "changed");
+	const char *unknown = print_member(rollback, "unknown");
+
+	if (*changed) {
+		fputs(PRINT_DETAIL, to->out);
+		print_coloured(to, PRINT_YELLOW, "it would run what ");
+		print_coloured(to, PRINT_YELLOW, changed);
+		print_coloured(to, PRINT_YELLOW, " is now, not what it was");
+		fputc('\n', to->out);
+	}
+	if (*unknown) {
+		fputs(PRINT_DETAIL, to->out);
+		print_coloured(to, PRINT_YELLOW,
+			       "whether its files are as they were is not known: ");
+		print_coloured(to, PRINT_YELLOW, unknown);
+		fputc('\n', to->out);
+	}
+}
+
 /* What "baton rollback" would go to. */
 static void print_rollback(const struct print *to, const json_t *service)
 {
 	const json_t *rollback = json_object_get(service, "rollback");
-	const char *changed = print_member(rollback, "changed");
 	char buffer[PRINT_CELL_MAX], took[PRINT_TOOK_MAX];
 	const char *digest = short_digest(print_member(rollback, "digest"), buffer);
 	long long age = print_number(rollback, "age_ms");
@@ -419,13 +440,7 @@ static void print_rollback(const struct print *to, const json_t *service)
 	if (age >= 0)
 		fprintf(to->out, ", replaced %s ago", print_took(age, took));
 	fputc('\n', to->out);
-	if (!*changed)
-		return;
-	fputs(PRINT_DETAIL, to->out);
-	print_coloured(to, PRINT_YELLOW, "it would run what ");
-	print_coloured(to, PRINT_YELLOW, changed);
-	print_coloured(to, PRINT_YELLOW, " is now, not what it was");
-	fputc('\n', to->out);
+	print_rollback_files(to, rollback);
 }
 
 /* How many of the restarts are used up, if any. */

@@ -67,6 +67,9 @@ enum {
 	UNHEALTHY_WHILE,
 	STARTUP_DELAY,
 	IGNORE_TERM,
+	IDLE_WHILE, /* it stands still at one step of its life, while a file is there: */
+	LISTEN_WHILE,
+	STAY_WHILE,
 	OPTIONS
 };
 static const struct option options[] = {
@@ -83,6 +86,9 @@ static const struct option options[] = {
 	{"unhealthy-while", 1, NULL, UNHEALTHY_WHILE}, /* this file is there */
 	{"startup-delay", 1, NULL, STARTUP_DELAY},
 	{"ignore-term", 0, NULL, IGNORE_TERM},
+	{"idle-while", 1, NULL, IDLE_WHILE},     /* accept nothing */
+	{"listen-while", 1, NULL, LISTEN_WHILE}, /* told to drain, go on listening */
+	{"stay-while", 1, NULL, STAY_WHILE},     /* drained, do not exit */
 	{NULL, 0, NULL, 0},
 };
 static const char *option[OPTIONS]; /* NULL: not given */
@@ -95,6 +101,7 @@ static int listeners[LISTENERS_MAX];
 static size_t n_listeners;
 static int epoll_fd, signal_fd;
 static uint64_t start_ms, drain_ms; /* drain_ms 0: not draining */
+static bool told;                   /* to drain */
 
 static void die(const char *what)
 {
@@ -449,15 +456,34 @@ static void on_signal(void)
 	if (info.ssi_signo == SIGUSR1)
 		write_stats();
 	else if (!option[IGNORE_TERM])
-		begin_drain();
+		told = true;
+}
+
+/* The file of such an option is there. */
+static bool stands_still(int which)
+{
+	return option[which] && access(option[which], F_OK) == 0;
+}
+
+/* Connections that wait keep epoll_wait() from waiting. */
+static void accept_unless_idle(int listener)
+{
+	const struct timespec tick = {0, DRAIN_TICK_MS * 1000000L};
+
+	if (drain_ms)
+		return;
+	if (stands_still(IDLE_WHILE))
+		nanosleep(&tick, NULL);
+	else
+		accept_all(listener);
 }
 
 static void serve(void)
 {
 	struct epoll_event events[64];
 
-	while (!drain_ms || stats.open) {
-		int n = epoll_wait(epoll_fd, events, 64, drain_ms ? DRAIN_TICK_MS : -1);
+	while (!drain_ms || stats.open || stands_still(STAY_WHILE)) {
+		int n = epoll_wait(epoll_fd, events, 64, told ? DRAIN_TICK_MS : -1);
 
 		for (int i = 0; i < n; i++) {
 			int fd = events[i].data.fd;
@@ -466,9 +492,11 @@ static void serve(void)
 				on_readable(connections[fd]);
 			else if (fd == signal_fd)
 				on_signal();
-			else if (!drain_ms)
-				accept_all(fd);
+			else
+				accept_unless_idle(fd);
 		}
+		if (told && !stands_still(LISTEN_WHILE))
+			begin_drain();
 		if (drain_ms)
 			drain();
 	}

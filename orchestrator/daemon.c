@@ -9,20 +9,35 @@
 #include "common/clock.h"
 #include "common/json_memory.h"
 #include "common/log.h"
+#include "orchestrator/host/errand.h"
 #include "orchestrator/daemon_internal.h"
 #include "orchestrator/view/view.h"
 
 /* ---- signals -------------------------------------------------------------------------------- */
 
+static void on_ahead(void *userdata, struct service *s, const struct service_order *order, int r,
+		     const struct error *why)
+{
+	struct service_answer answer;
+	struct refusal refusal = {};
+
+	(void)userdata;
+	if (r == -ESHUTDOWN)
+		return;
+	if (r < 0)
+		log_error("%s: restart: %s", s->config->name, why->text);
+	else if (service_order(s, order, &answer, &refusal) < 0)
+		log_error("%s: restart: %s", s->config->name, refusal.why.text);
+}
+
 /* For `baton run`, whose service it is. */
 static void restart(struct service *s)
 {
 	const struct service_order order = {.type = SERVICE_ORDER_RESTART};
-	struct service_answer answer;
-	struct refusal refusal = {};
+	struct error err;
 
-	if (service_order(s, &order, &answer, &refusal) < 0)
-		log_error("%s: restart: %s", s->config->name, refusal.why.text);
+	if (service_send_ahead(s, &order, on_ahead, NULL, &err) < 0)
+		log_error("%s: restart: %s", s->config->name, err.text);
 }
 
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -36,8 +51,10 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, 
 		return 0;
 	if (d->options.single)
 		restart(d->services[0]);
+	else if (d->reading)
+		d->reload_again = true;
 	else
-		json_decref(daemon_reload(d, &problem));
+		(void)daemon_reload(d, NULL, &problem);
 	api_problem_done(&problem);
 	return 0;
 }
@@ -220,7 +237,9 @@ void daemon_free(struct daemon *d)
 {
 	if (!d)
 		return;
+	errand_cancel(d->reading);
 	api_free(d->api);
+	daemon_forget_questions(d);
 	for (size_t k = 0; k < d->n_services; k++)
 		service_free(d->services[k]);
 	takeover_list_done(&d->found);

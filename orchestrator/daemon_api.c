@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "common/json_memory.h"
 #include "orchestrator/daemon_internal.h"
+#include "orchestrator/host/errand.h"
+#include "orchestrator/host/sight.h"
 #include "orchestrator/view/view.h"
 
 static json_t *api_list(void *userdata)
@@ -73,6 +78,160 @@ static json_t *api_get(void *userdata, const char *service, struct api_problem *
 	return s ? status_service(s) : NULL;
 }
 
+/* ---- status: what a rollback would run --------------------------------------------------------
+ */
+
+/* Status waits for files for so long; then it says what it knows without them. */
+#define LOOK_MS 1000
+
+struct question {
+	struct question *next;
+	struct api_reply *reply;
+	bool sent;                       /* the helper that is on its way looks for it, too */
+	char service[PROTOCOL_NAME_MAX]; /* "": all */
+};
+
+/* Has it an earlier release, so that status says whether its files have changed? */
+static bool asks_files(const struct daemon *d, const char *service)
+{
+	for (size_t k = 0; k < d->n_services; k++)
+		if ((!service || strcmp(d->services[k]->config->name, service) == 0) &&
+		    service_rollback_target(d->services[k]))
+			return true;
+	return false;
+}
+
+static void look(void *userdata)
+{
+	const struct daemon *d = userdata;
+
+	for (size_t k = 0; k < d->n_services; k++) {
+		const struct past *past = service_rollback_target(d->services[k]);
+		const char *path;
+
+		if (past)
+			(void)release_changed(past->release, &path);
+	}
+}
+
+static void answer(struct daemon *d, struct question *question)
+{
+	uint64_t lacks = json_memory_lacks();
+	struct api_problem problem = {};
+	json_t *json = question->service[0] ? api_get(d, question->service, &problem) : api_list(d);
+
+	if (json_memory_lacks() != lacks) {
+		json_decref(json);
+		json = NULL;
+		error_text(&problem.detail, -ENOMEM, "the answer could not be made: out of memory");
+	}
+	api_reply_send(question->reply, json, &problem);
+	api_problem_done(&problem);
+	free(question);
+}
+
+static void answer_all(struct daemon *d, bool sent_only)
+{
+	for (struct question **link = &d->questions; *link;) {
+		struct question *question = *link;
+
+		if (sent_only && !question->sent) {
+			link = &question->next;
+			continue;
+		}
+		*link = question->next;
+		answer(d, question);
+	}
+}
+
+static void answer_without(struct daemon *d)
+{
+	sight_use_nothing(d->look_why);
+	answer_all(d, false);
+	sight_forget();
+}
+
+static void send_look(struct daemon *d);
+
+static void on_seen(void *userdata, int r, const struct error *why)
+{
+	struct daemon *d = userdata;
+
+	d->looking = NULL;
+	if (r >= 0)
+		answer_all(d, true);
+	else if (!d->look_late)
+		snprintf(d->look_why, sizeof(d->look_why), "%s", why->text);
+	if (r < 0)
+		answer_without(d);
+	d->look_late = false;
+	sight_forget();
+	if (d->questions)
+		send_look(d);
+}
+
+static void on_late(void *userdata, const struct error *why)
+{
+	struct daemon *d = userdata;
+
+	d->look_late = true;
+	snprintf(d->look_why, sizeof(d->look_why), "%s", why->text);
+	answer_without(d);
+}
+
+/* One for all who ask, and never a second one where one is stuck. */
+static void send_look(struct daemon *d)
+{
+	struct errand_spec spec = {.look = look,
+				   .on_seen = on_seen,
+				   .on_late = on_late,
+				   .userdata = d,
+				   .timeout_ms = LOOK_MS};
+	struct error err;
+
+	for (struct question *question = d->questions; question; question = question->next)
+		question->sent = true;
+	if (errand_start(d->context->event, &spec, &d->looking, &err) >= 0)
+		return;
+	snprintf(d->look_why, sizeof(d->look_why), "%s", err.text);
+	answer_without(d);
+}
+
+static bool api_look(void *userdata, const char *service, struct api_reply *reply)
+{
+	struct daemon *d = userdata;
+	struct question *question;
+
+	if (!asks_files(d, service))
+		return false;
+	question = calloc(1, sizeof(*question));
+	if (!question)
+		return false;
+	question->reply = reply;
+	snprintf(question->service, sizeof(question->service), "%s", service ? service : "");
+	question->next = d->questions;
+	d->questions = question;
+	api_reply_wait(reply);
+	if (d->look_late)
+		answer_without(d);
+	else if (!d->looking)
+		send_look(d);
+	return true;
+}
+
+void daemon_forget_questions(struct daemon *d)
+{
+	errand_cancel(TAKE_PTR(d->looking));
+	while (d->questions) {
+		struct question *question = d->questions;
+
+		d->questions = question->next;
+		free(question);
+	}
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
 static char *next_piece(void *userdata)
 {
 	return connection_list_next(userdata);
@@ -139,6 +298,41 @@ static json_t *carry_out(struct daemon *d, struct service *s, const struct servi
 	return json;
 }
 
+/* Its files are known now, or do not answer. */
+static void on_ahead(void *userdata, struct service *s, const struct service_order *order, int r,
+		     const struct error *why)
+{
+	struct api_reply *reply = userdata;
+	struct api_problem problem = {};
+	struct refusal refusal = {};
+	json_t *json = NULL;
+
+	if (r == -ESHUTDOWN) {
+		refusal.why = *why;
+		refuse(&refusal, REFUSAL_SHUTTING_DOWN);
+	} else if (r < 0) {
+		service_refuse_silent(s, why, &refusal);
+	} else {
+		json = carry_out(s->userdata, s, order, reply, &refusal);
+	}
+	if (!json)
+		daemon_refuse(&refusal, &problem);
+	api_reply_send(reply, json, &problem);
+	api_problem_done(&problem);
+}
+
+/* A helper reads its files first. */
+static int send_ahead(struct service *s, const struct service_order *order, struct api_reply *reply,
+		      struct refusal *refusal)
+{
+	struct error err;
+
+	if (service_send_ahead(s, order, on_ahead, reply, &err) < 0)
+		return service_refuse_silent(s, &err, refusal);
+	api_reply_wait(reply);
+	return 0;
+}
+
 static json_t *api_order(void *userdata, const char *service, const char *name, const json_t *body,
 			 struct api_reply *reply, struct api_problem *problem)
 {
@@ -153,7 +347,10 @@ static json_t *api_order(void *userdata, const char *service, const char *name, 
 	if (order_parse(name, body, &order, &refusal) >= 0) {
 		order.on_reopened = on_reopened;
 		order.userdata = reply;
-		json = carry_out(d, s, &order, reply, &refusal);
+		if (s->shutting_down || !service_asks_files(&order))
+			json = carry_out(d, s, &order, reply, &refusal);
+		else
+			(void)send_ahead(s, &order, reply, &refusal);
 	}
 	if (!json)
 		daemon_refuse(&refusal, problem);
@@ -181,19 +378,26 @@ static json_t *api_ready(void *userdata)
 static json_t *api_version(void *userdata)
 {
 	struct daemon *d = userdata;
+	const struct loop_times *loop = &d->context->loop;
 
-	return json_pack("{s:s, s:s, s:I, s:s, s:I}", "name", d->context->paths.name, "version",
-			 BATON_VERSION, "pid", (json_int_t)getpid(), "epoch",
-			 events_epoch(d->events), "seq", (json_int_t)events_last(d->events));
+	return json_pack(
+		"{s:s, s:s, s:I, s:s, s:I, s:{s:I, s:I, s:o}}", "name", d->context->paths.name,
+		"version", BATON_VERSION, "pid", (json_int_t)getpid(), "epoch",
+		events_epoch(d->events), "seq", (json_int_t)events_last(d->events), "loop", "turns",
+		(json_int_t)loop->turns, "longest_us", (json_int_t)loop->longest_us, "longest_time",
+		loop->longest_realtime_ms ? time_json(loop->longest_realtime_ms) : json_null());
 }
 
-static json_t *api_reload(void *userdata, struct api_problem *problem)
+static json_t *api_reload(void *userdata, struct api_reply *reply, struct api_problem *problem)
 {
 	struct daemon *d = userdata;
 	struct refusal refusal = {};
 
-	if (!d->options.single && !d->ending)
-		return daemon_reload(d, problem);
+	if (!d->options.single && !d->ending) {
+		if (daemon_reload(d, reply, problem))
+			api_reply_wait(reply);
+		return NULL;
+	}
 	error_text(&refusal.why, -EINVAL, "%s",
 		   d->ending ? "batond is shutting down"
 			     : "\"baton run\" has no configuration file (\"baton restart\" "
@@ -261,6 +465,7 @@ static void api_leave_answered(void *userdata)
 }
 
 const struct api_backend daemon_api = {
+	.look = api_look,
 	.list = api_list,
 	.get = api_get,
 	.connections = api_connections,

@@ -26,8 +26,15 @@ struct daemon {
 	size_t n_services;
 	struct takeover_list found; /* agents of an earlier daemon, while some are awaited */
 	bool began;                 /* it knows who has answered at once */
-	bool swept;            /* what nobody needs any more has been removed: once, at the start */
-	sd_event_source *reap; /* removed services are freed from the top of the loop */
+	bool swept; /* what nobody needs any more has been removed: once, at the start */
+	struct question *questions; /* of the API, whose answers wait for files */
+	struct errand *looking;     /* a helper looks at these */
+	bool look_late;             /* it does not answer: nobody waits for it */
+	char look_why[512];         /* and where it is */
+	struct errand *reading;     /* a helper reads the configuration, for a reload */
+	struct api_reply *reloads;  /* who waits for it; NULL: a signal has asked */
+	bool reload_again;          /* a signal has asked meanwhile */
+	sd_event_source *reap;      /* removed services are freed from the top of the loop */
 	bool said_ready;
 	bool ending;
 	bool leaving; /* ends alone: see daemon_leave() */
@@ -96,8 +103,11 @@ void daemon_kill_awaited(struct daemon *daemon);
 
 /* ---- daemon_reload.c ------------------------------------------------------------------------- */
 
-/* sd_notify(3) is told. NULL with @problem filled if everything stays as it is. */
-json_t *daemon_reload(struct daemon *daemon, struct api_problem *problem);
+/*
+ * A helper reads the files first. Then sd_notify(3) is told, and @reply is answered (NULL: nobody
+ * waits for it). False with @problem filled: it was not begun.
+ */
+bool daemon_reload(struct daemon *daemon, struct api_reply *reply, struct api_problem *problem);
 
 /* Change the services that have waited until they lend nothing any more, or say why they stay. */
 void daemon_resume_reload(struct daemon *daemon);
@@ -105,3 +115,6 @@ void daemon_resume_reload(struct daemon *daemon);
 /* ---- daemon_api.c ---------------------------------------------------------------------------- */
 
 extern const struct api_backend daemon_api;
+
+/* The API is gone, and answers nobody any more. */
+void daemon_forget_questions(struct daemon *daemon);

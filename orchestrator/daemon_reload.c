@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "orchestrator/host/errand.h"
 #include "orchestrator/daemon_internal.h"
 
 /* What a reload has done, by name of service: for the answer. */
@@ -535,14 +536,94 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 	return json;
 }
 
-/* sd_notify(3): a reload is over when READY=1 follows; without MONOTONIC_USEC systemd waits. */
-json_t *daemon_reload(struct daemon *d, struct api_problem *problem)
-{
-	json_t *json;
+/* ---- by a helper first ----------------------------------------------------------------------- */
 
+static void look_at_new(struct daemon *d, const struct service_config *config)
+{
+	uint32_t number = state_generation(d->context->state, service_config_id(config)) + 1;
+	struct release *release = NULL;
+	struct error err;
+
+	if (release_resolve(config, number, NULL, NULL, &release, &err) >= 0)
+		release_free(release);
+}
+
+/* All that reload() will ask. */
+static void look(void *userdata)
+{
+	static struct config_mistakes mistakes;
+	struct config *config = NULL;
+	struct daemon *d = userdata;
+
+	if (config_load(d->options.config_file, d->options.dropins, &config, &mistakes) < 0)
+		return;
+	for (size_t k = 0; k < config->n_services; k++) {
+		struct service *s = daemon_find(d, config->services[k].name);
+
+		if (s)
+			service_look_at(s, &config->services[k]);
+		else
+			look_at_new(d, &config->services[k]);
+	}
+}
+
+static void refuse_reload(enum refusal_kind kind, const char *why, struct api_problem *problem)
+{
+	struct refusal refusal = {};
+
+	error_text(&refusal.why, -EAGAIN, "%s", why);
+	refuse(&refusal, kind);
+	daemon_refuse(&refusal, problem);
+	log_error("%s", why);
+	log_error("reload refused: everything stays as it is");
+}
+
+static void on_seen(void *userdata, int r, const struct error *why)
+{
+	struct daemon *d = userdata;
+	struct api_reply *reply = TAKE_PTR(d->reloads);
+	struct api_problem problem = {};
+	json_t *json = NULL;
+
+	d->reading = NULL;
+	if (r < 0)
+		refuse_reload(REFUSAL_CANNOT_RELOAD, why->text, &problem);
+	else if (d->ending)
+		refuse_reload(REFUSAL_CANNOT_RELOAD, "batond is shutting down", &problem);
+	else
+		json = reload(d, &problem);
+	/* sd_notify(3): a reload is over when READY=1 follows. */
+	if (!d->ending)
+		sd_notify(0, "READY=1");
+	if (reply)
+		api_reply_send(reply, json, &problem);
+	else
+		json_decref(json);
+	api_problem_done(&problem);
+	if (d->reload_again && !d->ending)
+		(void)daemon_reload(d, NULL, &problem);
+	d->reload_again = false;
+	api_problem_done(&problem);
+}
+
+bool daemon_reload(struct daemon *d, struct api_reply *reply, struct api_problem *problem)
+{
+	struct errand_spec spec = {.look = look, .on_seen = on_seen, .userdata = d};
+	struct error err;
+
+	if (d->reading) {
+		refuse_reload(REFUSAL_BUSY,
+			      "the configuration is being read already; wait until that has ended",
+			      problem);
+		return false;
+	}
+	if (errand_start(d->context->event, &spec, &d->reading, &err) < 0) {
+		refuse_reload(REFUSAL_CANNOT_RELOAD, err.text, problem);
+		return false;
+	}
+	d->reloads = reply;
+	/* Without MONOTONIC_USEC systemd waits. */
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)clock_monotonic_ms() * 1000);
-	json = reload(d, problem);
-	sd_notify(0, "READY=1");
-	return json;
+	return true;
 }

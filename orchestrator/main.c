@@ -25,6 +25,7 @@
 #include "orchestrator/host/command_leaf.h"
 #include "orchestrator/host/first.h"
 #include "orchestrator/host/lock.h"
+#include "orchestrator/host/writer.h"
 #include "orchestrator/service/service.h"
 #include "orchestrator/steer/steer.h"
 
@@ -401,7 +402,10 @@ static int open_context(struct context *c, const struct options *options, int *r
 		return r;
 	if (r > 0)
 		log_warning("%s", err->text);
-	r = state_keep(c->state, c->event, c->paths.spare_file, err);
+	r = writer_new(c->event, *ret_lock, &c->writer, err);
+	if (r < 0)
+		return r;
+	r = state_keep(c->state, c->event, c->writer, c->paths.spare_file, err);
 	if (r < 0)
 		return r;
 	if (r > 0)
@@ -463,7 +467,10 @@ static void close_context(struct context *c)
 	prober_free(c->prober);
 	occupants_free(c->occupants);
 	diag_free(c->diag);
+	if (c->writer)
+		writer_finish(c->writer, WRITER_TIMEOUT_MS);
 	state_free(c->state);
+	writer_free(c->writer);
 	sd_event_unref(c->event);
 }
 
@@ -507,12 +514,13 @@ static int serve(struct context *context, const struct options *options, struct 
 		return r;
 	*ret_mine = true;
 	daemon_start(daemon);
-	r = sd_event_loop(context->event);
+	r = loop_run(context->event, &context->loop);
 	if (r < 0)
 		return error_set(err, r, "event loop");
 	if (daemon_is_leaving(daemon)) {
 		daemon_close_api(daemon);
 		sweep_commands(context);
+		writer_finish(context->writer, WRITER_TIMEOUT_MS);
 		exit(daemon_exit_status(daemon));
 	}
 	return daemon_exit_status(daemon);

@@ -14,7 +14,7 @@
  *						its "mistakes"
  *	POST /v1/leave				batond ends, all else goes on: 200, then it does
  *	GET  /v1/events				one JSON object a line (below)
- *	GET  /v1/version			{"name", "version", "pid", "epoch", "seq"}
+ *	GET  /v1/version			{"name", "version", "pid", "epoch", "seq", "loop"}
  *	GET  /healthz				200 "ok\n": batond lives
  *	GET  /readyz				200, or 503 if a service that should serve does
  *						not: {"ready", "services": [{"service",
@@ -66,6 +66,11 @@
  * it is; NULL: they refuse, and have filled @problem. They may add events, but not free the API.
  */
 struct api_backend {
+	/*
+	 * An answer to list() (@service NULL) or get() has to wait for files that are looked at:
+	 * true, and api_reply_send() is called later. NULL: none ever has.
+	 */
+	bool (*look)(void *userdata, const char *service, struct api_reply *reply);
 	json_t *(*list)(void *userdata); /* {"services": [ ... ]} */
 	json_t *(*get)(void *userdata, const char *service, struct api_problem *problem);
 	/* {"service", "total", "shown", "connections": [ ... ]}, of which at most @limit, as
@@ -79,8 +84,11 @@ struct api_backend {
 	 */
 	json_t *(*order)(void *userdata, const char *service, const char *order, const json_t *body,
 			 struct api_reply *reply, struct api_problem *problem);
-	/* Read the configuration again; in single mode, or with mistakes in it, refused. */
-	json_t *(*reload)(void *userdata, struct api_problem *problem);
+	/*
+	 * Read the configuration again; in single mode, or with mistakes in it, refused. The answer
+	 * may come later, like that of an order.
+	 */
+	json_t *(*reload)(void *userdata, struct api_reply *reply, struct api_problem *problem);
 	/*
 	 * The daemon is to end, and everything else to go on. If that is answered (not NULL),
 	 * leave_answered() is called once the answer has been sent, or its reader has gone away.

@@ -88,22 +88,6 @@ static enum MHD_Result send_whole(const struct exchange *x, unsigned status, jso
 	return api_send_json(x->connection, status, json);
 }
 
-static enum MHD_Result handle_list(const struct exchange *x)
-{
-	return send_whole(x, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
-}
-
-static enum MHD_Result handle_get(const struct exchange *x)
-{
-	struct api_problem problem = {0};
-	json_t *json = x->api->backend.get(x->api->userdata, x->service, &problem);
-
-	if (!json)
-		return send_answer(x, 0, NULL, &problem);
-	api_problem_done(&problem);
-	return send_whole(x, MHD_HTTP_OK, json);
-}
-
 /* An answer of which one piece is there. */
 struct long_answer {
 	struct api_text text;
@@ -250,7 +234,14 @@ static enum MHD_Result wait_for_reply(const struct exchange *x, struct api_reply
 	return MHD_YES;
 }
 
-static enum MHD_Result send_reply(const struct exchange *x)
+/* What an order or a reload has begun goes on. */
+static unsigned status_of(const json_t *answer)
+{
+	return json_object_get(answer, "rollout") ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK;
+}
+
+/* @begins: the answer may name a rollout that has begun, as one to an order. */
+static enum MHD_Result send_reply(const struct exchange *x, bool begins)
 {
 	struct api_reply *reply = x->request->reply;
 	struct api_problem problem = reply->problem;
@@ -258,71 +249,130 @@ static enum MHD_Result send_reply(const struct exchange *x)
 
 	reply->answer = NULL;
 	reply->problem = (struct api_problem){0};
-	return send_answer(x, MHD_HTTP_OK, answer, &problem);
+	return send_answer(x, begins ? status_of(answer) : MHD_HTTP_OK, answer, &problem);
 }
 
-static enum MHD_Result handle_order(const struct exchange *x)
+/* @body is consumed; NULL: it is a reload, which has none. */
+static enum MHD_Result ask_backend(const struct exchange *x, json_t *body)
 {
-	struct api_problem refusal = {0}, problem = {0};
-	struct api_reply *reply;
-	json_t *body, *answer;
-	unsigned status = MHD_HTTP_OK;
+	struct api_reply *reply = api_reply_new(x->connection, api_wake, x->api);
+	const struct api_backend *backend = &x->api->backend;
+	struct api_problem problem = {0};
+	json_t *answer;
 
-	if (x->request->reply)
-		return send_reply(x);
-	body = admit(x, &refusal);
-	if (!body)
-		return send_answer(x, 0, NULL, &refusal);
-	reply = api_reply_new(x->connection, api_wake, x->api);
 	if (!reply) {
 		json_decref(body);
 		return MHD_NO;
 	}
-	answer = x->api->backend.order(x->api->userdata, x->service, x->order, body, reply,
-				       &problem);
+	answer =
+		body ? backend->order(x->api->userdata, x->service, x->order, body, reply, &problem)
+		     : backend->reload(x->api->userdata, reply, &problem);
 	json_decref(body);
 	if (reply->waits) {
 		api_problem_done(&problem);
 		return wait_for_reply(x, reply);
 	}
 	api_reply_free(reply);
-	/* What it has begun goes on. */
-	if (json_object_get(answer, "rollout"))
-		status = MHD_HTTP_ACCEPTED;
-	return send_answer(x, status, answer, &problem);
+	return send_answer(x, status_of(answer), answer, &problem);
 }
 
-/* What takes no members: @word, which @act does. */
-static enum MHD_Result handle_bare(const struct exchange *x, const char *word,
-				   json_t *(*act)(void *userdata, struct api_problem *problem),
-				   bool *ret_done)
+static enum MHD_Result handle_order(const struct exchange *x)
 {
-	struct api_problem refusal = {0}, problem = {0};
-	json_t *body = admit(x, &refusal), *answer;
+	struct api_problem refusal = {0};
+	json_t *body;
+
+	if (x->request->reply)
+		return send_reply(x, true);
+	body = admit(x, &refusal);
+	return body ? ask_backend(x, body) : send_answer(x, 0, NULL, &refusal);
+}
+
+/* True: the answer waits, or could not be made; *ret is the result. @service NULL: of all. */
+static bool looks_first(const struct exchange *x, const char *service, enum MHD_Result *ret)
+{
+	const struct api_backend *backend = &x->api->backend;
+	struct api_reply *reply;
+
+	if (!backend->look)
+		return false;
+	reply = api_reply_new(x->connection, api_wake, x->api);
+	if (!reply) {
+		*ret = MHD_NO;
+		return true;
+	}
+	if (backend->look(x->api->userdata, service, reply)) {
+		*ret = wait_for_reply(x, reply);
+		return true;
+	}
+	api_reply_free(reply);
+	return false;
+}
+
+static enum MHD_Result handle_list(const struct exchange *x)
+{
+	enum MHD_Result r;
+
+	if (x->request->reply)
+		return send_reply(x, false);
+	if (looks_first(x, NULL, &r))
+		return r;
+	return send_whole(x, MHD_HTTP_OK, x->api->backend.list(x->api->userdata));
+}
+
+static enum MHD_Result handle_get(const struct exchange *x)
+{
+	struct api_problem problem = {0};
+	enum MHD_Result r;
+	json_t *json;
+
+	if (x->request->reply)
+		return send_reply(x, false);
+	if (looks_first(x, x->service, &r))
+		return r;
+	json = x->api->backend.get(x->api->userdata, x->service, &problem);
+	if (!json)
+		return send_answer(x, 0, NULL, &problem);
+	api_problem_done(&problem);
+	return send_whole(x, MHD_HTTP_OK, json);
+}
+
+/* A request that takes no members. True: it may go on; false: it was answered, *ret is the result.
+ */
+static bool admit_bare(const struct exchange *x, const char *word, enum MHD_Result *ret)
+{
+	struct api_problem refusal = {0};
+	json_t *body = admit(x, &refusal);
 	size_t members = json_object_size(body);
 
-	*ret_done = false;
 	if (!body)
-		return send_answer(x, 0, NULL, &refusal);
-	json_decref(body);
-	if (members)
-		return api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2, "body: %s takes nothing",
+		*ret = send_answer(x, 0, NULL, &refusal);
+	else if (members)
+		*ret = api_refuse(x->connection, MHD_HTTP_BAD_REQUEST, 2, "body: %s takes nothing",
 				  word);
-	answer = act(x->api->userdata, &problem);
-	*ret_done = answer;
-	return send_answer(x, MHD_HTTP_OK, answer, &problem);
+	json_decref(body);
+	return body && !members;
 }
 
 static enum MHD_Result handle_reload(const struct exchange *x)
 {
-	bool done;
+	enum MHD_Result r;
 
-	return handle_bare(x, "reload", x->api->backend.reload, &done);
+	if (x->request->reply)
+		return send_reply(x, true);
+	return admit_bare(x, "reload", &r) ? ask_backend(x, NULL) : r;
 }
 
 static enum MHD_Result handle_leave(const struct exchange *x)
 {
-	return handle_bare(x, "leave", x->api->backend.leave, &x->request->leaves);
+	struct api_problem problem = {0};
+	enum MHD_Result r;
+	json_t *answer;
+
+	if (!admit_bare(x, "leave", &r))
+		return r;
+	answer = x->api->backend.leave(x->api->userdata, &problem);
+	x->request->leaves = answer;
+	return send_answer(x, MHD_HTTP_OK, answer, &problem);
 }
 
 /* ---- events --------------------------------------------------------------------------------- */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/config/config.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "common/vector.h"
 #include "orchestrator/config/config_internal.h"
 #include "orchestrator/host/file.h"
+#include "orchestrator/host/sight.h"
 
 /* ---- objects -------------------------------------------------------------------------------- */
 
@@ -150,44 +150,33 @@ static int read_dropin(struct config_reading *reading, const char *folder, const
 }
 
 /* "*.json", but not what editors and package managers hide. */
-static int is_dropin(const struct dirent *entry)
+static bool is_dropin(const char *name)
 {
-	size_t n = strlen(entry->d_name);
+	size_t n = strlen(name);
 
-	return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".json") == 0;
-}
-
-/* Not alphasort(3), whose order depends on the locale. */
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
+	return name[0] != '.' && n > 5 && strcmp(name + n - 5, ".json") == 0;
 }
 
 /* Returns how many files there are. */
 static int read_dropins(struct config_reading *reading, const char *folder)
 {
-	struct dirent **entries = NULL;
-	int n = scandir(folder, &entries, is_dropin, by_name);
-	int r = 0;
+	cleanup(vector_free) char **names = NULL;
+	int n = file_list(folder, is_dropin, &names), r = 0;
 
 	reading->source = folder;
-	if (n < 0 && errno == ENOENT)
+	if (n == -ENOENT)
 		return 0;
-	if (n < 0 && errno == ENOMEM)
-		return -ENOMEM;
+	if (n == -ENOMEM)
+		return n;
 	if (n < 0)
-		config_mistake(reading, "", "%s", strerror(errno));
+		config_mistake(reading, "", "%s", strerror(-n));
 	else if (n > CONFIG_DROPINS_MAX)
 		config_mistake(reading, "", "more than %d files", CONFIG_DROPINS_MAX);
 	/* The mistakes above make the folder incomplete, not what there is in it bad. */
 	vector_free(TAKE_PTR(reading->file.texts));
 	reading->file.total = 0;
-	for (int i = 0; i < n; i++) {
-		if (r == 0 && i < CONFIG_DROPINS_MAX)
-			r = read_dropin(reading, folder, entries[i]->d_name);
-		free(entries[i]);
-	}
-	free(entries);
+	for (int i = 0; i < n && i < CONFIG_DROPINS_MAX && r == 0; i++)
+		r = read_dropin(reading, folder, names[i]);
 	return r < 0 ? r : n < 0 ? 1 : n;
 }
 
@@ -205,7 +194,7 @@ static int read_folder(struct config_reading *reading, const char *folder)
 		dropins = NULL;
 		return -ENOMEM;
 	}
-	if (access(file, F_OK) == 0) {
+	if (sight_access(file, F_OK) == 0) {
 		r = read_file(reading, file, PATH_READ_OR_PIPE);
 		reading->unusable = reading->file.total > 0;
 		return r < 0 ? r : read_dropins(reading, dropins);
@@ -301,7 +290,7 @@ static int read_all(struct config_reading *reading, const char *file, const char
 	reading->config->file = strdup(file);
 	if (!reading->config->file)
 		return -ENOMEM;
-	if (stat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
+	if (sight_stat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
 		r = read_folder(reading, file);
 	} else {
 		r = read_file(reading, file, PATH_READ_OR_PIPE);

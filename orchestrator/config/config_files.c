@@ -11,6 +11,7 @@
 #include "common/path_open.h"
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
+#include "orchestrator/host/file.h"
 
 /* ---- programs ------------------------------------------------------------------------------- */
 
@@ -167,7 +168,7 @@ static void check_common_folder(struct config_reading *reading, const char *path
 		config_mistake(reading, path, "%s: %s", file, strerror(-r));
 		return;
 	}
-	r = path_check(folder, PATH_READ, user, &err);
+	r = file_check_for(user, folder, PATH_READ, &err);
 	if (r == 0)
 		error_set(&err, -ENOTDIR, "%s", folder);
 	if (r != -EISDIR)
@@ -191,7 +192,7 @@ static void check_output(struct config_reading *reading, const char *path, const
 		config_mistake(reading, key_path, "longer than %d bytes", PATH_MAX - 1);
 	else if (expand_find(file, EXPAND_GENERATION | EXPAND_INSTANCE))
 		check_common_folder(reading, key_path, file, &user);
-	else if (path_check(file, PATH_APPEND, &user, &err) < 0)
+	else if (file_check_for(&user, file, PATH_APPEND, &err) < 0)
 		config_mistake(reading, key_path, "%s: %s", file, err.text);
 }
 
@@ -207,7 +208,7 @@ static void check_ca(struct config_reading *reading, const char *path, const cha
 
 	if (!file || file[0] != '/')
 		return;
-	r = path_check(file, PATH_READ, NULL, &err);
+	r = file_check_for(NULL, file, PATH_READ, &err);
 	if (r != -PATH_IS_REFUSED && r != -PATH_IS_NO_FILE && r != -EISDIR)
 		return;
 	config_path(path, "tls.ca", key_path);

@@ -2,7 +2,6 @@
 #include "orchestrator/config/lookup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "orchestrator/config/service_config.h"
 #include "orchestrator/host/account.h"
 #include "orchestrator/host/environment.h"
+#include "orchestrator/host/sight.h"
 
 /* What a service gets by default; the same as systemd.exec(5) gives. */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -25,11 +25,14 @@
 /* @folder, which is to be one, and @rest, which begins with "/" or is empty. */
 static int real_folder(const char *folder, const char *rest, char **ret, struct error *err)
 {
-	cleanup_free char *real = realpath(folder, NULL);
+	cleanup_free char *real = NULL;
 	struct stat st;
+	int r = sight_realpath(folder, &real);
 
-	if (!real || stat(real, &st) < 0)
-		return error_set(err, -errno, "%s", folder);
+	if (r >= 0)
+		r = sight_stat(real, &st);
+	if (r < 0)
+		return error_set(err, r, "%s", folder);
 	if (!S_ISDIR(st.st_mode))
 		return error_set(err, -ENOTDIR, "%s", folder);
 	if (!rest[0])
@@ -181,14 +184,15 @@ int lookup_environment(const struct service_config *service, uint32_t generation
 static int check_executable(const char *path)
 {
 	struct stat st;
+	int r = sight_stat(path, &st);
 
-	if (stat(path, &st) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	if (!S_ISREG(st.st_mode))
 		return -EACCES;
-	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
+	return sight_access(path, X_OK);
 }
 
 static int join(const char *directory, const char *name, size_t n_name, char ret[static PATH_MAX])
@@ -203,8 +207,9 @@ static int join(const char *directory, const char *name, size_t n_name, char ret
 
 static int real_path(const char *path, char **ret, struct error *err)
 {
-	*ret = realpath(path, NULL);
-	return *ret ? 0 : error_set(err, -errno, "%s", path);
+	int r = sight_realpath(path, ret);
+
+	return r < 0 ? error_set(err, r, "%s", path) : 0;
 }
 
 static int found_at(const char *name, const char *directory, char **ret, struct error *err)

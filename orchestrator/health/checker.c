@@ -11,6 +11,7 @@
 #include "orchestrator/steer/steer.h"
 
 #define UNASKED_DELAY_MS 1000 /* at most, until what could not be asked is tried again */
+#define LATE_MS          500  /* so long after its time the loop was elsewhere */
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 
@@ -28,6 +29,19 @@ static void take_none(struct checker *c, const struct probe_result *result)
 	c->on_answer(c->userdata, result, false);
 }
 
+/*
+ * batond stood still (SIGSTOP, a suspended host), and the time of the question has passed
+ * meanwhile: the answer may be there, unread. That is excused once, not twice in a row.
+ */
+static bool came_late(struct checker *c, const struct probe_result *result)
+{
+	bool late = !result->ok && !result->unasked && !c->excused &&
+		    result->took_ms > c->target.health->timeout_ms + LATE_MS;
+
+	c->excused = late;
+	return late;
+}
+
 static void take_answer(struct checker *c, const struct probe_result *result)
 {
 	const struct health_config *h = c->target.health;
@@ -35,7 +49,14 @@ static void take_answer(struct checker *c, const struct probe_result *result)
 
 	c->last = *result;
 	c->last_ms = clock_monotonic_ms();
-	if (result->unasked) {
+	if (came_late(c, result)) {
+		c->last.unasked = true;
+		snprintf(c->last.text, sizeof(c->last.text),
+			 "not judged: batond itself stood still while it asked, for %llu ms",
+			 (unsigned long long)(result->took_ms - h->timeout_ms));
+	}
+	if (c->last.unasked) {
+		result = &c->last;
 		take_none(c, result);
 		return;
 	}

@@ -12,7 +12,8 @@
  *
  * checker_start() asks at once; on_answer is called after each answer. The instance's sockets may
  * change meanwhile (checker_retarget()), and so may its server (checker_restart()). A check that
- * could not be asked counts neither way: the verdict and the answers in a row stay as they are.
+ * could not be asked counts neither way: the verdict and the answers in a row stay as they are. Nor
+ * does a bad answer that comes well after its time, as batond stood still; but only one in a row.
  *
  * Serves HEALTH_KIND_HTTP, HEALTH_KIND_CONNECT and HEALTH_KIND_EXEC; HEALTH_KIND_NOTIFY needs no
  * probes.
@@ -74,6 +75,7 @@ struct checker {
 	struct probe_result last; /* the latest answer; or why there could be none (.unasked) */
 	struct probe_result bad;  /* the latest bad one; while unhealthy, the one that made it so */
 	bool has_bad;             /* there was one since it was healthy, or started, last */
+	bool excused;             /* the latest one came late, as batond stood still */
 	uint64_t last_ms;         /* of .last, CLOCK_MONOTONIC; 0: there is none */
 	struct probe *probe;
 	struct probe_exec *command; /* HEALTH_KIND_EXEC: instead of .probe */

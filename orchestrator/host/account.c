@@ -5,7 +5,10 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "orchestrator/host/sight.h"
 
 #define BUFFER_FIRST 4096
 #define BUFFER_MAX   (1024 * 1024)
@@ -54,7 +57,7 @@ static int copy_entry(const struct passwd *entry, struct account **ret)
 }
 
 /* By @name, or by @uid if that is NULL. */
-static int find_user(const char *name, uid_t uid, struct account **ret)
+static int look_up_user(const char *name, uid_t uid, struct account **ret)
 {
 	for (size_t size = BUFFER_FIRST; size <= BUFFER_MAX; size *= 2) {
 		cleanup_free char *buffer = malloc(size);
@@ -86,6 +89,80 @@ bool account_number(const char *text, uint32_t *ret)
 	return true;
 }
 
+/* What a helper has found, as bytes: the texts one after the other behind it. */
+struct account_answer {
+	int r;
+	uid_t uid;
+	gid_t gid;
+	size_t lengths[3]; /* of name, home, shell, with their NUL */
+};
+
+static void note_user(const char *question, int r, const struct account *account)
+{
+	const char *texts[] = {r == 0 ? account->name : "", r == 0 ? account->home : "",
+			       r == 0 ? account->shell : ""};
+	struct account_answer head = {.r = r};
+	size_t n = sizeof(head);
+	char *answer;
+
+	if (!sight_is_on())
+		return;
+	head.uid = r == 0 ? account->uid : 0;
+	head.gid = r == 0 ? account->gid : 0;
+	for (size_t k = 0; k < 3; k++)
+		n += head.lengths[k] = strlen(texts[k]) + 1;
+	answer = malloc(n);
+	if (!answer)
+		return;
+	memcpy(answer, &head, sizeof(head));
+	n = sizeof(head);
+	for (size_t k = 0; k < 3; k++) {
+		memcpy(answer + n, texts[k], head.lengths[k]);
+		n += head.lengths[k];
+	}
+	sight_note(question, answer, n);
+	free(answer);
+}
+
+static bool recall_user(const char *question, int *ret_r, struct account **ret)
+{
+	struct account_answer head;
+	struct passwd entry = {};
+	const char *texts;
+	const void *known;
+	size_t n;
+
+	if (!sight_recall(question, &known, &n) || n < sizeof(head))
+		return false;
+	memcpy(&head, known, sizeof(head));
+	texts = (const char *)known + sizeof(head);
+	entry.pw_uid = head.uid;
+	entry.pw_gid = head.gid;
+	entry.pw_name = (char *)texts;
+	entry.pw_dir = (char *)texts + head.lengths[0];
+	entry.pw_shell = (char *)texts + head.lengths[0] + head.lengths[1];
+	*ret_r = head.r < 0 ? head.r : copy_entry(&entry, ret);
+	return true;
+}
+
+static int find_user(const char *name, uid_t uid, struct account **ret)
+{
+	char question[SIGHT_QUESTION_MAX], what[128];
+	int r;
+
+	if (name)
+		snprintf(what, sizeof(what), "user %.100s", name);
+	else
+		snprintf(what, sizeof(what), "user %u", uid);
+	sight_ask(question, "account of %s", what);
+	if (recall_user(question, &r, ret))
+		return r;
+	sight_at(what);
+	r = look_up_user(name, uid, ret);
+	note_user(question, r, r < 0 ? NULL : *ret);
+	return r;
+}
+
 int account_by_name(const char *name, struct account **ret)
 {
 	return find_user(name, 0, ret);
@@ -96,10 +173,8 @@ int account_by_uid(uid_t uid, struct account **ret)
 	return find_user(NULL, uid, ret);
 }
 
-int account_group(const char *name, gid_t *ret)
+static int look_up_group(const char *name, gid_t *ret)
 {
-	if (account_number(name, ret))
-		return 0;
 	for (size_t size = BUFFER_FIRST; size <= BUFFER_MAX; size *= 2) {
 		cleanup_free char *buffer = malloc(size);
 		struct group entry, *found = NULL;
@@ -118,12 +193,52 @@ int account_group(const char *name, gid_t *ret)
 	return -ERANGE;
 }
 
+struct group_answer {
+	int r;
+	gid_t gid;
+};
+
+int account_group(const char *name, gid_t *ret)
+{
+	char question[SIGHT_QUESTION_MAX], what[128];
+	struct group_answer answer = {};
+	const void *known;
+	size_t n;
+
+	if (account_number(name, ret))
+		return 0;
+	snprintf(what, sizeof(what), "group %.100s", name);
+	sight_ask(question, "account of %s", what);
+	if (sight_recall(question, &known, &n) && n == sizeof(answer)) {
+		memcpy(&answer, known, n);
+	} else {
+		sight_at(what);
+		answer.r = look_up_group(name, &answer.gid);
+		sight_note(question, &answer, sizeof(answer));
+	}
+	if (answer.r == 0)
+		*ret = answer.gid;
+	return answer.r;
+}
+
 int account_groups(const char *name, gid_t gid, gid_t *ret, size_t max, size_t *ret_n)
 {
+	char question[SIGHT_QUESTION_MAX], what[128];
+	const void *known;
 	int n = (int)max;
+	size_t size;
 
+	snprintf(what, sizeof(what), "groups of user %.100s", name);
+	sight_ask(question, "%s, %u, %zu", what, gid, max);
+	if (sight_recall(question, &known, &size) && size <= max * sizeof(*ret)) {
+		memcpy(ret, known, size);
+		*ret_n = size / sizeof(*ret);
+		return 0;
+	}
+	sight_at(what);
 	if (getgrouplist(name, gid, ret, &n) < 0)
 		return -E2BIG;
+	sight_note(question, ret, (size_t)n * sizeof(*ret));
 	*ret_n = (size_t)n;
 	return 0;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * file: small files read whole, and replaced so that a reader or a crash sees the old content or
- * the new one, never a part.
+ * the new one, never a part. Reading and checking are questions that a helper can answer (sight.h).
  */
 #pragma once
 
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -28,6 +29,16 @@ int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length)
  */
 int file_read_for(const struct as_user *user, const char *path, enum path_use use, size_t max,
 		  char **ret_text, size_t *ret_length, struct error *err);
+
+/* path_check(), by the same rule. */
+int file_check_for(const struct as_user *user, const char *path, enum path_use use,
+		   struct error *err);
+
+/*
+ * The names in @folder that @wanted takes, as a vector, in the order of strcmp(3). Returns how many
+ * there are, or a negative errno.
+ */
+int file_list(const char *folder, bool (*wanted)(const char *name), char ***ret);
 
 /*
  * Where the text begins: behind a byte order mark (RFC 3629, section 6), which some editors write

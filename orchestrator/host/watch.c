@@ -10,6 +10,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/vector.h"
+#include "orchestrator/host/errand.h"
+#include "orchestrator/host/sight.h"
 #include "orchestrator/host/watch_internal.h"
 
 /*
@@ -42,6 +44,7 @@ struct place {
 };
 
 struct watch {
+	sd_event *event;
 	struct watch_pace pace;
 	void (*on_change)(void *userdata, const char *path);
 	void *userdata;
@@ -51,6 +54,13 @@ struct watch {
 	bool limit_told;
 	struct steps steps;
 	sd_event_source *io, *timer;
+	struct errand *errand; /* a helper looks */
+	bool in_helper;
+	bool begun;  /* it is known what later looks are compared with */
+	bool again;  /* something has happened since it was sent */
+	bool judges; /* nothing had moved for long enough when it was sent */
+	bool silent; /* the last one has not answered, which was told */
+	uint64_t sent_ms;
 	uint64_t moved_ms;   /* when something was last seen to move */
 	uint64_t waiting_ms; /* since when a finished one waits for others; 0: none does */
 };
@@ -112,6 +122,30 @@ static void add_step(struct steps *steps, int wd, const char *name)
 		steps->list[steps->n++] = (struct step){.wd = wd, .name = copy};
 }
 
+/*
+ * The number of the watch on @folder; a negative errno. The same folder again is the same number
+ * again. A helper has the same inotify instance: its watches are the daemon's.
+ */
+static int watch_folder(const struct watch *watch, const char *folder)
+{
+	char question[SIGHT_QUESTION_MAX];
+	const void *known;
+	size_t n;
+	int wd;
+
+	sight_ask(question, "inotify %s", folder);
+	if (sight_recall(question, &known, &n) && n == sizeof(wd)) {
+		memcpy(&wd, known, n);
+		return wd;
+	}
+	sight_at(folder);
+	wd = inotify_add_watch(watch->inotify_fd, folder, EVENTS);
+	if (wd < 0)
+		wd = -errno;
+	sight_note(question, &wd, sizeof(wd));
+	return wd;
+}
+
 static void on_step(void *userdata, const char *folder, const char *name)
 {
 	struct watch *watch = userdata;
@@ -119,15 +153,21 @@ static void on_step(void *userdata, const char *folder, const char *name)
 
 	if (watch->inotify_fd < 0)
 		return;
-	/* The same folder again is the same number again. */
-	wd = inotify_add_watch(watch->inotify_fd, folder, EVENTS);
+	wd = watch_folder(watch, folder);
 	if (wd >= 0)
 		add_step(&watch->steps, wd, name);
-	else if (errno == ENOSPC || errno == ENOMEM)
-		tell_limit(watch, -errno);
+	else if (wd == -ENOSPC || wd == -ENOMEM)
+		tell_limit(watch, wd);
 }
 
 /* ---- looking -------------------------------------------------------------------------------- */
+
+/* What happened before the helper was sent has its time already: that of the event. */
+static void note_move(struct watch *watch)
+{
+	if (watch->moved_ms < watch->sent_ms)
+		watch->moved_ms = clock_monotonic_ms();
+}
 
 /* What the paths lead to now; and inotify on the ways there, which may be others than before. */
 static void look(struct watch *watch)
@@ -140,11 +180,11 @@ static void look(struct watch *watch)
 		struct watch_look now;
 
 		watch_look(place->path, on_step, watch, &now);
-		if (watch_look_moved(&place->seen, &now))
-			watch->moved_ms = clock_monotonic_ms();
+		if (watch->begun && watch_look_moved(&place->seen, &now))
+			note_move(watch);
 		place->seen = now;
 	}
-	for (size_t k = 0; k < before.n; k++)
+	for (size_t k = 0; k < before.n && !watch->in_helper; k++)
 		if (!has_watch(&watch->steps, before.list[k].wd))
 			inotify_rm_watch(watch->inotify_fd, before.list[k].wd);
 	steps_done(&before);
@@ -226,19 +266,102 @@ static void decide(struct watch *watch)
 	arm(watch, next);
 }
 
-static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+/* ---- by a helper ---------------------------------------------------------------------------- */
+
+static bool is_quiet(const struct watch *watch)
+{
+	return watch->judges && watch->moved_ms < watch->sent_ms;
+}
+
+static void begin(struct watch *watch)
+{
+	for (size_t k = 0; k < watch->n_places; k++) {
+		struct place *place = &watch->places[k];
+
+		place->known = place->seen;
+		(void)watch_look_read(&place->known);
+	}
+	watch->begun = true;
+}
+
+/* All that on_seen() may ask. */
+static void look_in_helper(void *userdata)
 {
 	struct watch *watch = userdata;
-	uint64_t quiet_at;
 
+	watch->in_helper = watch->limit_told = true;
+	look(watch);
+	if (!watch->begun)
+		begin(watch);
+	else if (is_quiet(watch))
+		for (size_t k = 0; k < watch->n_places; k++)
+			(void)judge(&watch->places[k]);
+}
+
+static void tell_silence(struct watch *watch, const struct error *why)
+{
+	if (!watch->silent)
+		log_warning("watch: %s; changes are not seen before it answers", why->text);
+	watch->silent = true;
+}
+
+static void send_helper(struct watch *watch);
+
+static void on_seen(void *userdata, int r, const struct error *why)
+{
+	struct watch *watch = userdata;
+
+	watch->errand = NULL;
+	if (r < 0) {
+		tell_silence(watch, why);
+		arm(watch, clock_monotonic_ms() + watch->pace.poll_ms);
+		return;
+	}
+	watch->silent = false;
+	look(watch);
+	if (!watch->begun) {
+		begin(watch);
+		arm(watch, clock_monotonic_ms() + watch->pace.poll_ms);
+	}
+	if (watch->again)
+		send_helper(watch);
+	else if (is_quiet(watch))
+		decide(watch);
+	else if (watch->moved_ms > 0)
+		arm(watch, watch->moved_ms + watch->pace.quiet_ms);
+}
+
+static void on_late(void *userdata, const struct error *why)
+{
+	tell_silence(userdata, why);
+}
+
+/* One at a time: the next one goes when it is back. */
+static void send_helper(struct watch *watch)
+{
+	struct errand_spec spec = {.look = look_in_helper,
+				   .on_seen = on_seen,
+				   .on_late = on_late,
+				   .userdata = watch,
+				   .keep_fd = watch->inotify_fd};
+	struct error why;
+
+	watch->again = watch->errand;
+	if (watch->errand)
+		return;
+	watch->sent_ms = clock_monotonic_ms();
+	watch->judges = watch->begun && watch->sent_ms >= watch->moved_ms + watch->pace.quiet_ms;
+	if (errand_start(watch->event, &spec, &watch->errand, &why) >= 0)
+		return;
+	tell_silence(watch, &why);
+	arm(watch, watch->sent_ms + watch->pace.poll_ms);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
 	(void)source;
 	(void)usec;
-	look(watch);
-	quiet_at = watch->moved_ms + watch->pace.quiet_ms;
-	if (clock_monotonic_ms() < quiet_at)
-		arm(watch, quiet_at);
-	else
-		decide(watch);
+	send_helper(userdata);
 	return 0;
 }
 
@@ -260,7 +383,7 @@ static int on_events(sd_event_source *source, int fd, uint32_t revents, void *us
 	ssize_t n = read(fd, buffer, sizeof(buffer));
 	const struct inotify_event *event;
 	struct watch *watch = userdata;
-	bool concerned = false;
+	bool concerned = false, unknown = false;
 
 	(void)revents;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -273,13 +396,15 @@ static int on_events(sd_event_source *source, int fd, uint32_t revents, void *us
 	for (ssize_t at = 0; at < n; at += (ssize_t)(sizeof(*event) + event->len)) {
 		event = (const struct inotify_event *)(buffer + at);
 		concerned |= concerns(watch, event);
+		unknown |= !has_watch(&watch->steps, event->wd);
 	}
-	if (!concerned)
+	/* A helper that is on its way may have made a watch that is not known here yet. */
+	if (!concerned && !(unknown && watch->errand))
 		return 0;
 	/* Now, so that what is found has been quiet for long enough when the timer looks again. */
-	look(watch);
-	watch->moved_ms = clock_monotonic_ms();
-	arm(watch, watch->moved_ms + watch->pace.quiet_ms);
+	if (concerned)
+		watch->moved_ms = clock_monotonic_ms();
+	send_helper(watch);
 	return 0;
 }
 
@@ -339,6 +464,7 @@ int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace
 	assert(on_change);
 	if (!watch)
 		return error_set(err, -ENOMEM, "watch");
+	watch->event = sd_event_ref(event);
 	watch->pace = *pace;
 	watch->on_change = on_change;
 	watch->userdata = userdata;
@@ -353,13 +479,7 @@ int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace
 				      watch);
 	if (r < 0)
 		return error_set(err, r, "watch: event loop");
-	look(watch);
-	for (size_t k = 0; k < watch->n_places; k++) {
-		struct place *place = &watch->places[k];
-
-		place->known = place->seen;
-		(void)watch_look_read(&place->known);
-	}
+	send_helper(watch);
 	*ret = TAKE_PTR(watch);
 	return 0;
 }
@@ -377,6 +497,11 @@ int watch_new(sd_event *event, char *const *paths, uint64_t settle_ms,
 	return watch_new_paced(event, paths, &pace, on_change, userdata, ret, err);
 }
 
+bool watch_has_begun(const struct watch *watch)
+{
+	return watch->begun;
+}
+
 uint64_t watch_moved_ms(const struct watch *watch)
 {
 	return watch->moved_ms;
@@ -386,6 +511,7 @@ void watch_free(struct watch *watch)
 {
 	if (!watch)
 		return;
+	errand_cancel(watch->errand);
 	sd_event_source_disable_unref(watch->io);
 	sd_event_source_disable_unref(watch->timer);
 	if (watch->inotify_fd >= 0)
@@ -394,5 +520,6 @@ void watch_free(struct watch *watch)
 	for (size_t k = 0; k < watch->n_places; k++)
 		free(watch->places[k].path);
 	free(watch->places);
+	sd_event_unref(watch->event);
 	free(watch);
 }

@@ -11,6 +11,9 @@
  * path leads nowhere, or the file is still open for writing, or nobody may execute it although
  * somebody could execute the former file (it is copied first, and made executable then).
  *
+ * A helper looks (errand.h): nothing here waits for a file system. While one does not answer, which
+ * is logged, changes are not seen.
+ *
  * inotify(7) wakes it, on the folders along the path; a slow look every WATCH_POLL_MS covers what
  * inotify does not see (file systems of other hosts, symlinks further up).
  */
@@ -29,8 +32,8 @@
 struct watch;
 
 /*
- * @paths (absolute, NULL-terminated) are copied. @on_change may free the watch. How things are at
- * the time of the call is what later looks are compared with. Blocks while it reads the files.
+ * @paths (absolute, NULL-terminated) are copied. @on_change may free the watch. How things are
+ * right after the call is what later looks are compared with.
  */
 int watch_new(sd_event *event, char *const *paths, uint64_t settle_ms,
 	      void (*on_change)(void *userdata, const char *path), void *userdata,

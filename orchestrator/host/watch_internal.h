@@ -32,6 +32,9 @@ int watch_new_paced(sd_event *event, char *const *paths, const struct watch_pace
 		    void (*on_change)(void *userdata, const char *path), void *userdata,
 		    struct watch **ret, struct error *err);
 
+/* Has a helper seen what later looks are compared with? */
+bool watch_has_begun(const struct watch *watch);
+
 /* ---- watch_look.c --------------------------------------------------------------------------- */
 
 struct watch_look {

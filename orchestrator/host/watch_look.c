@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/host/sight.h"
 #include "orchestrator/host/watch_internal.h"
 
 /* ---- the way -------------------------------------------------------------------------------- */
@@ -51,16 +52,13 @@ static void leave_folder(struct walk *walk)
 static int follow(struct walk *walk)
 {
 	char target[PATH_MAX], rest[PATH_MAX];
-	ssize_t length;
+	int r;
 
 	if (++walk->links > WATCH_LINKS_MAX)
 		return -ELOOP;
-	length = readlink(walk->real, target, sizeof(target));
-	if (length < 0)
-		return -errno;
-	if (length == 0 || (size_t)length >= sizeof(target))
-		return -ENAMETOOLONG;
-	target[length] = '\0';
+	r = sight_readlink(walk->real, target);
+	if (r < 0)
+		return r;
 	if (snprintf(rest, sizeof(rest), "%s/%s", target, walk->rest) >= (int)sizeof(rest))
 		return -ENAMETOOLONG;
 	strcpy(walk->rest, rest);
@@ -75,6 +73,7 @@ static int enter(struct walk *walk, const char *name)
 {
 	size_t length = strlen(walk->real);
 	struct stat st;
+	int r;
 
 	if (strcmp(name, ".") == 0)
 		return 0;
@@ -88,8 +87,9 @@ static int enter(struct walk *walk, const char *name)
 		walk->on_step(walk->userdata, length > 0 ? walk->real : "/", name);
 	walk->real[length] = '/';
 	strcpy(walk->real + length + 1, name);
-	if (lstat(walk->real, &st) < 0)
-		return -errno;
+	r = sight_lstat(walk->real, &st);
+	if (r < 0)
+		return r;
 	if (S_ISLNK(st.st_mode))
 		return follow(walk);
 	return S_ISDIR(st.st_mode) || is_last(walk) ? 0 : -ENOTDIR;
@@ -115,7 +115,7 @@ void watch_look(const char *path,
 	if (walk.real[0] == '\0')
 		strcpy(walk.real, "/");
 	/* A symlink can only be here since a moment ago, and the next look will follow it. */
-	if (r == 0 && lstat(walk.real, &ret->st) == 0 && !S_ISLNK(ret->st.st_mode))
+	if (r == 0 && sight_lstat(walk.real, &ret->st) == 0 && !S_ISLNK(ret->st.st_mode))
 		strcpy(ret->real, walk.real);
 	else
 		memset(&ret->st, 0, sizeof(ret->st));
@@ -132,14 +132,11 @@ static bool is_elsewhere(const struct watch_look *a, const struct watch_look *b)
 		(a->st.st_dev != b->st.st_dev || a->st.st_ino != b->st.st_ino));
 }
 
-bool watch_look_read(struct watch_look *look)
+static bool read_contents(struct watch_look *look)
 {
 	cleanup_close int fd = -1;
 	struct stat st;
 
-	look->hash[0] = '\0';
-	if (!S_ISREG(look->st.st_mode))
-		return true;
 	fd = file_hash_open(look->real, &st);
 	if (fd < 0)
 		return true;
@@ -147,6 +144,34 @@ bool watch_look_read(struct watch_look *look)
 		return false;
 	file_hash(fd, &st, look->hash);
 	return true;
+}
+
+struct read_answer {
+	bool same;
+	char hash[FILE_HASH_TEXT_MAX];
+};
+
+bool watch_look_read(struct watch_look *look)
+{
+	char question[SIGHT_QUESTION_MAX];
+	struct read_answer answer = {};
+	const void *known;
+	size_t n;
+
+	memset(look->hash, 0, sizeof(look->hash));
+	if (!S_ISREG(look->st.st_mode))
+		return true;
+	sight_ask(question, "contents %s", look->real);
+	if (sight_recall(question, &known, &n) && n == sizeof(answer)) {
+		memcpy(&answer, known, n);
+		memcpy(look->hash, answer.hash, sizeof(look->hash));
+		return answer.same;
+	}
+	sight_at(look->real);
+	answer.same = read_contents(look);
+	memcpy(answer.hash, look->hash, sizeof(answer.hash));
+	sight_note(question, &answer, sizeof(answer));
+	return answer.same;
 }
 
 bool watch_look_changed(const struct watch_look *before, const struct watch_look *now)
@@ -177,7 +202,7 @@ bool watch_look_moved(const struct watch_look *before, const struct watch_look *
  * signals us: with SIGURG, which nobody hears, since SIGIO would end the process. If there are no
  * leases (a file of another user's, other file systems) it is not known, and taken for no.
  */
-static bool is_being_written(const struct watch_look *look)
+static bool look_for_writers(const struct watch_look *look)
 {
 	cleanup_close int fd =
 		open(look->real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
@@ -193,6 +218,24 @@ static bool is_being_written(const struct watch_look *look)
 	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
 		return false;
 	return fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
+}
+
+static bool is_being_written(const struct watch_look *look)
+{
+	char question[SIGHT_QUESTION_MAX];
+	const void *known;
+	bool written;
+	size_t n;
+
+	sight_ask(question, "writers %s", look->real);
+	if (sight_recall(question, &known, &n) && n == sizeof(written)) {
+		memcpy(&written, known, n);
+		return written;
+	}
+	sight_at(look->real);
+	written = look_for_writers(look);
+	sight_note(question, &written, sizeof(written));
+	return written;
 }
 
 static bool is_executable(const struct stat *st)

@@ -13,10 +13,12 @@
 #include "orchestrator/health/checker.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/local_ports.h"
+#include "orchestrator/host/loop.h"
 #include "orchestrator/host/removals.h"
 #include "orchestrator/steer/steer.h"
 
 struct state;
+struct writer;
 struct occupants;
 struct instance_ports;
 
@@ -28,6 +30,7 @@ struct context {
 	bool stepped_aside;                /* see cgroup_step_aside() */
 	struct removals *removals;         /* of instances' cgroups; NULL: each is tried once */
 	char agent_program[PATHS_MAX];     /* a descriptor of it, under /proc/self/fd */
+	struct writer *writer;             /* writes that, and waits for no disk */
 	struct state *state;               /* what services remember (service/state.h) */
 	const struct event_sink *sink;     /* takes what is told */
 	struct diag *diag;
@@ -38,5 +41,6 @@ struct context {
 	struct instance_ports *ports;     /* those that are pinned now (instance.h) */
 	struct tiers tiers;               /* what works here */
 	struct inspect *inspect;          /* NULL: the kernel cannot tell, see inspect.h */
+	struct loop_times loop;           /* how long the turns of .event take */
 	uint32_t last_rollout;            /* number of the last rollout of any service */
 };

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/vector.h"
 #include "orchestrator/host/cgroup.h"
+#include "orchestrator/host/errand.h"
 #include "orchestrator/instance/takeover.h"
 
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
@@ -85,24 +87,53 @@ static bool is_taken(const struct generation *g, uint32_t index)
 	return cgroup_populated(path) != 0;
 }
 
-void generation_look(struct generation *g)
+static void look(void *userdata)
 {
+	struct generation *g = userdata;
 	const char *path;
-
-	if (release_changed(g->release, &path))
-		g->mixed = true;
-}
-
-/* Hooks and other instances may have taken their time since it was resolved. */
-static void take_identity(struct generation *g)
-{
 	struct error err;
 
 	if (g->looked)
-		generation_look(g);
+		g->mixed |= release_changed(g->release, &path);
 	/* If something is gone that is told when the agent cannot start it. */
 	else if (release_look(g->release, &err) >= 0)
 		g->looked = true;
+}
+
+static void tell_silence(const struct generation *g, const struct error *why)
+{
+	log_warning("%s: whether the files of generation %u are as they were is not known: %s",
+		    g->config->name, g->number, why->text);
+}
+
+static void on_late(void *userdata, const struct error *why)
+{
+	tell_silence(userdata, why);
+}
+
+/* What does not answer stays unknown. */
+static void on_seen(void *userdata, int r, const struct error *why)
+{
+	struct generation *g = userdata;
+
+	g->errand = NULL;
+	if (r >= 0)
+		look(g);
+	else if (r != -ETIMEDOUT)
+		tell_silence(g, why);
+	if (g->look_again)
+		generation_look(g);
+}
+
+void generation_look(struct generation *g)
+{
+	struct errand_spec spec = {
+		.look = look, .on_seen = on_seen, .on_late = on_late, .userdata = g};
+	struct error err;
+
+	g->look_again = g->errand;
+	if (!g->errand && errand_start(g->context->event, &spec, &g->errand, &err) < 0)
+		tell_silence(g, &err);
 }
 
 int generation_add(struct generation *g, struct instance **ret, struct error *err)
@@ -118,7 +149,8 @@ int generation_add(struct generation *g, struct instance **ret, struct error *er
 				  g->number, g->instances.n);
 	while (is_taken(g, i->index))
 		i->index++;
-	take_identity(g);
+	/* Hooks and other instances may have taken their time since it was resolved. */
+	generation_look(g);
 	instances_add(&g->instances, i);
 	return instance_start(i, g->release, err);
 }
@@ -191,6 +223,7 @@ void generation_free(struct generation *g)
 {
 	if (!g)
 		return;
+	errand_cancel(g->errand);
 	while (g->instances.n > 0)
 		generation_remove(g, g->instances.list[g->instances.n - 1]);
 	instances_done(&g->instances);

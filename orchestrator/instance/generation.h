@@ -30,6 +30,8 @@ struct generation {
 	uint32_t origin; /* a rollback: the generation whose release it runs; 0: it is none */
 	bool looked;     /* the release's identity is that of the first instance's start */
 	bool mixed;      /* a file of the release had changed when an instance was started later */
+	struct errand *errand; /* a helper looks at its files */
+	bool look_again;       /* ... and something was started since it was sent */
 	const struct wiring *wiring;
 	const struct instance_callbacks *callbacks;
 	void *userdata;
@@ -70,7 +72,10 @@ DEFINE_CLEANUP(struct generation *, generation_free);
  */
 int generation_add(struct generation *generation, struct instance **ret, struct error *err);
 
-/* An agent has started its server again: does that run what the others run? */
+/*
+ * An agent has started its server again: does that run what the others run? A helper looks, and
+ * .mixed tells when it is back.
+ */
 void generation_look(struct generation *generation);
 
 /* Forget an instance whose processes are gone. It must be in no other set any more. */

@@ -362,7 +362,7 @@ static void be_lost(struct instance *i, pid_t pid, const char *why)
 		      i->index, (int)pid, why);
 	/* A new generation must not begin to serve without an agent that can restart its server. */
 	if (!i->steady && !instance_is_leaving(i))
-		instance_fail(i, "its agent ended");
+		instance_fail(i, "lost its agent");
 	instance_watch_lost(i);
 }
 

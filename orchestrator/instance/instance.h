@@ -226,8 +226,9 @@ struct instance {
 	/* Its server, started again, has not been healthy within start_timeout. */
 	bool overdue;
 	struct timer overdue_timer;
-	uint64_t carried_seen;         /* as a backup, when its service looked last */
-	struct tap_count drain_before; /* what was counted when it was told to leave */
+	uint64_t carried_seen;          /* as a backup, when its service looked last */
+	struct tap_count settle_before; /* what was counted when it began to settle */
+	struct tap_count drain_before;  /* ... and when it was told to leave */
 
 	/* While .lost: when it is looked at next, and until when it may leave or stop. */
 	sd_event_source *lost_timer;

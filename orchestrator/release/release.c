@@ -12,6 +12,7 @@
 
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
+#include "orchestrator/host/sight.h"
 
 static uint64_t mtime_ms(const struct stat *st)
 {
@@ -43,17 +44,16 @@ static int add_file(struct release *release, const char *name)
 	cleanup_free char *real = NULL;
 	char path[PATH_MAX];
 	struct stat st;
-	int n;
+	int n, r;
 
 	n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
 			   : snprintf(path, sizeof(path), "%s/%s", release->directory, name);
 	if (!name[0] || n >= (int)sizeof(path))
 		return 0;
-	errno = 0;
-	real = realpath(path, NULL);
-	if (!real)
-		return errno == ENOMEM ? -ENOMEM : 0;
-	if (stat(real, &st) < 0 || !S_ISREG(st.st_mode))
+	r = sight_realpath(path, &real);
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	if (sight_stat(real, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
 	if (is_known(release, real) || release->n_files == RELEASE_FILES_MAX)
 		return 1;
@@ -96,9 +96,10 @@ static int find_files(struct release *release)
 static int describe_executable(struct release *release, struct error *err)
 {
 	struct stat st;
+	int r = sight_stat(release->executable, &st);
 
-	if (stat(release->executable, &st) < 0)
-		return error_set(err, -errno, "%s", release->executable);
+	if (r < 0)
+		return error_set(err, r, "%s", release->executable);
 	release->inode = st.st_ino;
 	release->mtime_ms = mtime_ms(&st);
 	release->size = (uint64_t)st.st_size;
@@ -193,7 +194,7 @@ static bool is_older(const char *path, uint64_t since_ms)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && ctime_ns(&st) / 1000000 <= since_ms;
+	return sight_stat(path, &st) == 0 && ctime_ns(&st) / 1000000 <= since_ms;
 }
 
 static void look_back_at_files(struct release *release, uint64_t since_ms)
@@ -286,10 +287,15 @@ static bool differs(const char *path, const struct release_file *known)
 	char hash[RELEASE_DIGEST_MAX];
 	struct release_file now;
 	struct stat st;
+	int r;
 
 	if (known->inode == 0)
 		return false;
-	if (stat(path, &st) < 0)
+	r = sight_stat(path, &st);
+	/* Nobody could look: that is no change. */
+	if (r == -ETIMEDOUT && sight_why_nothing())
+		return false;
+	if (r < 0)
 		return true;
 	now = (struct release_file){
 		.inode = st.st_ino, .mtime_ms = mtime_ms(&st), .size = (uint64_t)st.st_size};

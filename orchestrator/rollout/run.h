@@ -158,6 +158,7 @@ struct run_drain {
 	uint64_t seen;       /* busy ones at the last two looks, the larger number */
 	uint64_t seen_last;  /* ... at the last one */
 	uint64_t exited_ms;  /* when the victims were first seen to have ended; 0: they have not */
+	bool early;          /* one of them died, with connections, before it was told to leave */
 
 	/* When it has ended. */
 	bool counted;           /* by_client, by_server, reset are known */
@@ -226,6 +227,7 @@ struct run {
 	uint64_t deaf_since_ms;        /* LEAVING: the queue has never been empty since; 0: it is */
 	struct run_delay delay;        /* of the present victims */
 	struct run_drain drain;        /* of the present victims */
+	bool drain_noted;              /* their counters were, when they began to settle */
 	uint64_t gap_since_ms;   /* nothing listens since, on a tier without hold; 0: it does */
 	uint64_t gap_ms;         /* ... has listened in all */
 	uint64_t cut;            /* connections left at a deadline, of all victims */

@@ -263,6 +263,7 @@ static int act_publish(struct run *run, const struct rollout_action *action)
 	int r = 0;
 
 	assert(action->to == run->machine.to && action->n == run->machine.victims);
+	run->drain_noted = false;
 	keep_roles(run);
 	run->victims.n = 0;
 	choose_victims(run);
@@ -463,6 +464,7 @@ static void act_settle(struct run *run, const struct rollout_action *action)
 {
 	(void)action;
 	choose_victims(run);
+	run_drain_note(run);
 	run->queue_empty_since_ms = 0;
 	run_poll(run);
 }

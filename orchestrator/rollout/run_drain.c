@@ -41,6 +41,26 @@ bool run_delay_is_fixed(const struct run *run)
 	return run->victims.n > 0 && !run->victims.list[0]->config->drain.delay_auto;
 }
 
+/* Its server has ended by itself, and not as one that has done its work. */
+static bool ended_badly(const struct instance *i)
+{
+	return i->pid == 0 && i->ran && i->ending == ENDING_TOLD &&
+	       (i->exit_signal != 0 || i->exit_code != 0);
+}
+
+static void count(struct instance *i, struct tap_count *ret)
+{
+	if (instance_count(i, ret) < 0)
+		*ret = (struct tap_count){};
+}
+
+void run_drain_note(struct run *run)
+{
+	for (size_t k = 0; k < run->victims.n; k++)
+		count(run->victims.list[k], &run->victims.list[k]->settle_before);
+	run->drain_noted = true;
+}
+
 void run_drain_begin(struct run *run)
 {
 	uint64_t end_ms = run->drain.end_ms;
@@ -52,9 +72,11 @@ void run_drain_begin(struct run *run)
 	for (size_t k = 0; k < run->victims.n; k++) {
 		struct instance *i = run->victims.list[k];
 
-		if (instance_count(i, &i->drain_before) < 0)
-			i->drain_before = (struct tap_count){};
+		count(i, &i->drain_before);
+		if (!run->drain_noted)
+			i->settle_before = i->drain_before;
 	}
+	run->drain_noted = false;
 }
 
 bool run_drain_see(struct run *run, uint64_t busy)
@@ -65,13 +87,6 @@ bool run_drain_see(struct run *run, uint64_t busy)
 	drain->seen = busy > drain->seen_last ? busy : drain->seen_last;
 	drain->seen_last = busy;
 	return none;
-}
-
-/* Its server has ended by itself, and not as one that has done its work. */
-static bool ended_badly(const struct instance *i)
-{
-	return i->pid == 0 && i->ran && i->ending == ENDING_TOLD &&
-	       (i->exit_signal != 0 || i->exit_code != 0);
 }
 
 static uint64_t since(uint64_t now, uint64_t before)
@@ -90,9 +105,12 @@ static int add_counted(struct run_drain *drain, struct instance *i, bool tells)
 
 	if (r < 0)
 		return r;
-	at_exit = since(now.at_exit, before->at_exit);
+	/* What a server cut that died before it was told to leave is a loss of this rollout, too.
+	 */
+	at_exit = since(now.at_exit, (badly ? &i->settle_before : before)->at_exit);
 	by_server = since(now.by_server, before->by_server);
-	cut = since(now.cut, before->cut);
+	cut = since(now.cut, (badly ? &i->settle_before : before)->cut);
+	drain->early |= badly && before->at_exit > i->settle_before.at_exit;
 	/* Without knowing which of them the end of its process has closed: all that it closed. */
 	if (badly && !tells) {
 		cut += by_server + since(now.reset, before->reset);
@@ -149,7 +167,9 @@ static void blame(struct run *run)
 			 config_signal_name(drain->signal));
 	} else {
 		instance_describe_exit(i, how, sizeof(how));
-		n = (size_t)snprintf(why, sizeof(run->cut_why), ": it %s while it drained", how);
+		n = (size_t)snprintf(why, sizeof(run->cut_why), ": it %s %s", how,
+				     run->drain.early ? "before it was told to drain"
+						      : "while it drained");
 		/* It chose to end: the signal may be one that it does not drain on. */
 		if (is_told && i->exit_signal == 0 && n < sizeof(run->cut_why))
 			snprintf(why + n, sizeof(run->cut_why) - n,

@@ -234,6 +234,7 @@ void service_shutdown(struct service *s, const char *why)
 	if (s->shutting_down)
 		return;
 	s->shutting_down = true;
+	service_stop_ahead(s);
 	watch_free(TAKE_PTR(s->watcher));
 	service_limit_drains(s);
 	if (run)
@@ -290,6 +291,7 @@ void service_free(struct service *s)
 {
 	if (!s)
 		return;
+	service_drop_ahead(s);
 	service_part(s);
 	watch_free(s->watcher);
 	service_cancel_hooks(s);

@@ -58,6 +58,7 @@
 #include "orchestrator/service/service_reopen.h"
 #include "orchestrator/service/service_underway.h"
 #include "orchestrator/service/service_retry.h"
+#include "orchestrator/service/service_ahead.h"
 #include "orchestrator/service/service_backlogs.h"
 #include "orchestrator/service/service_strangers.h"
 #include "orchestrator/service/state.h"
@@ -91,6 +92,7 @@ struct service {
 	struct service_healing healing;
 	struct service_history history;
 	struct service_queue queue;
+	struct ahead *ahead; /* orders whose helpers are on their way */
 	struct service_retry retry;
 	struct service_hook hooks[SERVICE_HOOKS_MAX];
 	struct service_reopening reopening;
@@ -177,6 +179,12 @@ static inline bool service_has(const struct service *service, const struct addre
  */
 int service_reconfigure(struct service *service, struct service_config *config,
 			enum service_order_type *ret_order, struct error *err);
+
+/*
+ * Ask of files all that service_reconfigure() and the order that comes of it will ask. Only for a
+ * helper (errand.h), whose memory nobody sees: the service is not what it was afterwards.
+ */
+void service_look_at(struct service *service, struct service_config *config);
 
 /* What its agents, cgroups, pins and notes are called: its name, or one that it had before. */
 static inline const char *service_id(const struct service *service)

@@ -412,6 +412,40 @@ int order_try_rollback(struct order_call *call)
 	return 0;
 }
 
+/* ---- for a helper --------------------------------------------------------------------------- */
+
+static void look_at_past(struct service *s)
+{
+	const struct past *target = service_rollback_target(s);
+	cleanup(release_free) struct release *release = NULL;
+	const char *path;
+	struct error err;
+
+	if (!target)
+		return;
+	release = release_copy(target->release);
+	if (release)
+		(void)release_look(release, &err);
+	(void)release_changed(target->release, &path);
+}
+
+void order_look(struct service *s, const struct service_order *order)
+{
+	struct service_answer answer = {};
+	struct refusal refusal = {};
+	struct order_call call = {
+		.service = s, .order = order, .answer = &answer, .refusal = &refusal};
+	struct recipe recipe;
+	const char *path;
+
+	if (order->type == SERVICE_ORDER_ROLLBACK)
+		look_at_past(s);
+	else if (resolve_order(&call, &recipe) >= 0)
+		recipe_done(&recipe);
+	if (s->current)
+		(void)release_changed(s->current->release, &path);
+}
+
 int order_stop(struct order_call *call)
 {
 	struct service *s = call->service;

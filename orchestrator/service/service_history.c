@@ -110,7 +110,7 @@ static struct kept_file *history_file_of(struct service *s)
 	if (s->history.file && strcmp(kept_file_path(s->history.file), path) != 0)
 		kept_file_free(TAKE_PTR(s->history.file));
 	if (!s->history.file)
-		s->history.file = kept_file_new(s->context->event, path, NULL);
+		s->history.file = kept_file_new(s->context->event, s->context->writer, path, NULL);
 	return s->history.file;
 }
 

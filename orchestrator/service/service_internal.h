@@ -27,6 +27,8 @@
  *	service_scale.c       more instances, fewer, others in their place
  *	service_begin.c       a new generation, or none any more
  *	service_underway.c *
+ *	service_orders_copy.c an order that outlives the call
+ *	service_ahead.c *
  *	service_orders.c *
  *	service_heal.c *
  *	service_retry.c *
@@ -228,6 +230,9 @@ int order_rollback(struct order_call *call);
 int order_try_rollback(struct order_call *call);
 int order_start(struct order_call *call);
 int order_stop(struct order_call *call);
+
+/* Ask of files all that carrying out @order will ask. For a helper: nothing comes of it. */
+void order_look(struct service *service, const struct service_order *order);
 
 /* Refuse the order if it is clear beforehand that it cannot begin. */
 int order_check_release(struct order_call *call);

@@ -8,30 +8,6 @@
 #include "common/vector.h"
 #include "orchestrator/service/service_internal.h"
 
-void service_order_done(struct service_order *order)
-{
-	vector_free(TAKE_PTR(order->command));
-	vector_free(TAKE_PTR(order->environment));
-	vector_free(TAKE_PTR(order->unset));
-}
-
-static int copy_order(const struct service_order *from, struct service_order *ret)
-{
-	int r = 0;
-
-	*ret = *from;
-	ret->command = ret->environment = ret->unset = NULL;
-	if (from->command)
-		r = vector_copy(from->command, &ret->command);
-	if (r >= 0 && from->environment)
-		r = vector_copy(from->environment, &ret->environment);
-	if (r >= 0 && from->unset)
-		r = vector_copy(from->unset, &ret->unset);
-	if (r < 0)
-		service_order_done(ret);
-	return r;
-}
-
 /* ---- promote, abort, reopen ----------------------------------------------------------------- */
 
 static int order_promote(struct order_call *call)
@@ -195,8 +171,18 @@ static void tell_refused(struct service *s, enum service_order_type type,
 					.reason = reason});
 }
 
-/* The service's own order. If it is refused, an event says so. */
-static void begin_own(struct service *s)
+int service_refuse_silent(struct service *s, const struct error *why, struct refusal *refusal)
+{
+	struct run_serving serving;
+
+	service_who_serves(s, &serving);
+	error_text(&refusal->why, -ETIMEDOUT, "%s", why->text);
+	return refuse(refusal,
+		      serving.instances > 0 ? REFUSAL_BAD_RELEASE : REFUSAL_BAD_FIRST_RELEASE);
+}
+
+/* The service's own order. If it is refused, an event says so. @silent: its files do not answer. */
+static void begin_own(struct service *s, const struct error *silent)
 {
 	struct service_order order = {.type = s->queue.own};
 	struct service_answer answer = {};
@@ -211,14 +197,14 @@ static void begin_own(struct service *s)
 	if (!can_begin(s, order.type))
 		return;
 	s->queue.has_own = false;
-	if (carry_out(&call) < 0)
+	if ((silent ? service_refuse_silent(s, silent, &refusal) : carry_out(&call)) < 0)
 		tell_refused(s, order.type, &refusal);
 	/* Healing has waited for this. */
 	if (!answer.run)
 		service_poke(s);
 }
 
-static void begin_next(struct service *s)
+static void begin_next(struct service *s, const struct error *silent)
 {
 	struct service_next next = s->queue.next;
 	struct service_answer answer = {};
@@ -237,7 +223,7 @@ static void begin_next(struct service *s)
 		error_text(&refusal.why, -ESHUTDOWN, "batond is shutting down");
 		r = refuse(&refusal, REFUSAL_SHUTTING_DOWN);
 	} else {
-		r = carry_out(&call);
+		r = silent ? service_refuse_silent(s, silent, &refusal) : carry_out(&call);
 	}
 	if (r < 0) {
 		log_error("%s: %s: %s", s->config->name, order_info(next.order.type)->name,
@@ -258,12 +244,56 @@ bool service_is_about_to_begin(struct service *s)
 	return s->queue.has_own && can_begin(s, s->queue.own);
 }
 
-void service_begin_next(struct service *s)
+static void begin_first(struct service *s, const struct error *silent)
 {
 	if (s->queue.next.used)
-		begin_next(s);
+		begin_next(s, silent);
 	else if (s->queue.has_own)
-		begin_own(s);
+		begin_own(s, silent);
+}
+
+/* Is it another one by now than that for which the helper was sent? */
+static bool is_another(const struct service_queue *queue)
+{
+	if (queue->next.used)
+		return queue->next.id != queue->asked_id;
+	return queue->asked_id > 0 || !queue->has_own || queue->own != queue->asked_own;
+}
+
+static void on_ahead(void *userdata, struct service *s, const struct service_order *order, int r,
+		     const struct error *why)
+{
+	(void)userdata;
+	(void)order;
+	s->queue.asked = false;
+	if (r == -ESHUTDOWN)
+		return;
+	if (is_another(&s->queue))
+		service_poke(s);
+	else
+		begin_first(s, r < 0 ? why : NULL);
+	service_note_underway(s);
+}
+
+void service_begin_next(struct service *s)
+{
+	const struct service_order own = {.type = s->queue.own};
+	const struct service_order *order = s->queue.next.used ? &s->queue.next.order : &own;
+	struct error err;
+
+	if (s->queue.asked)
+		return;
+	if (s->shutting_down || !service_is_about_to_begin(s) || !service_asks_files(order)) {
+		begin_first(s, NULL);
+		return;
+	}
+	s->queue.asked = true;
+	s->queue.asked_id = s->queue.next.used ? s->queue.next.id : 0;
+	s->queue.asked_own = s->queue.own;
+	if (service_send_ahead(s, order, on_ahead, NULL, &err) >= 0)
+		return;
+	s->queue.asked = false;
+	begin_first(s, &err);
 }
 
 /* Drop the queued order, if there is one: another order takes its place. */
@@ -332,7 +362,7 @@ static int queue(struct order_call *call)
 	struct service *s = call->service;
 	struct service_next next = {.used = true};
 
-	if (copy_order(call->order, &next.order) < 0) {
+	if (service_order_copy(call->order, &next.order) < 0) {
 		error_text(&call->refusal->why, -ENOMEM, "out of memory");
 		return refuse(call->refusal, REFUSAL_CANNOT_START);
 	}

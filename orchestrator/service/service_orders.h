@@ -42,6 +42,9 @@ struct service_order {
 /* Frees what the order holds, not the struct. */
 void service_order_done(struct service_order *order);
 
+/* 0 or -ENOMEM. */
+int service_order_copy(const struct service_order *from, struct service_order *ret);
+
 /* What has become of an order. At most one of .run, .queued and .message is set. */
 struct service_answer {
 	struct run *run;     /* that it has begun, undone or promoted; NULL: none */
@@ -64,7 +67,16 @@ struct service_queue {
 	struct service_next next; /* of an operator */
 	bool has_own;             /* after that, by the service itself: */
 	enum service_order_type own;
+	bool asked;                        /* a helper reads files for the one that begins next: */
+	uint32_t asked_id;                 /* of its rollout; 0: the service's own, */
+	enum service_order_type asked_own; /* of this type */
 };
+
+/*
+ * Refuse an order because of its files: @why says which do not answer. Returns negative.
+ */
+int service_refuse_silent(struct service *service, const struct error *why,
+			  struct refusal *refusal);
 
 /*
  * Carry out @order. Strings that must outlive the call are copied. Returns 0 with @ret filled, or
@@ -84,7 +96,7 @@ void service_order_later(struct service *service, enum service_order_type type);
 int service_order_now(struct service *service, enum service_order_type type,
 		      struct service_answer *ret, struct refusal *refusal);
 
-/* Begin what is queued, if it can begin now. */
+/* Begin what is queued, if it can begin now, as soon as its files are known (service_ahead.h). */
 void service_begin_next(struct service *service);
 
 /* Is an order queued that can begin now? */

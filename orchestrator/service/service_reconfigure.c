@@ -43,6 +43,20 @@ static bool differs_from_running(struct service *s, const struct generation *g,
 			     : !release_identical(g->release, release);
 }
 
+void service_look_at(struct service *s, struct service_config *config)
+{
+	const struct run *run = service_undecided_run(s);
+	const struct generation *g = run && run->new && !run->partial ? run->new : s->current;
+	const struct service_order as_it_was = {.type = SERVICE_ORDER_RESTART};
+	const struct service_order reset = {.type = SERVICE_ORDER_RESTART, .reset = true};
+
+	if (g)
+		(void)differs_from_running(s, g, config);
+	s->config = config;
+	order_look(s, &as_it_was);
+	order_look(s, &reset);
+}
+
 /* Policies for drains and rollouts count for the generations that there are, too. */
 static void apply_policies(struct service *s)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,20 +42,20 @@ static void arm(struct service *s)
 		    backoff_delay_ms(FIRST_MS, MOST_MS, s->retry.tries++));
 }
 
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+static void on_ahead(void *userdata, struct service *s, const struct service_order *order, int r,
+		     const struct error *why)
 {
-	const struct service_order order = {.type = SERVICE_ORDER_START};
-	struct service *s = userdata;
 	struct service_answer answer = {};
 	struct refusal refusal = {};
 
-	(void)source;
-	(void)usec;
+	(void)userdata;
 	if (s->shutting_down || s->stopped || s->current || service_undecided_run(s)) {
 		s->retry.until_ms = 0;
-		return 0;
+		return;
 	}
-	if (service_order(s, &order, &answer, &refusal) >= 0) {
+	r = r < 0 ? service_refuse_silent(s, why, &refusal)
+		  : service_order(s, order, &answer, &refusal);
+	if (r >= 0) {
 		s->retry.until_ms = 0;
 		s->refusal[0] = '\0';
 	} else if (s->endpoints.lingers && clock_monotonic_ms() < s->retry.until_ms) {
@@ -62,6 +63,18 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	} else {
 		give_up(s, &refusal);
 	}
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	const struct service_order order = {.type = SERVICE_ORDER_START};
+	struct service *s = userdata;
+	struct error err;
+
+	(void)source;
+	(void)usec;
+	if (service_send_ahead(s, &order, on_ahead, NULL, &err) < 0)
+		on_ahead(NULL, s, &order, -EAGAIN, &err);
 	return 0;
 }
 

@@ -208,7 +208,7 @@ int state_open(const char *file, struct state **ret, struct error *err)
 	if (state)
 		state->file = strdup(file);
 	if (state && state->file)
-		state->kept = kept_file_new(NULL, file, NULL);
+		state->kept = kept_file_new(NULL, NULL, file, NULL);
 	if (!state || !state->kept)
 		return error_set(err, -ENOMEM, "%s", file);
 	folder = file_make_folder(file, 0700);
@@ -225,12 +225,38 @@ int state_open(const char *file, struct state **ret, struct error *err)
 	return r;
 }
 
-/* ---- the spare ------------------------------------------------------------------------------ */
+/* ---- saving --------------------------------------------------------------------------------- */
 
 static json_int_t change_of(const json_t *root)
 {
 	return json_integer_value(json_object_get(root, "change"));
 }
+
+/* Which of two files is the later one. */
+static int count_change(struct state *state)
+{
+	json_int_t change = change_of(state->root) + 1;
+
+	return !state->has_spare ? 0
+				 : json_object_set_new(state->root, "change", json_integer(change));
+}
+
+/*
+ * 0: a next daemon finds it; 1: it is in memory only, and tried again later; @err says why. -ENOMEM
+ * if it is nowhere but here.
+ */
+static int save(struct state *state, struct error *err)
+{
+	cleanup_free char *text = NULL;
+
+	if (count_change(state) == 0)
+		text = fields_text(state->root, JSON_INDENT(2));
+	if (!text)
+		return error_set(err, -ENOMEM, "%s", state->file);
+	return kept_file_write(state->kept, text, err) < 0;
+}
+
+/* ---- the spare ------------------------------------------------------------------------------ */
 
 /* Take what the file could not be given, unless the file has got it since. */
 static int read_spare(struct state *state, const char *spare, struct error *err)
@@ -239,19 +265,24 @@ static int read_spare(struct state *state, const char *spare, struct error *err)
 	json_t *root;
 	int r = access(spare, F_OK) < 0 ? 0 : state_open(spare, &other, err);
 
-	if (r != 0 || !other || change_of(other->root) <= change_of(state->root))
+	if (r != 0 || !other)
 		return r;
+	if (change_of(other->root) <= change_of(state->root)) {
+		unlink(spare);
+		return 0;
+	}
 	root = state->root;
 	state->root = other->root;
 	state->services = other->services;
 	other->root = root;
-	error_text(err, 0, "%s could not be written before: %s is used", state->file, spare);
+	error_text(err, 0, "%s lacks what was to be written last: %s is used", state->file, spare);
 	return 1;
 }
 
-int state_keep(struct state *state, sd_event *event, const char *spare, struct error *err)
+int state_keep(struct state *state, sd_event *event, struct writer *writer, const char *spare,
+	       struct error *err)
 {
-	struct kept_file *kept = kept_file_new(event, state->file, spare);
+	struct kept_file *kept = kept_file_new(event, writer, state->file, spare);
 	int r;
 
 	if (!kept)
@@ -264,34 +295,13 @@ int state_keep(struct state *state, sd_event *event, const char *spare, struct e
 	kept_file_free(state->kept);
 	state->kept = kept;
 	state->has_spare = true;
+	/* The file gets what the spare had, also if nothing changes any more. */
+	if (r > 0)
+		(void)save(state, NULL);
 	return r;
 }
 
 /* ---- generations ---------------------------------------------------------------------------- */
-
-/* Which of two files is the later one. */
-static int count_change(struct state *state)
-{
-	json_int_t change = change_of(state->root) + 1;
-
-	return !state->has_spare ? 0
-				 : json_object_set_new(state->root, "change", json_integer(change));
-}
-
-/*
- * 0: it is in a file; 1: it is in memory only, and tried again later; @err says why. -ENOMEM if it
- * is nowhere but here.
- */
-static int save(struct state *state, struct error *err)
-{
-	cleanup_free char *text = NULL;
-
-	if (count_change(state) == 0)
-		text = fields_text(state->root, JSON_INDENT(2));
-	if (!text)
-		return error_set(err, -ENOMEM, "%s", state->file);
-	return kept_file_write(state->kept, text, err) < 0;
-}
 
 /* The number in the entry of @service. Makes the entry if there is none; NULL without memory. */
 static json_t *generation_of(struct state *state, const char *service)

@@ -22,6 +22,7 @@
 #include "common/error.h"
 
 struct state;
+struct writer;
 
 /*
  * Open @file; if it does not exist, start empty (its folder is made, mode 0700). What is there and
@@ -35,17 +36,20 @@ void state_free(struct state *state);
 DEFINE_CLEANUP(struct state *, state_free);
 
 /*
- * From now on, what cannot be written to the file goes to @spare, on another file system, and is
- * written when that works (kept_file.h). What an earlier daemon has left in @spare is taken, if it
- * is later than what the file has ("change": a number that each save increases). Returns 1 with a
- * note in @err if it was, or if @spare could not be used and was moved aside; -ENOMEM.
+ * From now on @writer (NULL: whoever saves) writes the file, and what is not written yet, or cannot
+ * be, is in @spare, on another file system (kept_file.h). What an earlier daemon has left in @spare
+ * is taken, and saved, if it is later than what the file has ("change": a number that each save
+ * increases); else it is removed.
+ * Returns 1 with a note in @err if it was, or if @spare could not be used and was moved aside;
+ * -ENOMEM. @writer outlives the state.
  */
-int state_keep(struct state *state, sd_event *event, const char *spare, struct error *err);
+int state_keep(struct state *state, sd_event *event, struct writer *writer, const char *spare,
+	       struct error *err);
 
 /*
- * All that is set below is saved before the function returns. If the file cannot be written it is
- * kept elsewhere, see state_keep(), which is no failure: what is to serve must not depend on that
- * file. The log tells once, and once when it is over.
+ * All that is set below is saved before the function returns: a next daemon finds it. That the file
+ * cannot be written, or not yet, is no failure, see state_keep(): what is to serve must not depend
+ * on that file. The log tells once, and once when it is over.
  */
 
 /*

@@ -9,6 +9,7 @@
 #include "orchestrator/view/failure_json.h"
 #include "orchestrator/view/run_json.h"
 #include "orchestrator/view/time_json.h"
+#include "orchestrator/host/sight.h"
 
 /* An instance that should serve, but has failed or is unhealthy; NULL: there is none. */
 static const struct instance *ailing(const struct service *s)
@@ -563,6 +564,8 @@ static json_t *rollback_json(const struct service *s)
 			 (json_int_t)(now_ms > past->ended_ms ? now_ms - past->ended_ms : 0));
 	if (release_changed(past->release, &changed))
 		json_object_set_new(json, "changed", json_string(changed));
+	if (sight_why_nothing())
+		json_object_set_new(json, "unknown", json_string(sight_why_nothing()));
 	return json;
 }
 

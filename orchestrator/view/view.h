@@ -19,3 +19,4 @@
 #include "orchestrator/view/order_json.h"
 #include "orchestrator/view/run_json.h"
 #include "orchestrator/view/status.h"
+#include "orchestrator/view/time_json.h"

@@ -86,6 +86,12 @@ static json_t *say_no(void *userdata, struct api_problem *problem)
 	return NULL;
 }
 
+static json_t *say_no_reload(void *userdata, struct api_reply *reply, struct api_problem *problem)
+{
+	(void)reply;
+	return say_no(userdata, problem);
+}
+
 static void leave_answered(void *userdata)
 {
 	(void)userdata;
@@ -102,7 +108,7 @@ static const struct api_backend backend = {
 	.get = say_service,
 	.connections = refuse_connections,
 	.order = say_order,
-	.reload = say_no,
+	.reload = say_no_reload,
 	.leave = say_no,
 	.leave_answered = leave_answered,
 	.version = say_nothing,

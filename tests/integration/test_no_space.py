@@ -69,7 +69,7 @@ def go_without(t, take_away):
         daemon.restart()
         check_equal(daemon.current(), 4, "the number after one that failed")
         text = daemon.process.text()
-        for words in ("state.json could not be written before", "what it should hold is in /run"):
+        for words in ("state.json lacks what was to be written last", "what it should hold is in /run"):
             check_equal(text.count(words), 1, f"how often it says {words!r}: {text}")
         kill(daemon)
         give_back()

@@ -143,9 +143,11 @@ static inline json_t *backend_order(void *userdata, const char *service, const c
 	return json_pack("{s:s, s:s, s:i}", "service", service, "order", order, "rollout", 1);
 }
 
-static inline json_t *backend_reload(void *userdata, struct api_problem *problem)
+static inline json_t *backend_reload(void *userdata, struct api_reply *reply,
+				     struct api_problem *problem)
 {
 	(void)userdata;
+	(void)reply;
 	seen.reloads++;
 	problem->mistakes = json_pack("[s, s]", "one", "two \"2\"");
 	if (!seen.mistaken) /* then they are not told, and not leaked */

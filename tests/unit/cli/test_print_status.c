@@ -272,6 +272,13 @@ static void test_print_status_differs_and_rollback(void **state)
 		    "ago\n"
 		    "             it would run what /srv/app.py is now, not what it was\n");
 	assert_page(print_status,
+		    "{'service':'web','state':'running','rollback':{'generation':3,"
+		    "'command':['/srv/a'],'unknown':'/mnt/a: no answer within 1s'}}",
+		    "web  running\n"
+		    "  rollback   to generation 3: /srv/a\n"
+		    "             whether its files are as they were is not known: /mnt/a: no "
+		    "answer within 1s\n");
+	assert_page(print_status,
 		    "{'service':'web','state':'running','differs':{'environment':['A']},"
 		    "'rollback':null}",
 		    "web  running\n"

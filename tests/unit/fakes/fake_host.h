@@ -19,6 +19,7 @@
 #include "orchestrator/instance/agentlink.h"
 #include "tests/unit/fakes/fake_calls.h"
 #include "tests/unit/fakes/fake_cgroup.h"
+#include "tests/unit/fakes/fake_errand.h"
 
 /* ---- processes ------------------------------------------------------------------------------ */
 

@@ -189,6 +189,37 @@ static void test_checker_probes_that_are_not_asked_count_neither_way(void **stat
 	assert_int_equal(told.changes, 2);
 }
 
+static void late_answer(int starts)
+{
+	make_due();
+	run_until_started(starts);
+	fake.under_way = false;
+	fake.probe.callbacks->on_done(
+		fake.probe.userdata,
+		&(struct probe_result){.took_ms = health.timeout_ms + 2500, .text = "no answer"});
+}
+
+static void test_checker_answer_after_batond_stood_still_is_excused_once(void **state)
+{
+	(void)state;
+	health.unhealthy = 1;
+	start();
+	run_until_started(1);
+	next_answer(true);
+	next_answer(true);
+	late_answer(3);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	assert_true(checker.last.unasked);
+	assert_string_equal(checker.last.text, "not judged: batond itself stood still while it "
+					       "asked, for 2500 ms");
+	next_answer(true);
+	late_answer(5);
+	assert_int_equal(checker.health.state, HEALTH_HEALTHY);
+	late_answer(6);
+	assert_int_equal(checker.health.state, HEALTH_UNHEALTHY);
+	assert_string_equal(checker.bad.text, "no answer");
+}
+
 /* ---- restart -------------------------------------------------------------------------------- */
 
 static void test_checker_restart_forgets_and_probes_at_once(void **state)
@@ -442,6 +473,7 @@ int main(void)
 		TEST(named_answers_begin_with_the_address),
 		TEST(probe_that_cannot_start_is_not_asked),
 		TEST(probes_that_are_not_asked_count_neither_way),
+		TEST(answer_after_batond_stood_still_is_excused_once),
 		TEST(restart_forgets_and_probes_at_once),
 		TEST(restart_cancels_the_probe_under_way),
 		TEST(restart_from_within_on_answer_probes_at_once),

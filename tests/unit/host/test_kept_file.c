@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "orchestrator/host/errand.h"
 #include "orchestrator/host/file.h"
 #include "orchestrator/host/kept_file.h"
+#include "orchestrator/host/writer.h"
 
 static char folder[64], path[128], spare[128], obstacle[160];
 static sd_event *event;
@@ -31,7 +33,7 @@ static int set_up(void **state)
 	snprintf(path, sizeof(path), "%s/lib/state.json", folder);
 	snprintf(spare, sizeof(spare), "%s/run/state.json", folder);
 	snprintf(obstacle, sizeof(obstacle), "%s.new", path);
-	file = kept_file_new(event, path, spare);
+	file = kept_file_new(event, NULL, path, spare);
 	return file ? 0 : -1;
 }
 
@@ -148,7 +150,115 @@ static void test_kept_file_that_stays_unwritable_leaves_its_spare(void **state)
 	expect(path, NULL);
 }
 
-#define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
+/* ---- by a writer ---------------------------------------------------------------------------- */
+
+static struct writer *writer;
+
+static int set_up_writer(void **state)
+{
+	if (set_up(state) < 0)
+		return -1;
+	kept_file_free(file);
+	if (writer_new(event, -1, &writer, &err) < 0)
+		return -1;
+	file = kept_file_new(event, writer, path, spare);
+	return file ? 0 : -1;
+}
+
+static int tear_down_writer(void **state)
+{
+	kept_file_free(file);
+	file = NULL;
+	writer_finish(writer, 20000);
+	writer_free(TAKE_PTR(writer));
+	while (errands_alive() > 0)
+		assert_true(sd_event_run(event, 1000000) >= 0);
+	return tear_down(state);
+}
+
+static void run_until(bool (*done)(void))
+{
+	uint64_t end_ms = clock_monotonic_ms() + 20000;
+
+	while (!done()) {
+		assert_true(clock_monotonic_ms() < end_ms);
+		assert_true(sd_event_run(event, 1000000) >= 0);
+	}
+}
+
+static bool is_written(void)
+{
+	return kept_file_is_written(file);
+}
+
+static bool no_helper_lives(void)
+{
+	return errands_alive() == 0;
+}
+
+/* The first write fails, and the next one says so. */
+static void fail_to_write(void)
+{
+	make_unwritable();
+	assert_int_equal(kept_file_write(file, "one", &err), 0);
+	assert_true(sd_event_run(event, 1000000) > 0);
+	run_until(no_helper_lives);
+	while (sd_event_run(event, 0) > 0)
+		;
+	assert_int_equal(kept_file_write(file, "two", &err), 1);
+	assert_memory_equal(err.text, path, strlen(path));
+}
+
+/* Whoever is killed now has left it there. */
+static void test_kept_file_of_a_writer_is_in_the_spare_at_once(void **state)
+{
+	(void)state;
+	assert_int_equal(kept_file_write(file, "one", &err), 0);
+	assert_false(kept_file_is_written(file));
+	expect(path, NULL);
+	expect(spare, "one");
+	assert_int_equal(kept_file_write(file, "two", &err), 0);
+	expect(spare, "two");
+	run_until(is_written);
+	expect(path, "two");
+	expect(spare, NULL);
+}
+
+static void test_kept_file_of_a_writer_is_tried_again(void **state)
+{
+	(void)state;
+	fail_to_write();
+	expect(path, NULL);
+	expect(spare, "two");
+	make_writable();
+	run_until(is_written);
+	expect(path, "two");
+	expect(spare, NULL);
+}
+
+/* The end is a further chance, and the spare goes if it helps. */
+static void test_kept_file_of_a_writer_is_written_at_the_end(void **state)
+{
+	(void)state;
+	fail_to_write();
+	make_writable();
+	writer_finish(writer, 20000);
+	expect(path, "two");
+	expect(spare, NULL);
+}
+
+static void test_kept_file_of_a_writer_that_is_freed_is_written_all_the_same(void **state)
+{
+	(void)state;
+	assert_int_equal(kept_file_write(file, "one", &err), 0);
+	kept_file_free(file);
+	file = NULL;
+	writer_finish(writer, 20000);
+	expect(path, "one");
+}
+
+#define TEST(name_)        cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
+#define TEST_WRITER(name_) cmocka_unit_test_setup_teardown(name_, set_up_writer, tear_down_writer)
 
 int main(void)
 {
@@ -158,6 +268,10 @@ int main(void)
 		TEST(test_kept_file_is_written_by_itself_once_it_can_be),
 		TEST(test_kept_file_without_any_room_is_kept_in_memory),
 		TEST(test_kept_file_that_stays_unwritable_leaves_its_spare),
+		TEST_WRITER(test_kept_file_of_a_writer_is_in_the_spare_at_once),
+		TEST_WRITER(test_kept_file_of_a_writer_is_tried_again),
+		TEST_WRITER(test_kept_file_of_a_writer_is_written_at_the_end),
+		TEST_WRITER(test_kept_file_of_a_writer_that_is_freed_is_written_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

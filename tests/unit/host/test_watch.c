@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "orchestrator/host/errand.h"
 #include "orchestrator/host/watch_internal.h"
 
 #define DEADLINE_MS 10000
@@ -44,7 +46,7 @@ static bool free_when_told;
 /* ---- between the module and the kernel ------------------------------------------------------ */
 
 static int init_error, add_error; /* what the next calls fail with; 0: they do not */
-static unsigned n_added;
+static unsigned *n_added;         /* shared with helpers: calls of inotify_add_watch(2) */
 
 int inotify_init1(int flags)
 {
@@ -62,7 +64,7 @@ int inotify_add_watch(int fd, const char *path, uint32_t mask)
 {
 	int (*real)(int, const char *, uint32_t) = NULL;
 
-	n_added++;
+	++*n_added;
 	if (add_error) {
 		errno = add_error;
 		return -1;
@@ -141,9 +143,27 @@ static void on_sentinel(void *userdata, const char *path)
 	sentinel_told++;
 }
 
+#define run_until(condition)                                                                       \
+	do {                                                                                       \
+		uint64_t deadline_ = clock_monotonic_ms() + DEADLINE_MS;                           \
+                                                                                                   \
+		while (!(condition)) {                                                             \
+			if (clock_monotonic_ms() >= deadline_)                                     \
+				fail_msg("never: %s", #condition);                                 \
+			assert_true(sd_event_run(event, 100000) >= 0);                             \
+		}                                                                                  \
+	} while (0)
+
+/* What the paths lead to before the test goes on is known. */
+static void run_until_begun(const struct watch *begun)
+{
+	run_until(watch_has_begun(begun));
+}
+
 static void watch_paths(char *const *paths, const struct watch_pace *pace)
 {
 	assert_int_equal(watch_new_paced(event, paths, pace, on_change, &told, &watch, &err), 0);
+	run_until_begun(watch);
 }
 
 static void watch_one(const char *name, const struct watch_pace *pace)
@@ -161,7 +181,11 @@ static int set_up(void **state)
 	char *paths[] = {path, NULL};
 
 	(void)state;
-	told = sentinel_told = n_added = 0;
+	n_added = mmap(NULL, sizeof *n_added, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (n_added == MAP_FAILED)
+		return -1;
+	told = sentinel_told = 0;
 	init_error = add_error = 0;
 	free_when_told = false;
 	told_path[0] = '\0';
@@ -171,7 +195,12 @@ static int set_up(void **state)
 	make_folder("sentinel");
 	write_file("sentinel/file", "0");
 	snprintf(path, sizeof(path), "%s/sentinel/file", folder);
-	return watch_new_paced(event, paths, &by_events, on_sentinel, NULL, &sentinel, &err);
+	if (watch_new_paced(event, paths, &by_events, on_sentinel, NULL, &sentinel, &err) < 0)
+		return -1;
+	run_until_begun(sentinel);
+	/* It does not look again before something happens, whatever a test makes fail. */
+	run_until(errands_alive() == 0);
+	return 0;
 }
 
 static int tear_down(void **state)
@@ -182,21 +211,12 @@ static int tear_down(void **state)
 	watch_free(watch);
 	watch_free(sentinel);
 	watch = sentinel = NULL;
+	run_until(errands_alive() == 0);
 	event = sd_event_unref(event);
+	munmap(n_added, sizeof *n_added);
 	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
 	return system(command);
 }
-
-#define run_until(condition)                                                                       \
-	do {                                                                                       \
-		uint64_t deadline_ = clock_monotonic_ms() + DEADLINE_MS;                           \
-                                                                                                   \
-		while (!(condition)) {                                                             \
-			if (clock_monotonic_ms() >= deadline_)                                     \
-				fail_msg("never: %s", #condition);                                 \
-			assert_true(sd_event_run(event, 100000) >= 0);                             \
-		}                                                                                  \
-	} while (0)
 
 /* Whatever has been done by now has had its chance to be told. */
 static void pass_quiet_time(void)
@@ -758,7 +778,7 @@ static void test_watch_without_watches_left_looks_now_and_then(void **state)
 	write_file("file", "1");
 	add_error = ENOSPC;
 	watch_one("file", &by_looks);
-	assert_true(n_added > 0);
+	assert_true(*n_added > 0);
 	replace_file("file", "2");
 	run_until(told == 1);
 	assert_int_equal(unlink(in_folder("file")), 0);
@@ -775,10 +795,10 @@ static void test_watch_without_inotify_looks_now_and_then(void **state)
 	write_file("file", "1");
 	init_error = EMFILE;
 	watch_one("file", &by_looks);
-	n_added = 0;
+	*n_added = 0;
 	replace_file("file", "2");
 	run_until(told == 1);
-	assert_int_equal(n_added, 0);
+	assert_int_equal(*n_added, 0);
 }
 
 /* Of which no event that is asked for tells. */
@@ -832,7 +852,7 @@ static void test_watch_folders_no_longer_on_the_way_are_let_go(void **state)
 	assert_told(1, "current");
 	assert_int_equal(count_watches(), watches - 1);
 	/* Nobody is woken by it any more: only those that are on the way are asked for again. */
-	before = n_added;
+	before = *n_added;
 	for (int k = 0; k < 20; k++) {
 		snprintf(path, sizeof(path), "1/deep/%d", k);
 		write_file(path, "1");
@@ -840,7 +860,7 @@ static void test_watch_folders_no_longer_on_the_way_are_let_go(void **state)
 	replace_file("1/deep/file", "2");
 	while (sd_event_run(event, 0) > 0)
 		;
-	assert_int_equal(n_added, before);
+	assert_int_equal(*n_added, before);
 }
 
 /* ---- mistakes ------------------------------------------------------------------------------- */

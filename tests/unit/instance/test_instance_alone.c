@@ -361,7 +361,7 @@ static void test_instance_lost_before_it_joined_has_failed(void **state)
 	fake_cgroup.populated = 1;
 	lose_agent();
 	assert_true(instance_has_failed(i));
-	assert_string_equal(i->failure, "its agent ended");
+	assert_string_equal(i->failure, "lost its agent");
 }
 
 /* One that has yet to prove itself must not begin without somebody to start it again. */

@@ -411,6 +411,29 @@ static void test_run_drain_server_that_dies_of_its_signal_has_cut_what_it_had(vo
 	}
 }
 
+/* Nothing that comes reaches it any more, but it still has what it has accepted. */
+static void test_run_drain_server_that_dies_in_the_bake_has_cut_what_it_had(void **state)
+{
+	(void)state;
+	config.rollout.bake_ms = 60000;
+	count_in_kernel(6);
+	fake(1, 0)->count.cut = 7; /* earlier */
+	fake(1, 0)->live = 6;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_BAKING);
+	fake(1, 0)->count.by_client = 2;
+	fake(1, 0)->count.at_exit = 4;
+	fake(1, 0)->count.live = fake(1, 0)->live = 0;
+	change(server_ends(0, SIGKILL));
+	run_promote(&run);
+	drive_to_end();
+	assert_string_equal(result.lost, "4 connections were cut by the server: it was killed by "
+					 "SIGKILL before it was told to drain");
+	assert_int_equal(result.cut_by_server, 4);
+	assert_int_equal(result.outcome, ROLLOUT_DONE);
+	assert_int_equal(result.exit, 5);
+}
+
 static void test_run_drain_server_that_did_not_answer_has_cut_one(void **state)
 {
 	(void)state;
@@ -636,6 +659,7 @@ int main(void)
 		TEST(test_run_drain_tells_how_many_were_reset),
 		TEST(test_run_drain_tells_who_has_ended_them),
 		TEST(test_run_drain_server_that_dies_of_its_signal_has_cut_what_it_had),
+		TEST(test_run_drain_server_that_dies_in_the_bake_has_cut_what_it_had),
 		TEST(test_run_drain_server_that_did_not_answer_has_cut_one),
 		TEST(test_run_drain_that_is_expected_to_cut_is_no_failure),
 		TEST(test_run_drain_tap_that_cannot_tell_blames_a_bad_end),

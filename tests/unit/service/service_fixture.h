@@ -21,6 +21,7 @@
 #include "common/vector.h"
 #include "tests/unit/fakes/fake_cgroup.h"
 #include "tests/unit/fakes/fake_command.h"
+#include "tests/unit/fakes/fake_errand.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
 #include "tests/unit/fakes/fake_occupants.h"

@@ -168,7 +168,7 @@ static void test_history_keeps_the_last_and_what_is_good_of_them(void **state)
 
 static void write_back(void)
 {
-	cleanup(kept_file_free) struct kept_file *file = kept_file_new(NULL, path, NULL);
+	cleanup(kept_file_free) struct kept_file *file = kept_file_new(NULL, NULL, path, NULL);
 
 	assert_int_equal(history_file_write(file, &history, &err), 0);
 	assert_true(kept_file_is_written(file));

@@ -366,7 +366,7 @@ static struct state *open_kept(int expected)
 
 	snprintf(spare, sizeof(spare), "%s/spare.json", folder);
 	assert_int_equal(state_open(path, &s, &err), 0);
-	assert_int_equal(state_keep(s, NULL, spare, &err), expected);
+	assert_int_equal(state_keep(s, NULL, NULL, spare, &err), expected);
 	return s;
 }
 
@@ -408,9 +408,27 @@ static void test_state_spare_that_is_older_than_the_file_is_left_alone(void **st
 	state_free(s);
 	assert_int_equal(file_replace(spare, old, strlen(old), 0600), 0);
 	s = open_kept(0);
+	assert_int_equal(access(spare, F_OK), -1);
 	assert_int_equal(next(s, "web"), 3);
+	state_free(s);
+}
+
+/* Also if nothing changes any more. */
+static void test_state_spare_that_is_newer_goes_to_the_file(void **state)
+{
+	struct state *killed = open_kept(0), *s;
+
+	(void)state;
+	make_unwritable(path, true);
+	assert_int_equal(next(killed, "web"), 1);
+	make_unwritable(path, false);
+	s = open_kept(1);
 	assert_int_equal(access(spare, F_OK), -1);
 	state_free(s);
+	s = open_kept(0);
+	assert_int_equal(state_generation(s, "web"), 1);
+	state_free(s);
+	state_free(killed);
 }
 
 static void test_state_damaged_spare_is_moved_aside(void **state)
@@ -753,6 +771,7 @@ int main(void)
 		TEST(test_state_number_in_the_spare_is_not_taken_again),
 		TEST(test_state_spare_that_is_older_than_the_file_is_left_alone),
 		TEST(test_state_damaged_spare_is_moved_aside),
+		TEST(test_state_spare_that_is_newer_goes_to_the_file),
 		TEST(test_state_folder_is_made_private),
 		TEST(test_state_damaged_file_is_moved_aside_and_nothing_is_known),
 		TEST(test_state_no_regular_file_is_moved_aside),
