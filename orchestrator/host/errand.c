@@ -20,6 +20,7 @@
 #include "common/duration.h"
 #include "orchestrator/host/sight.h"
 
+#define REAP_MS    50
 #define PLACE_MAX  4096
 #define CHUNK      (64 * 1024)
 #define ANSWER_MAX ((size_t)300 * 1024 * 1024)
@@ -121,12 +122,69 @@ static int on_ended(sd_event_source *source, int fd, uint32_t revents, void *use
 	return 0;
 }
 
+/*
+ * Where pidfd_open(2) is forbidden nobody tells of their end: they are asked for again and again,
+ * as long as there are some.
+ */
+static struct unwatched {
+	pid_t pid;
+	struct errand *errand; /* NULL: it has been forgotten */
+} unwatched[ERRANDS_MAX];
+static size_t n_unwatched;
+
+static void reap_unwatched(void)
+{
+	for (size_t k = n_unwatched; k-- > 0;) {
+		if (waitpid(unwatched[k].pid, NULL, WNOHANG) == 0)
+			continue;
+		alive--;
+		if (unwatched[k].errand)
+			unwatched[k].errand->pid = 0;
+		unwatched[k] = unwatched[--n_unwatched];
+	}
+}
+
+static int on_reap(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)usec;
+	(void)userdata;
+	reap_unwatched();
+	if (n_unwatched == 0) {
+		sd_event_source_set_floating(source, false);
+		return 0;
+	}
+	(void)sd_event_source_set_time_relative(source, REAP_MS * 1000);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int begin_unwatched(struct errand *e, pid_t pid)
+{
+	int r = n_unwatched > 0 ? 0
+				: sd_event_add_time_relative(e->event, NULL, CLOCK_MONOTONIC,
+							     REAP_MS * 1000, 1000, on_reap, NULL);
+
+	if (r < 0)
+		return r;
+	unwatched[n_unwatched++] = (struct unwatched){pid, e};
+	return 0;
+}
+
+static void forget_unwatched(const struct errand *e)
+{
+	for (size_t k = 0; k < n_unwatched; k++)
+		if (unwatched[k].errand == e)
+			unwatched[k].errand = NULL;
+}
+
 /* The loop reaps it, whenever it ends. */
 static void leave_to_loop(struct errand *e)
 {
 	if (e->pid == 0)
 		return;
 	e->pid = 0;
+	forget_unwatched(e);
+	if (!e->child)
+		return;
 	sd_event_source_set_userdata(e->child, NULL);
 	if (sd_event_source_set_floating(e->child, true) >= 0)
 		e->child = sd_event_source_unref(e->child);
@@ -292,7 +350,7 @@ static int watch_end(struct errand *e, pid_t pid)
 	int r;
 
 	if (pidfd < 0)
-		return -errno;
+		return errno == EPERM || errno == ENOSYS ? begin_unwatched(e, pid) : -errno;
 	r = sd_event_add_io(e->event, &e->child, pidfd, EPOLLIN, on_ended, e);
 	if (r < 0)
 		return r;

@@ -627,7 +627,8 @@ static void remove_gone(struct takeover_list *list)
 			list->agents[n++] = list->agents[k];
 	}
 	list->n = n;
-	qsort(list->agents, n, sizeof(struct takeover_agent *), compare);
+	if (n > 1)
+		qsort(list->agents, n, sizeof(struct takeover_agent *), compare);
 }
 
 static bool any_awaited(const struct takeover_list *list, const char *service, bool late)

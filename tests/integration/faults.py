@@ -19,7 +19,7 @@ import struct
 import subprocess
 import time
 
-from harness import (BPFFS, ApiConnection, check, check_equal, descendants, get, own_cgroup,
+from harness import (BPFFS, ApiConnection, below, check, check_equal, descendants, get, own_cgroup,
                      stat_of, wait_until)
 from losing import sysctl
 from services import example, generation_of, service
@@ -127,7 +127,7 @@ def files_below(folder, kind="file"):
     if not folder.is_dir():
         return []
     return sorted(re.sub(r"\d+", "N", str(path.relative_to(folder)))
-                  for path in folder.rglob("*") if kind == "any" or path.is_dir())
+                  for path in below(folder) if kind == "any" or path.is_dir())
 
 
 class Victim:

@@ -178,12 +178,19 @@ def own_cgroup():
 BPFFS = pathlib.Path("/sys/fs/bpf")
 
 
+def below(folder):
+    """Every path below it; what goes away meanwhile is left out."""
+    return [pathlib.Path(path, name) for path, folders, files in os.walk(folder)
+            for name in folders + files]
+
+
 def cgroup_pids(folder):
     """Pids in a cgroup and below it."""
     pids = set()
-    for procs in folder.rglob("cgroup.procs"):
+    for procs in below(folder):
         with contextlib.suppress(OSError):
-            pids.update(int(pid) for pid in procs.read_text().split())
+            if procs.name == "cgroup.procs":
+                pids.update(int(pid) for pid in procs.read_text().split())
     return pids
 
 
@@ -207,7 +214,7 @@ def leftovers(name):
     found = [own_cgroup() / name, BPFFS / name]
     run = pathlib.Path("/run") / name
     if run.is_dir():
-        found += [path for path in run.rglob("*") if not path.is_dir()]
+        found += [path for path in below(run) if not path.is_dir()]
     return [str(path) for path in found if path.exists()]
 
 

@@ -17,9 +17,9 @@ import pathlib
 import signal
 import time
 
-from harness import (BPFFS, ApiConnection, alive, begin_post, cgroup_pids, check, check_equal,
-                     command_of, descendants, own_cgroup, read_response, send_signal, signal_all,
-                     stat_of, wait_stopped, wait_until)
+from harness import (BPFFS, ApiConnection, alive, begin_post, below, cgroup_pids, check,
+                     check_equal, command_of, descendants, own_cgroup, read_response, send_signal,
+                     signal_all, stat_of, wait_stopped, wait_until)
 from losing import sysctl
 from matrix_cells import STOP_FIRST_NEW
 from rollouts import kill_daemon
@@ -130,7 +130,7 @@ def whole(daemon, name):
 
 def pins(daemon):
     folder = BPFFS / daemon.name
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(str(path.relative_to(folder)) for path in below(folder))
 
 
 def strays(t, daemon, names):

@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 
-from harness import check, check_equal, leftovers, own_cgroup, wait_until
+from harness import below, check, check_equal, leftovers, own_cgroup, wait_until
 from services import example, service
 from swaps import GENTLE, check_nothing_lost
 
@@ -157,8 +157,8 @@ class Soak:
             if found["state"] != "running" or found["rollout"] or len(found["generations"]) != 1:
                 return False
             each = found["generations"][0]["instances"]
-            if len(each) != instances or any(one["health"]["state"] != "healthy" or not one["agent_pid"]
-                                             for one in each):
+            if len(each) != instances or not all(
+                    one["health"]["state"] == "healthy" and one["agent_pid"] for one in each):
                 return False
         return True
 
@@ -181,9 +181,10 @@ class Soak:
         return {
             **descriptors(self.daemon.pid),
             "descriptors of agents": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in agents),
-            "files in /run": sum(1 for _ in run.rglob("*")),
-            "pins": sum(1 for _ in pins.rglob("*")) if pins.exists() else 0,
-            "cgroups": sum(1 for _ in (own_cgroup() / name).rglob("*/cgroup.procs")),
+            "files in /run": len(below(run)),
+            "pins": len(below(pins)),
+            "cgroups": len([each for each in below(own_cgroup() / name)
+                            if each.name == "cgroup.procs"]),
             "processes": len(self.processes()),
             "zombies": sum(1 for state in self.processes().values() if state in "ZX"),
         }

@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 
-from harness import BPFFS, check, check_equal, own_cgroup, wait_until
+from harness import BPFFS, below, check, check_equal, own_cgroup, wait_until
 from services import example, service
 
 # Exit statuses: done; nothing to do, or not now; refused; undone before, after the shift; busy.
@@ -155,8 +155,8 @@ def inventory(daemon):
     """How many there are of everything that a generation could leave behind."""
     agents = daemon.api_socket.parent / "agents"
     return {
-        "cgroups": len([path for path in (own_cgroup() / daemon.name).rglob("*") if path.is_dir()]),
-        "pins": len([path for path in (BPFFS / daemon.name).rglob("*") if not path.is_dir()]),
+        "cgroups": len([path for path in below(own_cgroup() / daemon.name) if path.is_dir()]),
+        "pins": len([path for path in below(BPFFS / daemon.name) if not path.is_dir()]),
         "agents' sockets": len(list(agents.iterdir())),
         "listening sockets": listening(),
         "children": len(children_of(daemon.pid)),

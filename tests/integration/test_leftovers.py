@@ -5,8 +5,8 @@ import os
 import pathlib
 import signal
 
-from harness import (BPFFS, alive, bodies, check, check_equal, leftovers, own_cgroup, remove_cgroup,
-                     wait_until)
+from harness import (BPFFS, alive, below, bodies, check, check_equal, leftovers, own_cgroup,
+                     remove_cgroup, wait_until)
 from rollouts import kill_daemon, settled
 from services import example, generation_of, service
 
@@ -19,7 +19,7 @@ def cgroups(base):
 
 def run_files(daemon):
     run = pathlib.Path("/run") / daemon.name
-    return sorted(str(path.relative_to(run)) for path in run.rglob("*") if not path.is_dir())
+    return sorted(str(path.relative_to(run)) for path in below(run) if not path.is_dir())
 
 
 def pinned(daemon):
@@ -162,6 +162,8 @@ def test_clean_leaves_alone_what_lives(t):
 
 def test_clean_touches_nothing_while_a_batond_runs(t):
     daemon = t.daemon(service(example(t)))
+    spare = pathlib.Path("/run") / daemon.name / "state.json"
+    wait_until(lambda: not spare.exists(), "what was to be written is")
     before = leftovers(daemon.name)
     for options in ((), ("--yes",), ("--yes", "--state")):
         said = clean(daemon, *options, expect=6)

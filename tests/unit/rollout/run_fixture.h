@@ -14,6 +14,7 @@
 #include "orchestrator/rollout/run.h"
 #include "orchestrator/view/event_json.h"
 #include "common/vector.h"
+#include "tests/unit/fakes/fake_errand.h"
 #include "tests/unit/fakes/fake_tap.h"
 #include "tests/unit/fakes/fake_instances.h"
 #include "tests/unit/fakes/fake_steer.h"
