@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <errno.h>
+
 #include "orchestrator/host/errand.h"
 
 static const char
