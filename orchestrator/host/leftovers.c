@@ -445,6 +445,10 @@ static int find_state(struct leftovers *left, struct error *err)
 	char history[PATHS_MAX + 16];
 	int r;
 
+	/* What could not be written to the other one. */
+	if (access(left->paths->spare_file, F_OK) == 0 &&
+	    !add(left, LEFTOVERS_STATE, left->paths->spare_file, "", ""))
+		return no_memory(err);
 	/* Whose folder it is otherwise cannot be told. */
 	if (access(left->paths->state_file, F_OK) < 0)
 		return 0;

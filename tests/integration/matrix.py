@@ -125,6 +125,9 @@ def whole(daemon, name):
         return None
     if any(each.get("health", {}).get("state") not in ("healthy", None) for each in there):
         return None
+    # One that was killed a moment ago is named until batond knows.
+    if not all(alive(each["agent_pid"]) for each in there):
+        return None
     return now
 
 
@@ -447,18 +450,18 @@ class Try:
 
     def outcome(self):
         """(in words, what was told) of all that happened."""
-        events = self.daemon.events(None, self.name, self.since)
-        kinds = [each["event"] for each in events]
         words, told = [], ""
         if self.rollout:
             end = wait_until(lambda: end_of(self.daemon, self.name, self.since, self.rollout),
-                             lambda: f"{self.cell}: its end is told: {events}")
+                             f"{self.cell}: its end is told")
             words.append(end["event"].replace("-", " "))
             told = end.get("reason") or end["message"]
             if end.get("exit") not in (0, 3, 4):
                 words.append(f"exit {end['exit']}")
             if end.get("started_again"):
                 words.append("old started again")
+        events = self.daemon.events(None, self.name, self.since)
+        kinds = [each["event"] for each in events]
         if "agent-replaced" in kinds and self.cell.target.startswith("agent"):
             words.append("new agent")
         if "restarted" in kinds and self.cell.target.startswith("server"):
