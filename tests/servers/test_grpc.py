@@ -22,7 +22,7 @@ def server(*arguments):
 
 def checked(t, command, **health):
     config = service(command)
-    config["health"] = {**SOON, "start_timeout": "3s", **health}
+    config["health"] = {**SOON, "start_timeout": "6s", **health}
     return t.daemon(config)
 
 
