@@ -432,7 +432,7 @@ model: $(BUILD)/tests/sim/simulate
 # one to three hours on two cores. FAULTS=17: each 17th.
 FAULTS ?= 1
 faults: all
-	$(Q)BATON_FAULTS=$(FAULTS) tests/run --jobs 2 integration:$(BUILD) test_faults.
+	$(Q)BATON_FAULTS=$(FAULTS) TEST_TIMEOUT=36000 tests/run --jobs 2 integration:$(BUILD) test_faults.
 
 demo: all
 	$(Q)examples/demo $(BUILD)

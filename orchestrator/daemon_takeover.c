@@ -216,7 +216,8 @@ static void remove_leftovers(struct daemon *d)
 	struct leftovers left;
 	struct error err;
 
-	if (bpffs_folder(context->paths.name, pins_dir) <= 0)
+	/* Without the claim they are those of a batond in another container. */
+	if (context->tiers.pins_fd < 0 || bpffs_folder(context->paths.name, pins_dir) <= 0)
 		pins_dir[0] = '\0';
 	if (leftovers_find(&context->paths, pins_dir, false, &left, &err) < 0) {
 		log_warning("look for what an earlier batond has left: %s", err.text);

@@ -440,8 +440,11 @@ static void open_inspect(struct context *c)
 /* For so long the end waits for cgroups that are still busy; the next daemon removes them, too. */
 #define LAST_WAIT_MS 500
 
-/* Call this only if the API was open: then everything of this name is this daemon's own. */
-static void remove_traces(const struct context *c)
+/*
+ * Call this only if the API was open: then everything of this name is this daemon's own. @pins: so
+ * are the pins, which a daemon in another container may have.
+ */
+static void remove_traces(const struct context *c, bool pins)
 {
 	/* The folder of the agents is empty if none is left; those that live keep theirs. */
 	if (c->cgroup_base[0]) {
@@ -452,7 +455,8 @@ static void remove_traces(const struct context *c)
 		cgroup_remove(c->cgroup_base);
 	}
 	if (rmdir(c->paths.agents_dir) == 0) {
-		bpffs_sweep(c->paths.name);
+		if (pins)
+			bpffs_sweep(c->paths.name);
 		/* A successor that waits for the lock makes the folder anew. */
 		lock_remove(c->paths.lock_file);
 		rmdir(c->paths.run_dir);
@@ -531,7 +535,7 @@ int main(int argc, char **argv)
 	struct context context = {};
 	struct config *config = NULL;
 	struct options options;
-	bool mine = false;
+	bool mine = false, pins;
 	struct error err;
 	int r, lock = -1;
 
@@ -570,9 +574,10 @@ int main(int argc, char **argv)
 	}
 	if (r < 0)
 		log_error("%s", err.text);
+	pins = context.tiers.pins_fd >= 0;
 	close_context(&context);
 	if (mine)
-		remove_traces(&context);
+		remove_traces(&context, pins);
 	if (lock >= 0)
 		close(lock);
 	return r < 0 ? EXIT_ERROR : r;

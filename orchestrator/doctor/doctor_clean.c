@@ -146,20 +146,39 @@ static bool any_failed(const struct leftovers *left)
 	return false;
 }
 
+/* *ret: "" if there are none. The lock says nothing of a batond in another container: the pins do.
+ */
+static int claim_pins(const char *name, char ret[static BPFFS_PATH_MAX], int *ret_fd,
+		      struct error *err)
+{
+	int r = bpffs_folder(name, ret);
+
+	if (r < 0)
+		return error_set(err, r, "find the bpffs mount");
+	if (r == 0 || access(ret, F_OK) < 0) {
+		ret[0] = '\0';
+		return 0;
+	}
+	r = bpffs_claim(name, ret_fd, err);
+	return r == -EBUSY ? r : 0;
+}
+
 static int clean(const struct doctor_clean_options *options, const struct paths *paths,
 		 struct error *err)
 {
 	char pins_dir[BPFFS_PATH_MAX] = "";
+	cleanup_close int pins_fd = -1;
 	struct leftovers left;
-	int r = bpffs_folder(paths->name, pins_dir), status;
+	int r = claim_pins(paths->name, pins_dir, &pins_fd, err), status;
 
-	if (r < 0)
-		return error_set(err, r, "find the bpffs mount");
-	r = leftovers_find(paths, r > 0 ? pins_dir : "", options->state, &left, err);
+	if (r >= 0)
+		r = leftovers_find(paths, pins_dir, options->state, &left, err);
 	if (r < 0)
 		return r;
-	if (options->remove)
+	if (options->remove) {
 		leftovers_remove(&left);
+		(void)rmdir(pins_dir);
+	}
 	status = leftovers_living(&left) > 0            ? EXIT_STATUS_DEGRADED
 		 : options->remove && any_failed(&left) ? EXIT_STATUS_ERROR
 							: EXIT_STATUS_DONE;
@@ -179,19 +198,17 @@ int doctor_clean(const struct doctor_clean_options *options)
 	log_init("batond", LOG_LEVEL_ERROR);
 	if (r >= 0)
 		r = lock(&paths, options->remove, &fd, &err);
-	if (r == -EBUSY) {
-		log_error("%s: it removes what it needs no more itself, and nothing was touched",
-			  err.text);
-		return EXIT_STATUS_BUSY;
-	}
 	if (r >= 0)
 		r = clean(options, &paths, &err);
-	if (r < 0)
+	if (r == -EBUSY)
+		log_error("%s: it removes what it needs no more itself, and nothing was touched",
+			  err.text);
+	else if (r < 0)
 		log_error("%s", err.text);
 	if (options->remove && fd >= 0 && rmdir(paths.agents_dir) < 0 && errno == ENOENT) {
 		/* As batond does at its end. */
 		lock_remove(paths.lock_file);
 		(void)rmdir(paths.run_dir);
 	}
-	return r < 0 ? EXIT_STATUS_ERROR : r;
+	return r == -EBUSY ? EXIT_STATUS_BUSY : r < 0 ? EXIT_STATUS_ERROR : r;
 }

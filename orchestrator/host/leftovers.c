@@ -336,13 +336,11 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
-static int remove_pins(const struct leftovers *left, const char *path)
+/* The folder above is whose lock they are under: it stays. */
+static int remove_pins(const char *path)
 {
 	nftw(path, remove_entry, DEPTH_MAX, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-	if (access(path, F_OK) == 0)
-		return -EBUSY;
-	(void)rmdir(left->pins_dir);
-	return 0;
+	return access(path, F_OK) == 0 ? -EBUSY : 0;
 }
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -548,13 +546,13 @@ void leftovers_keep(struct leftovers *left, const char *cgroup_base,
 	}
 }
 
-static int remove_item(const struct leftovers *left, const struct leftovers_item *item)
+static int remove_item(const struct leftovers_item *item)
 {
 	switch (item->kind) {
 	case LEFTOVERS_CGROUP:
 		return cgroup_remove(item->path);
 	case LEFTOVERS_PINS:
-		return remove_pins(left, item->path);
+		return remove_pins(item->path);
 	case LEFTOVERS_FILE:
 	case LEFTOVERS_STATE:
 		break;
@@ -570,7 +568,7 @@ void leftovers_remove(struct leftovers *left)
 
 		if (item->kept[0])
 			continue;
-		r = remove_item(left, item);
+		r = remove_item(item);
 		item->removed = r == 0;
 		item->failed = r < 0;
 		if (r < 0)

@@ -8,36 +8,29 @@ Here a sample of the calls; "make faults" goes through all of them.
 """
 
 from faults import run
-from harness import timeout
 
 SAMPLE_S = 6.0
 
 
-@timeout(36000)
 def test_faults_of_batond_on_ebpf(t):
     run(t, "ebpf", "batond", SAMPLE_S)
 
 
-@timeout(36000)
 def test_faults_of_agents_on_ebpf(t):
     run(t, "ebpf", "agent", SAMPLE_S)
 
 
-@timeout(36000)
 def test_faults_of_batond_on_cbpf(t):
     run(t, "cbpf", "batond", SAMPLE_S)
 
 
-@timeout(36000)
 def test_faults_of_agents_on_cbpf(t):
     run(t, "cbpf", "agent", SAMPLE_S)
 
 
-@timeout(36000)
 def test_faults_of_batond_on_hash(t):
     run(t, "hash", "batond", SAMPLE_S)
 
 
-@timeout(36000)
 def test_faults_of_agents_on_hash(t):
     run(t, "hash", "agent", SAMPLE_S)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a batond that was killed has left: the next one removes it, or `baton doctor --clean`."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import signal
@@ -205,6 +207,41 @@ def test_clean_touches_nothing_that_is_not_batons(t):
             path.unlink(missing_ok=True)
         for folder in (pins, pins.parent, run, state):
             folder.rmdir()
+
+
+@contextlib.contextmanager
+def batond_elsewhere(name):
+    """Its pins, and its claim to them: another container's, with a /run of its own."""
+    pins = BPFFS / name / "elsewhere"
+    pins.mkdir(parents=True)
+    claim = os.open(BPFFS / name, os.O_RDONLY)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        yield pins
+    finally:
+        os.close(claim)
+        pins.rmdir()
+        pins.parent.rmdir()
+
+
+def test_clean_touches_nothing_of_a_batond_in_another_container(t):
+    name = t.new_name()
+    with batond_elsewhere(name) as pins:
+        result = t.spawn("clean", t.program("baton"), "-n", name, "doctor", "--clean", "--yes")
+        check_equal(result.wait(), 6, f"{result.text()}")
+        check("in another container" in result.text() and "nothing was touched" in result.text(),
+              result.text())
+        check(pins.exists(), "its pins are gone")
+
+
+def test_start_touches_nothing_of_a_batond_in_another_container(t):
+    daemon = t.daemon(service(example(t)), start=False)
+    with batond_elsewhere(daemon.name) as pins:
+        daemon.start()
+        check("in another container" in daemon.service()["tier_reason"], f"{daemon.service()}")
+        check(pins.exists(), "its pins are gone")
+        daemon.process.end()
+        check(pins.exists(), "its pins are gone at the end")
 
 
 def test_clean_options_belong_together(t):
