@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "common/fields.h"
+#include "common/json_memory.h"
 
 #define EPOCH_MAX 17
 
@@ -133,16 +134,21 @@ static void format_time(uint64_t realtime_ms, char ret[static EVENT_TIME_MAX])
 static char *render(uint64_t seq, const char *epoch, const char *time, const char *service,
 		    const char *event, json_t *details)
 {
+	uint64_t lacks = json_memory_lacks();
 	json_t *object = json_object();
 	char *line = NULL;
 
-	/* The _new setters refuse a NULL value, so a failed allocation inside shows here. */
+	/*
+	 * The _new setters refuse a NULL value, so a failed allocation inside shows here. Not so in
+	 * json_object_update_missing(): it leaves out what it has no memory for, and says nothing.
+	 */
 	if (json_object_set_new(object, "seq", json_integer((json_int_t)seq)) == 0 &&
 	    json_object_set_new(object, "epoch", json_string(epoch)) == 0 &&
 	    json_object_set_new(object, "time", json_string(time)) == 0 &&
 	    json_object_set_new(object, "service", json_string(service)) == 0 &&
 	    json_object_set_new(object, "event", json_string(event)) == 0 &&
-	    (!details || json_object_update_missing(object, details) == 0))
+	    (!details || json_object_update_missing(object, details) == 0) &&
+	    json_memory_lacks() == lacks)
 		line = fields_text(object, JSON_COMPACT);
 	json_decref(object);
 	return line;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json_memory.h"
 #include "orchestrator/api/events.h"
 #include "orchestrator/host/file.h"
 #include "tests/unit/fakes/folder.h"
@@ -127,6 +128,49 @@ static void test_events_bad_details_take_no_number(void **state)
 	events_pass(events, 0, "web", "start", json_array());
 	assert_int_equal(add("web", "start"), 1);
 	expect_all(&cursor, NULL, "start ");
+}
+
+/* With AddressSanitizer malloc(3) would end the program. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+static json_malloc_t enough;
+static unsigned allocations_left;
+
+/* The last of them gets nothing, as if the host had no memory for it. */
+static void *allocate_some(size_t size)
+{
+	return enough(--allocations_left == 0 ? SIZE_MAX / 2 : size);
+}
+
+static void test_events_without_memory_are_whole_or_not_there(void **state)
+{
+	struct events_cursor cursor = {};
+	struct events_found found;
+	json_free_t release;
+	uint64_t seq = 0;
+	json_t *details;
+
+	(void)state;
+	json_memory_watch();
+	json_get_alloc_funcs(&enough, &release);
+	for (unsigned n = 1; seq == 0; n++) {
+		assert_true(n < 1000);
+		details = json_pack("{s:i, s:s, s:i, s:s}", "generation", 7, "message", "m",
+				    "instance", 0, "reason", "r");
+		assert_non_null(details);
+		json_set_alloc_funcs(allocate_some, release);
+		allocations_left = n;
+		seq = events_add(events, 0, "web", "healthy", details);
+		json_set_alloc_funcs(enough, release);
+	}
+	assert_int_equal(seq, 1);
+	assert_true(events_find(events, &cursor, NULL, &found));
+	assert_non_null(strstr(found.line, "\"generation\":7,\"message\":\"m\",\"instance\":0,"
+					   "\"reason\":\"r\"}"));
 }
 
 static void test_events_missed_ones_leave_a_number_that_readers_count(void **state)
@@ -367,6 +411,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_events_empty_has_nothing),
 		TEST(test_events_add_gives_the_line_in_order),
+		TEST(test_events_without_memory_are_whole_or_not_there),
 		TEST(test_events_missed_ones_leave_a_number_that_readers_count),
 		TEST(test_events_details_cannot_replace_the_fixed_fields),
 		TEST(test_events_bad_details_take_no_number),
