@@ -306,7 +306,7 @@ $(BUILD)/tests/unit/sim/test_simulate: $(BUILD)/obj/tests/unit/sim/test_simulate
 # It is run.
 $(BUILD)/tests/unit/sim/test_model: | $(BUILD)/tests/sim/simulate
 
-# Servers that replace themselves, for tests/run servers:$(BUILD) and bench/classic only.
+# Servers that replace themselves, for tests/run servers:$(BUILD) and bench/instead only.
 PROGRAMS_FOLDER := tests/servers/programs
 SERVER_PROGRAMS := $(addprefix $(BUILD)/tests/servers/,epoll asio fork_exec go)
 CXXFLAGS = -std=c++17 $(filter-out -std=% -Wstrict-prototypes -Wmissing-prototypes,$(ALL_CFLAGS))

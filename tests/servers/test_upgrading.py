@@ -4,8 +4,8 @@
 from harness import check, timeout
 from servers import LOAD, by_pid, swapped_times
 from swaps import check_nothing_lost
-from upgrading import (Asio, Epoll, ForkExec, Go, Nginx, replaced_by_hand, survives_by_baton,
-                       upgrades_itself)
+from upgrading import (Asio, Epoll, ForkExec, Go, Haproxy, Held, Nginx, Proxied, replaced_by_hand,
+                       survives_by_baton, upgrades_itself)
 
 SWAPS = 3
 
@@ -42,6 +42,13 @@ def test_asio_by_hand_loses_and_the_load_notices(t):
     """What the others show is shown by a load that can see a loss."""
     result = replaced_by_hand(Asio(t), SWAPS)
     check(result["lost"] > 0, f"nothing lost: {result}")
+
+
+def test_what_people_take_instead_is_replaced_by_hand(t):
+    """bench/instead measures them. What they lose is theirs."""
+    for kind in (Held, Proxied, Haproxy):
+        result = replaced_by_hand(kind(t), 1)
+        check(result["ok"] > 250 and len(result["swaps"]) == 1, f"hardly any load: {result}")
 
 
 def test_fork_exec_that_does_not_start_is_survived(t):

@@ -12,11 +12,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 
 import servers
-from harness import alive, check, check_equal, get, wait_until
+from harness import alive, check, check_equal, descendants, get, wait_until
+from losing import sysctl
 from services import service
 from swaps import answers
+from underway import Folders
 
 PORT = servers.ADDRESS.split(":")[1]
 ANSWERS_BETWEEN = 250  # two replacements
@@ -27,19 +30,22 @@ class Server:
     """One server in the test @t. What differs from server to server is in the classes below."""
 
     name = mode = ""
+    binary = None  # in tests/servers, where it is not called as the server is here
     typed = ()  # by an operator without baton
+    upgrades = breaks = behind = True  # by itself; with a program that fails; behind baton, too
     environment = {}
     arguments = (PORT,)
+    load = servers.LOAD
 
     def __init__(self, t):
         self.t = t
-        self.program = self.t.tmp / self.name
+        self.program = self.t.tmp / (self.binary or self.name)
         self.failed = self.t.tmp / "failed"  # is there once a broken program was started
         self.started = []  # by hand
         self.install()
 
     def install(self):
-        built = self.t.build / "tests/servers" / self.name
+        built = self.t.build / "tests/servers" / self.program.name
         check(built.is_file(), f"{built} is not built (make server-programs)")
         shutil.copy(built, self.program)
 
@@ -104,6 +110,23 @@ class Side(Server):
 class Epoll(Side):
     name = "epoll"
     mode = "native"
+
+
+class EpollMigrated(Epoll):
+    """What is queued in the old one's socket when it closes moves to the new one's."""
+
+    name = "epoll + migrate"
+    typed = ("sysctl -w net.ipv4.tcp_migrate_req=1", *Epoll.typed)
+    upgrades = breaks = behind = False
+    binary = Epoll.name
+
+    def start_first(self):
+        sysctl("tcp_migrate_req", 1)
+        super().start_first()
+
+    def stop(self):
+        super().stop()
+        sysctl("tcp_migrate_req", 0)
 
 
 class Asio(Side):
@@ -188,7 +211,198 @@ class Nginx(Server):
         self.replace_by(self.pid_file(daemon.current()))
 
 
+class Held(ForkExec):
+    """Its socket belongs to its parent, as those of systemd's socket units do: it waits meanwhile."""
+
+    name = "held socket"
+    binary = ForkExec.name
+    typed = ("systemctl restart web.service (with web.socket)",)
+    upgrades = breaks = behind = False
+    held = None
+
+    def start(self):
+        if not self.held:
+            self.held = socket.create_server(("127.0.0.1", int(PORT)), backlog=4096)
+        fd = self.held.fileno()
+        process = self.t.spawn(self.name, self.program, *self.arguments, pass_fds=[fd],
+                               environment={"FD": str(fd)})
+        self.started.append(process)
+        return process
+
+    def replace(self):
+        old = self.listening()[-1]
+        os.kill(old, signal.SIGTERM)
+        wait_until(lambda: not alive(old), "the old one ends")
+        self.start()
+        wait_until(lambda: self.listening()[-1] != old, "the new one listens")
+
+    def stop(self):
+        super().stop()
+        self.held.close()
+
+
+class StartServer(ForkExec):
+    """Server::Starter holds the socket, starts the new one and tells the old one to end."""
+
+    name = "start_server"
+    binary = ForkExec.name
+    typed = ("kill -HUP $START_SERVER",)
+    upgrades = breaks = behind = False
+
+    def start(self):
+        starter = servers.program("start_server", "libserver-starter-perl")
+        process = self.t.spawn(
+            self.name, starter, "--port", servers.ADDRESS, "--signal-on-hup=TERM", "--",
+            "/bin/sh", "-c", f"FD=${{SERVER_STARTER_PORT##*=}} exec {self.program} {PORT}")
+        self.started.append(process)
+        return process
+
+    def replace(self):
+        old = self.listening()[-1]
+        os.kill(self.started[0].pid, signal.SIGHUP)
+        wait_until(lambda: not alive(old), "the old one ends")
+
+    def stop(self):
+        self.started[0].end()
+
+
+class Proxied(Epoll):
+    """HAProxy has the port; it is told where the new one is, and then that the old one goes."""
+
+    name = "haproxy in front"
+    binary = Epoll.name
+    typed = ("./server 8002 &", "set server web/b state ready", "set server web/a state drain",
+             "kill -TERM $OLD")
+    upgrades = breaks = behind = False
+    PORTS = {"a": 8001, "b": 8002}
+    CONFIG = """\
+global
+	stats socket {tmp}/proxy.sock level admin
+	maxconn 4000
+	nbthread 2
+defaults
+	mode http
+	timeout connect 5s
+	timeout client 30s
+	timeout server 30s
+	option redispatch
+frontend web
+	bind 127.0.0.1:8080
+	default_backend web
+backend web
+	server a 127.0.0.1:8001
+	server b 127.0.0.1:8002 disabled
+"""
+
+    def start(self):
+        at = "ab"[len(self.started) % 2]
+        process = self.t.spawn(self.name, self.program, self.PORTS[at])
+        self.started.append(process)
+        return process
+
+    def start_first(self):
+        super().start_first()
+        proxy = servers.program("haproxy", "haproxy")
+        conf = self.t.file("proxy.cfg", self.CONFIG.format(tmp=self.t.tmp))
+        self.proxy = self.t.spawn("proxy", proxy, "-f", conf)
+        wait_until(serves, "the proxy serves")
+
+    def order(self, text):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self.t.tmp / "proxy.sock"))
+            sock.sendall(text.encode() + b"\n")
+            answer = sock.recv(4096).strip()
+            check(not answer, f"{text}: {answer}")
+
+    def replace(self):
+        old, was, now = self.listening()[-1], *"abab"[(len(self.started) + 1) % 2:][:2]
+        new = self.start()
+        wait_until(lambda: self.ready.search(new.text()), "the new one is ready")
+        self.order(f"set server web/{now} state ready")
+        self.order(f"set server web/{was} state drain")
+        os.kill(old, signal.SIGTERM)
+        wait_until(lambda: not alive(old), "the old one ends")
+
+    def stop(self):
+        super().stop()
+        self.proxy.end()
+
+
+class Reloaded(Server):
+    """A master replaces its workers. Behind baton the whole of it is replaced."""
+
+    upgrades = breaks = False
+    number = signal.SIGHUP
+
+    def config(self, **changes):
+        return {**self.found, "mode": self.mode, "steering": "ebpf", **changes}
+
+    def start_first(self):
+        command = [str(word).replace("{generation}", "1") for word in self.found["command"]]
+        environment = {name: value.replace("{generation}", "1")
+                       for name, value in self.found.get("environment", {}).items()}
+        self.started.append(self.t.spawn(self.name, *command, environment=environment))
+        wait_until(serves, f"{self.name} serves")
+
+    def workers(self):
+        """Those of the master, threads and helpers that it keeps left out."""
+        return {pid for pid in descendants(self.started[0].pid) if alive(pid)}
+
+    def replace(self):
+        old = self.workers()
+        os.kill(self.started[0].pid, self.number)
+        wait_until(lambda: not old & self.workers(), "the old workers end")
+        wait_until(self.workers, "new workers run")
+
+    def stop(self):
+        self.started[0].end()
+
+
+class NginxReload(Reloaded):
+    name = "nginx reload"
+    mode = "transparent"
+    typed = ("nginx -s reload",)
+
+    def install(self):
+        self.found = servers.nginx(self.t)
+
+
+class Haproxy(Reloaded):
+    name = "haproxy"
+    mode = "native"
+    typed = ("kill -USR2 $MASTER",)
+    number = signal.SIGUSR2
+
+    def install(self):
+        self.found = servers.haproxy(self.t)
+
+
+class Gunicorn(Reloaded):
+    name = "gunicorn"
+    mode = "transparent"
+    typed = ("kill -HUP $MASTER",)
+
+    def install(self):
+        self.found = servers.gunicorn(self.t, "-b", servers.ADDRESS)
+
+
+class Apache(Reloaded):
+    name = "apache2"
+    mode = "transparent"
+    typed = ("apachectl graceful",)
+    number = signal.SIGUSR1
+
+    load = servers.FILES_LOAD
+    swaps_most = 100
+
+    def install(self):
+        Folders(self.t, self.swaps_most + 1)
+        self.found = servers.apache(self.t)
+
+
+# Those that can replace themselves, and whatever else people take.
 ALL = (Epoll, Go, Asio, ForkExec, Nginx)
+INSTEAD = (EpollMigrated, Held, StartServer, Proxied, NginxReload, Haproxy, Gunicorn, Apache)
 
 
 # ---- what is asked of each -----------------------------------------------------------------------
@@ -199,10 +413,15 @@ def answered(hammer, phase):
     wait_until(lambda: answers(hammer.report(), phase) >= ANSWERS_BETWEEN, f"load in {phase}")
 
 
-def replaced_by_hand(server, swaps, load=servers.LOAD):
-    """The load's counts of @swaps replacements without baton."""
+def nothing(_server):
+    """Where nothing but the load's counts is asked for."""
+
+
+def replaced_by_hand(server, swaps, measure=nothing):
+    """The load's counts of @swaps replacements without baton. @measure: is called before them."""
     server.start_first()
-    hammer = server.t.hammer(*load)
+    measure(server)
+    hammer = server.t.hammer(*server.load)
     answered(hammer, "before")
     for number in range(swaps):
         hammer.say("swap begin")
@@ -214,10 +433,11 @@ def replaced_by_hand(server, swaps, load=servers.LOAD):
     return result
 
 
-def replaced_by_baton(server, swaps, load=servers.LOAD):
+def replaced_by_baton(server, swaps, measure=nothing):
     """The same, each with `baton restart`."""
     daemon = server.t.daemon(server.config())
-    hammer = server.t.hammer(*load)
+    measure(server)
+    hammer = server.t.hammer(*server.load)
     answered(hammer, "before")
     for number in range(swaps):
         hammer.say("swap begin")
@@ -257,14 +477,14 @@ def survives_by_baton(server):
     return result
 
 
-def upgrades_itself(server, upgrades, load=servers.LOAD):
+def upgrades_itself(server, upgrades):
     """
     The server replaces itself @upgrades times under load while baton watches. Baton goes on with
     the successor: no restart is counted, and `baton restart` reaches it. Returns the load's counts.
     """
     t = server.t
     daemon = t.daemon(server.config())
-    hammer = t.hammer(*load)
+    hammer = t.hammer(*server.load)
     answered(hammer, "before")
     generation = daemon.current()
     gone = set()
