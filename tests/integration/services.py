@@ -55,6 +55,23 @@ def reconfigure(daemon, **changes):
     daemon.cli("reload", expect=0)
 
 
+def condemned(daemon, order, words):
+    """
+    @order(), whose release is to fail its checks with @words, and what it returns. It fails soon;
+    if it had not answered by then, on a busy machine, it is tried again with more time.
+    """
+    for seconds in (3, 12, 48):
+        reconfigure(daemon, health={"start_timeout": f"{seconds}s", "timeout": "2s"})
+        result = order()
+        last = re.search("last probe: (.*)", result.text)
+        if last and not re.search("Connection refused|no answer within", last[1]):
+            break
+        if words in result.text:
+            break
+    check(words in result.text, f"{words!r} is not in {result.text}")
+    return result
+
+
 # ---- examples/server -----------------------------------------------------------------------------
 
 def example(t, *options):
