@@ -4,22 +4,12 @@
 import signal
 
 from harness import check, check_equal, get, refused, wait_until
-from losing import sysctl
 from services import SOON, binder, example, generation_of, merged, service
 from swaps import GENTLE, check_unharmed
 
 A, B, C = "127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"
 PORTS = {A: 8080, B: 8081, C: 8082}
-
-
-def tiers():
-    """
-    Each in turn. On hash a rollout loses what is queued in a socket that closes unless this is set
-    (docs/configuration.md); the others are to need nothing.
-    """
-    for tier in ("ebpf", "cbpf", "hash"):
-        sysctl("tcp_migrate_req", int(tier == "hash"))
-        yield tier
+TIERS = ("ebpf", "cbpf", "hash")
 
 
 def reload(daemon, expect=0):
@@ -84,7 +74,7 @@ def change(t, daemon, before, after, generation):
 
 
 def test_addresses_are_added_removed_reordered_and_replaced(t):
-    for tier in tiers():
+    for tier in TIERS:
         daemon = t.daemon(service(example(t), listen=[A], steering=tier))
         change(t, daemon, [A], [A, B], 2)
         change(t, daemon, [A, B], [B, A], 3)
@@ -110,7 +100,7 @@ def test_addresses_change_for_servers_that_bind_them(t):
 
 
 def test_addresses_of_a_release_that_fails_are_given_up(t):
-    for tier in tiers():
+    for tier in TIERS:
         daemon = t.daemon(service(example(t), listen=[A, B], steering=tier))
         hammers = loads(t, A, B)
         since = relisten(daemon, [B, C], health={"http": "/nowhere", **SOON})
@@ -194,7 +184,7 @@ def rename(daemon, before, after, **changes):
 
 
 def test_renamed_service_is_replaced_without_a_gap(t):
-    for tier in tiers():
+    for tier in TIERS:
         daemon = t.daemon(service(example(t), listen=[A], steering=tier))
         hammers = loads(t, A)
         since = now(daemon)
@@ -255,7 +245,7 @@ def test_renamed_service_that_cannot_be_replaced_goes_on(t):
 # ---- from one service to another -----------------------------------------------------------------
 
 def test_address_moves_to_another_service_without_a_gap(t):
-    for tier in tiers():
+    for tier in TIERS:
         daemon = t.daemon(web=service(example(t), listen=[A, B], steering=tier),
                           api=service(example(t), listen=[C], steering=tier))
         hammers = loads(t, A, B, C)
