@@ -183,11 +183,14 @@ class Server:
                 print(os.getpid(), file=file)
         # What is in the accept queue by now is ours: let the loop accept it, then close.
         await asyncio.sleep(0)
-        for server in servers:
-            server.close()
-        # What was accepted a moment ago has no task yet.
+        for sock in socks:
+            loop.remove_reader(sock)
+        # What was accepted a moment ago is no connection yet, and a server that is closed before it
+        # is one drops it (Python up to 3.11 asserts that it is open).
         for _ in range(20):
             await asyncio.sleep(0)
+        for server in servers:
+            server.close()
         while self.connections:
             await asyncio.wait(self.connections)
 

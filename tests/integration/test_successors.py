@@ -17,7 +17,7 @@ from harness import (alive, bodies, check, check_equal, connect, get, read_respo
 from losing import sysctl
 from services import LISTEN, binder, pid_of, service
 from succession import check_succeeded, settle
-from swaps import GENTLE, check_unharmed
+from swaps import GENTLE, check_promised, check_unharmed
 from test_agent_killed import kill_agent
 from test_takeover import kill_daemon
 
@@ -81,7 +81,7 @@ def succeeded_under_load(t, mode, how, steering="ebpf", times=2, age_s=SETTLED_S
     for _ in range(times):
         new = succeed(daemon, age_s)
     if steering == "hash":
-        check_unharmed(hammer)
+        check_promised(hammer, "hash" if how == "own" else "ebpf")
     daemon.restart()
     wait_until(lambda: not alive(new), "the last successor has ended")
     check_equal(goodbyes(t)[-1], new, "who was told to go last")
