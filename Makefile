@@ -361,12 +361,15 @@ $(BUILD)/fuzz/%: $(BUILD)/fuzz/entry/%.o $(call test_libraries,fuzz)
 	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(LINKFLAGS) -o $@ $< $(call group,$(call test_libraries,fuzz)) \
 		$(LIBS_ORCHESTRATOR)
 
+# A make that was not told how many commands to run at a time runs as many as there are processors.
+PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # Everything: where the code lies, what it says, unit tests with sanitizers, integration tests without and with
 # them, real servers in every mode. One total.
 check:
-	$(Q)$(MAKE) --no-print-directory WERROR=1 check-layout all server-programs
-	$(Q)$(MAKE) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run --jobs 3 layout:build messages:build unit:build/asan integration:build \
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory WERROR=1 check-layout all server-programs
+	$(Q)$(MAKE) $(PARALLEL) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
+	$(Q)tests/run --jobs 3 --idle 5 layout:build messages:build unit:build/asan integration:build \
 		integration:build/asan servers:build
 
 # Which module uses which: no arrow up, no ring, pure modules pure (see tests/layout/check).

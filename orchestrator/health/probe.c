@@ -176,10 +176,10 @@ static void look_at_queue(struct probe *p)
 		p->queued = ask_caller(p) == 0;
 }
 
-/* Ask for what the answer leads to, by a connection of its own. False: it leads nowhere. */
-static bool follow(struct probe *p)
+/* Ask for what the answer leads to, or once more, by a connection of its own. False: neither. */
+static bool ask_again(struct probe *p)
 {
-	if (probe_set_redirect(p) < 0)
+	if (probe_set_redirect(p) < 0 && !probe_set_repeat(p))
 		return false;
 	p->calling = true;
 	curl_loop_remove(p->prober->loop, p->easy);
@@ -203,7 +203,7 @@ static void conclude(struct probe *p)
 		free_probe(p);
 		return;
 	}
-	if (follow(p))
+	if (ask_again(p))
 		return;
 	probe_describe(p, &result);
 	report(p, &result);

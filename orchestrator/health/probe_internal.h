@@ -60,7 +60,7 @@ struct probe {
 	char method[PROBE_METHOD_MAX + 1];
 	char base[PROBE_HEADER_MAX]; /* "http://example.org:80": what a redirect must stay in */
 	char *path;                  /* that is asked for now */
-	unsigned follows;            /* redirects followed so far */
+	unsigned follows;            /* redirects followed so far, and repeats */
 	char what[PROBE_PATH_SHOWN_MAX + PROBE_METHOD_MAX + 2]; /* "GET /healthz" */
 	char whom[PROBE_PATH_SHOWN_MAX + PROBE_METHOD_MAX + 2 +
 		  2]; /* "GET http://a/b: ", "127.0.0.1:80: "; "" */
@@ -136,6 +136,9 @@ int probe_set_url(struct probe *p, const char *url);
 
 /* What the answer redirects to, if it is to be followed and is of the same endpoint; -ENOENT. */
 int probe_set_redirect(struct probe *p);
+
+/* Did curl lose the answer, and is the same to be asked once more? */
+bool probe_set_repeat(struct probe *p);
 
 /* ---- probe_describe.c ----------------------------------------------------------------------- */
 

@@ -411,3 +411,19 @@ int probe_set_redirect(struct probe *p)
 	p->follows++;
 	return r;
 }
+
+/* ---- repeats -------------------------------------------------------------------------------- */
+
+/*
+ * A gRPC server without the service answers as soon as it has read the head of the call. If it then
+ * closes the stream before curl (7.88) has sent the message, curl fails without a word and without
+ * what was answered.
+ */
+bool probe_set_repeat(struct probe *p)
+{
+	if (!p->grpc || p->code != CURLE_HTTP2_STREAM || p->curl_error[0] || p->answer.status ||
+	    p->follows == PROBE_FOLLOWS_MAX)
+		return false;
+	p->follows++;
+	return true;
+}

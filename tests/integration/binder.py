@@ -211,7 +211,7 @@ def serve_in_turn(sock, options):
         except TimeoutError:
             continue
         connection.settimeout(60)
-        with connection:
+        with connection, contextlib.suppress(OSError):  # a client may have had enough
             head = connection.recv(4096)
             time.sleep(options.slow if b"/slow" in head else 0)
             connection.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"

@@ -8,6 +8,7 @@ Takes its socket by LISTEN_FDS and answers every request with its pid. Each requ
 send STATUSES notifications first, one after the other.
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -20,7 +21,7 @@ notify.connect("\0" + address[1:] if address[0] == "@" else address)
 notify.send(b"READY=1")
 while True:
     connection, _ = listener.accept()
-    with connection:
+    with connection, contextlib.suppress(ConnectionError):  # a client may have had enough
         head = connection.recv(65536)
         if head.startswith(b"GET /talk "):
             for n in range(statuses):

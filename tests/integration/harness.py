@@ -65,11 +65,16 @@ class TimedOut(BaseException):
 
 
 def timeout(seconds):
-    """Decorator: how long tests/run lets a test run (it reads the source; default 120)."""
+    """Decorator: how long tests/run lets a test run (it reads the source; else 300)."""
     def mark(function):
         function.timeout_s = seconds
         return function
     return mark
+
+
+def long(function):
+    """Decorator: half a minute or more, so tests/run begins it first (it reads the source)."""
+    return function
 
 
 def check(condition, text):

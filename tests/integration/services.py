@@ -2,6 +2,8 @@
 """services: the servers that the tests put behind baton, and how they are configured."""
 
 import copy
+import math
+import os
 import pathlib
 import re
 import shutil
@@ -24,8 +26,17 @@ DEFAULTS = {
 # For a server that a test makes stand still: its checks fail, and it is not to be replaced.
 STANDS_STILL = {"health": {"unhealthy": 1000}}
 
+def soon(seconds):
+    """
+    A deadline, for a configuration, that is to pass while the test waits. What has to happen before
+    takes longer on a busy machine, so there it is longer, too.
+    """
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return f"{math.ceil(seconds * min(max(busy, 1.0), 10.0) * 10) * 100}ms"
+
+
 # For a server that is to fail its checks; see reconfigure().
-SOON = {"start_timeout": "3s", "timeout": "1s"}
+SOON = {"start_timeout": soon(3), "timeout": soon(1)}
 
 
 def service(command, **changes):
@@ -53,6 +64,23 @@ def reconfigure(daemon, **changes):
     services["web"] = merged(services["web"], **changes)
     daemon.write_config()
     daemon.cli("reload", expect=0)
+
+
+def condemned(daemon, order, words):
+    """
+    @order(), whose release is to fail its checks with @words, and what it returns. It fails soon;
+    if it had not answered by then, on a busy machine, it is tried again with more time.
+    """
+    for seconds in (3, 12, 48):
+        reconfigure(daemon, health={"start_timeout": f"{seconds}s", "timeout": "2s"})
+        result = order()
+        last = re.search("last probe: (.*)", result.text)
+        if last and not re.search("Connection refused|no answer within", last[1]):
+            break
+        if words in result.text:
+            break
+    check(words in result.text, f"{words!r} is not in {result.text}")
+    return result
 
 
 # ---- examples/server -----------------------------------------------------------------------------

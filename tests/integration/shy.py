@@ -51,8 +51,11 @@ def answer(client):
     status = b"503 Service Unavailable" if told and path == b"/healthz" else b"200 OK"
     body = b"generation %s\n" % generation.encode()
     last = told and not listening or b"onnection: close" in client.request
-    client.sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n" % len(body) +
-                        (b"Connection: close\r\n" if last else b"") + b"\r\n" + body)
+    try:
+        client.sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n" % len(body) +
+                            (b"Connection: close\r\n" if last else b"") + b"\r\n" + body)
+    except OSError:  # it has had enough
+        last = True
     client.request, client.due = b"", None
     if last:
         close(client)

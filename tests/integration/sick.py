@@ -10,6 +10,7 @@ FILE has the way ("well", "exit", "listen-exit", "hang", "503", "slow", "elsewhe
 A second line has the last words. Told by SIGUSR1, it says them and exits with status 7.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ first, _, words = open(sys.argv[1], encoding="ascii").read().strip().partition("
 way, *rest = first.split()
 words = words or f"last words of {way}"
 answered = 0
+kept = []
 
 
 def say(text):
@@ -40,21 +42,22 @@ def close(*_):
 
 
 def answer(sock, text):
-    sock.sendall(f"HTTP/1.1 {text}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    with sock, contextlib.suppress(OSError):  # a client may have had enough
+        sock.recv(65536)
+        sock.sendall(f"HTTP/1.1 {text}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
 
 
 def serve(listener):
     global answered
     while True:
         sock = listener.accept()[0]
-        sock.recv(65536)
         if way == "503":
             answer(sock, "503 Service Unavailable")
         elif way != "slow":
             answer(sock, "200 OK")
         else:
-            continue  # and keep it open
-        sock.close()
+            kept.append(sock)
+            continue
         answered += 1
         if way == "bake" and answered > HEALTHY_ANSWERS:
             crash()

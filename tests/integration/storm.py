@@ -9,13 +9,13 @@ import signal
 import threading
 
 from harness import BPFFS, below, check, check_equal, own_cgroup, wait_until
-from services import example, service
+from services import example, service, soon
 
 # Exit statuses: done; nothing to do, or not now; refused; undone before, after the shift; busy.
 MAY_EXIT = {0, 1, 3, 4, 6, 8}
 STATUS_MAY_EXIT = {0, 9, 10}
 # What is unhealthy is given up soon, for the storm to go on.
-HASTE = {"start_timeout": "2s", "timeout": "1s"}
+HASTE = {"start_timeout": soon(2), "timeout": soon(1)}
 LISTEN_STATE = "0A"  # of /proc/net/tcp
 LAST = ("done", "failed", "rolled-back")
 

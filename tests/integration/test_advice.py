@@ -4,10 +4,10 @@
 import pathlib
 
 from harness import check
-from services import service
+from services import service, soon
 
 ODDBALL = pathlib.Path(__file__).with_name("oddball.py")
-QUICK = {"start_timeout": "2s", "timeout": "300ms", "interval": "50ms"}
+QUICK = {"start_timeout": soon(2), "timeout": soon(0.3), "interval": "50ms"}
 V4, V6, BOTH = "127.0.0.1:8080", "[::1]:8080", ":8080"
 WWW_DATA = 33
 SHELL = pathlib.Path("/bin/sh").resolve().name

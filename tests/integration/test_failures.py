@@ -6,11 +6,11 @@ import pathlib
 import signal
 
 from harness import check, check_equal, own_cgroup, wait_until
-from services import service
+from services import service, soon
 
 SICK = pathlib.Path(__file__).with_name("sick.py")
 
-QUICK = {"start_timeout": "2s", "timeout": "300ms", "interval": "50ms", "unhealthy": 2}
+QUICK = {"start_timeout": soon(2), "timeout": soon(0.3), "interval": "50ms", "unhealthy": 2}
 
 
 def sick(t, **changes):
@@ -40,8 +40,8 @@ def fails(t, stream):
     config, file = sick(t)
     daemon = t.daemon(config)
     reasons = {"exit": "exited with status 7", "listen-exit": "exited with status 7",
-               "hang": "was not running within 2s", "503": "was not healthy within 2s",
-               "slow": "was not healthy within 2s", "elsewhere": "listens on 127.0.0.1:8081"}
+               "hang": "was not running within ", "503": "was not healthy within ",
+               "slow": "was not healthy within ", "elsewhere": "listens on 127.0.0.1:8081"}
     for way, reason in reasons.items():
         file.write_text(f"{way} {stream}", encoding="ascii")
         result = daemon.cli("restart", "web", expect=3)

@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 
-from harness import check, timeout
+from harness import check, long, timeout
 from matrix import STOP_S, Matrix
 from matrix_cells import TIERS, Cell, all_cells, sample
 from matrix_page import judge, write
@@ -61,16 +61,19 @@ def check_sample(t, tier):
     check(not wrong, "\n".join(wrong))
 
 
+@long
 @timeout(600)
 def test_sample_ebpf(t):
     check_sample(t, "ebpf")
 
 
+@long
 @timeout(600)
 def test_sample_cbpf(t):
     check_sample(t, "cbpf")
 
 
+@long
 @timeout(600)
 def test_sample_hash(t):
     check_sample(t, "hash")

@@ -9,9 +9,9 @@ import pathlib
 
 from harness import check, check_equal
 from host import host
-from services import binder, example, service
+from services import binder, example, service, soon
 
-QUICK = {"start_timeout": "2s", "timeout": "300ms", "interval": "50ms"}
+QUICK = {"start_timeout": soon(2), "timeout": soon(0.3), "interval": "50ms"}
 
 
 def forbidding(t, error, *calls):

@@ -12,7 +12,7 @@ import signal
 import stat
 
 from harness import bodies, check, check_equal, get, wait_until
-from services import SOON, example, generation_of, python, reconfigure, service
+from services import SOON, example, generation_of, python, reconfigure, service, soon
 from swaps import check_unharmed
 
 
@@ -167,7 +167,7 @@ def test_notify_that_never_comes_fails_the_rollout(t):
     ready.touch()
     daemon = t.daemon(notify(python(t, "--notify", ready)))
     old = how()["pid"]
-    reconfigure(daemon, health={"start_timeout": "1s", "timeout": "500ms"})
+    reconfigure(daemon, health={"start_timeout": soon(1), "timeout": soon(0.5)})
     ready.unlink()
     result = daemon.restart(expect=3)
     check("READY=1" in result.text or "ready" in result.text, f"no reason: {result}")
@@ -176,7 +176,7 @@ def test_notify_that_never_comes_fails_the_rollout(t):
 
 def test_connect_check_needs_a_server_that_accepts(t):
     daemon = t.daemon(plain(example(t)))
-    reconfigure(daemon, health={"start_timeout": "1s", "timeout": "300ms"})
+    reconfigure(daemon, health={"start_timeout": soon(1), "timeout": soon(0.3)})
     daemon.upgrade(example(t, "--never-accept"), expect=3)
     check_equal(generation_of(get().body), 1, "generation that answers")
     reconfigure(daemon, health={"start_timeout": "60s"})

@@ -4,7 +4,7 @@
 import pathlib
 import socket
 
-from harness import check, check_equal, timeout, wait_until
+from harness import check, check_equal, long, timeout, wait_until
 from services import LISTEN, STANDS_STILL, example, merged, service
 from swaps import check_nothing_lost, check_unharmed, gentle
 
@@ -19,6 +19,7 @@ def deaf(t, *words):
 
 # ---- instances -----------------------------------------------------------------------------------
 
+@long
 @timeout(400)
 def test_as_many_instances_as_there_may_be_are_restarted_under_load(t):
     daemon = t.daemon(service(example(t), instances=MANY, steering="ebpf",

@@ -4,7 +4,7 @@ Whole swaps under load on every tier: SYNs race with close(), and handshakes wit
 full speed: test_swap.py. What each tier promises: test_losing.py.
 """
 
-from harness import bodies, check, check_equal, timeout, wait_until
+from harness import bodies, check, check_equal, long, timeout, wait_until
 from losing import by_generation, steered, sysctl
 from services import LISTEN, binder, example, service
 from swaps import LOAD, swap_many
@@ -42,6 +42,7 @@ def swapped_by_hash(t, lost_max):
     check_equal(result["lost"], result["losses"]["reset"], f"lost not by reset: {result}")
 
 
+@long
 @timeout(600)
 def test_swaps_under_load_lose_next_to_nothing_hash(t):
     """Measured: 7 of 660,000 and more in 400 swaps. Nearly always none in ten."""
@@ -49,6 +50,7 @@ def test_swaps_under_load_lose_next_to_nothing_hash(t):
     swapped_by_hash(t, lost_max=2)
 
 
+@long
 @timeout(600)
 def test_swaps_under_load_lose_little_without_the_sysctl_hash(t):
     """Measured: 74 in 400 swaps."""

@@ -5,11 +5,10 @@ import json
 import signal
 
 from harness import check, check_equal, wait_until
-from services import Sickness, example, reconfigure, service
+from services import SOON, Sickness, example, reconfigure, service
 from swaps import GENTLE, check_unharmed
 
 FIRST, SECOND = "127.0.0.1:8080", "127.0.0.1:8081"
-SOON = {"start_timeout": "2s", "timeout": "1s"}
 
 
 def asks(**question):
@@ -90,7 +89,7 @@ def test_notify_among_several(t):
     reconfigure(daemon, health=[asks(http="/", **SOON), {"notify": True, **SOON}])
     failed = daemon.upgrade(["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "8080"],
                             expect=3).text
-    check("did not send READY=1 within 2s" in failed, f"reason: {failed}")
+    check("did not send READY=1 within " in failed, f"reason: {failed}")
 
 
 def test_reload_changes_the_array(t):

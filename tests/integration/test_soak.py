@@ -7,13 +7,14 @@ is not looked at: they keep what is freed.
 import os
 import time
 
-from harness import timeout
+from harness import long, timeout
 from soak import soak
 
 SECONDS = int(os.environ.get("SOAK_SECONDS", 120))
 SEED = int(os.environ.get("SOAK_SEED", time.time_ns()))
 
 
+@long
 @timeout(600)
 def test_soak(t):
     sanitized = t.build.name == "asan"

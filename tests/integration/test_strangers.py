@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 from harness import check, check_equal, get, own_cgroup, refused, wait_until
-from services import binder, example, service
+from services import binder, example, service, soon
 
 ODDBALL = pathlib.Path(__file__).with_name("oddball.py")
 V4 = "127.0.0.1:8080"
@@ -263,7 +263,7 @@ test_start_waits_for_connections_of_an_earlier_server.timeout_s = 180
 
 def test_start_waits_no_longer_than_its_timeout(t):
     linger(reuse=False)
-    config = service(example(t), health={"start_timeout": "1s", "timeout": "500ms"})
+    config = service(example(t), health={"start_timeout": soon(1), "timeout": soon(0.5)})
     daemon = t.daemon(config, start=False).start_unready()
     daemon.wait_state("failed")
     reason = daemon.service()["reason"]

@@ -6,7 +6,7 @@ from rollouts import (INSTANCES, Census, answered_by, baton, check_exit, check_l
                       check_reset_only, check_serves, cure, four, generations_of, kill_daemon,
                       kill_servers, load, make_crash, named, poll_until_end, server_pids, sicken,
                       wait_load, wait_named)
-from services import reconfigure
+from services import reconfigure, soon
 from swaps import check_unharmed
 
 
@@ -117,8 +117,8 @@ def goes_back(t, rollout, most, status, prepare=lambda: None, reason="", undo=No
 
 
 def test_rolling_third_instance_that_stays_unhealthy_is_rolled_back(t):
-    goes_back(t, rolling(1, 0), INSTANCES + 1, 4, lambda: sicken(t, 2, 2), "not healthy within 5s",
-              health={"start_timeout": "5s"})
+    goes_back(t, rolling(1, 0), INSTANCES + 1, 4, lambda: sicken(t, 2, 2), "not healthy within ",
+              health={"start_timeout": soon(5)})
 
 
 def test_rolling_third_instance_that_crashes_is_rolled_back(t):

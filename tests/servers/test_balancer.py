@@ -25,6 +25,7 @@ frontend front
 	default_backend back
 backend back
 	option httpchk GET /healthz
+	timeout check 10s
 	default-server inter 100ms fall 2 rise 1
 	server web 127.0.0.1:8080 check
 	server other 127.0.0.1:8081 check

@@ -6,12 +6,12 @@ is not what is asked for.
 
 import subprocess
 
-from harness import check, check_equal
+from harness import check_equal
 from servers import ADDRESS, program
-from services import service
+from services import condemned, service
 
 NAME = "www.example.org"
-SOON = {"interval": "100ms", "start_timeout": "4s", "timeout": "2s"}
+OFTEN = {"interval": "100ms", "start_timeout": "60s", "timeout": "5s"}
 
 NGINX = """
 error_log stderr warn;
@@ -58,7 +58,7 @@ def nginx(t, file, options="", lines="", status=200, body="ok", before=""):
 def checked(t, command, health):
     """A daemon whose service is checked by @health and nothing else."""
     config = service(command, drain={"signal": "QUIT"})
-    config["health"] = {**SOON, **health}
+    config["health"] = {**OFTEN, **health}
     return t.daemon(config)
 
 
@@ -70,8 +70,7 @@ def passes(daemon, words):
 
 def fails(daemon, command, words):
     before = daemon.current()
-    result = daemon.cli("upgrade", "web", "--", *command, expect=3)
-    check(words in result.text, f"{words!r} is not in {result.text}")
+    condemned(daemon, lambda: daemon.cli("upgrade", "web", "--", *command, expect=3), words)
     check_equal(daemon.current(), before, "generation that serves")
 
 
@@ -146,12 +145,12 @@ def test_checked_haproxy_with_accept_proxy(t):
 
     for version in (1, 2):
         config = service(haproxy("good.cfg", " accept-proxy"), drain={"signal": "USR1"})
-        config["health"] = {**SOON, "http": "/", "proxy_protocol": version}
+        config["health"] = {**OFTEN, "http": "/", "proxy_protocol": version}
         daemon = t.daemon(config)
         passes(daemon, "GET /: 200 OK")
         fails(daemon, haproxy("bad.cfg", " accept-proxy", 503), "is not in 200-299")
         daemon.end()
-    config["health"] = {**SOON, "http": "/"}
+    config["health"] = {**OFTEN, "http": "/"}
     config["command"] = haproxy("plain.cfg")
     daemon = t.daemon(config)
     fails(daemon, haproxy("good.cfg", " accept-proxy"),

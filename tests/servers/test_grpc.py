@@ -3,12 +3,15 @@
 
 import pathlib
 import subprocess
+import time
 
-from harness import Skip
+from harness import Skip, check_equal, wait_until
 from servers import ADDRESS
 from services import service
-from test_checked import NAME, SOON, certificate, fails, passes
+from test_checked import NAME, OFTEN, certificate, fails, passes
 
+NONE = ("grpc: UNIMPLEMENTED (12): Method not found!: the server has no "
+        "grpc.health.v1.Health")
 PYTHON = "/usr/bin/python3"  # another one has no Debian packages
 SERVER = pathlib.Path(__file__).parent / "answers_grpc.py"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = "1", "2", "3"
@@ -22,7 +25,7 @@ def server(*arguments):
 
 def checked(t, command, **health):
     config = service(command)
-    config["health"] = {**SOON, "start_timeout": "6s", **health}
+    config["health"] = {**OFTEN, **health}
     return t.daemon(config)
 
 
@@ -30,11 +33,27 @@ def test_grpc_health_of_a_real_server(t):
     daemon = checked(t, server(SERVING), grpc=True)
     passes(daemon, "grpc: SERVING")
     fails(daemon, server(NOT_SERVING), "grpc: NOT_SERVING")
-    fails(daemon, server("none"), "grpc: UNIMPLEMENTED (12): Method not found!: the server has no "
-                                  "grpc.health.v1.Health")
+    fails(daemon, server("none"), NONE)
     ours = certificate(t, NAME)
     fails(daemon, server(SERVING, *ours), "grpc: no answer in HTTP/2")
     daemon.end()
+
+
+def test_grpc_server_that_answers_before_it_is_asked_all(t):
+    """It may close the call before the message is sent. What it said is told all the same."""
+    daemon = checked(t, server(SERVING), grpc=True, interval="20ms")
+    daemon.cli("upgrade", "web", "--no-wait", "--", *server("none"), expect=0)
+
+    def last():
+        found = daemon.generation("candidate")
+        return found and found["instances"][0]["health"].get("last")
+    wait_until(lambda: last() == NONE, "the new one answers")
+    said = set()
+    for _ in range(100):
+        said.add(last())
+        time.sleep(0.02)
+    check_equal(said, {NONE}, "answers")
+    daemon.cli("abort", "web")
 
 
 def test_grpc_health_of_one_service(t):

@@ -19,6 +19,7 @@ from swaps import check_unharmed
 from underway import Folders
 
 AGE_S = 20.0
+LOADED_S = 4.0  # before it replaces itself
 ENOUGH = 1000  # answers
 
 
@@ -58,9 +59,10 @@ def succeeded(t, config, mode, replace, load=LOAD):
     """@replace(daemon, pid) has the server replace itself, and returns the pid of the new one."""
     daemon = t.daemon({**config, "mode": mode, "steering": "ebpf"})
     check_equal(daemon.generation()["mode"], mode, "mode")
-    hammer = t.hammer(*load)
     old = main_process(daemon)
     since = daemon.last_seq()
+    settle(old, AGE_S - LOADED_S)
+    hammer = t.hammer(*load)
     settle(old, AGE_S)
     new = replace(daemon, old)
     if new != old:
