@@ -444,8 +444,10 @@ static int find_state(struct leftovers *left, struct error *err)
 	int r;
 
 	/* What could not be written to the other one. */
-	if (access(left->paths->spare_file, F_OK) == 0 &&
-	    !add(left, LEFTOVERS_STATE, left->paths->spare_file, "", ""))
+	if ((access(left->paths->spare_file, F_OK) == 0 &&
+	     !add(left, LEFTOVERS_STATE, left->paths->spare_file, "", "")) ||
+	    (access(left->paths->event_spare, F_OK) == 0 &&
+	     !add(left, LEFTOVERS_STATE, left->paths->event_spare, "", "")))
 		return no_memory(err);
 	/* Whose folder it is otherwise cannot be told. */
 	if (access(left->paths->state_file, F_OK) < 0)
