@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The loop never waits: one service's files hang, and all others are served, asked and rolled."""
 
+import pathlib
 import re
 import signal
 
@@ -86,4 +87,33 @@ def test_loop_watched_files_that_hang_hold_up_nobody(t):
         longest = longest_turn_us(daemon)
         check(longest < LONGEST_TURN_US, f"the longest turn took {longest} us")
         folder.recover()
+        daemon.stop()
+
+
+def test_loop_state_folder_that_hangs_holds_up_nobody(t):
+    """What batond keeps for the next one waits in /run; what a killed one has not written is told."""
+    daemon = t.daemon(web=service(example(t)), other=other(t), start=False)
+    with hung_folder(t, pathlib.Path("/var/lib") / daemon.name) as folder:
+        daemon.start()
+        epoch = daemon.api("/v1/version")[1]["epoch"]
+        folder.hang()
+        daemon.restart()
+        daemon.cli("scale", "web", 2, expect=0)
+        check_others(daemon)
+        for name in ("state.json", "events.jsonl"):
+            said = f"/var/lib/{daemon.name}/{name}: no answer within 5s"
+            wait_until(lambda said=said: said in daemon.process.text(), f"{said!r} is in the log")
+        check_others(daemon)
+        longest = longest_turn_us(daemon)
+        check(longest < LONGEST_TURN_US, f"the longest turn took {longest} us")
+        events, current = daemon.events(), daemon.current()
+        send_signal(daemon.process.popen.pid, signal.SIGKILL)
+        daemon.process.wait()
+        folder.recover()
+        daemon.start()
+        check_equal(daemon.events()[:len(events)], events, "what has happened before")
+        check_equal(daemon.api("/v1/version")[1]["epoch"], epoch, "the epoch")
+        check_equal((daemon.current(), len(daemon.generation()["instances"])), (current, 2),
+                    "the generation and its instances")
+        daemon.kept_events()
         daemon.stop()
