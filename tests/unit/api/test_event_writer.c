@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The helper is the test itself: it writes when the test says so, or never. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,95 +10,15 @@
 
 #include "common/clock.h"
 #include "orchestrator/api/event_writer.h"
-#include "orchestrator/host/errand.h"
 #include "orchestrator/host/file.h"
-#include "orchestrator/host/sight.h"
 #include "tests/unit/fakes/folder.h"
+#include "tests/unit/fakes/held_errand.h"
 
 #define DEADLINE_MS 20000
 
 static sd_event *loop;
 static struct event_writer *writer;
 static char path[300], spare[300];
-
-/* ---- helpers -------------------------------------------------------------------------------- */
-
-static struct {
-	struct errand_spec spec;
-	bool on_its_way;
-	unsigned n; /* that were sent */
-	bool hangs; /* at the end */
-	int refused;
-} helper;
-
-/* Any address. */
-static struct errand *const an_errand = (struct errand *)&helper;
-
-int errand_start(sd_event *event, const struct errand_spec *spec, struct errand **ret,
-		 struct error *err)
-{
-	assert_ptr_equal(event, loop);
-	assert_true(!helper.on_its_way && spec->finishes && spec->on_late);
-	if (helper.refused < 0)
-		return error_text(err, helper.refused, "no process");
-	helper.spec = *spec;
-	helper.on_its_way = true;
-	helper.n++;
-	*ret = an_errand;
-	return 0;
-}
-
-void errand_cancel(struct errand *errand)
-{
-	if (errand)
-		helper.on_its_way = false;
-}
-
-/* It writes, and is back. */
-static void come_back(void)
-{
-	struct error why = {};
-	cleanup_free char *copy = NULL;
-	const char *bytes;
-	size_t n;
-
-	assert_true(helper.on_its_way);
-	sight_record(NULL, 0);
-	helper.spec.look(helper.spec.userdata);
-	bytes = sight_recorded(&n);
-	assert_non_null(bytes);
-	copy = malloc(n + 1);
-	assert_non_null(copy);
-	memcpy(copy, bytes, n);
-	sight_forget();
-	helper.on_its_way = false;
-	sight_use(copy, n);
-	helper.spec.on_seen(helper.spec.userdata, 0, &why);
-	sight_forget();
-}
-
-/* It ends without an answer, after it @has_written. */
-static void die(bool has_written)
-{
-	struct error why;
-
-	error_text(&why, -EIO, "it died");
-	if (has_written)
-		helper.spec.look(helper.spec.userdata);
-	helper.on_its_way = false;
-	helper.spec.on_seen(helper.spec.userdata, -EIO, &why);
-}
-
-bool errand_finish(struct errand *errand, uint64_t timeout_ms)
-{
-	assert_ptr_equal(errand, an_errand);
-	assert_true(timeout_ms <= EVENT_WRITER_TIMEOUT_MS);
-	if (helper.hangs)
-		errand_cancel(errand);
-	else
-		come_back();
-	return !helper.hangs;
-}
 
 /* ---- the daemon ----------------------------------------------------------------------------- */
 
@@ -175,14 +94,11 @@ static void test_event_writer_what_happens_together_costs_one_helper(void **stat
 
 static void test_event_writer_one_that_hangs_is_waited_for_by_what_comes(void **state)
 {
-	struct error why;
-
 	(void)state;
 	begin(0, NULL);
 	event_writer_add(writer, "a");
 	run_until_sent(1);
-	error_text(&why, -ETIMEDOUT, "no answer");
-	helper.spec.on_late(helper.spec.userdata, &why);
+	be_late();
 	event_writer_add(writer, "b");
 	event_writer_add(writer, "c");
 	check(spare, "a\nb\nc\n");
