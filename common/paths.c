@@ -115,6 +115,8 @@ int paths_init(const char *name, struct paths *ret, struct error *err)
 		r = format_path(paths.spare_file, err, "%s/state.json", paths.run_dir);
 	if (r == 0)
 		r = format_path(paths.event_file, err, "%s/events.jsonl", paths.state_dir);
+	if (r == 0)
+		r = format_path(paths.event_spare, err, "%s/events.jsonl", paths.run_dir);
 	if (r < 0)
 		return r;
 	if (strlen(paths.api_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))

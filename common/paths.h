@@ -20,14 +20,15 @@
 
 struct paths {
 	char name[64];
-	char run_dir[PATHS_MAX];    /* /run/NAME */
-	char lock_file[PATHS_MAX];  /* /run/NAME/lock */
-	char api_socket[PATHS_MAX]; /* /run/NAME/api.sock */
-	char agents_dir[PATHS_MAX]; /* /run/NAME/agents */
-	char state_dir[PATHS_MAX];  /* /var/lib/NAME */
-	char state_file[PATHS_MAX]; /* /var/lib/NAME/state.json */
-	char event_file[PATHS_MAX]; /* /var/lib/NAME/events.jsonl */
-	char spare_file[PATHS_MAX]; /* /run/NAME/state.json, if state_file cannot be written */
+	char run_dir[PATHS_MAX];     /* /run/NAME */
+	char lock_file[PATHS_MAX];   /* /run/NAME/lock */
+	char api_socket[PATHS_MAX];  /* /run/NAME/api.sock */
+	char agents_dir[PATHS_MAX];  /* /run/NAME/agents */
+	char state_dir[PATHS_MAX];   /* /var/lib/NAME */
+	char state_file[PATHS_MAX];  /* /var/lib/NAME/state.json */
+	char event_file[PATHS_MAX];  /* /var/lib/NAME/events.jsonl */
+	char spare_file[PATHS_MAX];  /* /run/NAME/state.json, if state_file cannot be written */
+	char event_spare[PATHS_MAX]; /* /run/NAME/events.jsonl: what event_file does not have yet */
 };
 
 /*

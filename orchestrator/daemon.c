@@ -188,7 +188,13 @@ static int make_events(struct daemon *d, struct error *err)
 /* Only now is it certain that no other daemon of this name writes that file. */
 static int open_events(struct daemon *d, struct error *err)
 {
-	int r = events_open(d->events, d->context->paths.event_file, err);
+	const struct event_place place = {
+		.path = d->context->paths.event_file,
+		.spare = d->context->paths.event_spare,
+		.event = d->context->event,
+		.keep_fd = d->options.lock_fd,
+	};
+	int r = events_open(d->events, &place, err);
 
 	if (r > 0)
 		log_warning("%s", err->text);
@@ -257,6 +263,11 @@ bool daemon_is_leaving(const struct daemon *d)
 void daemon_close_api(struct daemon *d)
 {
 	api_free(TAKE_PTR(d->api));
+}
+
+void daemon_finish_events(struct daemon *d)
+{
+	events_finish(d->events);
 }
 
 int daemon_exit_status(const struct daemon *d)

@@ -26,6 +26,7 @@ struct daemon_options {
 	const char *dropins; /* NULL: none */
 	bool single;         /* one service from the command line: see HUP; its failed first start
 				ends the daemon with exit status 3 */
+	int lock_fd;         /* of the name: whoever writes for this daemon holds it */
 };
 
 /* Takes over @config, also on failure. @context must be complete and outlive the daemon. */
@@ -51,3 +52,6 @@ bool daemon_is_leaving(const struct daemon *daemon);
 
 /* Close the API alone, so that its readers are told. */
 void daemon_close_api(struct daemon *daemon);
+
+/* Write what events have not been written yet, within a limit. */
+void daemon_finish_events(struct daemon *daemon);

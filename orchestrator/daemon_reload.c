@@ -541,9 +541,11 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 static void look_at_new(struct daemon *d, const struct service_config *config)
 {
 	uint32_t number = state_generation(d->context->state, service_config_id(config)) + 1;
+	cleanup_free char *noted = state_id(d->context->state, config->name);
 	struct release *release = NULL;
 	struct error err;
 
+	service_look_at_history(d->context, noted ? noted : config->name);
 	if (release_resolve(config, number, NULL, NULL, &release, &err) >= 0)
 		release_free(release);
 }

@@ -502,14 +502,16 @@ static void reduce_capabilities(void)
 	capabilities_tell_missing();
 }
 
-static int serve(struct context *context, const struct options *options, struct config *config,
-		 bool *ret_mine, struct error *err)
+/* @lock: of the name. */
+static int serve(struct context *context, const struct options *options, int lock,
+		 struct config *config, bool *ret_mine, struct error *err)
 {
 	cleanup(daemon_free) struct daemon *daemon = NULL;
 	struct daemon_options daemon_options = {
 		.config_file = options->config,
 		.dropins = options->dropins,
 		.single = options->single,
+		.lock_fd = lock,
 	};
 	int r;
 
@@ -524,6 +526,7 @@ static int serve(struct context *context, const struct options *options, struct 
 	if (daemon_is_leaving(daemon)) {
 		daemon_close_api(daemon);
 		sweep_commands(context);
+		daemon_finish_events(daemon);
 		writer_finish(context->writer, WRITER_TIMEOUT_MS);
 		exit(daemon_exit_status(daemon));
 	}
@@ -568,7 +571,7 @@ int main(int argc, char **argv)
 	if (r >= 0) {
 		open_inspect(&context);
 		make_room_for_limits(&context, config);
-		r = serve(&context, &options, config, &mine, &err);
+		r = serve(&context, &options, lock, config, &mine, &err);
 	} else {
 		config_free(config);
 	}

@@ -14,19 +14,19 @@
 
 #define BOOT_ID  "/proc/sys/kernel/random/boot_id"
 #define BOOT_MAX 37 /* a UUID */
-#define HEAD_MAX 160
 
-/* What the head says of the file. All words have one length: they are changed in place. */
-#define STATE_OPEN "open" /* a daemon writes it, or was killed while it did */
-#define STATE_LOST "lost" /* the same, and events are missing at its end */
-#define STATE_DONE "done" /* a daemon has ended, and nothing is missing */
+/* All words have one length: they are changed in place. */
+static const char *const states[_EVENT_FILE_STATES] = {
+	[EVENT_FILE_OPEN] = "open",
+	[EVENT_FILE_LOST] = "lost",
+	[EVENT_FILE_DONE] = "done",
+};
 
 struct event_file {
-	char path[PATH_MAX];
+	const struct event_place *place; /* while it is opened */
 	char boot[BOOT_MAX];
 	uint64_t epoch, last;
-	struct line_file *lines; /* NULL: it could not be opened */
-	uint64_t lost;           /* events that are missing since it could be written last */
+	struct event_writer *writer;
 };
 
 /* ---- the head ------------------------------------------------------------------------------- */
@@ -53,21 +53,22 @@ static void read_boot(char ret[static BOOT_MAX])
 		snprintf(ret, BOOT_MAX, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
-static void format_head(const struct event_file *file, const char *state, char ret[static HEAD_MAX])
+static void format_head(const struct event_file *file, enum event_file_state state,
+			char ret[static EVENT_HEAD_MAX])
 {
-	snprintf(ret, HEAD_MAX,
+	snprintf(ret, EVENT_HEAD_MAX,
 		 "{\"baton\":\"events\",\"version\":%d,\"epoch\":\"" EVENT_EPOCH_FORMAT
 		 "\",\"boot\":\"%-36s\",\"state\":\"%s\"}",
-		 EVENT_FILE_VERSION, file->epoch, file->boot, state);
+		 EVENT_FILE_VERSION, file->epoch, file->boot, states[state]);
 }
 
 /* Of each. */
 static size_t head_length(void)
 {
 	static const struct event_file any;
-	char head[HEAD_MAX];
+	char head[EVENT_HEAD_MAX];
 
-	format_head(&any, STATE_OPEN, head);
+	format_head(&any, EVENT_FILE_OPEN, head);
 	return strlen(head);
 }
 
@@ -282,28 +283,71 @@ static bool is_whole(const struct event_file *file, const struct content *now)
 
 	if (now->length == 0 || (now->is_torn && now->torn == 0))
 		return false;
-	if (strcmp(head->state, STATE_DONE) == 0)
+	if (strcmp(head->state, states[EVENT_FILE_DONE]) == 0)
 		return true;
-	return strcmp(head->state, STATE_OPEN) == 0 && strcmp(head->boot, file->boot) == 0;
+	return strcmp(head->state, states[EVENT_FILE_OPEN]) == 0 &&
+	       strcmp(head->boot, file->boot) == 0;
 }
 
-static int open_lines(struct event_file *file, size_t keep)
+/* How much of it there is then; 0: it cannot be written yet. */
+static int make_file(const struct event_file *file, size_t keep, size_t *ret_size)
 {
-	char head[HEAD_MAX];
+	cleanup(line_file_free) struct line_file *lines = NULL;
+	char head[EVENT_HEAD_MAX];
+	int r;
 
-	format_head(file, STATE_OPEN, head);
-	return line_file_open(file->path, keep, head, EVENT_FILE_SIZE_MAX, &file->lines);
+	format_head(file, EVENT_FILE_OPEN, head);
+	r = line_file_open(file->place->path, keep, head, EVENT_FILE_SIZE_MAX, &lines);
+	*ret_size = r < 0 ? keep : line_file_size(lines);
+	return r;
 }
 
 /* What reads like an empty file may be a device. */
-static int open_or_replace(struct event_file *file, size_t keep, struct error *err)
+static int make_or_replace(const struct event_file *file, size_t keep, size_t *ret_size,
+			   struct error *err)
 {
-	if (open_lines(file, keep) != -FILE_IS_NO_FILE)
+	if (make_file(file, keep, ret_size) != -FILE_IS_NO_FILE)
 		return 0;
-	move_aside(file->path, file_why(-FILE_IS_NO_FILE), err);
-	open_lines(file, 0);
+	move_aside(file->place->path, file_why(-FILE_IS_NO_FILE), err);
+	make_file(file, 0, ret_size);
 	return 1;
 }
+
+/* ---- the spare ------------------------------------------------------------------------------ */
+
+/*
+ * What the spare has and the file has not, of which @file then knows the last: lines in *ret, NULL
+ * if there are none. What is damaged there, or cut off at its end, is passed over.
+ */
+static int read_spare(struct event_file *file, const struct event_file_taker *taker, char **ret)
+{
+	cleanup_free char *text = NULL;
+	char *at, *line, *end;
+
+	if (!file->place->spare ||
+	    file_read(file->place->spare, EVENT_FILE_SIZE_MAX, &text, NULL) < 0)
+		return 0;
+	end = *ret = malloc(strlen(text) + 1);
+	if (!end)
+		return -ENOMEM;
+	*end = '\0';
+	at = text;
+	while ((line = strsep(&at, "\n")) && at) {
+		struct parsed parsed;
+
+		if (!parse_line(line, &parsed))
+			continue;
+		if (parsed.line.seq > file->last) {
+			file->last = parsed.line.seq;
+			taker->take(taker->userdata, &parsed.line);
+			end = stpcpy(stpcpy(end, line), "\n");
+		}
+		json_decref(parsed.json);
+	}
+	return 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static int read_both(struct event_file *file, struct content *now, struct content *older,
 		     struct error *err)
@@ -311,8 +355,8 @@ static int read_both(struct event_file *file, struct content *now, struct conten
 	struct error second;
 	int r, s = 0;
 
-	snprintf(now->path, sizeof(now->path), "%s", file->path);
-	line_file_older(file->path, older->path, sizeof(older->path));
+	snprintf(now->path, sizeof(now->path), "%s", file->place->path);
+	line_file_older(file->place->path, older->path, sizeof(older->path));
 	r = read_content(now, err);
 	if (r >= 0 && now->n < EVENT_FILE_READ_MAX)
 		s = read_content(older, r > 0 ? &second : err);
@@ -321,29 +365,57 @@ static int read_both(struct event_file *file, struct content *now, struct conten
 	return r < 0 ? r : s < 0 ? s : r | s;
 }
 
-int event_file_open(const char *path, uint64_t fresh, const struct event_file_taker *taker,
-		    struct event_file **ret, struct error *err)
+static int begin_writing(struct event_file *file, const struct content *now, const char *pending,
+			 struct error *err)
+{
+	char heads[_EVENT_FILE_STATES][EVENT_HEAD_MAX];
+	size_t size;
+	int r = make_or_replace(file, now->length, &size, err);
+
+	for (enum event_file_state k = 0; k < _EVENT_FILE_STATES; k++)
+		format_head(file, k, heads[k]);
+	file->writer = event_writer_new(file->place, size, heads, pending);
+	return file->writer ? r : -ENOMEM;
+}
+
+static int begin(struct event_file *file, uint64_t fresh, const struct content *now,
+		 const struct content *older, const struct event_file_taker *taker,
+		 struct error *err)
+{
+	cleanup_free char *pending = NULL;
+	int r;
+
+	take(older, now->first, taker);
+	take(now, 0, taker);
+	file->last = now->last > older->last ? now->last : older->last;
+	file->epoch = is_whole(file, now) ? now->head.epoch : fresh;
+	r = read_spare(file, taker, &pending);
+	return r < 0 ? r : begin_writing(file, now, pending, err);
+}
+
+int event_file_open(const struct event_place *place, uint64_t fresh,
+		    const struct event_file_taker *taker, struct event_file **ret,
+		    struct error *err)
 {
 	cleanup(event_file_free) struct event_file *file = calloc(1, sizeof(*file));
 	struct content *contents = calloc(2, sizeof(*contents));
 	struct content *now = contents, *older = contents + 1;
-	int r = -ENOMEM;
+	int r = -ENOMEM, s = 0;
 
-	if (file && contents && strlen(path) < sizeof(file->path)) {
-		strcpy(file->path, path);
+	if (file && contents && strlen(place->path) < PATH_MAX) {
+		file->place = place;
 		read_boot(file->boot);
 		r = read_both(file, now, older, err);
 	}
 	if (r >= 0) {
-		take(older, now->first, taker);
-		take(now, 0, taker);
-		file->last = now->last > older->last ? now->last : older->last;
-		file->epoch = is_whole(file, now) ? now->head.epoch : fresh;
-		r |= open_or_replace(file, now->length, err);
-		*ret = TAKE_PTR(file);
-	} else {
-		error_set(err, r, "%s", path);
+		s = begin(file, fresh, now, older, taker, err);
+		file->place = NULL;
 	}
+	r = s < 0 ? s : r | s;
+	if (r < 0)
+		error_set(err, r, "%s", place->path);
+	else
+		*ret = TAKE_PTR(file);
 	if (contents) {
 		free(now->text);
 		free(older->text);
@@ -352,16 +424,18 @@ int event_file_open(const char *path, uint64_t fresh, const struct event_file_ta
 	return r;
 }
 
+void event_file_finish(struct event_file *file)
+{
+	if (file->writer)
+		event_writer_finish(file->writer, EVENT_WRITER_TIMEOUT_MS);
+}
+
 void event_file_free(struct event_file *file)
 {
-	char head[HEAD_MAX];
-
 	if (!file)
 		return;
-	format_head(file, STATE_DONE, head);
-	if (file->lines && file->lost == 0)
-		line_file_set_head(file->lines, head);
-	line_file_free(file->lines);
+	event_file_finish(file);
+	event_writer_free(file->writer);
 	free(file);
 }
 
@@ -375,34 +449,7 @@ uint64_t event_file_last(const struct event_file *file)
 	return file->last;
 }
 
-/* ---- adding --------------------------------------------------------------------------------- */
-
-/* Until it can be written again the next daemon must not take the numbers for unused. */
-static void mark(struct event_file *file, const char *state)
-{
-	char head[HEAD_MAX];
-
-	format_head(file, state, head);
-	if (file->lines)
-		line_file_set_head(file->lines, head);
-}
-
 void event_file_add(struct event_file *file, const char *line)
 {
-	int r = file->lines ? 0 : open_lines(file, 0);
-
-	if (r >= 0)
-		r = line_file_add(file->lines, line);
-	if (r >= 0 && file->lost == 0)
-		return;
-	if (r >= 0) {
-		log_info("%s: can be written again; %" PRIu64 " events were not written to it",
-			 file->path, file->lost);
-		file->lost = 0;
-		mark(file, STATE_OPEN);
-	} else if (file->lost++ == 0) {
-		log_warning("%s: %s; events are kept in memory only, until it can be written again",
-			    file->path, file_why(r));
-		mark(file, STATE_LOST);
-	}
+	event_writer_add(file->writer, line);
 }

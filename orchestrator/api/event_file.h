@@ -15,6 +15,8 @@
  * on after the last one that is found, so that they grow within the file, too.
  *
  * A line that is not whole at the end is the last word of a daemon that was killed: it is cut off.
+ * So is what a helper had not finished (event_writer.h): the spare, "/run/NAME/events.jsonl", has
+ *it.
  */
 #pragma once
 
@@ -24,11 +26,11 @@
 
 #include "common/cleanup.h"
 #include "common/error.h"
+#include "orchestrator/api/event_writer.h"
 
 #define EVENT_FILE_VERSION  1
-#define EVENT_FILE_SIZE_MAX (1024 * 1024) /* of each of the two */
-#define EVENT_FILE_READ_MAX 1024          /* events at most that are read back: the newest */
-#define EVENT_TIME_MAX      25            /* "2026-01-01T00:00:00.000Z" */
+#define EVENT_FILE_READ_MAX 1024 /* events at most that are read back: the newest */
+#define EVENT_TIME_MAX      25   /* "2026-01-01T00:00:00.000Z" */
 
 struct event_file;
 
@@ -45,16 +47,25 @@ struct event_file_taker {
 };
 
 /*
- * Open the file at @path, and have its events taken, oldest first; their numbers grow. @fresh is
- * the epoch that begins if none goes on. What is there and cannot be used is moved aside
- * (file_move_aside()): a file that is damaged, foreign, huge, unreadable or of a later version, a
- * FIFO, a folder. Returns 1 with a warning in @err after that. A file that cannot be written now is
- * tried again with each event. The only failure is -ENOMEM.
+ * Open the file at @place, and have its events and those in its spare taken, oldest first; their
+ * numbers grow. @fresh is the epoch that begins if none goes on. What is there and cannot be used
+ * is moved aside (file_move_aside()): a file that is damaged, foreign, huge, unreadable or of a
+ * later version, a FIFO, a folder. Returns 1 with a warning in @err after that. A file that cannot
+ * be written now is tried again with each event. The only failure is -ENOMEM.
+ *
+ * This waits for the file; nothing later does (event_writer.h).
  */
-int event_file_open(const char *path, uint64_t fresh, const struct event_file_taker *taker,
-		    struct event_file **ret, struct error *err);
+int event_file_open(const struct event_place *place, uint64_t fresh,
+		    const struct event_file_taker *taker, struct event_file **ret,
+		    struct error *err);
 
-/* Closes it. If all events are in it, the epoch goes on even after a crash of the host. */
+/* At the end, when no loop runs any more: what waits is written, within a limit. */
+void event_file_finish(struct event_file *file);
+
+/*
+ * Finishes and closes it. If all events are in it, the epoch goes on even after a crash of the
+ * host.
+ */
 void event_file_free(struct event_file *file);
 DEFINE_CLEANUP(struct event_file *, event_file_free);
 
@@ -64,10 +75,7 @@ uint64_t event_file_epoch(const struct event_file *file);
 /* The last number that was used, as far as the file knows. */
 uint64_t event_file_last(const struct event_file *file);
 
-/*
- * Add the line of an event. If that fails, the log says so: once, and again with the number of
- * lines that are missing as soon as it works again.
- */
+/* Add the line of an event. */
 void event_file_add(struct event_file *file, const char *line);
 
 /* Is @text an epoch as users read it, 16 hexadecimal digits of which some are not 0? */

@@ -103,18 +103,24 @@ static void take_back(void *userdata, const struct event_line *line)
 	put(&events->ring[line->seq % EVENTS_MAX], line, strdup(line->text));
 }
 
-int events_open(struct events *events, const char *path, struct error *err)
+int events_open(struct events *events, const struct event_place *place, struct error *err)
 {
 	const struct event_file_taker taker = {.take = take_back, .userdata = events};
 	int r;
 
 	assert(events->last == 0 && events->last_passing == 0 && !events->file);
-	r = event_file_open(path, events->epoch, &taker, &events->file, err);
+	r = event_file_open(place, events->epoch, &taker, &events->file, err);
 	if (r < 0)
 		return r;
 	set_epoch(events, event_file_epoch(events->file));
 	events->last = event_file_last(events->file);
 	return r;
+}
+
+void events_finish(struct events *events)
+{
+	if (events->file)
+		event_file_finish(events->file);
 }
 
 /* ---- adding --------------------------------------------------------------------------------- */

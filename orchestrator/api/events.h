@@ -34,10 +34,13 @@ void events_free(struct events *events);
 DEFINE_CLEANUP(struct events *, events_free);
 
 /*
- * Read back what earlier daemons have kept in the file at @path, and keep what happens there from
+ * Read back what earlier daemons have kept in the file at @place, and keep what happens there from
  * now on. Call it at most once, before the first event. 1: @err has a warning; -ENOMEM.
  */
-int events_open(struct events *events, const char *path, struct error *err);
+int events_open(struct events *events, const struct event_place *place, struct error *err);
+
+/* At the end, when no loop runs any more: what is not in the file is written, within a limit. */
+void events_finish(struct events *events);
 
 /*
  * Add an event; @details (a JSON object, or NULL) is consumed, also on failure. Returns the

@@ -7,6 +7,7 @@
  * from within those. Therefore everything that changes the set of transfers (reporting, freeing) is
  * done by one deferred source, on_work(); callbacks only mark probes.
  */
+#include "orchestrator/health/ca_files.h"
 #include "orchestrator/health/probe.h"
 
 #include <assert.h>
@@ -45,6 +46,7 @@ static void free_probe(struct probe *p)
 	if (p->expects)
 		regfree(&p->expected);
 	free(p->body);
+	free(p->ca_path);
 	free(p->path);
 	free(p);
 }
@@ -176,11 +178,9 @@ static void look_at_queue(struct probe *p)
 		p->queued = ask_caller(p) == 0;
 }
 
-/* Ask for what the answer leads to, or once more, by a connection of its own. False: neither. */
-static bool ask_again(struct probe *p)
+/* By a connection of its own. */
+static void ask_again(struct probe *p)
 {
-	if (probe_set_redirect(p) < 0 && !probe_set_repeat(p))
-		return false;
 	p->calling = true;
 	curl_loop_remove(p->prober->loop, p->easy);
 	probe_release_source(p);
@@ -191,6 +191,33 @@ static bool ask_again(struct probe *p)
 	if (p->state != PROBE_CANCELLED)
 		p->state = PROBE_NEW;
 	probe_kick(p->prober);
+}
+
+/* Ask for what the answer leads to. False: it leads nowhere. */
+static bool follow(struct probe *p)
+{
+	if (probe_set_redirect(p) < 0)
+		return false;
+	ask_again(p);
+	return true;
+}
+
+/* Authority and certificate may have been replaced together: then what is known is too old. */
+static bool read_authorities_again(struct probe *p)
+{
+	if (!p->ca_path || p->ca_since_ms || p->code != CURLE_PEER_FAILED_VERIFICATION)
+		return false;
+	p->ca_since_ms = p->started_ms;
+	ask_again(p);
+	return true;
+}
+
+/* What curl has lost of an answer. False: nothing. */
+static bool repeat(struct probe *p)
+{
+	if (!probe_set_repeat(p))
+		return false;
+	ask_again(p);
 	return true;
 }
 
@@ -203,7 +230,7 @@ static void conclude(struct probe *p)
 		free_probe(p);
 		return;
 	}
-	if (ask_again(p))
+	if (follow(p) || read_authorities_again(p) || repeat(p))
 		return;
 	probe_describe(p, &result);
 	report(p, &result);
@@ -245,6 +272,30 @@ static struct probe *next_due(struct prober *prober)
 	return NULL;
 }
 
+static void begin(struct probe *p)
+{
+	if (!probe_set_authorities(p))
+		return;
+	if (p->url)
+		give_to_curl(p);
+	else
+		probe_connect(p);
+}
+
+/* What it takes to read the file is not the server's time. */
+static void on_read(void *userdata)
+{
+	struct prober *prober = userdata;
+
+	for (struct probe *p = prober->probes; p; p = p->next) {
+		if (p->state != PROBE_READING)
+			continue;
+		p->state = PROBE_NEW;
+		p->started_ms = clock_monotonic_ms();
+		probe_kick(prober);
+	}
+}
+
 static int on_work(sd_event_source *source, void *userdata)
 {
 	struct prober *prober = userdata;
@@ -253,10 +304,8 @@ static int on_work(sd_event_source *source, void *userdata)
 	(void)source;
 	/* Callbacks change the list: it is searched anew each time. */
 	for (int i = 0; i < WORK_BUDGET && (p = next_due(prober)); i++) {
-		if (p->state == PROBE_NEW && p->url)
-			give_to_curl(p);
-		else if (p->state == PROBE_NEW)
-			probe_connect(p);
+		if (p->state == PROBE_NEW)
+			begin(p);
 		else if (p->state == PROBE_ENDED)
 			conclude(p);
 		else
@@ -427,6 +476,9 @@ int prober_new(sd_event *event, struct prober **ret, struct error *err)
 	prober->event = sd_event_ref(event);
 	prober->go_on = go_on;
 	prober->on_timer = on_timer;
+	prober->ca_files = ca_files_new(event, on_read, prober);
+	if (!prober->ca_files)
+		return error_set(err, -ENOMEM, "probe");
 	r = curl_loop_new(event, on_transfer_done, on_transfer_unwatched, prober, &prober->loop);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &prober->work, on_work, prober);
@@ -445,6 +497,7 @@ void prober_free(struct prober *prober)
 	while (prober->probes)
 		free_probe(prober->probes);
 	curl_loop_free(prober->loop);
+	ca_files_free(prober->ca_files);
 	sd_event_source_disable_unref(prober->work);
 	sd_event_unref(prober->event);
 	free(prober);

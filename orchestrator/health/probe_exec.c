@@ -144,7 +144,6 @@ static int begin(struct probe_exec *p, struct error *err)
 	slash = strrchr(spec.argv[0], '/');
 	snprintf(p->name, sizeof(p->name), "%s", slash ? slash + 1 : spec.argv[0]);
 	spec.timeout_ms = p->health->timeout_ms;
-	spec.no_wait = true;
 	return command_start(p->event, &spec, on_command_done, p, &p->command, err);
 }
 

@@ -29,6 +29,7 @@
 
 enum probe_state {
 	PROBE_NEW,        /* to be begun */
+	PROBE_READING,    /* its CA file is being read */
 	PROBE_CONNECTING, /* .io and .timer say how that ends */
 	PROBE_RUNNING,    /* with curl */
 	PROBE_ENDED,      /* .refused, or curl is done with it: .code */
@@ -41,6 +42,7 @@ struct prober {
 	struct curl_loop *loop;
 	sd_event_source *work; /* deferred, enabled when some probe is due */
 	struct probe *probes;
+	struct ca_files *ca_files;
 	void (*go_on)(struct probe *p);   /* the connection stands */
 	sd_event_time_handler_t on_timer; /* of a probe's .timer */
 	uint64_t told_ms; /* when it was last told that some could not be asked; 0: never */
@@ -68,6 +70,9 @@ struct probe {
 
 	CURL *easy;
 	struct curl_slist *headers, *connect_to;
+	char *ca_path;        /* NULL: the host's authorities, or none */
+	uint64_t ca_asked_ms; /* when it was first asked for; 0: not yet */
+	uint64_t ca_since_ms; /* what was read before has not sufficed; 0: nothing has been tried */
 	char curl_error[CURL_ERROR_SIZE];
 	CURLcode code;
 	char refused[PROBE_TEXT_MAX]; /* why curl was not asked, or what it lacked */
@@ -133,6 +138,11 @@ int probe_check_question(const struct health_config *health, struct error *err);
 /* The question of @health to .target, or to @url. */
 int probe_set_question(struct probe *p, const struct health_config *health);
 int probe_set_url(struct probe *p, const char *url);
+
+/*
+ * Let curl know the authorities. False: their file is being read, or the probe is refused.
+ */
+bool probe_set_authorities(struct probe *p);
 
 /* What the answer redirects to, if it is to be followed and is of the same endpoint; -ENOENT. */
 int probe_set_redirect(struct probe *p);

@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
+#include "orchestrator/health/ca_files.h"
 #include "orchestrator/health/probe_internal.h"
-#include "orchestrator/host/file.h"
-
-#define CA_FILE_MAX (4 * 1024 * 1024)
 
 #define SET(option, value)                                                                         \
 	do {                                                                                       \
@@ -210,33 +209,16 @@ static int set_grpc(struct probe *p, const char *service)
 	return p->body ? 0 : -ENOMEM;
 }
 
-/*
- * Not by its name: curl would open whatever has it by now, and wait for a FIFO. If it cannot be
- * read the probe ends with that.
- */
-static int set_ca(struct probe *p, const char *path)
-{
-	cleanup_free char *text = NULL;
-	struct curl_blob blob = {.flags = CURL_BLOB_COPY};
-	struct error err;
-
-	if (file_read_for(NULL, path, PATH_READ, CA_FILE_MAX, &text, &blob.len, &err) < 0) {
-		probe_refuse(p, false, "the CA file %s: %s", path, err.text);
-		return 0;
-	}
-	blob.data = text;
-	SET(CURLOPT_CAINFO_BLOB, &blob);
-	SET(CURLOPT_CAPATH, NULL);
-	return 0;
-}
-
 static int set_tls(struct probe *p, const struct health_config *health)
 {
 	if (!health->tls)
 		return 0;
 	SET(CURLOPT_SSL_VERIFYPEER, health->tls_unverified ? 0L : 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, health->tls_unverified ? 0L : 2L);
-	return health->tls_ca ? set_ca(p, health->tls_ca) : 0;
+	if (!health->tls_ca)
+		return 0;
+	p->ca_path = strdup(health->tls_ca);
+	return p->ca_path ? 0 : -ENOMEM;
 }
 
 static int set_expected(struct probe *p, const char *expected)
@@ -350,6 +332,48 @@ int probe_set_url(struct probe *p, const char *url)
 	SET(CURLOPT_QUICK_EXIT, 1L);
 	r = set_version(p, &p->health);
 	return r < 0 ? r : set_answer(p);
+}
+
+/*
+ * Not by its name: curl would open whatever has it by now, and wait for it. (Those of the host,
+ * without a file of the operator's, are curl's to open.)
+ */
+static int set_ca(struct probe *p, const char *text, size_t n)
+{
+	struct curl_blob blob = {.data = (char *)text, .len = n, .flags = CURL_BLOB_COPY};
+
+	SET(CURLOPT_CAINFO_BLOB, &blob);
+	SET(CURLOPT_CAPATH, NULL);
+	return 0;
+}
+
+static bool is_own_trouble(int r)
+{
+	return r == -ETIMEDOUT || r == -EAGAIN || r == -ENOMEM || r == -EIO;
+}
+
+bool probe_set_authorities(struct probe *p)
+{
+	const char *text;
+	struct error err;
+	size_t n;
+	int r;
+
+	if (!p->ca_path)
+		return true;
+	if (!p->ca_asked_ms)
+		p->ca_asked_ms = clock_monotonic_ms();
+	r = ca_files_get(p->prober->ca_files, p->ca_path, p->ca_asked_ms, p->ca_since_ms, &text, &n,
+			 &err);
+	if (r == 0) {
+		p->state = PROBE_READING;
+		return false;
+	}
+	if (r > 0 && (r = set_ca(p, text, n)) < 0)
+		error_set(&err, r, "%s", p->ca_path);
+	if (r < 0)
+		probe_refuse(p, is_own_trouble(r), "the CA file %s: %s", p->ca_path, err.text);
+	return r >= 0;
 }
 
 /* ---- redirects ------------------------------------------------------------------------------ */

@@ -75,6 +75,23 @@ static int look_up_user(const char *name, uid_t uid, struct account **ret)
 	return -ERANGE;
 }
 
+int account_of_this_host(uid_t uid, struct account **ret)
+{
+	cleanup_free char *buffer = malloc(BUFFER_MAX);
+	FILE *file = buffer ? fopen("/etc/passwd", "re") : NULL;
+	struct passwd entry, *found = NULL;
+	int r = buffer ? -ENOENT : -ENOMEM;
+
+	if (!file)
+		return r;
+	while (fgetpwent_r(file, &entry, buffer, BUFFER_MAX, &found) == 0 && entry.pw_uid != uid)
+		found = NULL;
+	if (found)
+		r = copy_entry(found, ret);
+	fclose(file);
+	return r;
+}
+
 bool account_number(const char *text, uint32_t *ret)
 {
 	size_t n = strspn(text, "0123456789");

@@ -30,6 +30,13 @@ bool account_number(const char *text, uint32_t *ret);
 
 int account_by_name(const char *name, struct account **ret);
 int account_by_uid(uid_t uid, struct account **ret);
+
+/*
+ * As account_by_uid(), but from /etc/passwd alone: the name service, which may ask another host and
+ * wait for it, is not asked. For names in messages.
+ */
+int account_of_this_host(uid_t uid, struct account **ret);
+
 void account_free(struct account *account);
 DEFINE_CLEANUP(struct account *, account_free);
 

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,14 +34,10 @@
 /* What a program without a limit of its own expects at most: select(2) can do no more. */
 #define FILES_MAX 1024
 
-/*
- * How long to wait for the exec. If it takes longer (a slow disk) the command goes on, and a
- * failure is told at its end.
- */
-#define START_WAIT_MS 1000
-
 /* After SIGKILL: a process that waits for a device does not end before that. */
 #define KILL_WAIT_MS 1000
+
+#define REAP_MS 20
 
 /* What is read at the end at most: a few times what a pipe can hold (fcntl(2), F_SETPIPE_SZ). */
 #define DRAIN_MAX (4 * 1024 * 1024)
@@ -74,7 +69,11 @@ enum step {
 struct failure {
 	enum step step;
 	int error;
+	bool is_there; /* the program of STEP_EXEC */
 };
+
+/* Of a path in a message, so that the reason behind it has room. */
+#define SHOWN_MAX 200
 
 struct command {
 	sd_event *event;
@@ -88,7 +87,8 @@ struct command {
 
 	char leaf[CGROUP_PATH_MAX]; /* "": none */
 	struct removals *removals;
-	pid_t pid; /* 0: reaped, or left to the loop */
+	pid_t pid;       /* 0: reaped, or left to the loop */
+	pid_t unwatched; /* it was killed, and nothing tells of its end; 0: none */
 	int report_fd;
 	int output_fd;
 	bool deadline_passed;
@@ -211,6 +211,7 @@ run_child(const struct command_spec *spec, pid_t daemon, int leaf, int null, int
 		failure.step = STEP_EXEC;
 		execve(spec->argv[0], spec->argv, spec->environment ? spec->environment : nothing);
 		failure.error = errno;
+		failure.is_there = access(spec->argv[0], F_OK) == 0;
 	}
 	if (write(report, &failure, sizeof(failure)) < 0)
 		_exit(126);
@@ -337,7 +338,7 @@ static int say_failure(const struct command *c, const struct failure *failure, s
 
 	switch (failure->step) {
 	case STEP_CGROUP:
-		return error_set(err, r, "join the cgroup %s", c->leaf);
+		return error_set(err, r, "join the cgroup %.*s", SHOWN_MAX, c->leaf);
 	case STEP_SESSION:
 		return error_set(err, r, "begin a session of its own");
 	case STEP_LIMIT:
@@ -351,23 +352,23 @@ static int say_failure(const struct command *c, const struct failure *failure, s
 	case STEP_USER:
 		return error_set(err, r, "set uid %u", c->uid);
 	case STEP_DIRECTORY:
-		return error_set(err, r, "chdir %s", c->directory);
+		return error_set(err, r, "chdir %.*s", SHOWN_MAX, c->directory);
 	case STEP_EXEC:
 		break;
 	}
 	/* execve(2): ENOENT, too, if the interpreter of a script or program is missing. */
-	if (r == -ENOENT && c->program[0] == '/' && access(c->program, F_OK) == 0)
-		return error_text(err, r, "exec %s: its interpreter or loader does not exist",
-				  c->program);
+	if (r == -ENOENT && failure->is_there)
+		return error_text(err, r, "exec %.*s: its interpreter or loader does not exist",
+				  SHOWN_MAX, c->program);
 	if (r == -ENOEXEC)
 		return error_text(err, r,
-				  "exec %s: Exec format error (a script begins with a line like "
+				  "exec %.*s: Exec format error (a script begins with a line like "
 				  "#!/bin/sh)",
-				  c->program);
-	return error_set(err, r, "exec %s", c->program);
+				  SHOWN_MAX, c->program);
+	return error_set(err, r, "exec %.*s", SHOWN_MAX, c->program);
 }
 
-/* 1: it runs; 0: not known yet; negative errno: a step failed. */
+/* 0: it runs, or this is not known; negative errno: a step failed. */
 static int read_report(struct command *c, struct error *err)
 {
 	struct failure failure;
@@ -376,9 +377,7 @@ static int read_report(struct command *c, struct error *err)
 	do
 		n = read(c->report_fd, &failure, sizeof(failure));
 	while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
-		return 0;
-	return n == (ssize_t)sizeof(failure) ? say_failure(c, &failure, err) : 1;
+	return n == (ssize_t)sizeof(failure) ? say_failure(c, &failure, err) : 0;
 }
 
 static void describe_signal(int number, char *text, size_t size)
@@ -411,7 +410,6 @@ static void describe(struct command *c, const siginfo_t *info, struct command_re
 		finish_text(ret->text, strlen(err.text) >= sizeof(ret->text));
 		return;
 	}
-	ret->start_error = 0;
 	if (ret->timed_out)
 		snprintf(ret->text, sizeof(ret->text), "did not end within %s%s",
 			 duration_format(c->timeout_ms, limit),
@@ -496,12 +494,27 @@ static int on_ended(sd_event_source *source, const siginfo_t *info, void *userda
 	return 0;
 }
 
+/* It is asked for again and again. Then the command is freed. */
+static int reap_unwatched(struct command *c)
+{
+	int r;
+
+	if (waitpid(c->unwatched, NULL, WNOHANG) != 0) {
+		free_command(c);
+		return 0;
+	}
+	r = sd_event_source_set_time_relative(c->timer, REAP_MS * 1000);
+	return r < 0 ? r : sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct command *c = userdata;
 	int r = 0;
 
 	(void)usec;
+	if (c->unwatched)
+		return reap_unwatched(c);
 	kill_all(c);
 	if (!c->deadline_passed) {
 		c->deadline_passed = true;
@@ -551,17 +564,6 @@ static int watch(struct command *c)
 				 on_timer, c);
 }
 
-/* One that nothing could watch: the last chance to reap it. */
-static void discard_child(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	for (int i = 0; i < 100; i++) {
-		if (waitpid(pid, NULL, WNOHANG) != 0)
-			return;
-		poll(NULL, 0, 10);
-	}
-}
-
 /* Without a leaf it is killed by its process group; that is said once, as it concerns all. */
 static void open_leaf(struct command *c, const struct command_spec *spec, int *ret_fd)
 {
@@ -598,28 +600,19 @@ static int start(struct command *c, const struct command_spec *spec, int null, i
 		run_child(spec, daemon, join ? leaf : -1, null, output, report);
 	r = sd_event_add_child(c->event, &c->child, pid, WEXITED, on_ended, c);
 	if (r < 0) {
-		discard_child(pid);
+		c->unwatched = pid;
 		return error_set(err, r, "watch the process");
 	}
 	c->pid = pid;
 	return 0;
 }
 
-/* The pipe ends, by the exec, or says what failed. */
-static int await_exec(struct command *c, struct error *err)
+/* Nobody waits for it, as it may be on its way to a file system that hangs. */
+static void discard(struct command *c)
 {
-	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + START_WAIT_MS;
-	struct pollfd poller = {.fd = c->report_fd, .events = POLLIN};
-	int r;
-
-	do {
-		r = poll(&poller, 1, (int)(end_ms - now_ms));
-		now_ms = clock_monotonic_ms();
-	} while (r < 0 && errno == EINTR && now_ms < end_ms);
-	r = read_report(c, err);
-	if (r < 0)
-		kill_all(c);
-	return r < 0 ? r : 0;
+	kill(c->unwatched, SIGKILL);
+	c->reader = sd_event_source_disable_unref(c->reader);
+	(void)reap_unwatched(c);
 }
 
 static struct expand_values values_of(const struct command_spec *spec)
@@ -716,11 +709,8 @@ int command_start(sd_event *event, const struct command_spec *spec,
 	if (r < 0)
 		return error_set(err, r, "watch the process");
 	r = start(c, &ready, null, output, report, err);
-	if (r < 0)
-		return r;
-	close(TAKE_FD(output));
-	close(TAKE_FD(report));
-	r = spec->no_wait ? 0 : await_exec(c, err);
+	if (c->unwatched)
+		discard(TAKE_PTR(c));
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);

@@ -12,7 +12,7 @@
  * cgroups that is true of its process group only. If the daemon dies the program itself is killed
  * by the kernel, and the rest of the leaf by the next daemon (command_leaf_sweep()).
  *
- * Nothing here blocks but the exec, for a second at most, and that only if it is waited for.
+ * Nothing here waits: whether the program could be run at all is told at the end.
  */
 #pragma once
 
@@ -49,18 +49,17 @@ struct command_spec {
 	uint64_t timeout_ms;
 	const char *cgroup_base;   /* its leaf is made below it; NULL, "": it has no cgroup */
 	struct removals *removals; /* of the leaf, if that is still busy at the end; NULL: none */
-	/*
-	 * Do not wait for the exec. What fails in the new process is told by .start_error then.
-	 */
-	bool no_wait;
 };
 
 struct command_result {
 	bool timed_out;
 	int exit_code; /* if exit_signal is 0 */
 	int exit_signal;
-	int start_error; /* 0: the program has run; a negative errno: .text says which step failed
-			  */
+	/*
+	 * 0: the program has run. A negative errno: a step of the new process has failed, and
+	 * .text says which ("exec /x/y: No such file ..."); then .exit_code is not 0.
+	 */
+	int start_error;
 	/* For people: "exited with status 2: the last line that it wrote". */
 	char text[COMMAND_TEXT_MAX];
 };
@@ -69,8 +68,7 @@ struct command;
 
 /*
  * Start it. @on_done is called once, from the loop, unless the command is cancelled; by then it has
- * been freed. What cannot be started fails here, with the step named ("exec /x/y: No such file
- * ...").
+ * been freed. This fails if there can be no new process.
  */
 int command_start(sd_event *event, const struct command_spec *spec,
 		  void (*on_done)(void *userdata, const struct command_result *result),

@@ -52,6 +52,12 @@ unsigned errands_alive(void)
 	return alive;
 }
 
+/* Then it takes no sources any more (-ESTALE), and none is needed: see errand_finish(). */
+static bool loop_has_ended(const struct errand *e)
+{
+	return sd_event_get_state(e->event) == SD_EVENT_FINISHED;
+}
+
 /* ---- the helper ----------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const void *bytes, size_t n)
@@ -334,8 +340,11 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 static int watch(struct errand *e)
 {
 	uint64_t end_ms = clock_monotonic_ms() + e->spec.timeout_ms;
-	int r = sd_event_add_io(e->event, &e->reader, e->fd, EPOLLIN, on_answer, e);
+	int r;
 
+	if (loop_has_ended(e))
+		return 0;
+	r = sd_event_add_io(e->event, &e->reader, e->fd, EPOLLIN, on_answer, e);
 	if (r < 0)
 		return r;
 	/* What was seen may be old news soon, and orders that come next may need it. */
@@ -346,9 +355,12 @@ static int watch(struct errand *e)
 
 static int watch_end(struct errand *e, pid_t pid)
 {
-	cleanup_close int pidfd = pidfd_open(pid, 0);
+	cleanup_close int pidfd = -1;
 	int r;
 
+	if (loop_has_ended(e))
+		return 0;
+	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0)
 		return errno == EPERM || errno == ENOSYS ? begin_unwatched(e, pid) : -errno;
 	r = sd_event_add_io(e->event, &e->child, pidfd, EPOLLIN, on_ended, e);
@@ -439,6 +451,19 @@ void errand_cancel(struct errand *e)
 	free_errand(e);
 }
 
+/* No loop does it any more. It has said all, and ends at once. */
+static void reap(struct errand *e)
+{
+	if (e->pid == 0 || !loop_has_ended(e))
+		return;
+	kill_helper(e);
+	if (waitpid(e->pid, NULL, __WALL) != e->pid)
+		return;
+	alive--;
+	forget_unwatched(e);
+	e->pid = 0;
+}
+
 bool errand_finish(struct errand *e, uint64_t timeout_ms)
 {
 	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + timeout_ms;
@@ -456,6 +481,7 @@ bool errand_finish(struct errand *e, uint64_t timeout_ms)
 		errand_cancel(e);
 		return false;
 	}
+	reap(e);
 	finish(e, 0, &why);
 	return true;
 }

@@ -70,7 +70,8 @@ void errand_cancel(struct errand *errand);
 DEFINE_CLEANUP(struct errand *, errand_cancel);
 
 /*
- * At the end of the daemon, when no loop runs any more: wait for a helper that has to finish.
+ * At the end of the daemon, when no loop runs any more: wait for a helper that has to finish, sent
+ * before or now.
  * False: it has not within @timeout_ms, and is killed. The errand is freed; on_seen() is
  * called before true is returned, and may send another one.
  */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #include "common/vector.h"
 #include "orchestrator/host/sight.h"
 
-#define FILE_CHUNK 4096
+#define FILE_CHUNK   4096
+#define TREE_FDS_MAX 8 /* open folders of nftw(3), not a limit of depth */
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
@@ -367,6 +369,20 @@ int file_move_aside(const char *path, char ret[static PATH_MAX])
 			return -errno;
 	}
 	return rename(path, ret) < 0 ? -errno : 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	(void)remove(path);
+	return 0;
+}
+
+void file_remove_tree(const char *path)
+{
+	nftw(path, remove_entry, TREE_FDS_MAX, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 int file_make_folder(const char *path, mode_t mode)

@@ -63,5 +63,11 @@ int file_replace(const char *path, const char *text, size_t length, mode_t mode)
 #define FILE_ASIDE_MAX 16
 int file_move_aside(const char *path, char ret[static PATH_MAX]);
 
+/*
+ * Remove the folder at @path with all that is in it, on its own file system; no link is followed.
+ * What cannot be removed stays; the rest is removed all the same.
+ */
+void file_remove_tree(const char *path);
+
 /* Make the folder of @path, and those above it, with @mode; what exists is left as it is. */
 int file_make_folder(const char *path, mode_t mode);

@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +15,10 @@
 #include "common/cleanup.h"
 #include "common/handover.h"
 #include "common/notify_path.h"
+#include "orchestrator/host/file.h"
 
 #define SOCKET_END   ".sock"
 #define HANDOVER_END ".handover"
-#define DEPTH_MAX    8 /* open folders of nftw(3) */
 
 /* ---- names: there can be many instances ------------------------------------------------------ */
 
@@ -326,20 +325,10 @@ static int find_pins(struct leftovers *left, struct error *err)
 	return left->pins_dir[0] ? each_entry(left, left->pins_dir, note_pins, err) : 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	/* What cannot be removed stays; the rest is removed all the same. */
-	(void)remove(path);
-	return 0;
-}
-
 /* The folder above is whose lock they are under: it stays. */
 static int remove_pins(const char *path)
 {
-	nftw(path, remove_entry, DEPTH_MAX, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	file_remove_tree(path);
 	return access(path, F_OK) == 0 ? -EBUSY : 0;
 }
 
@@ -444,8 +433,10 @@ static int find_state(struct leftovers *left, struct error *err)
 	int r;
 
 	/* What could not be written to the other one. */
-	if (access(left->paths->spare_file, F_OK) == 0 &&
-	    !add(left, LEFTOVERS_STATE, left->paths->spare_file, "", ""))
+	if ((access(left->paths->spare_file, F_OK) == 0 &&
+	     !add(left, LEFTOVERS_STATE, left->paths->spare_file, "", "")) ||
+	    (access(left->paths->event_spare, F_OK) == 0 &&
+	     !add(left, LEFTOVERS_STATE, left->paths->event_spare, "", "")))
 		return no_memory(err);
 	/* Whose folder it is otherwise cannot be told. */
 	if (access(left->paths->state_file, F_OK) < 0)

@@ -75,6 +75,9 @@ static int open_file(const char *path, const char *head, size_t *size)
 		return fd;
 	if (*size == 0 && st.st_size > 0)
 		return -EEXIST;
+	/* Somebody has removed or emptied it. */
+	if ((off_t)*size > st.st_size)
+		*size = 0;
 	if (ftruncate(fd, (off_t)*size) < 0)
 		return -errno;
 	r = write_at(fd, 0, head);
@@ -192,6 +195,11 @@ int line_file_add(struct line_file *file, const char *line)
 	}
 	file->size += length;
 	return 0;
+}
+
+size_t line_file_size(const struct line_file *file)
+{
+	return file->fd < 0 ? 0 : file->size;
 }
 
 int line_file_set_head(struct line_file *file, const char *head)

@@ -20,7 +20,8 @@ struct line_file;
 
 /*
  * Open @path, whose first @keep bytes are a head and whole lines: what follows is cut off, and
- * @head takes the place of the old one. @keep 0: make it (mode 0600); what is there must be empty.
+ * @head takes the place of the old one. If it is shorter, or gone, it begins anew. @keep 0: make it
+ * (mode 0600); what is there must be empty.
  * -EEXIST: it is not; -FILE_IS_NO_FILE (file.h): it is no regular file; or what open(2) and
  * write(2) say.
  */
@@ -37,6 +38,9 @@ DEFINE_CLEANUP(struct line_file *, line_file_free);
  * was written.
  */
 int line_file_add(struct line_file *file, const char *line);
+
+/* How many bytes are whole: a later line_file_open()'s @keep. 0: there is no file. */
+size_t line_file_size(const struct line_file *file);
 
 /* Replace the head, also for files that begin later. */
 int line_file_set_head(struct line_file *file, const char *head);

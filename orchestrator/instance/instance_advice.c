@@ -188,9 +188,9 @@ char *instance_advise_in_use(const struct instance *i, const struct report *repo
 			facts.uid = bound.uid;
 		}
 	}
-	if (account_by_uid(facts.owner, &owner) == 0)
+	if (account_of_this_host(facts.owner, &owner) == 0)
 		facts.owner_name = owner->name;
-	if (facts.has_uid && account_by_uid(facts.uid, &user) == 0)
+	if (facts.has_uid && account_of_this_host(facts.uid, &user) == 0)
 		facts.user_name = user->name;
 	return advice_in_use(&facts, ret);
 }

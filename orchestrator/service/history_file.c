@@ -329,6 +329,15 @@ static int parse(const char *path, const char *text, size_t length,
 	return 0;
 }
 
+void history_file_look(const char *path)
+{
+	cleanup_free char *text = NULL;
+	const char *why;
+	size_t length;
+
+	(void)read_text(path, &text, &length, &why);
+}
+
 int history_file_read(const char *path, const struct service_config *config, struct history *ret,
 		      struct error *err)
 {

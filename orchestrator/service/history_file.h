@@ -30,6 +30,9 @@ void history_file_path(const struct paths *paths, const char *service, char ret[
 int history_file_read(const char *path, const struct service_config *config, struct history *ret,
 		      struct error *err);
 
+/* Only for a helper (errand.h): what history_file_read() will ask of the file is asked. */
+void history_file_look(const char *path);
+
 /*
  * Write it to @file, which is that of history_file_path(). That it cannot be written yet is no
  * failure (kept_file.h). -ENOMEM.

@@ -219,6 +219,14 @@ void service_recall(struct service *s)
 		read_history(s);
 }
 
+void service_look_at_history(const struct context *context, const char *id)
+{
+	char path[PATHS_MAX];
+
+	history_file_path(&context->paths, id, path);
+	history_file_look(path);
+}
+
 void service_forget(struct service *s)
 {
 	vector_free(TAKE_PTR(s->history.command));

@@ -14,6 +14,7 @@
 #include "orchestrator/rollout/run.h"
 #include "orchestrator/service/history.h"
 
+struct context;
 struct generation;
 struct kept_file;
 struct service;
@@ -40,6 +41,12 @@ void service_drop_overrides(struct service *service);
 
 /* As an earlier daemon has noted them, unless the file has other ones since. */
 void service_recall(struct service *service);
+
+/*
+ * Only for a helper (errand.h): ask of files what service_recall() will ask for a service with this
+ * id (service_id()).
+ */
+void service_look_at_history(const struct context *context, const char *id);
 
 /* Overrides and history are those of somebody else who has run under this name. */
 void service_forget(struct service *service);

@@ -5,7 +5,6 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <mntent.h>
@@ -22,6 +21,7 @@
 #include "common/capability_sets.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "orchestrator/host/file.h"
 
 #define BPFFS  "/sys/fs/bpf"
 #define LEVELS 3 /* NAME, SERVICE, ENDPOINT */
@@ -29,7 +29,6 @@
 /* An earlier daemon of the name that is about to end gets so long. */
 #define CLAIM_TRIES   100
 #define CLAIM_WAIT_US 10000
-#define DEPTH_MAX     8 /* open folders of nftw(3) */
 
 /*
  * 1: a bpffs that can be written to; 0: one that cannot; -ENOENT: none, as something else has been
@@ -241,16 +240,6 @@ void bpffs_remove(const char *path)
 	}
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	/* What cannot be removed stays; the rest is removed all the same. */
-	(void)remove(path);
-	return 0;
-}
-
 int bpffs_folder(const char *name, char ret[static BPFFS_PATH_MAX])
 {
 	int r = find_mount(ret);
@@ -268,5 +257,5 @@ void bpffs_sweep(const char *name)
 	char path[BPFFS_PATH_MAX];
 
 	if (bpffs_folder(name, path) > 0)
-		nftw(path, remove_entry, DEPTH_MAX, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+		file_remove_tree(path);
 }

@@ -96,13 +96,13 @@ static void take_event(void *userdata, const struct event_line *line)
 
 void fuzz_events(const uint8_t *data, size_t size)
 {
-	const char *file = fuzz_file(data, size);
+	const struct event_place place = {.path = fuzz_file(data, size)};
 	struct event_file *events = NULL;
 	struct error err;
 	uint64_t last = 0;
 	const struct event_file_taker taker = {.take = take_event, .userdata = &last};
 
-	FUZZ_MUST(event_file_open(file, 5, &taker, &events, &err) >= 0);
+	FUZZ_MUST(event_file_open(&place, 5, &taker, &events, &err) >= 0);
 	FUZZ_MUST(event_file_epoch(events) != 0 && event_file_last(events) >= last);
 	event_file_free(events);
 	fuzz_folder_done();

@@ -549,6 +549,10 @@ class Daemon:
 
     def kept_events(self):
         """All events that are in its files."""
+        # What has just happened is written a moment later.
+        spare = pathlib.Path("/run") / self.name / "events.jsonl"
+        if self.process and self.process.running():
+            wait_until(lambda: not spare.exists(), f"the file has what is in {spare}")
         lines = []
         for path in self.event_files():
             if path.is_file():

@@ -12,10 +12,12 @@ from harness import Skip, libc
 
 MNT_FORCE, MNT_DETACH = 1, 2
 
-(LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, FLUSH, INIT, OPENDIR, RELEASEDIR, INTERRUPT,
- DESTROY, BATCH_FORGET) = (1, 2, 3, 14, 15, 18, 25, 26, 27, 29, 36, 38, 42)
+(LOOKUP, FORGET, GETATTR, SETATTR, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, OPEN, READ, WRITE, RELEASE,
+ FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, DESTROY, BATCH_FORGET) = (
+     1, 2, 3, 4, 8, 9, 10, 11, 12, 14, 15, 16, 18, 25, 26, 27, 28, 29, 36, 38, 42)
 ROOT = 1
 ENOENT, ENOSYS = 2, 38
+SETS_SIZE = 1 << 3
 
 
 def fuse_device(path):
@@ -29,13 +31,17 @@ def fuse_device(path):
 
 class HungFolder:
     """
-    Regular files in one folder, served through /dev/fuse. Nothing is cached by the kernel: each
-    look asks. After hang() requests are read, and not answered: whoever has asked sleeps where not
-    even SIGKILL reaches him.
+    Regular files and folders in memory, served through /dev/fuse. Nothing is cached by the kernel:
+    each look asks. After hang() requests are read, and not answered: whoever has asked sleeps where
+    not even SIGKILL reaches him. There are no lists of names.
     """
 
     def __init__(self, path, files):
-        self.path, self.files = path, [(name, text.encode()) for name, text in files.items()]
+        self.path = path
+        self.data = {ROOT: None}  # node -> bytes; None: a folder
+        self.names = {}  # (folder, name) -> node
+        for name, text in files.items():
+            self.make(ROOT, name, bytearray(text.encode()))
         self.hanging = False
         self.waiting = []  # requests without an answer
         self.lock = threading.Lock()
@@ -101,35 +107,61 @@ class HungFolder:
     def reply(self, opcode, node, body):
         if opcode == INIT:
             return 0, struct.pack("<IIIIHHIIHH8I", 7, 31, 0, 0, 12, 9, 4096, 1, 1, 0, *[0] * 8)
-        if opcode == LOOKUP:
-            name = body.rstrip(b"\0").decode()
-            found = [k for k, (known, _) in enumerate(self.files) if known == name]
-            if not found:
-                return ENOENT, b""
-            number = found[0] + 2
-            return 0, struct.pack("<QQQQII", number, 0, 0, 0, 0, 0) + self.attributes(number)
+        if opcode in (LOOKUP, MKNOD, MKDIR, UNLINK, RMDIR, RENAME):
+            return self.reply_name(opcode, node, body)
         if opcode == GETATTR:
+            return 0, struct.pack("<QII", 0, 0, 0) + self.attributes(node)
+        if opcode == SETATTR:
+            valid, _, _, size = struct.unpack_from("<IIQQ", body)
+            if valid & SETS_SIZE:
+                self.data[node] = self.data[node][:size].ljust(size, b"\0")
             return 0, struct.pack("<QII", 0, 0, 0) + self.attributes(node)
         if opcode in (OPEN, OPENDIR):
             return 0, struct.pack("<QII", 0, 1, 0)  # FOPEN_DIRECT_IO
         if opcode == READ:
             _, offset, size = struct.unpack_from("<QQI", body)
-            return 0, self.files[node - 2][1][offset:offset + size]
-        if opcode in (RELEASE, RELEASEDIR, FLUSH, DESTROY):
+            return 0, bytes(self.data[node][offset:offset + size])
+        if opcode == WRITE:
+            _, offset, size = struct.unpack_from("<QQI", body)
+            self.data[node] = self.data[node].ljust(offset, b"\0")
+            self.data[node][offset:offset + size] = body[40:40 + size]
+            return 0, struct.pack("<II", size, 0)
+        if opcode in (READDIR, RELEASE, RELEASEDIR, FLUSH, DESTROY):
             return 0, b""
         return ENOSYS, b""
 
+    def reply_name(self, opcode, folder, body):
+        head = {MKNOD: 16, MKDIR: 8, RENAME: 8}.get(opcode, 0)
+        name, *more = [each.decode() for each in body[head:].split(b"\0")[:-1]]
+        if opcode in (MKNOD, MKDIR):
+            self.make(folder, name, bytearray() if opcode == MKNOD else None)
+        node = self.names.get((folder, name))
+        if node is None:
+            return ENOENT, b""
+        if opcode in (UNLINK, RMDIR, RENAME):
+            del self.names[folder, name]
+            if opcode == RENAME:
+                self.names[struct.unpack_from("<Q", body)[0], more[0]] = node
+            return 0, b""
+        return 0, struct.pack("<QQQQII", node, 0, 0, 0, 0, 0) + self.attributes(node)
+
+    def make(self, folder, name, data):
+        node = len(self.data) + 1  # whoever has a removed one open may go on with it
+        self.data[node] = data
+        self.names[folder, name] = node
+
     def attributes(self, node):
-        mode, size = stat.S_IFDIR | 0o755, 0
-        if node != ROOT:
-            mode, size = stat.S_IFREG | 0o755, len(self.files[node - 2][1])
-        return struct.pack("<6Q10I", node, size, 1, 1, 1, 1, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+        data = self.data[node]
+        mode, size = (stat.S_IFDIR, 0) if data is None else (stat.S_IFREG, len(data))
+        links = 1 if node == ROOT or node in self.names.values() else 0
+        return struct.pack("<6Q10I", node, size, 1, 1, 1, 1, 0, 0, 0, mode | 0o755, links, 0, 0, 0,
+                           4096, 0)
 
 
 @contextlib.contextmanager
-def hung_folder(t, **files):
-    """A folder in the test's own, which answers at first."""
-    folder = HungFolder(t.tmp / "remote", files)
+def hung_folder(t, path=None, **files):
+    """A folder in the test's own, or @path, which answers at first."""
+    folder = HungFolder(path or t.tmp / "remote", files)
     try:
         yield folder
     finally:

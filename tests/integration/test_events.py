@@ -280,6 +280,7 @@ def test_events_of_another_epoch_are_told_from_these(t):
 def test_events_file_that_is_gone_begins_another_epoch(t):
     daemon = t.daemon(service(example(t)))
     epoch, last = place(daemon)
+    daemon.kept_events()  # none waits to be written
     kill(daemon)
     daemon.event_files()[1].unlink()
     daemon.start()
@@ -292,6 +293,7 @@ def test_events_file_that_is_gone_begins_another_epoch(t):
 def test_events_torn_last_line_is_cut_off(t):
     daemon = t.daemon(service(example(t)))
     before = history(daemon)
+    daemon.kept_events()  # none waits to be written
     kill(daemon)
     path = daemon.event_files()[1]
     with open(path, "rb+") as file:
@@ -330,6 +332,7 @@ def test_events_file_that_cannot_be_used_is_moved_aside(t):
     newer = daemon.event_files()[1]
     for how in ("foreign", "text", "cut", "newer", "binary", "huge", "fifo", "zero", "null",
                 "folder"):
+        daemon.kept_events()  # none waits to be written
         kill(daemon)
         before = set(newer.parent.iterdir())
         damage(newer, how)
@@ -342,8 +345,9 @@ def test_events_file_that_cannot_be_used_is_moved_aside(t):
         # Its checks begin anew: "healthy" may follow by now.
         kinds = [each["event"] for each in history(daemon) if each["event"] != "healthy"]
         check_equal(kinds, ["adopted"], f"{how}: events")
-        wait_until(lambda: daemon.kept_events() == history(daemon), f"{how}: in the file")
+        wait_until(lambda: daemon.kept_events() == history(daemon), f"{how}: they are in the file")
     # The older file's fate does not touch the newer one.
+    daemon.kept_events()
     kill(daemon)
     before = history_file(daemon)
     os.mkfifo(daemon.event_files()[0])
@@ -386,8 +390,8 @@ def test_events_on_a_full_disk_are_lost_to_the_file_only(t):
         (folder / "fill").unlink()
         pauses(daemon, 1)
         told = f"can be written again; {last - lost_at} events were not written"
-        check(told in daemon.process.text(), f"{told!r} is not in {daemon.process.text()}")
         check_equal(numbers(daemon.kept_events())[-2:], [last + 1, last + 2], "in the file")
+        check(told in daemon.process.text(), f"{told!r} is not in {daemon.process.text()}")
         # The next batond knows what it does not know.
         kill(daemon)
         daemon.start()

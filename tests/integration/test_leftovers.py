@@ -116,6 +116,7 @@ def spare(daemon):
 
 def await_written(daemon):
     wait_until(lambda: not spare(daemon).exists(), "what was to be written is")
+    daemon.kept_events()  # and so are these
 
 
 def test_clean_lists_what_is_left_and_removes_it_on_request(t):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The loop never waits: one service's files hang, and all others are served, asked and rolled."""
 
+import os
+import pathlib
 import re
 import signal
 
+from certificates import NAME, Authority
 from harness import bodies, check, check_equal, send_signal, wait_until
 from hung import hung_folder
 from services import example, generation_of, service
@@ -13,6 +16,7 @@ from services import example, generation_of, service
 LONGEST_TURN_US = 2_000_000
 
 OTHER = "127.0.0.1:8081"
+CONTRARY = pathlib.Path(__file__).parent / "contrary.py"
 
 
 def remote(t, folder, **changes):
@@ -32,16 +36,17 @@ def longest_turn_us(daemon):
     return answer["loop"]["longest_us"]
 
 
-def check_others(daemon):
-    """The API answers, and the other service is rolled."""
+def check_others(daemon, asks=True):
+    """The API answers, and the other service is rolled; the one whose files hang answers by HTTP."""
     before = daemon.current("other")
     for path in ("/v1/services", "/v1/services/web", "/readyz", "/v1/events"):
         check_equal(daemon.api(path)[0], 200, f"GET {path}")
     daemon.restart(service="other")
     check_equal(daemon.current("other"), before + 1, "the other service's generation")
     check_equal(generation_of(bodies(1, port=8081)[0]), before + 1, "who answers there")
-    web = daemon.current()
-    check_equal(generation_of(bodies(1)[0]), web, "who answers for the one whose files hang")
+    if asks:
+        check_equal(generation_of(bodies(1)[0]), daemon.current(),
+                    "who answers for the one whose files hang")
 
 
 def test_loop_files_that_hang_hold_up_only_their_own_service(t):
@@ -86,4 +91,64 @@ def test_loop_watched_files_that_hang_hold_up_nobody(t):
         longest = longest_turn_us(daemon)
         check(longest < LONGEST_TURN_US, f"the longest turn took {longest} us")
         folder.recover()
+        daemon.stop()
+
+
+def test_loop_state_folder_that_hangs_holds_up_nobody(t):
+    """What batond keeps for the next one waits in /run; what a killed one has not written is told."""
+    daemon = t.daemon(web=service(example(t)), other=other(t), start=False)
+    with hung_folder(t, pathlib.Path("/var/lib") / daemon.name) as folder:
+        daemon.start()
+        epoch = daemon.api("/v1/version")[1]["epoch"]
+        folder.hang()
+        daemon.restart()
+        daemon.cli("scale", "web", 2, expect=0)
+        check_others(daemon)
+        for name in ("state.json", "events.jsonl"):
+            said = f"/var/lib/{daemon.name}/{name}: no answer within 5s"
+            wait_until(lambda said=said: said in daemon.process.text(), f"{said!r} is in the log")
+        check_others(daemon)
+        longest = longest_turn_us(daemon)
+        check(longest < LONGEST_TURN_US, f"the longest turn took {longest} us")
+        events, current = daemon.events(), daemon.current()
+        send_signal(daemon.process.popen.pid, signal.SIGKILL)
+        daemon.process.wait()
+        folder.recover()
+        daemon.start()
+        check_equal(daemon.events()[:len(events)], events, "what has happened before")
+        check_equal(daemon.api("/v1/version")[1]["epoch"], epoch, "the epoch")
+        check_equal((daemon.current(), len(daemon.generation()["instances"])), (current, 2),
+                    "the generation and its instances")
+        daemon.kept_events()
+        daemon.stop()
+
+
+def test_loop_ca_file_that_hangs_holds_up_nobody(t):
+    """What is known of it is used, and it is read again when it does not suffice."""
+    def show(way):
+        os.replace(t.file("new", way), t.tmp / "way")
+
+    show("tls good")
+    ours = Authority(t.tmp / "keys")
+    ours.sign("good")
+    Authority(ours.folder, "theirs").sign("unknown")
+    web = service(["/usr/bin/python3", CONTRARY, t.tmp / "way", ours.folder])
+    with hung_folder(t, ca=ours.pem.read_text()) as folder:
+        web["health"] = {"https": "/", "tls": {"name": NAME, "ca": str(folder.path / "ca")},
+                         "interval": "100ms", "timeout": "10s", "unhealthy": 1000}
+        daemon = t.daemon(web=web, other=other(t))
+        folder.hang()
+        daemon.restart()
+        show("tls unknown")
+        wait_until(folder.asked, "the file is read again")
+        check_others(daemon, asks=False)
+        wait_until(lambda: "nobody known here has signed" in
+                   daemon.generation()["instances"][0]["health"]["last"], "the check has ended")
+        check_others(daemon, asks=False)
+        longest = longest_turn_us(daemon)
+        check(longest < LONGEST_TURN_US, f"the longest turn took {longest} us")
+        folder.recover()
+        show("tls good")
+        wait_until(lambda: "200 OK" in daemon.generation()["instances"][0]["health"]["last"],
+                   "it is well again")
         daemon.stop()

@@ -17,7 +17,7 @@
 #define OTHER 0x2222222222222222
 
 static struct event_file *file;
-static const char *path;
+static const char *path, *spare;
 static char taken[1024]; /* "1 2 3 ": the numbers of what was read back */
 static struct error err;
 
@@ -26,6 +26,7 @@ static int set_up(void **state)
 	if (folder_set_up(state) < 0)
 		return -1;
 	path = in_folder("events.jsonl");
+	spare = NULL;
 	return 0;
 }
 
@@ -51,9 +52,10 @@ static void take(void *userdata, const struct event_line *line)
 static void begin(uint64_t fresh, int expected)
 {
 	const struct event_file_taker taker = {.take = take, .userdata = &file};
+	const struct event_place place = {.path = path, .spare = spare};
 
 	taken[0] = err.text[0] = '\0';
-	assert_int_equal(event_file_open(path, fresh, &taker, &file, &err), expected);
+	assert_int_equal(event_file_open(&place, fresh, &taker, &file, &err), expected);
 	assert_true((expected == 1) == (err.text[0] != '\0'));
 }
 
@@ -63,18 +65,15 @@ static void end(void)
 	file = NULL;
 }
 
-/*
- * As if by SIGKILL: what the file says is as it was before the end, as is its content. (Another
- * inode: what the daemon does to its own at its end is not seen.)
- */
+/* As if by SIGKILL: what the file says is as it was before the end, as is its content. */
 static void be_killed(void)
 {
 	cleanup_free char *text = NULL;
 	size_t length;
 
 	assert_int_equal(file_read(path, 10000000, &text, &length), 0);
-	assert_int_equal(file_replace(path, text, length, 0600), 0);
 	end();
+	assert_int_equal(file_replace(path, text, length, 0600), 0);
 }
 
 static const char *line_of(uint64_t seq)
@@ -397,6 +396,52 @@ static void test_event_file_that_cannot_be_opened_is_tried_again(void **state)
 	expect(FRESH, 3, "3 ");
 }
 
+/* What a daemon had not written when it was killed; the last line is torn. */
+static void test_event_file_takes_what_the_spare_has(void **state)
+{
+	cleanup_free char *text = NULL;
+	char lines[1024] = "";
+	size_t length;
+
+	(void)state;
+	spare = in_folder("spare");
+	begin(FRESH, 0);
+	add(1, 2);
+	for (uint64_t seq = 2; seq <= 4; seq++)
+		snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "%s\n%s",
+			 line_of(seq), seq == 3 ? "damaged\n" : "");
+	snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "%.40s", line_of(5));
+	be_killed();
+	write_file("spare", lines, 0600);
+	begin(OTHER, 0);
+	expect(FRESH, 4, "1 2 3 4 ");
+	assert_int_equal(access(spare, F_OK), -1);
+	add(5, 5);
+	be_killed();
+	begin(OTHER, 0);
+	expect(FRESH, 5, "1 2 3 4 5 ");
+	assert_int_equal(file_read(path, 10000, &text, &length), 0);
+	assert_non_null(strstr(text, "\"state\":\"open\""));
+}
+
+/* Nobody holds it open: what somebody does to it is seen. */
+static void test_event_file_emptied_begins_anew(void **state)
+{
+	(void)state;
+	begin(FRESH, 0);
+	add(1, 2);
+	assert_int_equal(truncate(path, 0), 0);
+	add(3, 3);
+	be_killed();
+	begin(OTHER, 0);
+	expect(FRESH, 3, "3 ");
+	assert_int_equal(unlink(path), 0);
+	add(4, 4);
+	end();
+	begin(OTHER, 0);
+	expect(FRESH, 4, "4 ");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -413,6 +458,8 @@ int main(void)
 		TEST(test_event_file_empty_is_as_good_as_none),
 		TEST(test_event_file_knows_that_it_lost_events),
 		TEST(test_event_file_that_cannot_be_opened_is_tried_again),
+		TEST(test_event_file_takes_what_the_spare_has),
+		TEST(test_event_file_emptied_begins_anew),
 	};
 
 	return cmocka_run_group_tests_name("event_file", tests, NULL, NULL);

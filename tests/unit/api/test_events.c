@@ -331,7 +331,7 @@ static void begin(int warning)
 
 	events_free(events);
 	assert_int_equal(events_new(&events), 0);
-	assert_int_equal(events_open(events, path, &err), warning);
+	assert_int_equal(events_open(events, &(struct event_place){.path = path}, &err), warning);
 }
 
 static void test_events_go_on_in_the_next_daemon(void **state)
@@ -392,11 +392,11 @@ static void test_events_that_were_lost_begin_another_epoch(void **state)
 	state_word = strstr(text, "\"state\":\"open\"");
 	assert_non_null(state_word);
 	memcpy(state_word, "\"state\":\"lost\"", 14);
+	events_free(events);
 	assert_int_equal(file_replace(path, text, length, 0600), 0);
 	free(text);
-	events_free(events);
 	assert_int_equal(events_new(&events), 0);
-	assert_int_equal(events_open(events, path, NULL), 0);
+	assert_int_equal(events_open(events, &(struct event_place){.path = path}, NULL), 0);
 	assert_int_equal(add("web", "c"), 3); /* numbers grow all the same */
 	/* A reader goes on behind the last one that both know, and learns that some may lack. */
 	assert_false(events_seek(events, before, 1, &cursor));

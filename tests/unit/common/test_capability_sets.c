@@ -17,25 +17,10 @@
 #include <unistd.h>
 
 #include "common/capability_sets.h"
+#include "tests/unit/fakes/in_child.h"
 
 #define ONE PRIVILEGE(CAP_CHOWN)
 #define TWO PRIVILEGE(CAP_KILL)
-
-/* Run @body where it can change nothing of ours. It says true if all was as it should be. */
-static void in_child(bool (*body)(void))
-{
-	int status;
-	pid_t pid;
-
-	if (geteuid() != 0)
-		skip();
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		_exit(body() ? 0 : 1);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-}
 
 static bool set(uint64_t effective, uint64_t permitted)
 {

@@ -120,6 +120,7 @@ static void test_paths_init_root_uses_run_and_var_lib(void **state)
 	assert_string_equal(paths.state_dir, "/var/lib/web-host");
 	assert_string_equal(paths.state_file, "/var/lib/web-host/state.json");
 	assert_string_equal(paths.event_file, "/var/lib/web-host/events.jsonl");
+	assert_string_equal(paths.event_spare, "/run/web-host/events.jsonl");
 }
 
 static void test_paths_init_user_uses_xdg_folders(void **state)

@@ -89,6 +89,17 @@ static void test_account_groups_have_the_given_one_and_a_limit(void **state)
 	assert_int_equal(account_groups("nobody", 12345, groups, 0, &n), -E2BIG);
 }
 
+static void test_account_of_this_host_is_found_without_the_name_service(void **state)
+{
+	cleanup(account_free) struct account *account = NULL, *none = NULL;
+
+	(void)state;
+	assert_int_equal(account_of_this_host(65534, &account), 0);
+	assert_string_equal(account->name, "nobody");
+	assert_int_equal(account_of_this_host(3999999999u, &none), -ENOENT);
+	assert_null(none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +109,7 @@ int main(void)
 		cmocka_unit_test(test_account_group_is_a_number_with_or_without_an_entry),
 		cmocka_unit_test(test_account_group_is_found),
 		cmocka_unit_test(test_account_groups_have_the_given_one_and_a_limit),
+		cmocka_unit_test(test_account_of_this_host_is_found_without_the_name_service),
 	};
 
 	return cmocka_run_group_tests_name("account", tests, NULL, NULL);

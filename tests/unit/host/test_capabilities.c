@@ -22,24 +22,10 @@
 #include "common/process_settings.h"
 #include "orchestrator/host/capabilities.h"
 #include "orchestrator/host/file.h"
+#include "tests/unit/fakes/in_child.h"
 
 #define MANUAL     "SECURITY.md"
 #define MANUAL_MAX (1024 * 1024)
-
-static void in_child(bool (*body)(void))
-{
-	int status;
-	pid_t pid;
-
-	if (geteuid() != 0)
-		skip();
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		_exit(body() ? 0 : 1);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-}
 
 static uint64_t listed(bool always)
 {

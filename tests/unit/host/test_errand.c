@@ -251,6 +251,24 @@ static void test_errand_finish_waits_without_a_loop(void **state)
 	run_until_reaped();
 }
 
+/* As at the end of the daemon: sd-event takes no sources any more. */
+static void test_errand_is_sent_and_waited_for_when_the_loop_has_ended(void **state)
+{
+	struct caller caller = {.path = write_file("a", "text", 0644)};
+
+	(void)state;
+	assert_true(sd_event_exit(loop, 0) >= 0);
+	while (sd_event_get_state(loop) != SD_EVENT_FINISHED)
+		assert_true(sd_event_run(loop, 0) >= 0);
+	for (unsigned k = 1; k <= ERRANDS_MAX + 1; k++) {
+		start(&caller, &(struct errand_spec){
+				       .look = look_at_path, .on_late = on_late, .finishes = true});
+		assert_true(errand_finish(caller.errand, DEADLINE_MS));
+		assert_int_equal(caller.seen, k);
+	}
+	assert_int_equal(caller.st.st_size, 4);
+}
+
 static void test_errand_cancelled_is_killed_and_not_told(void **state)
 {
 	struct caller caller = {.path = "/"};
@@ -300,6 +318,9 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_errand_finish_waits_without_a_loop, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_errand_is_sent_and_waited_for_when_the_loop_has_ended, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(test_errand_cancelled_is_killed_and_not_told,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_errand_too_many_are_refused, set_up,
