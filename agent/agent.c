@@ -113,6 +113,17 @@ static void on_exited(int exit_code, int exit_signal, void *userdata)
 		successors_seek(agent->successors, well, agent->lifecycle.state >= AGENT_LEFT);
 }
 
+/* batond hears of each listen(2): look now, and only if it says so. */
+static void hint(struct agent *agent)
+{
+	bool noted = agent->hinted;
+
+	agent->hinted = true;
+	if (!noted)
+		agent_note(agent);
+	sockets_hint(agent->sockets);
+}
+
 static void on_order(const struct order *order, void *userdata)
 {
 	static const enum lifecycle_event_type types[_ORDER_TYPE_COUNT] = {
@@ -128,7 +139,7 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
-	/* These four do not concern the lifecycle. */
+	/* These five do not concern the lifecycle. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
 		return;
@@ -143,6 +154,10 @@ static void on_order(const struct order *order, void *userdata)
 	}
 	if (order->type == ORDER_FAMILY) {
 		sockets_set_family(agent->sockets, order->endpoint, order->on);
+		return;
+	}
+	if (order->type == ORDER_LOOK) {
+		hint(agent);
 		return;
 	}
 	if (order->type == ORDER_LEAVE)
@@ -176,6 +191,15 @@ static void on_connected(void *userdata)
 		agent_report_started(agent);
 	if (agent->lifecycle.state == AGENT_FAILED)
 		agent_report_failed(agent);
+}
+
+/* Nobody says any more when the server listens. */
+static void on_disconnected(void *userdata)
+{
+	struct agent *agent = userdata;
+
+	if (agent->sockets)
+		sockets_unhint(agent->sockets);
 }
 
 static int on_term(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
@@ -382,6 +406,7 @@ static int agent_open(struct agent *agent, int control_fd, const int *socket_fds
 	static const struct control_handlers handlers = {
 		.on_hello = on_hello,
 		.on_connected = on_connected,
+		.on_disconnected = on_disconnected,
 		.on_sockets_missed = agent_report_sockets,
 		.on_order = on_order,
 	};
@@ -452,6 +477,7 @@ static int adopt(struct agent *agent, const struct handover *handover, struct er
 	if (r < 0)
 		return r;
 	agent->record.ready = hello->ready;
+	agent->hinted = hello->hinted;
 	agent->daemonises = handover->daemonises;
 	agent->main_pid = hello->pid;
 	agent->started_ms = clock_monotonic_ms();

@@ -74,6 +74,7 @@ struct agent {
 	/* What happened while no daemon was connected, and is not in a hello, oldest first. */
 	struct report *unsaid[AGENT_UNSAID_MAX];
 	size_t n_unsaid;
+	bool hinted;     /* ORDER_LOOK has come, to this agent or to the one before */
 	bool daemonises; /* the server has put itself into the background before */
 	pid_t main_pid;  /* of the server, as it was told last */
 	/* How the main process has ended, while a successor is sought. */

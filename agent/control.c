@@ -96,6 +96,8 @@ static void disconnect(struct control *control)
 		return;
 	discard_unread(control->fd);
 	close(TAKE_FD(control->fd));
+	if (control->handlers.on_disconnected)
+		control->handlers.on_disconnected(control->userdata);
 }
 
 /* Nothing is lost: the next hello tells everything. */
@@ -454,6 +456,7 @@ void control_free(struct control *control)
 {
 	if (!control)
 		return;
+	control->handlers.on_disconnected = NULL;
 	disconnect(control);
 	timer_done(&control->order_again);
 	timer_done(&control->connect_again);

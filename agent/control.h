@@ -33,6 +33,8 @@ struct control_handlers {
 			 void *userdata);
 	/* The hello has been sent: now other reports may follow. May be NULL. */
 	void (*on_connected)(void *userdata);
+	/* That connection has ended. Not called by control_free(). May be NULL. */
+	void (*on_disconnected)(void *userdata);
 	/*
 	 * The peer reads again, and has missed a set of sockets: send the whole set that there is
 	 * now. May be NULL.

@@ -403,6 +403,14 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 	return 0;
 }
 
+bool finder_is_undecided(const struct finder *finder)
+{
+	for (size_t i = 0; i < finder->last.n; i++)
+		if (finder->last.list[i].verdict == VERDICT_NEW)
+			return true;
+	return false;
+}
+
 const char *finder_trouble(const struct finder *finder, uint32_t *ret_endpoint)
 {
 	*ret_endpoint = finder->trouble[0] ? finder->trouble_endpoint : 0;

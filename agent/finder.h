@@ -22,6 +22,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/listener.h"
@@ -45,6 +46,9 @@ DEFINE_CLEANUP(struct finder *, finder_free);
  */
 int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
 		struct error *err);
+
+/* Did the last look leave a socket undecided, so that the next one must not be far? */
+bool finder_is_undecided(const struct finder *finder);
 
 /*
  * Why a listening socket of the server's, on a declared address, cannot be used, and what to do;

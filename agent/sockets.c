@@ -8,21 +8,30 @@
 #include <unistd.h>
 
 #include "common/expand.h"
+#include "agent/endings.h"
 #include "agent/finder.h"
 #include "agent/hangups.h"
 #include "agent/holders.h"
 #include "agent/roster.h"
+#include "common/backoff.h"
 #include "common/clock.h"
 #include "common/diag.h"
 #include "common/log.h"
 #include "common/timer.h"
 
-#define LOOK_FAST_MS 20
-#define LOOK_SLOW_MS 1000
-#define GLANCE_MS    50 /* in between: is each socket still where it was? */
-#define GLANCE_PASSED_MS                                                                           \
-	250 /* ... if all were passed: a server that replaces one has no other in the group */
-#define SETTLED_MS 2000 /* after so long without a change slow looks are enough */
+#define LOOK_FAST_MS   20
+#define LOOK_SLOW_MS   1000
+#define LOOK_HINTED_MS 64000 /* the longest delay while somebody says when to look */
+
+/* In between: is each socket still where it was? */
+#define GLANCE_MS        50
+#define GLANCE_PASSED_MS 250  /* all were passed: who replaces one has no other in the group */
+#define GLANCE_CALM_MS   700  /* with what follows it is noticed within a second */
+#define CALM_MS          5000 /* so long after a change */
+
+/* After so long without a change slow looks are enough. */
+#define SETTLED_MS        2000
+#define SETTLED_HINTED_MS 300
 
 /*
  * A server that was started again has so much time to bind its sockets, while the old ones hold the
@@ -40,6 +49,7 @@ struct sockets {
 
 	struct finder *finder; /* NULL: nothing is looked for */
 	struct hangups *hangups;
+	struct endings *endings; /* of the processes that hold the sockets */
 	struct listeners listeners;
 	struct listeners passed;
 	int given[PROTOCOL_LISTEN_MAX];
@@ -56,8 +66,11 @@ struct sockets {
 	bool alive;
 	bool closed;
 	bool trouble_said;
+	bool hinted;   /* sockets_hint() comes for each listen(2) */
+	unsigned calm; /* looks since the last change */
 	uint64_t started_ms;
 	uint64_t changed_ms;
+	uint64_t looked_ms;
 	uint64_t look_ms; /* when to look next; before that only glance */
 	struct timer look;
 	struct timer listen; /* of spec->listen_delay_ms */
@@ -163,6 +176,12 @@ static bool note_deaf(struct sockets *sockets)
 	return changed;
 }
 
+static void note_change(struct sockets *sockets, uint64_t now_ms)
+{
+	sockets->changed_ms = now_ms;
+	sockets->calm = 0;
+}
+
 /* The number of the set, never 0. */
 static void next_serial(struct sockets *sockets)
 {
@@ -189,7 +208,7 @@ static bool update(struct sockets *sockets, uint64_t now_ms)
 		next_serial(sockets);
 	changed |= again;
 	if (changed) {
-		sockets->changed_ms = now_ms;
+		note_change(sockets, now_ms);
 		note_own(sockets);
 		release_untold(sockets);
 	}
@@ -219,6 +238,24 @@ static void watch_hangups(struct sockets *sockets)
 		if (sockets->listeners.list[i].fd >= 0)
 			(void)hangups_add(sockets->hangups, sockets->listeners.list[i].fd,
 					  sockets->listeners.list[i].cookie);
+}
+
+/* If one of them ends, its sockets are somebody else's, or nobody's. */
+static void watch_endings(struct sockets *sockets)
+{
+	pid_t pids[ENDINGS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < sockets->listeners.n && n < ENDINGS_MAX; i++) {
+		const struct listener *listener = &sockets->listeners.list[i];
+		bool known = listener->earlier || listener->seen_pid == 0;
+
+		for (size_t k = 0; k < n && !known; k++)
+			known = pids[k] == listener->seen_pid;
+		if (!known)
+			pids[n++] = listener->seen_pid;
+	}
+	endings_watch(sockets->endings, pids, n);
 }
 
 static void warn_once(struct sockets *sockets, const char *text)
@@ -252,6 +289,8 @@ void sockets_look(struct sockets *sockets)
 	look_at_holders(sockets, now_ms);
 	listeners_refresh(&sockets->listeners);
 	watch_hangups(sockets);
+	watch_endings(sockets);
+	sockets->looked_ms = now_ms;
 }
 
 /* ---- looking again and again ---------------------------------------------------------------- */
@@ -268,10 +307,46 @@ static bool all_listen(const struct listeners *listeners)
 	return true;
 }
 
+static bool any_lost(const struct listeners *listeners)
+{
+	for (size_t i = 0; i < listeners->n; i++)
+		if (listeners->list[i].lost_ms != 0 || listeners->list[i].earlier)
+			return true;
+	return false;
+}
+
+static uint64_t look_delay_ms(struct sockets *sockets, uint64_t now_ms)
+{
+	bool listen = all_listen(&sockets->listeners);
+	bool complete = roster_is_complete(&sockets->listeners, sockets->spec->n_listen);
+	bool unsure = roster_is_unsure(&sockets->listeners, now_ms);
+	uint64_t age_ms = now_ms - sockets->changed_ms;
+	bool recent = age_ms < (sockets->hinted ? SETTLED_HINTED_MS : SETTLED_MS);
+
+	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen and are held. */
+	if (unsure || (recent && (sockets->finder || !listen)))
+		return LOOK_FAST_MS;
+	if (!sockets->hinted)
+		return !(complete && listen) && age_ms < PATIENCE_MS ? LOOK_FAST_MS : LOOK_SLOW_MS;
+	if (!complete || !listen || any_lost(&sockets->listeners) ||
+	    (sockets->finder && finder_is_undecided(sockets->finder)))
+		return LOOK_SLOW_MS;
+	return backoff_delay_ms(LOOK_SLOW_MS, LOOK_HINTED_MS, sockets->calm);
+}
+
+static uint64_t glance_delay_ms(const struct sockets *sockets, uint64_t now_ms)
+{
+	bool calm = now_ms - sockets->changed_ms >= CALM_MS;
+
+	if (calm && sockets->hinted)
+		return GLANCE_CALM_MS;
+	return sockets->finder && !calm ? GLANCE_MS : GLANCE_PASSED_MS;
+}
+
 static void set_timer(struct sockets *sockets, uint64_t now_ms)
 {
-	uint64_t delay_ms = sockets->look_ms - now_ms;
-	uint64_t glance_ms = sockets->finder ? GLANCE_MS : GLANCE_PASSED_MS;
+	uint64_t delay_ms = sockets->look_ms > now_ms ? sockets->look_ms - now_ms : 0;
+	uint64_t glance_ms = glance_delay_ms(sockets, now_ms);
 
 	if (delay_ms > glance_ms)
 		delay_ms = glance_ms;
@@ -280,18 +355,9 @@ static void set_timer(struct sockets *sockets, uint64_t now_ms)
 
 static void look_again(struct sockets *sockets)
 {
-	uint64_t now_ms = clock_monotonic_ms(), delay_ms = LOOK_SLOW_MS;
-	bool listen = all_listen(&sockets->listeners);
-	bool complete = roster_is_complete(&sockets->listeners, sockets->spec->n_listen);
-	bool unsure = roster_is_unsure(&sockets->listeners, now_ms);
+	uint64_t now_ms = clock_monotonic_ms();
 
-	if (now_ms - sockets->changed_ms < SETTLED_MS ||
-	    (!(complete && listen) && now_ms - sockets->changed_ms < PATIENCE_MS) || unsure)
-		delay_ms = LOOK_FAST_MS;
-	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen and are held. */
-	if (!sockets->finder && listen && !unsure)
-		delay_ms = LOOK_SLOW_MS;
-	sockets->look_ms = now_ms + delay_ms;
+	sockets->look_ms = now_ms + look_delay_ms(sockets, now_ms);
 	set_timer(sockets, now_ms);
 }
 
@@ -302,7 +368,34 @@ void sockets_look_and_tell(struct sockets *sockets)
 	sockets_look(sockets);
 	if (update(sockets, clock_monotonic_ms()))
 		sockets->handlers->on_change(sockets->userdata);
+	else
+		sockets->calm++;
 	look_again(sockets);
+}
+
+void sockets_hint(struct sockets *sockets)
+{
+	uint64_t now_ms = clock_monotonic_ms();
+
+	sockets->hinted = true;
+	note_change(sockets, now_ms);
+	/* A server may do so again and again. */
+	if (now_ms - sockets->looked_ms >= LOOK_FAST_MS)
+		sockets_look_and_tell(sockets);
+	else if (sockets->alive && !sockets->closed)
+		look_again(sockets);
+}
+
+void sockets_unhint(struct sockets *sockets)
+{
+	sockets->hinted = false;
+	if (sockets->alive && !sockets->closed)
+		look_again(sockets);
+}
+
+static void on_ending(void *userdata)
+{
+	sockets_look_and_tell(userdata);
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
@@ -329,7 +422,7 @@ static void on_hangup(uint64_t cookie, void *userdata)
 	if (!listener || !listener->counts || !sockets->alive || sockets->closed)
 		return;
 	listener->away = true;
-	sockets->changed_ms = clock_monotonic_ms();
+	note_change(sockets, clock_monotonic_ms());
 	sockets_look_and_tell(sockets);
 }
 
@@ -468,11 +561,13 @@ void sockets_started(struct sockets *sockets)
 		listener->lost_ms = listener->look_ms = 0;
 	}
 	sockets->alive = true;
-	sockets->started_ms = sockets->changed_ms = now_ms;
+	sockets->started_ms = now_ms;
+	note_change(sockets, now_ms);
 	listeners_refresh(&sockets->listeners);
 	/* Those that were passed are where they were put, until the server moves them. */
 	look_at_holders(sockets, now_ms);
 	watch_hangups(sockets);
+	watch_endings(sockets);
 	if (update(sockets, now_ms))
 		sockets->handlers->on_change(sockets->userdata);
 	look_again(sockets);
@@ -515,7 +610,8 @@ static void watch_adopted(struct sockets *sockets)
 
 	drop_missing(&sockets->listeners);
 	sockets->alive = true;
-	sockets->started_ms = sockets->changed_ms = now_ms;
+	sockets->started_ms = now_ms;
+	note_change(sockets, now_ms);
 	listeners_refresh(&sockets->listeners);
 	watch_hangups(sockets);
 	(void)update(sockets, now_ms);
@@ -567,6 +663,7 @@ static void stop_looking(struct sockets *sockets)
 	sockets->alive = false;
 	timer_stop(&sockets->look);
 	timer_stop(&sockets->listen);
+	endings_watch(sockets->endings, NULL, 0);
 }
 
 void sockets_stopped(struct sockets *sockets)
@@ -824,6 +921,8 @@ int sockets_new(sd_event *event, const struct launch_spec *spec, struct processe
 	if (!passes_sockets(spec))
 		close_given(sockets);
 	r = hangups_new(event, on_hangup, sockets, &sockets->hangups, err);
+	if (r >= 0)
+		r = endings_new(event, on_ending, sockets, &sockets->endings, err);
 	if (r < 0)
 		return r;
 	if (spec->mode != SOCKETS_INHERIT && spec->n_listen > 0) {
@@ -844,6 +943,7 @@ void sockets_free(struct sockets *sockets)
 	timer_done(&sockets->watch);
 	timer_done(&sockets->settle);
 	hangups_free(sockets->hangups);
+	endings_free(sockets->endings);
 	close_given(sockets);
 	listeners_close(&sockets->listeners);
 	listeners_done(&sockets->listeners);

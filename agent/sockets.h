@@ -10,11 +10,20 @@
  *	sockets_stopped()	it has ended: nothing changes until it is started again
  *	sockets_close()		the server leaves: close the agent's duplicates
  *
- * How often it looks:
- *	every 20 ms	until each endpoint has a socket, for a minute at most; for two seconds
- *			after each change; while a socket seems to be lost
- *	every second	else. In between it glances whether each socket is still where it was: every
- *			50 ms, or 250 ms in SOCKETS_INHERIT
+ * When it looks:
+ *	at once		if somebody says that the server listens (sockets_hint()), if a process that
+ *			holds a socket ends (endings.h), or a socket is shut down (hangups.h)
+ *	every 20 ms	while a socket seems to be lost, and for a moment after each change. Without
+ *			hints for two seconds, and until each endpoint has a socket, for a minute at
+ *			most
+ *	every second	without hints, or while something is missing, lost or undecided
+ *	after 1 s, 2 s, 4 s ... 64 s	else. Only sockets on undeclared addresses may be found as
+ *			late as that
+ *
+ * To look for sockets costs the kernel a walk over all that listen. In between it glances whether
+ * each known one is still where it was, which costs a readlink(2) each: nobody tells that a process
+ * has closed one. It does so every 50 ms (250 ms in SOCKETS_INHERIT); once nothing has changed for
+ * five seconds, every 250 ms, or with hints every 700 ms.
  *
  * In SOCKETS_INHERIT it looks for no sockets, only whether those that were passed listen and are
  * held. The duplicates that the agent keeps would go on listening, with nobody to accept, when the
@@ -98,6 +107,14 @@ void sockets_look_and_tell(struct sockets *sockets);
 
 /* Look now, but tell nobody. When leaving, a socket that was bound just now must be known, too. */
 void sockets_look(struct sockets *sockets);
+
+/*
+ * batond hears from the kernel of each listen(2) on a declared port: this is called then, and once
+ * when that begins. From then on hardly anything is looked for otherwise. sockets_unhint(): it
+ * hears of them no longer.
+ */
+void sockets_hint(struct sockets *sockets);
+void sockets_unhint(struct sockets *sockets);
 
 /*
  * Fill in the set from its @first socket on, as many as one report has room for, its serial, the

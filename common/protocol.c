@@ -23,6 +23,7 @@ static const char *const order_names[] = {
 	[ORDER_STEADY] = "steady",   [ORDER_LEAVE] = "leave",   [ORDER_STOP] = "stop",
 	[ORDER_RELEASE] = "release", [ORDER_REOPEN] = "reopen", [ORDER_TELL] = "tell",
 	[ORDER_FAMILY] = "family",   [ORDER_KEEP] = "keep",     [ORDER_VERSION] = "version",
+	[ORDER_LOOK] = "look",
 };
 _Static_assert(COUNT(order_names) == _ORDER_TYPE_COUNT, "a name for each order");
 
@@ -668,6 +669,8 @@ static const struct field report_fields_optional[] = {
 	FIELD_BOOLEAN(struct report, tells, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, reopens, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, keeps, BIT(REPORT_HELLO)),
+	FIELD_BOOLEAN(struct report, looks, BIT(REPORT_HELLO)),
+	FIELD_BOOLEAN(struct report, hinted, BIT(REPORT_HELLO)),
 	FIELD_INTEGER(struct report, kept, 0, PROTOCOL_KEPT_MAX, BIT(REPORT_HELLO)),
 	FIELD_INTEGER(struct report, succeeds, 0, PID_MAX, BIT(REPORT_STARTED)),
 	FIELD_INTEGER(struct report, exit_code, 0, 255, BIT(REPORT_STARTED)),

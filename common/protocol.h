@@ -225,6 +225,13 @@ enum order_type {
 	 * spoken on this connection.
 	 */
 	ORDER_VERSION,
+	/*
+	 * Look for listening sockets now. As long as this connection lasts, the order comes for
+	 * each listen(2) on a declared port in the instance's cgroup: batond hears of them from the
+	 * kernel (TAP_LISTEN), so the agent need not look for them by itself. Only for agents whose
+	 * hello has "looks".
+	 */
+	ORDER_LOOK,
 	_ORDER_TYPE_COUNT,
 };
 
@@ -303,6 +310,8 @@ struct report {
 	bool tells;    /* it knows ORDER_TELL; false: it is an older agent */
 	bool reopens;  /* it answers ORDER_REOPEN; false: it is an older agent */
 	bool keeps;    /* it knows ORDER_KEEP; false: it is an older agent */
+	bool looks;    /* it knows ORDER_LOOK; false: it is an older agent */
+	bool hinted;   /* it has got one: the programs on its cgroup tell of each listen(2) */
 	uint32_t kept; /* so many descriptors of batond's it keeps */
 
 	/*

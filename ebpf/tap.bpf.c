@@ -368,6 +368,15 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 	__sync_fetch_and_add(&c->by_server, !cut && !exiting && to != BPF_TCP_CLOSE);
 }
 
+/* It does not listen yet: inet_listen() asks first. */
+static __always_inline void tell_listen(struct bpf_sock_ops *ctx)
+{
+	struct tap_event event = {.owner = owner, .type = TAP_LISTEN};
+
+	if (n_endpoints > 0 && is_declared(ctx->local_port))
+		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+}
+
 SEC("sockops")
 int tap_sockops(struct bpf_sock_ops *ctx)
 {
@@ -388,6 +397,9 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 		note_end(ctx, from, ctx->args[1]);
 		if (ctx->args[1] == BPF_TCP_CLOSE)
 			end(ctx, from);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		tell_listen(ctx);
 		break;
 	default:
 		break;

@@ -81,6 +81,7 @@ enum tap_event_type {
 	TAP_ZERO,    /* a watched instance has no connection left */
 	TAP_PROGRAM, /* a process of the instance changes a group's program, or tries to */
 	TAP_IPV4,    /* an IPv4 socket of the instance was refused: tap_endpoint.no_ipv4 */
+	TAP_LISTEN,  /* a socket of the instance begins to listen on a declared port */
 };
 
 /* In the ring buffer. */

@@ -109,6 +109,8 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	i->tells = report->tells;
 	i->reopens = report->reopens;
 	i->keeps = report->keeps;
+	i->looks = report->looks;
+	i->hinted |= report->hinted;
 	i->kept_set = report->kept > 0 ? KEPT_UNKNOWN : 0;
 	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
@@ -122,6 +124,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 		catch_up(i, report, instance_adopted(i, report));
 	else if (i->silent_since_ms > 0)
 		catch_up(i, report, instance_rejoined(i, report));
+	instance_hint(i);
 }
 
 /*
@@ -652,11 +655,13 @@ static int hook(struct instance *i, struct error *err)
 	r = declare(i, tap, err);
 	if (r >= 0)
 		r = tap_attach(tap, i->cgroup, i->generation, i->index, share, err);
+	i->hinted = r >= 0;
 	if (r >= 0 || mode == SOCKETS_TRANSPARENT)
 		return r;
 	log_warning("%s: %s", i->config->name, err->text);
 	/* In mode "auto" the server may not need to share: start it without. */
-	if (share && tap_attach(tap, i->cgroup, i->generation, i->index, false, err) < 0)
+	i->hinted = share && tap_attach(tap, i->cgroup, i->generation, i->index, false, err) == 0;
+	if (share && !i->hinted)
 		log_warning("%s: its connections are not counted: %s", i->config->name, err->text);
 	return 0;
 }
@@ -817,6 +822,7 @@ void instance_take_over(struct instance *i, struct takeover_agent *agent)
 		i->tells = agent->hello.tells;
 		i->reopens = agent->hello.reopens;
 		i->keeps = agent->hello.keeps;
+		i->looks = agent->hello.looks;
 		i->kept_set = agent->hello.kept > 0 ? KEPT_UNKNOWN : 0;
 		instance_know_pid(i, agent->hello.pid);
 	} else {

@@ -178,6 +178,8 @@ struct instance {
 	bool tells;               /* its agent knows ORDER_TELL */
 	bool reopens;             /* its agent answers ORDER_REOPEN */
 	bool keeps;               /* its agent knows ORDER_KEEP */
+	bool looks;               /* its agent knows ORDER_LOOK */
+	bool hinted;              /* the programs on its cgroup tell of each listen(2) */
 	uint64_t kept_set;        /* those that it keeps, see instance_keep_sockets(); 0: none */
 	bool names_fds;           /* its command names the sockets that are passed: {fd} */
 	bool stop_without_signal; /* it was told to drain by the signal that means stop */
@@ -433,6 +435,9 @@ void instance_ask_sockets(struct instance *instance);
  * serves otherwise, it has failed.
  */
 void instance_refuse_ipv4(struct instance *instance, size_t k, pid_t pid, const char *comm);
+
+/* A socket of it begins to listen (tap.h): have its agent look, which need not look by itself. */
+void instance_hint(struct instance *instance);
 
 /* ---- connections -----------------------------------------------------------------------------
  *

@@ -60,6 +60,14 @@ void instance_ask(struct instance *i)
 	instance_order(i, &(struct order){.type = ORDER_TELL});
 }
 
+void instance_hint(struct instance *i)
+{
+	if (!i->hinted || !i->looks || !i->wiring->tap || i->lost || i->adopting ||
+	    i->silent_since_ms > 0 || i->phase >= INSTANCE_LEAVING)
+		return;
+	instance_order(i, &(struct order){.type = ORDER_LOOK});
+}
+
 static int order_with(struct instance *i, const struct order *what, const int *fds, size_t n_fds)
 {
 	int r;

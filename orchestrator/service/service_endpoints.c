@@ -114,10 +114,24 @@ static void on_ipv4(void *userdata, uint32_t generation, uint32_t instance, size
 		}
 }
 
+static void on_listen(void *userdata, uint32_t generation, uint32_t instance)
+{
+	struct service *s = userdata;
+
+	for (size_t g = 0; g < s->n_generations; g++)
+		for (size_t j = 0; j < s->generations[g]->instances.n; j++) {
+			struct instance *i = s->generations[g]->instances.list[j];
+
+			if (i->generation == generation && i->index == instance)
+				instance_hint(i);
+		}
+}
+
 static const struct tap_callbacks tap_callbacks = {
 	.on_zero = on_zero,
 	.on_program = service_on_program,
 	.on_ipv4 = on_ipv4,
+	.on_listen = on_listen,
 };
 
 /* Either it does not work here, or it was not wanted. */

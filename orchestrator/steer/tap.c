@@ -323,6 +323,9 @@ static void tell(struct tap *tap, struct tap_event *event)
 		tap->callbacks->on_ipv4(tap->userdata, (uint32_t)(event->owner >> 32),
 					(uint32_t)event->owner, event->endpoint, (pid_t)event->pid,
 					event->comm);
+	else if (event->type == TAP_LISTEN)
+		tap->callbacks->on_listen(tap->userdata, (uint32_t)(event->owner >> 32),
+					  (uint32_t)event->owner);
 }
 
 static int on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)

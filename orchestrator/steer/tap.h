@@ -33,7 +33,7 @@
 
 struct tap;
 
-/* Only instances that are attached are spoken of. Both may free the object. */
+/* Only instances that are attached are spoken of. Each may free the object. */
 struct tap_callbacks {
 	/* A watched instance has no connection left; may be said more than once. */
 	void (*on_zero)(void *userdata, uint32_t generation, uint32_t instance);
@@ -50,6 +50,11 @@ struct tap_callbacks {
 	 */
 	void (*on_ipv4)(void *userdata, uint32_t generation, uint32_t instance, size_t k, pid_t pid,
 			const char *comm);
+	/*
+	 * A socket of an instance begins to listen on a declared port, perhaps only a moment after
+	 * this. Nothing is said if the ring of events is full.
+	 */
+	void (*on_listen)(void *userdata, uint32_t generation, uint32_t instance);
 };
 
 /*

@@ -126,6 +126,9 @@ static void fixture_on_report(void *userdata, const struct report *report, int *
 
 	fixture->heard[report->type] = *report;
 	fixture->n_heard[report->type]++;
+	/* Said before anybody was connected. */
+	if (report->type == REPORT_HELLO && report->ready && fixture->n_heard[REPORT_NOTIFY] == 0)
+		fixture->n_heard[REPORT_NOTIFY]++;
 	if (report->type == REPORT_HELLO || report->type == REPORT_STARTED)
 		fixture->pid = report->pid;
 	if (report->type == REPORT_HELLO || report->type == REPORT_SOCKETS)

@@ -217,6 +217,7 @@ static const struct order orders[] = {
 	{.type = ORDER_FAMILY, .endpoint = PROTOCOL_LISTEN_MAX - 1, .on = true},
 	{.type = ORDER_KEEP},
 	{.type = ORDER_VERSION, .version = UINT32_MAX},
+	{.type = ORDER_LOOK},
 };
 
 static const struct report reports[] = {
@@ -315,7 +316,8 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 	if (type &&
 	    (strcmp(key, "tail_stdout") == 0 || strcmp(key, "tail_age_ms") == 0 ||
 	     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
-	     strcmp(key, "reopens") == 0 || strcmp(key, "keeps") == 0 || strcmp(key, "kept") == 0 ||
+	     strcmp(key, "reopens") == 0 || strcmp(key, "keeps") == 0 ||
+	     strcmp(key, "looks") == 0 || strcmp(key, "hinted") == 0 || strcmp(key, "kept") == 0 ||
 	     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
 	     strcmp(key, "trouble") == 0 || strcmp(key, "trouble_endpoint") == 0 ||
 	     strcmp(key, "first") == 0 || strcmp(key, "more") == 0 || strcmp(key, "lingers") == 0 ||

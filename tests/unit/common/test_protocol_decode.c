@@ -577,6 +577,8 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	json_object_del(json, "tells");
 	json_object_del(json, "reopens");
 	json_object_del(json, "keeps");
+	json_object_del(json, "looks");
+	json_object_del(json, "hinted");
 	json_object_del(json, "kept");
 	json_object_del(json, "tail_stdout");
 	json_object_del(json, "tail_age_ms");

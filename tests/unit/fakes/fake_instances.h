@@ -425,6 +425,11 @@ void instance_refuse_ipv4(struct instance *i, size_t k, pid_t pid, const char *c
 	       comm);
 }
 
+void instance_hint(struct instance *i)
+{
+	called("hint %u.%u", i->generation, i->index);
+}
+
 int instance_reopen(struct instance *i, uint32_t serial)
 {
 	called("reopen %u.%u", i->generation, i->index);

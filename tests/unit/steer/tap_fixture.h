@@ -37,7 +37,7 @@ static struct error err;
 
 /* What the callbacks were called with last, and how often. */
 static struct {
-	unsigned zeros, programs, ipv4;
+	unsigned zeros, programs, ipv4, listens;
 	uint32_t generation, instance;
 	size_t endpoint;
 	pid_t pid;
@@ -74,7 +74,16 @@ static void on_ipv4(void *userdata, uint32_t generation, uint32_t instance, size
 	seen.endpoint = k;
 }
 
+static void on_listen(void *userdata, uint32_t generation, uint32_t instance)
+{
+	assert_ptr_equal(userdata, &seen);
+	seen.listens++;
+	seen.generation = generation;
+	seen.instance = instance;
+}
+
 static const struct tap_callbacks callbacks = {
+	.on_listen = on_listen,
 	.on_zero = on_zero,
 	.on_program = on_program,
 	.on_ipv4 = on_ipv4,

@@ -239,6 +239,39 @@ static void test_tap_guard_alone_shares_nothing(void **state)
 	tap_free(tap);
 }
 
+/* ---- listening ------------------------------------------------------------------------------ */
+
+static void test_tap_listening_is_told(void **state)
+{
+	struct tap *tap = open_tap(NULL, "127.0.0.1:8081 127.0.0.1:8080");
+	int fds[4];
+
+	(void)state;
+	attach(tap, 0, false);
+	attach(tap, 1, false);
+	fds[0] = listener_in(leaves[1], HERE);
+	wait_for(seen.listens == 1);
+	assert_int_equal(seen.generation, 1);
+	assert_int_equal(seen.instance, 1);
+	fds[1] = listener_in(leaves[0], "[::1]:8081");
+	wait_for(seen.listens == 2);
+	assert_int_equal(seen.instance, 0);
+	/* Another port, and nobody's cgroup. */
+	fds[2] = listener_in(leaves[0], "127.0.0.1:8082");
+	fds[3] = listener_in(NULL, "127.0.0.2:8080");
+	/* It listens already: that is only another backlog. */
+	assert_int_equal(listen(fds[0], 1), 0);
+	run_loop();
+	assert_int_equal(seen.listens, 2);
+	/* Again. */
+	assert_int_equal(shutdown(fds[0], SHUT_RD), 0);
+	assert_int_equal(listen(fds[0], 1), 0);
+	wait_for(seen.listens == 3);
+	for (size_t k = 0; k < 4; k++)
+		close(fds[k]);
+	tap_free(tap);
+}
+
 /* ---- sharing, again ------------------------------------------------------------------------- */
 
 static void test_tap_server_that_shares_by_itself_is_not_forced(void **state)
@@ -470,6 +503,7 @@ int main(void)
 		TEST(twins_of_declared_addresses_are_shared),
 		TEST(guard_keeps_ipv4_sockets_out),
 		TEST(guard_alone_shares_nothing),
+		TEST(listening_is_told),
 		TEST(what_was_bound_last_is_known),
 		TEST(server_that_shares_by_itself_is_not_forced),
 		TEST(share_is_only_where_it_was_asked_for),
