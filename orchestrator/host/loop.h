@@ -2,6 +2,17 @@
 /*
  * loop: runs an sd-event loop, and knows how long its turns take. A turn calls one handler. While
  * it lasts nothing else happens, so the longest one is how late anything may have been.
+ *
+ * No handler waits for a file system, an account or a program: helpers do (errand.h). What handlers
+ * do themselves is bounded, and is of this host's kernel alone: /run, /proc, /sys/fs/cgroup, bpffs,
+ * /etc/passwd, sock_diag(7). Of these some take time:
+ *
+ *	up to 2 s	until a cgroup is empty after SIGKILL (instance.c)
+ *	up to 1 s	until a socket is out of a program that is being freed (steer_ebpf_maps.c)
+ *
+ * What is read before the loop runs is waited for: the configuration with the files that it names,
+ * state.json, histories, events.jsonl, the tiers that are tried, an earlier daemon of the name. At
+ * the end, what is still to be written has 5 s.
  */
 #pragma once
 
