@@ -141,6 +141,37 @@ static void test_instance_start_hooks_its_cgroup_first(void **state)
 	}
 }
 
+/* The kernel tells of each listen(2) only where there is a tap, and older agents do not know. */
+static void test_instance_hint_goes_to_an_agent_that_knows_it(void **state)
+{
+	static const struct {
+		bool hooks, looks, told;
+	} cases[] = {{true, true, true}, {true, false, false}, {false, true, false}};
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		wiring.tap = cases[k].hooks ? &hooks : NULL;
+		assert_int_equal(instance_start(i, &release, &err), 0);
+		instance_hint(i);
+		assert_null(strstr(calls, "order look"));
+		add_sockets(&report);
+		report.looks = cases[k].looks;
+		report.pid = 600;
+		hear(REPORT_HELLO, 3);
+		/* Once when it begins ... */
+		assert_int_equal(strstr(calls, "order look") != NULL, cases[k].told);
+		forget_calls();
+		instance_hint(i);
+		assert_calls(cases[k].told ? "order look signal 0 timeout 0" : "");
+		instance_leave(i);
+		forget_calls();
+		instance_hint(i);
+		assert_calls("");
+		instance_done(i);
+		reset_instance();
+	}
+}
+
 static void test_instance_start_without_hooks_fails_only_where_they_are_needed(void **state)
 {
 	(void)state;
@@ -441,6 +472,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_instance_start_tells_the_agent_everything),
+		TEST(test_instance_hint_goes_to_an_agent_that_knows_it),
 		TEST(test_instance_start_without_cgroup_fails),
 		TEST(test_instance_start_without_agent_fails),
 		TEST(test_instance_start_in_a_long_path_fails),
