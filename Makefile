@@ -437,9 +437,11 @@ faults: all
 demo: all
 	$(Q)examples/demo $(BUILD)
 
-# What baton costs while nothing is being replaced: a ratio, from one run.
+# What baton costs while nothing is being replaced, and how long a restart takes: ratios, each from
+# one run.
 bench: all
 	$(Q)bench/overhead $(BUILD)
+	$(Q)bench/restart $(BUILD)
 
 # ---- the rest --------------------------------------------------------------------------------
 
