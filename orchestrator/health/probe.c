@@ -15,12 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/backoff.h"
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
 #include "orchestrator/health/probe_internal.h"
 #include "orchestrator/health/sources.h"
 
+#define ASK_FIRST_MS    1 /* then twice as long each time, up to ASK_INTERVAL_MS */
 #define ASK_INTERVAL_MS 20
 #define WORK_BUDGET     256 /* probes handled in one go, before the loop gets its turn again */
 #define TELL_EVERY_MS   (60 * 1000)
@@ -93,7 +95,8 @@ static int ask_caller(struct probe *p)
  */
 static void ask(struct probe *p)
 {
-	uint64_t now_ms = clock_monotonic_ms(), at_ms = now_ms + ASK_INTERVAL_MS;
+	uint64_t now_ms = clock_monotonic_ms();
+	uint64_t at_ms = now_ms + backoff_delay_ms(ASK_FIRST_MS, ASK_INTERVAL_MS, p->asked++);
 	uint64_t deadline_ms = p->started_ms + p->health.timeout_ms;
 	uint64_t spoken_ms = p->connected_ms + ASK_INTERVAL_MS;
 	struct probe_result result = {0};

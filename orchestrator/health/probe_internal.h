@@ -81,6 +81,7 @@ struct probe {
 	bool connected;
 	bool accepted; /* ASKING: the server has; what it says first may be on its way */
 	uint64_t connected_ms;
+	uint64_t asked; /* so often */
 	sd_event_source *io; /* CONNECTING */
 	struct sockaddr_storage source;
 
