@@ -440,9 +440,12 @@ faults: all
 demo: all
 	$(Q)examples/demo $(BUILD)
 
-# What baton costs while nothing is being replaced: a ratio, from one run.
+# What baton costs while nothing is being replaced, how long a restart takes (ratios, each from one
+# run), and what its programs in the kernel cost a connection.
 bench: all
 	$(Q)bench/overhead $(BUILD)
+	$(Q)bench/restart $(BUILD)
+	$(Q)bench/path $(BUILD)
 
 # ---- the rest --------------------------------------------------------------------------------
 

@@ -486,6 +486,7 @@ static int run(const struct launch *launch, struct child *child, pid_t *ret_pid,
 {
 	cleanup_close int reader = -1, writer = -1;
 	int pipe_fds[2], r;
+	bool inside;
 	pid_t pid;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
@@ -493,11 +494,14 @@ static int run(const struct launch *launch, struct child *child, pid_t *ret_pid,
 	reader = pipe_fds[0];
 	writer = pipe_fds[1];
 	child->report_fd = writer;
-	pid = fork();
+	pid = processes_fork(launch->processes, &inside);
 	if (pid < 0)
 		return error_set(err, -errno, "start a process");
-	if (pid == 0)
+	if (pid == 0) {
+		if (inside)
+			child->cgroup_fd = -1;
 		run_child(child);
+	}
 	close(TAKE_FD(writer));
 	r = await_exec(launch, child, reader, err);
 	if (r < 0) {

@@ -34,7 +34,7 @@
 struct launch {
 	const struct launch_spec *spec;
 	const struct listeners *listeners; /* to be passed, all of them */
-	const struct processes *processes;
+	struct processes *processes;
 	const char *notify_socket; /* value of NOTIFY_SOCKET; NULL: none */
 	int stdout_fd;
 	int stderr_fd;

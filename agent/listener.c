@@ -78,18 +78,17 @@ static int add_passed(struct listeners *listeners, const struct launch_spec *spe
 	return r < 0 ? explain(&listener.address, "identify", r, err) : 0;
 }
 
-static int open_socket(const struct launch_spec *spec, size_t endpoint, struct listeners *listeners,
-		       struct error *err)
+/* @socket: what socket(2) has returned, or a negative errno. It is taken over. */
+static int open_socket(const struct launch_spec *spec, size_t endpoint, int socket,
+		       struct listeners *listeners, struct error *err)
 {
 	struct address address;
-	cleanup_close int fd = -1;
+	cleanup_close int fd = socket;
 	int r;
 
 	launch_spec_address(spec, endpoint, &address);
-	fd = socket(address.sa.sa_family,
-		    SOCK_STREAM | SOCK_CLOEXEC | (spec->nonblocking ? SOCK_NONBLOCK : 0), 0);
 	if (fd < 0)
-		return explain(&address, "socket", -errno, err);
+		return explain(&address, "socket", fd, err);
 	r = set_options(fd, &address);
 	if (r < 0)
 		return explain(&address, "set options", r, err);
@@ -151,31 +150,44 @@ static int check_number(const struct launch_spec *spec, struct error *err)
 			 spec->n_listen, PROTOCOL_LISTEN_MAX);
 }
 
-static int open_missing(const struct launch_spec *spec, const bool *skip,
-			struct listeners *listeners, struct error *err)
+/* The endpoints without a socket to pass; @families has their addresses'. */
+static size_t find_missing(const struct launch_spec *spec, const bool *skip,
+			   const struct listeners *listeners, size_t *ret_endpoints, int *families)
 {
-	int r = check_number(spec, err);
+	struct address address;
+	size_t n = 0;
 
-	for (size_t i = 0; i < spec->n_listen && r == 0; i++)
-		if (!(skip && skip[i]) && is_missing(listeners, i))
-			r = open_socket(spec, i, listeners, err);
-	return r;
+	for (size_t i = 0; i < spec->n_listen; i++) {
+		if ((skip && skip[i]) || !is_missing(listeners, i))
+			continue;
+		launch_spec_address(spec, i, &address);
+		families[n] = address.sa.sa_family;
+		ret_endpoints[n++] = i;
+	}
+	return n;
 }
 
 int listeners_open(const struct launch_spec *spec, struct processes *processes,
 		   const bool skip[PROTOCOL_LISTEN_MAX], struct listeners *listeners,
 		   struct error *err)
 {
-	size_t n = listeners->n;
-	int r, back;
+	int type = SOCK_STREAM | SOCK_CLOEXEC | (spec->nonblocking ? SOCK_NONBLOCK : 0);
+	int families[PROTOCOL_LISTEN_MAX], fds[PROTOCOL_LISTEN_MAX];
+	size_t endpoints[PROTOCOL_LISTEN_MAX], n_missing, n = listeners->n;
+	int r = check_number(spec, err);
 
-	r = processes_enter(processes, err);
-	if (r == 0)
-		r = open_missing(spec, skip, listeners, err);
-	/* If both fail, the first reason is told. */
-	back = processes_return(processes, r < 0 ? NULL : err);
-	if (r == 0)
-		r = back;
+	if (r < 0)
+		return r;
+	n_missing = find_missing(spec, skip, listeners, endpoints, families);
+	r = processes_sockets(processes, families, n_missing, type, fds, err);
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < n_missing; k++) {
+		if (r == 0)
+			r = open_socket(spec, endpoints[k], fds[k], listeners, err);
+		else if (fds[k] >= 0)
+			close(fds[k]);
+	}
 	for (; r < 0 && listeners->n > n; listeners->n--)
 		close(listeners->list[listeners->n - 1].fd);
 	return r;

@@ -64,8 +64,8 @@ struct listeners {
  * Make sure that there is a socket to pass for each address of @spec, but for those endpoints for
  * which @skip (may be NULL) is true: create and bind what is missing, and append it to @listeners.
  *
- * A new socket has SO_REUSEADDR and SO_REUSEPORT. It is created inside the instance's cgroup, in
- * which the agent is meanwhile. If spec->set_ids, it belongs to spec->uid: the kernel takes only
+ * A new socket has SO_REUSEADDR and SO_REUSEPORT, and is of the instance's cgroup
+ * (processes_sockets()). If spec->set_ids, it belongs to spec->uid: the kernel takes only
  * sockets of one uid into a group. It listens, unless spec->listen_later. It is blocking, as
  * servers that use LISTEN_FDS expect, unless spec->nonblocking.
  *

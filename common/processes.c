@@ -6,12 +6,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/pidfds.h"
@@ -25,6 +30,7 @@ struct processes {
 	pid_t adopted, session;  /* see processes_adopt(); 0: none */
 	char relative[PATH_MAX]; /* the leaf as /proc/PID/cgroup names it; "": not known yet */
 	char former[PATH_MAX];   /* where the agent was before processes_enter() */
+	enum { UNTRIED, LIVES, DIES } beginner; /* what becomes of a child that begins there */
 };
 
 struct pid_list {
@@ -110,10 +116,27 @@ static int leaf_file(const struct processes *processes, const char *name, char r
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
+/* What the kernel calls the cgroup, in which @pid is; 0: this process. */
+static int learn_relative(struct processes *processes, pid_t pid, struct error *err)
+{
+	size_t n_own, n_leaf;
+	int r = read_cgroup(pid, processes->relative);
+
+	if (r < 0)
+		return error_set(err, r, "cgroup of the agent");
+	n_own = strlen(processes->relative);
+	n_leaf = strlen(processes->cgroup);
+	if (n_own <= n_leaf && strcmp(processes->cgroup + n_leaf - n_own, processes->relative) == 0)
+		return 0;
+	r = error_text(err, -EINVAL, "cgroup %s: the kernel calls it %s", processes->cgroup,
+		       processes->relative);
+	processes->relative[0] = '\0';
+	return r;
+}
+
 int processes_enter(struct processes *processes, struct error *err)
 {
 	char path[PATH_MAX], pid[16];
-	size_t n_own, n_leaf;
 	int r;
 
 	if (!processes->cgroup)
@@ -127,17 +150,7 @@ int processes_enter(struct processes *processes, struct error *err)
 		r = write_text(path, pid);
 	if (r < 0)
 		return error_set(err, r, "join cgroup %s", processes->cgroup);
-	r = read_cgroup(0, processes->relative);
-	if (r < 0)
-		return error_set(err, r, "cgroup of the agent");
-	n_own = strlen(processes->relative);
-	n_leaf = strlen(processes->cgroup);
-	if (n_own <= n_leaf && strcmp(processes->cgroup + n_leaf - n_own, processes->relative) == 0)
-		return 0;
-	r = error_text(err, -EINVAL, "cgroup %s: the kernel calls it %s", processes->cgroup,
-		       processes->relative);
-	processes->relative[0] = '\0';
-	return r;
+	return learn_relative(processes, 0, err);
 }
 
 int processes_return(struct processes *processes, struct error *err)
@@ -157,6 +170,147 @@ int processes_return(struct processes *processes, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "return to cgroup %s", processes->former);
 	return 0;
+}
+
+static int open_leaf(const struct processes *processes)
+{
+	return open(processes->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/*
+ * Begin a child in @cgroup. -1: it cannot be. With @exit_signal 0 its end is told to nobody but
+ * waitid(2) with __WALL.
+ */
+static pid_t fork_inside(int cgroup, uint64_t flags, uint64_t exit_signal)
+{
+	struct clone_args args = {
+		.flags = CLONE_INTO_CGROUP | flags,
+		.exit_signal = exit_signal,
+		.cgroup = (unsigned)cgroup,
+	};
+
+	return cgroup < 0 ? -1 : (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/*
+ * Reap a child that has nothing to say but by its end. The kernel kills whoever begins in a cgroup
+ * if that was killed more or less often (cgroup.kill) than the cgroup of its parent: it compares
+ * the two (Linux 6.14, cgroup_css_set_fork()). Returns whether this one lived.
+ */
+static bool reap_beginner(pid_t pid)
+{
+	siginfo_t info = {};
+	int r;
+
+	do
+		r = waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL);
+	while (r < 0 && errno == EINTR);
+	return r == 0 && info.si_code == CLD_EXITED && info.si_status == 0;
+}
+
+static void try_beginner(struct processes *processes, int cgroup)
+{
+	pid_t pid = fork_inside(cgroup, 0, 0);
+
+	if (pid == 0)
+		_exit(0);
+	processes->beginner = pid > 0 && reap_beginner(pid) ? LIVES : DIES;
+}
+
+pid_t processes_fork(struct processes *processes, bool *ret_inside)
+{
+	cleanup_close int cgroup = -1;
+	pid_t pid = -1;
+
+	if (processes->cgroup && processes->beginner != DIES)
+		cgroup = open_leaf(processes);
+	if (cgroup >= 0 && processes->beginner == UNTRIED)
+		try_beginner(processes, cgroup);
+	if (cgroup >= 0 && processes->beginner == LIVES)
+		pid = fork_inside(cgroup, 0, SIGCHLD);
+	*ret_inside = pid >= 0;
+	return pid >= 0 ? pid : fork();
+}
+
+static void make_sockets(const int *families, size_t n, int type, int *ret_fds)
+{
+	for (size_t k = 0; k < n; k++) {
+		ret_fds[k] = socket(families[k], type, 0);
+		if (ret_fds[k] < 0)
+			ret_fds[k] = -errno;
+	}
+}
+
+/*
+ * The child shares the agent's descriptors, but not its memory: @shared is mapped by both. -EAGAIN:
+ * no child can begin there.
+ */
+static int sockets_by_child(struct processes *processes, const int *families, size_t n, int type,
+			    int *shared, struct error *err)
+{
+	cleanup_close int cgroup = processes->beginner == DIES ? -1 : open_leaf(processes);
+	siginfo_t info;
+	pid_t pid;
+	int r;
+
+	pid = fork_inside(cgroup, CLONE_FILES, 0);
+	if (pid < 0)
+		return -EAGAIN;
+	if (pid == 0) {
+		make_sockets(families, n, type, shared);
+		_exit(0); /* what it closed the agent would have closed */
+	}
+	/* Until it is reaped its cgroup can be read. */
+	do
+		r = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | __WALL);
+	while (r < 0 && errno == EINTR);
+	r = learn_relative(processes, pid, err);
+	processes->beginner = reap_beginner(pid) ? LIVES : DIES;
+	return processes->beginner == LIVES ? r : -EAGAIN;
+}
+
+static void close_sockets(const int *fds, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		if (fds[k] >= 0)
+			close(fds[k]);
+}
+
+static int sockets_by_visit(struct processes *processes, const int *families, size_t n, int type,
+			    int *ret_fds, struct error *err)
+{
+	int r = processes_enter(processes, err), back;
+
+	if (r == 0)
+		make_sockets(families, n, type, ret_fds);
+	/* If both fail, the first reason is told. */
+	back = processes_return(processes, r < 0 ? NULL : err);
+	if (r == 0 && back < 0)
+		close_sockets(ret_fds, n);
+	return r < 0 ? r : back;
+}
+
+int processes_sockets(struct processes *processes, const int *families, size_t n, int type,
+		      int *ret_fds, struct error *err)
+{
+	size_t size = (n > 0 ? n : 1) * sizeof(int);
+	int *shared, r = -EAGAIN;
+
+	if (!processes->cgroup) {
+		make_sockets(families, n, type, ret_fds);
+		return 0;
+	}
+	shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared != MAP_FAILED) {
+		for (size_t k = 0; k < n; k++)
+			shared[k] = -EAGAIN; /* so far */
+		r = sockets_by_child(processes, families, n, type, shared, err);
+		memcpy(ret_fds, shared, n * sizeof(int));
+		munmap(shared, size);
+		if (r < 0)
+			close_sockets(ret_fds, n);
+	}
+	return r == -EAGAIN ? sockets_by_visit(processes, families, n, type, ret_fds, err) : r;
 }
 
 int processes_open_join(const struct processes *processes, int *ret_fd, struct error *err)
@@ -725,11 +879,12 @@ int processes_signal(const struct processes *processes, int signal, unsigned *re
 	return r;
 }
 
-int processes_kill(const struct processes *processes)
+int processes_kill(struct processes *processes)
 {
 	char path[PATH_MAX];
 	unsigned n;
 
+	processes->beginner = UNTRIED;
 	if (processes->cgroup && leaf_file(processes, "cgroup.kill", path) == 0 &&
 	    write_text(path, "1") == 0)
 		return 0;

@@ -3,8 +3,8 @@
  * processes: which processes belong to an instance, and how to end them all. The instance's agent
  * uses it, and batond, which counts them.
  *
- * With a cgroup, an instance's processes are those in it or below it. The agent visits the cgroup
- * (see below), but never counts.
+ * With a cgroup, an instance's processes are those in it or below it. The agent may visit the
+ * cgroup (see below), but never counts.
  *
  * Without a cgroup, they are the agent's descendants. The agent has no other children, and it is a
  * child subreaper (PR_SET_CHILD_SUBREAPER), so a grandchild that daemonises stays its descendant.
@@ -15,9 +15,10 @@
  *
  * Zombies do not count.
  *
- * The agent creates the listening sockets while it is a member of the instance's cgroup:
- * processes_enter(), create, processes_return(). A socket belongs for ever to the cgroup that its
- * creator was in at socket(2), and sock_diag and the BPF programs find it by that.
+ * A socket belongs for ever to the cgroup that its creator was in at socket(2), and sock_diag and
+ * the BPF programs find it by that. So a child of the agent creates the listening sockets, and that
+ * begins in the cgroup: processes_sockets(). To move a process takes a lock of the whole host, and
+ * some 10 ms; to begin one there takes neither.
  */
 #pragma once
 
@@ -65,6 +66,22 @@ int processes_started(pid_t pid, uint64_t *ret);
  */
 int processes_enter(struct processes *processes, struct error *err);
 int processes_return(struct processes *processes, struct error *err);
+
+/*
+ * For the agent only: fork(2), but the child begins in the instance's cgroup (clone3(2)). Without a
+ * cgroup, and where the kernel does not let it, *ret_inside is false and the child is where the
+ * agent is. Returns as fork(2) does. The child may make async-signal-safe calls only.
+ */
+pid_t processes_fork(struct processes *processes, bool *ret_inside);
+
+/*
+ * For the agent only: call socket(2) @n times, with each of @families and with @type, as a member
+ * of the instance's cgroup. ret_fds[k] is what it returned: a descriptor, or a negative errno. If
+ * no child can begin there, the agent moves there and back. Without a cgroup the agent makes them
+ * where it is. Returns 0 or a negative errno, as processes_enter(): then none of them is open.
+ */
+int processes_sockets(struct processes *processes, const int *families, size_t n, int type,
+		      int *ret_fds, struct error *err);
 
 /*
  * *ret_fd: a descriptor into which a child writes "0" in order to join the cgroup. It is
@@ -131,7 +148,7 @@ int processes_signal(const struct processes *processes, int signal, unsigned *re
  * or the first error. A process that is forked meanwhile may escape the second way, so repeat until
  * processes_any() is 0.
  */
-int processes_kill(const struct processes *processes);
+int processes_kill(struct processes *processes);
 
 /* The inode of the socket that is descriptor @fd (digits) of @pid (proc(5)); 0 if it is none. */
 uint64_t processes_socket(pid_t pid, const char *fd);

@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define FIRST_MS    5
+#define FIRST_MS    1
 #define LAST_MS     50
 #define ACCURACY_US 1000 /* sd_event_add_time(3) defaults to 250 ms */
 

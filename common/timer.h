@@ -49,7 +49,7 @@ bool timer_is_set(const struct timer *timer);
 
 /*
  * For a condition that nobody announces and that must be asked for: after timer_begin() each
- * timer_again() sets the timer to a delay from now, 5 ms first, doubled with each call up to 50 ms.
+ * timer_again() sets the timer to a delay from now, 1 ms first, doubled with each call up to 50 ms.
  */
 void timer_begin(struct timer *timer);
 void timer_again(struct timer *timer, sd_event *event, sd_event_time_handler_t handler,

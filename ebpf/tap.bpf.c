@@ -231,13 +231,15 @@ static __always_inline void end(struct bpf_sock_ops *ctx, __u32 from)
 {
 	__u32 flags = ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG;
 	__u64 cookie = bpf_get_socket_cookie(ctx), closed;
-	struct tap_counts *c;
-	tap_owner whose;
+	tap_owner *new_owner = bpf_map_lookup_elem(&moved, &cookie);
+	tap_owner whose = new_owner ? *new_owner : owner;
+	struct tap_counts *c = bpf_map_lookup_elem(&counts, &whose);
 
 	/* The socket may be used again: connect(2) to AF_UNSPEC, and then to any address. */
 	bpf_sock_ops_cb_flags_set(ctx, (int)flags);
-	c = counts_of(ctx, &whose);
-	bpf_map_delete_elem(&moved, &cookie);
+	/* Few have an entry, and to delete one takes a lock, whether it is there or not. */
+	if (new_owner)
+		bpf_map_delete_elem(&moved, &cookie);
 	if (!c)
 		return;
 	if (is_abort(from))
@@ -338,6 +340,12 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 	if (to != BPF_TCP_FIN_WAIT1 && to != BPF_TCP_LAST_ACK && to != BPF_TCP_CLOSE_WAIT &&
 	    to != BPF_TCP_CLOSE)
 		return;
+	if (offsets.known && to != BPF_TCP_CLOSE_WAIT)
+		task = (const void *)bpf_get_current_task();
+	exiting = task && (read_word(task, offsets.task_flags) & PF_EXITING);
+	/* The client has closed before, which was counted then: as a rule that is all. */
+	if (from == BPF_TCP_CLOSE_WAIT && !exiting)
+		return;
 	c = counts_of(ctx, &whose);
 	if (!c)
 		return;
@@ -345,17 +353,14 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 		__sync_fetch_and_add(&c->by_client, 1);
 		return;
 	}
-	if (offsets.known) {
+	if (offsets.known)
 		sk = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
-		task = (const void *)bpf_get_current_task();
-	}
 	if (to == BPF_TCP_CLOSE && (!sk || read_word(sk, offsets.sk_err)))
 		return;
-	exiting = task && (read_word(task, offsets.task_flags) & PF_EXITING);
 	cut = (is_unanswered(ctx, sk, from) && !is_race(ctx, sk, to, exiting)) ||
 	      (exiting && is_unsent(sk));
 	if (from == BPF_TCP_CLOSE_WAIT) {
-		if (!exiting || !cut)
+		if (!cut)
 			return;
 		__sync_fetch_and_add(&c->by_client, -1);
 	}
@@ -389,8 +394,12 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		from = ctx->args[0];
-		/* It was no accepted connection: another program may have asked for its states. */
-		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT)
+		/*
+		 * What has just been established is counted already. The others are no accepted
+		 * connections: another program may have asked for their states.
+		 */
+		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT ||
+		    (from == BPF_TCP_SYN_RECV && ctx->args[1] == BPF_TCP_ESTABLISHED))
 			break;
 		if (!is_declared(ctx->local_port))
 			break;

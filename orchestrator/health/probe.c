@@ -16,12 +16,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/backoff.h"
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
 #include "orchestrator/health/probe_internal.h"
 #include "orchestrator/health/sources.h"
 
+#define ASK_FIRST_MS    1 /* then twice as long each time, up to ASK_INTERVAL_MS */
 #define ASK_INTERVAL_MS 20
 #define WORK_BUDGET     256 /* probes handled in one go, before the loop gets its turn again */
 #define TELL_EVERY_MS   (60 * 1000)
@@ -89,32 +91,26 @@ static int ask_caller(struct probe *p)
 	return r;
 }
 
-/*
- * Once the server has accepted the connection it may want to say something first. That is let in
- * before the close, which would be a reset otherwise.
- */
 static void ask(struct probe *p)
 {
-	uint64_t now_ms = clock_monotonic_ms(), at_ms = now_ms + ASK_INTERVAL_MS;
+	uint64_t now_ms = clock_monotonic_ms();
+	uint64_t at_ms = now_ms + backoff_delay_ms(ASK_FIRST_MS, ASK_INTERVAL_MS, p->asked++);
 	uint64_t deadline_ms = p->started_ms + p->health.timeout_ms;
-	uint64_t spoken_ms = p->connected_ms + ASK_INTERVAL_MS;
 	struct probe_result result = {0};
-	int r = p->accepted ? 1 : ask_caller(p);
+	int r = ask_caller(p);
 
 	if (p->state == PROBE_CANCELLED) {
 		free_probe(p);
 		return;
 	}
 	p->accepted = r > 0;
-	if (p->accepted && now_ms < spoken_ms)
-		at_ms = spoken_ms;
-	else if (at_ms > deadline_ms)
+	if (at_ms > deadline_ms)
 		at_ms = deadline_ms;
-	if ((p->accepted && now_ms < spoken_ms) || (r == 0 && now_ms < deadline_ms)) {
+	if (r == 0 && now_ms < deadline_ms) {
 		timer_set(&p->timer, p->prober->event, at_ms, p->prober->on_timer, p);
 		if (timer_is_set(&p->timer))
 			return;
-		r = p->accepted ? r : -ENOMEM;
+		r = -ENOMEM;
 	}
 	probe_describe_accepted(p, r, &result);
 	report(p, &result);
@@ -496,6 +492,7 @@ void prober_free(struct prober *prober)
 		return;
 	while (prober->probes)
 		free_probe(prober->probes);
+	prober_part_all(prober);
 	curl_loop_free(prober->loop);
 	ca_files_free(prober->ca_files);
 	sd_event_source_disable_unref(prober->work);

@@ -9,6 +9,7 @@
 #include "orchestrator/health/proxy_header.h"
 
 #define UNREAD_MAX (64 * 1024) /* of what a server has sent and nobody has asked for */
+#define SPEAK_MS   20          /* so long a server may take to say something first */
 
 /* ---- the connection ------------------------------------------------------------------------- */
 
@@ -43,6 +44,58 @@ static void close_connection(int fd, bool heard)
 	if (heard)
 		setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &at_once, sizeof(at_once));
 	close(fd);
+}
+
+static void part_first(struct prober *prober)
+{
+	struct parted *parted = &prober->parted[prober->first_parted++ % PARTED_MAX];
+
+	prober->n_parted--;
+	close_connection(TAKE_FD(parted->fd), true);
+}
+
+static int on_part(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct prober *prober = userdata;
+	uint64_t now_ms = clock_monotonic_ms();
+	const struct parted *first;
+
+	(void)source;
+	(void)usec;
+	while (prober->n_parted > 0) {
+		first = &prober->parted[prober->first_parted % PARTED_MAX];
+		if (first->until_ms > now_ms) {
+			timer_set(&prober->part, prober->event, first->until_ms, on_part, prober);
+			break;
+		}
+		part_first(prober);
+	}
+	return 0;
+}
+
+/*
+ * A server that has accepted the connection may want to say something first. That is let in before
+ * the close, which would be a reset otherwise; but nobody waits for it.
+ */
+static void part_later(struct prober *prober, int fd)
+{
+	struct parted *parted;
+
+	if (prober->n_parted == PARTED_MAX)
+		part_first(prober);
+	parted = &prober->parted[(prober->first_parted + prober->n_parted++) % PARTED_MAX];
+	*parted = (struct parted){.fd = fd, .until_ms = clock_monotonic_ms() + SPEAK_MS};
+	if (!timer_is_set(&prober->part))
+		timer_set(&prober->part, prober->event, parted->until_ms, on_part, prober);
+	if (!timer_is_set(&prober->part))
+		prober_part_all(prober); /* there is no memory */
+}
+
+void prober_part_all(struct prober *prober)
+{
+	while (prober->n_parted > 0)
+		part_first(prober);
+	timer_done(&prober->part);
 }
 
 /* Has the server accepted it, as far as is known? */
@@ -225,7 +278,6 @@ static int on_connect_io(sd_event_source *source, int fd, uint32_t revents, void
 		return 0;
 	}
 	p->connected = true;
-	p->connected_ms = clock_monotonic_ms();
 	if (send_proxy_header(p))
 		p->prober->go_on(p);
 	return 0;
@@ -238,7 +290,9 @@ void probe_disconnect(struct probe *p)
 	p->io = sd_event_source_disable_unref(p->io);
 	if (p->easy)
 		curl_loop_cleanup(p->prober->loop, TAKE_PTR(p->easy));
-	if (p->fd >= 0 && !p->curls)
+	if (p->fd >= 0 && !p->curls && p->accepted)
+		part_later(p->prober, TAKE_FD(p->fd));
+	else if (p->fd >= 0 && !p->curls)
 		close_connection(TAKE_FD(p->fd), has_heard(p));
 	probe_release_source(p);
 }

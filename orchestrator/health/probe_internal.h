@@ -37,6 +37,15 @@ enum probe_state {
 	PROBE_CANCELLED,  /* to be freed */
 };
 
+/* A connection that a server has accepted, and may still say something on. */
+struct parted {
+	int fd;
+	uint64_t until_ms;
+};
+
+/* More at a time are closed early, the oldest first. A power of two. */
+#define PARTED_MAX 256
+
 struct prober {
 	sd_event *event;
 	struct curl_loop *loop;
@@ -46,6 +55,9 @@ struct prober {
 	void (*go_on)(struct probe *p);   /* the connection stands */
 	sd_event_time_handler_t on_timer; /* of a probe's .timer */
 	uint64_t told_ms; /* when it was last told that some could not be asked; 0: never */
+	struct parted parted[PARTED_MAX]; /* a ring, in the order of their times */
+	unsigned first_parted, n_parted;
+	struct timer part; /* for the first of them */
 };
 
 struct probe {
@@ -84,8 +96,8 @@ struct probe {
 	bool curls; /* .fd is curl's to close */
 	bool bound; /* on_close has to be called */
 	bool connected;
-	bool accepted; /* ASKING: the server has; what it says first may be on its way */
-	uint64_t connected_ms;
+	bool accepted;       /* ASKING: the server has; what it says first may be on its way */
+	uint64_t asked;      /* so often */
 	sd_event_source *io; /* CONNECTING */
 	struct sockaddr_storage source;
 
@@ -119,6 +131,9 @@ void probe_connect(struct probe *p);
 
 /* Close it if curl has not, and tell the caller that the source is free again, once. */
 void probe_disconnect(struct probe *p);
+
+/* Close what servers may still speak on. */
+void prober_part_all(struct prober *prober);
 void probe_release_source(struct probe *p);
 
 curl_socket_t probe_on_curl_open(void *userdata, curlsocktype purpose,

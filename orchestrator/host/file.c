@@ -285,7 +285,7 @@ static int write_all(int fd, const char *text, size_t length)
 	return 0;
 }
 
-static int write_new(const char *path, const char *text, size_t length, mode_t mode)
+static int write_new(const char *path, const char *text, size_t length, mode_t mode, bool sync)
 {
 	cleanup_close int fd = -1;
 	int r;
@@ -299,7 +299,7 @@ static int write_new(const char *path, const char *text, size_t length, mode_t m
 	r = write_all(fd, text, length);
 	if (r < 0)
 		return r;
-	return fsync(fd) < 0 ? -errno : 0;
+	return sync && fsync(fd) < 0 ? -errno : 0;
 }
 
 /* The folder part of @path; "." if it has none. */
@@ -332,21 +332,31 @@ static int sync_folder(const char *path)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int file_replace(const char *path, const char *text, size_t length, mode_t mode)
+static int replace(const char *path, const char *text, size_t length, mode_t mode, bool sync)
 {
 	char fresh[PATH_MAX];
 	int r;
 
 	if (snprintf(fresh, sizeof(fresh), "%s.new", path) >= (int)sizeof(fresh))
 		return -ENAMETOOLONG;
-	r = write_new(fresh, text, length, mode);
+	r = write_new(fresh, text, length, mode, sync);
 	if (r == 0 && rename(fresh, path) < 0)
 		r = -errno;
 	if (r < 0) {
 		unlink(fresh);
 		return r;
 	}
-	return sync_folder(path);
+	return sync ? sync_folder(path) : 0;
+}
+
+int file_replace(const char *path, const char *text, size_t length, mode_t mode)
+{
+	return replace(path, text, length, mode, true);
+}
+
+int file_replace_volatile(const char *path, const char *text, size_t length, mode_t mode)
+{
+	return replace(path, text, length, mode, false);
 }
 
 int file_move_aside(const char *path, char ret[static PATH_MAX])

@@ -57,6 +57,12 @@ const char *file_why(int r);
 int file_replace(const char *path, const char *text, size_t length, mode_t mode);
 
 /*
+ * The same without fsync(2), for what is of no use after a power failure (files below /run): the
+ * disk is not waited for. A process that is killed leaves the old content or the new one.
+ */
+int file_replace_volatile(const char *path, const char *text, size_t length, mode_t mode);
+
+/*
  * Rename @path to "PATH.bad", or "PATH.bad.2" and so on, if there is one already; the new name in
  * @ret. The last of FILE_ASIDE_MAX names is used again.
  */

@@ -116,9 +116,11 @@ static int write_file(const char *path, const char *text)
 	return r < 0 ? r : file_replace(path, text, strlen(text), 0600);
 }
 
+/* No fsync(2): the spare is for a daemon that is killed, the file itself for a power failure. */
 static void write_spare(struct kept_file *file, const char *text)
 {
-	file->in_spare = file->spare && write_file(file->spare, text) == 0;
+	file->in_spare = file->spare && file_make_folder(file->spare, 0700) == 0 &&
+			 file_replace_volatile(file->spare, text, strlen(text), 0600) == 0;
 }
 
 static void write_or_send(struct kept_file *file, const char *text)

@@ -213,6 +213,7 @@ struct run {
 	uint64_t deadline_ms; /* of the present state; 0: none */
 	struct timer timer;   /* the machine's deadline */
 	struct timer poll;    /* while something can only be looked at */
+	uint64_t polls;       /* looks since that began */
 	sd_event_time_handler_t on_deadline, on_poll;
 
 	struct command *prepare; /* PREPARING */

@@ -338,7 +338,7 @@ static void act_drain(struct run *run, const struct rollout_action *action)
 	/* A tap tells when the last connection ends; without one polling finds out. */
 	for (size_t k = 0; k < run->victims.n && tap; k++)
 		tap_watch(tap, run->victims.list[k]->generation, run->victims.list[k]->index);
-	run_poll(run);
+	run_poll_begin(run);
 }
 
 /* If the drain has ended at its deadline, "force" closes the connections that are left. */
@@ -386,6 +386,7 @@ static void act_stop(struct run *run, const struct rollout_action *action)
 	choose_victims(run);
 	cut_connections(run);
 	begin_gap(run);
+	run->polls = 0;
 	instances_stop(&run->victims);
 }
 
@@ -466,7 +467,7 @@ static void act_settle(struct run *run, const struct rollout_action *action)
 	choose_victims(run);
 	run_drain_note(run);
 	run->queue_empty_since_ms = 0;
-	run_poll(run);
+	run_poll_begin(run);
 }
 
 static void act_delay(struct run *run, const struct rollout_action *action)
@@ -475,7 +476,7 @@ static void act_delay(struct run *run, const struct rollout_action *action)
 	run->delay = (struct run_delay){.began_ms = clock_monotonic_ms()};
 	if (run_delay_is_fixed(run))
 		run_tell_delaying(run);
-	run_poll(run);
+	run_poll_begin(run);
 }
 
 static void act_commit(struct run *run, const struct rollout_action *action)
@@ -494,7 +495,7 @@ static void act_leave(struct run *run, const struct rollout_action *action)
 	instances_leave(&run->victims);
 	run->deaf_since_ms = 0;
 	if (run->machine.open)
-		run_poll(run);
+		run_poll_begin(run);
 }
 
 /* ---- hooks ---------------------------------------------------------------------------------- */

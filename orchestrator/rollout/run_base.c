@@ -3,9 +3,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/backoff.h"
 #include "common/clock.h"
 #include "orchestrator/rollout/run_internal.h"
 
+/* The first look comes after FIRST_POLL_MS, each next one after twice as long, up to these. */
+#define FIRST_POLL_MS  1
 #define SETTLE_POLL_MS 5
 #define DELAY_POLL_MS  20
 #define LEAVE_POLL_MS  20
@@ -35,18 +38,24 @@ void run_set_deadline(struct run *run, uint64_t at_ms)
 		timer_stop(&run->timer);
 }
 
+void run_poll_begin(struct run *run)
+{
+	run->polls = 0;
+	run_poll(run);
+}
+
 void run_poll(struct run *run)
 {
-	static const uint64_t every_ms[_ROLLOUT_STATE_COUNT] = {
+	static const uint64_t most_ms[_ROLLOUT_STATE_COUNT] = {
 		[ROLLOUT_SETTLING] = SETTLE_POLL_MS, [ROLLOUT_DELAYING] = DELAY_POLL_MS,
 		[ROLLOUT_LEAVING] = LEAVE_POLL_MS,   [ROLLOUT_DRAINING] = DRAIN_POLL_MS,
 		[ROLLOUT_STOPPING] = STOP_POLL_MS,
 	};
-	uint64_t now_ms = clock_monotonic_ms();
+	uint64_t most = most_ms[run->machine.state], now_ms = clock_monotonic_ms();
 
-	assert(every_ms[run->machine.state] > 0);
-	timer_set(&run->poll, run->host->event, now_ms + every_ms[run->machine.state], run->on_poll,
-		  run);
+	assert(most > 0);
+	timer_set(&run->poll, run->host->event,
+		  now_ms + backoff_delay_ms(FIRST_POLL_MS, most, run->polls++), run->on_poll, run);
 }
 
 void run_poke(struct run *run)

@@ -21,7 +21,11 @@
 /* Feed the machine ROLLOUT_TIMER at @at_ms; 0: not any more. */
 void run_set_deadline(struct run *run, uint64_t at_ms);
 
-/* Look again soon, and from then on regularly, while something can only be looked at. */
+/*
+ * For what can only be looked at. run_poll_begin(): look again in a millisecond; each run_poll()
+ * after that: in twice as long, up to an interval that is the present state's.
+ */
+void run_poll_begin(struct run *run);
 void run_poll(struct run *run);
 
 void run_poke(struct run *run);
@@ -36,7 +40,8 @@ uint64_t run_idle_timeout_ms(const struct run *run);
 
 /* ---- run_drain.c ---------------------------------------------------------------------------- */
 
-/* New connections go elsewhere. What a victim cuts that dies before it is told to leave counts, too. */
+/* New connections go elsewhere. What a victim cuts that dies before it is told to leave counts,
+ * too. */
 void run_drain_note(struct run *run);
 
 /* The victims are in no table any more: the connections that they have now are to end. */

@@ -6,18 +6,25 @@
 
 /* A server that has not emptied its queue for so long, told to drain, accepts no more. */
 #define DEAF_MS 200
-/* Handshakes that had begun at the shift get this long to reach their queue before it is read. */
-#define SETTLE_QUIET_MS 20
-/* ... and this long if they cannot migrate: until the SYN-ACK was sent once more (RFC 6298: 1 s).
+/*
+ * So long the queues stay empty before they count as such. Packets that the old table had already
+ * sent on are in a queue within microseconds; of two whole milliseconds one has passed. Handshakes
+ * that had begun, and end later, migrate when the listener leaves.
  */
+#define SETTLE_QUIET_MS 2
+/* Where they cannot, those of clients nearby get this long to reach their queue. */
+#define SETTLE_QUIET_STAY_MS 20
+/* ... and this long if two groups compete: until the SYN-ACK was sent once more (RFC 6298: 1 s). */
 #define SETTLE_QUIET_ALONE_MS 1200
 
 static uint64_t quiet_ms(const struct run *run)
 {
+	bool migrate = steer_can(run->host->wiring->tier, STEER_CAN_MIGRATE);
+
 	for (size_t k = 0; k < run->victims.n; k++)
 		if (instance_competes(run->victims.list[k]))
 			return SETTLE_QUIET_ALONE_MS;
-	return SETTLE_QUIET_MS;
+	return migrate ? SETTLE_QUIET_MS : SETTLE_QUIET_STAY_MS;
 }
 
 static bool is_settled(struct run *run)
@@ -29,8 +36,10 @@ static bool is_settled(struct run *run)
 		run->queue_empty_since_ms = 0;
 		return false;
 	}
-	if (run->queue_empty_since_ms == 0)
+	if (run->queue_empty_since_ms == 0) {
 		run->queue_empty_since_ms = now_ms;
+		run->polls = 0;
+	}
 	return now_ms - run->queue_empty_since_ms >= quiet_ms(run);
 }
 

@@ -72,7 +72,7 @@ int underway_write(const char *path, const struct underway_list *list, struct er
 		return unlink(path) < 0 && errno != ENOENT ? error_set(err, -errno, "%s", path) : 0;
 	r = encode(list, &text, &length);
 	if (r == 0)
-		r = file_replace(path, text, length, 0600);
+		r = file_replace_volatile(path, text, length, 0600);
 	return r < 0 ? error_set(err, r, "%s", path) : 0;
 }
 

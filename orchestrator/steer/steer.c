@@ -3,8 +3,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/utsname.h>
 
+#include "orchestrator/host/file.h"
+#include "orchestrator/host/kernel.h"
 #include "orchestrator/steer/steer_internal.h"
+
+#define SIGNATURE_MAX 1024 /* bytes of /proc/version_signature */
 
 static const struct steer_ops *const tiers[_STEER_TIER_COUNT] = {
 	[STEER_EBPF] = &steer_ebpf_ops,
@@ -23,6 +28,28 @@ const char *steer_tier_name(enum steer_tier tier)
 	};
 
 	return names[tier];
+}
+
+/* Asked once: the kernel stays the same. If its version is not known, it does not. */
+static bool kernel_wakes(void)
+{
+	static enum { UNASKED, DOES, DOES_NOT } answer;
+	cleanup_free char *signature = NULL;
+	struct kernel_version version, fixed;
+	struct utsname uts;
+
+	if (answer != UNASKED)
+		return answer == DOES;
+	answer = DOES_NOT;
+	if (uname(&uts) < 0)
+		return false;
+	/* Ubuntu alone has it. */
+	(void)file_read("/proc/version_signature", SIGNATURE_MAX, &signature, NULL);
+	if (kernel_version_parse(uts.release, uts.version, signature ? signature : "", &version) ==
+		    0 &&
+	    kernel_migration(&version, &fixed) == KERNEL_FIXED)
+		answer = DOES;
+	return answer == DOES;
 }
 
 int steer_try(enum steer_tier tier, struct error *err)
@@ -49,6 +76,8 @@ bool steer_can(enum steer_tier tier, enum steer_ability ability)
 		return ops->repair != NULL;
 	case STEER_CAN_CROSS:
 		return ops->share != NULL;
+	case STEER_CAN_MIGRATE:
+		return tier == STEER_EBPF && kernel_wakes();
 	case STEER_MAKES_SOCKETS:
 		return ops->listen != NULL;
 	}

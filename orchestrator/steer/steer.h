@@ -64,6 +64,7 @@ enum steer_ability {
 	STEER_CAN_COUNT,     /* ebpf: steer_slot_stats(), steer_stats() */
 	STEER_CAN_CHECK,     /* ebpf: steer_check() */
 	STEER_CAN_CROSS,     /* ebpf: steer_share() */
+	STEER_CAN_MIGRATE,   /* ebpf, if the kernel wakes who gets a moved connection (kernel.h) */
 	STEER_MAKES_SOCKETS, /* cbpf: what is passed to servers comes from steer_listen() */
 };
 bool steer_can(enum steer_tier tier, enum steer_ability ability);

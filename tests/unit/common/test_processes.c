@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/diag.h"
 #include "common/processes.h"
 #include "orchestrator/host/cgroup.h"
 
@@ -193,7 +196,7 @@ static void test_processes_of_another_root_are_its_descendants_only(void **data)
 	assert_int_equal(processes_any(theirs), 0);
 }
 
-static void check_oldest(const struct processes *processes)
+static void check_oldest(struct processes *processes)
 {
 	pid_t child, grandchild, second, second_grandchild, oldest = 1;
 
@@ -415,6 +418,143 @@ static void test_processes_missing_cgroup_is_empty_and_cannot_be_joined(void **d
 	assert_string_equal(err.text, "join cgroup /nonexistent/leaf: No such file or directory");
 }
 
+static void count_listener(void *userdata, const struct diag_listening *listening)
+{
+	(void)listening;
+	++*(size_t *)userdata;
+}
+
+static void count_none(void *userdata)
+{
+	*(size_t *)userdata = 0;
+}
+
+/* Listen on @fd. Does sock_diag list it as one of @cgroup? */
+static bool is_of(const char *cgroup, int fd)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct diag *diag = NULL;
+	struct stat status;
+	size_t n = 0;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(stat(cgroup, &status), 0);
+	assert_int_equal(diag_open(&diag, NULL), 0);
+	assert_int_equal(
+		diag_each_listener(diag, status.st_ino, count_none, count_listener, &n, NULL), 0);
+	diag_free(diag);
+	return n == 1;
+}
+
+static void test_processes_sockets_are_of_the_cgroup_and_nobody_moves(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	static const int families[] = {AF_INET, AF_INET6, AF_UNSPEC};
+	int fds[3] = {-1, -1, -1};
+	struct error err;
+
+	(void)data;
+	if (!leaf)
+		skip();
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
+	assert_int_equal(
+		processes_sockets(processes, families, 3, SOCK_STREAM | SOCK_CLOEXEC, fds, &err),
+		0);
+	assert_true(fds[0] >= 0 && fds[1] >= 0);
+	assert_int_equal(fds[2], -EAFNOSUPPORT);
+	assert_int_equal(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+	assert_true(is_of(leaf, fds[0]));
+	assert_int_equal(cgroup_populated(leaf), 0);
+	/* The child has been reaped, and is told to nobody. */
+	assert_int_equal(waitpid(-1, NULL, WNOHANG | __WALL), -1);
+	assert_int_equal(errno, ECHILD);
+	/* What the kernel calls the cgroup is known now: who is in it is found. */
+	check_pair(processes);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_processes_fork_begins_in_the_cgroup(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	bool inside = false;
+	int status;
+	pid_t pid;
+
+	(void)data;
+	if (!leaf)
+		skip();
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
+	pid = processes_fork(processes, &inside);
+	/* Not if the leaf was killed by an earlier test, and the kernel minds (Linux 6.14). */
+	if (pid == 0)
+		_exit(cgroup_populated(leaf) == inside ? 0 : 1);
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* The kernel kills whoever begins in a cgroup that was killed before. */
+static void test_processes_that_were_killed_are_followed_by_others(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	int family = AF_INET, fd = -1, status;
+	struct error err;
+	bool inside;
+	pid_t pid;
+
+	(void)data;
+	if (!leaf)
+		skip();
+	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
+	for (int k = 0; k < 3; k++) {
+		pid = processes_fork(processes, &inside);
+		if (pid == 0)
+			_exit(7);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(WEXITSTATUS(status), 7);
+		assert_int_equal(processes_kill(processes), 0);
+		assert_int_equal(processes_sockets(processes, &family, 1, SOCK_STREAM, &fd, &err),
+				 0);
+		assert_true(is_of(leaf, fd));
+		close(fd);
+	}
+	assert_int_equal(cgroup_populated(leaf), 0);
+}
+
+static void test_processes_without_cgroup_fork_and_sockets_stay_outside(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	int family = AF_INET, fd = -1;
+	struct error err;
+	bool inside = true;
+	pid_t pid;
+
+	(void)data;
+	assert_int_equal(processes_new(NULL, getpid(), &processes), 0);
+	assert_int_equal(processes_sockets(processes, &family, 1, SOCK_STREAM, &fd, &err), 0);
+	assert_true(fd >= 0);
+	close(fd);
+	pid = processes_fork(processes, &inside);
+	if (pid == 0)
+		_exit(0);
+	assert_false(inside);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void test_processes_sockets_without_the_cgroup_say_why(void **data)
+{
+	cleanup(processes_free) struct processes *processes = NULL;
+	int family = AF_INET, fd = -1;
+	struct error err;
+
+	(void)data;
+	assert_int_equal(processes_new("/nonexistent/leaf", getpid(), &processes), 0);
+	assert_int_equal(processes_sockets(processes, &family, 1, SOCK_STREAM, &fd, &err), -ENOENT);
+	assert_string_equal(err.text, "join cgroup /nonexistent/leaf: No such file or directory");
+}
+
 static void write_to(const char *folder, const char *name, const char *text)
 {
 	char file[128];
@@ -468,6 +608,11 @@ int main(void)
 		cmocka_unit_test(test_processes_cgroup_is_found_and_killed),
 		cmocka_unit_test(test_processes_cgroups_below_count),
 		cmocka_unit_test(test_processes_missing_cgroup_is_empty_and_cannot_be_joined),
+		cmocka_unit_test(test_processes_sockets_are_of_the_cgroup_and_nobody_moves),
+		cmocka_unit_test(test_processes_fork_begins_in_the_cgroup),
+		cmocka_unit_test(test_processes_that_were_killed_are_followed_by_others),
+		cmocka_unit_test(test_processes_without_cgroup_fork_and_sockets_stay_outside),
+		cmocka_unit_test(test_processes_sockets_without_the_cgroup_say_why),
 		cmocka_unit_test(test_processes_cgroup_that_is_busy_without_a_process_is_not_empty),
 	};
 	int failed;

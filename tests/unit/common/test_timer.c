@@ -171,7 +171,7 @@ static uint64_t delay_ms(const struct timer *timer, uint64_t now_ms)
 
 static void test_timer_again_delays_grow_to_a_limit(void **data)
 {
-	static const uint64_t expected[] = {5, 10, 20, 40, 50, 50, 50};
+	static const uint64_t expected[] = {1, 2, 4, 8, 16, 32, 50, 50};
 	struct fixture *fixture = *data;
 
 	for (int round = 0; round < 2; round++) {

@@ -181,7 +181,7 @@ int processes_signal(const struct processes *processes, int sig, unsigned *ret_n
 	return fake_processes.pid > 0 ? kill(fake_processes.pid, sig) : 0;
 }
 
-int processes_kill(const struct processes *processes)
+int processes_kill(struct processes *processes)
 {
 	called("processes_kill below %d", (int)processes->root);
 	return 0;

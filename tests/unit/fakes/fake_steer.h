@@ -150,6 +150,9 @@ int steer_try(enum steer_tier tier, struct error *err)
 									 : 0;
 }
 
+/* The kernel wakes whoever gets a connection that moves. */
+static bool fake_steer_migrates;
+
 bool steer_can(enum steer_tier tier, enum steer_ability ability)
 {
 	switch (ability) {
@@ -164,6 +167,8 @@ bool steer_can(enum steer_tier tier, enum steer_ability ability)
 		return tier == STEER_EBPF;
 	case STEER_MAKES_SOCKETS:
 		return tier == STEER_CBPF;
+	case STEER_CAN_MIGRATE:
+		return tier == STEER_EBPF && fake_steer_migrates;
 	}
 	return false;
 }

@@ -44,6 +44,26 @@ static void test_run_settle_wants_the_queue_empty_for_a_while(void **state)
 	assert_step("settle", true, "queue of generation 1 is empty");
 }
 
+/* Where the kernel moves what comes late, two looks a millisecond apart are enough. */
+static void test_run_settle_is_short_if_late_handshakes_migrate(void **state)
+{
+	uint64_t began_ms;
+	unsigned looks;
+
+	(void)state;
+	fake_steer_migrates = true;
+	fake(1, 0)->cannot_leave = true;
+	begin_replace(RUN_ORDER_RESTART);
+	drive_to(ROLLOUT_SETTLING);
+	began_ms = run.queue_empty_since_ms;
+	looks = fake(1, 0)->queue_looks;
+	assert_int_equal(looks, 1);
+	drive_to(ROLLOUT_LEAVING);
+	fake_steer_migrates = false;
+	assert_true(clock_monotonic_ms() - began_ms >= 2);
+	assert_in_range(fake(1, 0)->queue_looks - looks, 1, 3);
+}
+
 /* What is half open there cannot follow to the new ones. */
 static void test_run_settle_waits_longer_for_what_cannot_migrate(void **state)
 {
@@ -193,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_run_settle_waits_for_an_empty_queue),
 		TEST(test_run_settle_wants_the_queue_empty_for_a_while),
+		TEST(test_run_settle_is_short_if_late_handshakes_migrate),
 		TEST(test_run_settle_waits_longer_for_what_cannot_migrate),
 		TEST(test_run_settle_deadline_goes_on_and_says_what_is_queued),
 		TEST(test_run_settle_deadline_ends_what_cannot_be_asked),
