@@ -76,7 +76,7 @@ LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
 .PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
-	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench coverage \
+	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench bench-many coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -440,6 +440,10 @@ demo: all
 # What baton costs while nothing is being replaced: a ratio, from one run.
 bench: all
 	$(Q)bench/overhead $(BUILD)
+
+# What many services cost: time, memory and descriptors for 1 to 256 of them, and the fitted exponents.
+bench-many: all
+	$(Q)bench/many $(BUILD)
 
 # ---- the rest --------------------------------------------------------------------------------
 
