@@ -178,7 +178,8 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 	if (r < 0)
 		return error_prefix(err, r, "%s", address->text);
 	__atomic_store_n(&ebpf_control(ebpf)->sticky, options->sticky, __ATOMIC_RELEASE);
-	r = ebpf_read_slots(ebpf, err);
+	/* One that is fresh is empty: no need to ask for each of its slots. */
+	r = ebpf->taken_over ? ebpf_read_slots(ebpf, err) : 0;
 	if (r < 0)
 		return error_prefix(err, r, "steer: %s", address->text);
 	ebpf_clear_pins(ebpf);
@@ -358,6 +359,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.competes = ebpf_competes,
 	.beacon = ebpf_beacon,
 	.anchor = ebpf_anchor,
+	.is_own = ebpf_is_own,
 	.tidy = ebpf_tidy,
 	.slot_stats = ebpf_slot_stats,
 	.stats = ebpf_stats,

@@ -217,6 +217,7 @@ int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err);
 
 int ebpf_hold(struct steer *steer, bool on);
 int ebpf_anchor(const struct steer *steer, uint64_t *ret_cookie);
+bool ebpf_is_own(const struct steer *steer, uint64_t cookie);
 int ebpf_held(struct steer *steer, uint32_t *ret);
 int ebpf_held_dropped(struct steer *steer, uint64_t *ret);
 int ebpf_unhold(struct steer *steer, struct error *err);
