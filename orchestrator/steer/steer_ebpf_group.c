@@ -40,7 +40,7 @@ void ebpf_close_anchor(struct ebpf *ebpf, struct ebpf_anchor *anchor)
 	/* Closing is not enough: a child between fork(2) and exec(2) may still have it. */
 	shutdown(anchor->fd, SHUT_RD);
 	close(TAKE_FD(anchor->fd));
-	if (ebpf->skeleton)
+	if (ebpf->loaded.program >= 0)
 		ebpf_forget_owner(ebpf, anchor->cookie);
 }
 
@@ -59,7 +59,7 @@ int ebpf_attach_program(struct ebpf *ebpf, struct error *err)
 
 	if (r < 0)
 		return r;
-	r = ebpf_attach_to(ebpf->anchor.fd, ebpf->skeleton, err);
+	r = ebpf_attach_to(ebpf->anchor.fd, ebpf->loaded.program, err);
 	if (r >= 0 && withdrawn)
 		r = ebpf_put_anchor(ebpf, &ebpf->anchor, err);
 	return r < 0 ? r : ebpf_light_beacon(ebpf, err);
