@@ -112,6 +112,12 @@ void inspect_drop(struct inspect *inspect, uint64_t cookie)
 		inspect->n_watched--;
 }
 
+void inspect_forget(struct inspect *inspect)
+{
+	if (inspect)
+		inspect->seen_ms = 0;
+}
+
 static void look_at_watched(struct inspect *inspect, uint64_t now_ms)
 {
 	inspect->skeleton->bss->wanted = 0;

@@ -35,6 +35,9 @@ int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_pro
 #define INSPECT_RECALL_MS 100
 int inspect_recall(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id);
 
+/* Something may have changed just now: the next inspect_recall() looks anew. Takes NULL. */
+void inspect_forget(struct inspect *inspect);
+
 /*
  * inspect_recall() is not going to be asked for it any more. To be called before the socket is
  * closed: a walk ends when it has seen all, and one that looks for a socket that is gone would go

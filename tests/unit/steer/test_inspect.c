@@ -384,6 +384,10 @@ static void test_inspect_recall_knows_each_of_many(void **state)
 			assert_int_equal(recall(fds[k]), k == 0          ? ids[0]
 							 : k == MANY - 1 ? ids[1]
 									 : 0);
+	/* Whoever knows of a change does not wait for the next look. */
+	ids[0] = attach(fds[0], PASS);
+	inspect_forget(inspect);
+	assert_int_equal(recall(fds[0]), ids[0]);
 	late = listener(&address);
 	assert_int_equal(recall(late), 0);
 	assert_int_equal(recall(late), 0);
