@@ -76,6 +76,17 @@ int diag_open(struct diag **ret, struct error *err)
 	return 0;
 }
 
+void diag_remember(struct diag *diag)
+{
+	diag->memory.on = true;
+}
+
+void diag_forget(struct diag *diag)
+{
+	free(diag->memory.list);
+	diag->memory = (struct diag_memory){};
+}
+
 struct diag_memory *diag_memory(struct diag *diag)
 {
 	return &diag->memory;

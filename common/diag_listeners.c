@@ -165,19 +165,6 @@ int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void
 
 /* ---- one ------------------------------------------------------------------------------------ */
 
-void diag_remember(struct diag *diag)
-{
-	diag_memory(diag)->on = true;
-}
-
-void diag_forget(struct diag *diag)
-{
-	struct diag_memory *memory = diag_memory(diag);
-
-	free(memory->list);
-	*memory = (struct diag_memory){};
-}
-
 static void remember(void *userdata, const struct diag_listening *listening)
 {
 	struct diag_memory *memory = userdata;
