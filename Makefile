@@ -76,7 +76,7 @@ LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
 .PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
-	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench coverage \
+	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench bench-many coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -446,6 +446,10 @@ bench: all
 	$(Q)bench/overhead $(BUILD)
 	$(Q)bench/restart $(BUILD)
 	$(Q)bench/path $(BUILD)
+
+# What many services cost: time, memory and descriptors for 1 to 256 of them, and the fitted exponents.
+bench-many: all
+	$(Q)bench/many $(BUILD)
 
 # ---- the rest --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ struct diag {
 	unsigned portid;
 	unsigned seq;
 	int births_fd; /* -1: none */
+	struct diag_memory memory;
 	bool renew; /* an answer was not read to its end: open a new socket for the next request */
 	char buffer[BUFFER_SIZE] __attribute__((aligned(8)));
 };
@@ -41,6 +42,7 @@ static int open_socket(struct diag *diag, struct error *err)
 	};
 	int on = 1;
 
+	diag_forget(diag);
 	if (diag->socket)
 		mnl_socket_close(diag->socket);
 	diag->socket = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
@@ -72,6 +74,22 @@ int diag_open(struct diag **ret, struct error *err)
 		return r;
 	*ret = TAKE_PTR(diag);
 	return 0;
+}
+
+void diag_remember(struct diag *diag)
+{
+	diag->memory.on = true;
+}
+
+void diag_forget(struct diag *diag)
+{
+	free(diag->memory.list);
+	diag->memory = (struct diag_memory){};
+}
+
+struct diag_memory *diag_memory(struct diag *diag)
+{
+	return &diag->memory;
 }
 
 void diag_free(struct diag *diag)

@@ -56,6 +56,14 @@ int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag
 		  struct error *err);
 
 /*
+ * For whoever asks diag_listener() about each of many in one go: until diag_forget() one dump of
+ * all listening sockets, made at the first question, answers for each whose queue was empty then.
+ * The others are asked about as ever.
+ */
+void diag_remember(struct diag *diag);
+void diag_forget(struct diag *diag);
+
+/*
  * Count the connections that still need the server, among those with local port @port and of the
  * cgroup with id @cgroup_id (0: of every cgroup). Counted are
  *

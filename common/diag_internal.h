@@ -61,6 +61,14 @@ int diag_find(struct diag *diag, uint8_t family, const struct inet_diag_sockid *
 int diag_destroy(struct diag *diag, uint8_t family, const struct inet_diag_sockid *id,
 		 struct error *err);
 
+/* What diag_remember() remembers. */
+struct diag_memory {
+	bool on, taken;
+	struct diag_listening *list; /* sorted by their cookies */
+	size_t n, size;
+};
+struct diag_memory *diag_memory(struct diag *diag);
+
 /* SO_COOKIE of the socket. */
 static inline uint64_t diag_cookie(const struct inet_diag_msg *message)
 {

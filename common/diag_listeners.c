@@ -62,14 +62,6 @@ static int find_listener(struct diag *diag, uint16_t port, uint64_t cookie,
 	return 0;
 }
 
-int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag_listener *ret,
-		  struct error *err)
-{
-	struct inet_diag_msg message;
-
-	return find_listener(diag, port, cookie, &message, ret, err);
-}
-
 /* ---- all of them ---------------------------------------------------------------------------- */
 
 /*
@@ -169,6 +161,56 @@ int diag_each_listener(struct diag *diag, uint64_t cgroup_id, void (*reset)(void
 			found(userdata, &visit.list[k]);
 	free(visit.list);
 	return r;
+}
+
+/* ---- one ------------------------------------------------------------------------------------ */
+
+static void remember(void *userdata, const struct diag_listening *listening)
+{
+	struct diag_memory *memory = userdata;
+	void *grown;
+
+	if (memory->n == memory->size) {
+		memory->size = memory->size ? 2 * memory->size : 64;
+		grown = reallocarray(memory->list, memory->size, sizeof(*memory->list));
+		if (!grown) {
+			memory->size = memory->n;
+			return;
+		}
+		memory->list = grown;
+	}
+	memory->list[memory->n++] = *listening;
+}
+
+/* Whose queue was empty; NULL: it has to be asked about. */
+static const struct diag_listening *recall(struct diag *diag, uint64_t cookie)
+{
+	const struct diag_listening wanted = {.cookie = cookie};
+	struct diag_memory *memory = diag_memory(diag);
+	const struct diag_listening *found;
+
+	if (!memory->on)
+		return NULL;
+	if (!memory->taken && diag_each_listener(diag, 0, NULL, remember, memory, NULL) < 0)
+		memory->n = 0;
+	memory->taken = true;
+	/* They come sorted by their cookies. */
+	found = memory->n == 0 ? NULL
+			       : bsearch(&wanted, memory->list, memory->n, sizeof(wanted),
+					 compare_cookies);
+	return found && found->queue.queued == 0 ? found : NULL;
+}
+
+int diag_listener(struct diag *diag, uint16_t port, uint64_t cookie, struct diag_listener *ret,
+		  struct error *err)
+{
+	const struct diag_listening *known = recall(diag, cookie);
+	struct inet_diag_msg message;
+
+	if (!known)
+		return find_listener(diag, port, cookie, &message, ret, err);
+	*ret = known->queue;
+	return 0;
 }
 
 /* ---- destroy -------------------------------------------------------------------------------- */

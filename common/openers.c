@@ -15,8 +15,8 @@
 struct search {
 	struct opener *list;
 	size_t n;
-	bool (*is_preferred)(void *userdata, pid_t pid);
-	void *userdata;
+	const struct openers_liking *liking;
+	size_t n_settled;
 	unsigned links;
 };
 
@@ -47,13 +47,22 @@ void opener_read_name(pid_t pid, char ret[static OPENER_NAME_MAX])
 
 static void found(struct search *search, struct opener *opener, pid_t pid, const char *fd)
 {
-	if (opener->pid == pid ||
-	    (opener->pid != 0 &&
-	     !(search->is_preferred && search->is_preferred(search->userdata, pid))))
+	const struct openers_liking *liking = search->liking;
+	bool settles = !liking->is_preferred || liking->is_preferred(liking->userdata, pid);
+
+	if (opener->settled || opener->pid == pid || (opener->pid != 0 && !settles))
 		return;
 	opener->pid = pid;
 	opener->fd = (int)strtol(fd, NULL, 10);
+	opener->settled = settles;
+	search->n_settled += settles;
 	opener_read_name(pid, opener->command);
+}
+
+/* Nothing that is still to be looked at could change anything. */
+static bool is_over(const struct search *search)
+{
+	return search->links >= OPENERS_LINKS_MAX || search->n_settled == search->n;
 }
 
 static void search_process(struct search *search, pid_t pid)
@@ -66,7 +75,7 @@ static void search_process(struct search *search, pid_t pid)
 	dir = opendir(path);
 	if (!dir)
 		return;
-	while (search->links < OPENERS_LINKS_MAX && (entry = readdir(dir))) {
+	while (!is_over(search) && (entry = readdir(dir))) {
 		uint64_t inode = processes_socket(pid, entry->d_name);
 
 		search->links++;
@@ -77,21 +86,25 @@ static void search_process(struct search *search, pid_t pid)
 	closedir(dir);
 }
 
-void openers_find(struct opener *list, size_t n, bool (*is_preferred)(void *userdata, pid_t pid),
-		  void *userdata)
+void openers_find(struct opener *list, size_t n, const struct openers_liking *liking)
 {
-	struct search search = {
-		.list = list, .n = n, .is_preferred = is_preferred, .userdata = userdata};
+	struct search search = {.list = list, .n = n, .liking = liking};
 	struct dirent *entry;
 	DIR *dir;
 
-	for (size_t k = 0; k < n; k++)
+	for (size_t k = 0; k < n; k++) {
 		list[k].pid = 0;
+		list[k].settled = false;
+	}
+	for (size_t k = 0; k < liking->n_first && !is_over(&search); k++)
+		search_process(&search, liking->first[k]);
+	if (is_over(&search))
+		return;
 	search_process(&search, getpid());
 	dir = opendir("/proc");
 	if (!dir)
 		return;
-	while (search.links < OPENERS_LINKS_MAX && (entry = readdir(dir))) {
+	while (!is_over(&search) && (entry = readdir(dir))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (pid > 0 && pid != getpid())

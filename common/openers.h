@@ -19,14 +19,22 @@ struct opener {
 	pid_t pid;      /* out: a process that has it open; 0: none was found */
 	int fd;         /* out: its number there */
 	char command[OPENER_NAME_MAX];
+	bool settled; /* out: by a process that is preferred */
+};
+
+/* Who comes before others, and is worth looking at first. Plain data; all zero: nobody. */
+struct openers_liking {
+	const pid_t *first; /* if these have all that is sought, no other process is looked at */
+	size_t n_first;
+	bool (*is_preferred)(void *userdata, pid_t pid); /* NULL: whoever is found first will do */
+	void *userdata;
 };
 
 /*
- * Fill in .pid, .fd and .command of each. A process for which @is_preferred says yes comes before
- * others; @is_preferred may be NULL.
+ * Fill in .pid, .fd and .command of each. The search ends as soon as a process that is preferred
+ * was found for each.
  */
-void openers_find(struct opener *list, size_t n, bool (*is_preferred)(void *userdata, pid_t pid),
-		  void *userdata);
+void openers_find(struct opener *list, size_t n, const struct openers_liking *liking);
 
 /* The cleaned name of a process; "" if it is gone, or hidden. */
 void opener_read_name(pid_t pid, char ret[static OPENER_NAME_MAX]);

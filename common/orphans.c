@@ -101,6 +101,7 @@ static int shut(struct diag *diag, const struct orphan *orphan, const struct ope
 
 int orphans_shut(struct diag *diag, struct orphan *list, size_t n)
 {
+	static const struct openers_liking whoever;
 	struct opener openers[ORPHANS_MAX];
 	int kept;
 
@@ -110,7 +111,7 @@ int orphans_shut(struct diag *diag, struct orphan *list, size_t n)
 		return kept;
 	for (int k = 0; k < kept; k++)
 		openers[k] = (struct opener){.inode = list[k].inode};
-	openers_find(openers, (size_t)kept, NULL, NULL);
+	openers_find(openers, (size_t)kept, &whoever);
 	for (int k = 0; k < kept; k++) {
 		list[k].pid = openers[k].pid;
 		memcpy(list[k].command, openers[k].command, sizeof(list[k].command));

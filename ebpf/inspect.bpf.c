@@ -3,8 +3,9 @@
  * inspect: finds out which program a listening socket's reuseport group has.
  *
  * The kernel has no getsockopt for that, so this iterator ("iter/tcp", Linux 5.9) reads it from the
- * socket. User space sets the listener that it wants, and reads the answer from a global variable:
- * an iterator that ends early may lose what it has written to its file.
+ * socket. User space sets the listener that it wants, or that it wants those that it watches, and
+ * reads the answer from global variables: an iterator that ends early may lose what it has written
+ * to its file.
  *
  * It must end early. The kernel walks the listeners first and then every connection. In the second
  * walk it takes references to half-open connections that another CPU is just making
@@ -14,6 +15,7 @@
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <bpf/bpf_core_read.h>
@@ -25,8 +27,23 @@
 
 enum { GO_ON, STOP };
 
-__u64 wanted;                /* SO_COOKIE of the listener; never 0 */
+__u64 wanted;                /* SO_COOKIE of the listener; 0: all that are watched */
 struct inspect_record found; /* .cookie 0: the listener was not found */
+
+/*
+ * If those that are watched are wanted: the number of this walk, and how many it has yet to find.
+ * Once it has all it ends.
+ */
+__u64 walk;
+__u32 missing;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, INSPECT_WATCHED_MAX);
+	__type(key, __u64); /* SO_COOKIE */
+	__type(value, struct inspect_watched);
+} watched SEC(".maps");
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct bpf_prog_aux {
@@ -57,29 +74,51 @@ struct bpf_iter__tcp {
 };
 #pragma clang attribute pop
 
+/* False: the socket is in no group. */
+static __always_inline bool look(struct sock_common *common, struct inspect_record *ret)
+{
+	/* A listener is a full socket, and struct sock begins with a sock_common. */
+	struct sock_reuseport *group = BPF_CORE_READ((struct sock *)common, sk_reuseport_cb);
+
+	if (!group)
+		return false;
+	ret->program_id = BPF_CORE_READ(group, prog, aux, id);
+	if (ret->program_id == 0 && BPF_CORE_READ(group, prog))
+		ret->program_id = INSPECT_CLASSIC;
+	ret->name[0] = '\0';
+	BPF_CORE_READ_STR_INTO(&ret->name, group, prog, aux, name);
+	ret->members = BPF_CORE_READ(group, num_socks);
+	return true;
+}
+
+static __always_inline int look_at_watched(struct sock_common *common, __u64 cookie)
+{
+	struct inspect_watched *is = bpf_map_lookup_elem(&watched, &cookie);
+
+	if (!is)
+		return GO_ON;
+	is->record.cookie = look(common, &is->record) ? cookie : 0;
+	is->walk = walk;
+	return missing-- <= 1 ? STOP : GO_ON;
+}
+
 SEC("iter/tcp")
 int inspect(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
-	struct sock_reuseport *group;
+	__u64 cookie;
 
 	if (!common)
 		return GO_ON;
 	if (common->skc_state != TCP_LISTEN)
 		return STOP;
-	if ((__u64)BPF_CORE_READ(common, skc_cookie.counter) != wanted)
+	cookie = (__u64)BPF_CORE_READ(common, skc_cookie.counter);
+	if (!wanted)
+		return look_at_watched(common, cookie);
+	if (cookie != wanted)
 		return GO_ON;
-	/* A listener is a full socket, and struct sock begins with a sock_common. */
-	group = BPF_CORE_READ((struct sock *)common, sk_reuseport_cb);
-	if (!group)
-		return STOP;
-	found.program_id = BPF_CORE_READ(group, prog, aux, id);
-	if (found.program_id == 0 && BPF_CORE_READ(group, prog))
-		found.program_id = INSPECT_CLASSIC;
-	found.name[0] = '\0';
-	BPF_CORE_READ_STR_INTO(&found.name, group, prog, aux, name);
-	found.members = BPF_CORE_READ(group, num_socks);
-	found.cookie = wanted;
+	if (look(common, &found))
+		found.cookie = wanted;
 	return STOP;
 }
 

@@ -17,3 +17,13 @@ struct inspect_record {
 };
 
 _Static_assert(sizeof(struct inspect_record) == 32, "inspect_record");
+
+#define INSPECT_WATCHED_MAX 16384
+
+/* A listener that is looked at again and again. */
+struct inspect_watched {
+	struct inspect_record record;
+	__u64 walk; /* the number of the walk that has seen it last; 0: none has */
+};
+
+_Static_assert(sizeof(struct inspect_watched) == 40, "inspect_watched");

@@ -249,6 +249,7 @@ void daemon_free(struct daemon *d)
 	for (size_t k = 0; k < d->n_services; k++)
 		service_free(d->services[k]);
 	takeover_list_done(&d->found);
+	timer_done(&d->trim);
 	sd_event_source_disable_unref(d->reap);
 	events_free(d->events);
 	config_free(d->config);

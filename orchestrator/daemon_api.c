@@ -16,8 +16,10 @@ static json_t *api_list(void *userdata)
 	struct daemon *d = userdata;
 	json_t *array = json_array();
 
+	diag_remember(d->context->diag);
 	for (size_t k = 0; k < d->n_services; k++)
 		json_array_append_new(array, status_service(d->services[k]));
+	diag_forget(d->context->diag);
 	for (size_t k = 0; k < d->config->n_refused; k++)
 		json_array_append_new(array, status_refused(&d->config->refused[k]));
 	return json_pack("{s:o}", "services", array);

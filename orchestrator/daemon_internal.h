@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 #include "common/refusal.h"
+#include "common/timer.h"
 #include "orchestrator/api/api.h"
 #include "orchestrator/daemon.h"
 #include "orchestrator/instance/instances.h"
@@ -35,6 +36,7 @@ struct daemon {
 	struct api_reply *reloads;  /* who waits for it; NULL: a signal has asked */
 	bool reload_again;          /* a signal has asked meanwhile */
 	sd_event_source *reap;      /* removed services are freed from the top of the loop */
+	struct timer trim;          /* rollouts have ended: give back what they needed */
 	bool said_ready;
 	bool ending;
 	bool leaving; /* ends alone: see daemon_leave() */

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
+
+#define TRIM_MS 1000 /* after the end of a rollout, and at most so often */
 
 void daemon_refuse(const struct refusal *refusal, struct api_problem *problem)
 {
@@ -94,10 +98,23 @@ static bool any_deferred(const struct daemon *d)
 	return false;
 }
 
+/*
+ * To load programs for a rollout takes a megabyte for a moment, between small things that stay: the
+ * heap would keep most of it.
+ */
+static int on_trim(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source, (void)usec, (void)userdata;
+	malloc_trim(0);
+	return 0;
+}
+
 void daemon_on_service_end(void *userdata, struct service *s)
 {
 	struct daemon *d = userdata;
 
+	if (!timer_is_set(&d->trim))
+		timer_set(&d->trim, d->context->event, clock_monotonic_ms() + TRIM_MS, on_trim, d);
 	daemon_say_ready(d);
 	if (!d->ending && (any_deferred(d) || (s->shutting_down && service_is_idle(s))))
 		sd_event_source_set_enabled(d->reap, SD_EVENT_ONESHOT);

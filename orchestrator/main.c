@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -533,6 +534,21 @@ static int serve(struct context *context, const struct options *options, int loc
 	return daemon_exit_status(daemon);
 }
 
+/*
+ * Blocks from this size on are mapped one by one: pages that are never touched cost nothing, and
+ * those of a block that is freed go back at once. Left to itself, malloc(3) raises its thresholds
+ * to the size of the largest block that was freed, here the kernel's BTF of 5 MB; from then on all
+ * comes from the heap, which gives back nothing.
+ */
+#define MAPPED_SIZE  (64 * 1024)
+#define TRIMMED_SIZE (128 * 1024)
+
+static void keep_memory_small(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, MAPPED_SIZE);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIMMED_SIZE);
+}
+
 int main(int argc, char **argv)
 {
 	struct context context = {};
@@ -560,6 +576,7 @@ int main(int argc, char **argv)
 	reduce_capabilities();
 	if (load(&options, &config) < 0)
 		return EXIT_ERROR;
+	keep_memory_small();
 	json_memory_watch();
 	if (options.agent_timeout_ms > 0)
 		agentlink_set_deadline((uint32_t)options.agent_timeout_ms);

@@ -173,15 +173,15 @@ void occupants_forget(struct occupants *occupants)
 
 /* ---- holders -------------------------------------------------------------------------------- */
 
-void occupants_find_holders(struct occupant *list, size_t n,
-			    bool (*is_ours)(void *userdata, pid_t pid), void *userdata)
+void occupants_find_holders(struct occupant *list, size_t n, const struct openers_liking *liking)
 {
+	static const struct openers_liking whoever;
 	struct opener openers[OCCUPANTS_SOUGHT_MAX];
 
 	assert(n <= OCCUPANTS_SOUGHT_MAX);
 	for (size_t k = 0; k < n; k++)
 		openers[k] = (struct opener){.inode = list[k].inode};
-	openers_find(openers, n, is_ours, userdata);
+	openers_find(openers, n, liking ? liking : &whoever);
 	for (size_t k = 0; k < n; k++) {
 		list[k].pid = openers[k].pid;
 		memcpy(list[k].command, openers[k].command, sizeof(list[k].command));
@@ -243,7 +243,7 @@ bool occupants_explain(struct diag *diag, const struct address *address, struct 
 		n = find_overlapping(&census, address, list, NAMED_MAX);
 	free(census.list);
 	if (n > 0) {
-		occupants_find_holders(list, n, NULL, NULL);
+		occupants_find_holders(list, n, NULL);
 		name_all(list, n, names, sizeof(names));
 		error_text(err, 0,
 			   "%s is in use by %s: end it, or declare another address (%.400s)",

@@ -60,12 +60,11 @@ int occupants_each(struct occupants *occupants, const struct address *address,
 void occupants_forget(struct occupants *occupants);
 
 /*
- * Fill in .pid and .command of at most OCCUPANTS_SOUGHT_MAX. A process for which @is_ours says yes
- * comes before others; @is_ours may be NULL. It is a search through all processes (openers.h): not
- * for every turn of the loop.
+ * Fill in .pid and .command of at most OCCUPANTS_SOUGHT_MAX; @liking (NULL: whoever) says who is
+ * looked at first (openers.h). It may be a search through all processes: not for every turn of the
+ * loop.
  */
-void occupants_find_holders(struct occupant *list, size_t n,
-			    bool (*is_ours)(void *userdata, pid_t pid), void *userdata);
+void occupants_find_holders(struct occupant *list, size_t n, const struct openers_liking *liking);
 
 /* "pid 7 \"nginx\" (uid 33)", "somebody (uid 33)". Returns @ret. */
 char *occupant_describe(const struct occupant *occupant, char ret[static OCCUPANT_TEXT_MAX]);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -625,6 +626,18 @@ static int prepare_timers(struct agentlink *link)
 	return r < 0 ? r : timer_prepare(&link->late_timer, link->event, on_late, link);
 }
 
+/*
+ * Pages of its own: it has room for the longest report, of which one page is used as a rule. From
+ * calloc(3) it could be a block that was in use before, and be cleared, and thereby had, in full.
+ */
+static struct agentlink *allocate(void)
+{
+	void *link = mmap(NULL, sizeof(struct agentlink), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return link == MAP_FAILED ? NULL : link;
+}
+
 static void init(struct agentlink *link, sd_event *event,
 		 const struct agentlink_callbacks *callbacks, void *userdata)
 {
@@ -639,7 +652,7 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 		       struct start *start, const struct agentlink_callbacks *callbacks,
 		       void *userdata, struct agentlink **ret, struct error *err)
 {
-	cleanup(agentlink_free) struct agentlink *link = calloc(1, sizeof(*link));
+	cleanup(agentlink_free) struct agentlink *link = allocate();
 	cleanup_close int spec_file = -1, control = -1;
 	int r;
 
@@ -712,7 +725,7 @@ int agentlink_connect(sd_event *event, const char *socket_path, pid_t pid, int p
 		      const struct agentlink_callbacks *callbacks, void *userdata,
 		      struct agentlink **ret, struct error *err)
 {
-	cleanup(agentlink_free) struct agentlink *link = calloc(1, sizeof(*link));
+	cleanup(agentlink_free) struct agentlink *link = allocate();
 	int r;
 
 	if (!link) {
@@ -784,7 +797,7 @@ void agentlink_free(struct agentlink *link)
 	if (link->pidfd >= 0)
 		close(link->pidfd);
 	sd_event_unref(link->event);
-	free(link);
+	munmap(link, sizeof(*link));
 }
 
 pid_t agentlink_pid(const struct agentlink *link)

@@ -12,6 +12,9 @@
 /* Then it is told although no process was found that has it. */
 #define LOOKS_UNSEEN 10
 
+/* So many of a service's own processes are looked at before those of others. */
+#define OWN_PROCESSES_MAX 256
+
 /* ---- ours ----------------------------------------------------------------------------------- */
 
 static bool is_of(const struct instance *i, pid_t pid)
@@ -29,6 +32,27 @@ static bool has_process(const struct service *s, pid_t pid)
 	return false;
 }
 
+/* Agents, servers and what these have started: whom to look at first. */
+static size_t list_processes(const struct service *s, pid_t *ret, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++) {
+			const struct instance *i = s->generations[k]->instances.list[j];
+			cleanup_free pid_t *pids = NULL;
+			size_t n_pids = 0;
+
+			if (i->link && !i->lost && n < max)
+				ret[n++] = agentlink_pid(i->link);
+			if (i->processes)
+				(void)processes_list(i->processes, &pids, &n_pids);
+			for (size_t p = 0; p < n_pids && n < max; p++)
+				ret[n++] = pids[p];
+		}
+	return n;
+}
+
 /* While an address goes from one service to another, servers of both listen there. */
 static bool is_ours(void *userdata, pid_t pid)
 {
@@ -38,10 +62,14 @@ static bool is_ours(void *userdata, pid_t pid)
 	       (s->lending.partner && has_process(s->lending.partner, pid));
 }
 
-/* The cookies of sockets that were joined: agents have them, which need not be looked for. */
+/*
+ * The cookies of sockets that were joined: agents have them, which need not be looked for. Neither
+ * need the daemon's own ones: with many services each search would be through many descriptors.
+ */
 struct joined {
 	struct service *service;
 	const struct address *declared; /* that is looked at */
+	const struct steer *steer;
 	uint64_t *cookies;
 	size_t n;
 };
@@ -185,6 +213,8 @@ static void identify(struct service *s)
 {
 	struct service_stranger *whose[STRANGERS_MAX];
 	struct occupant list[STRANGERS_MAX];
+	pid_t own[OWN_PROCESSES_MAX];
+	struct openers_liking liking = {.first = own, .is_preferred = is_ours, .userdata = s};
 	size_t n = 0;
 
 	for (size_t k = 0; k < s->strangers.n; k++) {
@@ -196,8 +226,10 @@ static void identify(struct service *s)
 		list[n] = stranger->who;
 		whose[n++] = stranger;
 	}
-	if (n > 0)
-		occupants_find_holders(list, n, is_ours, s);
+	if (n > 0) {
+		liking.n_first = list_processes(s, own, OWN_PROCESSES_MAX);
+		occupants_find_holders(list, n, &liking);
+	}
 	for (size_t k = 0; k < n; k++) {
 		struct service_stranger *stranger = whose[k];
 
@@ -215,7 +247,7 @@ static void on_occupant(void *userdata, const struct occupant *who)
 {
 	const struct joined *joined = userdata;
 
-	if (!is_joined(joined, who->cookie))
+	if (!is_joined(joined, who->cookie) && !steer_is_own(joined->steer, who->cookie))
 		note(joined->service, joined->declared, who);
 }
 
@@ -232,6 +264,7 @@ void service_look_strangers(struct service *s)
 		if (r < 0 || s->lending.borrowed[k])
 			continue;
 		joined.declared = &s->endpoints.declared[k];
+		joined.steer = s->wiring.endpoints[k];
 		r = occupants_each(s->context->occupants, joined.declared, on_occupant, &joined);
 	}
 	free(joined.cookies);
@@ -256,7 +289,7 @@ void service_tell_leftovers(struct service *s)
 					     : 0;
 
 		if (n > 0)
-			occupants_find_holders(list, (size_t)n, NULL, NULL);
+			occupants_find_holders(list, (size_t)n, NULL);
 		for (int j = 0; j < n; j++) {
 			struct service_stranger *known = find(&s->strangers, list[j].cookie);
 			struct service_stranger left = {

@@ -58,6 +58,7 @@ void service_on_program(void *userdata, uint32_t generation, uint32_t instance, 
 	struct service *s = userdata;
 
 	service_note_culprit(s, generation, instance, pid, comm);
+	inspect_forget(s->context->inspect);
 	service_arm(s, &s->tick, on_tick, 0);
 }
 

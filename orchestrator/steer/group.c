@@ -54,6 +54,14 @@ static struct decoy *find_decoy(struct group *g, uint64_t cookie)
 	return NULL;
 }
 
+bool group_is_decoy(const struct group *g, uint64_t cookie)
+{
+	for (size_t k = 0; k < POSITIONS_MAX; k++)
+		if (g->decoys[k].fd >= 0 && g->decoys[k].cookie == cookie)
+			return true;
+	return false;
+}
+
 static void close_decoy(struct group *g, uint64_t cookie)
 {
 	struct decoy *decoy = find_decoy(g, cookie);

@@ -110,6 +110,9 @@ int group_update(struct group *group, bool patient, struct error *err);
 /* Its position. -ENOENT: it is gone, or it is not known where it is. */
 int group_find(const struct group *group, uint64_t cookie);
 
+/* Is it one of the decoys? */
+bool group_is_decoy(const struct group *group, uint64_t cookie);
+
 /* A position where nothing listens but a decoy. */
 uint16_t group_nowhere(const struct group *group);
 

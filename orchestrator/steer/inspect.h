@@ -28,6 +28,23 @@ DEFINE_CLEANUP(struct inspect *, inspect_free);
 int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id,
 		     uint32_t *ret_members, struct error *err);
 
+/*
+ * The same, but what was seen at most INSPECT_RECALL_MS ago will do. Whoever looks at each of many
+ * shares one walk with the others, where one walk for each would take N squared.
+ */
+#define INSPECT_RECALL_MS 100
+int inspect_recall(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id);
+
+/* Something may have changed just now: the next inspect_recall() looks anew. Takes NULL. */
+void inspect_forget(struct inspect *inspect);
+
+/*
+ * inspect_recall() is not going to be asked for it any more. To be called before the socket is
+ * closed: a walk ends when it has seen all, and one that looks for a socket that is gone would go
+ * on to the connections (ebpf/inspect.bpf.c).
+ */
+void inspect_drop(struct inspect *inspect, uint64_t cookie);
+
 /* What the program is called that inspect_listener() has found last; "" if it found none. */
 #define INSPECT_NAME_MAX 16
 void inspect_name(const struct inspect *inspect, char ret[static INSPECT_NAME_MAX]);

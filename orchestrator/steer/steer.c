@@ -352,6 +352,11 @@ int steer_anchor(const struct steer *steer, uint64_t *ret_cookie)
 	return steer->ops->anchor ? steer->ops->anchor(steer, ret_cookie) : -1;
 }
 
+bool steer_is_own(const struct steer *steer, uint64_t cookie)
+{
+	return steer->ops->is_own && steer->ops->is_own(steer, cookie);
+}
+
 void steer_tidy(struct steer *steer)
 {
 	if (steer->ops->tidy)

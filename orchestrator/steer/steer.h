@@ -257,6 +257,9 @@ int steer_beacon(const struct steer *steer, uint64_t *ret_cookie);
  */
 int steer_anchor(const struct steer *steer, uint64_t *ret_cookie);
 
+/* Is the listening socket with @cookie one that the daemon itself has in the endpoint's group? */
+bool steer_is_own(const struct steer *steer, uint64_t cookie);
+
 /*
  * After a takeover, when all that is there is open: remove what chooses between @steer and
  * endpoints that are not open any more.

@@ -508,6 +508,11 @@ static int cbpf_try(struct error *err)
 	return r;
 }
 
+static bool cbpf_is_own(const struct steer *base, uint64_t cookie)
+{
+	return group_is_decoy(((const struct cbpf *)base)->group, cookie);
+}
+
 static const struct slots *cbpf_slots(const struct steer *base)
 {
 	return &((const struct cbpf *)base)->slots;
@@ -525,6 +530,7 @@ const struct steer_ops steer_cbpf_ops = {
 	.has = cbpf_has,
 	.release = cbpf_release,
 	.tend = cbpf_tend,
+	.is_own = cbpf_is_own,
 	.publish = cbpf_publish,
 	.table = cbpf_table,
 	.pin = cbpf_pin,

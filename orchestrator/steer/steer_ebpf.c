@@ -116,7 +116,7 @@ static void ebpf_free(struct steer *steer)
 	ebpf_uncross(ebpf);
 	if (ebpf->cgroup_fd >= 0)
 		close(ebpf->cgroup_fd);
-	steer_bpf__destroy(ebpf->skeleton);
+	ebpf_unload(&ebpf->loaded);
 	slots_done(&ebpf->slots);
 	free(ebpf);
 }
@@ -155,7 +155,7 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 
 	if (!ebpf)
 		return error_set(err, -ENOMEM, "steer");
-	ebpf->anchor.fd = ebpf->cgroup_fd = ebpf->beacon = -1;
+	ebpf->anchor.fd = ebpf->cgroup_fd = ebpf->beacon = ebpf->loaded.program = -1;
 	ebpf->steer.address = *address;
 	ebpf->uid = options->uid;
 	ebpf->inspect = options->inspect;
@@ -178,7 +178,8 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 	if (r < 0)
 		return error_prefix(err, r, "%s", address->text);
 	__atomic_store_n(&ebpf_control(ebpf)->sticky, options->sticky, __ATOMIC_RELEASE);
-	r = ebpf_read_slots(ebpf, err);
+	/* One that is fresh is empty: no need to ask for each of its slots. */
+	r = ebpf->taken_over ? ebpf_read_slots(ebpf, err) : 0;
 	if (r < 0)
 		return error_prefix(err, r, "steer: %s", address->text);
 	ebpf_clear_pins(ebpf);
@@ -253,7 +254,7 @@ static int ebpf_attach(struct steer *steer, struct error *err)
 static int replace_program(struct ebpf *ebpf, const struct steer_options *options,
 			   struct error *err)
 {
-	struct steer_bpf *before = TAKE_PTR(ebpf->skeleton);
+	struct ebpf_loaded before = ebpf->loaded;
 	uint32_t program_id = ebpf->program_id;
 	int r = ebpf_load(ebpf, options, err);
 
@@ -264,11 +265,12 @@ static int replace_program(struct ebpf *ebpf, const struct steer_options *option
 	if (r >= 0)
 		r = ebpf_replace_program_pin(ebpf, err);
 	if (r >= 0) {
-		steer_bpf__destroy(before);
+		ebpf_unload(&before);
 		return 0;
 	}
-	steer_bpf__destroy(ebpf->skeleton);
-	ebpf->skeleton = before;
+	if (ebpf->loaded.program != before.program)
+		ebpf_unload(&ebpf->loaded);
+	ebpf->loaded = before;
 	ebpf->program_id = program_id;
 	return r;
 }
@@ -358,6 +360,7 @@ const struct steer_ops steer_ebpf_ops = {
 	.competes = ebpf_competes,
 	.beacon = ebpf_beacon,
 	.anchor = ebpf_anchor,
+	.is_own = ebpf_is_own,
 	.tidy = ebpf_tidy,
 	.slot_stats = ebpf_slot_stats,
 	.stats = ebpf_stats,

@@ -38,12 +38,23 @@ struct ebpf_anchor {
 
 struct crossing;
 
+/*
+ * What is used of the program and its maps once they are loaded. libbpf's object, which keeps ten
+ * times as much memory, and a mapping of each of its sections, goes then.
+ */
+struct ebpf_loaded {
+	int program; /* -1: nothing is loaded, and the rest is not set either */
+	int slots, tables, pins, slot_stats, stats, slot_owner, listener_owner; /* maps */
+	struct steer_control *control; /* mapped: the words that we and the program share */
+};
+
 struct ebpf {
 	struct steer steer;
 	uid_t uid;
 	struct ebpf_anchor anchor;
-	int cgroup_fd; /* of the anchor; -1: the own one */
-	struct steer_bpf *skeleton;
+	int cgroup_fd;              /* of the anchor; -1: the own one */
+	struct steer_bpf *skeleton; /* while the program is loaded */
+	struct ebpf_loaded loaded;
 	struct inspect *inspect;
 	struct tap *tap;      /* may be NULL */
 	struct tap *lent_tap; /* of the service that it is lent to; or NULL */
@@ -74,10 +85,9 @@ static inline uint32_t ebpf_anchor_slot(const struct ebpf *ebpf)
 	return ebpf->slots.max;
 }
 
-/* The words that user space and the program share. */
 static inline volatile struct steer_control *ebpf_control(const struct ebpf *ebpf)
 {
-	return &ebpf->skeleton->data_control->control;
+	return ebpf->loaded.control;
 }
 
 /* ---- steer_ebpf_cross.c --------------------------------------------------------------------- */
@@ -162,10 +172,13 @@ void ebpf_remove_pins(const struct ebpf *ebpf);
 /* ---- steer_ebpf_load.c ---------------------------------------------------------------------- */
 
 /*
- * Load the program, with those of an earlier daemon's maps that fit, and pin its maps. Sets
- * .slots.max.
+ * Load the program, with those of an earlier daemon's maps that fit, and pin its maps. Sets .loaded
+ * and .slots.max; on failure .loaded stays as it was.
  */
 int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err);
+
+/* Pins stay, and so does the program on its group. */
+void ebpf_unload(struct ebpf_loaded *loaded);
 
 /*
  * By the pin of its program the next daemon knows which program on a group is its predecessor's. So
@@ -174,8 +187,8 @@ int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct err
 int ebpf_pin_program(struct ebpf *ebpf, struct error *err);
 int ebpf_replace_program_pin(struct ebpf *ebpf, struct error *err);
 
-/* Put the program on the group of the listening socket @fd. */
-int ebpf_attach_to(int fd, const struct steer_bpf *skeleton, struct error *err);
+/* Put @program on the group of the listening socket @fd. */
+int ebpf_attach_to(int fd, int program, struct error *err);
 
 int ebpf_try(struct error *err);
 void ebpf_unpin_all(struct steer *steer);
@@ -217,6 +230,7 @@ int ebpf_renew_anchor(struct ebpf *ebpf, struct error *err);
 
 int ebpf_hold(struct steer *steer, bool on);
 int ebpf_anchor(const struct steer *steer, uint64_t *ret_cookie);
+bool ebpf_is_own(const struct steer *steer, uint64_t cookie);
 int ebpf_held(struct steer *steer, uint32_t *ret);
 int ebpf_held_dropped(struct steer *steer, uint64_t *ret);
 int ebpf_unhold(struct steer *steer, struct error *err);

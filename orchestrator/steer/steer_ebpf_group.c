@@ -37,10 +37,12 @@ void ebpf_close_anchor(struct ebpf *ebpf, struct ebpf_anchor *anchor)
 {
 	if (anchor->fd < 0)
 		return;
+	if (ebpf->inspect)
+		inspect_drop(ebpf->inspect, anchor->cookie);
 	/* Closing is not enough: a child between fork(2) and exec(2) may still have it. */
 	shutdown(anchor->fd, SHUT_RD);
 	close(TAKE_FD(anchor->fd));
-	if (ebpf->skeleton)
+	if (ebpf->loaded.program >= 0)
 		ebpf_forget_owner(ebpf, anchor->cookie);
 }
 
@@ -59,7 +61,7 @@ int ebpf_attach_program(struct ebpf *ebpf, struct error *err)
 
 	if (r < 0)
 		return r;
-	r = ebpf_attach_to(ebpf->anchor.fd, ebpf->skeleton, err);
+	r = ebpf_attach_to(ebpf->anchor.fd, ebpf->loaded.program, err);
 	if (r >= 0 && withdrawn)
 		r = ebpf_put_anchor(ebpf, &ebpf->anchor, err);
 	return r < 0 ? r : ebpf_light_beacon(ebpf, err);
@@ -160,6 +162,10 @@ enum steer_program ebpf_check(struct steer *steer, char *ret_who, size_t size)
 
 	if (!ebpf->inspect || !member(ebpf))
 		return STEER_PROGRAM_UNKNOWN;
+	/* That all was well a moment ago will do. Anything else may be old news of our own doing.
+	 */
+	if (inspect_recall(ebpf->inspect, member(ebpf), &id) == 0 && id == ebpf->program_id)
+		return STEER_PROGRAM_ATTACHED;
 	if (inspect_listener(ebpf->inspect, member(ebpf), &id, &members, NULL) < 0)
 		return STEER_PROGRAM_UNKNOWN;
 	if (id == 0)

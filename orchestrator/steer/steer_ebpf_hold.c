@@ -24,6 +24,14 @@ int ebpf_anchor(const struct steer *steer, uint64_t *ret_cookie)
 	return ebpf->anchor.fd;
 }
 
+bool ebpf_is_own(const struct steer *steer, uint64_t cookie)
+{
+	const struct ebpf *ebpf = to_ebpf(steer);
+
+	return (ebpf->anchor.fd >= 0 && ebpf->anchor.cookie == cookie) ||
+	       (ebpf->beacon >= 0 && steer_cookie(ebpf->beacon) == cookie);
+}
+
 int ebpf_held(struct steer *steer, uint32_t *ret)
 {
 	*ret = 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The ebpf tier: the program: loading it with its maps, its pins in bpffs, trying it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -61,7 +63,7 @@ int ebpf_pin_program(struct ebpf *ebpf, struct error *err)
 		return 0;
 	pin_path(ebpf, EBPF_NEXT_PROGRAM, path);
 	unlink(path);
-	if (bpf_obj_pin(bpf_program__fd(ebpf->skeleton->progs.steer), path) < 0)
+	if (bpf_obj_pin(ebpf->loaded.program, path) < 0)
 		return error_set(err, -errno, "pin %s", path);
 	return 0;
 }
@@ -171,10 +173,76 @@ static int load(struct ebpf *ebpf, const struct steer_options *options, struct e
 	return ebpf_pin_maps(ebpf, options, err);
 }
 
+/* ---- what is used of it --------------------------------------------------------------------- */
+
+void ebpf_unload(struct ebpf_loaded *loaded)
+{
+	const int fds[] = {loaded->program,    loaded->slots,         loaded->tables,
+			   loaded->pins,       loaded->slot_stats,    loaded->stats,
+			   loaded->slot_owner, loaded->listener_owner};
+
+	if (loaded->program < 0)
+		return;
+	if (loaded->control)
+		munmap(loaded->control, sizeof(*loaded->control));
+	for (size_t k = 0; k < sizeof(fds) / sizeof(fds[0]); k++)
+		if (fds[k] >= 0)
+			close(fds[k]);
+	loaded->program = -1;
+}
+
+/* False: there was no descriptor for it. */
+static bool keep_fd(int fd, int *ret)
+{
+	*ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *ret >= 0;
+}
+
+static bool keep_map(const struct bpf_map *map, int *ret)
+{
+	return keep_fd(bpf_map__fd(map), ret);
+}
+
+/* Take from libbpf's object what is used from now on. */
+static int keep_loaded(const struct steer_bpf *s, struct ebpf_loaded *ret)
+{
+	struct ebpf_loaded loaded = {-1, -1, -1, -1, -1, -1, -1, -1, NULL};
+	bool all = keep_fd(bpf_program__fd(s->progs.steer), &loaded.program) &&
+		   keep_map(s->maps.slots, &loaded.slots) &&
+		   keep_map(s->maps.tables, &loaded.tables) &&
+		   keep_map(s->maps.pins, &loaded.pins) &&
+		   keep_map(s->maps.slot_stats, &loaded.slot_stats) &&
+		   keep_map(s->maps.stats, &loaded.stats) &&
+		   keep_map(s->maps.slot_owner, &loaded.slot_owner) &&
+		   keep_map(s->maps.listener_owner, &loaded.listener_owner);
+	int r = all ? 0 : -errno;
+
+	if (r == 0) {
+		void *control = mmap(NULL, sizeof(*loaded.control), PROT_READ | PROT_WRITE,
+				     MAP_SHARED, bpf_map__fd(s->maps.data_control), 0);
+
+		if (control == MAP_FAILED)
+			r = -errno;
+		else
+			loaded.control = control;
+	}
+	if (r < 0)
+		ebpf_unload(&loaded);
+	else
+		*ret = loaded;
+	return r;
+}
+
 int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct error *err)
 {
 	int r = load(ebpf, options, err);
 
+	if (r >= 0) {
+		r = keep_loaded(ebpf->skeleton, &ebpf->loaded);
+		if (r < 0)
+			error_set(err, r, "keep what steer.bpf.o has loaded");
+	}
+	steer_bpf__destroy(TAKE_PTR(ebpf->skeleton));
 	/* An array that does not go on lets go of its sockets only when nobody has it any more. */
 	earlier_done(&ebpf->earlier);
 	return r;
@@ -182,10 +250,8 @@ int ebpf_load(struct ebpf *ebpf, const struct steer_options *options, struct err
 
 /* ---- attaching ------------------------------------------------------------------------------ */
 
-int ebpf_attach_to(int fd, const struct steer_bpf *skeleton, struct error *err)
+int ebpf_attach_to(int fd, int program, struct error *err)
 {
-	int program = bpf_program__fd(skeleton->progs.steer);
-
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &program, sizeof(program)) < 0)
 		return error_set(err, -errno, "attach the program to the group");
 	return 0;
@@ -207,7 +273,7 @@ int ebpf_try(struct error *err)
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0)
 		r = error_set(err, -errno, "make a socket");
 	else
-		r = ebpf_attach_to(fd, skeleton, err);
+		r = ebpf_attach_to(fd, bpf_program__fd(skeleton->progs.steer), err);
 	steer_bpf__destroy(skeleton);
 	return r;
 }

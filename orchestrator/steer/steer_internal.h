@@ -58,6 +58,7 @@ struct steer_ops {
 	bool (*competes)(const struct steer *steer);
 	int (*beacon)(const struct steer *steer);
 	int (*anchor)(const struct steer *steer, uint64_t *ret_cookie);
+	bool (*is_own)(const struct steer *steer, uint64_t cookie); /* NULL: none is */
 	void (*tidy)(struct steer *steer);
 	const struct slots *(*slots)(const struct steer *steer); /* required */
 	int (*slot_stats)(struct steer *steer, uint16_t slot, struct steer_slot_stats *ret);

@@ -28,7 +28,7 @@ struct tap {
 	void *userdata;
 	struct tap_endpoint endpoints[TAP_LISTEN_MAX];
 	uint32_t n_endpoints;
-	struct tap_bpf *maps;
+	struct tap_maps maps;
 	struct ring_buffer *ring;
 	sd_event_source *events_source;
 	sd_event_source *due_source; /* to look whether these have any connection left */
@@ -134,7 +134,7 @@ int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 	r = count(tap, owner, &now);
 	if (r < 0)
 		return r;
-	if (bpf_map_update_elem(bpf_map__fd(tap->maps->maps.watched), &owner, &yes, BPF_ANY) < 0)
+	if (bpf_map_update_elem(tap->maps.fds[TAP_MAP_WATCHED], &owner, &yes, BPF_ANY) < 0)
 		return -errno;
 	/* Only after that: what ends from now on is told by the program. */
 	for (size_t k = 0; k < tap->n_due; k++)
@@ -154,9 +154,9 @@ void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance)
 {
 	tap_owner owner = owner_of(generation, instance);
 
-	bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.watched), &owner);
+	bpf_map_delete_elem(tap->maps.fds[TAP_MAP_WATCHED], &owner);
 	bpf_map_delete_elem(tap_counts_fd(tap), &owner);
-	bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.binds), &owner);
+	bpf_map_delete_elem(tap->maps.fds[TAP_MAP_BINDS], &owner);
 	for (size_t k = 0; k < tap->n_due; k++)
 		if (tap->due[k] == owner)
 			tap->due[k] = tap->due[--tap->n_due];
@@ -176,7 +176,7 @@ void tap_probe(struct tap *tap, const struct sockaddr *source)
 
 	/* If it cannot be noted, the connection counts like a client's. */
 	if (key_of(source, &key) == 0)
-		bpf_map_update_elem(bpf_map__fd(tap->maps->maps.probes), &key, &yes, BPF_ANY);
+		bpf_map_update_elem(tap->maps.fds[TAP_MAP_PROBES], &key, &yes, BPF_ANY);
 }
 
 void tap_unprobe(struct tap *tap, const struct sockaddr *source)
@@ -184,13 +184,13 @@ void tap_unprobe(struct tap *tap, const struct sockaddr *source)
 	struct steer_pin_key key;
 
 	if (key_of(source, &key) == 0)
-		bpf_map_delete_elem(bpf_map__fd(tap->maps->maps.probes), &key);
+		bpf_map_delete_elem(tap->maps.fds[TAP_MAP_PROBES], &key);
 }
 
 /* Of an earlier daemon: their source ports may be anybody's by now. */
 static void forget_probes(struct tap *tap)
 {
-	int fd = bpf_map__fd(tap->maps->maps.probes);
+	int fd = tap->maps.fds[TAP_MAP_PROBES];
 	struct steer_pin_key key;
 
 	for (int n = 0; n < TAP_PROBES_MAX && bpf_map_get_next_key(fd, NULL, &key) == 0; n++)
@@ -202,7 +202,7 @@ static void forget_probes(struct tap *tap)
 bool tap_forced(struct tap *tap, uint64_t cookie)
 {
 	uint32_t value;
-	return bpf_map_lookup_elem(bpf_map__fd(tap->maps->maps.forced), &cookie, &value) == 0;
+	return bpf_map_lookup_elem(tap->maps.fds[TAP_MAP_FORCED], &cookie, &value) == 0;
 }
 
 /* An IPv6 wildcard may be dual-stack, which the program cannot see; it is taken to be. */
@@ -223,7 +223,7 @@ int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 	tap_owner owner = owner_of(generation, instance);
 	struct tap_bind bind;
 
-	if (bpf_map_lookup_elem(bpf_map__fd(tap->maps->maps.binds), &owner, &bind) < 0)
+	if (bpf_map_lookup_elem(tap->maps.fds[TAP_MAP_BINDS], &owner, &bind) < 0)
 		return -errno;
 	*ret = (struct tap_bound){.uid = bind.uid, .pid = (pid_t)bind.pid};
 	to_address(&bind, &ret->address);
@@ -232,17 +232,17 @@ int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 
 int tap_counts_fd(const struct tap *tap)
 {
-	return bpf_map__fd(tap->maps->maps.counts);
+	return tap->maps.fds[TAP_MAP_COUNTS];
 }
 
 int tap_moved_fd(const struct tap *tap)
 {
-	return bpf_map__fd(tap->maps->maps.moved);
+	return tap->maps.fds[TAP_MAP_MOVED];
 }
 
 int tap_births_fd(const struct tap *tap)
 {
-	return tap->without_births ? -1 : bpf_map__fd(tap->maps->maps.births);
+	return tap->without_births ? -1 : tap->maps.fds[TAP_MAP_BIRTHS];
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -353,7 +353,7 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 {
 	int r;
 
-	tap->ring = ring_buffer__new(bpf_map__fd(tap->maps->maps.events), on_sample, tap, NULL);
+	tap->ring = ring_buffer__new(tap->maps.fds[TAP_MAP_EVENTS], on_sample, tap, NULL);
 	if (!tap->ring)
 		return error_set(err, -errno, "open the ring buffer");
 	r = sd_event_add_io(event, &tap->events_source, ring_buffer__epoll_fd(tap->ring), EPOLLIN,
@@ -390,6 +390,7 @@ int tap_open(sd_event *event, const char *pin_dir, const char *cgroup,
 		return error_set(err, -ENOMEM, "tap");
 	tap->callbacks = callbacks;
 	tap->userdata = userdata;
+	memset(tap->maps.fds, 0xff, sizeof(tap->maps.fds)); /* none: -1 each */
 	if (pin_dir && (size_t)snprintf(tap->pin_dir, sizeof(tap->pin_dir), "%s", pin_dir) >=
 			       sizeof(tap->pin_dir) - PIN_NAME_MAX)
 		return error_set(err, -ENAMETOOLONG, "tap: %s", pin_dir);
@@ -412,7 +413,7 @@ void tap_free(struct tap *tap)
 	tap->due_source = sd_event_source_disable_unref(tap->due_source);
 	tap->events_source = sd_event_source_disable_unref(tap->events_source);
 	ring_buffer__free(TAKE_PTR(tap->ring));
-	tap_bpf__destroy(TAKE_PTR(tap->maps));
+	tap_maps_done(&tap->maps);
 	tap->freed = true;
 	if (!tap->telling)
 		free_memory(tap);
@@ -471,7 +472,7 @@ static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_part
 		.owner = owner,
 		.endpoints = tap->endpoints,
 		.n_endpoints = tap->n_endpoints,
-		.maps = tap->maps,
+		.maps = &tap->maps,
 	};
 	int r;
 

@@ -42,11 +42,13 @@ static const struct {
 	const char *name;
 	bool counters;
 	uint32_t entries_min;
-} known_maps[] = {
-	{"counts", true, 2},  {"moved", true, 2},  {"probes", true, 2},  {"watched", false, 2},
-	{"forced", false, 2}, {"binds", false, 2}, {"births", false, 0}, {"events", false, 4096},
+} known_maps[_TAP_MAP_COUNT] = {
+	[TAP_MAP_COUNTS] = {"counts", true, 2},  [TAP_MAP_MOVED] = {"moved", true, 2},
+	[TAP_MAP_PROBES] = {"probes", true, 2},  [TAP_MAP_WATCHED] = {"watched", false, 2},
+	[TAP_MAP_FORCED] = {"forced", false, 2}, [TAP_MAP_BINDS] = {"binds", false, 2},
+	[TAP_MAP_BIRTHS] = {"births", false, 0}, [TAP_MAP_EVENTS] = {"events", false, 4096},
 };
-#define N_MAPS (sizeof(known_maps) / sizeof(known_maps[0]))
+#define N_MAPS ((size_t)_TAP_MAP_COUNT)
 
 /* ---- libbpf's messages ---------------------------------------------------------------------- */
 
@@ -192,7 +194,34 @@ static int refused(struct error *err, int code, const char *what)
 			  privilege_explain(code, &privilege_bpf, advice));
 }
 
-int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_bpf **ret, struct error *err)
+void tap_maps_done(struct tap_maps *maps)
+{
+	for (size_t k = 0; k < N_MAPS; k++) {
+		if (maps->fds[k] >= 0)
+			close(maps->fds[k]);
+		maps->fds[k] = -1;
+	}
+}
+
+static int take_maps(const struct tap_bpf *skeleton, struct tap_maps *ret)
+{
+	struct tap_maps maps;
+	int r = 0;
+
+	for (size_t k = 0; k < N_MAPS; k++) {
+		maps.fds[k] =
+			r < 0 ? -1 : fcntl(bpf_map__fd(find_map(skeleton, k)), F_DUPFD_CLOEXEC, 3);
+		if (r == 0 && maps.fds[k] < 0)
+			r = -errno;
+	}
+	if (r < 0)
+		tap_maps_done(&maps);
+	else
+		*ret = maps;
+	return r;
+}
+
+int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_maps *ret, struct error *err)
 {
 	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
 	cleanup(earlier_done) struct earlier earlier = {};
@@ -210,8 +239,8 @@ int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_bpf **ret,
 	r = pin_maps(skeleton, pin_dir, err);
 	if (r < 0)
 		return r;
-	*ret = TAKE_PTR(skeleton);
-	return 0;
+	r = take_maps(skeleton, ret);
+	return r < 0 ? error_set(err, r, "keep the maps of tap.bpf.o") : 0;
 }
 
 /* ---- programs ------------------------------------------------------------------------------- */
@@ -221,14 +250,13 @@ static struct bpf_program *find_program(const struct tap_bpf *skeleton, enum tap
 	return bpf_object__find_program_by_name(skeleton->obj, parts[part].name);
 }
 
-static int share_maps(struct tap_bpf *skeleton, const struct tap_bpf *maps)
+static int share_maps(struct tap_bpf *skeleton, const struct tap_maps *maps)
 {
 	int r = 0;
 
 	for (size_t k = 0; r == 0 && k < N_MAPS; k++)
 		if (bpf_map__autocreate(find_map(skeleton, k)))
-			r = bpf_map__reuse_fd(find_map(skeleton, k),
-					      bpf_map__fd(find_map(maps, k)));
+			r = bpf_map__reuse_fd(find_map(skeleton, k), maps->fds[k]);
 	return r;
 }
 

@@ -22,6 +22,25 @@ enum tap_part { TAP_PART_COUNT, TAP_PART_BIND4, TAP_PART_BIND6, TAP_PART_PROGRAM
 #define TAP_PART_ALL        (TAP_PART_MASK(_TAP_PART_COUNT) - 1)
 #define TAP_PART_BINDS      (TAP_PART_MASK(TAP_PART_BIND4) | TAP_PART_MASK(TAP_PART_BIND6))
 
+enum tap_map {
+	TAP_MAP_COUNTS,
+	TAP_MAP_MOVED,
+	TAP_MAP_PROBES,
+	TAP_MAP_WATCHED,
+	TAP_MAP_FORCED,
+	TAP_MAP_BINDS,
+	TAP_MAP_BIRTHS,
+	TAP_MAP_EVENTS,
+	_TAP_MAP_COUNT,
+};
+
+/* A service's maps, without libbpf's object. All -1: there are none. */
+struct tap_maps {
+	int fds[_TAP_MAP_COUNT];
+};
+
+void tap_maps_done(struct tap_maps *maps);
+
 /* What to load. */
 struct tap_set {
 	unsigned parts; /* TAP_PART_MASK() of each program */
@@ -32,14 +51,14 @@ struct tap_set {
 	tap_owner owner;
 	const struct tap_endpoint *endpoints;
 	uint32_t n_endpoints;
-	const struct tap_bpf *maps; /* use these; NULL: maps of its own */
+	const struct tap_maps *maps; /* use these; NULL: maps of its own */
 };
 
 /*
  * A service's maps without programs, pinned in @pin_dir ("": they are not). Those of an earlier
  * daemon go on that fit: the programs on @cgroup (NULL: none) tell which they are, else the pins.
  */
-int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_bpf **ret, struct error *err);
+int tap_load_maps(const char *pin_dir, const char *cgroup, struct tap_maps *ret, struct error *err);
 void tap_remove_pins(const char *pin_dir);
 
 /*

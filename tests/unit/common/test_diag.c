@@ -116,6 +116,33 @@ static void test_diag_listener_gone_is_enoent(void **state)
 	assert_int_equal(diag_listener(diag, PORT, cookie, &info, NULL), -ENOENT);
 }
 
+/* One dump answers for all whose queue was empty then; the others are asked about as ever. */
+static void test_diag_listener_remembered_is_not_asked_about(void **state)
+{
+	struct diag_listener info;
+	int full, empty;
+
+	(void)state;
+	full = make_listener(AF_INET, PORT, 17);
+	empty = make_listener(AF_INET, PORT + 1, 18);
+	make_client(PORT);
+	make_client(PORT);
+	diag_remember(diag);
+	assert_int_equal(diag_listener(diag, PORT + 1, cookie_of(empty), &info, &err), 0);
+	assert_int_equal(info.queued, 0);
+	assert_int_equal(info.backlog, 18);
+	make_client(PORT + 1);
+	assert_int_equal(diag_listener(diag, PORT + 1, cookie_of(empty), &info, &err), 0);
+	assert_int_equal(info.queued, 0);
+	accept_one(full);
+	assert_int_equal(diag_listener(diag, PORT, cookie_of(full), &info, &err), 0);
+	assert_int_equal(info.queued, 1);
+	assert_int_equal(diag_listener(diag, PORT, 1000000, &info, &err), -ENOENT);
+	diag_forget(diag);
+	assert_int_equal(diag_listener(diag, PORT + 1, cookie_of(empty), &info, &err), 0);
+	assert_int_equal(info.queued, 1);
+}
+
 /* ---- connections ---------------------------------------------------------------------------- */
 
 static void test_diag_connections_queued_and_accepted_are_counted(void **state)
@@ -522,6 +549,7 @@ int main(void)
 		TEST(test_diag_listener_of_a_group_is_found_by_cookie),
 		TEST(test_diag_listener_ipv6_is_found),
 		TEST(test_diag_listener_gone_is_enoent),
+		TEST(test_diag_listener_remembered_is_not_asked_about),
 		TEST(test_diag_connections_queued_and_accepted_are_counted),
 		TEST(test_diag_connections_of_other_ports_are_not_counted),
 		TEST(test_diag_connections_closed_by_the_server_are_not_counted),

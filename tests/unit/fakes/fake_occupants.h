@@ -73,11 +73,9 @@ void occupants_forget(struct occupants *occupants)
 	assert_ptr_equal(occupants, FAKE_OCCUPANTS);
 }
 
-void occupants_find_holders(struct occupant *list, size_t n,
-			    bool (*is_ours)(void *userdata, pid_t pid), void *userdata)
+void occupants_find_holders(struct occupant *list, size_t n, const struct openers_liking *liking)
 {
-	(void)is_ours;
-	(void)userdata;
+	(void)liking;
 	fake_occupants.searches++;
 	for (size_t k = 0; k < n; k++)
 		for (size_t j = 0; j < fake_occupants.n; j++)

@@ -160,6 +160,7 @@ static bool is_own(void *userdata, pid_t pid)
 static void test_occupants_holders_are_named_and_ours_come_first(void **state)
 {
 	struct occupant list[8];
+	struct openers_liking own = {.is_preferred = is_own};
 	char text[OCCUPANT_TEXT_MAX], expected[OCCUPANT_TEXT_MAX];
 	int fd;
 	pid_t pid;
@@ -170,17 +171,25 @@ static void test_occupants_holders_are_named_and_ours_come_first(void **state)
 	fd = listen_on(HERE, true);
 	pid = keep(fd);
 	assert_int_equal(look(HERE, list, 8), 1);
-	occupants_find_holders(list, 1, is_own, NULL);
+	occupants_find_holders(list, 1, &own);
+	assert_int_equal(list[0].pid, getpid());
+	/* Whoever is looked at first, and will do: nobody else is. */
+	occupants_find_holders(list, 1, &(struct openers_liking){.first = &pid, .n_first = 1});
+	assert_int_equal(list[0].pid, pid);
+	/* ... and will not do. */
+	own.first = &pid;
+	own.n_first = 1;
+	occupants_find_holders(list, 1, &own);
 	assert_int_equal(list[0].pid, getpid());
 	close(fd);
 	assert_int_equal(look(HERE, list, 8), 1);
-	occupants_find_holders(list, 1, is_own, NULL);
+	occupants_find_holders(list, 1, &own);
 	assert_int_equal(list[0].pid, pid);
 	/* Anybody may choose his name. */
 	snprintf(expected, sizeof(expected), "pid %d \"keeper ?1?\" (uid 0)", (int)pid);
 	assert_string_equal(occupant_describe(&list[0], text), expected);
 	end(pid);
-	occupants_find_holders(list, 1, NULL, NULL);
+	occupants_find_holders(list, 1, NULL);
 	assert_int_equal(list[0].pid, 0);
 	assert_string_equal(occupant_describe(&list[0], text),
 			    "a process that cannot be found (uid 0)");

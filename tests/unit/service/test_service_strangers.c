@@ -80,6 +80,17 @@ static void test_service_own_sockets_are_no_strangers(void **state)
 	assert_int_equal(count_events("stranger"), 0);
 }
 
+/* The daemon's own sockets in the group are known: nobody is searched for them. */
+static void test_service_sockets_of_the_daemon_cost_no_search(void **state)
+{
+	(void)state;
+	start();
+	fake_occupants_add(ENDPOINT_0, FAKE_OWN_COOKIE, getpid());
+	watch_times(20);
+	assert_int_equal(count_events("stranger"), 0);
+	assert_int_equal(fake_occupants.searches, 0);
+}
+
 static void test_service_stranger_whom_nobody_finds_is_told_later(void **state)
 {
 	(void)state;
@@ -149,6 +160,7 @@ int main(void)
 		TEST(test_service_stranger_is_told_once_and_when_it_has_gone),
 		TEST(test_service_stranger_takes_its_share_where_nothing_steers),
 		TEST(test_service_own_sockets_are_no_strangers),
+		TEST(test_service_sockets_of_the_daemon_cost_no_search),
 		TEST(test_service_stranger_whom_nobody_finds_is_told_later),
 		TEST(test_service_strangers_that_cannot_be_looked_for_stay_known),
 		TEST(test_service_strangers_are_no_more_than_there_is_room_for),

@@ -353,6 +353,52 @@ static void test_inspect_out_of_descriptors_is_an_error_with_its_reason(void **s
 	close(fd);
 }
 
+/* ---- recalled ------------------------------------------------------------------------------- */
+
+static uint32_t recall(int fd)
+{
+	uint32_t id = UINT32_MAX;
+
+	assert_int_equal(inspect_recall(inspect, steer_cookie(fd), &id), 0);
+	return id;
+}
+
+/* One that has come since the last walk is found, too; one that is gone is not. */
+static void test_inspect_recall_knows_each_of_many(void **state)
+{
+	static int fds[MANY];
+	uint32_t ids[2], nobody;
+	int late;
+
+	(void)state;
+	for (uint16_t k = 0; k < MANY; k++) {
+		struct address other = address;
+
+		other.in.sin_port = htons((uint16_t)(10000 + k));
+		fds[k] = listener(&other);
+	}
+	ids[0] = attach(fds[0], PASS);
+	ids[1] = attach(fds[MANY - 1], PASS);
+	for (int round = 0; round < 3; round++)
+		for (size_t k = 0; k < MANY; k++)
+			assert_int_equal(recall(fds[k]), k == 0          ? ids[0]
+							 : k == MANY - 1 ? ids[1]
+									 : 0);
+	/* Whoever knows of a change does not wait for the next look. */
+	ids[0] = attach(fds[0], PASS);
+	inspect_forget(inspect);
+	assert_int_equal(recall(fds[0]), ids[0]);
+	late = listener(&address);
+	assert_int_equal(recall(late), 0);
+	assert_int_equal(recall(late), 0);
+	inspect_drop(inspect, steer_cookie(late));
+	close(late);
+	assert_int_equal(inspect_recall(inspect, 1, &nobody), -ENOENT);
+	assert_int_equal(inspect_recall(inspect, 1, &nobody), -ENOENT);
+	for (size_t k = 0; k < MANY; k++)
+		close(fds[k]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +415,7 @@ int main(void)
 		TEST(listener_of_another_namespace_is_not_found),
 		TEST(no_call_leaves_a_descriptor_open),
 		TEST(out_of_descriptors_is_an_error_with_its_reason),
+		TEST(recall_knows_each_of_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
