@@ -32,7 +32,7 @@ def soon(seconds):
     takes longer on a busy machine, so there it is longer, too.
     """
     busy = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return f"{math.ceil(seconds * min(max(busy, 1.0), 10.0) * 10) * 100}ms"
+    return f"{math.ceil(seconds * min(max(busy, 1.0), 5.0) * 10) * 100}ms"
 
 
 # For a server that is to fail its checks; see reconfigure().
