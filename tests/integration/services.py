@@ -69,8 +69,8 @@ def reconfigure(daemon, **changes):
 def condemned(daemon, order, words):
     """
     @order(), whose release is to fail its checks with @words, and what it returns. It fails soon;
-    if it had not answered by then, on a busy machine, it is tried again with more time. (curl may lose
-    an answer, see probe_set_repeat(): then it says that there was none in HTTP/2.)
+    if it had not answered by then, on a busy machine, it is tried again with more time. (curl may
+    lose an answer, see probe_set_repeat(): then it says that there was none in HTTP/2.)
     """
     for seconds in (3, 12, 48):
         reconfigure(daemon, health={"start_timeout": f"{seconds}s", "timeout": "2s"})
