@@ -369,7 +369,7 @@ PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 check:
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory WERROR=1 check-layout all server-programs
 	$(Q)$(MAKE) $(PARALLEL) --no-print-directory WERROR=1 SANITIZE=1 all unit-tests
-	$(Q)tests/run --jobs 3 --idle 5 layout:build messages:build unit:build/asan integration:build \
+	$(Q)tests/run --jobs 3 --idle 3 layout:build messages:build unit:build/asan integration:build \
 		integration:build/asan servers:build
 
 # Which module uses which: no arrow up, no ring, pure modules pure (see tests/layout/check).

@@ -441,7 +441,7 @@ int probe_set_redirect(struct probe *p)
 /*
  * A gRPC server without the service answers as soon as it has read the head of the call. If it then
  * closes the stream before curl (7.88) has sent the message, curl fails without a word and without
- * what was answered.
+ * what was answered. On a busy machine that may happen several times in a row.
  */
 bool probe_set_repeat(struct probe *p)
 {

@@ -3,9 +3,8 @@
 
 import pathlib
 import subprocess
-import time
 
-from harness import Skip, check_equal, wait_until
+from harness import Skip
 from servers import ADDRESS
 from services import service
 from test_checked import NAME, OFTEN, certificate, fails, passes
@@ -37,23 +36,6 @@ def test_grpc_health_of_a_real_server(t):
     ours = certificate(t, NAME)
     fails(daemon, server(SERVING, *ours), "grpc: no answer in HTTP/2")
     daemon.end()
-
-
-def test_grpc_server_that_answers_before_it_is_asked_all(t):
-    """It may close the call before the message is sent. What it said is told all the same."""
-    daemon = checked(t, server(SERVING), grpc=True, interval="20ms")
-    daemon.cli("upgrade", "web", "--no-wait", "--", *server("none"), expect=0)
-
-    def last():
-        found = daemon.generation("candidate")
-        return found and found["instances"][0]["health"].get("last")
-    wait_until(lambda: last() == NONE, "the new one answers")
-    said = set()
-    for _ in range(100):
-        said.add(last())
-        time.sleep(0.02)
-    check_equal(said, {NONE}, "answers")
-    daemon.cli("abort", "web")
 
 
 def test_grpc_health_of_one_service(t):
