@@ -71,7 +71,9 @@ static void report(struct probe *p, struct probe_result *result)
 		tell_unasked(p->prober, result->text);
 	result->took_ms = clock_monotonic_ms() - p->started_ms;
 	result->status = p->answer.status;
-	memcpy(result->body, p->answer.body, sizeof(result->body));
+	/* What is no text says nothing to people. */
+	if (!p->grpc && !p->answer.encoding[0])
+		memcpy(result->body, p->answer.body, sizeof(result->body));
 	p->calling = true;
 	probe_disconnect(p);
 	/* on_close may have cancelled it. */

@@ -97,6 +97,14 @@ static void describe_http2(struct probe *p, const char *why, struct probe_result
 
 	if (spoken && !strstr(why, "expected SETTINGS"))
 		snprintf(result->text, sizeof(result->text), "%s: %.140s", p->what, why);
+	else if (p->grpc && p->code == CURLE_HTTP2_STREAM)
+		/* curl (7.88) says the same of what answers before it has the message; see
+		 * probe_set_repeat(). */
+		snprintf(
+			result->text, sizeof(result->text),
+			"%s: no answer in HTTP/2 that could be read: the server answers before it has "
+			"the call (without grpc.health.v1.Health?), or speaks %s",
+			p->what, p->health.tls ? "HTTP/1" : "HTTP/1 or TLS");
 	else if (p->health.tls)
 		snprintf(result->text, sizeof(result->text),
 			 "%s: no answer in HTTP/2: use \"https\" if the server speaks HTTP/1",

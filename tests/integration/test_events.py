@@ -238,12 +238,17 @@ def test_events_a_slow_reader_has_missed_are_told(t):
     slow.settimeout(60)
     slow.connect(str(daemon.api_socket))
     slow.sendall(b"GET /v1/events?follow=1&since=%d HTTP/1.0\r\n\r\n" % seq)
-    # Until the socket's buffers are full, and then more than are kept.
-    pauses(daemon, 2 * KEPT)
-    last = place(daemon)[1]
+    # Until the socket's buffers are full, and then more than are kept. (A reader who takes nothing
+    # for half a minute is sent away.)
     text = b""
+    for _ in range(32):
+        pauses(daemon, KEPT // 16)
+        text += slow.recv(1024)
+    last = place(daemon)[1]
     while b'"seq":%d,' % last not in text:
-        text += slow.recv(65536)
+        part = slow.recv(65536)
+        check(part, f"sent away after {len(text)} bytes")
+        text += part
     slow.close()
     events = [json.loads(line) for line in text.split(b"\r\n\r\n", 1)[1].splitlines() if line]
     places = [k for k, each in enumerate(events) if each["event"] == "dropped"]

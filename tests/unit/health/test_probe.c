@@ -617,6 +617,7 @@ static void check_grpc(const char *service, const char *frames, size_t length, b
 	run_until_done(&caller);
 	assert_string_equal(caller.result.text, text);
 	assert_int_equal(caller.result.ok, ok);
+	assert_string_equal(caller.result.body, "");
 	assert_memory_equal(server.request, "PRI * HTTP/2.0\r\n", 16);
 	stop_server();
 }
