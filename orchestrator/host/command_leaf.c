@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -43,21 +44,55 @@ int command_leaf_open(const char *base, char ret_path[static CGROUP_PATH_MAX], i
 	return r;
 }
 
-pid_t command_leaf_fork(int fd, bool *ret_join)
+/* @exit_signal: 0 if nobody but who waits for it is to hear of its end. */
+static pid_t fork_inside(int fd, int exit_signal)
 {
 	struct clone_args args = {
 		.flags = CLONE_INTO_CGROUP,
-		.exit_signal = SIGCHLD,
+		.exit_signal = (unsigned)exit_signal,
 		.cgroup = (unsigned)fd,
 	};
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/*
+ * Linux 6.14 kills whoever begins in a cgroup that has been killed (cgroup.kill) more or less often
+ * than that of its parent. No leaf has been; this process's own cgroup may have, before it was
+ * there. That does not change while it lives: one child finds it out.
+ */
+static bool beginner_lives(int fd)
+{
+	static enum { UNTRIED, LIVES, DIES } answer;
+	siginfo_t info = {};
+	pid_t pid;
+
+	if (answer != UNTRIED)
+		return answer == LIVES;
+	pid = fork_inside(fd, 0);
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return true; /* the real one meets the same */
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL) < 0 && errno == EINTR)
+		;
+	answer = info.si_code == CLD_EXITED ? LIVES : DIES;
+	return answer == LIVES;
+}
+
+pid_t command_leaf_fork(int fd, bool *ret_join)
+{
+	pid_t pid = -1;
 
 	*ret_join = false;
+	errno = ENOSYS;
+	if (beginner_lives(fd))
+		pid = fork_inside(fd, SIGCHLD);
 	if (pid == 0)
 		open_files_restore(); /* fork(3) would do so */
 	if (pid >= 0 || errno == EAGAIN || errno == ENOMEM)
 		return pid;
-	/* Older kernels, and containers that forbid it. */
+	/* Older kernels, containers that forbid it, and a cgroup that was killed before. */
 	*ret_join = true;
 	return fork();
 }

@@ -20,8 +20,8 @@ int command_leaf_open(const char *base, char ret_path[static CGROUP_PATH_MAX], i
 		      struct error *err);
 
 /*
- * fork(2), but the child begins within the leaf of @fd. That takes clone3(2) of Linux 5.7. Without
- * it the child has to call command_leaf_join(), which holds up every fork on the host for some
+ * fork(2), but the child begins within the leaf of @fd. That takes clone3(2) of Linux 5.7. Where
+ * that does not work the child has to call command_leaf_join(), which holds up every fork on the host for some
  * milliseconds: *ret_join says so. In the child no handler of pthread_atfork(3) has run; only
  * async-signal-safe calls are allowed there, and none that the C library does in all threads
  * (setuid(3)). Returns -1 with errno as fork(2) does.

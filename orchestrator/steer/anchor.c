@@ -43,18 +43,21 @@ static int enter_cgroup(int cgroup_fd)
 
 /*
  * A child that shares this process's descriptors, in the cgroup. 0: this is it; -1 with errno. Of
- * Linux 5.7 it is born there; container runtimes hide clone3(2), which takes flags that they cannot
- * see: then it goes there.
+ * Linux 5.7 it is born there. Container runtimes hide clone3(2), which takes flags that they cannot
+ * see: then it goes there, as it does @by_hand.
  */
-static long fork_into(int cgroup_fd)
+static long fork_into(int cgroup_fd, bool by_hand)
 {
 	struct clone_args args = {
 		.flags = CLONE_FILES | CLONE_INTO_CGROUP,
 		.cgroup = (__u64)cgroup_fd,
 	};
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	long pid = -1;
 	int r;
 
+	errno = ENOSYS;
+	if (!by_hand)
+		pid = syscall(SYS_clone3, &args, sizeof(args));
 	if (pid >= 0 || (errno != ENOSYS && errno != EPERM))
 		return pid;
 	pid = syscall(SYS_clone, CLONE_FILES, 0, 0, 0, 0);
@@ -64,19 +67,12 @@ static long fork_into(int cgroup_fd)
 	return pid;
 }
 
-/*
- * A socket is of the cgroup that its maker is in at socket(2). So a child makes it, in the place of
- * @fd.
- */
-static int make_socket_in(int family, int cgroup_fd)
+/* In the place of @fd. Returns 0, a negative errno, or -ECHILD if the child was killed. */
+static int replace_by_child(int fd, int family, int cgroup_fd, bool by_hand)
 {
-	cleanup_close int fd = make_socket(family);
 	int status = 0;
-	long pid;
+	long pid = fork_into(cgroup_fd, by_hand);
 
-	if (fd < 0)
-		return fd;
-	pid = fork_into(cgroup_fd);
 	if (pid < 0)
 		return -errno;
 	if (pid == 0) {
@@ -91,9 +87,25 @@ static int make_socket_in(int family, int cgroup_fd)
 	while (waitpid((pid_t)pid, &status, __WALL) < 0)
 		if (errno != EINTR)
 			return -errno;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
-	return TAKE_FD(fd);
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+}
+
+/*
+ * A socket is of the cgroup that its maker is in at socket(2). So a child makes it. Linux 6.14
+ * kills whoever is born in a cgroup that was killed (cgroup.kill) more or less often than that of
+ * its parent, which may have been before this process was there: then it goes there.
+ */
+static int make_socket_in(int family, int cgroup_fd)
+{
+	cleanup_close int fd = make_socket(family);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = replace_by_child(fd, family, cgroup_fd, false);
+	if (r == -ECHILD)
+		r = replace_by_child(fd, family, cgroup_fd, true);
+	return r < 0 ? r : TAKE_FD(fd);
 }
 
 static int bind_socket(int fd, const struct address *address, uid_t uid, bool reuse,

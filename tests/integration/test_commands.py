@@ -4,7 +4,7 @@
 import os
 import signal
 
-from harness import alive, check, check_equal, get, own_cgroup, wait_until
+from harness import alive, check, check_equal, get, own_cgroup, remove_cgroup, wait_until
 from services import example, generation_of, reconfigure, service
 from test_forbidden import daemon_behind, without_cgroup2
 
@@ -105,3 +105,33 @@ def test_without_cgroups_the_process_group_is_ended_and_that_is_said(t):
     (pid,) = hook.await_left()
     check(alive(pid), "a process in another session was killed")
     os.kill(pid, signal.SIGKILL)
+
+
+# ---- a cgroup that was killed before -------------------------------------------------------------
+
+JOIN = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
+
+
+def test_batond_in_a_cgroup_that_was_killed_before_starts_servers_and_commands(t):
+    """
+    What a unit's cgroup keeps when systemd has killed all of it. Linux 6.14 kills whoever begins in
+    a cgroup that was not killed as often as that of its parent.
+    """
+    done = t.tmp / "done"
+    config = service(example(t), hooks={"before_start": ["touch", str(done)]})
+    daemon = t.daemon(config, start=False)
+    folder = own_cgroup() / f"{daemon.name}-killed"
+    folder.mkdir()
+    (folder / "cgroup.kill").write_text("1")
+    try:
+        daemon.start("/bin/sh", "-c", JOIN, "sh", folder, *daemon.command())
+        check(done.exists(), "its hook has run")
+        done.unlink()
+        daemon.restart()
+        check(done.exists(), "its hook has run again")
+        check_equal(generation_of(get().body), 2, "who answers")
+        check("cgroup_reason" not in daemon.service(), f"cgroups: {daemon.service()}")
+        daemon.stop()
+    finally:
+        daemon.end()
+        remove_cgroup(folder)

@@ -101,6 +101,45 @@ static void test_command_leaf_child_is_in_it_either_way(void **state)
 	check_fork(true);
 }
 
+/* In a cgroup that was killed before, this process begins a child in a leaf. Returns its status. */
+static int status_of_child(const char *killed)
+{
+	char path[CGROUP_PATH_MAX];
+	bool join = false;
+	int fd = -1, status;
+	pid_t pid;
+
+	fd = open(killed, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || command_leaf_join(fd) < 0 || command_leaf_open(base, path, &fd, &err) < 0)
+		return 1;
+	pid = command_leaf_fork(fd, &join);
+	if (pid == 0)
+		_exit(join && command_leaf_join(fd) < 0 ? 2 : 7);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return 3;
+	command_leaf_remove(path, NULL);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 4;
+}
+
+static void test_command_leaf_child_lives_though_its_parents_cgroup_was_killed_before(void **state)
+{
+	char killed[CGROUP_PATH_MAX + 16];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	need_cgroup();
+	snprintf(killed, sizeof(killed), "%s/killed", base);
+	assert_int_equal(mkdir(killed, 0755), 0);
+	assert_int_equal(cgroup_kill(killed), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(status_of_child(killed));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_int_equal(cgroup_remove(killed), 0);
+}
+
 static void test_command_leaf_without_cgroup_is_an_error(void **state)
 {
 	char path[CGROUP_PATH_MAX];
@@ -164,6 +203,9 @@ static void test_command_leaf_number_that_is_taken_is_skipped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* The first: whether a child lives is found out once. */
+		cmocka_unit_test(
+			test_command_leaf_child_lives_though_its_parents_cgroup_was_killed_before),
 		cmocka_unit_test(test_command_leaf_child_is_in_it_either_way),
 		cmocka_unit_test(test_command_leaf_without_cgroup_is_an_error),
 		cmocka_unit_test(test_command_leaf_sweep_ends_what_a_daemon_has_left),
