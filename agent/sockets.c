@@ -361,6 +361,16 @@ static void look_again(struct sockets *sockets)
 	set_timer(sockets, now_ms);
 }
 
+/* What the delay depends on has changed. The next look comes no later for that. */
+static void look_sooner(struct sockets *sockets)
+{
+	uint64_t now_ms = clock_monotonic_ms(), at_ms = now_ms + look_delay_ms(sockets, now_ms);
+
+	if (at_ms < sockets->look_ms)
+		sockets->look_ms = at_ms;
+	set_timer(sockets, now_ms);
+}
+
 void sockets_look_and_tell(struct sockets *sockets)
 {
 	if (!sockets->alive || sockets->closed)
@@ -383,14 +393,14 @@ void sockets_hint(struct sockets *sockets)
 	if (now_ms - sockets->looked_ms >= LOOK_FAST_MS)
 		sockets_look_and_tell(sockets);
 	else if (sockets->alive && !sockets->closed)
-		look_again(sockets);
+		look_sooner(sockets);
 }
 
 void sockets_unhint(struct sockets *sockets)
 {
 	sockets->hinted = false;
 	if (sockets->alive && !sockets->closed)
-		look_again(sockets);
+		look_sooner(sockets);
 }
 
 static void on_ending(void *userdata)

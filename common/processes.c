@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/open_files.h"
 #include "common/pidfds.h"
 
 /* A server may make cgroups below its own, but we look into so many levels only. */
@@ -228,6 +229,8 @@ pid_t processes_fork(struct processes *processes, bool *ret_inside)
 		try_beginner(processes, cgroup);
 	if (cgroup >= 0 && processes->beginner == LIVES)
 		pid = fork_inside(cgroup, 0, SIGCHLD);
+	if (pid == 0)
+		open_files_restore(); /* fork(3) would do so */
 	*ret_inside = pid >= 0;
 	return pid >= 0 ? pid : fork();
 }

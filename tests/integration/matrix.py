@@ -460,6 +460,10 @@ class Try:
                 words.append(f"exit {end['exit']}")
             if end.get("started_again"):
                 words.append("old started again")
+        if self.cell.signal == "SIGKILL" and self.cell.target.startswith("agent"):
+            # A step may be over before an agent has come that goes on with what is new.
+            with contextlib.suppress(AssertionError):
+                wait_until(self.noticed, "", 20)
         events = self.daemon.events(None, self.name, self.since)
         kinds = [each["event"] for each in events]
         if "agent-replaced" in kinds and self.cell.target.startswith("agent"):
