@@ -76,7 +76,7 @@ LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
 .PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
-	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench bench-many coverage \
+	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench bench-quick coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -440,16 +440,13 @@ faults: all
 demo: all
 	$(Q)examples/demo $(BUILD)
 
-# What baton costs while nothing is being replaced, how long a restart takes (ratios, each from one
-# run), and what its programs in the kernel cost a connection.
-bench: all
-	$(Q)bench/overhead $(BUILD)
-	$(Q)bench/restart $(BUILD)
-	$(Q)bench/path $(BUILD)
+# Everything that is measured, into bench/results: half an hour, on a machine that does nothing else. Or in two
+# minutes, to see that it works. Each program under bench/ also runs by itself.
+bench: all server-programs
+	$(Q)bench/all $(BUILD) full
 
-# What many services cost: time, memory and descriptors for 1 to 256 of them, and the fitted exponents.
-bench-many: all
-	$(Q)bench/many $(BUILD)
+bench-quick: all server-programs
+	$(Q)bench/all $(BUILD) quick
 
 # ---- the rest --------------------------------------------------------------------------------
 

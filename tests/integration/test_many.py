@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a service of many costs batond, in numbers that no clock is part of. `make bench-many` has the times."""
+"""What a service of many costs batond, in numbers that no clock is part of. `bench/many` has the times."""
 
 import os
 import pathlib
