@@ -252,3 +252,15 @@ def test_reload_with_a_limit_above_the_hard_one_is_refused_with_its_path(t):
     check(result.status != 0, f"exit status: {result}")
     check("services.web.limits.nofile" in result.text, f"said: {result}")
     check_equal(daemon.current(), 1, "generation")
+
+
+def test_server_whose_cgroup_somebody_kills_is_started_again(t):
+    """Linux 6.14 kills whoever begins in a cgroup that was killed, if its parent is elsewhere."""
+    daemon = t.daemon(service(example(t)))
+    for _ in range(2):
+        old = daemon.server_pid()
+        (daemon.cgroup(1) / "cgroup.kill").write_text("1")
+        wait_until(lambda pid=old: daemon.server_pid() not in (0, pid), "it runs again")
+        check_equal(generation_of(get().body), 1, "who answers")
+    daemon.restart()
+    check_equal(generation_of(get().body), 2, "who answers")
