@@ -7,7 +7,7 @@
  * do themselves is bounded, and is of this host's kernel alone: /run, /proc, /sys/fs/cgroup, bpffs,
  * /etc/passwd, sock_diag(7). Of these some take time:
  *
- *	up to 2 s	until a cgroup is empty after SIGKILL (instance.c)
+ *	up to 50 ms	until a cgroup is empty after SIGKILL (instance.c)
  *	up to 1 s	until a socket is out of a program that is being freed (steer_ebpf_maps.c)
  *
  * What is read before the loop runs is waited for: the configuration with the files that it names,

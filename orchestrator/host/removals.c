@@ -16,9 +16,18 @@
 #define FIRST_MS 10
 #define LAST_MS  1000
 
+/* Whatever dies of SIGKILL is dead by then. */
+#define PATIENCE_MS 2000
+
+struct removal {
+	char *path;
+	uint64_t since_ms;
+	bool told; /* that its processes do not end */
+};
+
 struct removals {
 	sd_event *event;
-	char **paths;
+	struct removal *list;
 	size_t n;
 	struct timer timer;
 	uint64_t delay_ms;          /* before the next try */
@@ -54,8 +63,8 @@ static bool is_over(const struct removals *removals, const char *path)
 
 static void drop(struct removals *removals, size_t k)
 {
-	free(removals->paths[k]);
-	removals->paths[k] = removals->paths[--removals->n];
+	free(removals->list[k].path);
+	removals->list[k] = removals->list[--removals->n];
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
@@ -67,15 +76,28 @@ static void arm(struct removals *removals, uint64_t delay_ms)
 		  on_timer, removals);
 }
 
+/* Threads that are ending are no processes. */
+static void tell_if_stuck(struct removal *removal)
+{
+	if (removal->told || clock_monotonic_ms() - removal->since_ms < PATIENCE_MS ||
+	    cgroup_populated(removal->path) != 1)
+		return;
+	removal->told = true;
+	log_warning("processes in %s survive SIGKILL: they hang in the kernel", removal->path);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct removals *removals = userdata;
 
 	(void)source;
 	(void)usec;
-	for (size_t k = removals->n; k > 0; k--)
-		if (is_over(removals, removals->paths[k - 1]))
+	for (size_t k = removals->n; k > 0; k--) {
+		if (is_over(removals, removals->list[k - 1].path))
 			drop(removals, k - 1);
+		else
+			tell_if_stuck(&removals->list[k - 1]);
+	}
 	if (removals->n > 0)
 		arm(removals, 2 * removals->delay_ms);
 	return 0;
@@ -103,26 +125,26 @@ void removals_free(struct removals *removals)
 		return;
 	timer_done(&removals->timer);
 	while (removals->n > 0) {
-		if (!is_over(removals, removals->paths[0]))
+		if (!is_over(removals, removals->list[0].path))
 			log_warning("the cgroup %s is still busy; the next batond removes it",
-				    removals->paths[0]);
+				    removals->list[0].path);
 		drop(removals, 0);
 	}
-	free(removals->paths);
+	free(removals->list);
 	sd_event_unref(removals->event);
 	free(removals);
 }
 
 static int keep(struct removals *removals, const char *path)
 {
-	char **paths = reallocarray(removals->paths, removals->n + 1, sizeof(*paths));
-	char *copy = paths ? strdup(path) : NULL;
+	struct removal *list = reallocarray(removals->list, removals->n + 1, sizeof(*list));
+	char *copy = list ? strdup(path) : NULL;
 
-	if (paths)
-		removals->paths = paths;
+	if (list)
+		removals->list = list;
 	if (!copy)
 		return -ENOMEM;
-	removals->paths[removals->n++] = copy;
+	list[removals->n++] = (struct removal){.path = copy, .since_ms = clock_monotonic_ms()};
 	return 0;
 }
 
@@ -141,7 +163,7 @@ void removals_add(struct removals *removals, const char *path)
 void removals_forget(struct removals *removals, const char *path)
 {
 	for (size_t k = 0; removals && k < removals->n; k++) {
-		if (strcmp(removals->paths[k], path) != 0)
+		if (strcmp(removals->list[k].path, path) != 0)
 			continue;
 		drop(removals, k);
 		return;

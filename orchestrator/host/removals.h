@@ -4,8 +4,8 @@
  *
  * A cgroup stays busy for a while after its last process is no longer listed: a thread is still
  * ending, or a process does not even die of SIGKILL. Such a cgroup is tried again by a timer, after
- * 10 ms at first and every second at last, until it is gone. What is left when the daemon ends is
- * removed by the next one (takeover.h).
+ * 10 ms at first and every second at last, until it is gone; if it has processes for two seconds,
+ * that is logged. What is left when the daemon ends is removed by the next one (takeover.h).
  */
 #pragma once
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/removals.h"
 
@@ -30,11 +31,32 @@ int cgroup_remove(const char *path)
 	return result;
 }
 
+static int populated;  /* of cgroup_populated() */
+static unsigned lines; /* of the log */
+static char line[256]; /* the last of them */
+
+int cgroup_populated(const char *path)
+{
+	(void)path;
+	return populated;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	(void)level;
+	lines++;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
-	result = 0;
-	tries = 0;
+	result = populated = 0;
+	tries = lines = 0;
 	if (sd_event_new(&loop) < 0)
 		return -1;
 	return removals_new(loop, &removals, NULL);
@@ -95,6 +117,25 @@ static void test_removals_pause_between_tries_grows(void **state)
 	removals_add(removals, "/cgroup/web.1.0");
 	run_until_tried(6);
 	assert_true(clock_monotonic_ms() - began_ms >= 10 + 20 + 40 + 80 + 160);
+	result = 0;
+}
+
+static void test_removals_what_hangs_in_the_kernel_is_told_once(void **state)
+{
+	uint64_t began_ms = clock_monotonic_ms();
+
+	(void)state;
+	result = -EBUSY;
+	removals_add(removals, "/cgroup/web.1.0");
+	/* A thread that is ending is no process. */
+	while (clock_monotonic_ms() - began_ms < 2200)
+		run_until_tried(tries + 1);
+	assert_int_equal(lines, 0);
+	populated = 1;
+	run_until_tried(tries + 2);
+	assert_int_equal(lines, 1);
+	assert_string_equal(
+		line, "processes in /cgroup/web.1.0 survive SIGKILL: they hang in the kernel");
 	result = 0;
 }
 
@@ -165,6 +206,7 @@ int main(void)
 		TEST(test_removals_what_can_go_goes_at_once),
 		TEST(test_removals_what_is_busy_goes_later),
 		TEST(test_removals_pause_between_tries_grows),
+		TEST(test_removals_what_hangs_in_the_kernel_is_told_once),
 		TEST(test_removals_what_is_used_again_stays),
 		TEST(test_removals_what_can_never_go_is_given_up),
 		TEST(test_removals_without_a_daemon_are_tried_once),
