@@ -415,6 +415,17 @@ class Try:
         return not known & set(self.hit) and all(
             each["pid"] and each["agent_pid"] for each in there if each["state"] in RUNS)
 
+    def replaced(self):
+        """Whoever is still there and has lost its agent has another one."""
+        there = {(generation["generation"], each["instance"])
+                 for generation in self.daemon.service(self.name)["generations"]
+                 for each in generation["instances"]}
+        has = {}
+        for each in self.daemon.events(None, self.name, self.since):
+            if each["event"] in ("agent-lost", "agent-replaced"):
+                has[each["generation"], each["instance"]] = each["event"] == "agent-replaced"
+        return all(has.get(which, True) for which in there)
+
     def after(self):
         """A batond that was killed is started again, what was stopped goes on."""
         if self.cell.signal == "SIGKILL":
@@ -463,7 +474,7 @@ class Try:
         if self.cell.signal == "SIGKILL" and self.cell.target.startswith("agent"):
             # A step may be over before an agent has come that goes on with what is new.
             with contextlib.suppress(AssertionError):
-                wait_until(self.noticed, "", 20)
+                wait_until(self.replaced, "", 20)
         events = self.daemon.events(None, self.name, self.since)
         kinds = [each["event"] for each in events]
         if "agent-replaced" in kinds and self.cell.target.startswith("agent"):
