@@ -403,12 +403,22 @@ int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now
 	return 0;
 }
 
-bool finder_is_undecided(const struct finder *finder)
+uint64_t finder_delay_ms(const struct finder *finder, uint64_t now_ms)
 {
-	for (size_t i = 0; i < finder->last.n; i++)
-		if (finder->last.list[i].verdict == VERDICT_NEW)
-			return true;
-	return false;
+	uint64_t delay_ms = UINT64_MAX;
+
+	for (size_t i = 0; i < finder->last.n; i++) {
+		const struct sighting *sighting = &finder->last.list[i];
+		uint64_t one_ms = LOOK_AGAIN_MAX_MS; /* one that was passed over: it is crowded */
+
+		if (sighting->verdict != VERDICT_NEW)
+			continue;
+		if (sighting->look_ms > now_ms)
+			one_ms = sighting->look_ms - now_ms;
+		if (one_ms < delay_ms)
+			delay_ms = one_ms;
+	}
+	return delay_ms;
 }
 
 const char *finder_trouble(const struct finder *finder, uint32_t *ret_endpoint)

@@ -22,7 +22,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/listener.h"
@@ -47,8 +46,8 @@ DEFINE_CLEANUP(struct finder *, finder_free);
 int finder_look(struct finder *finder, struct listeners *listeners, uint64_t now_ms,
 		struct error *err);
 
-/* Did the last look leave a socket undecided, so that the next one must not be far? */
-bool finder_is_undecided(const struct finder *finder);
+/* In how long a socket that the last look has left undecided is to be looked at; UINT64_MAX: none. */
+uint64_t finder_delay_ms(const struct finder *finder, uint64_t now_ms);
 
 /*
  * Why a listening socket of the server's, on a declared address, cannot be used, and what to do;

@@ -320,7 +320,7 @@ static uint64_t look_delay_ms(struct sockets *sockets, uint64_t now_ms)
 	bool listen = all_listen(&sockets->listeners);
 	bool complete = roster_is_complete(&sockets->listeners, sockets->spec->n_listen);
 	bool unsure = roster_is_unsure(&sockets->listeners, now_ms);
-	uint64_t age_ms = now_ms - sockets->changed_ms;
+	uint64_t age_ms = now_ms - sockets->changed_ms, undecided_ms;
 	bool recent = age_ms < (sockets->hinted ? SETTLED_HINTED_MS : SETTLED_MS);
 
 	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen and are held. */
@@ -328,8 +328,10 @@ static uint64_t look_delay_ms(struct sockets *sockets, uint64_t now_ms)
 		return LOOK_FAST_MS;
 	if (!sockets->hinted)
 		return !(complete && listen) && age_ms < PATIENCE_MS ? LOOK_FAST_MS : LOOK_SLOW_MS;
-	if (!complete || !listen || any_lost(&sockets->listeners) ||
-	    (sockets->finder && finder_is_undecided(sockets->finder)))
+	undecided_ms = sockets->finder ? finder_delay_ms(sockets->finder, now_ms) : UINT64_MAX;
+	if (undecided_ms <= LOOK_SLOW_MS)
+		return undecided_ms > LOOK_FAST_MS ? undecided_ms : LOOK_FAST_MS;
+	if (!complete || !listen || any_lost(&sockets->listeners))
 		return LOOK_SLOW_MS;
 	return backoff_delay_ms(LOOK_SLOW_MS, LOOK_HINTED_MS, sockets->calm);
 }

@@ -9,6 +9,7 @@
 #include "orchestrator/daemon_internal.h"
 #include "orchestrator/host/errand.h"
 #include "orchestrator/host/sight.h"
+#include "orchestrator/steer/inspect.h"
 #include "orchestrator/view/view.h"
 
 static json_t *api_list(void *userdata)
@@ -16,6 +17,8 @@ static json_t *api_list(void *userdata)
 	struct daemon *d = userdata;
 	json_t *array = json_array();
 
+	/* One look at the kernel for all of them, but what is true now. */
+	inspect_forget(d->context->inspect);
 	diag_remember(d->context->diag);
 	for (size_t k = 0; k < d->n_services; k++)
 		json_array_append_new(array, status_service(d->services[k]));
@@ -77,7 +80,10 @@ static json_t *api_get(void *userdata, const char *service, struct api_problem *
 	if (left_out)
 		return status_refused(left_out);
 	s = find_or_refuse(userdata, service, problem);
-	return s ? status_service(s) : NULL;
+	if (!s)
+		return NULL;
+	inspect_forget(d->context->inspect);
+	return status_service(s);
 }
 
 /* ---- status: what a rollback would run --------------------------------------------------------

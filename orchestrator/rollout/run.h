@@ -236,6 +236,7 @@ struct run {
 	uint64_t unexpected;     /* of both: "expect_cut" does not allow them */
 	char cut_why[192];       /* behind "were cut by the server" */
 	char publish_error[256]; /* why the last publish failed; "": it did not */
+	bool superseded;         /* an order has taken its place */
 	char step[16];           /* the step that failed */
 	char reason[1024];
 	char probe[PROBE_TEXT_MAX + PROBE_BODY_MAX + 8];

@@ -88,13 +88,17 @@ static void end_run(struct service *s, struct run *run)
 	struct generation *old = run->old;
 	cleanup(instances_done) struct instances left = {};
 	struct run_serving serving;
+	struct run_result result;
 
 	assert(service_run_is_used(run) && run->machine.state == ROLLOUT_ENDED);
 	instances_copy(&run->side[ROLLOUT_OLD], &left);
 	service_settle_scale(s);
 	service_who_serves(s, &serving);
-	run_result(run, &serving, &s->last);
-	service_count_underway(s, &s->last);
+	run_result(run, &serving, &result);
+	service_count_underway(s, &result);
+	/* What took the place of another may have ended before it. */
+	if (!run->superseded || s->last.id < run->id)
+		s->last = result;
 	if (!run->machine.has_new && !run->machine.retire && !run->partial) {
 		if (s->current && s->current->number == run->old_number) {
 			s->current = NULL;
@@ -103,16 +107,16 @@ static void end_run(struct service *s, struct run *run)
 	}
 	s->settled |= !run->machine.retire;
 	run_done(run);
-	if (s->last.order == RUN_ORDER_RESTORE && s->last.outcome != ROLLOUT_DONE)
+	if (result.order == RUN_ORDER_RESTORE && result.outcome != ROLLOUT_DONE)
 		give_up_restore(s, old, &left);
 	service_drop_empty_generations(s);
 	if (s->n_generations == 0 && !must_hold(s))
 		service_unpin_endpoints(s);
 	/* A failed generation would have had as many instances as are wanted; the old one may
 	 * have more. */
-	if (s->last.outcome != ROLLOUT_DONE && !s->last.partial)
+	if (result.outcome != ROLLOUT_DONE && !result.partial)
 		shed_surplus(s);
-	tell_end(s, &s->last);
+	tell_end(s, &result);
 	s->on_end(s->userdata, s);
 }
 

@@ -414,8 +414,10 @@ static int supersede(struct order_call *call, struct run *busy)
 	if (!busy->automatic)
 		tell_superseded(s, busy, name);
 	/* A rollout that stops the service is not undone: the order waits for its end. */
-	if (busy != service_stopping_run(s))
+	if (busy != service_stopping_run(s)) {
+		busy->superseded = true;
 		run_abort(busy, false, reason);
+	}
 	return can_begin(s, call->order->type) ? begin_now(call) : queue(call);
 }
 

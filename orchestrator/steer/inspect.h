@@ -30,7 +30,8 @@ int inspect_listener(struct inspect *inspect, uint64_t cookie, uint32_t *ret_pro
 
 /*
  * The same, but what was seen at most INSPECT_RECALL_MS ago will do. Whoever looks at each of many
- * shares one walk with the others, where one walk for each would take N squared.
+ * shares one walk with the others, where one walk for each would take N squared. Whoever says what
+ * is true now calls inspect_forget() first.
  */
 #define INSPECT_RECALL_MS 100
 int inspect_recall(struct inspect *inspect, uint64_t cookie, uint32_t *ret_program_id);

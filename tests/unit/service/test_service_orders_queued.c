@@ -67,6 +67,9 @@ static void test_service_supersede_waits_for_what_is_being_undone(void **state)
 	fake(2, 0)->live = 0;
 	drive_until(n_ended == 3);
 	assert_event("rolled-back", "reason", "superseded by upgrade");
+	/* It ended last, but what took its place is the last one. */
+	assert_int_equal(service->last.id, number);
+	assert_int_equal(service->last.outcome, ROLLOUT_DONE);
 }
 
 /* Somebody waits for the end of each: the one that never began is told as failed. */
