@@ -20,6 +20,7 @@ def cgroups(base):
 
 
 def run_files(daemon):
+    daemon.kept_events()  # the spare is gone
     run = pathlib.Path("/run") / daemon.name
     return sorted(str(path.relative_to(run)) for path in below(run) if not path.is_dir())
 

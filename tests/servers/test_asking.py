@@ -8,9 +8,9 @@ import json
 import pathlib
 import re
 
-from harness import check, check_equal, wait_until
+from harness import check, check_equal
 from servers import program, redis, without_http
-from services import merged, service
+from services import reconfigure, service
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SECTION = "## Asking one instance, by tools of all kinds"
@@ -42,12 +42,8 @@ def good_and_bad(t, config, bad, said):
     check_equal(daemon.current(), 2, "generation")
     # On a busy machine it may not have come to answer by then.
     for seconds in (4, 16, 64):
-        daemon.config["services"]["web"] = merged(config, command=bad,
-                                                  health={"start_timeout": f"{seconds}s"})
-        daemon.write_config()
-        since = daemon.last_seq()
-        daemon.cli("reload")
-        wait_until(lambda at=since: daemon.events("failed", since=at), "the bad release fails", 100)
+        reconfigure(daemon, health={"start_timeout": f"{seconds}s"})
+        daemon.cli("upgrade", "web", "--", *bad, expect=3)
         last = daemon.service()["last_rollout"]
         if re.search(said, last.get("probe", "")):
             break
