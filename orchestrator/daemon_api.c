@@ -9,7 +9,7 @@
 #include "orchestrator/daemon_internal.h"
 #include "orchestrator/host/errand.h"
 #include "orchestrator/host/sight.h"
-#include "orchestrator/steer/inspect.h"
+#include "orchestrator/steer/steer.h"
 #include "orchestrator/view/view.h"
 
 static json_t *api_list(void *userdata)
