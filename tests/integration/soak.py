@@ -108,7 +108,9 @@ class Soak:
     def fall_ill(self):
         # Not every such event is kept, if there are many.
         (self.t.tmp / "sick").touch()
-        self.daemon.wait_state("degraded", "sick")
+        wait_until(lambda: "unhealthy" in [
+            each["health"]["state"] for found in self.daemon.service("sick")["generations"]
+            for each in found["instances"]], "it is seen to be ill")
         (self.t.tmp / "sick").unlink()
 
     def stand_still(self):
