@@ -105,12 +105,16 @@ class Soak:
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: self.daemon.server_pid(service="sick") not in (0, old), "another runs")
 
+    def health_of_sick(self):
+        return [each["health"]["state"] for found in self.daemon.service("sick")["generations"]
+                for each in found["instances"]]
+
     def fall_ill(self):
+        # One that a new batond has not yet seen well has start_timeout to become so.
+        wait_until(lambda: self.health_of_sick() == ["healthy"], "it is well")
         # Not every such event is kept, if there are many.
         (self.t.tmp / "sick").touch()
-        wait_until(lambda: "unhealthy" in [
-            each["health"]["state"] for found in self.daemon.service("sick")["generations"]
-            for each in found["instances"]], "it is seen to be ill")
+        wait_until(lambda: "unhealthy" in self.health_of_sick(), "it is seen to be ill")
         (self.t.tmp / "sick").unlink()
 
     def stand_still(self):
