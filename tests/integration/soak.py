@@ -218,7 +218,7 @@ class Soak:
             now = self.census()
             lowest = {key: min(count, now.get(key, 0)) for key, count in lowest.items()}
             time.sleep(0.05)
-        return lowest
+        return {key: count for key, count in lowest.items() if count}
 
     def memory_kb(self):
         for line in pathlib.Path(f"/proc/{self.daemon.pid}/smaps_rollup").read_text().splitlines():
