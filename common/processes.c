@@ -196,7 +196,7 @@ static pid_t fork_inside(int cgroup, uint64_t flags, uint64_t exit_signal)
 /*
  * Reap a child that has nothing to say but by its end. The kernel kills whoever begins in a cgroup
  * if that was killed more or less often (cgroup.kill) than the cgroup of its parent: it compares
- * the two (Linux 6.14, cgroup_css_set_fork()). Returns whether this one lived.
+ * the two (seen on Linux 6.18). Returns whether this one lived.
  */
 static bool reap_beginner(pid_t pid)
 {

@@ -15,8 +15,8 @@
  * on after the last one that is found, so that they grow within the file, too.
  *
  * A line that is not whole at the end is the last word of a daemon that was killed: it is cut off.
- * So is what a helper had not finished (event_writer.h): the spare, "/run/NAME/events.jsonl", has
- *it.
+ * So is what a helper had not finished (event_writer.h): it is in the spare,
+ * "/run/NAME/events.jsonl".
  */
 #pragma once
 

@@ -120,7 +120,7 @@ static void replace_spare(struct event_writer *w)
 	if (w->n == 0)
 		unlink(w->spare);
 	else
-		w->in_spare = file_replace(w->spare, w->pending, w->n, 0600) == 0;
+		w->in_spare = file_replace_volatile(w->spare, w->pending, w->n, 0600) == 0;
 }
 
 /* The last @n bytes of what is pending. */

@@ -57,7 +57,7 @@ static pid_t fork_inside(int fd, int exit_signal)
 }
 
 /*
- * Linux 6.14 kills whoever begins in a cgroup that has been killed (cgroup.kill) more or less often
+ * Linux 6.18 kills whoever begins in a cgroup that has been killed (cgroup.kill) more or less often
  * than that of its parent. No leaf has been; this process's own cgroup may have, before it was
  * there. That does not change while it lives: one child finds it out.
  */

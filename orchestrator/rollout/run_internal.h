@@ -40,8 +40,10 @@ uint64_t run_idle_timeout_ms(const struct run *run);
 
 /* ---- run_drain.c ---------------------------------------------------------------------------- */
 
-/* New connections go elsewhere. What a victim cuts that dies before it is told to leave counts,
- * too. */
+/*
+ * New connections go elsewhere. What a victim cuts that dies before it is told to leave counts,
+ * too.
+ */
 void run_drain_note(struct run *run);
 
 /* The victims are in no table any more: the connections that they have now are to end. */

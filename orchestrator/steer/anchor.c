@@ -91,7 +91,7 @@ static int replace_by_child(int fd, int family, int cgroup_fd, bool by_hand)
 }
 
 /*
- * A socket is of the cgroup that its maker is in at socket(2). So a child makes it. Linux 6.14
+ * A socket is of the cgroup that its maker is in at socket(2). So a child makes it. Linux 6.18
  * kills whoever is born in a cgroup that was killed (cgroup.kill) more or less often than that of
  * its parent, which may have been before this process was there: then it goes there.
  */

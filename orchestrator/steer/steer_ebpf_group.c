@@ -162,8 +162,7 @@ enum steer_program ebpf_check(struct steer *steer, char *ret_who, size_t size)
 
 	if (!ebpf->inspect || !member(ebpf))
 		return STEER_PROGRAM_UNKNOWN;
-	/* That all was well a moment ago will do. Anything else may be old news of our own doing.
-	 */
+	/* That all was well a moment ago will do; anything else may have been our own doing. */
 	if (inspect_recall(ebpf->inspect, member(ebpf), &id) == 0 && id == ebpf->program_id)
 		return STEER_PROGRAM_ATTACHED;
 	if (inspect_listener(ebpf->inspect, member(ebpf), &id, &members, NULL) < 0)

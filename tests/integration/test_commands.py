@@ -114,7 +114,7 @@ JOIN = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
 
 def test_batond_in_a_cgroup_that_was_killed_before_starts_servers_and_commands(t):
     """
-    What a unit's cgroup keeps when systemd has killed all of it. Linux 6.14 kills whoever begins in
+    What a unit's cgroup keeps when systemd has killed all of it. Linux 6.18 kills whoever begins in
     a cgroup that was not killed as often as that of its parent.
     """
     done = t.tmp / "done"

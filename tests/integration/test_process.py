@@ -255,7 +255,7 @@ def test_reload_with_a_limit_above_the_hard_one_is_refused_with_its_path(t):
 
 
 def test_server_whose_cgroup_somebody_kills_is_started_again(t):
-    """Linux 6.14 kills whoever begins in a cgroup that was killed, if its parent is elsewhere."""
+    """Linux 6.18 kills whoever begins in a cgroup that was killed, if its parent is elsewhere."""
     daemon = t.daemon(service(example(t)))
     for _ in range(2):
         old = daemon.server_pid()

@@ -81,7 +81,11 @@ def succeeded_under_load(t, mode, how, steering="ebpf", times=2, age_s=SETTLED_S
     for _ in range(times):
         new = succeed(daemon, age_s)
     if steering == "hash":
-        check_promised(hammer, "hash" if how == "own" else "ebpf")
+        # What is queued in a socket of its own that closes is not all safe there.
+        if how == "own":
+            check_promised(hammer, steering)
+        else:
+            check_unharmed(hammer)
     daemon.restart()
     wait_until(lambda: not alive(new), "the last successor has ended")
     check_equal(goodbyes(t)[-1], new, "who was told to go last")

@@ -487,7 +487,7 @@ static void test_processes_fork_begins_in_the_cgroup(void **data)
 		skip();
 	assert_int_equal(processes_new(leaf, getpid(), &processes), 0);
 	pid = processes_fork(processes, &inside);
-	/* Not if the leaf was killed by an earlier test, and the kernel minds (Linux 6.14). */
+	/* Not if the leaf was killed by an earlier test, and the kernel minds (Linux 6.18). */
 	if (pid == 0)
 		_exit(cgroup_populated(leaf) == inside ? 0 : 1);
 	assert_true(pid > 0);

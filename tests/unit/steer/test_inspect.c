@@ -215,20 +215,26 @@ static void test_inspect_groups_are_told_apart(void **state)
 		close(fds[k]);
 }
 
-static void test_inspect_one_of_many_listeners_is_found(void **state)
+/* Listeners in groups of their own; the first and the last of them have programs, @ret_ids. */
+static void listen_on_many(int fds[static MANY], uint32_t ret_ids[static 2])
 {
-	static int fds[MANY];
-	uint32_t ids[2];
-
-	(void)state;
 	for (uint16_t k = 0; k < MANY; k++) {
 		struct address other = address;
 
 		other.in.sin_port = htons((uint16_t)(10000 + k));
 		fds[k] = listener(&other);
 	}
-	ids[0] = attach(fds[0], PASS);
-	ids[1] = attach(fds[MANY - 1], PASS);
+	ret_ids[0] = attach(fds[0], PASS);
+	ret_ids[1] = attach(fds[MANY - 1], PASS);
+}
+
+static void test_inspect_one_of_many_listeners_is_found(void **state)
+{
+	static int fds[MANY];
+	uint32_t ids[2];
+
+	(void)state;
+	listen_on_many(fds, ids);
 	for (size_t k = 0; k < MANY; k++)
 		expect(fds[k], k == 0 ? ids[0] : k == MANY - 1 ? ids[1] : 0, 1);
 	for (size_t k = 0; k < MANY; k++)
@@ -371,14 +377,7 @@ static void test_inspect_recall_knows_each_of_many(void **state)
 	int late;
 
 	(void)state;
-	for (uint16_t k = 0; k < MANY; k++) {
-		struct address other = address;
-
-		other.in.sin_port = htons((uint16_t)(10000 + k));
-		fds[k] = listener(&other);
-	}
-	ids[0] = attach(fds[0], PASS);
-	ids[1] = attach(fds[MANY - 1], PASS);
+	listen_on_many(fds, ids);
 	for (int round = 0; round < 3; round++)
 		for (size_t k = 0; k < MANY; k++)
 			assert_int_equal(recall(fds[k]), k == 0          ? ids[0]
