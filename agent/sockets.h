@@ -16,7 +16,8 @@
  *	every 20 ms	while a socket seems to be lost, and for a moment after each change. Without
  *			hints for two seconds, and until each endpoint has a socket, for a minute at
  *			most
- *	every second	without hints, or while something is missing, lost or undecided
+ *	every second	without hints, or while something is missing or lost; sooner if a socket that
+ *			could not be had is to be tried again (finder.h)
  *	after 1 s, 2 s, 4 s ... 64 s	else. Only sockets on undeclared addresses may be found as
  *			late as that
  *
