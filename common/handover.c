@@ -12,6 +12,7 @@
 #include "common/fields.h"
 #include "common/notify_path.h"
 #include "common/processes.h"
+#include "common/write_all.h"
 
 /*
  * Three lines, each a JSON object: what is below, the hello, the launch specification. JSON has no
@@ -109,21 +110,6 @@ static int read_all(int fd, size_t max, char **ret_text, size_t *ret_length)
 	text[length] = '\0';
 	*ret_text = TAKE_PTR(text);
 	*ret_length = length;
-	return 0;
-}
-
-static int write_all(int fd, const char *text, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = write(fd, text, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		length -= (size_t)n;
-	}
 	return 0;
 }
 

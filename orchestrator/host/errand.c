@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/closing.h"
 #include "common/duration.h"
+#include "common/write_all.h"
 #include "orchestrator/host/sight.h"
 
 #define REAP_MS    50
@@ -60,23 +61,6 @@ static bool loop_has_ended(const struct errand *e)
 
 /* ---- the helper ----------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const void *bytes, size_t n)
-{
-	const char *at = bytes;
-
-	while (n > 0) {
-		ssize_t done = write(fd, at, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return false;
-		at += done;
-		n -= (size_t)done;
-	}
-	return true;
-}
-
 /* All but the standard ones, @a and @b (at most 0: none). */
 static void close_others(int a, int b)
 {
@@ -105,7 +89,9 @@ static void __attribute__((noreturn)) run_helper(const struct errand *e, pid_t d
 	e->spec.look(e->spec.userdata);
 	bytes = sight_recorded(&n);
 	trailer.length = n;
-	_exit(bytes && write_all(fd, bytes, n) && write_all(fd, &trailer, sizeof(trailer)) ? 0 : 1);
+	_exit(bytes && write_all(fd, bytes, n) == 0 && write_all(fd, &trailer, sizeof(trailer)) == 0
+		      ? 0
+		      : 1);
 }
 
 /* ---- its end -------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/vector.h"
+#include "common/write_all.h"
 #include "orchestrator/host/sight.h"
 
 #define FILE_CHUNK   4096
@@ -269,21 +270,6 @@ const char *file_why(int r)
 }
 
 /* ---- replacing ------------------------------------------------------------------------------ */
-
-static int write_all(int fd, const char *text, size_t length)
-{
-	while (length) {
-		ssize_t n = write(fd, text, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		length -= (size_t)n;
-	}
-	return 0;
-}
 
 static int write_new(const char *path, const char *text, size_t length, mode_t mode, bool sync)
 {

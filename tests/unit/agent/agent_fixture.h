@@ -403,7 +403,7 @@ static inline void start(struct fixture *fixture, const char *script)
 	start_with(fixture, script, NULL);
 }
 
-/* Call in main(); NULL, or why the tests are skipped. */
+/* NULL, or why the tests are skipped. */
 static inline const char *fixture_open(void)
 {
 	const char *reason = netns_enter();
@@ -445,6 +445,21 @@ static inline void fixture_close(void)
 	if (fixture_base[0])
 		(void)rmdir(fixture_base);
 }
+
+/* What main() returns. */
+#define fixture_run(tests)                                                                         \
+	({                                                                                         \
+		const char *reason_ = fixture_open();                                              \
+		int failed_ = 77;                                                                  \
+		if (reason_) {                                                                     \
+			print_message("skipped: %s\n", reason_);                                   \
+		} else {                                                                           \
+			cmocka_set_test_filter(getenv("ONLY"));                                    \
+			failed_ = cmocka_run_group_tests(tests, NULL, NULL);                       \
+			fixture_close();                                                           \
+		}                                                                                  \
+		failed_;                                                                           \
+	})
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 #define TEST_CGROUP(function)                                                                      \

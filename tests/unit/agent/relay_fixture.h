@@ -18,6 +18,19 @@
 #include "agent/relay.h"
 #include "common/clock.h"
 
+#define DEADLINE_MS 20000
+
+/* Runs the loop of the variable fixture until @condition holds. */
+#define AWAIT(condition)                                                                           \
+	do {                                                                                       \
+		uint64_t end_ = clock_monotonic_ms() + DEADLINE_MS;                                \
+		while (!(condition)) {                                                             \
+			if (clock_monotonic_ms() > end_)                                           \
+				fail_msg("%s", #condition);                                        \
+			assert_true(sd_event_run(fixture->event, 100000) >= 0);                    \
+		}                                                                                  \
+	} while (0)
+
 struct fixture {
 	sd_event *event;
 	struct relay *relay;

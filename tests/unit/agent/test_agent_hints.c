@@ -143,15 +143,6 @@ int main(void)
 		TEST(test_agent_unhinted_looks_by_itself),
 		TEST(test_agent_hinted_worker_that_ends_is_noticed),
 	};
-	const char *reason = fixture_open();
-	int failed;
 
-	if (reason) {
-		print_message("skipped: %s\n", reason);
-		return 77;
-	}
-	cmocka_set_test_filter(getenv("ONLY"));
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	fixture_close();
-	return failed;
+	return fixture_run(tests);
 }

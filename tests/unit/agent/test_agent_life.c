@@ -543,14 +543,6 @@ int main(void)
 		TEST(test_agent_tells_what_is_on_stdout_if_stderr_is_silent),
 		TEST(test_agent_tells_of_an_exit_before_it_answers),
 	};
-	const char *reason = fixture_open();
-	int failed;
 
-	if (reason) {
-		print_message("skipped: %s\n", reason);
-		return 77;
-	}
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	fixture_close();
-	return failed;
+	return fixture_run(tests);
 }

@@ -225,14 +225,6 @@ int main(void)
 		TEST(test_agent_end_of_stderr_is_reported_from_a_file_too),
 		TEST(test_agent_reopen_after_a_rename_loses_no_line),
 	};
-	const char *reason = fixture_open();
-	int r;
 
-	if (reason) {
-		print_message("skipped: %s\n", reason);
-		return 77;
-	}
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	fixture_close();
-	return r;
+	return fixture_run(tests);
 }

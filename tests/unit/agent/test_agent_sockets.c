@@ -599,15 +599,6 @@ int main(void)
 		TEST(test_agent_given_wrong_socket_is_a_failure_with_reason),
 		TEST(test_agent_given_too_few_is_refused_by_the_program),
 	};
-	const char *reason = fixture_open();
-	int failed;
 
-	if (reason) {
-		print_message("skipped: %s\n", reason);
-		return 77;
-	}
-	cmocka_set_test_filter(getenv("ONLY"));
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	fixture_close();
-	return failed;
+	return fixture_run(tests);
 }

@@ -305,14 +305,6 @@ int main(void)
 		TEST(test_agent_stop_reaches_both_servers),
 		TEST_CGROUP(test_agent_stop_ends_the_search),
 	};
-	const char *reason = fixture_open();
-	int failed;
 
-	if (reason) {
-		print_message("skipped: %s\n", reason);
-		return 77;
-	}
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	fixture_close();
-	return failed;
+	return fixture_run(tests);
 }

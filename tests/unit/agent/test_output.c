@@ -16,8 +16,7 @@
 #include "common/path_open.h"
 #include "tests/unit/agent/relay_fixture.h"
 
-#define DEADLINE_MS 20000
-#define JOURNAL     "/run/systemd/journal/stdout"
+#define JOURNAL "/run/systemd/journal/stdout"
 
 /* Shared by all tests: one runs at a time. */
 static struct {
@@ -431,16 +430,6 @@ static bool log_has(const char *text)
 	got[n] = '\0';
 	return strstr(got, text) != NULL;
 }
-
-#define AWAIT(condition)                                                                           \
-	do {                                                                                       \
-		uint64_t end_ = clock_monotonic_ms() + DEADLINE_MS;                                \
-		while (!(condition)) {                                                             \
-			if (clock_monotonic_ms() > end_)                                           \
-				fail_msg("%s", #condition);                                        \
-			assert_true(sd_event_run(fixture->event, 100000) >= 0);                    \
-		}                                                                                  \
-	} while (0)
 
 static void test_output_full_disk_is_logged_once_and_its_end(void **data)
 {

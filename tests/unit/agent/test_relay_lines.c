@@ -12,8 +12,6 @@
 
 #include "tests/unit/agent/relay_fixture.h"
 
-#define DEADLINE_MS 20000
-
 /* A file without a name. */
 static int open_file(void)
 {
@@ -376,16 +374,6 @@ static void on_stuck(enum relay_stream which, int error, void *userdata)
 	else
 		n_ends++;
 }
-
-#define AWAIT(condition)                                                                           \
-	do {                                                                                       \
-		uint64_t end_ = clock_monotonic_ms() + DEADLINE_MS;                                \
-		while (!(condition)) {                                                             \
-			if (clock_monotonic_ms() > end_)                                           \
-				fail_msg("%s", #condition);                                        \
-			assert_true(sd_event_run(fixture->event, 100000) >= 0);                    \
-		}                                                                                  \
-	} while (0)
 
 /* What was to go once is not held back again: else its end would be told before it has gone. */
 static void test_relay_rest_that_a_full_file_did_not_take_goes_later(void **data)

@@ -10,8 +10,6 @@
 
 #include "tests/unit/agent/relay_fixture.h"
 
-#define DEADLINE_MS 20000
-
 /* A file without a name. */
 static int open_file(void)
 {
@@ -139,16 +137,6 @@ static void on_stuck(enum relay_stream which, int error, void *userdata)
 	if (error && heard->replacement >= 0)
 		assert_int_equal(relay_redirect(heard->relay, which, heard->replacement, NULL), 0);
 }
-
-#define AWAIT(condition)                                                                           \
-	do {                                                                                       \
-		uint64_t end_ = clock_monotonic_ms() + DEADLINE_MS;                                \
-		while (!(condition)) {                                                             \
-			if (clock_monotonic_ms() > end_)                                           \
-				fail_msg("%s", #condition);                                        \
-			assert_true(sd_event_run(fixture->event, 100000) >= 0);                    \
-		}                                                                                  \
-	} while (0)
 
 static void test_relay_full_disk_is_told_and_waited_for(void **data)
 {
