@@ -184,12 +184,14 @@ class Matrix:
 
     def run(self, cell):
         """What became of it; see Result."""
+        why = None
         for _ in range(ATTEMPTS):
             try:
                 return Try(self, cell).run()
-            except Missed:
+            except Missed as missed:
+                why = missed
                 self.recover(name_of(cell))
-        raise AssertionError(f"{cell}: not hit in {ATTEMPTS} attempts")
+        raise AssertionError(f"{cell}: not hit in {ATTEMPTS} attempts: {why}")
 
     def say(self):
         """The end of what it has said, for whom it may concern."""
@@ -281,7 +283,8 @@ def check_lost(cell, result):
     """What clients may lose at most: see "What clients lose" in docs/fault-matrix.md."""
     kills = cell.signal == "SIGKILL" and cell.target.partition(" ")[0] in ("server", "all")
     kinds = {"reset", "closed_early"} if kills or cell.tier == "hash" else set()
-    most = sum(CLIENTS.values())
+    # On the other tiers a client may lose what the server had accepted, and then what was queued.
+    most = sum(CLIENTS.values()) * (1 if cell.tier == "ebpf" else 2)
     # Nothing can wait on these tiers.
     nothing_serves = kills and cell.target == "all of the new" or cell.strategy == "stop-first"
     if cell.tier != "ebpf" and nothing_serves:
@@ -328,6 +331,10 @@ class Try:
             if each in HELD:
                 side = self.old if each in ("settle", "leave", "stop") else self.new
                 (self.t.tmp / f"{self.name}.{each}.{side}").touch()
+        if step in ("shift", "settle"):
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: any(each["connections"]["queued"] for each in
+                                       instances(self.daemon.service(self.name), self.old)), "", 5)
 
     def release(self):
         for path in self.t.tmp.glob(f"{self.name}.*.*"):
@@ -337,11 +344,14 @@ class Try:
         """Has the rollout come to the step? Those before it are let pass."""
         now = self.daemon.service(self.name)
         rollout = now["rollout"]
-        check(rollout, lambda: f"{self.cell}: over before it was there: "
-                               f"{self.daemon.events(None, self.name, self.since)}")
+        if not rollout:
+            raise Missed(f"over: {self.daemon.events(None, self.name, self.since)}")
         step = rollout["step"]
         if step == self.cell.step or (step, self.cell.step) == ("wait", "hold"):
             return now
+        # What was to settle had nothing queued, for instance; a rolling one has each step twice.
+        if len(self.told((self.cell.step,))) >= (INSTANCES if self.cell.strategy == "rolling" else 1):
+            raise Missed("the step is over")
         if rollout["waiting"] or step == "bake":
             self.daemon.api(f"/v1/services/{self.name}/promote", "POST")
         return None
@@ -400,12 +410,15 @@ class Try:
             wait_stopped(self.hit)
         self.hit_at = time.time()
 
+    def told(self, kinds):
+        """The rollout's events of these kinds: a step is told when it has ended."""
+        return [each for each in self.daemon.events(None, self.name, self.since)
+                if each["event"] in kinds and each["rollout"] == self.rollout]
+
     def missed(self):
         """Was the shift followed by something before the hit?"""
-        return self.cell.step == "shift" and any(
-            each["event"] in PAST_SHIFT and each["rollout"] == self.rollout and
-            seconds(each["time"]) < self.hit_at
-            for each in self.daemon.events(None, self.name, self.since))
+        return self.cell.step == "shift" and any(seconds(each["time"]) < self.hit_at
+                                                 for each in self.told(PAST_SHIFT))
 
     def noticed(self):
         """batond knows that they are dead, and what has to run runs again."""
@@ -503,14 +516,17 @@ class Try:
 
     def run(self):
         hammer = self.t.hammer(*LOAD, port=self.port)
-        self.hold(hammer)
-        pids = self.reach()
-        self.strike(pids)
-        self.after()
-        if self.missed():
+        try:
+            self.hold(hammer)
+            self.strike(self.reach())
+            self.after()
+            if self.missed():
+                raise Missed("the shift was over")
+        except Missed:
+            self.release()
             self.end_posts()
             hammer.stop()
-            raise Missed
+            raise
         cut = self.end_posts()
         now = self.matrix.recover(self.name)
         outcome, told = self.outcome()
