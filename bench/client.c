@@ -38,10 +38,10 @@ static void rest(struct client_context *context, struct client *client, uint64_t
 		client_stop(context, client);
 		return;
 	}
-	if (get && context->settings->interval_us) {
+	if (get && context->interval_us) {
 		if (when_us < context->slot_us)
 			when_us = context->slot_us;
-		context->slot_us = when_us + context->settings->interval_us;
+		context->slot_us = when_us + context->interval_us;
 	}
 	timers_set(&context->timers, client->index, when_us);
 }
@@ -250,7 +250,9 @@ static void complete(struct client_context *context, struct client *client, bool
 	const struct reply *reply = client->reply;
 	bool post = client->kind == KIND_POST;
 	bool whole = client->sent == request_total(context, client);
-	struct expect *expect = post ? &context->settings->expect_post : &context->settings->expect;
+	const struct settings *settings = context->settings;
+	const struct expect *expect = post ? &settings->expect_post : &settings->expect;
+	struct expect_verdicts *verdicts = post ? &context->verdicts_post : &context->verdicts;
 	enum outcome outcome = OUTCOME_OK;
 
 	if (!whole)
@@ -259,7 +261,7 @@ static void complete(struct client_context *context, struct client *client, bool
 		tally_body(context->tally, client->phase, reply->body, reply->body_kept);
 	if (!expect_status(expect, reply->status))
 		outcome = OUTCOME_WRONG_STATUS;
-	else if (surplus || !expect_body(expect, reply->body, reply->body_kept,
+	else if (surplus || !expect_body(expect, verdicts, reply->body, reply->body_kept,
 					 reply->body_kept == reply->body_length))
 		outcome = OUTCOME_WRONG_BODY;
 	if (outcome == OUTCOME_OK &&

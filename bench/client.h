@@ -39,14 +39,16 @@ enum client_state {
 	CLIENT_FINISHED,
 };
 
-/* What all clients share; belongs to the loop. */
+/* What the clients of one loop share. */
 struct client_context {
-	struct settings *settings;
+	const struct settings *settings;
+	struct expect_verdicts verdicts, verdicts_post; /* of the settings' expectations */
 	struct tally *tally;
 	struct timers timers; /* one per client */
 	int epoll_fd;
-	uint64_t now_us;  /* set by the loop, and by clients before they measure a time */
-	uint64_t slot_us; /* with a rate: when the next GET may begin */
+	uint64_t now_us;      /* set by the loop, and by clients before they measure a time */
+	uint64_t interval_us; /* between the beginnings of two GETs; 0: none is kept */
+	uint64_t slot_us;     /* with an interval: when the next GET may begin */
 	uint32_t next_source;
 	size_t under_way;   /* requests */
 	bool stopping;      /* begin nothing */

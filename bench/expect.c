@@ -82,7 +82,8 @@ static bool matches(const struct expect *expect, const char *text, size_t length
 	       match.rm_eo == (regoff_t)length;
 }
 
-bool expect_body(struct expect *expect, const char *body, size_t length, bool whole)
+bool expect_body(const struct expect *expect, struct expect_verdicts *verdicts, const char *body,
+		 size_t length, bool whole)
 {
 	uint32_t hash = 2166136261; /* FNV-1a */
 	size_t slot;
@@ -97,12 +98,12 @@ bool expect_body(struct expect *expect, const char *body, size_t length, bool wh
 	for (size_t i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char)body[i]) * 16777619;
 	slot = (hash ^ hash >> 16) & (EXPECT_CACHE - 1);
-	if (!expect->cache[slot].known || expect->cache[slot].length != length ||
-	    memcmp(expect->cache[slot].text, body, length) != 0) {
-		memcpy(expect->cache[slot].text, body, length);
-		expect->cache[slot].length = length;
-		expect->cache[slot].matches = matches(expect, body, length);
-		expect->cache[slot].known = true;
+	if (!verdicts->cache[slot].known || verdicts->cache[slot].length != length ||
+	    memcmp(verdicts->cache[slot].text, body, length) != 0) {
+		memcpy(verdicts->cache[slot].text, body, length);
+		verdicts->cache[slot].length = length;
+		verdicts->cache[slot].matches = matches(expect, body, length);
+		verdicts->cache[slot].known = true;
 	}
-	return expect->cache[slot].matches;
+	return verdicts->cache[slot].matches;
 }

@@ -4,7 +4,7 @@
  *
  * An expectation is a list of statuses, and perhaps a POSIX extended regular expression. That must
  * match the whole body, without the white space around it. Bodies repeat, and regexec(3) is slow:
- * verdicts on short bodies are remembered.
+ * each thread remembers its verdicts on short bodies.
  */
 #pragma once
 
@@ -25,6 +25,10 @@ struct expect {
 	size_t n_statuses;
 	bool has_body;
 	regex_t body;
+};
+
+/* One thread's verdicts on bodies, of one expectation. All zero: none yet. */
+struct expect_verdicts {
 	struct {
 		size_t length;
 		bool known, matches;
@@ -42,4 +46,5 @@ void expect_done(struct expect *expect);
 bool expect_status(const struct expect *expect, int status);
 
 /* Is the body right? @whole false: @body is only its beginning, which never is. */
-bool expect_body(struct expect *expect, const char *body, size_t length, bool whole);
+bool expect_body(const struct expect *expect, struct expect_verdicts *verdicts, const char *body,
+		 size_t length, bool whole);

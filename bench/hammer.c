@@ -39,7 +39,7 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int run(struct settings *settings)
+static int run(const struct settings *settings)
 {
 	cleanup_close int signals = open_signals();
 	const struct load_io io = {.commands = STDIN_FILENO, .signals = signals, .output = stdout};

@@ -37,6 +37,15 @@ void histogram_add(struct histogram *histogram, uint64_t value_us)
 		histogram->max = value_us;
 }
 
+void histogram_merge(struct histogram *histogram, const struct histogram *from)
+{
+	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+		histogram->counts[i] += from->counts[i];
+	histogram->count += from->count;
+	if (from->max > histogram->max)
+		histogram->max = from->max;
+}
+
 uint64_t histogram_quantile(const struct histogram *histogram, uint32_t millionths)
 {
 	unsigned __int128 product = (unsigned __int128)histogram->count * millionths;

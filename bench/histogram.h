@@ -24,6 +24,9 @@ struct histogram {
 /* Add one value. */
 void histogram_add(struct histogram *histogram, uint64_t value_us);
 
+/* Add all values of @from. */
+void histogram_merge(struct histogram *histogram, const struct histogram *from);
+
 /*
  * The smallest value that @millionths of all values do not exceed, with the precision above. 500000
  * gives the median, 999000 the 99.9th percentile, 1000000 the maximum. 0 for an empty histogram.

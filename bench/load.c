@@ -2,44 +2,88 @@
 #include "bench/load.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "bench/client.h"
+#include "bench/loop.h"
 #include "bench/summary.h"
 #include "common/cleanup.h"
 
-#define EVENTS_MAX    256
-#define COMMAND_MAX   256
-#define MARK_COMMANDS UINT32_MAX /* epoll's data, where clients have their index */
-#define MARK_SIGNALS  (UINT32_MAX - 1)
+#define COMMAND_MAX 256
 
 struct load {
-	struct client_context context;
-	struct client *clients;
-	struct reply *replies;
-	size_t n;
+	const struct settings *settings;
 	const struct load_io *io;
-	uint64_t end_us; /* of the duration, then of the grace */
-	bool give_up;
+	struct loop *loops;
+	pthread_t *threads;
+	size_t n;       /* of the loops that were begun */
+	size_t started; /* of the threads */
+	size_t ended;
+	int ended_fd; /* an eventfd that each loop adds 1 to at its end */
+	int commands; /* -1 once they have ended */
+	uint64_t begin_us;
+	uint64_t refused; /* commands */
+	bool stopping;
 	char command[COMMAND_MAX];
 	size_t command_length;
 	bool command_too_long;
 };
 
-static void stop(struct load *load)
+/* ---- all loops ------------------------------------------------------------------------------ */
+
+/* Nothing is counted meanwhile: what is marked is marked for all at once. */
+static void lock_all(struct load *load)
+{
+	for (size_t i = 0; i < load->n; i++)
+		loop_lock(&load->loops[i]);
+}
+
+static void unlock_all(struct load *load)
+{
+	for (size_t i = load->n; i-- > 0;)
+		loop_unlock(&load->loops[i]);
+}
+
+/* With all of them locked. Their marks are the same: what one refuses, all do. */
+static int mark_all(struct load *load, int (*mark)(struct tally *tally, uint64_t now_us))
 {
 	uint64_t now_us = client_clock_us();
+	int r = 0;
 
-	if (load->context.stopping)
-		return;
-	load->context.stopping = true;
-	load->end_us = now_us + load->context.settings->grace_us;
+	for (size_t i = 0; i < load->n && r == 0; i++)
+		r = mark(&load->loops[i].tally, now_us);
+	return r;
+}
+
+static void stop_all(struct load *load)
+{
+	load->stopping = true;
 	for (size_t i = 0; i < load->n; i++)
-		client_stop(&load->context, &load->clients[i]);
+		loop_stop(&load->loops[i]);
+}
+
+/* What all have counted, with the marks of the first one. All are locked, or have ended. */
+static int sum_up(struct load *load, struct tally *ret)
+{
+	const struct tally *first = &load->loops[0].tally;
+	int r = tally_init(ret, load->begin_us);
+
+	for (size_t i = 1; i < first->n_phases && r == 0; i++)
+		r = tally_phase(ret, first->phases[i].name, first->phases[i].begin_us);
+	if (r < 0) {
+		tally_done(ret);
+		return r;
+	}
+	memcpy(ret->swaps, first->swaps, first->n_swaps * sizeof(*first->swaps));
+	ret->n_swaps = first->n_swaps;
+	for (size_t i = 0; i < load->n; i++)
+		tally_merge(ret, &load->loops[i].tally);
+	ret->commands_refused = load->refused;
+	return 0;
 }
 
 /* ---- commands ------------------------------------------------------------------------------- */
@@ -47,31 +91,43 @@ static void stop(struct load *load)
 static int command_swap_begin(struct load *load, const char *argument)
 {
 	(void)argument;
-	return tally_swap_begin(load->context.tally, client_clock_us());
+	return mark_all(load, tally_swap_begin);
 }
 
 static int command_swap_end(struct load *load, const char *argument)
 {
 	(void)argument;
-	return tally_swap_end(load->context.tally, client_clock_us());
+	return mark_all(load, tally_swap_end);
 }
 
 static int command_phase(struct load *load, const char *argument)
 {
-	return tally_phase(load->context.tally, argument, client_clock_us());
+	uint64_t now_us = client_clock_us();
+	int r = 0;
+
+	for (size_t i = 0; i < load->n && r == 0; i++)
+		r = tally_phase(&load->loops[i].tally, argument, now_us);
+	return r;
 }
 
 static int command_report(struct load *load, const char *argument)
 {
+	uint64_t now_us = client_clock_us();
+	struct tally tally;
+	int r = sum_up(load, &tally);
+
 	(void)argument;
-	return summary_json(load->context.tally, load->context.settings, client_clock_us(), true,
-			    load->io->output);
+	if (r < 0)
+		return r;
+	r = summary_json(&tally, load->settings, now_us, true, load->io->output);
+	tally_done(&tally);
+	return r;
 }
 
 static int command_stop(struct load *load, const char *argument)
 {
 	(void)argument;
-	stop(load);
+	stop_all(load);
 	return 0;
 }
 
@@ -104,27 +160,32 @@ static int run_command(struct load *load, const char *line)
 
 static void end_of_line(struct load *load)
 {
-	int r;
+	int r = -EMSGSIZE;
 
 	load->command[load->command_length] = '\0';
-	r = load->command_too_long ? -EMSGSIZE : run_command(load, load->command);
+	if (!load->command_too_long) {
+		lock_all(load);
+		r = run_command(load, load->command);
+		unlock_all(load);
+	}
 	if (r < 0) {
 		fprintf(stderr, "hammer: command \"%s\": %s\n", load->command, strerror(-r));
-		load->context.tally->commands_refused++;
+		load->refused++;
 	}
 	load->command_length = 0;
 	load->command_too_long = false;
 }
 
+/* Their end means nothing. */
 static void on_commands(struct load *load)
 {
 	char buffer[1024];
-	ssize_t n = read(load->io->commands, buffer, sizeof(buffer));
+	ssize_t n = read(load->commands, buffer, sizeof(buffer));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		epoll_ctl(load->context.epoll_fd, EPOLL_CTL_DEL, load->io->commands, NULL);
+		load->commands = -1;
 		return;
 	}
 	for (ssize_t i = 0; i < n; i++) {
@@ -143,178 +204,131 @@ static void on_signal(struct load *load)
 
 	if (read(load->io->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
-	if (load->context.stopping)
-		load->give_up = true;
-	stop(load);
-}
-
-/* ---- the loop ------------------------------------------------------------------------------- */
-
-/* Milliseconds to wait, rounded up so as not to wake before the time. */
-static int wait_ms(const struct load *load, uint64_t now_us)
-{
-	uint64_t first_us = timers_first(&load->context.timers, NULL);
-
-	if (load->end_us < first_us)
-		first_us = load->end_us;
-	if (first_us == TIMERS_NEVER)
-		return -1;
-	if (first_us <= now_us)
-		return 0;
-	first_us = (first_us - now_us + 999) / 1000;
-	return first_us > 60000 ? 60000 : (int)first_us;
-}
-
-/* Run the timers that are due. Timers that they set for later wait for the next turn. */
-static void run_timers(struct load *load, uint64_t now_us)
-{
-	struct timers *timers = &load->context.timers;
-	size_t owner = 0;
-
-	for (size_t i = 0; i < load->n && timers_first(timers, &owner) <= now_us; i++) {
-		timers_set(timers, owner, TIMERS_NEVER);
-		client_on_timer(&load->context, &load->clients[owner]);
-	}
-}
-
-static int turn(struct load *load, struct error *err)
-{
-	struct epoll_event events[EVENTS_MAX];
-	uint64_t now_us = client_clock_us();
-	int n = epoll_wait(load->context.epoll_fd, events, EVENTS_MAX, wait_ms(load, now_us));
-
-	if (n < 0 && errno != EINTR)
-		return error_set(err, -errno, "epoll_wait");
-	for (int i = 0; i < n; i++) {
-		uint32_t mark = events[i].data.u32;
-
-		if (mark == MARK_COMMANDS)
-			on_commands(load);
-		else if (mark == MARK_SIGNALS)
-			on_signal(load);
-		else
-			client_on_event(&load->context, &load->clients[mark], events[i].events);
-	}
-	now_us = client_clock_us();
-	if (!load->context.stopping && now_us >= load->end_us)
-		stop(load);
-	else if (load->context.stopping && now_us >= load->end_us)
-		load->give_up = true;
-	run_timers(load, now_us);
-	return 0;
-}
-
-static int run(struct load *load, struct error *err)
-{
-	while (!load->context.stopping || load->context.under_way) {
-		int r = turn(load, err);
-
-		if (r < 0)
-			return r;
-		for (size_t i = 0; load->give_up && i < load->n; i++)
-			client_give_up(&load->context, &load->clients[i]);
-	}
-	load->context.tally->end_us = client_clock_us();
-	return 0;
+	lock_all(load);
+	for (size_t i = 0; load->stopping && i < load->n; i++)
+		loop_give_up(&load->loops[i]);
+	stop_all(load);
+	unlock_all(load);
 }
 
 /* ---- beginning and end ---------------------------------------------------------------------- */
 
-static int watch_input(struct load *load, int fd, uint32_t mark, struct error *err)
+/* One that ends before it was told to may have met an error: then the others end, too. */
+static void on_ended(struct load *load)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = mark};
+	uint64_t times = 0;
 
-	if (fd < 0)
-		return 0;
-	/* EPERM: a file or /dev/null. Its end would come at once, and does not mean "stop". */
-	if (epoll_ctl(load->context.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EPERM)
-		return error_set(err, -errno, "epoll_ctl");
+	if (read(load->ended_fd, &times, sizeof(times)) != (ssize_t)sizeof(times))
+		return;
+	load->ended += times;
+	lock_all(load);
+	for (size_t i = 0; i < load->n; i++)
+		if (load->loops[i].result < 0)
+			stop_all(load);
+	unlock_all(load);
+}
+
+static int wait_for_the_end(struct load *load, struct error *err)
+{
+	while (load->ended < load->started) {
+		struct pollfd fds[] = {
+			{.fd = load->ended_fd, .events = POLLIN},
+			{.fd = load->io->signals, .events = POLLIN},
+			{.fd = load->commands, .events = POLLIN},
+		};
+
+		if (poll(fds, sizeof(fds) / sizeof(*fds), -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return error_set(err, -errno, "poll");
+		}
+		if (fds[1].revents)
+			on_signal(load);
+		if (fds[2].revents)
+			on_commands(load);
+		if (fds[0].revents)
+			on_ended(load);
+	}
 	return 0;
 }
 
-/*
- * Spread the beginnings of slow POSTs over their duration, and those of keep-alive clients over
- * their pause. So at any time some clients are in each part of a request.
- */
-static void start_clients(struct load *load, uint64_t now_us)
+static int start_threads(struct load *load, struct error *err)
 {
-	const struct settings *settings = load->context.settings;
-	const uint64_t spread_us[_KIND_COUNT] = {
-		[KIND_KEEPALIVE] = settings->keepalive_pause_us,
-		[KIND_POST] = settings->post_duration_us,
-	};
-	size_t index = 0;
+	for (; load->started < load->n; load->started++) {
+		int error = pthread_create(&load->threads[load->started], NULL, loop_run,
+					   &load->loops[load->started]);
 
-	for (enum kind kind = 0; kind < _KIND_COUNT; kind++) {
-		for (uint32_t i = 0; i < settings->clients[kind]; i++, index++) {
-			uint64_t delay_us = spread_us[kind] * i / settings->clients[kind];
-
-			client_start(&load->context, &load->clients[index], kind, (uint32_t)index,
-				     kind == KIND_IDLE ? NULL : &load->replies[index],
-				     now_us + delay_us);
-		}
+		if (error)
+			return error_set(err, -error, "a thread");
 	}
+	return 0;
 }
 
-static int load_init(struct load *load, struct settings *settings, const struct load_io *io,
-		     struct tally *tally, struct error *err)
+static int load_init(struct load *load, struct error *err)
 {
-	size_t n = settings_clients(settings);
-	size_t n_replies = n - settings->clients[KIND_IDLE];
-	int r;
+	load->ended_fd = eventfd(0, EFD_CLOEXEC);
+	if (load->ended_fd < 0)
+		return error_set(err, -errno, "eventfd");
+	load->loops = calloc(load->settings->threads, sizeof(*load->loops));
+	load->threads = calloc(load->settings->threads, sizeof(*load->threads));
+	if (!load->loops || !load->threads)
+		return error_set(err, -ENOMEM, "%u threads", load->settings->threads);
+	for (; load->n < load->settings->threads; load->n++) {
+		int r = loop_init(&load->loops[load->n], load->settings, (uint32_t)load->n,
+				  load->ended_fd, load->begin_us, err);
 
-	*load = (struct load){.io = io, .n = n};
-	load->context.settings = settings;
-	load->context.tally = tally;
-	load->context.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (load->context.epoll_fd < 0)
-		return error_set(err, -errno, "epoll_create1");
-	load->clients = calloc(n, sizeof(*load->clients));
-	/* The silent clients come last, and need no reply. */
-	load->replies = calloc(n_replies ? n_replies : 1, sizeof(*load->replies));
-	load->context.buffer = malloc(2 * CLIENT_BUFFER_SIZE);
-	if (!load->clients || !load->replies || !load->context.buffer ||
-	    timers_init(&load->context.timers, n) < 0)
-		return error_set(err, -ENOMEM, "%zu clients", n);
-	load->context.filler = load->context.buffer + CLIENT_BUFFER_SIZE;
-	memset(load->context.buffer, 'x', 2 * CLIENT_BUFFER_SIZE);
-	r = watch_input(load, io->commands, MARK_COMMANDS, err);
-	if (r < 0)
-		return error_prefix(err, r, "standard input");
-	return watch_input(load, io->signals, MARK_SIGNALS, err);
+		if (r < 0) {
+			loop_done(&load->loops[load->n]);
+			return r;
+		}
+	}
+	return 0;
+}
+
+static void end_threads(struct load *load)
+{
+	lock_all(load);
+	stop_all(load);
+	for (size_t i = 0; i < load->n && load->ended < load->started; i++)
+		loop_give_up(&load->loops[i]);
+	unlock_all(load);
+	for (size_t i = 0; i < load->started; i++)
+		pthread_join(load->threads[i], NULL);
 }
 
 static void load_done(struct load *load)
 {
-	for (size_t i = 0; load->clients && i < load->n; i++)
-		if (load->clients[i].fd > 0)
-			close(load->clients[i].fd);
-	free(load->clients);
-	free(load->replies);
-	free(load->context.buffer);
-	timers_done(&load->context.timers);
-	if (load->context.epoll_fd >= 0)
-		close(load->context.epoll_fd);
+	for (size_t i = 0; i < load->n; i++)
+		loop_done(&load->loops[i]);
+	free(load->loops);
+	free(load->threads);
+	if (load->ended_fd >= 0)
+		close(load->ended_fd);
 }
 
-int load_run(struct settings *settings, const struct load_io *io, struct tally *ret_tally,
+int load_run(const struct settings *settings, const struct load_io *io, struct tally *ret_tally,
 	     struct error *err)
 {
-	uint64_t now_us = client_clock_us();
-	struct load load;
-	int r = tally_init(ret_tally, now_us);
+	struct load load = {
+		.settings = settings,
+		.io = io,
+		.commands = io->commands,
+		.begin_us = client_clock_us(),
+	};
+	int r = load_init(&load, err);
 
-	if (r < 0)
-		return error_set(err, r, "tally");
-	r = load_init(&load, settings, io, ret_tally, err);
-	if (r == 0) {
-		load.context.now_us = now_us;
-		load.end_us = settings->duration_us ? now_us + settings->duration_us : TIMERS_NEVER;
-		start_clients(&load, now_us);
-		r = run(&load, err);
+	if (r == 0)
+		r = start_threads(&load, err);
+	if (r == 0)
+		r = wait_for_the_end(&load, err);
+	end_threads(&load);
+	for (size_t i = 0; i < load.started && r == 0; i++) {
+		r = load.loops[i].result;
+		if (r < 0)
+			*err = load.loops[i].err;
 	}
+	if (r == 0 && (r = sum_up(&load, ret_tally)) < 0)
+		error_set(err, r, "tally");
 	load_done(&load);
-	if (r < 0)
-		tally_done(ret_tally);
 	return r;
 }

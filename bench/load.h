@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * load: the loop that runs the clients: one thread, one epoll.
+ * load: divides the clients among the threads (loop.h), and carries out what the user says.
  *
  * The load ends when the duration is over, at the command "stop", or at a signal. Then no request
  * begins any more, and those under way have the grace to finish. A second signal ends the grace.
@@ -20,8 +20,8 @@ struct load_io {
 };
 
 /*
- * Run until the load has ended. Returns 0, and the caller ends *ret_tally; or a negative errno, and
- * there is nothing to end.
+ * Run until the load has ended. The threads have the caller's signal mask. Returns 0, and the
+ * caller ends *ret_tally; or a negative errno, and there is nothing to end.
  */
-int load_run(struct settings *settings, const struct load_io *io, struct tally *ret_tally,
+int load_run(const struct settings *settings, const struct load_io *io, struct tally *ret_tally,
 	     struct error *err);

@@ -23,6 +23,7 @@ const char settings_help[] =
 	"  --idle N                connect and say nothing (0)\n"
 	"  --sources N             from 127.0.0.1 to 127.0.0.N in turn (1); 28,000 ports each\n"
 	"  --rate N                at most N GET requests a second, all clients together\n"
+	"  --threads N             to divide the clients among (1)\n"
 	"\n"
 	"Requests:\n"
 	"  --path PATH             of the GET requests (/)\n"
@@ -80,6 +81,7 @@ enum option_code {
 	OPTION_SLOW_POST,
 	OPTION_IDLE,
 	OPTION_SOURCES,
+	OPTION_THREADS,
 	OPTION_RATE,
 	OPTION_POST_BYTES,
 	OPTION_DURATION,
@@ -106,6 +108,7 @@ static const struct option options[] = {
 	{"slow-post", required_argument, NULL, OPTION_SLOW_POST},
 	{"idle", required_argument, NULL, OPTION_IDLE},
 	{"sources", required_argument, NULL, OPTION_SOURCES},
+	{"threads", required_argument, NULL, OPTION_THREADS},
 	{"rate", required_argument, NULL, OPTION_RATE},
 	{"post-bytes", required_argument, NULL, OPTION_POST_BYTES},
 	{"duration", required_argument, NULL, OPTION_DURATION},
@@ -167,6 +170,7 @@ static const struct {
 	CLIENTS(OPTION_SLOW_POST, KIND_POST),
 	CLIENTS(OPTION_IDLE, KIND_IDLE),
 	{OPTION_SOURCES, COUNT, 1, SETTINGS_SOURCES_MAX, offsetof(struct settings, sources)},
+	{OPTION_THREADS, COUNT, 1, SETTINGS_THREADS_MAX, offsetof(struct settings, threads)},
 	{OPTION_RATE, COUNT, 1, SETTINGS_RATE_MAX, offsetof(struct settings, rate)},
 	{OPTION_POST_BYTES, NUMBER, 1, SETTINGS_POST_MAX, offsetof(struct settings, post_bytes)},
 	TIMES(OPTION_DURATION, duration_us),
@@ -313,6 +317,7 @@ int settings_parse(int argc, char **argv, struct settings *ret, struct error *er
 	memset(ret, 0, sizeof(*ret));
 	ret->clients[KIND_SHORT] = 32;
 	ret->sources = 1;
+	ret->threads = 1;
 	ret->duration_us = 10000000;
 	ret->timeout_us = 5000000;
 	ret->keepalive_pause_us = 10000;

@@ -18,6 +18,7 @@
 
 #define SETTINGS_CLIENTS_MAX 100000
 #define SETTINGS_SOURCES_MAX 254
+#define SETTINGS_THREADS_MAX 64
 #define SETTINGS_RATE_MAX    1000000
 #define SETTINGS_REQUEST_MAX 1024 /* bytes of a request's header */
 #define SETTINGS_POST_MAX    (UINT64_C(1) << 30)
@@ -26,7 +27,8 @@ struct settings {
 	struct address target;
 	uint32_t clients[_KIND_COUNT];
 	uint32_t sources;
-	uint32_t rate; /* GETs a second; 0: full speed */
+	uint32_t threads; /* that the clients are divided among */
+	uint32_t rate;    /* GETs a second; 0: full speed */
 
 	uint64_t duration_us; /* 0: until told to stop */
 	uint64_t timeout_us;
@@ -39,7 +41,7 @@ struct settings {
 	char request[_KIND_COUNT][SETTINGS_REQUEST_MAX]; /* the header; KIND_IDLE: empty */
 	size_t request_length[_KIND_COUNT];
 
-	/* Which answers are right. These change in use: they remember verdicts. */
+	/* Which answers are right. */
 	struct expect expect;
 	struct expect expect_post;
 

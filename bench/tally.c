@@ -48,19 +48,19 @@ int tally_init(struct tally *tally, uint64_t now_us)
 {
 	*tally = (struct tally){.begin_us = now_us};
 	tally->phases = calloc(TALLY_PHASES_MAX, sizeof(*tally->phases));
+	tally->bodies = calloc(TALLY_PHASES_MAX * TALLY_BODIES_MAX, sizeof(*tally->bodies));
 	tally->swaps = calloc(TALLY_SWAPS_MAX, sizeof(*tally->swaps));
-	if (!tally->phases || !tally->swaps || tally_phase(tally, "start", now_us) < 0) {
+	if (!tally->phases || !tally->bodies || !tally->swaps) {
 		tally_done(tally);
 		return -ENOMEM;
 	}
-	return 0;
+	return tally_phase(tally, "start", now_us);
 }
 
 void tally_done(struct tally *tally)
 {
-	for (size_t i = 0; i < tally->n_phases; i++)
-		free(tally->phases[i].bodies);
 	free(tally->phases);
+	free(tally->bodies);
 	free(tally->swaps);
 	*tally = (struct tally){0};
 }
@@ -97,10 +97,10 @@ int tally_phase(struct tally *tally, const char *name, uint64_t now_us)
 	if (tally->n_phases == TALLY_PHASES_MAX)
 		return -ENOSPC;
 	phase = &tally->phases[tally->n_phases];
-	*phase = (struct tally_phase){.begin_us = now_us};
-	phase->bodies = calloc(TALLY_BODIES_MAX, sizeof(*phase->bodies));
-	if (!phase->bodies)
-		return -ENOMEM;
+	*phase = (struct tally_phase){
+		.begin_us = now_us,
+		.bodies = &tally->bodies[tally->n_phases * TALLY_BODIES_MAX],
+	};
 	memcpy(phase->name, name, strlen(name));
 	tally->n_phases++;
 	return 0;
@@ -127,17 +127,17 @@ void tally_request_begin(struct tally *tally, enum kind kind, uint64_t now_us,
 	};
 }
 
-static void count_errno(struct tally *tally, int code)
+static void count_errno(struct tally *tally, int code, uint64_t n)
 {
 	for (size_t i = 0; i < tally->n_errnos; i++) {
 		if (tally->errnos[i].code == code) {
-			tally->errnos[i].count++;
+			tally->errnos[i].count += n;
 			return;
 		}
 	}
 	if (tally->n_errnos < TALLY_ERRNOS_MAX) {
 		tally->errnos[tally->n_errnos].code = code;
-		tally->errnos[tally->n_errnos++].count = 1;
+		tally->errnos[tally->n_errnos++].count = n;
 	}
 }
 
@@ -162,7 +162,7 @@ void tally_request_end(struct tally *tally, const struct tally_mark *mark, enum 
 		tally->lost_inside += inside;
 	}
 	if (outcome == OUTCOME_OTHER || outcome == OUTCOME_CLIENT_ERROR)
-		count_errno(tally, code);
+		count_errno(tally, code, 1);
 }
 
 const char *tally_trim(const char *text, size_t *length)
@@ -181,32 +181,35 @@ static bool body_is(const struct tally_body *body, const char *text, size_t leng
 	return body->length == length && memcmp(body->text, text, length) == 0;
 }
 
-void tally_body(struct tally *tally, uint32_t phase_index, const char *text, size_t length)
+static void count_body(struct tally_phase *phase, const char *text, size_t length, uint64_t n)
 {
-	struct tally_phase *phase = &tally->phases[phase_index];
-
-	text = tally_trim(text, &length);
-	if (length > TALLY_BODY_KEPT)
-		length = TALLY_BODY_KEPT;
 	if (phase->n_bodies && body_is(&phase->bodies[phase->last_body], text, length)) {
-		phase->bodies[phase->last_body].count++;
+		phase->bodies[phase->last_body].count += n;
 		return;
 	}
 	for (size_t i = 0; i < phase->n_bodies; i++) {
 		if (body_is(&phase->bodies[i], text, length)) {
-			phase->bodies[i].count++;
+			phase->bodies[i].count += n;
 			phase->last_body = i;
 			return;
 		}
 	}
 	if (phase->n_bodies == TALLY_BODIES_MAX) {
-		phase->other_bodies++;
+		phase->other_bodies += n;
 		return;
 	}
 	memcpy(phase->bodies[phase->n_bodies].text, text, length);
 	phase->bodies[phase->n_bodies].length = length;
-	phase->bodies[phase->n_bodies].count = 1;
+	phase->bodies[phase->n_bodies].count = n;
 	phase->last_body = phase->n_bodies++;
+}
+
+void tally_body(struct tally *tally, uint32_t phase, const char *text, size_t length)
+{
+	text = tally_trim(text, &length);
+	if (length > TALLY_BODY_KEPT)
+		length = TALLY_BODY_KEPT;
+	count_body(&tally->phases[phase], text, length, 1);
 }
 
 bool tally_wants_sample(const struct tally *tally)
@@ -224,6 +227,51 @@ void tally_sample(struct tally *tally, const char *format, ...)
 	vsnprintf(tally->samples[tally->n_samples++], TALLY_SAMPLE_MAX, format, arguments);
 	va_end(arguments);
 }
+
+/* ---- one of several ------------------------------------------------------------------------- */
+
+static void merge_phase(struct tally_phase *phase, const struct tally_phase *from)
+{
+	phase->connections += from->connections;
+	phase->ok += from->ok;
+	phase->lost += from->lost;
+	phase->client_errors += from->client_errors;
+	phase->other_bodies += from->other_bodies;
+	for (size_t i = 0; i < from->n_bodies; i++)
+		count_body(phase, from->bodies[i].text, from->bodies[i].length,
+			   from->bodies[i].count);
+}
+
+void tally_merge(struct tally *tally, const struct tally *from)
+{
+	assert(tally->n_phases == from->n_phases && tally->n_swaps == from->n_swaps);
+	for (size_t kind = 0; kind < _KIND_COUNT; kind++) {
+		tally->requests[kind] += from->requests[kind];
+		tally->connections[kind] += from->connections[kind];
+		for (size_t i = 0; i < _OUTCOME_COUNT; i++)
+			tally->outcomes[kind][i] += from->outcomes[kind][i];
+	}
+	tally->lost_inside += from->lost_inside;
+	tally->retried += from->retried;
+	tally->idle_closed += from->idle_closed;
+	tally->early_answers += from->early_answers;
+	tally->silent_closed += from->silent_closed;
+	tally->silent_reset += from->silent_reset;
+	tally->silent_open += from->silent_open;
+	tally->commands_refused += from->commands_refused;
+	if (from->end_us > tally->end_us)
+		tally->end_us = from->end_us;
+	histogram_merge(&tally->inside, &from->inside);
+	histogram_merge(&tally->outside, &from->outside);
+	for (size_t i = 0; i < from->n_phases; i++)
+		merge_phase(&tally->phases[i], &from->phases[i]);
+	for (size_t i = 0; i < from->n_errnos; i++)
+		count_errno(tally, from->errnos[i].code, from->errnos[i].count);
+	for (size_t i = 0; i < from->n_samples; i++)
+		tally_sample(tally, "%s", from->samples[i]);
+}
+
+/* ---- sums ----------------------------------------------------------------------------------- */
 
 static bool includes(enum kind wanted, size_t kind)
 {

@@ -65,7 +65,7 @@ struct tally_phase {
 	uint64_t begin_us;
 	uint64_t connections;
 	uint64_t ok, lost, client_errors;
-	struct tally_body *bodies; /* TALLY_BODIES_MAX of them */
+	struct tally_body *bodies; /* TALLY_BODIES_MAX of the tally's */
 	size_t n_bodies;
 	size_t last_body;      /* the last one that was counted: searched first */
 	uint64_t other_bodies; /* answers for which bodies has no room */
@@ -90,6 +90,7 @@ struct tally {
 	struct histogram inside, outside; /* of the requests that ended well */
 
 	struct tally_phase *phases; /* TALLY_PHASES_MAX of them */
+	struct tally_body *bodies;  /* of all phases: memory is used by those that come */
 	size_t n_phases;
 	struct tally_swap *swaps; /* TALLY_SWAPS_MAX of them */
 	size_t n_swaps;
@@ -114,7 +115,7 @@ struct tally_mark {
 	bool inside;  /* one was under way */
 };
 
-/* Begin, with a phase "start". Returns 0 or -ENOMEM. */
+/* Begin, with a phase "start". Nothing is allocated later. Returns 0 or -ENOMEM. */
 int tally_init(struct tally *tally, uint64_t now_us);
 /* Free the contents, not the struct itself. */
 void tally_done(struct tally *tally);
@@ -126,6 +127,13 @@ void tally_done(struct tally *tally);
 int tally_swap_begin(struct tally *tally, uint64_t now_us);
 int tally_swap_end(struct tally *tally, uint64_t now_us);
 int tally_phase(struct tally *tally, const char *name, uint64_t now_us);
+
+/*
+ * Add what @from has counted, which was begun at the same time and was given the same marks, with
+ * the same times: those of @tally stay. Bodies and samples for which there is no room are counted,
+ * or left out, as if @tally had met them itself.
+ */
+void tally_merge(struct tally *tally, const struct tally *from);
 
 /* A connection is begun. Returns its phase. */
 uint32_t tally_connection_begin(struct tally *tally);

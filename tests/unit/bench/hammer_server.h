@@ -53,6 +53,7 @@ static struct {
 static struct tally tally;
 static struct settings settings;
 static int commands[2] = {-1, -1};
+static FILE *output; /* of "report", or NULL */
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
@@ -177,7 +178,7 @@ static int teardown(void **state)
 /* ---- running and counting ------------------------------------------------------------------- */
 
 /* hammer with @options, words with one space between, behind --connect. */
-static void run_at(const char *target, const char *options, FILE *output)
+static void run_at(const char *target, const char *options)
 {
 	const struct load_io io = {.commands = commands[0], .signals = -1, .output = output};
 	char words[1024], *argv[32], *rest = NULL;
@@ -200,7 +201,7 @@ static void run(const char *options)
 	char target[32];
 
 	snprintf(target, sizeof(target), "127.0.0.1:%u", ntohs(server.address.sin_port));
-	run_at(target, options, NULL);
+	run_at(target, options);
 }
 
 static inline void say(const char *text)

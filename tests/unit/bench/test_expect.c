@@ -11,16 +11,18 @@
 #include "bench/expect.h"
 
 static struct expect expect_;
+static struct expect_verdicts verdicts;
 static struct error err;
 
 static void init(const char *statuses, const char *body)
 {
+	memset(&verdicts, 0, sizeof(verdicts));
 	assert_int_equal(expect_init(&expect_, statuses, body, &err), 0);
 }
 
 static bool body(const char *text)
 {
-	return expect_body(&expect_, text, strlen(text), true);
+	return expect_body(&expect_, &verdicts, text, strlen(text), true);
 }
 
 static void test_expect_statuses_of_the_list_are_right(void **state)
@@ -62,7 +64,7 @@ static void test_expect_without_expression_everything_matches(void **state)
 	(void)state;
 	init("200", NULL);
 	assert_true(body("anything"));
-	assert_true(expect_body(&expect_, "part", 4, false));
+	assert_true(expect_body(&expect_, &verdicts, "part", 4, false));
 	expect_done(&expect_);
 }
 
@@ -87,8 +89,8 @@ static void test_expect_part_of_a_body_never_matches(void **state)
 {
 	(void)state;
 	init("200", ".*");
-	assert_true(expect_body(&expect_, "part", 4, true));
-	assert_false(expect_body(&expect_, "part", 4, false));
+	assert_true(expect_body(&expect_, &verdicts, "part", 4, true));
+	assert_false(expect_body(&expect_, &verdicts, "part", 4, false));
 	expect_done(&expect_);
 }
 
@@ -96,8 +98,8 @@ static void test_expect_nul_is_an_ordinary_character(void **state)
 {
 	(void)state;
 	init("200", "ab");
-	assert_false(expect_body(&expect_, "ab\0c", 4, true));
-	assert_true(expect_body(&expect_, "ab", 2, true));
+	assert_false(expect_body(&expect_, &verdicts, "ab\0c", 4, true));
+	assert_true(expect_body(&expect_, &verdicts, "ab", 2, true));
 	expect_done(&expect_);
 }
 
@@ -113,11 +115,11 @@ static void test_expect_more_bodies_than_are_remembered(void **state)
 	}
 	memset(text, 'x', sizeof(text));
 	for (size_t length = EXPECT_CACHED_MAX - 1; length < EXPECT_CACHED_MAX + 2; length++)
-		assert_true(expect_body(&expect_, text, length, true));
-	assert_true(expect_body(&expect_, text, EXPECT_BODY_MAX, true));
-	assert_false(expect_body(&expect_, text, EXPECT_BODY_MAX + 1, true));
+		assert_true(expect_body(&expect_, &verdicts, text, length, true));
+	assert_true(expect_body(&expect_, &verdicts, text, EXPECT_BODY_MAX, true));
+	assert_false(expect_body(&expect_, &verdicts, text, EXPECT_BODY_MAX + 1, true));
 	text[300] = 'y';
-	assert_false(expect_body(&expect_, text, 600, true));
+	assert_false(expect_body(&expect_, &verdicts, text, 600, true));
 	expect_done(&expect_);
 }
 

@@ -102,6 +102,19 @@ static void test_histogram_buckets_are_in_order(void **state)
 	}
 }
 
+static void test_histogram_merged_is_as_if_one_had_had_all(void **state)
+{
+	static struct histogram all, a, b;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 1000; i++) {
+		histogram_add(&all, i * i);
+		histogram_add(i % 3 ? &a : &b, i * i);
+	}
+	histogram_merge(&a, &b);
+	assert_memory_equal(&a, &all, sizeof(all));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +125,7 @@ int main(void)
 		cmocka_unit_test_setup(test_histogram_quantiles_count_from_below, reset),
 		cmocka_unit_test_setup(test_histogram_too_large_value_keeps_exact_maximum, reset),
 		cmocka_unit_test_setup(test_histogram_buckets_are_in_order, reset),
+		cmocka_unit_test(test_histogram_merged_is_as_if_one_had_had_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

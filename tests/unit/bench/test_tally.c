@@ -242,6 +242,98 @@ static void test_tally_samples_are_bounded(void **state)
 	assert_int_equal(strlen(tally.samples[0]), TALLY_SAMPLE_MAX - 1);
 }
 
+/* The requests of one tally among two, with the same marks at the same times. */
+static void test_tally_merged_is_as_if_one_had_counted_all(void **state)
+{
+	struct tally all = tally, parts[2];
+	uint64_t now_us = 2000;
+
+	(void)state;
+	assert_int_equal(tally_init(&parts[0], 1000), 0);
+	assert_int_equal(tally_init(&parts[1], 1000), 0);
+	for (unsigned i = 0; i < 400; i++, now_us += 10) {
+		char body[16];
+
+		tally = i % 3 ? parts[0] : parts[1];
+		request(i % _KIND_COUNT, i % _OUTCOME_COUNT, now_us, now_us + i);
+		snprintf(body, sizeof(body), "body %u", i % 5);
+		tally_body(&tally, (uint32_t)tally.n_phases - 1, body, strlen(body));
+		tally.retried += i % 7 == 0;
+		tally.silent_open++;
+		*(i % 3 ? &parts[0] : &parts[1]) = tally;
+
+		tally = all;
+		request(i % _KIND_COUNT, i % _OUTCOME_COUNT, now_us, now_us + i);
+		tally_body(&tally, (uint32_t)tally.n_phases - 1, body, strlen(body));
+		tally.retried += i % 7 == 0;
+		tally.silent_open++;
+		if (i == 100) {
+			tally_swap_begin(&tally, now_us);
+			tally_swap_begin(&parts[0], now_us);
+			tally_swap_begin(&parts[1], now_us);
+		} else if (i == 200) {
+			tally_swap_end(&tally, now_us);
+			tally_swap_end(&parts[0], now_us);
+			tally_swap_end(&parts[1], now_us);
+			tally_phase(&tally, "after", now_us);
+			tally_phase(&parts[0], "after", now_us);
+			tally_phase(&parts[1], "after", now_us);
+		}
+		all = tally;
+	}
+	tally_merge(&parts[0], &parts[1]);
+	assert_memory_equal(parts[0].requests, all.requests, sizeof(all.requests));
+	assert_memory_equal(parts[0].outcomes, all.outcomes, sizeof(all.outcomes));
+	assert_memory_equal(parts[0].connections, all.connections, sizeof(all.connections));
+	assert_memory_equal(&parts[0].inside, &all.inside, sizeof(all.inside));
+	assert_memory_equal(&parts[0].outside, &all.outside, sizeof(all.outside));
+	assert_int_equal(parts[0].lost_inside, all.lost_inside);
+	assert_int_equal(parts[0].retried, all.retried);
+	assert_int_equal(parts[0].silent_open, all.silent_open);
+	assert_int_equal(parts[0].end_us, all.end_us);
+	assert_int_equal(parts[0].n_errnos, 1);
+	assert_int_equal(parts[0].errnos[0].count, all.errnos[0].count);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(parts[0].phases[i].connections, all.phases[i].connections);
+		assert_int_equal(parts[0].phases[i].ok, all.phases[i].ok);
+		assert_int_equal(parts[0].phases[i].lost, all.phases[i].lost);
+		assert_int_equal(parts[0].phases[i].client_errors, all.phases[i].client_errors);
+		assert_int_equal(parts[0].phases[i].n_bodies, 5);
+	}
+	for (size_t i = 0; i < 5; i++)
+		for (size_t k = 0; k < 5; k++)
+			if (strcmp(parts[0].phases[0].bodies[i].text,
+				   all.phases[0].bodies[k].text) == 0)
+				assert_int_equal(parts[0].phases[0].bodies[i].count,
+						 all.phases[0].bodies[k].count);
+	tally_done(&parts[0]);
+	tally_done(&parts[1]);
+}
+
+static void test_tally_merged_is_bounded(void **state)
+{
+	struct tally other;
+	char body[16];
+
+	(void)state;
+	assert_int_equal(tally_init(&other, 1000), 0);
+	for (unsigned i = 0; i < TALLY_BODIES_MAX; i++) {
+		snprintf(body, sizeof(body), "a %u", i);
+		tally_body(&tally, 0, body, strlen(body));
+		snprintf(body, sizeof(body), "b %u", i);
+		tally_body(&other, 0, body, strlen(body));
+		tally_sample(&tally, "a");
+		tally_sample(&other, "b");
+	}
+	tally_body(&other, 0, "a 3", 3);
+	tally_merge(&tally, &other);
+	assert_int_equal(tally.phases[0].n_bodies, TALLY_BODIES_MAX);
+	assert_int_equal(tally.phases[0].bodies[3].count, 1);
+	assert_int_equal(tally.phases[0].other_bodies, TALLY_BODIES_MAX + 1);
+	assert_int_equal(tally.n_samples, TALLY_SAMPLES_MAX);
+	tally_done(&other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -261,6 +353,8 @@ int main(void)
 		TEST(test_tally_long_bodies_are_compared_by_their_beginning),
 		TEST(test_tally_errors_are_kept_by_number),
 		TEST(test_tally_samples_are_bounded),
+		TEST(test_tally_merged_is_as_if_one_had_counted_all),
+		TEST(test_tally_merged_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
