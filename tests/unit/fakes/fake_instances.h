@@ -66,6 +66,7 @@ struct fake_instance {
 	uint32_t reopen_serial; /* of the last instance_reopen() */
 	unsigned slots_looked;  /* instance_look_slots() */
 	const char *mode;
+	const char *recalled; /* what instance_recall_health() was told: "passed" or "unknown" */
 
 	/* How often it was asked for that; kept when it is done with. */
 	unsigned asked, started, queue_looks, busy_looks, silent_looks, unused_released, checked;
@@ -327,6 +328,11 @@ void instance_check(struct instance *i)
 void instance_uncheck(struct instance *i)
 {
 	called("uncheck %u.%u", i->generation, i->index);
+}
+
+void instance_recall_health(struct instance *i, bool passed)
+{
+	fake_of(i)->recalled = passed ? "passed" : "unknown";
 }
 
 void instance_steady(struct instance *i, bool on)
