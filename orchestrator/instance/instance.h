@@ -272,8 +272,11 @@ void instance_leave(struct instance *instance);
 /* Stop, with SIGKILL after the configured time. Does nothing if it was told so before. */
 void instance_stop(struct instance *instance);
 
-/* SIGKILL the whole cgroup and the agent, and be done with it: it has stopped. */
-void instance_kill(struct instance *instance);
+/*
+ * SIGKILL the whole cgroups and the agents, and be done with them: they have stopped. Waits for a
+ * moment for their processes to be gone, once for all of them.
+ */
+void instance_kill_many(struct instance *const *list, size_t n);
 
 /*
  * Open the files anew that its output goes to. Returns 0: on_reopened will tell how that went, with

@@ -360,7 +360,7 @@ void instance_stop(struct instance *i)
 		fake_stopped(i->generation, i->index);
 }
 
-void instance_kill(struct instance *i)
+static void fake_kill(struct instance *i)
 {
 	if (instance_has_stopped(i))
 		return;
@@ -369,6 +369,12 @@ void instance_kill(struct instance *i)
 	i->killed = true;
 	i->exit_code = 0;
 	i->exit_signal = SIGKILL;
+}
+
+void instance_kill_many(struct instance *const *list, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		fake_kill(list[k]);
 }
 
 void instance_look_slots(struct instance *i)

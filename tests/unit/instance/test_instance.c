@@ -291,7 +291,7 @@ static void test_instance_stopped_is_gone(void **state)
 	instance_leave(i);
 	instance_stop(i);
 	instance_steady(i, true);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("");
 	lose_agent();
 	assert_notes("");
@@ -303,7 +303,7 @@ static void test_instance_report_after_a_kill_changes_nothing(void **state)
 {
 	(void)state;
 	run_instance();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	report.pid = 601;
 	hear(REPORT_STARTED, 0);
 	report.exit_code = 1;
@@ -1112,7 +1112,7 @@ static void test_instance_kill_ends_agent_and_cgroup(void **state)
 	f = fopen(i->socket_path, "w");
 	assert_non_null(f);
 	fclose(f);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	/* The agent first: it would start the server again. */
 	assert_calls("checker_stop 0; checker_stop 1; kill 500 9; cgroup_kill " CGROUP
 		     "; cgroup_wait_empty " CGROUP);
@@ -1122,7 +1122,7 @@ static void test_instance_kill_ends_agent_and_cgroup(void **state)
 	assert_true(instance_has_left(i));
 	assert_int_equal(i->pid, 0);
 	assert_int_equal(access(i->socket_path, F_OK), -1);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("");
 }
 
@@ -1133,7 +1133,7 @@ static void test_instance_kill_after_its_server_ended_keeps_the_exit(void **stat
 	run_instance();
 	report.exit_code = 3;
 	hear(REPORT_EXITED, 0);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_int_equal(i->exit_code, 3);
 	assert_int_equal(i->exit_signal, 0);
 }
@@ -1144,7 +1144,7 @@ static void test_instance_done_leaves_a_busy_cgroup_for_later(void **state)
 	(void)state;
 	assert_int_equal(removals_new(context.event, &context.removals, &err), 0);
 	run_instance();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	fake_cgroup.remove_result = -EBUSY;
 	instance_done(i);
 	assert_int_equal(removals_left(context.removals), 1);
