@@ -479,6 +479,7 @@ static int adopt(struct agent *agent, const struct handover *handover, struct er
 	agent->record.ready = hello->ready;
 	agent->hinted = hello->hinted;
 	agent->daemonises = handover->daemonises;
+	agent->again = !hello->initial;
 	agent->main_pid = hello->pid;
 	agent->started_ms = clock_monotonic_ms();
 	agent->started_said = true;

@@ -45,6 +45,7 @@ static void do_spawn(struct agent *agent)
 	relay_reset_tail(agent->relay);
 	successors_reset(agent->successors);
 	record_start(&agent->record);
+	agent->again |= agent->lifecycle.steady;
 	if (start_server(agent, &err) < 0) {
 		log_error("%s", err.text);
 		record_start_failed(&agent->record, err.text);

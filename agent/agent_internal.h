@@ -76,6 +76,7 @@ struct agent {
 	size_t n_unsaid;
 	bool hinted;     /* ORDER_LOOK has come, to this agent or to the one before */
 	bool daemonises; /* the server has put itself into the background before */
+	bool again;      /* it is not the one that ran when it became steady */
 	pid_t main_pid;  /* of the server, as it was told last */
 	/* How the main process has ended, while a successor is sought. */
 	int exit_code;

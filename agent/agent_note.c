@@ -27,6 +27,7 @@ void agent_fill_hello(struct agent *agent, struct report *ret)
 	ret->steady = agent->lifecycle.steady;
 	ret->tells = ret->reopens = ret->keeps = ret->looks = true;
 	ret->hinted = agent->hinted;
+	ret->initial = !agent->again;
 	/* As long as a successor is sought, nobody knows that the server has ended. */
 	ret->pid =
 		successors_seeks(agent->successors) ? agent->main_pid : server_pid(agent->server);

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/open_files.h"
@@ -691,6 +692,22 @@ int processes_started(pid_t pid, uint64_t *ret)
 	if (r < 0 || is_dead(&st))
 		return r < 0 ? r : -ESRCH;
 	*ret = st.start;
+	return 0;
+}
+
+int processes_age(pid_t pid, uint64_t *ret_ms)
+{
+	uint64_t started, now_ms, started_ms;
+	struct timespec now;
+	int r = processes_started(pid, &started);
+
+	if (r < 0)
+		return r;
+	if (clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+		return -errno;
+	now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	started_ms = started * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+	*ret_ms = now_ms > started_ms ? now_ms - started_ms : 0;
 	return 0;
 }
 

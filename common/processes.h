@@ -58,6 +58,9 @@ int processes_adopt(struct processes *processes, pid_t pid);
  */
 int processes_started(pid_t pid, uint64_t *ret);
 
+/* How long ago that was, in ms. Returns 0, -ESRCH if it has ended, or another errno. */
+int processes_age(pid_t pid, uint64_t *ret_ms);
+
 /*
  * For the agent only: move the calling process into the instance's cgroup, and back to where it was
  * before. Without a cgroup nothing happens. Returns 0 or a negative errno; -EINVAL if

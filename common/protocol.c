@@ -672,6 +672,7 @@ static const struct field report_fields_optional[] = {
 	FIELD_BOOLEAN(struct report, looks, BIT(REPORT_HELLO)),
 	FIELD_BOOLEAN(struct report, hinted, BIT(REPORT_HELLO)),
 	FIELD_INTEGER(struct report, kept, 0, PROTOCOL_KEPT_MAX, BIT(REPORT_HELLO)),
+	FIELD_BOOLEAN(struct report, initial, BIT(REPORT_HELLO)),
 	FIELD_INTEGER(struct report, succeeds, 0, PID_MAX, BIT(REPORT_STARTED)),
 	FIELD_INTEGER(struct report, exit_code, 0, 255, BIT(REPORT_STARTED)),
 	FIELD_INTEGER(struct report, exit_signal, 0, SIGNAL_MAX, BIT(REPORT_STARTED)),

@@ -313,6 +313,8 @@ struct report {
 	bool looks;    /* it knows ORDER_LOOK; false: it is an older agent */
 	bool hinted;   /* it has got one: the programs on its cgroup tell of each listen(2) */
 	uint32_t kept; /* so many descriptors of batond's it keeps */
+	/* The server has not been started again since it was steady; false: an older agent */
+	bool initial;
 
 	/*
 	 * REPORT_HELLO, REPORT_SOCKETS: of the set; it grows with each change; 0: an older agent

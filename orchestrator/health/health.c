@@ -18,7 +18,8 @@ bool health_note(struct health *health, bool ok, uint32_t healthy, uint32_t unhe
 		health->successes = 0;
 		if (health->failures < UINT32_MAX)
 			health->failures++;
-		if (health->state == HEALTH_HEALTHY && health->failures >= unhealthy)
+		if ((health->state == HEALTH_HEALTHY || health->was_healthy) &&
+		    health->failures >= unhealthy)
 			health->state = HEALTH_UNHEALTHY;
 	}
 	return health->state != before;

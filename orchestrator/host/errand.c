@@ -48,11 +48,6 @@ struct errand {
 /* Those in uninterruptible sleep have been forgotten by whoever sent them, but live. */
 static unsigned alive;
 
-unsigned errands_alive(void)
-{
-	return alive;
-}
-
 /* Then it takes no sources any more (-ESTALE), and none is needed: see errand_finish(). */
 static bool loop_has_ended(const struct errand *e)
 {

@@ -76,6 +76,3 @@ DEFINE_CLEANUP(struct errand *, errand_cancel);
  * called before true is returned, and may send another one.
  */
 bool errand_finish(struct errand *errand, uint64_t timeout_ms);
-
-/* How many helpers live. */
-unsigned errands_alive(void);

@@ -175,11 +175,6 @@ const char *kept_file_path(const struct kept_file *file)
 	return file->path;
 }
 
-bool kept_file_is_written(const struct kept_file *file)
-{
-	return !file->failing && !file->unwritten;
-}
-
 void kept_file_free(struct kept_file *file)
 {
 	if (!file)

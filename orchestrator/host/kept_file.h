@@ -44,6 +44,3 @@ DEFINE_CLEANUP(struct kept_file *, kept_file_free);
 int kept_file_write(struct kept_file *file, const char *text, struct error *err);
 
 const char *kept_file_path(const struct kept_file *file);
-
-/* Does the file have what was written last? */
-bool kept_file_is_written(const struct kept_file *file);

@@ -7,8 +7,9 @@
  * do themselves is bounded, and is of this host's kernel alone: /run, /proc, /sys/fs/cgroup, bpffs,
  * /etc/passwd, sock_diag(7). Of these some take time:
  *
- *	up to 50 ms	until a cgroup is empty after SIGKILL (instance.c)
- *	up to 1 s	until a socket is out of a program that is being freed (steer_ebpf_maps.c)
+ *	up to 50 ms	until cgroups are empty after SIGKILL, all together (instance_kill_many())
+ *	up to 1 s	until sockets are out of a program that is being freed, once for each that
+ *			this daemon has put into its place (ebpf_put())
  *
  * What is read before the loop runs is waited for: the configuration with the files that it names,
  * state.json, histories, events.jsonl, the tiers that are tried, an earlier daemon of the name. At

@@ -234,15 +234,6 @@ void writer_forget(struct writer *writer, const char *path, const void *userdata
 	(void)wake(writer);
 }
 
-size_t writer_behind(const struct writer *writer)
-{
-	size_t n = 0;
-
-	for (const struct place *place = writer->places; place; place = place->next)
-		n += place->errand || place->waiting;
-	return n;
-}
-
 /* ---- the end -------------------------------------------------------------------------------- */
 
 /* The end comes whether it is written or not. */

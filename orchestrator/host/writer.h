@@ -50,9 +50,6 @@ int writer_put(struct writer *writer, const char *path, const char *text, writer
 /* @userdata hears nothing more of @path. What is not written is tried once more. */
 void writer_forget(struct writer *writer, const char *path, const void *userdata);
 
-/* How many files are not on the disk as they were put last. */
-size_t writer_behind(const struct writer *writer);
-
 /*
  * At the end, when no loop runs any more: wait for what is on its way and write what has waited for
  * it, or has failed, up to @timeout_ms in all.

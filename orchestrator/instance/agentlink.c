@@ -41,7 +41,7 @@ struct agentlink {
 	int pidfd; /* -1: the system forbids pidfd_open(2), it had ended by then, or is not known */
 	int fd;    /* -1: there is no connection */
 	sd_event_source *io;
-	sd_event_source *end;  /* of .pidfd, while the agent has not greeted */
+	sd_event_source *end;  /* of .pidfd */
 	struct timer timer;    /* until the next try, or the deadline */
 	uint64_t deadline_ms;  /* until when it is to greet; 0: it has, or none is set */
 	uint64_t connected_ms; /* when the connection was made */
@@ -250,10 +250,14 @@ static void disconnect(struct agentlink *link)
 		close(TAKE_FD(link->fd));
 }
 
+static void forget_end(struct agentlink *link)
+{
+	link->end = sd_event_source_disable_unref(link->end);
+}
+
 /* It has greeted, or never will. */
 static void stop_waiting(struct agentlink *link)
 {
-	link->end = sd_event_source_disable_unref(link->end);
 	timer_done(&link->timer);
 	link->deadline_ms = 0;
 	link->greets = link->hung_up = false;
@@ -265,6 +269,7 @@ static void lose(struct agentlink *link, enum agentlink_loss loss)
 	if (link->lost)
 		return;
 	await_end(link);
+	forget_end(link);
 	stop_waiting(link);
 	disconnect(link);
 	link->lost = true;
@@ -282,6 +287,7 @@ static bool is_dead(const struct agentlink *link)
 }
 
 static void await_greeting(struct agentlink *link, bool now);
+static void watch_end(struct agentlink *link);
 
 static bool has_hung_up(const struct agentlink *link)
 {
@@ -294,7 +300,7 @@ static void take_pid(struct agentlink *link, pid_t pid)
 {
 	if (pid <= 0 || (link->pid == pid && link->pidfd >= 0))
 		return;
-	link->end = sd_event_source_disable_unref(link->end);
+	forget_end(link);
 	if (link->pidfd >= 0)
 		close(TAKE_FD(link->pidfd));
 	link->pid = pid;
@@ -302,6 +308,7 @@ static void take_pid(struct agentlink *link, pid_t pid)
 	/* Its end of the connection is its own: while that is open the pid is, too. */
 	if (link->pidfd >= 0 && has_hung_up(link))
 		close(TAKE_FD(link->pidfd));
+	watch_end(link);
 }
 
 /* Its hello, and the reports right behind it for which that had no room. */
@@ -416,6 +423,8 @@ static int on_again(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source, (void)usec;
 	(void)sd_event_source_set_enabled(link->io, SD_EVENT_ON);
+	if (link->end)
+		(void)sd_event_source_set_enabled(link->end, SD_EVENT_ON);
 	if (take_report(link) < 0)
 		lose(link, AGENTLINK_UNFIT);
 	return 0;
@@ -515,24 +524,31 @@ static int try_connect(struct agentlink *link)
 	return r;
 }
 
+/*
+ * What it has said before is read first, one message a turn. The end of the connection tells
+ * nothing: a child of the agent that has yet to exec has it, too, and may hang.
+ */
 static int on_end(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct agentlink *link = userdata;
+	int r = 0;
 
 	(void)source;
 	(void)fd;
 	(void)events;
-	/* What it has said before is still to be read; the end of that is seen, too. */
-	if (link->fd >= 0)
+	if (timer_is_set(&link->again)) /* on_again() goes on */
 		return sd_event_source_set_enabled(link->end, SD_EVENT_OFF);
-	lose(link, link->loss);
+	if (link->fd >= 0)
+		r = receive_one(link);
+	if (r <= 0)
+		lose(link, r == -EPROTONOSUPPORT ? AGENTLINK_UNFIT : link->loss);
 	return 0;
 }
 
-/* Without this a try or the deadline finds out. */
+/* Without this the connection, a try or the deadline finds out. */
 static void watch_end(struct agentlink *link)
 {
-	if (link->pidfd < 0 || link->end)
+	if (link->pidfd < 0 || link->end || link->lost)
 		return;
 	if (sd_event_add_io(link->event, &link->end, link->pidfd, EPOLLIN, on_end, link) < 0)
 		log_warning("agent %d: its end is not watched: out of memory", (int)link->pid);
@@ -683,6 +699,7 @@ static int start_agent(sd_event *event, const char *socket_path, const struct la
 	link->pidfd = pidfd_open(link->pid, 0);
 	link->unreaped = true;
 	await_end(link);
+	watch_end(link);
 	*ret = TAKE_PTR(link);
 	return 0;
 }
@@ -762,12 +779,12 @@ void agentlink_know(struct agentlink *link, pid_t pid, int pidfd)
 	}
 	link->pid = pid;
 	link->pidfd = pidfd;
-	if (link->greets)
-		watch_end(link);
+	watch_end(link);
 }
 
 void agentlink_rest(struct agentlink *link)
 {
+	forget_end(link);
 	stop_waiting(link);
 	(void)sd_event_source_set_enabled(link->io, SD_EVENT_OFF);
 }
@@ -778,6 +795,7 @@ void agentlink_listen(struct agentlink *link, const struct agentlink_callbacks *
 	link->callbacks = callbacks;
 	link->userdata = userdata;
 	(void)sd_event_source_set_enabled(link->io, SD_EVENT_ON);
+	watch_end(link);
 }
 
 enum agentlink_loss agentlink_loss(const struct agentlink *link)
@@ -790,6 +808,7 @@ void agentlink_free(struct agentlink *link)
 	if (!link)
 		return;
 	await_end(link);
+	forget_end(link);
 	stop_waiting(link);
 	disconnect(link);
 	timer_done(&link->again);

@@ -19,7 +19,7 @@
 /* The delay before a restart grows up to so many times the first one (agent/lifecycle.h). */
 #define RESTART_DELAY_GROWTH 50
 
-/* Whatever dies of SIGKILL is mostly dead by then; for the rest nobody waits. */
+/* Whatever dies of SIGKILL is mostly dead by then, of all that are killed together. */
 #define KILL_WAIT_MS 50
 
 /*
@@ -112,6 +112,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	i->keeps = report->keeps;
 	i->looks = report->looks;
 	i->hinted |= report->hinted;
+	i->initial = report->initial;
 	i->kept_set = report->kept > 0 ? KEPT_UNKNOWN : 0;
 	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
@@ -537,8 +538,6 @@ static void kill_all(struct instance *i)
 {
 	if (i->cgroup[0]) {
 		cgroup_kill(i->cgroup);
-		/* What follows may need what its processes have: a lock, a port. */
-		(void)cgroup_wait_empty(i->cgroup, KILL_WAIT_MS);
 		return;
 	}
 	/* Before the agent: they are found as its descendants. */
@@ -548,10 +547,8 @@ static void kill_all(struct instance *i)
 		instance_signal_main(i, SIGKILL);
 }
 
-void instance_kill(struct instance *i)
+static void kill_one(struct instance *i)
 {
-	if (instance_has_stopped(i))
-		return;
 	instance_uncheck(i);
 	i->killed = true;
 	if (!i->cgroup[0])
@@ -562,6 +559,10 @@ void instance_kill(struct instance *i)
 		kill_all(i);
 	handover_remove(i->socket_path);
 	unlink(i->socket_path);
+}
+
+static void end_killed(struct instance *i)
+{
 	instance_shut_orphans(i);
 	/* If its server had ended before, its end is known. Its processes without agent: nobody's.
 	 */
@@ -573,6 +574,25 @@ void instance_kill(struct instance *i)
 	i->asked = false;
 	instance_know_pid(i, 0);
 	instance_enter(i, INSTANCE_STOPPED);
+}
+
+void instance_kill_many(struct instance *const *list, size_t n)
+{
+	uint64_t end_ms, now_ms;
+
+	for (size_t k = 0; k < n; k++)
+		if (!instance_has_stopped(list[k]))
+			kill_one(list[k]);
+	/* What follows may need what their processes have: a lock, a port. */
+	end_ms = clock_monotonic_ms() + KILL_WAIT_MS;
+	for (size_t k = 0; k < n; k++) {
+		if (instance_has_stopped(list[k]))
+			continue;
+		now_ms = clock_monotonic_ms();
+		if (list[k]->cgroup[0] && now_ms < end_ms)
+			(void)cgroup_wait_empty(list[k]->cgroup, (int)(end_ms - now_ms));
+		end_killed(list[k]);
+	}
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

@@ -180,6 +180,7 @@ struct instance {
 	bool keeps;               /* its agent knows ORDER_KEEP */
 	bool looks;               /* its agent knows ORDER_LOOK */
 	bool hinted;              /* the programs on its cgroup tell of each listen(2) */
+	bool initial;             /* its agent says that the server was never started again */
 	uint64_t kept_set;        /* those that it keeps, see instance_keep_sockets(); 0: none */
 	bool names_fds;           /* its command names the sockets that are passed: {fd} */
 	bool stop_without_signal; /* it was told to drain by the signal that means stop */
@@ -271,8 +272,11 @@ void instance_leave(struct instance *instance);
 /* Stop, with SIGKILL after the configured time. Does nothing if it was told so before. */
 void instance_stop(struct instance *instance);
 
-/* SIGKILL the whole cgroup and the agent, and be done with it: it has stopped. */
-void instance_kill(struct instance *instance);
+/*
+ * SIGKILL the whole cgroups and the agents, and be done with them: they have stopped. Waits for a
+ * moment for their processes to be gone, once for all of them.
+ */
+void instance_kill_many(struct instance *const *list, size_t n);
 
 /*
  * Open the files anew that its output goes to. Returns 0: on_reopened will tell how that went, with
@@ -322,11 +326,19 @@ bool instance_is_serving(const struct instance *instance);
 bool instance_is_healthy(const struct instance *instance);
 
 /*
- * It was healthy and has failed a check since. Or its server was started again, and has not become
- * healthy within the configured time. Or it has joined, and since then an endpoint is not
- * served any more: no socket of it listens there, is held by its server and can be steered.
+ * It was healthy and has failed a check since. Or its server was started again, or its daemon was,
+ * and it has not become healthy within the configured time. Or it has joined, and since then an
+ * endpoint is not served any more: no socket of it listens there, is held by its server and can be
+ * steered.
  */
 bool instance_is_unhealthy(const struct instance *instance);
+
+/*
+ * An earlier batond has started it, and its checks begin anew. @passed: its server, if it was not
+ * started again since, has passed them. From now on bad answers count for such a server, and for
+ * one that has run for the configured time; another one has the rest of that to become healthy.
+ */
+void instance_recall_health(struct instance *instance, bool passed);
 
 /* What one of its checks says alone. */
 static inline enum health_state instance_check_state(const struct instance_check *check)

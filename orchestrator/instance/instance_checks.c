@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/processes.h"
 #include "orchestrator/instance/instance_internal.h"
 
 /*
@@ -19,6 +20,7 @@ static bool is_starting(const struct instance *i)
 {
 	for (size_t k = 0; k < i->checks.n; k++)
 		if (i->checks.list[k].checker.running &&
+		    !i->checks.list[k].checker.health.was_healthy &&
 		    instance_check_state(&i->checks.list[k]) == HEALTH_UNKNOWN)
 			return true;
 	return false;
@@ -203,11 +205,29 @@ void instance_look_health(struct instance *i)
 	i->overdue = i->overdue && !instance_is_healthy(i);
 }
 
-void instance_expect_health(struct instance *i)
+static void expect_within(struct instance *i, uint64_t limit_ms)
 {
 	i->overdue = false;
-	timer_set(&i->overdue_timer, i->context->event,
-		  clock_monotonic_ms() + i->config->health.start_timeout_ms, on_overdue, i);
+	timer_set(&i->overdue_timer, i->context->event, clock_monotonic_ms() + limit_ms, on_overdue,
+		  i);
+}
+
+void instance_expect_health(struct instance *i)
+{
+	expect_within(i, i->config->health.start_timeout_ms);
+}
+
+void instance_recall_health(struct instance *i, bool passed)
+{
+	uint64_t age_ms = 0, limit_ms = i->config->health.start_timeout_ms;
+	bool runs = i->pid > 0 && processes_age(i->pid, &age_ms) == 0;
+
+	if (!runs || age_ms < limit_ms)
+		expect_within(i, limit_ms - age_ms);
+	if (!runs || !((passed && i->initial) || age_ms >= limit_ms))
+		return;
+	for (size_t k = 0; k < i->checks.n; k++)
+		i->checks.list[k].checker.health.was_healthy = true;
 }
 
 static bool any_is(const struct instance *i, enum health_state state)

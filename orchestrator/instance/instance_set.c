@@ -144,8 +144,7 @@ void instances_stop(const struct instances *set)
 
 void instances_kill(const struct instances *set)
 {
-	for_each_instance (i, set)
-		instance_kill(i);
+	instance_kill_many(set->list, set->n);
 }
 
 void instances_name(const struct instances *set, enum instance_role role)

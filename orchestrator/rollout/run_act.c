@@ -300,15 +300,18 @@ static void act_restore(struct run *run, const struct rollout_action *action)
 static void act_discard(struct run *run, const struct rollout_action *action)
 {
 	(void)action;
-	while (run->batch.n > 0) {
-		struct instance *i = run->batch.list[0];
-		size_t before = run->batch.n;
+	for (size_t k = 0; k < run->batch.n; k++) {
+		const struct instance *i = run->batch.list[k];
 
 		log_warning("%s: instance %u of generation %u could not be started: %s",
 			    run->host->name, i->index, i->generation,
 			    i->failure[0] ? i->failure : "not healthy in time");
-		instance_kill(i);
-		run->host->ops->remove_instance(run->host->userdata, i);
+	}
+	instances_kill(&run->batch);
+	while (run->batch.n > 0) {
+		size_t before = run->batch.n;
+
+		run->host->ops->remove_instance(run->host->userdata, run->batch.list[0]);
 		assert(run->batch.n == before - 1);
 	}
 	run->unmade[run->machine.to] = 0;

@@ -36,6 +36,12 @@ static bool is_named(const struct service *s, const struct instance *i)
 	return false;
 }
 
+/* Its checks: steady is who has, and so is whom the kernel's tables name. */
+static bool has_passed(const struct service *s, const struct instance *i)
+{
+	return i->steady || (s->wiring.tier == STEER_EBPF && is_named(s, i));
+}
+
 static bool any_is_named(const struct service *s, const struct generation *g)
 {
 	for (size_t k = 0; k < g->instances.n; k++)
@@ -291,8 +297,10 @@ static void restore(struct service *s, struct generation *g, const struct instan
 
 	if (!run)
 		return;
-	for (size_t k = 0; k < substitutes->n; k++)
+	for (size_t k = 0; k < substitutes->n; k++) {
 		instance_release_leftovers(substitutes->list[k]);
+		instance_recall_health(substitutes->list[k], true);
+	}
 	instances_check(substitutes);
 	service_begin_run(s, run,
 			  (struct run_plan){.order = RUN_ORDER_RESTORE,
@@ -330,6 +338,7 @@ static void serve_on(struct service *s, const struct instances *in)
 	service_note_taken_over(s);
 	for (size_t k = 0; k < in->n; k++) {
 		instance_release_leftovers(in->list[k]);
+		instance_recall_health(in->list[k], has_passed(s, in->list[k]));
 		instance_steady(in->list[k], true);
 		instance_check(in->list[k]);
 	}

@@ -160,6 +160,7 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 	ebpf->uid = options->uid;
 	ebpf->inspect = options->inspect;
 	ebpf->tap = options->tap;
+	ebpf->busy_tries = EBPF_BUSY_TRIES;
 	if (options->pin_dir)
 		snprintf(ebpf->pin_dir, sizeof(ebpf->pin_dir), "%s", options->pin_dir);
 	ebpf->n_cpus = libbpf_num_possible_cpus();

@@ -65,6 +65,7 @@ struct ebpf {
 	unsigned kept;          /* which maps are an earlier daemon's: steer_ebpf_earlier.c */
 	bool taken_over;        /* the slots are */
 	bool attached;
+	unsigned busy_tries; /* so often ebpf_put() may wait until it is attached again */
 	bool hold;
 	int n_cpus;
 	struct crossing *crossings[STEER_BESIDE_MAX]; /* with each endpoint that competes */
@@ -129,7 +130,12 @@ void ebpf_tidy(struct steer *steer);
 int ebpf_table(struct steer *steer, struct steer_table *ret);
 int ebpf_publish(struct steer *steer, const struct steer_table *table, struct error *err);
 
-/* Put a socket that listens in the anchor's group into a slot, also into one that is taken. */
+/*
+ * Put a socket that listens in the anchor's group into a slot, also into one that is taken. -EBUSY:
+ * it is in another map. After a program was attached, those of the one before are waited for: up to
+ * 1 s, for all sockets together.
+ */
+#define EBPF_BUSY_TRIES 200
 int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err);
 void ebpf_empty_slot(struct ebpf *ebpf, uint32_t slot);
 

@@ -61,6 +61,7 @@ int ebpf_attach_program(struct ebpf *ebpf, struct error *err)
 
 	if (r < 0)
 		return r;
+	ebpf->busy_tries = EBPF_BUSY_TRIES;
 	r = ebpf_attach_to(ebpf->anchor.fd, ebpf->loaded.program, err);
 	if (r >= 0 && withdrawn)
 		r = ebpf_put_anchor(ebpf, &ebpf->anchor, err);

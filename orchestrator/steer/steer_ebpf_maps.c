@@ -8,8 +8,7 @@
 #include "orchestrator/steer/steer_ebpf.h"
 #include "orchestrator/steer/tap.h"
 
-/* How long a socket may be in the socket array of a program that is being freed: 1 s. */
-#define BUSY_TRIES   200
+/* EBPF_BUSY_TRIES of them are 1 s. */
 #define BUSY_WAIT_US 5000
 
 /* How long the counters of a slot may wait for memory: 1 ms. */
@@ -46,15 +45,17 @@ int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err)
 {
 	uint64_t value = (uint64_t)fd;
 
-	for (int n = 0; n < BUSY_TRIES; n++) {
-		if (bpf_map_update_elem(ebpf->loaded.slots, &slot, &value, BPF_ANY) == 0)
-			return 0;
-		/* Still in the map of a program that has just been replaced: it is freed soon. */
-		if (errno != EBUSY)
-			break;
+	while (bpf_map_update_elem(ebpf->loaded.slots, &slot, &value, BPF_ANY) < 0) {
+		/*
+		 * Still in the map of a program that has just been replaced: it is freed soon. In
+		 * anybody else's it may stay for good.
+		 */
+		if (errno != EBUSY || ebpf->busy_tries == 0)
+			return error_set(err, -errno, "put the socket into slot %u", slot);
+		ebpf->busy_tries--;
 		usleep(BUSY_WAIT_US);
 	}
-	return error_set(err, -errno, "put the socket into slot %u", slot);
+	return 0;
 }
 
 /* The map tells user space the cookies of its sockets. */

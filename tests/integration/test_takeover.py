@@ -7,7 +7,7 @@ import signal
 from harness import (alive, begin_post, bodies, check, check_equal, connect, get, read_response,
                      refused, send_request, timeout, wait_until)
 from rollouts import kill_daemon, settled
-from services import example, generation_of, python, service
+from services import Sickness, example, generation_of, python, service
 from swaps import check_unharmed
 
 
@@ -106,6 +106,23 @@ def test_server_that_crashes_while_the_daemon_is_away_is_started_again(t):
     daemon.wait_event("restarted", since=since)
     check_equal(daemon.current(), 1, "generation")
     check(daemon.server_pid() not in (0, pid), "the server is still the dead one")
+
+
+def test_server_that_is_ill_after_a_takeover_is_replaced_at_once(t):
+    sickness = Sickness(t)
+    daemon = t.daemon(service(sickness.command(), instances=2, restart={"delay": "100ms"},
+                              health={"start_timeout": "10m"}))
+    since = daemon.last_seq()
+    kill_daemon(daemon)
+    sickness.begin(1)
+    daemon.start()
+    # It had passed its checks: start_timeout is not for it.
+    told = daemon.wait_event("unhealthy", since=since)
+    check("instance 1" in told["message"] and "503" in told["message"], f"{told}")
+    replacing = daemon.wait_event("replacing", since=since)
+    check("instance 1" in replacing["message"], f"{replacing}")
+    sickness.end(1)
+    check_equal(daemon.wait_end(since)["event"], "done", "end")
 
 
 def test_instance_of_a_service_that_is_not_configured_any_more_is_left_alone(t):

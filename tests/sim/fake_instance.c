@@ -44,12 +44,11 @@ void instance_stop(struct instance *i)
 		node_stop(world_now(), n, i->config->drain.kill_timeout_ms);
 }
 
-void instance_kill(struct instance *i)
+void instance_kill_many(struct instance *const *list, size_t n)
 {
-	struct node *n = node_of(i);
-
-	if (!n->has_stopped)
-		node_kill(world_now(), n);
+	for (size_t k = 0; k < n; k++)
+		if (!node_of(list[k])->has_stopped)
+			node_kill(world_now(), node_of(list[k]));
 }
 
 /* It is answered with the next thing that is heard of it. */

@@ -121,6 +121,24 @@ static void test_agent_daemon_is_followed(void **data)
 	AWAIT(fixture, fixture->pid != pid && exists(fixture->pid));
 }
 
+/* The next batond asks whether the server is the one that has passed the checks. */
+static void test_agent_says_whether_the_server_is_the_first(void **data)
+{
+	struct fixture *fixture = *data;
+	pid_t pid;
+
+	start(fixture, "serve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	order_steady(fixture);
+	fixture_connect(fixture);
+	assert_true(fixture->heard[REPORT_HELLO].initial);
+	pid = fixture->pid;
+	kill(pid, SIGKILL);
+	AWAIT(fixture, fixture->pid != pid && exists(fixture->pid));
+	fixture_connect(fixture);
+	assert_false(fixture->heard[REPORT_HELLO].initial);
+}
+
 static void test_agent_daemon_gets_the_stop_signal(void **data)
 {
 	struct fixture *fixture = *data;
@@ -520,6 +538,7 @@ int main(void)
 		TEST(test_agent_leave_auto_unused_passed_socket_is_let_go),
 		TEST(test_agent_leave_dead_server_lets_go_of_its_sockets),
 		TEST(test_agent_daemon_is_followed),
+		TEST(test_agent_says_whether_the_server_is_the_first),
 		TEST_CGROUP(test_agent_daemon_is_followed),
 		TEST(test_agent_daemon_gets_the_stop_signal),
 		TEST(test_agent_server_that_fails_and_leaves_a_child_has_exited),

@@ -318,9 +318,10 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 	     strcmp(key, "ending") == 0 || strcmp(key, "tells") == 0 ||
 	     strcmp(key, "reopens") == 0 || strcmp(key, "keeps") == 0 ||
 	     strcmp(key, "looks") == 0 || strcmp(key, "hinted") == 0 || strcmp(key, "kept") == 0 ||
-	     strcmp(key, "has_uid") == 0 || strcmp(key, "uid") == 0 ||
-	     strcmp(key, "trouble") == 0 || strcmp(key, "trouble_endpoint") == 0 ||
-	     strcmp(key, "first") == 0 || strcmp(key, "more") == 0 || strcmp(key, "lingers") == 0 ||
+	     strcmp(key, "initial") == 0 || strcmp(key, "has_uid") == 0 ||
+	     strcmp(key, "uid") == 0 || strcmp(key, "trouble") == 0 ||
+	     strcmp(key, "trouble_endpoint") == 0 || strcmp(key, "first") == 0 ||
+	     strcmp(key, "more") == 0 || strcmp(key, "lingers") == 0 ||
 	     strcmp(key, "wrapper") == 0 || strcmp(key, "newest") == 0))
 		return true;
 	if (type && strcmp(type, "reopen") == 0)

@@ -580,6 +580,7 @@ static void test_protocol_hello_of_first_version_is_understood(void **state)
 	json_object_del(json, "looks");
 	json_object_del(json, "hinted");
 	json_object_del(json, "kept");
+	json_object_del(json, "initial");
 	json_object_del(json, "tail_stdout");
 	json_object_del(json, "tail_age_ms");
 	for (size_t i = 0; i < 2; i++) {

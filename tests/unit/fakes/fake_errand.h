@@ -36,8 +36,3 @@ bool errand_finish(struct errand *errand, uint64_t timeout_ms)
 	assert_null(errand);
 	return true;
 }
-
-unsigned errands_alive(void)
-{
-	return 0;
-}

@@ -30,6 +30,7 @@ static struct {
 	pid_t pid;        /* the only one that processes_list() finds */
 	unsigned n_alive; /* not freed yet */
 	uint64_t started; /* of every process; 0: there is none */
+	uint64_t age_ms;  /* of .pid */
 	pid_t stranger;   /* has a pid that an agent has told, and is none of the instance */
 } fake_processes;
 
@@ -172,6 +173,12 @@ int processes_started(pid_t pid, uint64_t *ret)
 	(void)pid;
 	*ret = fake_processes.started;
 	return fake_processes.started ? 0 : -ESRCH;
+}
+
+int processes_age(pid_t pid, uint64_t *ret_ms)
+{
+	*ret_ms = fake_processes.age_ms;
+	return fake_processes.pid == pid ? 0 : -ESRCH;
 }
 
 int processes_signal(const struct processes *processes, int sig, unsigned *ret_n)

@@ -66,6 +66,7 @@ struct fake_instance {
 	uint32_t reopen_serial; /* of the last instance_reopen() */
 	unsigned slots_looked;  /* instance_look_slots() */
 	const char *mode;
+	const char *recalled; /* what instance_recall_health() was told: "passed" or "unknown" */
 
 	/* How often it was asked for that; kept when it is done with. */
 	unsigned asked, started, queue_looks, busy_looks, silent_looks, unused_released, checked;
@@ -329,6 +330,11 @@ void instance_uncheck(struct instance *i)
 	called("uncheck %u.%u", i->generation, i->index);
 }
 
+void instance_recall_health(struct instance *i, bool passed)
+{
+	fake_of(i)->recalled = passed ? "passed" : "unknown";
+}
+
 void instance_steady(struct instance *i, bool on)
 {
 	called("steady %u.%u %s", i->generation, i->index, on ? "on" : "off");
@@ -354,7 +360,7 @@ void instance_stop(struct instance *i)
 		fake_stopped(i->generation, i->index);
 }
 
-void instance_kill(struct instance *i)
+static void fake_kill(struct instance *i)
 {
 	if (instance_has_stopped(i))
 		return;
@@ -363,6 +369,12 @@ void instance_kill(struct instance *i)
 	i->killed = true;
 	i->exit_code = 0;
 	i->exit_signal = SIGKILL;
+}
+
+void instance_kill_many(struct instance *const *list, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		fake_kill(list[k]);
 }
 
 void instance_look_slots(struct instance *i)

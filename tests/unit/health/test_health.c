@@ -36,6 +36,23 @@ static void test_health_never_healthy_stays_unknown(void **state)
 	assert_int_equal(h.state, HEALTH_UNKNOWN);
 }
 
+/* An earlier batond has seen it. */
+static void test_health_that_was_healthy_turns_unhealthy(void **state)
+{
+	struct health h = {.was_healthy = true};
+
+	(void)state;
+	assert_false(note(&h, false));
+	assert_false(note(&h, false));
+	assert_int_equal(h.state, HEALTH_UNKNOWN);
+	assert_true(note(&h, false));
+	assert_int_equal(h.state, HEALTH_UNHEALTHY);
+	assert_false(note(&h, false));
+	assert_false(note(&h, true));
+	assert_true(note(&h, true));
+	assert_int_equal(h.state, HEALTH_HEALTHY);
+}
+
 static void test_health_failures_in_a_row_make_unhealthy(void **state)
 {
 	struct health h = {.state = HEALTH_HEALTHY};
@@ -69,6 +86,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_health_successes_in_a_row_make_healthy),
 		cmocka_unit_test(test_health_never_healthy_stays_unknown),
+		cmocka_unit_test(test_health_that_was_healthy_turns_unhealthy),
 		cmocka_unit_test(test_health_failures_in_a_row_make_unhealthy),
 		cmocka_unit_test(test_health_counters_do_not_wrap),
 	};

@@ -28,6 +28,7 @@
 #include "common/clock.h"
 #include "orchestrator/host/errand.h"
 #include "orchestrator/host/watch_internal.h"
+#include "tests/unit/fakes/children.h"
 
 #define DEADLINE_MS 10000
 #define NEVER_MS    1000000
@@ -199,7 +200,7 @@ static int set_up(void **state)
 		return -1;
 	run_until_begun(sentinel);
 	/* It does not look again before something happens, whatever a test makes fail. */
-	run_until(errands_alive() == 0);
+	run_until(!has_children());
 	return 0;
 }
 
@@ -211,7 +212,7 @@ static int tear_down(void **state)
 	watch_free(watch);
 	watch_free(sentinel);
 	watch = sentinel = NULL;
-	run_until(errands_alive() == 0);
+	run_until(!has_children());
 	event = sd_event_unref(event);
 	munmap(n_added, sizeof *n_added);
 	snprintf(command, sizeof(command), "rm -rf '%s'", folder);

@@ -1214,6 +1214,49 @@ static void test_agentlink_agent_that_hangs_up_and_ends_is_lost_at_once(void **s
 	finish(link);
 }
 
+/* A child of the agent that has yet to exec has its descriptors, and may hang. */
+static void test_agentlink_agent_that_ends_is_lost_while_another_has_its_connection(void **state)
+{
+	struct agentlink *link;
+	struct report hello;
+	pid_t pid = make_process(&hello);
+
+	(void)state;
+	prepare(&hello);
+	fake_agent_answer(&agent);
+	link = link_to(0, -1);
+	run_until_heard(1);
+	fake_agent_join(&agent);
+	/* What it has said is heard before. */
+	say(NOTIFY, NULL, 0);
+	end_process(pid);
+	run_until_lost();
+	assert_int_equal(listener.n, 2);
+	assert_int_equal(listener.hung_up, 0);
+	assert_int_equal(agentlink_loss(link), AGENTLINK_ENDED);
+	finish(link);
+}
+
+/* The same of the socket at which it listened: whoever connects to that waits for nobody. */
+static void test_agentlink_agent_that_ends_is_lost_while_another_has_its_socket(void **state)
+{
+	struct agentlink *link;
+	struct report hello;
+	pid_t pid = make_process(&hello);
+
+	(void)state;
+	link = connect_and_hang_up(&hello);
+	agent.fd = -1;
+	while (listener.hung_up == 0)
+		assert_true(sd_event_run(event, 100000) >= 0);
+	run_what_is_there();
+	assert_int_equal(listener.lost, 0);
+	end_process(pid);
+	run_until_lost();
+	assert_int_equal(agentlink_loss(link), AGENTLINK_ENDED);
+	finish(link);
+}
+
 static void test_agentlink_agent_that_never_answers_is_ended_before_it_is_lost(void **state)
 {
 	struct agentlink *link;
@@ -1290,6 +1333,8 @@ int main(int argc, char **argv)
 		TEST(connect_what_is_no_report_is_no_greeting),
 		TEST(agent_that_hangs_up_is_connected_to_again),
 		TEST(agent_that_hangs_up_and_ends_is_lost_at_once),
+		TEST(agent_that_ends_is_lost_while_another_has_its_connection),
+		TEST(agent_that_ends_is_lost_while_another_has_its_socket),
 		TEST(agent_that_never_answers_is_ended_before_it_is_lost),
 		TEST(connect_known_agent_is_tried_until_it_listens),
 	};

@@ -291,7 +291,7 @@ static void test_instance_stopped_is_gone(void **state)
 	instance_leave(i);
 	instance_stop(i);
 	instance_steady(i, true);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("");
 	lose_agent();
 	assert_notes("");
@@ -303,7 +303,7 @@ static void test_instance_report_after_a_kill_changes_nothing(void **state)
 {
 	(void)state;
 	run_instance();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	report.pid = 601;
 	hear(REPORT_STARTED, 0);
 	report.exit_code = 1;
@@ -854,6 +854,50 @@ static void test_instance_started_again_is_to_be_healthy_in_time(void **state)
 	}
 }
 
+/* As service_take_over() does; @age_ms: so long the server has run. */
+static bool recalled(bool passed, bool initial, uint64_t age_ms)
+{
+	for (size_t k = 0; k < i->checks.n; k++)
+		i->checks.list[k].checker.health = (struct health){};
+	i->initial = initial;
+	fake_processes.age_ms = age_ms;
+	instance_recall_health(i, passed);
+	for (size_t k = 0; k < i->checks.n; k++)
+		assert_int_equal(i->checks.list[k].checker.health.was_healthy,
+				 i->checks.list[0].checker.health.was_healthy);
+	assert_false(instance_is_healthy(i));
+	assert_false(instance_is_unhealthy(i));
+	return i->checks.list[0].checker.health.was_healthy;
+}
+
+static void test_instance_taken_over_was_healthy_if_its_server_has_passed(void **state)
+{
+	(void)state;
+	config.health.start_timeout_ms = 60000;
+	run_instance();
+	fake_processes.pid = i->pid;
+	assert_true(recalled(true, true, 0));
+	assert_false(recalled(false, true, 59999));
+	assert_false(recalled(true, false, 59999));
+	/* It has had its time. */
+	assert_true(recalled(false, false, 60000));
+	assert_true(recalled(true, false, 3600000));
+	/* There is none: it is about to be started. */
+	i->pid = 0;
+	assert_false(recalled(true, true, 0));
+}
+
+static void test_instance_taken_over_has_the_rest_of_its_time(void **state)
+{
+	(void)state;
+	config.health.start_timeout_ms = 60000;
+	run_instance();
+	fake_processes.pid = i->pid;
+	assert_false(recalled(true, false, 59950));
+	drive_until(n_changes == 1);
+	assert_true(instance_is_unhealthy(i));
+}
+
 static void test_instance_unhealthy_is_what_was_healthy_once(void **state)
 {
 	(void)state;
@@ -1068,7 +1112,7 @@ static void test_instance_kill_ends_agent_and_cgroup(void **state)
 	f = fopen(i->socket_path, "w");
 	assert_non_null(f);
 	fclose(f);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	/* The agent first: it would start the server again. */
 	assert_calls("checker_stop 0; checker_stop 1; kill 500 9; cgroup_kill " CGROUP
 		     "; cgroup_wait_empty " CGROUP);
@@ -1078,7 +1122,7 @@ static void test_instance_kill_ends_agent_and_cgroup(void **state)
 	assert_true(instance_has_left(i));
 	assert_int_equal(i->pid, 0);
 	assert_int_equal(access(i->socket_path, F_OK), -1);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("");
 }
 
@@ -1089,7 +1133,7 @@ static void test_instance_kill_after_its_server_ended_keeps_the_exit(void **stat
 	run_instance();
 	report.exit_code = 3;
 	hear(REPORT_EXITED, 0);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_int_equal(i->exit_code, 3);
 	assert_int_equal(i->exit_signal, 0);
 }
@@ -1100,7 +1144,7 @@ static void test_instance_done_leaves_a_busy_cgroup_for_later(void **state)
 	(void)state;
 	assert_int_equal(removals_new(context.event, &context.removals, &err), 0);
 	run_instance();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	fake_cgroup.remove_result = -EBUSY;
 	instance_done(i);
 	assert_int_equal(removals_left(context.removals), 1);
@@ -1180,6 +1224,8 @@ int main(void)
 		TEST(test_instance_of_several_checks_tells_of_each_that_holds_it_up),
 		TEST(test_instance_exit_takes_every_verdict),
 		TEST(test_instance_started_again_is_to_be_healthy_in_time),
+		TEST(test_instance_taken_over_was_healthy_if_its_server_has_passed),
+		TEST(test_instance_taken_over_has_the_rest_of_its_time),
 		TEST(test_instance_unhealthy_is_what_was_healthy_once),
 		TEST(test_instance_last_answer_is_of_the_check_to_blame),
 		TEST(test_instance_healthy_needs_a_server_and_every_endpoint),

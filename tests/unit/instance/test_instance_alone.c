@@ -464,7 +464,7 @@ static void test_instance_lost_and_killed_stays_stopped(void **state)
 	run_instance();
 	listen_on_both();
 	lose_agent();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	n_changes = 0;
 	assert_true(sd_event_run(context.event, 60 * 1000) >= 0);
 	assert_int_equal(n_changes, 0);
@@ -597,7 +597,7 @@ static void test_instance_lost_is_killed_without_agent(void **state)
 	run_instance();
 	listen_on_both();
 	lose_agent();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("cgroup_kill " CGROUP "; cgroup_wait_empty " CGROUP);
 	assert_true(instance_has_stopped(i));
 }
@@ -648,7 +648,7 @@ static void test_instance_without_cgroup_is_killed_before_its_agent(void **state
 {
 	(void)state;
 	run_without_cgroup();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	/* Then nothing would be the agent's descendant any more. */
 	assert_calls("processes_kill below 500; kill 500 9");
 	assert_true(instance_has_stopped(i));
@@ -693,7 +693,7 @@ static void test_instance_lost_without_cgroup_is_killed_by_pid(void **state)
 	(void)state;
 	run_without_cgroup();
 	lose_agent();
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("kill 600 9");
 	assert_true(instance_has_stopped(i));
 }
@@ -706,7 +706,7 @@ static void test_instance_lost_never_signals_a_pid_of_somebody_else(void **state
 	run_without_cgroup();
 	lose_agent();
 	instance_stop(i);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("");
 	assert_true(instance_has_stopped(i));
 	fake_processes.stranger = 0;

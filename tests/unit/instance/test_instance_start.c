@@ -79,7 +79,7 @@ static void test_instance_start_without_agent_fails(void **state)
 	assert_start_failed("agent: No such file or directory");
 	instance_leave(i);
 	instance_stop(i);
-	instance_kill(i);
+	instance_kill_many(&i, 1);
 	assert_calls("cgroup_create web.2.0");
 	instance_done(i);
 	assert_calls("cgroup_remove " CGROUP);

@@ -261,7 +261,7 @@ static void test_run_committed_batch_that_fails_is_done_without(void **state)
 	go_past_commit();
 	change(fake_fail(2, 2, "exited with status 1"));
 	drive_to_end();
-	assert_calls("kill 2.2; done 2.2; kill 2.3; done 2.3");
+	assert_calls("kill 2.2; kill 2.3; done 2.2; done 2.3");
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_int_equal(result.exit, 0);
 	assert_int_equal(new->instances.n, 2);
@@ -289,7 +289,7 @@ static void test_run_committed_batch_is_given_up_when_all_is_to_end(void **state
 	(void)state;
 	go_past_commit();
 	run_abort(&run, true, "batond is shutting down");
-	assert_calls("kill 2.2; done 2.2; kill 2.3; done 2.3");
+	assert_calls("kill 2.2; kill 2.3; done 2.2; done 2.3");
 	drive_to_end();
 	assert_int_equal(result.outcome, ROLLOUT_DONE);
 	assert_string_equal(result.reason, "");

@@ -56,6 +56,36 @@ static void test_service_take_over_steady_one_wins_and_the_others_retire(void **
 	assert_int_equal(refusal_info(refusal.kind)->http_status, 409);
 }
 
+/* From then on its bad answers count, though this daemon has not seen it healthy. */
+static void test_service_take_over_steady_one_has_passed_its_checks(void **state)
+{
+	(void)state;
+	find_agent(7, AGENT_RUNNING, true);
+	assert_int_equal(adopt(), 1);
+	assert_string_equal(fake(7, 0)->recalled, "passed");
+}
+
+static void test_service_take_over_named_one_has_passed_its_checks(void **state)
+{
+	(void)state;
+	find_agent(7, AGENT_RUNNING, false);
+	find_agent(7, AGENT_RUNNING, false);
+	named_before(7, 0);
+	assert_int_equal(adopt(), 1);
+	assert_string_equal(fake(7, 0)->recalled, "passed");
+	assert_null(fake(7, 1)->recalled);
+}
+
+/* Without tables of an earlier daemon's nobody knows. */
+static void test_service_take_over_without_steady_and_tables_is_to_pass(void **state)
+{
+	(void)state;
+	context.tiers.list[STEER_EBPF].works = false;
+	find_agent(7, AGENT_RUNNING, false);
+	assert_int_equal(adopt(), 1);
+	assert_string_equal(fake(7, 0)->recalled, "unknown");
+}
+
 /* The earlier daemon died between the shift and the commit. */
 static void test_service_take_over_without_steady_takes_the_oldest_that_serves(void **state)
 {
@@ -361,6 +391,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_adoption, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_take_over_steady_one_serves_on),
+		TEST(test_service_take_over_steady_one_has_passed_its_checks),
+		TEST(test_service_take_over_named_one_has_passed_its_checks),
+		TEST(test_service_take_over_without_steady_and_tables_is_to_pass),
 		TEST(test_service_take_over_steady_one_wins_and_the_others_retire),
 		TEST(test_service_take_over_without_steady_takes_the_oldest_that_serves),
 		TEST(test_service_take_over_steady_one_that_is_leaving_does_not_count),

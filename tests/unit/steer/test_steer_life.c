@@ -8,6 +8,7 @@
 
 #include <linux/filter.h>
 
+#include "common/clock.h"
 #include "tests/unit/steer/steer_fixture.h"
 
 /* ---- another daemon ------------------------------------------------------------------------- */
@@ -348,6 +349,43 @@ static void test_steer_classic_program_is_foreign_not_missing(void **state)
 	steer_free(steer);
 }
 
+/* Somebody's map of listening sockets, with @fd in it. */
+static int foreign_map(int fd)
+{
+	int map = bpf_map_create(BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, "foreign", sizeof(uint32_t),
+				 sizeof(uint64_t), 1, NULL);
+	uint64_t value = (uint64_t)fd;
+	uint32_t key = 0;
+
+	assert_true(map >= 0);
+	assert_int_equal(bpf_map_update_elem(map, &key, &value, BPF_ANY), 0);
+	return map;
+}
+
+/* The daemon's loop waits for maps of programs that it has replaced, and for nobody else's. */
+static void test_steer_socket_in_a_foreign_map_is_waited_for_once(void **state)
+{
+	struct steer *steer = open_steer();
+	int fd = listener(&address), map = foreign_map(fd);
+	uint64_t began_ms;
+	uint16_t slot;
+	bool drift;
+
+	(void)state;
+	assert_int_equal(steer_join(steer, fd, 0, &slot, &drift, &err), -EBUSY);
+	began_ms = clock_monotonic_ms();
+	for (int k = 0; k < 8; k++)
+		assert_int_equal(steer_join(steer, fd, 0, &slot, &drift, &err), -EBUSY);
+	/* It was a second for the first of them. */
+	assert_in_range(clock_monotonic_ms() - began_ms, 0, 4000);
+	close(map);
+	for (int k = 0; k < 2000 && steer_join(steer, fd, 0, &slot, &drift, &err) < 0; k++)
+		usleep(5000);
+	assert_true(steer_has(steer, slot));
+	close(fd);
+	steer_free(steer);
+}
+
 static void test_steer_check_without_inspection_is_unknown(void **state)
 {
 	struct steer *steer;
@@ -375,6 +413,7 @@ int main(void)
 		TEST(replaced_program_is_seen_and_put_right_by_a_join),
 		TEST(foreign_program_is_named_and_repaired),
 		TEST(classic_program_is_foreign_not_missing),
+		TEST(socket_in_a_foreign_map_is_waited_for_once),
 		TEST(check_without_inspection_is_unknown),
 	};
 
