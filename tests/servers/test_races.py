@@ -8,7 +8,7 @@ import contextlib
 
 from harness import check, check_equal, connect, get, wait_until
 from losing import ended, race
-from services import STANDS_STILL
+from services import STANDS_STILL, soon
 from servers import caddy, gunicorn, haproxy_inherit, nginx_inherit, node_inherit
 
 QUICK = {**STANDS_STILL, "rollout": {"settle_timeout": "300ms"},
@@ -33,7 +33,7 @@ def silent_clients(t, config, mode="inherit"):
     They have connected and say nothing. Some servers wait for them for a long time: the deadline
     is baton's. They were promised nothing, but a connection that is cut is counted.
     """
-    daemon = started(t, config, mode, timeout="1500ms", kill_timeout="500ms")
+    daemon = started(t, config, mode, timeout=soon(1.5), kill_timeout="500ms")
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect()) for _ in range(CLIENTS)]
         wait_until(lambda: daemon.generation()["instances"][0]["connections"]["live"] >= CLIENTS,
