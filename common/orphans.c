@@ -99,23 +99,40 @@ static int shut(struct diag *diag, const struct orphan *orphan, const struct ope
 	return r == -ENOENT ? 0 : r;
 }
 
+/*
+ * Whoever had it has closed it while all processes were looked through: a child that had been
+ * forked and executes its program by now, or a message that has been received.
+ */
+static bool is_gone(struct diag *diag, const struct orphan *orphan, const struct opener *opener)
+{
+	struct orphan once = *orphan;
+
+	return opener->pid == 0 && orphans_listening(diag, &once, 1) == 0;
+}
+
 int orphans_shut(struct diag *diag, struct orphan *list, size_t n)
 {
 	static const struct openers_liking whoever;
 	struct opener openers[ORPHANS_MAX];
-	int kept;
+	int found, kept = 0;
 
 	assert(n <= ORPHANS_MAX);
-	kept = orphans_listening(diag, list, n);
-	if (kept <= 0)
-		return kept;
-	for (int k = 0; k < kept; k++)
+	found = orphans_listening(diag, list, n);
+	if (found <= 0)
+		return found;
+	for (int k = 0; k < found; k++)
 		openers[k] = (struct opener){.inode = list[k].inode};
-	openers_find(openers, (size_t)kept, &whoever);
-	for (int k = 0; k < kept; k++) {
-		list[k].pid = openers[k].pid;
-		memcpy(list[k].command, openers[k].command, sizeof(list[k].command));
-		list[k].error = shut(diag, &list[k], &openers[k]);
+	openers_find(openers, (size_t)found, &whoever);
+	for (int k = 0; k < found; k++) {
+		struct orphan *orphan = &list[kept];
+
+		if (is_gone(diag, &list[k], &openers[k]))
+			continue;
+		*orphan = list[k];
+		orphan->pid = openers[k].pid;
+		memcpy(orphan->command, openers[k].command, sizeof(orphan->command));
+		orphan->error = shut(diag, orphan, &openers[k]);
+		kept++;
 	}
 	return kept;
 }

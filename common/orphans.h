@@ -48,7 +48,8 @@ void orphan_init(struct orphan *orphan, uint64_t cookie, const char *address, ui
 int orphans_listening(struct diag *diag, struct orphan *list, size_t n);
 
 /*
- * Shut down those of the @n sockets (at most ORPHANS_MAX) that still listen. These come first in
+ * Shut down those of the @n sockets (at most ORPHANS_MAX) that still listen, and do so after all
+ * processes have been looked through if nobody was found who has them. These come first in
  * @list then, filled in. Returns how many they are, or a negative errno if the kernel could not be
  * asked.
  */

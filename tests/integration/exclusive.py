@@ -5,7 +5,7 @@ exclusive: a server of which there can be only one.
     exclusive.py flock|sqlite|pidfile FILE GENERATION [CHILD]
 
 It ends at once if another one has FILE. CHILD: a process of it outlives it for a while, and has
-FILE, too.
+FILE, too. While there is a FILE.sick it answers with 503.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import threading
 
-IDLE_S = 3
+IDLE_S = 60
 
 
 def take_flock(path):
@@ -60,9 +60,10 @@ def main(kind, path, generation, *options):
     listener.listen(1024)
     listener.settimeout(0.05)
     clients = []
+    sick = pathlib.Path(f"{path}.sick")
     while not leaving.is_set():
-        accept(listener, generation, clients)
-    while accept(listener, generation, clients):
+        accept(listener, generation, sick, clients)
+    while accept(listener, generation, sick, clients):
         pass
     listener.close()
     for thread in clients:
@@ -70,25 +71,26 @@ def main(kind, path, generation, *options):
     return taken
 
 
-def accept(listener, generation, clients):
+def accept(listener, generation, sick, clients):
     try:
         client, _ = listener.accept()
     except OSError:
         return False
-    clients.append(threading.Thread(target=answer, args=(client, generation)))
+    clients.append(threading.Thread(target=answer, args=(client, generation, sick)))
     clients[-1].start()
     return True
 
 
-def answer(client, generation):
+def answer(client, generation, sick):
     """Or nothing, if it says nothing for IDLE_S."""
     with client:
         client.settimeout(IDLE_S)
         try:
             if client.recv(4096):
                 body = f"generation {generation}\n".encode()
-                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n"
-                               b"Connection: close\r\n\r\n%s" % (len(body), body))
+                status = b"503 Service Unavailable" if sick.exists() else b"200 OK"
+                client.sendall(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n"
+                               b"Connection: close\r\n\r\n%s" % (status, len(body), body))
         except OSError:
             pass
 

@@ -19,6 +19,7 @@ import subprocess
 import sys
 
 from harness import check
+from services import soon_ms
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "failures.md"
@@ -35,12 +36,24 @@ PLACEHOLDERS = (
     (re.compile(r"\b\d+h \d\dm\b|\b\d+m \d\ds\b|\b\d+(\.\d+)? m?s\b|\b\d+\.\d+s\b"), "TIME"),
 )
 
+# Deadlines that are longer on a busy machine than on the page: {what is said: what the page says}.
+LONGER = {}
+
+
+def soon_for(nominal_s):
+    """soon(), said to be @nominal_s seconds."""
+    longer_ms = soon_ms(nominal_s)
+    LONGER[f"{longer_ms / 1000:g}s"] = f"{nominal_s}s"
+    return f"{longer_ms}ms"
+
 
 # ---- what baton says -----------------------------------------------------------------------------
 
 def plain(t, text):
     """@text with placeholders for what differs from time to time."""
     text = text.replace(str(t.tmp), "/srv/web")
+    text = re.sub(r"\bwithin (\d+(?:\.\d+)?s)\b",
+                  lambda said: f"within {LONGER.get(said[1], said[1])}", text)
     for pattern, placeholder in PLACEHOLDERS:
         text = pattern.sub(placeholder, text)
     return re.sub(r"^(  .*?\S) +TIME$",

@@ -26,13 +26,19 @@ DEFAULTS = {
 # For a server that a test makes stand still: its checks fail, and it is not to be replaced.
 STANDS_STILL = {"health": {"unhealthy": 1000}}
 
+
+def soon_ms(seconds):
+    """soon() in milliseconds."""
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return math.ceil(seconds * min(max(busy, 1.0), 5.0) * 10) * 100
+
+
 def soon(seconds):
     """
     A deadline, for a configuration, that is to pass while the test waits. What has to happen before
     takes longer on a busy machine, so there it is longer, too.
     """
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return f"{math.ceil(seconds * min(max(busy, 1.0), 5.0) * 10) * 100}ms"
+    return f"{soon_ms(seconds)}ms"
 
 
 # For a server that is to fail its checks; see reconfigure().

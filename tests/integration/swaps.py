@@ -3,6 +3,7 @@
 
 from harness import bodies, check, check_equal, wait_until
 from losing import sysctl
+from services import pid_of
 
 # At full speed. Every kind of client is there: new connections, one after the other; requests on
 # one connection; bodies that are half sent when the swap comes.
@@ -19,11 +20,15 @@ ANSWERS_MIN = 20  # of the load, after each swap; they are judged too
 RESET_MOST = 2
 
 
-def gentle(t):
-    """A hammer that has begun."""
-    hammer = t.hammer(*GENTLE)
+def begun(t, load):
+    """A hammer that has got its first answers."""
+    hammer = t.hammer(*load)
     wait_until(lambda: hammer.report()["ok"] >= ANSWERS_MIN, "the load has begun")
     return hammer
+
+
+def gentle(t):
+    return begun(t, GENTLE)
 
 
 def check_unharmed(hammer, at_least=100):
@@ -52,10 +57,14 @@ def check_promised(hammer, tier, at_least=100):
     return result
 
 
+def bodies_of(result, name):
+    """{body: how many such answers a phase has}, those to slow POSTs left out."""
+    return {each["body"]: each["count"] for phase in result["phases"] if phase["name"] == name
+            for each in phase["bodies"]}
+
+
 def answers(result, name):
-    """How many answers a phase has, those to slow POSTs left out."""
-    return sum(each["count"] for phase in result["phases"] if phase["name"] == name
-               for each in phase["bodies"])
+    return sum(bodies_of(result, name).values())
 
 
 def swap(t, daemon, hammer, number, answered_by, **where):
@@ -79,26 +88,38 @@ def swap(t, daemon, hammer, number, answered_by, **where):
         who(body)
     wait_until(lambda: answers(hammer.report(), f"after-{number}") >= ANSWERS_MIN,
                f"load after swap {number}")
+    # Judged while the generation runs: whoever answers can be looked up.
+    hammer.phase(f"judged-{number}")
+    for body in bodies_of(hammer.report(), f"after-{number}"):
+        who(body)
     check_equal(daemon.current(), generation, "current generation")
-    return who
 
 
 def swap_many(t, daemon, answered_by, swaps=20, load=LOAD, at_least=1000):
     """Swap @swaps times under @load; returns the load's counts, in which nothing is lost."""
-    hammer = t.hammer(*load)
-    judges = {f"after-{n}": swap(t, daemon, hammer, n, answered_by) for n in range(swaps)}
+    hammer = begun(t, load)
+    for number in range(swaps):
+        swap(t, daemon, hammer, number, answered_by)
     result = check_unharmed(hammer, at_least)
-
-    phases = {phase["name"]: [each["body"] for each in phase["bodies"]]
-              for phase in result["phases"]}
-    for name, judge in judges.items():
-        check(phases.get(name), f"no load in phase {name}")
-        for body in phases[name]:
-            judge(body)
     last = daemon.service()["last_rollout"]
     check_equal((last["result"], last["cut"]), ("done", 0), "last rollout")
     check_equal(len(daemon.service()["generations"]), 1, "generations left")
     return result
+
+
+def by_pid(daemon):
+    """Bodies say the pid of who answered. A master may begin a worker when others have answered."""
+    def answered_by(generation):
+        pids = daemon.pids(generation)
+        check(pids, f"no process is in the cgroup of generation {generation}")
+
+        def judge(body):
+            if pid_of(body) not in pids:
+                pids.update(daemon.pids(generation))
+            check(pid_of(body) in pids,
+                  f"generation {generation} is {pids}, but the answer is from {body!r}")
+        return judge
+    return answered_by
 
 
 def check_nothing_lost(result, at_least=1000):

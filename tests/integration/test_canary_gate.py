@@ -48,6 +48,7 @@ def test_canary_gate_as_its_readme_says(t):
     said = re.search(r"exit 3: (gate smoke: .*) \.\.\.", readme)[1]
     check(said in failed.text, f"no {said!r}: {failed.text}")
 
+    wait_until(lambda: hammer.report()["ok"] > 200, "enough load")
     result = hammer.stop()
     check_nothing_lost(result, 200)
     seen = {each["body"].strip() for phase in result["phases"] for each in phase["bodies"]}

@@ -14,7 +14,7 @@ import time
 
 from harness import (check, check_equal, connect, get, read_response, refused, send_request,
                      wait_until)
-from services import generation_of, service
+from services import generation_of, service, soon
 from swaps import check_unharmed, gentle
 
 SHY = str(pathlib.Path(__file__).with_name("shy.py"))
@@ -105,7 +105,7 @@ def test_delay_of_nothing_loses_them_all(t):
 
 
 def test_delay_of_those_who_never_speak_ends(t):
-    daemon = shy(t, drain={"delay_max": "700ms"})
+    daemon = shy(t, drain={"delay_max": soon(0.7)})
     with silent(daemon, 3) as socks:
         since = daemon.begin()
         answers = speak(socks[:1])
@@ -143,8 +143,9 @@ def test_delay_is_none_where_nobody_is_silent(t):
         for _ in range(5):
             daemon.restart()
     check_unharmed(hammer)
-    for kind in ("delaying", "delay"):
-        check_equal(daemon.events(kind), [], f"{kind}: somebody was waited for")
+    # One who has connected this moment, and is just about to say something, may have been seen.
+    for delay in daemon.events("delay"):
+        check_equal(delay["silent"], 0, f"the idle one was waited for: {delay}")
 
 
 def test_delay_of_a_server_that_speaks_first_is_none(t):
@@ -288,8 +289,12 @@ def test_stop_is_open_until_the_server_has_closed(t):
         daemon = shy(t, "sick=4", steering=tier, instances=2 if tier == "ebpf" else 1)
         since = daemon.begin("stop")
         wait_until(lambda: status_of("/healthz") == 503, "it is told to drain")
+        # Until then: what is in the queue of the last socket when it closes is nobody's.
+        end = time.monotonic() + 2
         for _ in range(50):
             check_equal(status_of("/"), 200, f"answer of one that is being stopped on {tier}")
+            if time.monotonic() > end:
+                break
         check_equal(daemon.wait_end(since)["exit"], 0, "exit")
         leave = daemon.events("leave", since=since)[0]
         check(leave["took_ms"] >= 3900, f"it was refused sooner: {leave}")

@@ -8,7 +8,7 @@ import socket
 
 from harness import (DEADLINE_S, alive, begin_post, check, check_equal, connect, get,
                      read_response, refused, send_request, wait_until)
-from services import example, generation_of, keeper, service
+from services import example, generation_of, keeper, service, soon, soon_ms
 from test_overlap import finish, numbers
 
 LOAD = ("--short", 4, "--timeout", "30s", "--expect-status", 200)
@@ -142,7 +142,7 @@ def test_each_generation_has_its_own_deadline_and_its_own_count(t):
     with replaced_while_busy(daemon) as patient:
         left = generation(daemon, 1)["drain_ms_left"]
         check(0 < left <= 60000, f"time left: {left}")
-        reload(daemon, timeout="700ms")
+        reload(daemon, timeout=soon(0.7))
         with begin_post() as second, begin_post() as third:
             result = daemon.restart(expect=5)
             for expected in ("2 of ", "left at the deadline", "2 connections were cut"):
@@ -164,7 +164,7 @@ def test_each_generation_has_its_own_deadline_and_its_own_count(t):
 
 def test_force_resets_at_the_deadline_even_where_the_server_hangs_on(t):
     daemon = t.daemon(service(example(t, "--ignore-term"), drain={
-        "timeout": "500ms", "kill_timeout": "10m", "leave_timeout": "300ms", "force": True}))
+        "timeout": soon(0.5), "kill_timeout": "10m", "leave_timeout": "300ms", "force": True}))
     hammer = t.hammer(*LOAD)
     old = daemon.server_pid()
     with begin_post() as first, begin_post() as second, idle_client() as third:
@@ -248,7 +248,8 @@ def test_status_tells_busy_and_idle_connections_apart_while_it_drains(t):
 
 
 def test_idle_timeout_does_not_wait_for_idle_ones_but_for_those_that_move(t):
-    daemon = t.daemon(service(keeper(t), drain={"timeout": "60s", "idle_timeout": "1500ms",
+    limit_ms = soon_ms(1.5)
+    daemon = t.daemon(service(keeper(t), drain={"timeout": "60s", "idle_timeout": f"{limit_ms}ms",
                                                  "kill_timeout": "300ms"}))
     hammer = t.hammer(*LOAD)
     old = daemon.server_pid()
@@ -262,9 +263,9 @@ def test_idle_timeout_does_not_wait_for_idle_ones_but_for_those_that_move(t):
             nonlocal sent
             slow.sendall(b"x" * 10)
             sent += 10
-            found = daemon.cli("connections", "web", "--json", expect=0).json()["connections"]
+            found = daemon.api("/v1/services/web/connections")[1]["connections"]
             idles = [each["idle_ms"] for each in found if each["generation"] == 1]
-            return sum(idle_ms > 3000 for idle_ms in idles) == 2
+            return sum(idle_ms > 2 * limit_ms for idle_ms in idles) == 2
         wait_until(long_idle, "two are idle")
         check_equal(daemon.events("drain", since=since), [], "the drain is over")
         slow.sendall(b"x" * (100000 - sent))

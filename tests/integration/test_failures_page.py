@@ -21,7 +21,7 @@ from services import merged, reconfigure
 
 FOLDER = pathlib.Path(__file__).parent
 BASE = {"listen": ["127.0.0.1:8080"], "health": {"http": "/healthz", "interval": "100ms"}}
-SOON = {"health": {"timeout": "1s", "start_timeout": "3s"}}
+SOON = {"health": {"timeout": "1s", "start_timeout": "3s"}}  # as the page says
 UPGRADE = ("upgrade", "web", "--")
 THE_SERVICE = "The service of these examples"
 
@@ -83,8 +83,8 @@ def ended(t, daemon, key, answer, *before, since, blocks=(), also=("exited",)):
 def fails(t, key, way, words, changes=None, also=(), server=None, **config):
     """An upgrade to a server that fails in that way before it gets a connection."""
     daemon = begin(t, server, **config)
-    if changes:
-        reconfigure(daemon, **changes)
+    if changes is SOON:
+        reconfigure(daemon, health={"timeout": page.soon_for(1), "start_timeout": page.soon_for(3)})
     since = daemon.last_seq()
     order = (*UPGRADE, sick(t, "next", way, words))
     result = daemon.cli(*order, expect=3)
@@ -117,7 +117,8 @@ def test_page_command(t):
     ask = 'curl -fsS --local-port "$BATON_PROBE_PORTS" "http://$BATON_CONNECT/healthz"'
     health = {"exec": ["/bin/sh", "-c", ask], "interval": "100ms", "timeout": "3s",
               "start_timeout": "3s"}
-    daemon = t.daemon({**BASE, "command": [sick(t, "server")], "health": health})
+    daemon = t.daemon({**BASE, "command": [sick(t, "server")],
+                       "health": {**health, "start_timeout": page.soon_for(3)}})
     since = daemon.last_seq()
     order = (*UPGRADE, sick(t, "next", "503", "cache: connection refused"))
     result = daemon.cli(*order, expect=3)

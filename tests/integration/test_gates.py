@@ -8,7 +8,7 @@ import threading
 from harness import check, check_equal, refused, wait_until
 from rollouts import (INSTANCES, Census, baton, check_exit, check_last, check_serves, four,
                       kill_daemon, load, named, sicken, wait_load, wait_waiting)
-from services import LISTEN
+from services import LISTEN, soon
 from swaps import check_unharmed
 
 YES, NO, UNSURE = 0, 1, 2
@@ -249,7 +249,8 @@ def test_rolling_asks_before_each_batch_and_goes_back_in_the_middle(t):
 
 
 def test_rolling_without_surge_asks_about_new_instances_only(t):
-    rollout = {"strategy": "rolling", "max_surge": 0, "max_unavailable": 1, **BAKED}
+    # Each batch is to have connections by then.
+    rollout = {"strategy": "rolling", "max_surge": 0, "max_unavailable": 1, "bake": soon(0.4)}
     gate = {"exec": [script(t)], "at": ["shift", "leave"], "min_connections": 1}
     daemon, hammer, restart, since = begin(t, gate, rollout)
     goes_on(t, daemon, hammer, restart)

@@ -6,7 +6,7 @@ import pwd
 import signal
 
 from harness import alive, begin_post, check, check_equal, get, wait_until
-from services import LISTEN, example, generation_of, reconfigure, service
+from services import LISTEN, example, generation_of, reconfigure, service, soon
 from test_overlap import finish
 
 NOBODY = pwd.getpwnam("nobody")
@@ -237,11 +237,11 @@ def test_before_start_that_cannot_be_executed_any_more_aborts_and_is_named(t):
 def test_before_start_that_hangs_is_killed_with_its_children_and_aborts(t):
     pids, command = stubborn(t)
     daemon = with_hooks(t, example(t), {})
-    reconfigure(daemon, hooks={"before_start": command, "timeout": "1s"})
+    reconfigure(daemon, hooks={"before_start": command, "timeout": "4s"})
     hammer = t.hammer(*LOAD)
     pid, since = daemon.server_pid(), daemon.last_seq()
     result = daemon.restart(expect=3)
-    check("before_start" in result.text and "1s" in result.text, f"said: {result}")
+    check("before_start" in result.text and "4s" in result.text, f"said: {result}")
     wait_gone(pids_in(pids))
     check_nothing_was_started(daemon, hammer, pid, since)
 
@@ -282,7 +282,7 @@ def test_first_start_whose_before_start_fails_can_be_repeated(t):
 def test_after_shift_that_hangs_does_not_hold_up_the_rollout_and_is_killed_with_its_children(t):
     pids, command = stubborn(t)
     daemon = with_hooks(t, example(t), {})
-    reconfigure(daemon, hooks={"after_shift": command, "timeout": "4s"})
+    reconfigure(daemon, hooks={"after_shift": command, "timeout": soon(4)})
     hammer = t.hammer(*LOAD)
     since = daemon.last_seq()
     daemon.restart()
@@ -290,7 +290,7 @@ def test_after_shift_that_hangs_does_not_hold_up_the_rollout_and_is_killed_with_
     check(not daemon.events("hook", since=since), "the rollout has waited for the hook")
     event = hook_event(daemon, "after_shift", since)
     check_equal(event["ok"], False, "ok")
-    check("did not end within 4s" in event["message"], f"event: {event}")
+    check("did not end within " in event["message"], f"event: {event}")
     wait_gone(running)
     check_equal(hammer.stop()["lost"], 0, "lost")
 
@@ -313,10 +313,10 @@ def test_hook_that_fails_later_is_reported_with_its_output_and_changes_nothing(t
 
 def test_batond_that_stops_waits_for_a_hook_up_to_its_timeout(t):
     pids, command = stubborn(t)
-    daemon = with_hooks(t, example(t), {"after_shift": command, "timeout": "1500ms"})
+    daemon = with_hooks(t, example(t), {"after_shift": command, "timeout": "4s"})
     running = pids_in(pids)
     daemon.stop()
-    check("after_shift did not end within 1.5s" in daemon.process.text(), "it is not logged")
+    check("after_shift did not end within 4s" in daemon.process.text(), "it is not logged")
     wait_gone(running)
 
 

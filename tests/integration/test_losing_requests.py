@@ -6,7 +6,7 @@ import contextlib
 from harness import (begin_post, check, check_equal, connect, get, read_response, send_request,
                      wait_until)
 from losing import by_generation, ended, race, steered
-from services import STANDS_STILL, binder, example, nginx, service
+from services import STANDS_STILL, binder, example, nginx, service, soon
 from test_queue import QUICK
 
 # ---- keep-alive ----------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def test_keepalive_race_with_nginx_answers_or_closes(t):
 
 def long_post(t, tier):
     """One body is completed before the drain's deadline, the other one never."""
-    config = service(example(t), drain={"timeout": "3s", "kill_timeout": "500ms"})
+    config = service(example(t), drain={"timeout": soon(3), "kill_timeout": "500ms"})
     daemon = steered(t, config, tier)
     with begin_post() as in_time, begin_post() as too_late:
         wait_until(lambda: daemon.generation()["instances"][0]["connections"]["live"] == 2,
@@ -78,7 +78,7 @@ def upgraded_connection(t, tier):
     """It knows no request and no answer: it goes on until it ends, or the hard deadline comes."""
     goodbye = t.tmp / "goodbye"
     config = service(binder(t, "--waves-goodbye", goodbye),
-                     drain={"timeout": "3s", "kill_timeout": "500ms"})
+                     drain={"timeout": soon(3), "kill_timeout": "500ms"})
     daemon = steered(t, config, tier)
     with contextlib.ExitStack() as stack:
         sock, other = upgraded(stack), upgraded(stack)

@@ -15,7 +15,7 @@ import time
 
 from harness import (alive, bodies, check, check_equal, connect, get, read_response, refused,
                      send_request, wait_until)
-from services import LISTEN, binder, example, generation_of, service
+from services import LISTEN, binder, example, generation_of, service, soon, soon_ms
 from swaps import LOAD, check_unharmed, swap_many
 
 SWAPS = 3
@@ -342,7 +342,8 @@ def test_download_from_a_server_that_cannot_drain_is_finished_across_a_restart(t
 
 
 def test_idle_connections_are_not_waited_for_and_busy_ones_are(t):
-    daemon = t.daemon(http_server(t, timeout="60s", idle_timeout="2s"))
+    limit_ms = soon_ms(4)
+    daemon = t.daemon(http_server(t, timeout="60s", idle_timeout=f"{limit_ms}ms"))
     old = daemon.server_pid()
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(connect())
@@ -350,7 +351,7 @@ def test_idle_connections_are_not_waited_for_and_busy_ones_are(t):
         check(download.read(), "nothing comes")
         since = daemon.begin()
         daemon.wait_event("shift", since=since)
-        busy_until = time.monotonic() + 3
+        busy_until = time.monotonic() + 1.2 * limit_ms / 1000
         # One that is read from all the time is not idle, however long it takes.
         while download.read(0.1 if time.monotonic() < busy_until else 0):
             pass
@@ -366,7 +367,7 @@ def test_idle_connections_are_not_waited_for_and_busy_ones_are(t):
 def test_keepalive_connection_of_a_server_that_cannot_drain_is_served_until_the_deadline(t):
     """Nothing tells it to close them, so they are all used until they are cut, and counted."""
     daemon = t.daemon(service(binder(t), mode="inherit",
-                              drain={"wait": "connections", "timeout": "2s",
+                              drain={"wait": "connections", "timeout": soon(2),
                                      "kill_timeout": "500ms"}))
     with connect() as sock:
         for number in range(3):

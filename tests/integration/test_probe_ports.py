@@ -13,7 +13,7 @@ import subprocess
 
 from harness import BPFFS, bodies, check, check_equal, get, wait_until
 from rollouts import kill_daemon
-from services import SOON, example, generation_of, instance_of, merged, service
+from services import SOON, example, generation_of, instance_of, merged, service, soon
 from swaps import check_unharmed, gentle
 from test_own_checks import counted
 
@@ -174,7 +174,7 @@ def test_ports_are_let_go_when_a_command_ends_or_batond_dies(t):
     wait_until(lambda: pins(daemon) == 0, "no pin is left after a rollout")
 
     # At its deadline.
-    daemon.config["services"]["web"]["gates"][0]["timeout"] = "1s"
+    daemon.config["services"]["web"]["gates"][0]["timeout"] = soon(3)
     daemon.write_config()
     daemon.cli("reload", expect=0)
     (t.tmp / "hold.shift").touch()

@@ -6,7 +6,7 @@ import pathlib
 import signal
 
 from harness import check, check_equal, get, wait_until
-from services import LISTEN, example, generation_of
+from services import LISTEN, example, generation_of, soon
 
 
 def begin(t, command, *options):
@@ -83,7 +83,7 @@ def test_run_whose_first_start_fails_exits_8_and_says_why(t):
 
 
 def test_run_whose_first_start_is_unhealthy_exits_8_and_says_why(t):
-    daemon = begin(t, example(t, "--unhealthy"), "--health", "/healthz", "--start-timeout", "2s")
+    daemon = begin(t, example(t, "--unhealthy"), "--health", "/healthz", "--start-timeout", soon(3))
     check_equal(daemon.process.wait(), 8, "exit status")
     check("503" in daemon.process.text(), f"no reason: {daemon.process.text()}")
     daemon.check_clean()

@@ -9,7 +9,7 @@ import signal
 from harness import (alive, check, check_equal, connect, get, read_response, refused, send_request,
                      wait_until)
 from rollouts import kill_daemon
-from services import generation_of, service
+from services import generation_of, service, soon
 from swaps import check_unharmed
 
 HERE = pathlib.Path(__file__).parent
@@ -81,7 +81,7 @@ def test_instances_are_swapped_all_at_once(t):
 
 
 def test_unhealthy_one_is_stopped_before_another_one_takes_its_place(t):
-    daemon = t.daemon(exclusive(t, health={"timeout": "300ms"}, drain={"kill_timeout": "200ms"}))
+    daemon = t.daemon(exclusive(t, health={"timeout": soon(0.3)}, drain={"kill_timeout": "200ms"}))
     pid = daemon.server_pid()
     os.kill(pid, signal.SIGSTOP)
     daemon.wait_event("replacing")
@@ -103,7 +103,7 @@ def test_crash_starts_none_beside_what_is_left_of_it(t):
 
 
 def idle_client(t, daemon):
-    """A connection on which nothing is said: the old generation drains for a while."""
+    """A connection on which nothing is said: the old generation drains until it is closed."""
     sock = connect()
     wait_until(lambda: daemon.generation()["connections"]["live"] > 0, "it is accepted")
     return sock
@@ -115,8 +115,8 @@ def test_abort_while_the_old_ones_drain_starts_them_again(t):
         since = daemon.last_seq()
         daemon.begin()
         daemon.wait_event("leave", since=since)
-        daemon.cli("abort", "web", expect=0)
-        end = daemon.wait_end(since)
+        daemon.cli("abort", "web", "--no-wait", expect=0)
+    end = daemon.wait_end(since)
     check_equal((end["event"], end["exit"]), ("failed", 3), f"{end}")
     check_equal(generation_of(get("/").body), 1, "generation that answers")
 
@@ -127,7 +127,8 @@ def test_another_order_takes_its_place_when_all_is_gone(t):
         since = daemon.last_seq()
         daemon.begin()
         daemon.wait_event("leave", since=since)
-        daemon.cli("restart", "web", "--supersede", expect=0)
+        daemon.cli("restart", "web", "--supersede", "--no-wait", expect=0)
+    wait_until(lambda: len(ends(daemon)) > 2, "both have ended")
     check_equal([event["event"] for event in ends(daemon)], ["done", "failed", "done"], "ends")
     check_equal(generation_of(get("/").body), daemon.current(), "generation that answers")
     check(not daemon.events("exited", since=since), "one was started beside another")
@@ -139,13 +140,17 @@ def check_killed_at(t, step, *options):
     client = idle_client(t, daemon)
     since = daemon.last_seq()
     daemon.begin()
+    daemon.wait_event("leave", since=since)
+    sick = t.tmp / "lock.sick"
     if step == "start":
+        sick.touch()  # so that it does not end before batond is killed
         client.close()
-    daemon.wait_event(step, since=since)
+        daemon.wait_event("start", since=since)
     with connect() as waiting:
         send_request(waiting)
         kill_daemon(daemon)
         client.close()
+        sick.unlink(missing_ok=True)
         daemon.start()
         daemon.wait_state("running")
         waiting.settimeout(60)
@@ -168,14 +173,14 @@ def test_batond_is_killed_while_the_new_ones_start(t):
 
 def test_connection_that_waits_longer_than_hold_is_refused_and_counted(t):
     daemon = t.daemon(exclusive(t, hold="300ms", drain={"delay": "0s"}))
-    with idle_client(t, daemon), connect() as late:
+    with idle_client(t, daemon) as client:
         since = daemon.last_seq()
         daemon.begin()
         daemon.wait_event("shift", since=since)
         with connect() as waiting:
             send_request(waiting)
             wait_until(lambda: daemon.service()["endpoints"][0]["expired"] == 1, "it is reset")
-        late.close()
+        client.close()
         end = daemon.wait_end(since)
     check_equal((end["event"], end["exit"], end["held"]["refused"]), ("done", 5, 1), f"{end}")
     check("refused after waiting for" in end["lost"], f"{end}")
@@ -183,7 +188,7 @@ def test_connection_that_waits_longer_than_hold_is_refused_and_counted(t):
 
 def test_status_says_how_many_wait(t):
     daemon = t.daemon(exclusive(t, drain={"delay": "0s"}))
-    with idle_client(t, daemon):
+    with idle_client(t, daemon) as client:
         since = daemon.last_seq()
         daemon.begin()
         daemon.wait_event("shift", since=since)
@@ -192,6 +197,7 @@ def test_status_says_how_many_wait(t):
             wait_until(lambda: daemon.service().get("holding", {}).get("connections") == 1,
                        "it waits")
             check("holding 1 connection, for " in daemon.cli("status", "web").out, "status")
+            client.close()
             waiting.settimeout(60)
             check_equal(generation_of(read_response(waiting).body), 2, "who answers it")
         daemon.wait_end(since)

@@ -7,7 +7,7 @@ import signal
 from harness import (alive, begin_post, bodies, check, check_equal, connect, get, read_response,
                      refused, send_request, timeout, wait_until)
 from rollouts import kill_daemon, settled
-from services import Sickness, example, generation_of, python, service
+from services import Sickness, example, generation_of, python, service, unready
 from swaps import check_unharmed
 
 
@@ -70,7 +70,10 @@ def check_end(daemon, rollout, step, serves):
 
 @timeout(600)
 def test_daemon_killed_after_every_step_loses_nothing(t):
-    daemon = t.daemon(service(example(t, "--ready-after", "200ms"), rollout={"bake": "10m"}))
+    sick = t.tmp / "sick.2"
+    sick.touch()  # the second generation is killed before its checks are good
+    daemon = t.daemon(service(example(t, "--unhealthy-while", t.tmp / "sick.{generation}"),
+                              rollout={"bake": "10m"}))
     hammer = t.hammer("--short", 16, "--keepalive", 4, "--slow-post", 2, "--post-path", "/post",
                       "--post-duration", "200ms", "--sources", 16, "--timeout", "30s",
                       "--expect-status", 200)
@@ -81,6 +84,7 @@ def test_daemon_killed_after_every_step_loses_nothing(t):
             end_bake(daemon, since)
         rollout = daemon.wait_event(step, since=since)["rollout"]
         kill_daemon(daemon)
+        sick.unlink(missing_ok=True)
         daemon.start()
         wait_until(lambda: settled(daemon), f"one generation after a kill at {step}")
         # Until the commit the old one is kept, from then on the new one.
@@ -294,7 +298,7 @@ LINGERING = {
 
 
 def check_killed_at(t, step):
-    late = ["--ready-after", "5s"] if step == "verify" else []
+    late = ["--unhealthy"] if step == "verify" else []
     daemon = t.daemon(service(example(t)))
     # The first start has none of it: it would linger, too.
     daemon.config["services"]["web"] = service(example(t), **LINGERING[step])
@@ -367,10 +371,12 @@ def test_rollout_is_told_by_the_third_batond_if_the_second_is_killed_too(t):
 
 
 def test_first_start_in_whose_middle_batond_was_killed_has_failed(t):
-    daemon = t.daemon(service(example(t, "--ready-after", "3s")), start=False)
+    command, flag = unready(t)
+    daemon = t.daemon(service(command), start=False)
     daemon.start_unready()
     rollout = wait_until(lambda: daemon.service()["rollout"], "it starts")["rollout"]
     kill_daemon(daemon)
+    flag.unlink()
     daemon.start()
     wait_until(lambda: ends(daemon, rollout), "an end is told")
     end, = ends(daemon, rollout)
@@ -395,8 +401,11 @@ def test_stop_in_whose_middle_batond_was_killed_is_carried_out(t):
 
 
 def test_scale_in_whose_middle_batond_was_killed_is_carried_out(t):
-    daemon = t.daemon(service(example(t, "--ready-after", "2s")))
+    sickness = Sickness(t)
+    sickness.begin(1, 2)
+    daemon = t.daemon(service(sickness.command()))
     rollout, waiting = killed_at(t, daemon, "verify", "scale", "3")
+    sickness.end(1, 2)
     check_equal(waiting.wait(), 0, f"exit status: {waiting.text()}")
     end, = ends(daemon, rollout)
     check_equal((end["event"], end["serving"]["instances"]), ("done", 3), f"{end}")

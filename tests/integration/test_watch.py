@@ -10,7 +10,7 @@ import shutil
 import signal
 
 from harness import ApiConnection, bodies, check, check_equal, get, wait_stopped, wait_until
-from services import example, generation_of, service, unready
+from services import example, generation_of, service, soon, unready
 from swaps import check_unharmed, gentle
 
 
@@ -235,7 +235,7 @@ def test_file_that_says_the_same_is_not_rolled(t):
 def test_certificate_and_key_make_one_rollout(t):
     """They come one after the other, each at rest for longer than the usual time before the next."""
     names = [t.file("tls.pem", "one"), t.file("tls.key", "one")]
-    daemon = watched(t, service(example(t), watch={"paths": names, "settle": "10s"}))
+    daemon = watched(t, service(example(t), watch={"paths": names, "settle": soon(8)}))
     hammer = gentle(t)
     for name in names:
         pathlib.Path(name).write_text("two", encoding="ascii")

@@ -12,9 +12,9 @@ import pathlib
 import shutil
 import subprocess
 
-from harness import Skip, check, check_equal, refused, wait_until
+from harness import Skip, check, check_equal, get, refused, wait_until
 from services import ECHO_MODULE, generation_of, pid_of, service
-from swaps import swap_many
+from swaps import by_pid, swap_many
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "servers"
 ADDRESS = "127.0.0.1:8080"
@@ -49,7 +49,7 @@ http {{
 		listen 127.0.0.1:8000 backlog=4096;
 		location / {{ return 200 "generation $http_x_generation\n"; }}
 		location /post {{ echo_read_request_body; echo "generation $http_x_generation"; }}
-		location /slow.cgi {{ echo_sleep 3; echo "slow answer"; }}
+		location /slow.cgi {{ echo_sleep {slow_s}; echo "slow answer"; }}
 		location /big {{ root {tmp}; }}
 	}}
 }}
@@ -205,11 +205,14 @@ def uwsgi(t, *options, **changes):
                    environment={"GENERATION": "{generation}"}, **changes)
 
 
-def application(t):
-    """nginx on port 8000 for proxies: it answers with the generation that the proxy tells it."""
+def application(t, slow_s=3):
+    """
+    nginx on port 8000 for proxies: it answers with the generation that the proxy tells it; what is
+    slow after @slow_s seconds.
+    """
     if not pathlib.Path(ECHO_MODULE).exists():
         raise Skip("needs nginx with its echo module (Debian: nginx-light)")
-    conf = t.file("application.conf", APPLICATION.format(echo=ECHO_MODULE, tmp=t.tmp))
+    conf = t.file("application.conf", APPLICATION.format(echo=ECHO_MODULE, tmp=t.tmp, slow_s=slow_s))
     with open(t.tmp / "big", "wb") as big:
         big.truncate(12 << 20)
     os.chmod(t.tmp, 0o755)
@@ -277,17 +280,25 @@ FILES_LOAD = ("--path", "/", "--short", 16, "--rate", 1200, "--sources", 16,
 
 # ---- what is asked of each -----------------------------------------------------------------------
 
-def by_pid(daemon):
-    """Bodies say the pid of who answered, and all of them are there when the generation is."""
-    def answered_by(generation):
-        pids = daemon.pids(generation)
-        check(pids, f"no process is in the cgroup of generation {generation}")
+def by_each_of(workers):
+    """by_pid, and each of a generation's @workers gets connections: the first one's before swaps."""
+    def by_worker(daemon):
+        def answered_by(generation):
+            judge = by_pid(daemon)(generation)
+            found = set()
 
-        def judge(body):
-            check(pid_of(body) in pids,
-                  f"generation {generation} is {pids}, but the answer is from {body!r}")
-        return judge
-    return answered_by
+            def all_found():
+                body = get().body
+                judge(body)
+                found.add(pid_of(body))
+                return len(found) >= workers
+            wait_until(all_found, lambda: f"{workers} workers of generation {generation} answer: "
+                                          f"{len(found)} have", poll_s=0)
+            return judge
+
+        answered_by(daemon.current())
+        return answered_by
+    return by_worker
 
 
 def by_generation(_daemon):

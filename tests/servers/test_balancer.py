@@ -6,7 +6,7 @@ import signal
 
 from harness import check_equal, refused, timeout, wait_until
 from servers import program
-from services import service
+from services import service, soon, soon_ms
 from swaps import check_unharmed
 
 SHY = str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "shy.py")
@@ -50,9 +50,14 @@ def balanced(t, *options, **drain):
     return daemon, hammer, proxy
 
 
+def sick():
+    """So long haproxy has to see it."""
+    return f"sick={soon_ms(3) / 1000}"
+
+
 @timeout(300)
 def test_balancer_stop_of_a_server_that_turns_its_health_loses_nothing(t):
-    daemon, hammer, proxy = balanced(t, "sick=3", leave_timeout="30s")
+    daemon, hammer, proxy = balanced(t, sick(), leave_timeout="30s")
     # The exit status may be 5: haproxy goes on asking for its check while the server ends.
     daemon.cli("stop", "web")
     check_equal(daemon.state("web"), "stopped", "state")
@@ -64,7 +69,7 @@ def test_balancer_stop_of_a_server_that_turns_its_health_loses_nothing(t):
 @timeout(300)
 def test_balancer_end_of_batond_is_open_until_the_server_has_closed(t):
     """The other one goes as well, but both are open for as long as their servers are."""
-    daemon, hammer, proxy = balanced(t, "sick=3", leave_timeout="30s", delay="3s")
+    daemon, hammer, proxy = balanced(t, sick(), leave_timeout="30s", delay=soon(3))
     daemon.process.popen.send_signal(signal.SIGTERM)
     before = hammer.report()["ok"]
     wait_until(lambda: hammer.report()["ok"] > before + 100, "load after the order")
@@ -75,7 +80,7 @@ def test_balancer_end_of_batond_is_open_until_the_server_has_closed(t):
 
 @timeout(300)
 def test_balancer_stop_after_a_fixed_delay_is_open_meanwhile(t):
-    daemon, hammer, proxy = balanced(t, delay="3s")
+    daemon, hammer, proxy = balanced(t, delay=soon(3))
     since = daemon.begin("stop")
     daemon.wait_event("delaying", since=since)
     before = hammer.report()["ok"]

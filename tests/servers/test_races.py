@@ -7,8 +7,8 @@ kept alive, and clients that say nothing at all.
 import contextlib
 
 from harness import check, check_equal, connect, get, wait_until
-from losing import ended, race
-from services import STANDS_STILL
+from losing import PATIENCE_S, race
+from services import STANDS_STILL, soon
 from servers import caddy, gunicorn, haproxy_inherit, nginx_inherit, node_inherit
 
 QUICK = {**STANDS_STILL, "rollout": {"settle_timeout": "300ms"},
@@ -28,12 +28,21 @@ def keepalive_race(t, config, mode="inherit"):
     race(t, started(t, config, mode), CLIENTS)
 
 
+def wait_ended(sock):
+    """What a server has to say about a client that has said nothing (408) is no answer."""
+    sock.settimeout(PATIENCE_S)
+    with contextlib.suppress(ConnectionError):
+        while said := sock.recv(4096):
+            check(b" 200 " not in said, f"an answer to nothing: {said!r}")
+
+
 def silent_clients(t, config, mode="inherit"):
     """
     They have connected and say nothing. Some servers wait for them for a long time: the deadline
-    is baton's. They were promised nothing, but a connection that is cut is counted.
+    is baton's. They were promised nothing, but a connection that is cut is counted. On a busy
+    machine a server may have lost its patience with some of them before.
     """
-    daemon = started(t, config, mode, timeout="1500ms", kill_timeout="500ms")
+    daemon = started(t, config, mode, timeout=soon(1.5), kill_timeout="500ms")
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect()) for _ in range(CLIENTS)]
         wait_until(lambda: daemon.generation()["instances"][0]["connections"]["live"] >= CLIENTS,
@@ -41,9 +50,9 @@ def silent_clients(t, config, mode="inherit"):
         since = daemon.begin()
         end = daemon.wait_end(since)
         for sock in clients:
-            check(ended(sock), "a silent connection outlives its server")
+            wait_ended(sock)
     check_equal(end["event"], "done", "end")
-    check(end["cut"] in (0, CLIENTS), f"cut: {end}")
+    check(0 <= end["cut"] <= CLIENTS, f"cut: {end}")
     check_equal(end["exit"], 5 if end["cut"] else 0, "exit status")
     check_equal(get().status, 200, "answer of the new one")
 

@@ -12,13 +12,21 @@ def command(*words):
 class Waiting(Client):
     """A command that waits, right after one that was answered."""
 
+    seconds = b"1"
+
     def __init__(self):
         super().__init__()
         self.ask(command(b"PING"), b"+PONG\r\n")
-        self.say(command(b"BLPOP", b"queue", b"1"))
+        self.say(command(b"BLPOP", b"queue", self.seconds))
 
     def finish(self):
         return self.until_end(b"*-1\r\n")
+
+
+class Blocked(Waiting):
+    """Until it is cut."""
+
+    seconds = b"0"
 
 
 class Large(Client):
@@ -39,7 +47,7 @@ def test_redis_is_left_alone_until_its_clients_have_gone(t):
 
 
 def test_redis_term_cuts_commands(t):
-    cut(t, without_wait(redis(t)), Waiting, "TERM")
+    cut(t, without_wait(redis(t)), Blocked, "TERM")
 
 
 def test_redis_term_cuts_answers(t):

@@ -9,7 +9,7 @@ import subprocess
 
 from harness import (alive, begin_post, check, check_equal, own_cgroup, read_response, refused,
                      timeout, wait_until)
-from services import example, service
+from services import example, service, soon
 from servers import program
 from swaps import GENTLE, check_unharmed
 
@@ -122,7 +122,7 @@ def test_systemd_shutdown_drains(t):
 
 @timeout(300)
 def test_systemd_watchdog_ends_a_batond_that_hangs(t):
-    host = Host(t, service(example(t)), "WatchdogSec=4s")
+    host = Host(t, service(example(t)), f"WatchdogSec={soon(4)}")
     servers, before = host.servers(), host.property("MainPID")
     host.run("kill", "-STOP", before)
     host.serves_again(before)

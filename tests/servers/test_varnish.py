@@ -12,5 +12,5 @@ def test_varnish_is_found_to_need_transparent_and_swapped_under_load(t):
 
 
 def test_varnish_term_cuts_requests(t):
-    application(t)
+    application(t, slow_s=50)
     cut(t, varnish(t), Waiting, "TERM")

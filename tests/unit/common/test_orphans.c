@@ -124,6 +124,37 @@ static void test_orphans_only_those_that_listen_are_left_in_the_list(void **stat
 	end_child(pid);
 }
 
+/* Nobody has it that could be found, and yet it listens: it is in a message that nobody reads. */
+static void test_orphans_socket_that_nobody_has_is_shut(void **state)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0, text[ORPHAN_TEXT_MAX];
+	struct iovec data = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr message = {.msg_iov = &data,
+				 .msg_iovlen = 1,
+				 .msg_control = control,
+				 .msg_controllen = sizeof(control)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int pair[2], fd;
+
+	(void)state;
+	fd = listen_somewhere(&list[0]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(pair[0], &message, 0), 1);
+	close(fd);
+	assert_true(listens(&list[0]));
+	assert_int_equal(orphans_shut(diag, list, 1), 1);
+	assert_int_equal(list[0].pid, 0);
+	assert_int_equal(list[0].error, 0);
+	assert_false(listens(&list[0]));
+	assert_non_null(strstr(orphan_describe(&list[0], text), "a process that cannot be found"));
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void test_orphans_of_nothing_are_none(void **state)
 {
 	(void)state;
@@ -165,6 +196,7 @@ int main(void)
 		TEST(socket_of_a_child_is_shut_and_the_child_named),
 		TEST(port_is_free_for_servers_that_reuse_addresses),
 		TEST(only_those_that_listen_are_left_in_the_list),
+		TEST(socket_that_nobody_has_is_shut),
 		TEST(of_nothing_are_none),
 		TEST(that_cannot_be_shut_are_described),
 	};

@@ -23,7 +23,7 @@
 #include "common/processes.h"
 #include "orchestrator/host/cgroup.h"
 
-#define DEADLINE_MS 5000
+#define DEADLINE_MS 20000
 
 /* A cgroup of our own below the one we are in; NULL where there is no permission to make one. */
 static const char *leaf;

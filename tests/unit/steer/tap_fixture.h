@@ -27,7 +27,7 @@
 #include "orchestrator/steer/tap.h"
 #include "tests/unit/fakes/netns.h"
 
-#define PATIENCE_MS 5000
+#define PATIENCE_MS 20000
 #define LEAVES      2
 
 static const char *missing; /* why the tests are skipped; NULL: they are not */
