@@ -476,25 +476,24 @@ static __always_inline void note_bind(tap_owner owner, const __u32 to[4], __u16 
 	bpf_map_update_elem(&binds, &owner, &bind, BPF_ANY);
 }
 
-/*
- * The declared endpoint with this address and port, and whether it is refused to IPv4 sockets;
- * TAP_LISTEN_MAX: there is none.
- */
-static __always_inline __u32 find_endpoint(const struct tap_instance *me, const __u32 address[4],
-					   __u32 port, bool *ret_no_ipv4)
+/* Is there a declared endpoint with this address and port? *ret_no_ipv4: as it says. */
+static __always_inline bool find_endpoint(const struct tap_instance *me, const __u32 address[4],
+					  __u32 port, __u32 *ret_no_ipv4)
 {
 	__u32 n = me->n_endpoints;
 
 	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n; k++) {
 		const __u32 *a = (const __u32 *)me->endpoints[k].address;
+		/* The verifier would follow each of five branches, in each turn. */
+		__u32 differs = (me->endpoints[k].port ^ (__u16)port) | (a[0] ^ address[0]) |
+				(a[1] ^ address[1]) | (a[2] ^ address[2]) | (a[3] ^ address[3]);
 
-		if (me->endpoints[k].port == (__u16)port && a[0] == address[0] &&
-		    a[1] == address[1] && a[2] == address[2] && a[3] == address[3]) {
+		if (!differs) {
 			*ret_no_ipv4 = me->endpoints[k].no_ipv4;
-			return k;
+			return true;
 		}
 	}
-	return TAP_LISTEN_MAX;
+	return false;
 }
 
 /*
@@ -508,16 +507,15 @@ int tap_bind4(struct bpf_sock_addr *ctx)
 {
 	const __u32 address[4] = {0, 0, bpf_htonl(0xffff), ctx->user_ip4};
 	const struct tap_instance *me = self();
-	bool no_ipv4 = false;
-	__u32 k = find_endpoint(me, address, ctx->user_port, &no_ipv4);
+	__u32 no_ipv4;
 
 	if (ctx->type != SOCK_STREAM)
 		return 1;
 	note_bind(me->owner, address, (__u16)ctx->user_port, AF_INET);
-	if (k >= TAP_LISTEN_MAX)
+	if (!find_endpoint(me, address, ctx->user_port, &no_ipv4))
 		return 1;
 	if (no_ipv4) {
-		tell_who(TAP_IPV4, k);
+		tell_who(TAP_IPV4, no_ipv4 - 1);
 		return 0;
 	}
 	share(ctx, me);
@@ -530,12 +528,12 @@ int tap_bind6(struct bpf_sock_addr *ctx)
 	const __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2],
 				  ctx->user_ip6[3]};
 	const struct tap_instance *me = self();
-	bool no_ipv4;
+	__u32 no_ipv4;
 
 	if (ctx->type != SOCK_STREAM)
 		return 1;
 	note_bind(me->owner, address, (__u16)ctx->user_port, AF_INET6);
-	if (find_endpoint(me, address, ctx->user_port, &no_ipv4) < TAP_LISTEN_MAX)
+	if (find_endpoint(me, address, ctx->user_port, &no_ipv4))
 		share(ctx, me);
 	return 1;
 }

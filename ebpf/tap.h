@@ -74,7 +74,7 @@ struct tap_offsets {
 struct tap_endpoint {
 	__u8 address[16];
 	__u16 port;    /* network byte order */
-	__u16 no_ipv4; /* not 0: IPv4 sockets are refused, see tap.bpf.c */
+	__u16 no_ipv4; /* not 0: IPv4 sockets are refused, see tap.bpf.c; its number, from 1 on */
 };
 
 /*

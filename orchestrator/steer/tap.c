@@ -37,11 +37,10 @@ struct tap {
 	struct tap_programs_kept programs; /* since the first tap_attach() */
 	bool without_births;               /* this kernel refuses them */
 	struct tap_offsets offsets;        /* .known 0: refused, too */
-	bool share_works;
-	struct batch *batch;          /* on_events() is filling; else NULL */
-	bool telling;                 /* callbacks run */
-	bool freed;                   /* by one of them: its memory goes when it returns */
-	char pin_dir[BPFFS_PATH_MAX]; /* "": not pinned */
+	struct batch *batch;               /* on_events() is filling; else NULL */
+	bool telling;                      /* callbacks run */
+	bool freed;                        /* by one of them: its memory goes when it returns */
+	char pin_dir[BPFFS_PATH_MAX];      /* "": not pinned */
 };
 
 /* Filled by the ring. */
@@ -449,17 +448,19 @@ int tap_declare(struct tap *tap, const struct address *listen, size_t n_listen, 
 void tap_guard(struct tap *tap, size_t k, bool on)
 {
 	assert(k < tap->n_endpoints);
-	tap->endpoints[k].no_ipv4 = on;
+	tap->endpoints[k].no_ipv4 = on ? (uint16_t)(k + 1) : 0;
 }
 
-/* Asked once. That the programs load does not say that they work. */
-static int check_share(struct tap *tap, struct error *err)
+/*
+ * That the programs load does not say that they work. It is asked once for all services. If it
+ * cannot be told the attempt itself will tell.
+ */
+static int check_share(struct error *err)
 {
-	if (!tap->share_works && tap_try_share(err) == -EOPNOTSUPP)
-		return -EOPNOTSUPP;
-	/* If it cannot be told the attempt itself will tell. */
-	tap->share_works = true;
-	return 0;
+	static bool works;
+
+	works = works || tap_try_share(err) != -EOPNOTSUPP;
+	return works ? 0 : -EOPNOTSUPP;
 }
 
 /* Those that count, and do all else that this kernel lets them. */
@@ -494,7 +495,7 @@ static int open_programs(struct tap *tap, bool share, struct tap_programs *ret, 
 		tap_programs_done(ret);
 		r = load(tap, share, ret, err);
 	}
-	return r < 0 || !share ? r : check_share(tap, err);
+	return r < 0 || !share ? r : check_share(err);
 }
 
 /* If they cannot be kept, they are loaded anew the next time. */

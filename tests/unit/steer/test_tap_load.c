@@ -369,10 +369,12 @@ static void test_tap_programs_are_loaded_once(void **state)
 
 	(void)state;
 	attach(tap, 0, true);
-	assert_int_equal(refuse.loaded, 4 + 1); /* and one that tries whether ports are shared */
+	/* And perhaps one that tries whether ports are shared. */
+	assert_in_range(refuse.loaded, 4, 5);
+	refuse.loaded = 0;
 	attach(tap, 1, true);
 	attach(tap, 1, false);
-	assert_int_equal(refuse.loaded, 4 + 1);
+	assert_int_equal(refuse.loaded, 0);
 	connect_once();
 	assert_count(tap, 0, 1, 0, 1, 0);
 	assert_count(tap, 1, 0, 0, 0, 0);
@@ -585,6 +587,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_tap_##name, setup_load, teardown)
+		/* Once it works that is not asked again. */
+		TEST(kernel_whose_bind_programs_do_nothing_cannot_share),
 		TEST(counting_goes_on_without_a_daemon),
 		TEST(maps_of_another_shape_are_replaced),
 		TEST(pins_that_are_gone_are_made_again_around_the_programs),
@@ -603,7 +607,6 @@ int main(void)
 		TEST(kernel_without_births_still_counts),
 		TEST(kernel_without_sockops_is_an_error),
 		TEST(kernel_without_bind_programs_cannot_share),
-		TEST(kernel_whose_bind_programs_do_nothing_cannot_share),
 		TEST(without_privileges_is_an_error_that_says_so),
 	};
 	int r = cmocka_run_group_tests_name("tap_load", tests, fixture_open, fixture_close);
