@@ -413,6 +413,10 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT ||
 		    (from == BPF_TCP_SYN_RECV && ctx->args[1] == BPF_TCP_ESTABLISHED))
 			break;
+		/* On its way from its end's beginning to its end. */
+		if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT &&
+		    ctx->args[1] != BPF_TCP_CLOSE)
+			break;
 		me = self();
 		if (!is_declared(me, ctx->local_port))
 			break;
