@@ -2,7 +2,7 @@
 /*
  * tap: the programs on the cgroup of one instance. They count its connections, make it share its
  * port, and notice when it changes the program of a reuseport group. They are loaded once per
- * instance, with its number in .rodata; the maps are those of its service.
+ * service, whose maps they have. Which instance it is they know from what belongs to the cgroup.
  *
  * A cgroup's programs run for the sockets that its processes have made, and for the connections
  * that are established on these, whoever has them open later.
@@ -36,12 +36,16 @@
  */
 #define OPTION_MAX 4096
 
-const volatile tap_owner owner;
-const volatile struct tap_endpoint endpoints[TAP_LISTEN_MAX];
-const volatile __u32 n_endpoints;
+/* What this kernel lets be done. */
 const volatile bool note_births;
 const volatile struct tap_offsets offsets;
-const volatile bool sharing; /* the programs at bind(2) set SO_REUSEPORT */
+const volatile bool sharing; /* the programs at bind(2) can set SO_REUSEPORT */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
+	__type(key, __u64); /* the cgroup: one entry for all programs on it */
+	__type(value, struct tap_instance);
+} instances SEC(".maps");
 
 /*
  * The instances whose last connection user space waits for. This is not a member of "counts": user
@@ -97,6 +101,11 @@ struct {
 	__type(value, __u32);
 } probes SEC(".maps");
 
+static __always_inline const struct tap_instance *self(void)
+{
+	return bpf_get_local_storage(&instances, 0);
+}
+
 /* ---- health checks -------------------------------------------------------------------------- */
 
 /*
@@ -141,14 +150,15 @@ static __always_inline bool note_probe(struct bpf_sock_ops *ctx)
 /* ---- counting ------------------------------------------------------------------------------- */
 
 /* Without any, all are: an anchor's cgroup has no other sockets, and more come later. */
-static __always_inline bool is_declared(__u32 port)
+static __always_inline bool is_declared(const struct tap_instance *me, __u32 port)
 {
 	__u16 wanted = bpf_htons((__u16)port);
+	__u32 n = me->n_endpoints;
 
-	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++)
-		if (endpoints[k].port == wanted)
+	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n; k++)
+		if (me->endpoints[k].port == wanted)
 			return true;
-	return n_endpoints == 0;
+	return n == 0;
 }
 
 static __always_inline void note_birth(struct bpf_sock_ops *ctx)
@@ -163,10 +173,9 @@ static __always_inline void note_birth(struct bpf_sock_ops *ctx)
 		*born = bpf_ktime_get_ns();
 }
 
-static __always_inline void begin(struct bpf_sock_ops *ctx)
+static __always_inline void begin(struct bpf_sock_ops *ctx, tap_owner key)
 {
 	__u32 flags = ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG;
-	tap_owner key = owner;
 	struct tap_counts *c;
 
 	/* Without this its end would not be seen: then do not count it at all. */
@@ -218,16 +227,16 @@ static __always_inline void tell_zero(struct tap_counts *c, tap_owner whose, __u
 }
 
 /* Whose counters have the connection; NULL: nobody's. */
-static __always_inline struct tap_counts *counts_of(struct bpf_sock_ops *ctx, tap_owner *ret_whose)
+static __always_inline struct tap_counts *counts_of(struct bpf_sock_ops *ctx, tap_owner owner)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	tap_owner *new_owner = bpf_map_lookup_elem(&moved, &cookie);
+	tap_owner whose = new_owner ? *new_owner : owner;
 
-	*ret_whose = new_owner ? *new_owner : owner;
-	return bpf_map_lookup_elem(&counts, ret_whose);
+	return bpf_map_lookup_elem(&counts, &whose);
 }
 
-static __always_inline void end(struct bpf_sock_ops *ctx, __u32 from)
+static __always_inline void end(struct bpf_sock_ops *ctx, tap_owner owner, __u32 from)
 {
 	__u32 flags = ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG;
 	__u64 cookie = bpf_get_socket_cookie(ctx), closed;
@@ -328,12 +337,12 @@ static __always_inline bool is_unsent(const void *sk)
  * A client that had closed its side may wait for an answer, or not; that is not known. Only if the
  * server's process ends is that taken for a connection that was cut.
  */
-static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32 to)
+static __always_inline void note_end(struct bpf_sock_ops *ctx, tap_owner owner, __u32 from,
+				     __u32 to)
 {
 	const void *sk = NULL, *task = NULL;
 	struct tap_counts *c;
 	bool exiting, cut;
-	tap_owner whose;
 
 	if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT)
 		return;
@@ -346,7 +355,7 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 	/* The client has closed before, which was counted then: as a rule that is all. */
 	if (from == BPF_TCP_CLOSE_WAIT && !exiting)
 		return;
-	c = counts_of(ctx, &whose);
+	c = counts_of(ctx, owner);
 	if (!c)
 		return;
 	if (to == BPF_TCP_CLOSE_WAIT) {
@@ -376,21 +385,24 @@ static __always_inline void note_end(struct bpf_sock_ops *ctx, __u32 from, __u32
 /* It does not listen yet: inet_listen() asks first. */
 static __always_inline void tell_listen(struct bpf_sock_ops *ctx)
 {
-	struct tap_event event = {.owner = owner, .type = TAP_LISTEN};
+	const struct tap_instance *me = self();
+	struct tap_event event = {.owner = me->owner, .type = TAP_LISTEN};
 
-	if (n_endpoints > 0 && is_declared(ctx->local_port))
+	if (me->n_endpoints > 0 && is_declared(me, ctx->local_port))
 		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
 }
 
 SEC("sockops")
 int tap_sockops(struct bpf_sock_ops *ctx)
 {
+	const struct tap_instance *me;
 	__u32 from;
 
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		if (is_declared(ctx->local_port))
-			begin(ctx);
+		me = self();
+		if (is_declared(me, ctx->local_port))
+			begin(ctx, me->owner);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		from = ctx->args[0];
@@ -401,11 +413,16 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 		if (from == BPF_TCP_CLOSE || from == BPF_TCP_LISTEN || from == BPF_TCP_SYN_SENT ||
 		    (from == BPF_TCP_SYN_RECV && ctx->args[1] == BPF_TCP_ESTABLISHED))
 			break;
-		if (!is_declared(ctx->local_port))
+		/* On its way from its end's beginning to its end. */
+		if (from != BPF_TCP_ESTABLISHED && from != BPF_TCP_CLOSE_WAIT &&
+		    ctx->args[1] != BPF_TCP_CLOSE)
 			break;
-		note_end(ctx, from, ctx->args[1]);
+		me = self();
+		if (!is_declared(me, ctx->local_port))
+			break;
+		note_end(ctx, me->owner, from, ctx->args[1]);
 		if (ctx->args[1] == BPF_TCP_CLOSE)
-			end(ctx, from);
+			end(ctx, me->owner, from);
 		break;
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		tell_listen(ctx);
@@ -420,7 +437,8 @@ int tap_sockops(struct bpf_sock_ops *ctx)
 
 static __always_inline void tell_who(enum tap_event_type type, __u32 endpoint)
 {
-	struct tap_event event = {.owner = owner, .type = type, .endpoint = (__u16)endpoint};
+	struct tap_event event = {
+		.owner = self()->owner, .type = type, .endpoint = (__u16)endpoint};
 
 	event.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
 	bpf_get_current_comm(event.comm, sizeof(event.comm));
@@ -429,13 +447,13 @@ static __always_inline void tell_who(enum tap_event_type type, __u32 endpoint)
 
 /* ---- sharing the port ----------------------------------------------------------------------- */
 
-static __always_inline void share(struct bpf_sock_addr *ctx)
+static __always_inline void share(struct bpf_sock_addr *ctx, const struct tap_instance *me)
 {
 	__u64 cookie;
 	__u32 set = 1;
 	int on = 0;
 
-	if (!sharing)
+	if (!sharing || !me->sharing)
 		return;
 	bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (on)
@@ -449,10 +467,9 @@ static __always_inline void share(struct bpf_sock_addr *ctx)
 }
 
 /* @to: what is bound. A port that the kernel is to choose is never in use. */
-static __always_inline void note_bind(const __u32 to[4], __u16 port, __u16 family)
+static __always_inline void note_bind(tap_owner owner, const __u32 to[4], __u16 port, __u16 family)
 {
 	struct tap_bind bind = {.port = port, .family = family};
-	tap_owner key = owner;
 
 	if (port == 0)
 		return;
@@ -460,20 +477,27 @@ static __always_inline void note_bind(const __u32 to[4], __u16 port, __u16 famil
 	bind.uid = (__u32)bpf_get_current_uid_gid();
 	bind.pid = (__u32)(bpf_get_current_pid_tgid() >> 32);
 	bpf_get_current_comm(bind.comm, sizeof(bind.comm));
-	bpf_map_update_elem(&binds, &key, &bind, BPF_ANY);
+	bpf_map_update_elem(&binds, &owner, &bind, BPF_ANY);
 }
 
-/* The declared endpoint with this address and port; TAP_LISTEN_MAX: there is none. */
-static __always_inline __u32 find_endpoint(const __u32 address[4], __u32 port)
+/* Is there a declared endpoint with this address and port? *ret_no_ipv4: as it says. */
+static __always_inline bool find_endpoint(const struct tap_instance *me, const __u32 address[4],
+					  __u32 port, __u32 *ret_no_ipv4)
 {
-	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n_endpoints; k++) {
-		const volatile __u32 *a = (const volatile __u32 *)endpoints[k].address;
+	__u32 n = me->n_endpoints;
 
-		if (endpoints[k].port == (__u16)port && a[0] == address[0] && a[1] == address[1] &&
-		    a[2] == address[2] && a[3] == address[3])
-			return k;
+	for (__u32 k = 0; k < TAP_LISTEN_MAX && k < n; k++) {
+		const __u32 *a = (const __u32 *)me->endpoints[k].address;
+		/* The verifier would follow each of five branches, in each turn. */
+		__u32 differs = (me->endpoints[k].port ^ (__u16)port) | (a[0] ^ address[0]) |
+				(a[1] ^ address[1]) | (a[2] ^ address[2]) | (a[3] ^ address[3]);
+
+		if (!differs) {
+			*ret_no_ipv4 = me->endpoints[k].no_ipv4;
+			return true;
+		}
 	}
-	return TAP_LISTEN_MAX;
+	return false;
 }
 
 /*
@@ -486,18 +510,19 @@ SEC("cgroup/bind4")
 int tap_bind4(struct bpf_sock_addr *ctx)
 {
 	const __u32 address[4] = {0, 0, bpf_htonl(0xffff), ctx->user_ip4};
-	__u32 k = find_endpoint(address, ctx->user_port);
+	const struct tap_instance *me = self();
+	__u32 no_ipv4;
 
 	if (ctx->type != SOCK_STREAM)
 		return 1;
-	note_bind(address, (__u16)ctx->user_port, AF_INET);
-	if (k >= TAP_LISTEN_MAX)
+	note_bind(me->owner, address, (__u16)ctx->user_port, AF_INET);
+	if (!find_endpoint(me, address, ctx->user_port, &no_ipv4))
 		return 1;
-	if (endpoints[k].no_ipv4) {
-		tell_who(TAP_IPV4, k);
+	if (no_ipv4) {
+		tell_who(TAP_IPV4, no_ipv4 - 1);
 		return 0;
 	}
-	share(ctx);
+	share(ctx, me);
 	return 1;
 }
 
@@ -506,12 +531,14 @@ int tap_bind6(struct bpf_sock_addr *ctx)
 {
 	const __u32 address[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2],
 				  ctx->user_ip6[3]};
+	const struct tap_instance *me = self();
+	__u32 no_ipv4;
 
 	if (ctx->type != SOCK_STREAM)
 		return 1;
-	note_bind(address, (__u16)ctx->user_port, AF_INET6);
-	if (find_endpoint(address, ctx->user_port) < TAP_LISTEN_MAX)
-		share(ctx);
+	note_bind(me->owner, address, (__u16)ctx->user_port, AF_INET6);
+	if (find_endpoint(me, address, ctx->user_port, &no_ipv4))
+		share(ctx, me);
 	return 1;
 }
 

@@ -74,7 +74,19 @@ struct tap_offsets {
 struct tap_endpoint {
 	__u8 address[16];
 	__u16 port;    /* network byte order */
-	__u16 no_ipv4; /* not 0: IPv4 sockets are refused, see tap.bpf.c */
+	__u16 no_ipv4; /* not 0: IPv4 sockets are refused, see tap.bpf.c; its number, from 1 on */
+};
+
+/*
+ * What the programs on a cgroup are to know of it: whose it is, and its declared endpoints. It is
+ * the cgroup's own (BPF_MAP_TYPE_CGROUP_STORAGE): so a service's programs are loaded once, whatever
+ * its instances are. All zero until user space has filled it, which it does before anything runs.
+ */
+struct tap_instance {
+	tap_owner owner;
+	__u32 n_endpoints;
+	__u32 sharing; /* not 0: its servers are made to share their port */
+	struct tap_endpoint endpoints[TAP_LISTEN_MAX];
 };
 
 enum tap_event_type {
@@ -109,5 +121,6 @@ struct tap_bind {
 _Static_assert(sizeof(struct tap_counts) == 72, "tap_counts");
 _Static_assert(sizeof(struct tap_offsets) == 36, "tap_offsets");
 _Static_assert(sizeof(struct tap_endpoint) == 20, "tap_endpoint");
+_Static_assert(sizeof(struct tap_instance) == 16 + 20 * TAP_LISTEN_MAX, "tap_instance");
 _Static_assert(sizeof(struct tap_event) == 32, "tap_event");
 _Static_assert(sizeof(struct tap_bind) == 44, "tap_bind");

@@ -228,10 +228,16 @@ static int add_sources(struct api *api)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(api->wake, SD_EVENT_OFF);
 	if (r >= 0)
+		r = sd_event_add_defer(api->event, &api->answers, api_on_answers, api);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(api->answers, SD_EVENT_OFF);
+	if (r >= 0)
 		r = sd_event_add_time(api->event, &api->next_turn, CLOCK_MONOTONIC, 0, 1,
 				      api_on_next_turn, api);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(api->next_turn, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_prepare(api->io, api_on_prepare);
 	return r < 0 ? r : 0;
 }
 
@@ -341,6 +347,7 @@ void api_free(struct api *api)
 	sd_event_source_disable_unref(api->timer);
 	sd_event_source_disable_unref(api->heartbeat);
 	sd_event_source_disable_unref(api->wake);
+	sd_event_source_disable_unref(api->answers);
 	sd_event_source_disable_unref(api->next_turn);
 	sd_event_unref(api->event);
 	free(api);

@@ -501,6 +501,12 @@ int door_open(sd_event *event, const char *path, gid_t gid, const struct door_ha
 	return 0;
 }
 
+void door_set_priority(struct door *door, int64_t priority)
+{
+	if (door->io)
+		(void)sd_event_source_set_priority(door->io, priority);
+}
+
 void door_hold(struct door *door, bool hold)
 {
 	(void)sd_event_source_set_enabled(door->io, hold ? SD_EVENT_OFF : SD_EVENT_ON);

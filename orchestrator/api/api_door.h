@@ -59,6 +59,9 @@ struct door_handlers {
 int door_open(sd_event *event, const char *path, gid_t gid, const struct door_handlers *handlers,
 	      void *userdata, struct door **ret, struct error *err);
 
+/* How soon whoever comes is looked at: sd_event_source_set_priority(3). */
+void door_set_priority(struct door *door, int64_t priority);
+
 /* Whoever comes waits outside, until the door is held no more. */
 void door_hold(struct door *door, bool hold);
 

@@ -24,7 +24,10 @@ struct api {
 	sd_event_source *next_turn; /* somebody waits for the answer to be made */
 	uint64_t next_turn_us;      /* ... for which that is set; UINT64_MAX: it is off */
 	struct turns turns;
-	sd_event_source *wake; /* deferred: some stream has something to send */
+	sd_event_source *wake;     /* deferred: some stream has something to send */
+	sd_event_source *answers;  /* deferred: an answer is there that somebody waits for */
+	uint64_t precedes_from_us; /* see api_on_prepare() */
+	int64_t priority;          /* of .io, .next_turn and .answers, and of the door */
 	uint64_t heartbeat_ms;
 	struct events *events;
 	bool is_listener; /* to .events */
@@ -80,12 +83,23 @@ int api_on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 int api_on_next_turn(sd_event_source *source, uint64_t usec, void *userdata);
 int api_on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata);
 int api_on_wake(sd_event_source *source, void *userdata);
+int api_on_answers(sd_event_source *source, void *userdata);
+
+/*
+ * Before each turn of the loop. Who asks something comes before work that waits, such as the starts
+ * of many services, so that an order is answered soon. But whenever the API has had the loop for a
+ * while, it is for as long only one of all: clients that never stop asking hold up nothing.
+ */
+int api_on_prepare(sd_event_source *source, void *userdata);
 
 /* Let libmicrohttpd do what there is to be done, and set the timers. @userdata: the API. */
 void api_run(void *userdata);
 
 /* Look once the loop is back on top who can go on. It may be called from within libmicrohttpd. */
 void api_wake(void *userdata);
+
+/* As api_wake(), for answers that somebody waits for. */
+void api_wake_answers(void *userdata);
 
 /* A connection that is suspended goes on; nothing happens to one that is not. */
 void api_resume_stream(struct stream *stream);

@@ -6,6 +6,9 @@
 #include "common/log.h"
 #include "orchestrator/api/api_internal.h"
 
+/* After what helpers have seen, which orders may wait for. */
+#define PRECEDES (SD_EVENT_PRIORITY_IMPORTANT + 1)
+
 static void set_timer(struct api *api)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
@@ -54,11 +57,31 @@ static void set_next_turn(struct api *api)
 void api_run(void *userdata)
 {
 	struct api *api = userdata;
+	uint64_t began_us = api_now_us(), ended_us;
 
 	MHD_run(api->daemon);
 	set_timer(api);
 	set_next_turn(api);
 	door_look(api->door);
+	ended_us = api_now_us();
+	api->precedes_from_us = ended_us + (ended_us - began_us);
+}
+
+int api_on_prepare(sd_event_source *source, void *userdata)
+{
+	struct api *api = userdata;
+	int64_t priority =
+		api_now_us() >= api->precedes_from_us ? PRECEDES : SD_EVENT_PRIORITY_NORMAL;
+
+	(void)source;
+	if (priority == api->priority)
+		return 0;
+	api->priority = priority;
+	(void)sd_event_source_set_priority(api->io, priority);
+	(void)sd_event_source_set_priority(api->next_turn, priority);
+	(void)sd_event_source_set_priority(api->answers, priority);
+	door_set_priority(api->door, priority);
+	return 0;
 }
 
 int api_on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -103,6 +126,15 @@ int api_on_wake(sd_event_source *source, void *userdata)
 		if (event_stream_ready(s->text))
 			api_resume_stream(s);
 	}
+	api_run(api);
+	return 0;
+}
+
+int api_on_answers(sd_event_source *source, void *userdata)
+{
+	struct api *api = userdata;
+
+	(void)source;
 	for (struct api_reply *reply = api->replies; reply; reply = reply->next)
 		if (reply->ready)
 			api_resume_reply(reply);
@@ -111,13 +143,22 @@ int api_on_wake(sd_event_source *source, void *userdata)
 }
 
 /* It may be called from within libmicrohttpd (an order being taken): so nothing is done here. */
-void api_wake(void *userdata)
+static void defer(sd_event_source *source)
 {
-	struct api *api = userdata;
-	int r = sd_event_source_set_enabled(api->wake, SD_EVENT_ONESHOT);
+	int r = sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 
 	if (r < 0)
 		log_error("api: cannot defer: %s", strerror(-r));
+}
+
+void api_wake(void *userdata)
+{
+	defer(((struct api *)userdata)->wake);
+}
+
+void api_wake_answers(void *userdata)
+{
+	defer(((struct api *)userdata)->answers);
 }
 
 static struct request *request_of(struct turn *turn)

@@ -230,7 +230,7 @@ static enum MHD_Result wait_for_reply(const struct exchange *x, struct api_reply
 	MHD_suspend_connection(x->connection);
 	/* It may be there already. */
 	if (reply->ready)
-		api_wake(x->api);
+		api_wake_answers(x->api);
 	return MHD_YES;
 }
 
@@ -255,7 +255,7 @@ static enum MHD_Result send_reply(const struct exchange *x, bool begins)
 /* @body is consumed; NULL: it is a reload, which has none. */
 static enum MHD_Result ask_backend(const struct exchange *x, json_t *body)
 {
-	struct api_reply *reply = api_reply_new(x->connection, api_wake, x->api);
+	struct api_reply *reply = api_reply_new(x->connection, api_wake_answers, x->api);
 	const struct api_backend *backend = &x->api->backend;
 	struct api_problem problem = {0};
 	json_t *answer;
@@ -295,7 +295,7 @@ static bool looks_first(const struct exchange *x, const char *service, enum MHD_
 
 	if (!backend->look)
 		return false;
-	reply = api_reply_new(x->connection, api_wake, x->api);
+	reply = api_reply_new(x->connection, api_wake_answers, x->api);
 	if (!reply) {
 		*ret = MHD_NO;
 		return true;

@@ -13,6 +13,8 @@
 #include "orchestrator/host/errand.h"
 #include "orchestrator/instance/takeover.h"
 
+#define JUST_MS 100 /* no longer than a server's own start */
+
 int generation_new(struct context *context, uint32_t number, struct service_config *config,
 		   struct release *release, const struct wiring *wiring,
 		   const struct instance_callbacks *callbacks, void *userdata,
@@ -136,6 +138,14 @@ void generation_look(struct generation *g)
 		tell_silence(g, &err);
 }
 
+/* Then a helper that looks again, at each start of a service, would see nothing else. */
+static bool was_just_resolved(const struct generation *g)
+{
+	return g->instances.n == 0 && !g->config->hooks.command[HOOK_BEFORE_START] &&
+	       g->release->resolved_ms > 0 &&
+	       clock_monotonic_ms() - g->release->resolved_ms <= JUST_MS;
+}
+
 int generation_add(struct generation *g, struct instance **ret, struct error *err)
 {
 	struct instance *i = make_instance(g);
@@ -150,7 +160,10 @@ int generation_add(struct generation *g, struct instance **ret, struct error *er
 	while (is_taken(g, i->index))
 		i->index++;
 	/* Hooks and other instances may have taken their time since it was resolved. */
-	generation_look(g);
+	if (was_just_resolved(g))
+		g->looked = true;
+	else
+		generation_look(g);
 	instances_add(&g->instances, i);
 	return instance_start(i, g->release, err);
 }

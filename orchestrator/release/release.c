@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/vector.h"
 #include "orchestrator/host/environment.h"
 #include "orchestrator/host/sight.h"
@@ -164,6 +165,7 @@ int release_resolve(const struct service_config *service, uint32_t number, char 
 	r = find_files(release);
 	if (r < 0)
 		return error_set(err, r, "command");
+	release->resolved_ms = clock_monotonic_ms();
 	*ret = TAKE_PTR(release);
 	return 0;
 }

@@ -48,8 +48,9 @@ struct release {
 	char hash[RELEASE_DIGEST_MAX];   /* of its contents */
 	struct release_file files[RELEASE_FILES_MAX];
 	size_t n_files;
-	char *directory;    /* real path; from the first placeholder on as configured */
-	char **environment; /* NULL-terminated, sorted, each name once */
+	char *directory;      /* real path; from the first placeholder on as configured */
+	char **environment;   /* NULL-terminated, sorted, each name once */
+	uint64_t resolved_ms; /* CLOCK_MONOTONIC; 0: it was not, or long ago */
 };
 
 /*

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The ebpf tier of steer.h: an endpoint's life, who joins and who leaves. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,8 +113,7 @@ static void ebpf_free(struct steer *steer)
 
 	ebpf_close_anchor(ebpf, &ebpf->anchor);
 	ebpf_uncross(ebpf);
-	if (ebpf->cgroup_fd >= 0)
-		close(ebpf->cgroup_fd);
+	free(ebpf->cgroup);
 	ebpf_unload(&ebpf->loaded);
 	slots_done(&ebpf->slots);
 	free(ebpf);
@@ -134,11 +132,10 @@ static int open_first_anchor(struct ebpf *ebpf, const char *cgroup, struct error
 {
 	int r;
 
-	if (cgroup) {
-		ebpf->cgroup_fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (ebpf->cgroup_fd < 0)
-			return error_set(err, -errno, "%s", cgroup);
-	}
+	if (cgroup && !(ebpf->cgroup = strdup(cgroup)))
+		return error_set(err, -ENOMEM, "%s", cgroup);
+	if (cgroup && access(cgroup, F_OK) < 0)
+		return error_set(err, -errno, "%s", cgroup);
 	r = ebpf_open_anchor(ebpf, &ebpf->anchor, err);
 	if (r >= 0 && cgroup && !ebpf->anchor.owner)
 		log_warning("%s: connections that were held will not be counted: no socket can be "
@@ -155,7 +152,7 @@ static int ebpf_open(const struct address *address, const struct steer_options *
 
 	if (!ebpf)
 		return error_set(err, -ENOMEM, "steer");
-	ebpf->anchor.fd = ebpf->cgroup_fd = ebpf->beacon = ebpf->loaded.program = -1;
+	ebpf->anchor.fd = ebpf->beacon = ebpf->loaded.program = -1;
 	ebpf->steer.address = *address;
 	ebpf->uid = options->uid;
 	ebpf->inspect = options->inspect;
@@ -281,10 +278,8 @@ static void move_anchor(struct ebpf *ebpf, const char *cgroup)
 {
 	struct error err;
 
-	if (ebpf->cgroup_fd >= 0)
-		close(TAKE_FD(ebpf->cgroup_fd));
-	if (cgroup)
-		ebpf->cgroup_fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(ebpf->cgroup);
+	ebpf->cgroup = cgroup ? strdup(cgroup) : NULL;
 	if (ebpf_renew_anchor(ebpf, &err) < 0)
 		log_warning("%s: %s", ebpf->steer.address.text, err.text);
 }

@@ -19,6 +19,7 @@
 #include <bpf/libbpf.h>
 
 #include "ebpf/steer.skel.h"
+#include "orchestrator/steer/bpf_kept.h"
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/earlier.h"
 #include "orchestrator/steer/steer_internal.h"
@@ -38,13 +39,24 @@ struct ebpf_anchor {
 
 struct crossing;
 
+enum ebpf_map {
+	EBPF_SLOTS,
+	EBPF_TABLES,
+	EBPF_PINS,
+	EBPF_SLOT_STATS,
+	EBPF_STATS,
+	EBPF_SLOT_OWNER,
+	EBPF_LISTENER_OWNER,
+	_EBPF_MAP_COUNT,
+};
+
 /*
  * What is used of the program and its maps once they are loaded. libbpf's object, which keeps ten
- * times as much memory, and a mapping of each of its sections, goes then.
+ * times as much memory, and a mapping of each of its sections, goes then. The program has the maps.
  */
 struct ebpf_loaded {
 	int program; /* -1: nothing is loaded, and the rest is not set either */
-	int slots, tables, pins, slot_stats, stats, slot_owner, listener_owner; /* maps */
+	struct bpf_kept maps[_EBPF_MAP_COUNT];
 	struct steer_control *control; /* mapped: the words that we and the program share */
 };
 
@@ -52,7 +64,7 @@ struct ebpf {
 	struct steer steer;
 	uid_t uid;
 	struct ebpf_anchor anchor;
-	int cgroup_fd;              /* of the anchor; -1: the own one */
+	char *cgroup;               /* of the anchor; NULL: the own one */
 	struct steer_bpf *skeleton; /* while the program is loaded */
 	struct ebpf_loaded loaded;
 	struct inspect *inspect;
@@ -84,6 +96,12 @@ static inline struct ebpf *to_ebpf(const struct steer *steer)
 static inline uint32_t ebpf_anchor_slot(const struct ebpf *ebpf)
 {
 	return ebpf->slots.max;
+}
+
+/* As bpf_kept_fd(). */
+static inline int ebpf_map(const struct ebpf *ebpf, enum ebpf_map k)
+{
+	return bpf_kept_fd(&ebpf->loaded.maps[k]);
 }
 
 static inline volatile struct steer_control *ebpf_control(const struct ebpf *ebpf)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The ebpf tier: the anchor, and which program is on its group. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,11 +15,14 @@
 
 int ebpf_open_anchor(struct ebpf *ebpf, struct ebpf_anchor *ret, struct error *err)
 {
+	/* If that is gone, it is of the own one: better counted by nobody than none. */
+	cleanup_close int cgroup_fd =
+		ebpf->cgroup ? open(ebpf->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	bool inside;
 	int r;
 
 	*ret = (struct ebpf_anchor){.fd = -1, .held_before = UINT64_MAX};
-	r = anchor_open(&ebpf->steer.address, ebpf->uid, ebpf->cgroup_fd, &ret->fd, &inside, err);
+	r = anchor_open(&ebpf->steer.address, ebpf->uid, cgroup_fd, &ret->fd, &inside, err);
 	if (r < 0)
 		return r;
 	ret->cookie = steer_cookie(ret->fd);

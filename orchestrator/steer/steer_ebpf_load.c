@@ -177,55 +177,48 @@ static int load(struct ebpf *ebpf, const struct steer_options *options, struct e
 
 void ebpf_unload(struct ebpf_loaded *loaded)
 {
-	const int fds[] = {loaded->program,    loaded->slots,         loaded->tables,
-			   loaded->pins,       loaded->slot_stats,    loaded->stats,
-			   loaded->slot_owner, loaded->listener_owner};
-
 	if (loaded->program < 0)
 		return;
 	if (loaded->control)
 		munmap(loaded->control, sizeof(*loaded->control));
-	for (size_t k = 0; k < sizeof(fds) / sizeof(fds[0]); k++)
-		if (fds[k] >= 0)
-			close(fds[k]);
-	loaded->program = -1;
+	for (size_t k = 0; k < _EBPF_MAP_COUNT; k++)
+		bpf_kept_done(&loaded->maps[k]);
+	close(TAKE_FD(loaded->program));
 }
 
-/* False: there was no descriptor for it. */
-static bool keep_fd(int fd, int *ret)
+static int keep_maps(const struct steer_bpf *s, struct ebpf_loaded *ret)
 {
-	*ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	return *ret >= 0;
-}
+	const struct bpf_map *const list[_EBPF_MAP_COUNT] = {
+		[EBPF_SLOTS] = s->maps.slots,
+		[EBPF_TABLES] = s->maps.tables,
+		[EBPF_PINS] = s->maps.pins,
+		[EBPF_SLOT_STATS] = s->maps.slot_stats,
+		[EBPF_STATS] = s->maps.stats,
+		[EBPF_SLOT_OWNER] = s->maps.slot_owner,
+		[EBPF_LISTENER_OWNER] = s->maps.listener_owner,
+	};
+	int r = 0;
 
-static bool keep_map(const struct bpf_map *map, int *ret)
-{
-	return keep_fd(bpf_map__fd(map), ret);
+	for (size_t k = 0; r == 0 && k < _EBPF_MAP_COUNT; k++)
+		r = bpf_kept_map(bpf_map__fd(list[k]), true, &ret->maps[k]);
+	return r;
 }
 
 /* Take from libbpf's object what is used from now on. */
 static int keep_loaded(const struct steer_bpf *s, struct ebpf_loaded *ret)
 {
-	struct ebpf_loaded loaded = {-1, -1, -1, -1, -1, -1, -1, -1, NULL};
-	bool all = keep_fd(bpf_program__fd(s->progs.steer), &loaded.program) &&
-		   keep_map(s->maps.slots, &loaded.slots) &&
-		   keep_map(s->maps.tables, &loaded.tables) &&
-		   keep_map(s->maps.pins, &loaded.pins) &&
-		   keep_map(s->maps.slot_stats, &loaded.slot_stats) &&
-		   keep_map(s->maps.stats, &loaded.stats) &&
-		   keep_map(s->maps.slot_owner, &loaded.slot_owner) &&
-		   keep_map(s->maps.listener_owner, &loaded.listener_owner);
-	int r = all ? 0 : -errno;
+	struct ebpf_loaded loaded = {};
+	void *control = MAP_FAILED;
+	int r;
 
+	loaded.program = fcntl(bpf_program__fd(s->progs.steer), F_DUPFD_CLOEXEC, 3);
+	r = loaded.program < 0 ? -errno : keep_maps(s, &loaded);
 	if (r == 0) {
-		void *control = mmap(NULL, sizeof(*loaded.control), PROT_READ | PROT_WRITE,
-				     MAP_SHARED, bpf_map__fd(s->maps.data_control), 0);
-
-		if (control == MAP_FAILED)
-			r = -errno;
-		else
-			loaded.control = control;
+		control = mmap(NULL, sizeof(*loaded.control), PROT_READ | PROT_WRITE, MAP_SHARED,
+			       bpf_map__fd(s->maps.data_control), 0);
+		r = control == MAP_FAILED ? -errno : 0;
 	}
+	loaded.control = control == MAP_FAILED ? NULL : control;
 	if (r < 0)
 		ebpf_unload(&loaded);
 	else

@@ -22,7 +22,7 @@ int ebpf_table(struct steer *steer, struct steer_table *ret)
 	struct ebpf *ebpf = to_ebpf(steer);
 	uint32_t current = ebpf_control(ebpf)->table & 1;
 
-	if (bpf_map_lookup_elem(ebpf->loaded.tables, &current, ret) < 0)
+	if (bpf_map_lookup_elem(ebpf_map(ebpf, EBPF_TABLES), &current, ret) < 0)
 		return -errno;
 	return 0;
 }
@@ -33,7 +33,7 @@ int ebpf_publish(struct steer *steer, const struct steer_table *table, struct er
 	volatile struct steer_control *control = ebpf_control(ebpf);
 	uint32_t idle = !(control->table & 1);
 
-	if (bpf_map_update_elem(ebpf->loaded.tables, &idle, table, BPF_ANY))
+	if (bpf_map_update_elem(ebpf_map(ebpf, EBPF_TABLES), &idle, table, BPF_ANY))
 		return error_set(err, -errno, "%s: write table %u", steer->address.text, idle);
 	__atomic_store_n(&control->table, idle, __ATOMIC_RELEASE);
 	return 0;
@@ -45,7 +45,7 @@ int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err)
 {
 	uint64_t value = (uint64_t)fd;
 
-	while (bpf_map_update_elem(ebpf->loaded.slots, &slot, &value, BPF_ANY) < 0) {
+	while (bpf_map_update_elem(ebpf_map(ebpf, EBPF_SLOTS), &slot, &value, BPF_ANY) < 0) {
 		/*
 		 * Still in the map of a program that has just been replaced: it is freed soon. In
 		 * anybody else's it may stay for good.
@@ -61,11 +61,9 @@ int ebpf_put(struct ebpf *ebpf, uint32_t slot, int fd, struct error *err)
 /* The map tells user space the cookies of its sockets. */
 int ebpf_read_slots(struct ebpf *ebpf, struct error *err)
 {
-	int map = ebpf->loaded.slots;
-
 	for (uint32_t slot = 0; slot < ebpf->slots.max; slot++) {
 		uint64_t cookie;
-		int r = bpf_map_lookup_elem(map, &slot, &cookie) < 0 ? -errno : 0;
+		int r = ebpf_read_slot(ebpf, slot, &cookie);
 
 		if (r == -ENOENT)
 			continue;
@@ -80,33 +78,29 @@ int ebpf_read_slots(struct ebpf *ebpf, struct error *err)
 
 int ebpf_read_slot(const struct ebpf *ebpf, uint32_t slot, uint64_t *ret_cookie)
 {
-	int map = ebpf->loaded.slots;
-
-	return bpf_map_lookup_elem(map, &slot, ret_cookie) < 0 ? -errno : 0;
+	return bpf_map_lookup_elem(ebpf_map(ebpf, EBPF_SLOTS), &slot, ret_cookie) < 0 ? -errno : 0;
 }
 
 void ebpf_empty_slot(struct ebpf *ebpf, uint32_t slot)
 {
 	/* ENOENT is the normal case: the kernel has emptied it when the socket closed. */
-	bpf_map_delete_elem(ebpf->loaded.slots, &slot);
+	bpf_map_delete_elem(ebpf_map(ebpf, EBPF_SLOTS), &slot);
 }
 
 /* ---- owners --------------------------------------------------------------------------------- */
 
 void ebpf_set_owner(struct ebpf *ebpf, uint32_t slot, uint64_t cookie, tap_owner owner)
 {
-	int listeners = ebpf->loaded.listener_owner;
-
-	bpf_map_update_elem(ebpf->loaded.slot_owner, &slot, &owner, BPF_ANY);
+	bpf_map_update_elem(ebpf_map(ebpf, EBPF_SLOT_OWNER), &slot, &owner, BPF_ANY);
 	if (owner)
-		bpf_map_update_elem(listeners, &cookie, &owner, BPF_ANY);
+		bpf_map_update_elem(ebpf_map(ebpf, EBPF_LISTENER_OWNER), &cookie, &owner, BPF_ANY);
 	else
 		ebpf_forget_owner(ebpf, cookie);
 }
 
 void ebpf_forget_owner(struct ebpf *ebpf, uint64_t cookie)
 {
-	bpf_map_delete_elem(ebpf->loaded.listener_owner, &cookie);
+	bpf_map_delete_elem(ebpf_map(ebpf, EBPF_LISTENER_OWNER), &cookie);
 }
 
 /* ---- pins ----------------------------------------------------------------------------------- */
@@ -114,7 +108,7 @@ void ebpf_forget_owner(struct ebpf *ebpf, uint64_t cookie)
 int ebpf_pin(struct steer *steer, const struct sockaddr *source, uint16_t slot)
 {
 	struct ebpf *ebpf = to_ebpf(steer);
-	int map = ebpf->loaded.pins;
+	int map = ebpf_map(ebpf, EBPF_PINS);
 	struct steer_pin_key key;
 	uint32_t value = slot;
 	int r = key_of(source, &key);
@@ -140,7 +134,7 @@ void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
 
 	if (key_of(source, &key) < 0)
 		return;
-	if (bpf_map_delete_elem(ebpf->loaded.pins, &key) < 0)
+	if (bpf_map_delete_elem(ebpf_map(ebpf, EBPF_PINS), &key) < 0)
 		return;
 	ebpf_cross_unpin(ebpf, &key);
 	if (ebpf->tap)
@@ -153,7 +147,7 @@ void ebpf_unpin(struct steer *steer, const struct sockaddr *source)
 /* Health checks of an earlier daemon: their source ports may be anybody's by now. */
 void ebpf_clear_pins(struct ebpf *ebpf)
 {
-	int map = ebpf->loaded.pins;
+	int map = ebpf_map(ebpf, EBPF_PINS);
 	struct steer_pin_key key;
 
 	for (int n = 0; n < STEER_PINS && bpf_map_get_next_key(map, NULL, &key) == 0; n++)
@@ -173,7 +167,7 @@ int ebpf_slot_stats(struct steer *steer, uint16_t slot, struct steer_slot_stats 
 	*ret = (struct steer_slot_stats){};
 	if (!values)
 		return -ENOMEM;
-	if (bpf_map_lookup_elem(ebpf->loaded.slot_stats, &key, values) < 0)
+	if (bpf_map_lookup_elem(ebpf_map(ebpf, EBPF_SLOT_STATS), &key, values) < 0)
 		r = -errno;
 	/* There was no memory for its counters. */
 	if (r == -ENOENT) {
@@ -200,7 +194,7 @@ int ebpf_stats(struct steer *steer, struct steer_stats *ret)
 	*ret = (struct steer_stats){};
 	if (!values)
 		return -ENOMEM;
-	if (bpf_map_lookup_elem(ebpf->loaded.stats, &key, values) < 0)
+	if (bpf_map_lookup_elem(ebpf_map(ebpf, EBPF_STATS), &key, values) < 0)
 		r = -errno;
 	for (int i = 0; r == 0 && i < ebpf->n_cpus; i++) {
 		ret->refused += values[i].refused;
@@ -219,7 +213,8 @@ void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot)
 		return;
 	/* The kernel refills its pool of elements from an interrupt, which may be a moment late. */
 	for (int n = 0; n < COUNTER_TRIES; n++) {
-		if (bpf_map_update_elem(ebpf->loaded.slot_stats, &slot, zero, BPF_ANY) == 0 ||
+		if (bpf_map_update_elem(ebpf_map(ebpf, EBPF_SLOT_STATS), &slot, zero, BPF_ANY) ==
+			    0 ||
 		    errno != ENOMEM)
 			break;
 		usleep(COUNTER_WAIT_US);
@@ -230,7 +225,7 @@ void ebpf_reset_slot_stats(struct ebpf *ebpf, uint32_t slot)
 /* -EINVAL if it is the array of an earlier version, whose elements stay. */
 void ebpf_drop_slot_stats(struct ebpf *ebpf, uint32_t slot)
 {
-	bpf_map_delete_elem(ebpf->loaded.slot_stats, &slot);
+	bpf_map_delete_elem(ebpf_map(ebpf, EBPF_SLOT_STATS), &slot);
 }
 
 int ebpf_reset_stats(struct ebpf *ebpf)
@@ -241,7 +236,7 @@ int ebpf_reset_stats(struct ebpf *ebpf)
 
 	if (!zero)
 		return -ENOMEM;
-	if (bpf_map_update_elem(ebpf->loaded.stats, &key, zero, BPF_ANY) < 0)
+	if (bpf_map_update_elem(ebpf_map(ebpf, EBPF_STATS), &key, zero, BPF_ANY) < 0)
 		r = -errno;
 	free(zero);
 	return r;

@@ -34,14 +34,13 @@ struct tap {
 	sd_event_source *due_source; /* to look whether these have any connection left */
 	tap_owner *due;              /* since tap_watch(); at most TAP_INSTANCES_MAX */
 	size_t n_due, due_size;
-	unsigned without; /* programs that this kernel refuses: TAP_PART_MASK() of each */
-	bool without_births, without_tracing;
-	struct tap_offsets offsets; /* .known 0: refused, too */
-	bool share_works;
-	struct batch *batch;          /* on_events() is filling; else NULL */
-	bool telling;                 /* callbacks run */
-	bool freed;                   /* by one of them: its memory goes when it returns */
-	char pin_dir[BPFFS_PATH_MAX]; /* "": not pinned */
+	struct tap_programs_kept programs; /* since the first tap_attach() */
+	bool without_births;               /* this kernel refuses them */
+	struct tap_offsets offsets;        /* .known 0: refused, too */
+	struct batch *batch;               /* on_events() is filling; else NULL */
+	bool telling;                      /* callbacks run */
+	bool freed;                        /* by one of them: its memory goes when it returns */
+	char pin_dir[BPFFS_PATH_MAX];      /* "": not pinned */
 };
 
 /* Filled by the ring. */
@@ -134,7 +133,7 @@ int tap_watch(struct tap *tap, uint32_t generation, uint32_t instance)
 	r = count(tap, owner, &now);
 	if (r < 0)
 		return r;
-	if (bpf_map_update_elem(tap->maps.fds[TAP_MAP_WATCHED], &owner, &yes, BPF_ANY) < 0)
+	if (bpf_map_update_elem(tap_map_fd(&tap->maps, TAP_MAP_WATCHED), &owner, &yes, BPF_ANY) < 0)
 		return -errno;
 	/* Only after that: what ends from now on is told by the program. */
 	for (size_t k = 0; k < tap->n_due; k++)
@@ -154,9 +153,9 @@ void tap_forget(struct tap *tap, uint32_t generation, uint32_t instance)
 {
 	tap_owner owner = owner_of(generation, instance);
 
-	bpf_map_delete_elem(tap->maps.fds[TAP_MAP_WATCHED], &owner);
+	bpf_map_delete_elem(tap_map_fd(&tap->maps, TAP_MAP_WATCHED), &owner);
 	bpf_map_delete_elem(tap_counts_fd(tap), &owner);
-	bpf_map_delete_elem(tap->maps.fds[TAP_MAP_BINDS], &owner);
+	bpf_map_delete_elem(tap_map_fd(&tap->maps, TAP_MAP_BINDS), &owner);
 	for (size_t k = 0; k < tap->n_due; k++)
 		if (tap->due[k] == owner)
 			tap->due[k] = tap->due[--tap->n_due];
@@ -176,7 +175,7 @@ void tap_probe(struct tap *tap, const struct sockaddr *source)
 
 	/* If it cannot be noted, the connection counts like a client's. */
 	if (key_of(source, &key) == 0)
-		bpf_map_update_elem(tap->maps.fds[TAP_MAP_PROBES], &key, &yes, BPF_ANY);
+		bpf_map_update_elem(tap_map_fd(&tap->maps, TAP_MAP_PROBES), &key, &yes, BPF_ANY);
 }
 
 void tap_unprobe(struct tap *tap, const struct sockaddr *source)
@@ -184,13 +183,13 @@ void tap_unprobe(struct tap *tap, const struct sockaddr *source)
 	struct steer_pin_key key;
 
 	if (key_of(source, &key) == 0)
-		bpf_map_delete_elem(tap->maps.fds[TAP_MAP_PROBES], &key);
+		bpf_map_delete_elem(tap_map_fd(&tap->maps, TAP_MAP_PROBES), &key);
 }
 
 /* Of an earlier daemon: their source ports may be anybody's by now. */
 static void forget_probes(struct tap *tap)
 {
-	int fd = tap->maps.fds[TAP_MAP_PROBES];
+	int fd = tap_map_fd(&tap->maps, TAP_MAP_PROBES);
 	struct steer_pin_key key;
 
 	for (int n = 0; n < TAP_PROBES_MAX && bpf_map_get_next_key(fd, NULL, &key) == 0; n++)
@@ -202,7 +201,7 @@ static void forget_probes(struct tap *tap)
 bool tap_forced(struct tap *tap, uint64_t cookie)
 {
 	uint32_t value;
-	return bpf_map_lookup_elem(tap->maps.fds[TAP_MAP_FORCED], &cookie, &value) == 0;
+	return bpf_map_lookup_elem(tap_map_fd(&tap->maps, TAP_MAP_FORCED), &cookie, &value) == 0;
 }
 
 /* An IPv6 wildcard may be dual-stack, which the program cannot see; it is taken to be. */
@@ -223,7 +222,7 @@ int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 	tap_owner owner = owner_of(generation, instance);
 	struct tap_bind bind;
 
-	if (bpf_map_lookup_elem(tap->maps.fds[TAP_MAP_BINDS], &owner, &bind) < 0)
+	if (bpf_map_lookup_elem(tap_map_fd(&tap->maps, TAP_MAP_BINDS), &owner, &bind) < 0)
 		return -errno;
 	*ret = (struct tap_bound){.uid = bind.uid, .pid = (pid_t)bind.pid};
 	to_address(&bind, &ret->address);
@@ -232,17 +231,17 @@ int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct ta
 
 int tap_counts_fd(const struct tap *tap)
 {
-	return tap->maps.fds[TAP_MAP_COUNTS];
+	return tap_map_fd(&tap->maps, TAP_MAP_COUNTS);
 }
 
 int tap_moved_fd(const struct tap *tap)
 {
-	return tap->maps.fds[TAP_MAP_MOVED];
+	return tap_map_fd(&tap->maps, TAP_MAP_MOVED);
 }
 
 int tap_births_fd(const struct tap *tap)
 {
-	return tap->without_births ? -1 : tap->maps.fds[TAP_MAP_BIRTHS];
+	return tap->without_births ? -1 : tap_map_fd(&tap->maps, TAP_MAP_BIRTHS);
 }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -353,7 +352,8 @@ static int listen_to_events(struct tap *tap, sd_event *event, struct error *err)
 {
 	int r;
 
-	tap->ring = ring_buffer__new(tap->maps.fds[TAP_MAP_EVENTS], on_sample, tap, NULL);
+	/* What is mapped of it goes on when its descriptor is closed. */
+	tap->ring = ring_buffer__new(tap_map_fd(&tap->maps, TAP_MAP_EVENTS), on_sample, tap, NULL);
 	if (!tap->ring)
 		return error_set(err, -errno, "open the ring buffer");
 	r = sd_event_add_io(event, &tap->events_source, ring_buffer__epoll_fd(tap->ring), EPOLLIN,
@@ -390,7 +390,7 @@ int tap_open(sd_event *event, const char *pin_dir, const char *cgroup,
 		return error_set(err, -ENOMEM, "tap");
 	tap->callbacks = callbacks;
 	tap->userdata = userdata;
-	memset(tap->maps.fds, 0xff, sizeof(tap->maps.fds)); /* none: -1 each */
+	tap->maps.holder = -1;
 	if (pin_dir && (size_t)snprintf(tap->pin_dir, sizeof(tap->pin_dir), "%s", pin_dir) >=
 			       sizeof(tap->pin_dir) - PIN_NAME_MAX)
 		return error_set(err, -ENAMETOOLONG, "tap: %s", pin_dir);
@@ -413,6 +413,7 @@ void tap_free(struct tap *tap)
 	tap->due_source = sd_event_source_disable_unref(tap->due_source);
 	tap->events_source = sd_event_source_disable_unref(tap->events_source);
 	ring_buffer__free(TAKE_PTR(tap->ring));
+	tap_programs_forget(&tap->programs);
 	tap_maps_done(&tap->maps);
 	tap->freed = true;
 	if (!tap->telling)
@@ -447,75 +448,99 @@ int tap_declare(struct tap *tap, const struct address *listen, size_t n_listen, 
 void tap_guard(struct tap *tap, size_t k, bool on)
 {
 	assert(k < tap->n_endpoints);
-	tap->endpoints[k].no_ipv4 = on;
+	tap->endpoints[k].no_ipv4 = on ? (uint16_t)(k + 1) : 0;
 }
 
-/* Asked once. That the programs load does not say that they work. */
-static int check_share(struct tap *tap, struct error *err)
+/*
+ * That the programs load does not say that they work. It is asked once for all services. If it
+ * cannot be told the attempt itself will tell.
+ */
+static int check_share(struct error *err)
 {
-	if (!tap->share_works && tap_try_share(err) == -EOPNOTSUPP)
-		return -EOPNOTSUPP;
-	/* If it cannot be told the attempt itself will tell. */
-	tap->share_works = true;
-	return 0;
+	static bool works;
+
+	works = works || tap_try_share(err) != -EOPNOTSUPP;
+	return works ? 0 : -EOPNOTSUPP;
 }
 
-static int load(struct tap *tap, tap_owner owner, bool share, unsigned *ret_parts,
-		struct tap_bpf **ret, struct error *err)
+/* Those that count, and do all else that this kernel lets them. */
+static int load(struct tap *tap, bool share, struct tap_programs *ret, struct error *err)
 {
 	struct tap_set set = {
-		.parts = TAP_PART_ALL & ~tap->without,
-		.births = !tap->without_births,
+		.parts = TAP_PART_ALL,
+		.births = true,
 		.offsets = tap->offsets,
-		.sharing = share,
-		.tracing = !tap->without_tracing,
-		.owner = owner,
-		.endpoints = tap->endpoints,
-		.n_endpoints = tap->n_endpoints,
+		.sharing = true,
+		.must_share = share,
+		.tracing = true,
 		.maps = &tap->maps,
 	};
-	int r;
+	int r = tap_load_programs(&set, ret, err);
 
-	/* That they load without sharing does not say that they do so with it. */
-	if (share)
-		set.parts |= TAP_PART_BINDS;
-	r = tap_load_programs(&set, ret, err);
-	if (r == 0 && share)
-		r = check_share(tap, err);
 	if (r < 0)
 		return r;
 	tap->without_births = !set.births;
-	tap->without_tracing = !set.tracing;
 	tap->offsets = set.offsets;
-	tap->without = TAP_PART_ALL & ~set.parts;
-	*ret_parts = set.parts;
 	return 0;
+}
+
+/* They are loaded once, unless nothing has them any more, or those that can share are missing. */
+static int open_programs(struct tap *tap, bool share, struct tap_programs *ret, bool *ret_new,
+			 struct error *err)
+{
+	int r = tap_programs_open(&tap->programs, ret);
+
+	*ret_new = r < 0 || (share && !ret->sharing);
+	if (*ret_new) {
+		tap_programs_done(ret);
+		r = load(tap, share, ret, err);
+	}
+	return r < 0 || !share ? r : check_share(err);
+}
+
+/* If they cannot be kept, they are loaded anew the next time. */
+static void keep_programs(struct tap *tap, const struct tap_programs *programs)
+{
+	tap_programs_forget(&tap->programs);
+	(void)tap_programs_keep(programs, &tap->programs);
+}
+
+static int put(struct tap *tap, const struct tap_programs *programs, tap_owner owner, bool share,
+	       int cgroup_fd, struct error *err)
+{
+	struct tap_instance instance = {
+		.owner = owner, .n_endpoints = tap->n_endpoints, .sharing = share};
+
+	memcpy(instance.endpoints, tap->endpoints, sizeof(instance.endpoints));
+	return tap_put(programs, &instance, cgroup_fd, err);
 }
 
 int tap_attach(struct tap *tap, const char *cgroup_path, uint32_t generation, uint32_t instance,
 	       bool share, struct error *err)
 {
-	cleanup(tap_bpf__destroy) struct tap_bpf *programs = NULL;
+	cleanup(tap_programs_done) struct tap_programs programs = TAP_PROGRAMS_NONE;
 	cleanup_close int cgroup_fd = open(cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	tap_owner owner = owner_of(generation, instance);
 	const struct tap_counts zero = {};
-	unsigned parts;
+	bool new;
 	int r;
 
 	if (cgroup_fd < 0)
 		return error_set(err, -errno, "tap: %s", cgroup_path);
 	if (generation == 0)
 		return error_text(err, -EINVAL, "tap: there is no generation 0");
-	r = load(tap, owner, share, &parts, &programs, err);
+	r = open_programs(tap, share, &programs, &new, err);
 	if (r < 0)
 		return error_prefix(err, r, "tap");
 	tap_forget(tap, generation, instance);
 	if (bpf_map_update_elem(tap_counts_fd(tap), &owner, &zero, BPF_ANY) < 0)
 		return error_set(err, -errno, "tap: make counters");
-	r = tap_put(programs, parts, cgroup_fd, err);
+	r = put(tap, &programs, owner, share, cgroup_fd, err);
 	if (r < 0) {
 		tap_forget(tap, generation, instance);
 		return error_prefix(err, r, "tap: %s", cgroup_path);
 	}
+	if (new)
+		keep_programs(tap, &programs);
 	return 0;
 }

@@ -10,9 +10,10 @@
  *	                 included; and refuse IPv4 sockets where tap_guard() says so; note what is
  *bound cgroup/setsockopt  notices who replaces the program of a reuseport group
  *
- * One of each is loaded per instance, with the instance's number in it, and attached to its cgroup
- * (bpf_prog_attach with BPF_F_ALLOW_MULTI, no link). There they stay until the cgroup goes, and go
- * on counting while no daemon runs. The maps are pinned in @pin_dir for the next daemon: the counts
+ * One of each is loaded per service, and attached to the cgroup of each instance (bpf_prog_attach
+ * with BPF_F_ALLOW_MULTI, no link), to which belongs what the programs must know of the instance
+ * (struct tap_instance). There they stay until the cgroup goes, and go on counting while no daemon
+ * runs. The maps are pinned in @pin_dir for the next daemon: the counts
  * of what it takes over go on, too.
  *
  * A connection belongs for ever to the cgroup of the listener it was established on, even if it
@@ -153,14 +154,14 @@ struct tap_bound {
 int tap_bound(struct tap *tap, uint32_t generation, uint32_t instance, struct tap_bound *ret);
 
 /*
- * For steer: descriptors (borrowed) of the maps "counts" and "moved" of ebpf/tap.h, which its
- * program fills when connections migrate.
+ * For steer: descriptors of the maps "counts" and "moved" of ebpf/tap.h, which its program fills
+ * when connections migrate. Borrowed, for the next call with them: see bpf_kept.h.
  */
 int tap_counts_fd(const struct tap *tap);
 int tap_moved_fd(const struct tap *tap);
 
 /*
- * For diag_set_births(): the time when each connection was established. -1 if the kernel refuses
- * that, which is known after the first tap_attach().
+ * For diag_set_births(): the time when each connection was established; borrowed, as above. -1 if
+ * the kernel refuses that, which is known after the first tap_attach().
  */
 int tap_births_fd(const struct tap *tap);

@@ -11,14 +11,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/privilege.h"
+#include "ebpf/tap.skel.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/steer/bpf_id.h"
 #include "orchestrator/steer/earlier.h"
+
+DEFINE_CLEANUP(struct tap_bpf *, tap_bpf__destroy);
 
 #define ATTACHED_MAX 64 /* programs of one kind on a cgroup: BPF_CGROUP_MAX_PROGS of the kernel */
 
@@ -169,6 +173,7 @@ static int load_maps_once(const struct earlier *earlier, struct tap_bpf **ret)
 		return -errno;
 	bpf_object__for_each_program(program, skeleton->obj)
 		bpf_program__set_autoload(program, false);
+	bpf_map__set_autocreate(skeleton->maps.instances, false);
 	kept = keep_maps(skeleton, earlier);
 	r = kept < 0 ? kept : load_quietly(skeleton);
 	if (r == 0)
@@ -196,24 +201,24 @@ static int refused(struct error *err, int code, const char *what)
 
 void tap_maps_done(struct tap_maps *maps)
 {
-	for (size_t k = 0; k < N_MAPS; k++) {
-		if (maps->fds[k] >= 0)
-			close(maps->fds[k]);
-		maps->fds[k] = -1;
-	}
+	for (size_t k = 0; k < N_MAPS; k++)
+		bpf_kept_done(&maps->list[k]);
+	if (maps->holder >= 0)
+		close(maps->holder);
+	maps->holder = -1;
 }
 
+/* Before Linux 5.10 no program can hold them: then each is kept open. */
 static int take_maps(const struct tap_bpf *skeleton, struct tap_maps *ret)
 {
-	struct tap_maps maps;
-	int r = 0;
+	int fds[N_MAPS], r = 0;
+	struct tap_maps maps = {.holder = -1};
 
-	for (size_t k = 0; k < N_MAPS; k++) {
-		maps.fds[k] =
-			r < 0 ? -1 : fcntl(bpf_map__fd(find_map(skeleton, k)), F_DUPFD_CLOEXEC, 3);
-		if (r == 0 && maps.fds[k] < 0)
-			r = -errno;
-	}
+	for (size_t k = 0; k < N_MAPS; k++)
+		fds[k] = bpf_map__fd(find_map(skeleton, k));
+	maps.holder = bpf_kept_holder(fds, N_MAPS);
+	for (size_t k = 0; r == 0 && k < N_MAPS; k++)
+		r = bpf_kept_map(fds[k], maps.holder >= 0, &maps.list[k]);
 	if (r < 0)
 		tap_maps_done(&maps);
 	else
@@ -256,7 +261,7 @@ static int share_maps(struct tap_bpf *skeleton, const struct tap_maps *maps)
 
 	for (size_t k = 0; r == 0 && k < N_MAPS; k++)
 		if (bpf_map__autocreate(find_map(skeleton, k)))
-			r = bpf_map__reuse_fd(find_map(skeleton, k), maps->fds[k]);
+			r = bpf_map__reuse_fd(find_map(skeleton, k), tap_map_fd(maps, k));
 	return r;
 }
 
@@ -300,13 +305,9 @@ static int load_once(const struct tap_set *set, struct tap_bpf **ret)
 	for (unsigned k = 0; k < _TAP_PART_COUNT; k++)
 		bpf_program__set_autoload(find_program(skeleton, k), set->parts & TAP_PART_MASK(k));
 	bpf_map__set_autocreate(skeleton->maps.births, set->births);
-	skeleton->rodata->owner = set->owner;
 	skeleton->rodata->note_births = set->births;
 	skeleton->rodata->sharing = set->sharing;
-	skeleton->rodata->n_endpoints = set->n_endpoints;
 	skeleton->rodata->offsets = set->offsets;
-	for (uint32_t k = 0; k < set->n_endpoints; k++)
-		skeleton->rodata->endpoints[k] = set->endpoints[k];
 	for (unsigned k = 0; r == 0 && !set->tracing && k < _TAP_PART_COUNT; k++)
 		r = leave_out_tracing(find_program(skeleton, k));
 	if (r == 0 && set->maps)
@@ -365,6 +366,18 @@ static int count_less(struct tap_set *set, int code, struct error *err)
 	return 0;
 }
 
+/* @part does not load. Does it if it does not share ports? */
+static bool share_less(struct tap_set *set, enum tap_part part)
+{
+	struct tap_set less = *set;
+
+	less.sharing = false;
+	if (!set->sharing || load_alone(&less, part) < 0)
+		return false;
+	set->sharing = false;
+	return true;
+}
+
 /* @part does not load. Can it be gone without? */
 static int go_without(struct tap_set *set, enum tap_part part, int code, struct error *err)
 {
@@ -382,7 +395,9 @@ static int go_without(struct tap_set *set, enum tap_part part, int code, struct 
 		said_program = true;
 		return 0;
 	}
-	if (TAP_PART_MASK(part) & TAP_PART_BINDS && !set->sharing) {
+	if (TAP_PART_MASK(part) & TAP_PART_BINDS && !set->must_share) {
+		if (share_less(set, part))
+			return 0;
 		set->parts &= ~TAP_PART_MASK(part);
 		if (!said_binds)
 			log_info("this kernel does not tell what servers bind (cgroup/bind4, 6)");
@@ -394,13 +409,11 @@ static int go_without(struct tap_set *set, enum tap_part part, int code, struct 
 	return refused(err, code, parts[part].what);
 }
 
-int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err)
+/* libbpf does not say which it was. */
+static int load_less(struct tap_set *set, struct tap_bpf **ret, struct error *err)
 {
-	int r = load_once(set, ret);
+	int r;
 
-	if (r == 0)
-		return 0;
-	/* libbpf does not say which it was. */
 	for (unsigned k = 0; k < _TAP_PART_COUNT; k++) {
 		if (!(set->parts & TAP_PART_MASK(k)))
 			continue;
@@ -412,6 +425,106 @@ int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *e
 	}
 	r = load_once(set, ret);
 	return r < 0 ? refused(err, r, "load tap.bpf.o") : 0;
+}
+
+void tap_programs_done(struct tap_programs *programs)
+{
+	for (unsigned k = 0; k < _TAP_PART_COUNT; k++)
+		if (programs->fds[k] >= 0)
+			close(programs->fds[k]);
+	if (programs->instances >= 0)
+		close(programs->instances);
+	*programs = TAP_PROGRAMS_NONE;
+}
+
+/* @fd stays whose it is. */
+static int take(int fd, int *ret)
+{
+	*ret = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *ret >= 0 ? 0 : fd < 0 ? fd : -errno;
+}
+
+/* Of libbpf's object only descriptors are kept. */
+static int take_programs(const struct tap_bpf *skeleton, const struct tap_set *set,
+			 struct tap_programs *ret)
+{
+	struct tap_programs programs = TAP_PROGRAMS_NONE;
+	int r = take(bpf_map__fd(skeleton->maps.instances), &programs.instances);
+
+	programs.parts = set->parts;
+	programs.sharing = set->sharing;
+	for (unsigned k = 0; r == 0 && k < _TAP_PART_COUNT; k++)
+		if (set->parts & TAP_PART_MASK(k))
+			r = take(bpf_program__fd(find_program(skeleton, k)), &programs.fds[k]);
+	if (r < 0)
+		tap_programs_done(&programs);
+	else
+		*ret = programs;
+	return r;
+}
+
+int tap_load_programs(struct tap_set *set, struct tap_programs *ret, struct error *err)
+{
+	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
+	int r = load_once(set, &skeleton);
+
+	*ret = TAP_PROGRAMS_NONE;
+	if (r < 0)
+		r = load_less(set, &skeleton, err);
+	if (r < 0)
+		return r;
+	r = take_programs(skeleton, set, ret);
+	if (r < 0)
+		return error_set(err, r, "keep the programs of tap.bpf.o");
+	/* So whoever finds the maps by the program knows their layout, too. */
+	r = set->parts & TAP_PART_MASK(TAP_PART_COUNT)
+		    ? earlier_note_layout("", ret->fds[TAP_PART_COUNT], TAP_LAYOUT, err)
+		    : 0;
+	if (r < 0)
+		tap_programs_done(ret);
+	return r;
+}
+
+/* ---- keeping them --------------------------------------------------------------------------- */
+
+void tap_programs_forget(struct tap_programs_kept *kept)
+{
+	for (unsigned k = 0; k < _TAP_PART_COUNT; k++)
+		bpf_kept_done(&kept->list[k]);
+	bpf_kept_done(&kept->instances);
+	kept->parts = 0;
+}
+
+int tap_programs_keep(const struct tap_programs *programs, struct tap_programs_kept *ret)
+{
+	struct tap_programs_kept kept = {};
+	int r = bpf_kept_map(programs->instances, true, &kept.instances);
+
+	for (unsigned k = 0; r == 0 && k < _TAP_PART_COUNT; k++)
+		if (programs->parts & TAP_PART_MASK(k))
+			r = bpf_kept_program(programs->fds[k], true, &kept.list[k]);
+	kept.parts = programs->parts;
+	kept.sharing = programs->sharing;
+	if (r < 0)
+		tap_programs_forget(&kept);
+	*ret = kept;
+	return r;
+}
+
+int tap_programs_open(const struct tap_programs_kept *kept, struct tap_programs *ret)
+{
+	struct tap_programs programs = TAP_PROGRAMS_NONE;
+	int r = kept->parts ? take(bpf_kept_fd(&kept->instances), &programs.instances) : -ENOENT;
+
+	programs.parts = kept->parts;
+	programs.sharing = kept->sharing;
+	for (unsigned k = 0; r == 0 && k < _TAP_PART_COUNT; k++)
+		if (kept->parts & TAP_PART_MASK(k))
+			r = take(bpf_kept_fd(&kept->list[k]), &programs.fds[k]);
+	if (r < 0)
+		tap_programs_done(&programs);
+	*ret = programs;
+	return r;
 }
 
 /* ---- cgroups -------------------------------------------------------------------------------- */
@@ -437,39 +550,57 @@ static void take_all_off(int cgroup_fd)
 		take_off(k, cgroup_fd);
 }
 
-int tap_put(const struct tap_bpf *programs, unsigned mask, int cgroup_fd, struct error *err)
+/* What the programs are to know is the cgroup's own, from the first one on. */
+static int tell_whose(const struct tap_programs *programs, const struct tap_instance *instance,
+		      int cgroup_fd)
 {
+	struct stat st;
+	uint64_t id;
+
+	if (fstat(cgroup_fd, &st) < 0)
+		return -errno;
+	id = st.st_ino;
+	return bpf_map_update_elem(programs->instances, &id, instance, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int tap_put(const struct tap_programs *programs, const struct tap_instance *instance, int cgroup_fd,
+	    struct error *err)
+{
+	int r;
+
 	take_all_off(cgroup_fd);
 	for (unsigned k = 0; k < _TAP_PART_COUNT; k++) {
-		int r;
-
-		if (!(mask & TAP_PART_MASK(k)))
+		if (!(programs->parts & TAP_PART_MASK(k)))
 			continue;
-		r = bpf_prog_attach(bpf_program__fd(find_program(programs, k)), cgroup_fd,
-				    parts[k].type, BPF_F_ALLOW_MULTI);
+		r = bpf_prog_attach(programs->fds[k], cgroup_fd, parts[k].type, BPF_F_ALLOW_MULTI);
 		if (r < 0) {
 			take_all_off(cgroup_fd);
 			return error_set(err, r, "attach to the cgroup: %s", parts[k].what);
 		}
 	}
-	/* So whoever finds the maps by the program knows their layout, too. */
-	return mask & TAP_PART_MASK(TAP_PART_COUNT)
-		       ? earlier_note_layout("", bpf_program__fd(programs->progs.tap_sockops),
-					     TAP_LAYOUT, err)
-		       : 0;
+	r = tell_whose(programs, instance, cgroup_fd);
+	if (r < 0) {
+		take_all_off(cgroup_fd);
+		return error_set(err, r, "attach to the cgroup: tell whose it is");
+	}
+	return 0;
 }
 
 /* ---- does it work here? --------------------------------------------------------------------- */
 
 /* 127.83.x.y, by our process id, port 0: nobody else binds that just now. */
-static void trial_endpoint(struct sockaddr_in *ret_address, struct tap_endpoint *ret)
+static void trial_endpoint(struct sockaddr_in *ret_address, struct tap_instance *ret)
 {
 	*ret_address = (struct sockaddr_in){
 		.sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(0x7f530000u | ((uint32_t)getpid() & 0xffff)),
 	};
-	*ret = (struct tap_endpoint){.address = {[10] = 0xff, [11] = 0xff}};
-	memcpy(ret->address + 12, &ret_address->sin_addr, 4);
+	*ret = (struct tap_instance){
+		.n_endpoints = 1,
+		.sharing = true,
+		.endpoints = {{.address = {[10] = 0xff, [11] = 0xff}}},
+	};
+	memcpy(ret->endpoints[0].address + 12, &ret_address->sin_addr, 4);
 }
 
 /* The program loads on older kernels too, and only then fails. */
@@ -493,39 +624,45 @@ static int bind_and_look(const struct sockaddr_in *address, struct error *err)
 	return 0;
 }
 
-int tap_try_share(struct error *err)
+/* Our own: its folder is there, so nothing is made. */
+static int open_own_cgroup(char path[static CGROUP_PATH_MAX], struct error *err)
 {
-	cleanup(tap_bpf__destroy) struct tap_bpf *skeleton = NULL;
-	struct tap_set set = {
-		.parts = TAP_PART_MASK(TAP_PART_BIND4),
-		.sharing = true,
-		.tracing = true,
-		.n_endpoints = 1,
-	};
-	struct tap_endpoint endpoint;
-	struct sockaddr_in address;
-	cleanup_close int cgroup_fd = -1;
-	char path[CGROUP_PATH_MAX];
-	struct bpf_link *link;
-	int r;
+	int fd, r;
 
-	trial_endpoint(&address, &endpoint);
-	set.endpoints = &endpoint;
-	r = tap_load_programs(&set, &skeleton, err);
-	if (r < 0)
-		return r;
-	/* Our own: its folder is there, so nothing is made. */
 	r = cgroup_base(".", path, err);
 	if (r < 0)
 		return r;
-	cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? error_set(err, -errno, "%s", path) : fd;
+}
+
+int tap_try_share(struct error *err)
+{
+	cleanup(tap_programs_done) struct tap_programs programs = TAP_PROGRAMS_NONE;
+	struct tap_set set = {
+		.parts = TAP_PART_MASK(TAP_PART_BIND4),
+		.sharing = true,
+		.must_share = true,
+		.tracing = true,
+	};
+	cleanup_close int cgroup_fd = -1, link = -1;
+	struct tap_instance instance;
+	char path[CGROUP_PATH_MAX];
+	struct sockaddr_in address;
+	int r;
+
+	trial_endpoint(&address, &instance);
+	r = tap_load_programs(&set, &programs, err);
+	if (r < 0)
+		return r;
+	cgroup_fd = open_own_cgroup(path, err);
 	if (cgroup_fd < 0)
-		return error_set(err, -errno, "%s", path);
-	/* A link goes with its descriptor, whatever happens. */
-	link = bpf_program__attach_cgroup(skeleton->progs.tap_bind4, cgroup_fd);
-	if (!link)
-		return error_set(err, -errno, "attach to %s", path);
-	r = bind_and_look(&address, err);
-	bpf_link__destroy(link);
-	return r;
+		return cgroup_fd;
+	/* It goes with its descriptor, whatever happens. */
+	link = bpf_link_create(programs.fds[TAP_PART_BIND4], cgroup_fd, BPF_CGROUP_INET4_BIND,
+			       NULL);
+	if (link < 0)
+		return error_set(err, link, "attach to %s", path);
+	r = tell_whose(&programs, &instance, cgroup_fd);
+	return r < 0 ? error_set(err, r, "attach to %s", path) : bind_and_look(&address, err);
 }

@@ -11,9 +11,7 @@
 #include "common/cleanup.h"
 #include "common/error.h"
 #include "ebpf/tap.h"
-#include "ebpf/tap.skel.h"
-
-DEFINE_CLEANUP(struct tap_bpf *, tap_bpf__destroy);
+#include "orchestrator/steer/bpf_kept.h"
 
 /* The programs of ebpf/tap.bpf.c. */
 enum tap_part { TAP_PART_COUNT, TAP_PART_BIND4, TAP_PART_BIND6, TAP_PART_PROGRAM, _TAP_PART_COUNT };
@@ -34,25 +32,59 @@ enum tap_map {
 	_TAP_MAP_COUNT,
 };
 
-/* A service's maps, without libbpf's object. All -1: there are none. */
+/* A service's maps, without libbpf's object. */
 struct tap_maps {
-	int fds[_TAP_MAP_COUNT];
+	int holder; /* has them all; -1: nothing needs to */
+	struct bpf_kept list[_TAP_MAP_COUNT];
 };
 
 void tap_maps_done(struct tap_maps *maps);
+
+static inline int tap_map_fd(const struct tap_maps *maps, enum tap_map k)
+{
+	return bpf_kept_fd(&maps->list[k]);
+}
 
 /* What to load. */
 struct tap_set {
 	unsigned parts; /* TAP_PART_MASK() of each program */
 	bool births;    /* TAP_PART_COUNT also notes when a connection was established */
 	struct tap_offsets offsets; /* ... and who has ended it */
-	bool sharing;               /* TAP_PART_BINDS also make servers share their port */
+	bool sharing;               /* TAP_PART_BINDS can make servers share their port */
+	bool must_share;            /* ... or are of no use */
 	bool tracing; /* helpers that take CAP_PERFMON are called: for .offsets, and for names */
-	tap_owner owner;
-	const struct tap_endpoint *endpoints;
-	uint32_t n_endpoints;
 	const struct tap_maps *maps; /* use these; NULL: maps of its own */
 };
+
+/* Programs that are loaded, and their map "instances". All -1: none are. */
+struct tap_programs {
+	unsigned parts;
+	bool sharing;
+	int fds[_TAP_PART_COUNT], instances;
+};
+
+#define TAP_PROGRAMS_NONE ((struct tap_programs){.fds = {-1, -1, -1, -1}, .instances = -1})
+
+void tap_programs_done(struct tap_programs *programs);
+
+static inline void tap_programs_done_ptr(struct tap_programs *programs)
+{
+	tap_programs_done(programs);
+}
+
+/* The same, without descriptors; all zero: none. They stay for as long as they are on any cgroup.
+ */
+struct tap_programs_kept {
+	unsigned parts;
+	bool sharing;
+	struct bpf_kept list[_TAP_PART_COUNT], instances;
+};
+
+void tap_programs_forget(struct tap_programs_kept *kept);
+int tap_programs_keep(const struct tap_programs *programs, struct tap_programs_kept *ret);
+
+/* -ENOENT: they have gone. */
+int tap_programs_open(const struct tap_programs_kept *kept, struct tap_programs *ret);
 
 /*
  * A service's maps without programs, pinned in @pin_dir ("": they are not). Those of an earlier
@@ -63,12 +95,16 @@ void tap_remove_pins(const char *pin_dir);
 
 /*
  * Load the programs of @set. What this kernel refuses, and is not needed, is taken out of @set and
- * logged: births, offsets, tracing, TAP_PART_PROGRAM, and TAP_PART_BINDS unless they share.
+ * logged: births, offsets, tracing, TAP_PART_PROGRAM, and sharing and then TAP_PART_BINDS unless
+ * they must share.
  */
-int tap_load_programs(struct tap_set *set, struct tap_bpf **ret, struct error *err);
+int tap_load_programs(struct tap_set *set, struct tap_programs *ret, struct error *err);
 
-/* Put the programs @parts on the cgroup, in place of any of the same kind there. All or none. */
-int tap_put(const struct tap_bpf *programs, unsigned parts, int cgroup_fd, struct error *err);
+/*
+ * Put them on the cgroup of @instance, in place of any of the same kind there. All or none.
+ */
+int tap_put(const struct tap_programs *programs, const struct tap_instance *instance, int cgroup_fd,
+	    struct error *err);
 
 /*
  * Can the programs at bind(2) set SO_REUSEPORT? -EOPNOTSUPP: they cannot; another error: why that

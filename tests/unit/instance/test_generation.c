@@ -193,6 +193,27 @@ static void test_generation_add_leaves_alone_what_cannot_be_looked_at(void **sta
 	context.cgroup_base[0] = '\0';
 }
 
+/* A helper has just seen the files of its release; later ones may see that they have changed. */
+static void test_generation_add_of_what_was_just_resolved_sends_no_helper(void **state)
+{
+	(void)state;
+	g->release->resolved_ms = clock_monotonic_ms();
+	add();
+	assert_true(g->looked);
+	assert_null(g->errand);
+}
+
+static void test_generation_add_later_than_it_was_resolved_looks_again(void **state)
+{
+	(void)state;
+	g->release->resolved_ms = 1;
+	add();
+	assert_false(g->looked);
+	g->release->resolved_ms = clock_monotonic_ms();
+	add(); /* the other one may have taken its time */
+	assert_false(g->looked);
+}
+
 /* It is there, to be looked at and removed like any other. */
 static void test_generation_add_that_fails_has_a_failed_instance(void **state)
 {
@@ -329,6 +350,8 @@ int main(void)
 		TEST(test_generation_add_takes_the_lowest_index_that_is_free),
 		TEST(test_generation_add_leaves_alone_what_has_lost_its_agent),
 		TEST(test_generation_add_leaves_alone_what_cannot_be_looked_at),
+		TEST(test_generation_add_of_what_was_just_resolved_sends_no_helper),
+		TEST(test_generation_add_later_than_it_was_resolved_looks_again),
 		TEST(test_generation_add_that_fails_has_a_failed_instance),
 		TEST(test_generation_add_without_room_is_refused),
 		TEST(test_generation_take_over_has_as_many_instances_as_agents),

@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <sys/syscall.h>
 
+#include "orchestrator/steer/bpf_kept.h"
 #include "orchestrator/steer/earlier.h"
 #include "tests/unit/steer/tap_fixture.h"
 
@@ -16,6 +17,7 @@
 #define HERE "127.0.0.1:8080"
 
 #define NOBODY 65534
+#define MANY   8 /* taps */
 
 /* ---- a kernel that refuses: bpf(2) goes through here ---------------------------------------- */
 
@@ -25,7 +27,9 @@ static struct {
 	bool tracing;      /* nor those that call what takes CAP_PERFMON */
 	int attach_type;   /* do not attach those; -1: attach all */
 	bool reuseport;    /* SO_REUSEPORT is never set */
+	bool gone;         /* no program is opened by its number */
 	unsigned attached; /* programs on cgroups */
+	unsigned loaded;   /* programs that do anything: no trials of libbpf's, no holders */
 } refuse;
 
 /*
@@ -87,8 +91,14 @@ long syscall(long number, ...)
 		errno = EINVAL;
 		return -1;
 	}
+	if (number == SYS_bpf && a[0] == BPF_PROG_GET_FD_BY_ID && refuse.gone) {
+		errno = ENOENT;
+		return -1;
+	}
 	if (number == SYS_bpf && a[0] == BPF_PROG_ATTACH)
 		refuse.attached++;
+	if (number == SYS_bpf && a[0] == BPF_PROG_LOAD)
+		refuse.loaded += ((union bpf_attr *)a[1])->insn_cnt > 2;
 	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
@@ -328,22 +338,55 @@ static void test_tap_attach_twice_counts_once_and_from_0(void **state)
 	tap_free(tap);
 }
 
-static void test_tap_attach_keeps_nothing_open(void **state)
+/* Of each two, however many there are and whatever is done with them. */
+static void test_tap_keeps_two_descriptors_open(void **state)
 {
-	size_t before, with;
-	struct tap *tap;
+	struct tap *taps[MANY];
+	size_t before;
 
 	(void)state;
 	if (missing)
 		skip();
 	before = count_fds();
-	tap = open_tap(NULL, HERE);
-	with = count_fds();
-	attach(tap, 0, true);
-	attach(tap, 1, true);
-	assert_int_equal(count_fds(), with);
-	tap_free(tap);
+	for (size_t k = 0; k < MANY; k++) {
+		taps[k] = open_tap(NULL, HERE);
+		attach(taps[k], 0, true);
+		attach(taps[k], 1, true);
+		connect_once();
+		assert_count(taps[k], 0, 1, 0, 1, 0);
+	}
+	assert_true(count_fds() <= before + BPF_KEPT_OPEN_MAX + 2 * MANY);
+	for (size_t k = 0; k < MANY; k++)
+		tap_free(taps[k]);
 	assert_int_equal(count_fds(), before);
+}
+
+/* Programs of the service are on the cgroups of all its instances, each of which they tell apart.
+ */
+static void test_tap_programs_are_loaded_once(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE), *other;
+
+	(void)state;
+	attach(tap, 0, true);
+	/* And perhaps one that tries whether ports are shared. */
+	assert_in_range(refuse.loaded, 4, 5);
+	refuse.loaded = 0;
+	attach(tap, 1, true);
+	attach(tap, 1, false);
+	assert_int_equal(refuse.loaded, 0);
+	connect_once();
+	assert_count(tap, 0, 1, 0, 1, 0);
+	assert_count(tap, 1, 0, 0, 0, 0);
+	/* Had they gone with the cgroups: */
+	other = open_tap(NULL, HERE);
+	attach(other, 1, true);
+	refuse.gone = true;
+	refuse.loaded = 0;
+	attach(tap, 0, true);
+	assert_int_equal(refuse.loaded, 4);
+	tap_free(other);
+	tap_free(tap);
 }
 
 static void test_tap_attach_to_what_is_no_cgroup_fails(void **state)
@@ -544,6 +587,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_tap_##name, setup_load, teardown)
+		/* Once it works that is not asked again. */
+		TEST(kernel_whose_bind_programs_do_nothing_cannot_share),
 		TEST(counting_goes_on_without_a_daemon),
 		TEST(maps_of_another_shape_are_replaced),
 		TEST(pins_that_are_gone_are_made_again_around_the_programs),
@@ -551,7 +596,8 @@ int main(void)
 		TEST(without_pins_each_begins_anew),
 		TEST(open_where_nothing_can_be_pinned_fails),
 		TEST(attach_twice_counts_once_and_from_0),
-		TEST(attach_keeps_nothing_open),
+		TEST(keeps_two_descriptors_open),
+		TEST(programs_are_loaded_once),
 		TEST(attach_to_what_is_no_cgroup_fails),
 		TEST(attach_without_room_for_counters_fails),
 		TEST(as_many_addresses_as_a_service_can_have),
@@ -561,7 +607,6 @@ int main(void)
 		TEST(kernel_without_births_still_counts),
 		TEST(kernel_without_sockops_is_an_error),
 		TEST(kernel_without_bind_programs_cannot_share),
-		TEST(kernel_whose_bind_programs_do_nothing_cannot_share),
 		TEST(without_privileges_is_an_error_that_says_so),
 	};
 	int r = cmocka_run_group_tests_name("tap_load", tests, fixture_open, fixture_close);

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "orchestrator/steer/bpf_kept.h"
+
+#define MANY 40
+
+static int refused; /* a negative errno: nothing is opened by number */
+static unsigned by_id;
+
+/* libbpf's, as the program's own come first. */
+long syscall(long number, ...)
+{
+	static long (*real)(long, ...);
+	long a[6];
+	va_list ap;
+
+	va_start(ap, number);
+	for (int k = 0; k < 6; k++)
+		a[k] = va_arg(ap, long);
+	va_end(ap);
+	if (!real)
+		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	if (number == SYS_bpf && (a[0] == BPF_MAP_GET_FD_BY_ID || a[0] == BPF_PROG_GET_FD_BY_ID)) {
+		by_id++;
+		if (refused) {
+			errno = -refused;
+			return -1;
+		}
+	}
+	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static int make(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "kept", 4, 4, 1, NULL);
+
+	if (fd == -EPERM)
+		skip();
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static size_t count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void write_to(const struct bpf_kept *kept, uint32_t value)
+{
+	uint32_t zero = 0;
+
+	assert_int_equal(bpf_map_update_elem(bpf_kept_fd(kept), &zero, &value, BPF_ANY), 0);
+}
+
+static uint32_t read_from(const struct bpf_kept *kept)
+{
+	uint32_t zero = 0, value = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_kept_fd(kept), &zero, &value), 0);
+	return value;
+}
+
+static void test_bpf_kept_without_sys_admin_keeps_the_descriptor(void **state)
+{
+	struct bpf_kept kept;
+	size_t before;
+	int fd = make();
+
+	(void)state;
+	before = count_fds();
+	refused = -EPERM;
+	assert_int_equal(bpf_kept_map(fd, true, &kept), 0);
+	close(fd);
+	assert_int_equal(count_fds(), before);
+	write_to(&kept, 7);
+	assert_int_equal(read_from(&kept), 7);
+	assert_int_equal(by_id, 1);
+	bpf_kept_done(&kept);
+	assert_int_equal(count_fds(), before - 1);
+	assert_int_equal(bpf_kept_fd(&kept), -ENOENT);
+}
+
+static void test_bpf_kept_that_nothing_holds_keeps_the_descriptor(void **state)
+{
+	struct bpf_kept kept;
+	int fd = make();
+
+	(void)state;
+	assert_int_equal(bpf_kept_map(fd, false, &kept), 0);
+	close(fd);
+	by_id = 0;
+	write_to(&kept, 8);
+	assert_int_equal(read_from(&kept), 8);
+	assert_int_equal(by_id, 0);
+	bpf_kept_done(&kept);
+}
+
+static void test_bpf_kept_many_need_few_descriptors(void **state)
+{
+	struct bpf_kept kept[MANY];
+	int fds[MANY], holder;
+	size_t before;
+
+	(void)state;
+	for (uint32_t k = 0; k < MANY; k++)
+		fds[k] = make();
+	holder = bpf_kept_holder(fds, MANY);
+	assert_true(holder >= 0);
+	before = count_fds();
+	for (uint32_t k = 0; k < MANY; k++) {
+		assert_int_equal(bpf_kept_map(fds[k], true, &kept[k]), 0);
+		close(fds[k]);
+	}
+	assert_true(count_fds() <= before - MANY + BPF_KEPT_OPEN_MAX);
+	for (uint32_t k = 0; k < MANY; k++)
+		write_to(&kept[k], k);
+	for (uint32_t k = 0; k < MANY; k++)
+		assert_int_equal(read_from(&kept[k]), k);
+	assert_true(count_fds() <= before - MANY + BPF_KEPT_OPEN_MAX);
+	/* The same again is not opened again. */
+	by_id = 0;
+	for (uint32_t k = 0; k < 10; k++)
+		write_to(&kept[0], k);
+	assert_true(by_id <= 1);
+	for (uint32_t k = 0; k < MANY; k++)
+		bpf_kept_done(&kept[k]);
+	assert_int_equal(count_fds(), before - MANY);
+	close(holder);
+}
+
+static void test_bpf_kept_whose_holder_is_gone_is_not_there(void **state)
+{
+	struct bpf_kept kept;
+	int fd = make(), holder = bpf_kept_holder(&fd, 1);
+
+	(void)state;
+	assert_true(holder >= 0);
+	assert_int_equal(bpf_kept_map(fd, true, &kept), 0);
+	close(fd);
+	write_to(&kept, 1);
+	bpf_kept_done(&(struct bpf_kept){.id = kept.id}); /* not among the last ones */
+	refused = -ENOENT;
+	close(holder);
+	assert_int_equal(bpf_kept_fd(&kept), -ENOENT);
+	bpf_kept_done(&kept);
+}
+
+static void test_bpf_kept_programs_are_no_maps(void **state)
+{
+	struct bpf_kept program, map;
+	int fd = make(), holder = bpf_kept_holder(&fd, 1);
+	struct bpf_prog_info info = {};
+	uint32_t length = sizeof(info);
+
+	(void)state;
+	assert_true(holder >= 0);
+	assert_int_equal(bpf_kept_program(holder, true, &program), 0);
+	assert_int_equal(bpf_kept_map(fd, true, &map), 0);
+	/* Both numbers may be the same. */
+	map.id = program.id;
+	refused = -ENOENT;
+	assert_true(bpf_kept_fd(&map) < 0);
+	refused = 0;
+	assert_int_equal(bpf_obj_get_info_by_fd(bpf_kept_fd(&program), &info, &length), 0);
+	assert_int_equal(info.id, program.id);
+	assert_true(bpf_kept_fd(&map) != bpf_kept_fd(&program));
+	bpf_kept_done(&map);
+	bpf_kept_done(&program);
+	close(fd);
+	close(holder);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	refused = 0;
+	by_id = 0;
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup(test_bpf_kept_##name, setup)
+		TEST(without_sys_admin_keeps_the_descriptor),
+		TEST(that_nothing_holds_keeps_the_descriptor),
+		TEST(many_need_few_descriptors),
+		TEST(whose_holder_is_gone_is_not_there),
+		TEST(programs_are_no_maps),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
