@@ -76,6 +76,7 @@ struct config_reading {
 	bool unusable;                 /* ... and that file is the main one */
 	bool no_memory;                /* some could not be kept */
 	char *api_source;              /* the file "api.group" was in */
+	char *rollouts_source;         /* ... and "rollouts_max" */
 	struct config_draft *drafts[CONFIG_SERVICES_MAX];
 	size_t n_drafts;
 };

@@ -91,6 +91,28 @@ static void test_config_dropins_are_read_in_order_of_name(void **state)
 	assert_non_null(strstr(mistakes.list[2].text, "/conf.d/40-d.json: line 1, column 2: "));
 }
 
+static void test_config_rollouts_max_is_set_in_one_file_only(void **state)
+{
+	cleanup_free char *main_file =
+		strdup(write_file("baton.json", "{\"services\":{}}", 0644));
+	struct config *config = NULL;
+
+	(void)state;
+	assert_int_equal(mkdir(in_folder("conf.d"), 0755), 0);
+	write_file("conf.d/10-a.json",
+		   "{\"rollouts_max\":7,\"services\":{\"a\":{\"command\":[\"/bin/true\"],"
+		   "\"listen\":\":1\"}}}",
+		   0644);
+	assert_int_equal(config_load(main_file, in_folder("conf.d"), &config, &mistakes), 0);
+	assert_int_equal(config->rollouts_max, 7);
+	config_free(config);
+	write_file("conf.d/20-b.json", "{\"rollouts_max\":7}", 0644);
+	assert_int_equal(config_load(main_file, in_folder("conf.d"), &config, &mistakes), -EINVAL);
+	assert_int_equal(mistakes.total, 1);
+	assert_non_null(strstr(mistakes.list[0].text, "/20-b.json: rollouts_max: is set in "));
+	assert_non_null(strstr(mistakes.list[0].text, "/10-a.json already"));
+}
+
 static void test_config_dropin_folder_that_is_missing_is_empty(void **state)
 {
 	cleanup(config_free) struct config *config = NULL;
@@ -265,6 +287,7 @@ int main(void)
 		TEST(test_config_file_that_cannot_be_read_is_a_mistake),
 		TEST(test_config_file_that_is_too_large_is_refused),
 		TEST(test_config_dropins_are_read_in_order_of_name),
+		TEST(test_config_rollouts_max_is_set_in_one_file_only),
 		TEST(test_config_dropin_folder_that_is_missing_is_empty),
 		TEST(test_config_memfd_with_source_is_called_by_it),
 		TEST(test_config_environment_file_mistake_names_file_and_line),
