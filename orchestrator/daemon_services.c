@@ -144,6 +144,8 @@ static bool is_taken(const struct daemon *d, const char *id, const char *name)
 {
 	if (daemon_find_by_id(d, id))
 		return true;
+	if (!state_has_ids(d->context->state))
+		return false;
 	for (size_t k = 0; k < d->config->n_services; k++) {
 		const char *other = d->config->services[k].name;
 		cleanup_free char *others = state_id(d->context->state, other);

@@ -29,8 +29,8 @@
 #include "orchestrator/config/lookup.h"
 #include "orchestrator/config/service_config.h"
 
-#define CONFIG_FILE_MAX     (1024 * 1024)
-#define CONFIG_SERVICES_MAX 256
+#define CONFIG_FILE_MAX     (16 * 1024 * 1024)
+#define CONFIG_SERVICES_MAX 4096
 #define CONFIG_ROLLOUTS_MAX 4096 /* that "rollouts_max" can be */
 #define CONFIG_MISTAKES_MAX 64
 

@@ -33,7 +33,7 @@
 #define CONFIG_JSON_PATH_MAX 256
 #define CONFIG_ARGUMENTS_MAX 1024
 #define CONFIG_VARIABLES_MAX 1024
-#define CONFIG_DROPINS_MAX   256
+#define CONFIG_DROPINS_MAX   4096
 
 /* The mistakes of one service, or of one file; kept by a lenient reading only. */
 struct config_complaints {

@@ -44,7 +44,7 @@ static void test_config_file_that_is_too_large_is_refused(void **state)
 	json[CONFIG_FILE_MAX + 1] = '\0';
 	memcpy(json, "{}", 2);
 	load_bad(json);
-	expect_mistake(0, "larger than 1048576 bytes");
+	expect_mistake(0, "larger than 16777216 bytes");
 
 	json[CONFIG_FILE_MAX] = '\0';
 	config = load_good(json);
@@ -93,8 +93,7 @@ static void test_config_dropins_are_read_in_order_of_name(void **state)
 
 static void test_config_rollouts_max_is_set_in_one_file_only(void **state)
 {
-	cleanup_free char *main_file =
-		strdup(write_file("baton.json", "{\"services\":{}}", 0644));
+	cleanup_free char *main_file = strdup(write_file("baton.json", "{\"services\":{}}", 0644));
 	struct config *config = NULL;
 
 	(void)state;
