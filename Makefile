@@ -64,7 +64,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 # need neither clang nor bpftool.
 PURE := $(addprefix common/,address advice backoff clean duration error expand fields vector wanted_files) \
 	$(addprefix orchestrator/,rollout/rollout rollout/choose steer/table steer/positions steer/classic steer/crossing \
-		service/hold service/restarts service/flood health/health health/answer health/explain health/grpc \
+		service/hold service/restarts service/flood service/waiting_line health/health health/answer health/explain health/grpc \
 		health/proxy_header api/api_places api/api_turns) \
 	$(addprefix agent/,lifecycle)
 test_of = $(BUILD)/tests/unit/$(notdir $(patsubst %/,%,$(dir $(1))))/test_$(notdir $(1))

@@ -130,6 +130,7 @@ static enum cli_exit ask_status(struct watch *watch, struct cli_client *client, 
 	if (r != CLI_DONE)
 		return r;
 	*ret_any = json_is_object(json_object_get(status, "rollout")) ||
+		   json_is_object(json_object_get(status, "waits")) ||
 		   strcmp(print_member(status, "state"), "starting") == 0;
 	last = json_object_get(status, "last_rollout");
 	if (watch->dropped && json_is_object(last) &&

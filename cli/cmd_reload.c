@@ -24,12 +24,42 @@ static void print_names(const struct print *to, const json_t *answer, const char
 	}
 }
 
+/* It has a "service" and a "detail". */
+static void print_detail(const struct print *to, const json_t *entry, enum print_colour colour,
+			 const char *what)
+{
+	print_coloured(to, PRINT_BOLD, print_member(entry, "service"));
+	fputs(": ", to->out);
+	print_coloured(to, colour, what);
+	if (*print_member(entry, "detail")) {
+		fputs(": ", to->out);
+		print_text(to, print_member(entry, "detail"));
+	}
+	fputc('\n', to->out);
+}
+
 /* Only some of its instances come or go. */
 static bool is_scaled(const json_t *answer, const char *service)
 {
 	const json_t *rollout = json_object_get(json_object_get(answer, "rollouts"), service);
 
 	return strcmp(print_member(rollout, "order"), "scale") == 0;
+}
+
+/* Those that wait are new, or are to be changed. */
+static void print_waiting(const struct print *to, const json_t *answer)
+{
+	const json_t *rollouts = json_object_get(answer, "rollouts");
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "waiting"), i, entry) {
+		const json_t *rollout = json_object_get(rollouts, print_member(entry, "service"));
+		bool starts = strcmp(print_member(rollout, "order"), "start") == 0;
+
+		print_detail(to, entry, PRINT_YELLOW,
+			     starts ? "new, not yet started" : "changed, not yet replaced");
+	}
 }
 
 static void print_changed(const struct print *to, const json_t *answer)
@@ -49,23 +79,14 @@ static void print_changed(const struct print *to, const json_t *answer)
 	}
 }
 
-/* Each entry has a "service" and a "detail". */
 static void print_details(const struct print *to, const json_t *entries, enum print_colour colour,
 			  const char *what)
 {
 	json_t *entry;
 	size_t i;
 
-	json_array_foreach (entries, i, entry) {
-		print_coloured(to, PRINT_BOLD, print_member(entry, "service"));
-		fputs(": ", to->out);
-		print_coloured(to, colour, what);
-		if (*print_member(entry, "detail")) {
-			fputs(": ", to->out);
-			print_text(to, print_member(entry, "detail"));
-		}
-		fputc('\n', to->out);
-	}
+	json_array_foreach (entries, i, entry)
+		print_detail(to, entry, colour, what);
 }
 
 static void print_refused(const struct print *to, const json_t *answer)
@@ -110,8 +131,7 @@ static void print_reload(const struct print *to, const json_t *answer)
 	print_renamed(to, json_object_get(answer, "renamed"));
 	print_names(to, answer, "started", PRINT_GREEN, "new, starts");
 	print_changed(to, answer);
-	print_details(to, json_object_get(answer, "waiting"), PRINT_YELLOW,
-		      "changed, not yet replaced");
+	print_waiting(to, answer);
 	print_names(to, answer, "removed", PRINT_YELLOW, "removed, drains and stops");
 	print_names(to, answer, "unchanged", PRINT_PLAIN, "unchanged");
 	print_overridden(to, json_object_get(answer, "overridden"));

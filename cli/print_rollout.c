@@ -97,6 +97,22 @@ static void print_waiting(const struct print *to, const json_t *service, const j
 	fputs("\" goes back\n", to->out);
 }
 
+/* It has not begun: other services go first. */
+static void print_turn(const struct print *to, const json_t *waits)
+{
+	long long number = print_number(waits, "rollout");
+
+	if (!json_is_object(waits))
+		return;
+	print_label(to, "waits");
+	if (number >= 0)
+		fprintf(to->out, "rollout %lld, ", number);
+	print_text(to, print_member(waits, "order"));
+	fputs(": ", to->out);
+	print_coloured(to, PRINT_YELLOW, print_member(waits, "reason"));
+	fputc('\n', to->out);
+}
+
 void print_rollout(const struct print *to, const json_t *service)
 {
 	const json_t *rollout = json_object_get(service, "rollout");
@@ -104,6 +120,7 @@ void print_rollout(const struct print *to, const json_t *service)
 	long long elapsed = print_number(rollout, "elapsed_ms");
 	char took[PRINT_TOOK_MAX];
 
+	print_turn(to, json_object_get(service, "waits"));
 	if (!json_is_object(rollout))
 		return;
 	print_label(to, "rollout");

@@ -697,6 +697,8 @@ static void list_cells(struct print_cell *row, const json_t *service)
 							   : print_member(rollout, "step"));
 	else if (json_is_true(json_object_get(service, "paused")))
 		print_cell(&row[1], PRINT_YELLOW, "%s (paused)", state);
+	else if (json_is_object(json_object_get(service, "waits")))
+		print_cell(&row[1], PRINT_YELLOW, "%s (waits)", state);
 	else
 		print_cell(&row[1], print_state_colour(state), "%s", state);
 	if (current >= 0)

@@ -214,6 +214,8 @@ int daemon_new(struct context *context, struct config *config, const struct daem
 	d->context = context;
 	d->config = config;
 	d->options = *options;
+	daemon_set_rollouts_max(d, config);
+	context->line = &d->line;
 	r = make_events(d, err);
 	if (r < 0)
 		return r;

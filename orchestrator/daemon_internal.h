@@ -25,6 +25,7 @@ struct daemon {
 	struct api *api;
 	struct service *services[CONFIG_SERVICES_MAX];
 	size_t n_services;
+	struct waiting_line line;   /* to start servers, as "rollouts_max" says */
 	struct takeover_list found; /* agents of an earlier daemon, while some are awaited */
 	bool began;                 /* it knows who has answered at once */
 	bool swept; /* what nobody needs any more has been removed: once, at the start */
@@ -84,6 +85,9 @@ struct service *daemon_find_by_id(const struct daemon *daemon, const char *id);
 
 /* Order its start, or tell why that is refused. */
 void daemon_start_service(struct daemon *daemon, struct service *service);
+
+/* "rollouts_max" is that of the present configuration, or by the number of processors. */
+void daemon_set_rollouts_max(struct daemon *daemon, const struct config *config);
 
 /* READY=1, once, as soon as every service has been started or taken over. */
 void daemon_say_ready(struct daemon *daemon);

@@ -70,6 +70,16 @@ static bool is_refused(const struct outcome *outcome, const char *name)
 	return false;
 }
 
+/* It begins when it is its turn; its rollout has its number already. */
+static void note_queued(struct outcome *outcome, const struct service *s,
+			const struct service_answer *answer)
+{
+	note_with(outcome->waiting, s->config->name, answer->note);
+	json_object_set_new(outcome->rollouts, s->config->name,
+			    json_pack("{s:I, s:s}", "rollout", (json_int_t)answer->queued, "order",
+				      order_info(SERVICE_ORDER_START)->name));
+}
+
 static void note_rollout(struct outcome *outcome, const struct service *s, const struct run *run)
 {
 	json_object_set_new(outcome->rollouts, s->config->name,
@@ -303,6 +313,10 @@ static void start_or_refuse(struct service *s, struct outcome *outcome)
 	struct refusal refusal = {};
 
 	if (service_order(s, &order, &answer, &refusal) >= 0) {
+		if (answer.queued) {
+			note_queued(outcome, s, &answer);
+			return;
+		}
 		note(outcome->started, s->config);
 		if (answer.run)
 			note_rollout(outcome, s, answer.run);
@@ -527,6 +541,7 @@ static json_t *reload(struct daemon *d, struct api_problem *problem)
 		return NULL;
 	}
 	outcome_init(&outcome, d);
+	daemon_set_rollouts_max(d, config);
 	apply(d, config, &outcome);
 	config_free(d->config);
 	d->config = config;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -8,6 +9,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
+
+#define ROLLOUTS_PER_PROCESSOR 2
+#define ROLLOUTS_UNKNOWN       16 /* a host of more processors than cpu_set_t has */
 
 #define TRIM_MS 1000 /* after the end of a rollout, and at most so often */
 
@@ -140,6 +144,8 @@ static bool is_taken(const struct daemon *d, const char *id, const char *name)
 {
 	if (daemon_find_by_id(d, id))
 		return true;
+	if (!state_has_ids(d->context->state))
+		return false;
 	for (size_t k = 0; k < d->config->n_services; k++) {
 		const char *other = d->config->services[k].name;
 		cleanup_free char *others = state_id(d->context->state, other);
@@ -220,6 +226,22 @@ int daemon_add_service(struct daemon *d, const struct service_config *config, st
 		return r;
 	d->services[d->n_services++] = s;
 	return 0;
+}
+
+/* Starting a server is mostly work of processors. */
+static uint32_t default_rollouts_max(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0 || CPU_COUNT(&set) == 0)
+		return ROLLOUTS_UNKNOWN;
+	return ROLLOUTS_PER_PROCESSOR * (uint32_t)CPU_COUNT(&set);
+}
+
+void daemon_set_rollouts_max(struct daemon *d, const struct config *config)
+{
+	waiting_line_set_max(&d->line,
+			     config->rollouts_max ? config->rollouts_max : default_rollouts_max());
 }
 
 void daemon_tell_refused(struct daemon *d, const char *service, const char *why)

@@ -130,6 +130,10 @@ static int refuse_dropin(struct config_reading *reading, const char *file, size_
 		free(TAKE_PTR(config->api_group));
 		config->api_gid = (gid_t)-1;
 	}
+	if (reading->rollouts_source && strcmp(reading->rollouts_source, file) == 0) {
+		free(TAKE_PTR(reading->rollouts_source));
+		config->rollouts_max = 0;
+	}
 	vector_free(TAKE_PTR(reading->file.texts));
 	reading->file.total = 0;
 	return 0;
@@ -325,6 +329,7 @@ static int load(const char *file, const char *dropins, bool lenient, struct conf
 		config_draft_free(reading.drafts[i]);
 	vector_free(reading.file.texts);
 	free(reading.api_source);
+	free(reading.rollouts_source);
 	if (r == 0)
 		*ret = TAKE_PTR(config);
 	return r;

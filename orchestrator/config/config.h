@@ -29,8 +29,9 @@
 #include "orchestrator/config/lookup.h"
 #include "orchestrator/config/service_config.h"
 
-#define CONFIG_FILE_MAX     (1024 * 1024)
-#define CONFIG_SERVICES_MAX 256
+#define CONFIG_FILE_MAX     (16 * 1024 * 1024)
+#define CONFIG_SERVICES_MAX 4096
+#define CONFIG_ROLLOUTS_MAX 4096 /* that "rollouts_max" can be */
 #define CONFIG_MISTAKES_MAX 64
 
 /* A service that config_load_start() has left out. */
@@ -44,6 +45,7 @@ struct config {
 	char *file;      /* what it was read from */
 	char *api_group; /* NULL: none */
 	gid_t api_gid;
+	uint32_t rollouts_max; /* services that start servers at a time; 0: by processors */
 	struct service_config *services; /* sorted by name */
 	size_t n_services;
 	struct config_refused *refused; /* sorted by name */

@@ -33,7 +33,7 @@
 #define CONFIG_JSON_PATH_MAX 256
 #define CONFIG_ARGUMENTS_MAX 1024
 #define CONFIG_VARIABLES_MAX 1024
-#define CONFIG_DROPINS_MAX   256
+#define CONFIG_DROPINS_MAX   4096
 
 /* The mistakes of one service, or of one file; kept by a lenient reading only. */
 struct config_complaints {
@@ -76,6 +76,7 @@ struct config_reading {
 	bool unusable;                 /* ... and that file is the main one */
 	bool no_memory;                /* some could not be kept */
 	char *api_source;              /* the file "api.group" was in */
+	char *rollouts_source;         /* ... and "rollouts_max" */
 	struct config_draft *drafts[CONFIG_SERVICES_MAX];
 	size_t n_drafts;
 };

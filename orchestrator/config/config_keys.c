@@ -386,12 +386,29 @@ static int read_api(struct config_reading *reading, const char *path, json_t *va
 	return config_read_object(reading, path, value, &table, object);
 }
 
+static int read_rollouts_max(struct config_reading *reading, const char *path, json_t *value,
+			     const struct config_key *key, void *object)
+{
+	if (reading->rollouts_source) {
+		config_mistake(reading, path, "is set in %s already", reading->rollouts_source);
+		return 0;
+	}
+	reading->rollouts_source = strdup(reading->source);
+	if (!reading->rollouts_source)
+		return -ENOMEM;
+	return config_read_count(reading, path, value, key, object);
+}
+
 int config_read_root(struct config_reading *reading, json_t *root)
 {
 	static const struct config_key keys[] = {
 		{.name = "$schema", .read = config_read_ignored_text},
 		{.name = "source", .read = config_read_ignored_text},
 		{.name = "api", .read = read_api},
+		{.name = "rollouts_max",
+		 .read = read_rollouts_max,
+		 .offset = offsetof(struct config, rollouts_max),
+		 .max = CONFIG_ROLLOUTS_MAX},
 		{.name = "services", .read = read_services},
 	};
 	static const struct config_table table = CONFIG_TABLE(keys);

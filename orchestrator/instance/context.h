@@ -21,6 +21,7 @@ struct state;
 struct writer;
 struct occupants;
 struct instance_ports;
+struct waiting_line;
 
 struct context {
 	sd_event *event;
@@ -42,5 +43,6 @@ struct context {
 	struct tiers tiers;               /* what works here */
 	struct inspect *inspect;          /* NULL: the kernel cannot tell, see inspect.h */
 	struct loop_times loop;           /* how long the turns of .event take */
-	uint32_t last_rollout;            /* number of the last rollout of any service */
+	struct waiting_line *line; /* of services that start servers (service/waiting_line.h) */
+	uint32_t last_rollout;     /* number of the last rollout of any service */
 };

@@ -239,6 +239,7 @@ void service_shutdown(struct service *s, const char *why)
 		return;
 	s->shutting_down = true;
 	service_stop_ahead(s);
+	service_end_turn(s);
 	watch_free(TAKE_PTR(s->watcher));
 	service_limit_drains(s);
 	if (run)
@@ -255,6 +256,11 @@ void service_kill(struct service *s)
 	for (size_t k = 0; k < s->n_generations; k++)
 		instances_kill(&s->generations[k]->instances);
 	service_poke(s);
+}
+
+static void on_turn(void *userdata)
+{
+	service_poke(userdata);
 }
 
 int service_new(struct context *context, struct service_config *config,
@@ -285,6 +291,7 @@ int service_new(struct context *context, struct service_config *config,
 	if (r < 0)
 		return error_set(err, r, "service %s", config->name);
 	sd_event_source_set_enabled(s->defer, SD_EVENT_OFF);
+	s->turn = (struct turn){.on_turn = on_turn, .userdata = s};
 	service_watch_paths(s);
 	recall(s);
 	*ret = TAKE_PTR(s);
@@ -296,6 +303,7 @@ void service_free(struct service *s)
 	if (!s)
 		return;
 	service_drop_ahead(s);
+	service_end_turn(s);
 	service_part(s);
 	watch_free(s->watcher);
 	service_cancel_hooks(s);

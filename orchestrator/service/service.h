@@ -28,6 +28,7 @@
  *	service_underway   tells the end of rollouts in whose middle a daemon has died
  *	service_orders     takes orders, refuses or queues them
  *	service_retry      tries a start again that an earlier server's connections hinder
+ *	waiting_line       how many services start servers at a time
  *
  * The other files have no state of their own: service_internal.h lists all, and the order in which
  * they use each other. state.h keeps what must outlive the daemon.
@@ -62,6 +63,7 @@
 #include "orchestrator/service/service_backlogs.h"
 #include "orchestrator/service/service_strangers.h"
 #include "orchestrator/service/state.h"
+#include "orchestrator/service/waiting_line.h"
 
 #define SERVICE_GENERATIONS_MAX 8  /* drain.generations_max is no more */
 #define SERVICE_RUNS_MAX        16 /* rollouts; all but one of them drain */
@@ -92,6 +94,7 @@ struct service {
 	struct service_healing healing;
 	struct service_history history;
 	struct service_queue queue;
+	struct turn turn;    /* to start servers */
 	struct ahead *ahead; /* orders whose helpers are on their way */
 	struct service_retry retry;
 	struct service_hook hooks[SERVICE_HOOKS_MAX];

@@ -26,6 +26,7 @@
  *	service_room.c        whether an address has room for more listening sockets
  *	service_scale.c       more instances, fewer, others in their place
  *	service_begin.c       a new generation, or none any more
+ *	service_turn.c        no more than so many services start servers at a time
  *	service_underway.c *
  *	service_orders_copy.c an order that outlives the call
  *	service_ahead.c *
@@ -238,6 +239,22 @@ void order_look(struct service *service, const struct service_order *order);
 int order_check_release(struct order_call *call);
 int order_check_rollback(struct order_call *call);
 int order_check_start(struct order_call *call);
+
+/* ---- service_turn.c -------------------------------------------------------------------------- */
+
+/* Does it start servers that an operator, or a change of the configuration, has asked for? */
+bool service_needs_turn(const struct service *service, const struct service_order *order);
+
+/* It needs none, or has it, or nobody is before it. */
+bool service_has_turn(const struct service *service, const struct service_order *order);
+
+/* A rollout holds its turn: it has yet to start something, or to decide whether that stays. */
+bool service_uses_turn(struct service *service);
+
+/* See waiting_line.h. */
+bool service_take_turn(struct service *service);
+void service_leave_turn(struct service *service);
+void service_end_turn(struct service *service);
 
 /* ---- service_watch.c ------------------------------------------------------------------------- */
 

@@ -8,6 +8,64 @@
 #include "common/vector.h"
 #include "orchestrator/service/service_internal.h"
 
+/* ---- what is queued -------------------------------------------------------------------------- */
+
+static void forget_next(struct service *s)
+{
+	service_order_done(&s->queue.next.order);
+	s->queue.next = (struct service_next){};
+}
+
+/* The rollout of this number will not begin. Somebody waits for it, so its end is told. */
+static void tell_unbegun(struct service *s, const struct service_next *next,
+			 const struct refusal *refusal, const char *message)
+{
+	assert(next->used && next->id > 0);
+	service_tell(s, &(struct event){
+				.kind = refusal ? EVENT_FAILED : EVENT_DONE,
+				.rollout = next->id,
+				.order = order_info(next->order.type)->name,
+				.exit = refusal ? (int)refusal_info(refusal->kind)->exit : 0,
+				.message = message,
+				.reason = refusal ? refusal->why.text : "",
+			});
+}
+
+/*
+ * What waits for its turn is not carried out. False: nothing waits for that. @reason: for whoever
+ * waits for it.
+ */
+static bool call_off(struct order_call *call, const char *reason)
+{
+	struct service *s = call->service;
+	struct refusal refusal;
+	struct run_serving serving;
+
+	if (!service_waits_for_turn(s))
+		return false;
+	service_who_serves(s, &serving);
+	if (s->queue.next.used) {
+		refusal.kind =
+			serving.instances > 0 ? REFUSAL_BAD_RELEASE : REFUSAL_BAD_FIRST_RELEASE;
+		error_text(&refusal.why, -ECANCELED, "%s, before it had begun", reason);
+		tell_unbegun(s, &s->queue.next, &refusal, refusal.why.text);
+		snprintf(call->answer->message, sizeof(call->answer->message),
+			 "rollout %u (%s), which waited for its turn, is called off",
+			 s->queue.next.id, order_info(s->queue.next.order.type)->name);
+	} else {
+		snprintf(call->answer->message, sizeof(call->answer->message),
+			 "the %s that waited for its turn is called off",
+			 order_info(s->queue.own)->name);
+	}
+	forget_next(s);
+	s->queue.has_own = false;
+	if (!s->current) {
+		s->stopped = s->settled = true;
+		s->on_end(s->userdata, s);
+	}
+	return true;
+}
+
 /* ---- promote, abort, reopen ----------------------------------------------------------------- */
 
 static int order_promote(struct order_call *call)
@@ -71,6 +129,8 @@ static int order_abort(struct order_call *call)
 {
 	struct run *run = service_undecided_run(call->service);
 
+	if (!run && call_off(call, "aborted by request"))
+		return 0;
 	if (!run || rollout_is_committed(&run->machine) || !undo(run, "aborted by request"))
 		return refuse_abort(call);
 	call->answer->run = run;
@@ -127,35 +187,20 @@ static int carry_out(struct order_call *call)
 
 /* ---- one after the other -------------------------------------------------------------------- */
 
-static void forget_next(struct service *s)
-{
-	service_order_done(&s->queue.next.order);
-	s->queue.next = (struct service_next){};
-}
-
-/* The rollout of this number will not begin. Somebody waits for it, so its end is told. */
-static void tell_unbegun(struct service *s, const struct service_next *next,
-			 const struct refusal *refusal, const char *message)
-{
-	assert(next->used && next->id > 0);
-	service_tell(s, &(struct event){
-				.kind = refusal ? EVENT_FAILED : EVENT_DONE,
-				.rollout = next->id,
-				.order = order_info(next->order.type)->name,
-				.exit = refusal ? (int)refusal_info(refusal->kind)->exit : 0,
-				.message = message,
-				.reason = refusal ? refusal->why.text : "",
-			});
-}
-
 /* Nothing is undecided, and there is room for the generation that an order of @type makes. */
-static bool can_begin(struct service *s, enum service_order_type type)
+static bool has_way(struct service *s, enum service_order_type type)
 {
 	if (service_undecided_run(s) || service_stopping_run(s))
 		return false;
 	if (service_going_run(s) && type != SERVICE_ORDER_STOP)
 		return false;
 	return !entries[type].makes_generation || service_has_room(s) || s->shutting_down;
+}
+
+/* ... and it is its turn. */
+static bool can_begin(struct service *s, const struct service_order *order)
+{
+	return has_way(s, order->type) && service_has_turn(s, order);
 }
 
 /* Nobody waits for the service's own wish: whoever follows the events is told. */
@@ -194,7 +239,7 @@ static void begin_own(struct service *s, const struct error *silent)
 		s->queue.has_own = false;
 		return;
 	}
-	if (!can_begin(s, order.type))
+	if (!can_begin(s, &order))
 		return;
 	s->queue.has_own = false;
 	if ((silent ? service_refuse_silent(s, silent, &refusal) : carry_out(&call)) < 0)
@@ -216,7 +261,7 @@ static void begin_next(struct service *s, const struct error *silent)
 				  .refusal = &refusal};
 	int r;
 
-	if (!can_begin(s, next.order.type))
+	if (!can_begin(s, &next.order))
 		return;
 	s->queue.next = (struct service_next){};
 	if (s->shutting_down) {
@@ -237,11 +282,47 @@ static void begin_next(struct service *s, const struct error *silent)
 	service_order_done(&next.order);
 }
 
-bool service_is_about_to_begin(struct service *s)
+/* What begins next. *own is filled if it is the service's. NULL: nothing is queued. */
+static const struct service_order *first_order(const struct service *s, struct service_order *own)
 {
 	if (s->queue.next.used)
-		return can_begin(s, s->queue.next.order.type);
-	return s->queue.has_own && can_begin(s, s->queue.own);
+		return &s->queue.next.order;
+	*own = (struct service_order){.type = s->queue.own};
+	return s->queue.has_own ? own : NULL;
+}
+
+bool service_is_about_to_begin(struct service *s)
+{
+	struct service_order own;
+	const struct service_order *order = first_order(s, &own);
+
+	return order && can_begin(s, order);
+}
+
+bool service_waits_for_turn(struct service *s)
+{
+	struct service_order own;
+	const struct service_order *order = first_order(s, &own);
+
+	return order && has_way(s, order->type) && !service_has_turn(s, order);
+}
+
+/* ---- turns ---------------------------------------------------------------------------------- */
+
+/* Whoever holds a turn needs it, and whoever waits for one could begin. */
+static void look_turn(struct service *s)
+{
+	struct service_order own;
+	const struct service_order *order = first_order(s, &own);
+
+	if (service_uses_turn(s) || s->queue.asked)
+		return;
+	if (!order || s->shutting_down || !service_needs_turn(s, order))
+		service_end_turn(s);
+	else if (has_way(s, order->type))
+		(void)service_take_turn(s);
+	else
+		service_leave_turn(s);
 }
 
 static void begin_first(struct service *s, const struct error *silent)
@@ -272,18 +353,20 @@ static void on_ahead(void *userdata, struct service *s, const struct service_ord
 		service_poke(s);
 	else
 		begin_first(s, r < 0 ? why : NULL);
+	look_turn(s);
 	service_note_underway(s);
 }
 
 void service_begin_next(struct service *s)
 {
-	const struct service_order own = {.type = s->queue.own};
-	const struct service_order *order = s->queue.next.used ? &s->queue.next.order : &own;
+	struct service_order own;
+	const struct service_order *order = first_order(s, &own);
 	struct error err;
 
 	if (s->queue.asked)
 		return;
-	if (s->shutting_down || !service_is_about_to_begin(s) || !service_asks_files(order)) {
+	look_turn(s);
+	if (s->shutting_down || !order || !can_begin(s, order) || !service_asks_files(order)) {
 		begin_first(s, NULL);
 		return;
 	}
@@ -315,6 +398,7 @@ void service_order_later(struct service *s, enum service_order_type type)
 	if (!s->queue.has_own || entries[type].makes_generation)
 		s->queue.own = type;
 	s->queue.has_own = true;
+	look_turn(s);
 	service_poke(s);
 }
 
@@ -322,6 +406,7 @@ void service_order_later(struct service *s, enum service_order_type type)
 static void say_what_is_waited_for(struct service *s, struct service_answer *ret)
 {
 	const struct run *busy = service_undecided_run(s);
+	char turn[SERVICE_TURN_MAX];
 
 	if (!busy)
 		busy = service_stopping_run(s);
@@ -333,6 +418,9 @@ static void say_what_is_waited_for(struct service *s, struct service_answer *ret
 	else if (s->queue.next.used)
 		snprintf(ret->message, sizeof(ret->message), "waits for rollout %u (%s)",
 			 s->queue.next.id, order_info(s->queue.next.order.type)->name);
+	else if (service_waits_for_turn(s))
+		snprintf(ret->message, sizeof(ret->message), "waits: %s",
+			 service_describe_turn(s, turn));
 	else
 		snprintf(ret->message, sizeof(ret->message),
 			 "waits until one of its %zu generations has drained "
@@ -348,11 +436,11 @@ int service_order_now(struct service *s, enum service_order_type type, struct se
 
 	*ret = (struct service_answer){};
 	service_order_later(s, type);
-	if (s->queue.next.used || !can_begin(s, s->queue.own)) {
+	order.type = s->queue.own;
+	if (s->queue.next.used || !can_begin(s, &order)) {
 		say_what_is_waited_for(s, ret);
 		return 1;
 	}
-	order.type = s->queue.own;
 	s->queue.has_own = false;
 	return carry_out(&call);
 }
@@ -361,6 +449,7 @@ static int queue(struct order_call *call)
 {
 	struct service *s = call->service;
 	struct service_next next = {.used = true};
+	char turn[SERVICE_TURN_MAX];
 
 	if (service_order_copy(call->order, &next.order) < 0) {
 		error_text(&call->refusal->why, -ENOMEM, "out of memory");
@@ -369,6 +458,10 @@ static int queue(struct order_call *call)
 	cancel_next(s);
 	next.id = call->answer->queued = service_next_rollout(s);
 	s->queue.next = next;
+	look_turn(s);
+	if (service_waits_for_turn(s))
+		snprintf(call->answer->note, sizeof(call->answer->note), "waits: %s",
+			 service_describe_turn(s, turn));
 	service_poke(s);
 	return 0;
 }
@@ -389,8 +482,11 @@ static void tell_superseded(struct service *s, const struct run *busy, const cha
 /* It is the latest order: what was queued before is not carried out after it. */
 static int begin_now(struct order_call *call)
 {
-	int r = carry_out(call);
+	int r;
 
+	if (service_needs_turn(call->service, call->order))
+		(void)service_take_turn(call->service);
+	r = carry_out(call);
 	if (r >= 0)
 		cancel_next(call->service);
 	return r;
@@ -418,7 +514,7 @@ static int supersede(struct order_call *call, struct run *busy)
 		busy->superseded = true;
 		run_abort(busy, false, reason);
 	}
-	return can_begin(s, call->order->type) ? begin_now(call) : queue(call);
+	return can_begin(s, call->order) ? begin_now(call) : queue(call);
 }
 
 /* A rollback of an undecided rollout, or a stop of a first start, only undoes that. */
@@ -434,7 +530,14 @@ static bool ends(const struct run *busy, enum service_order_type type)
 static int try_rollback(struct order_call *call)
 {
 	const struct run *busy = service_undecided_run(call->service);
+	const struct service_next *next = &call->service->queue.next;
 
+	if (!busy && next->used && service_waits_for_turn(call->service)) {
+		snprintf(call->answer->message, sizeof(call->answer->message),
+			 "rollback would call off rollout %u (%s), which waits for its turn",
+			 next->id, order_info(next->order.type)->name);
+		return 0;
+	}
 	if (!busy || !ends(busy, SERVICE_ORDER_ROLLBACK))
 		return order_try_rollback(call);
 	snprintf(call->answer->message, sizeof(call->answer->message),
@@ -468,6 +571,38 @@ static int queue_checked(struct order_call *call)
 	return r < 0 ? r : queue(call);
 }
 
+static int refuse_waiting(struct order_call *call)
+{
+	const struct service_next *next = &call->service->queue.next;
+	char turn[SERVICE_TURN_MAX];
+
+	error_text(&call->refusal->why, -EBUSY,
+		   "rollout %u (%s) waits: %s; \"baton abort %s\" calls it off, --supersede takes "
+		   "its place",
+		   next->id, order_info(next->order.type)->name,
+		   service_describe_turn(call->service, turn), call->service->config->name);
+	return refuse(call->refusal, REFUSAL_BUSY);
+}
+
+/* No rollout is in its way, but it may not be its turn, or another order waits for that. */
+static int begin_in_turn(struct order_call *call)
+{
+	struct service *s = call->service;
+
+	if (service_waits_for_turn(s)) {
+		if (call->order->type == SERVICE_ORDER_ROLLBACK && s->queue.next.used &&
+		    call_off(call, "rolled back by request"))
+			return 0;
+		if (call->order->type == SERVICE_ORDER_STOP && !s->current &&
+		    call_off(call, "stopped by request"))
+			return 0;
+		if (call->order->type != SERVICE_ORDER_STOP && s->queue.next.used &&
+		    !call->order->supersede)
+			return refuse_waiting(call);
+	}
+	return service_has_turn(s, call->order) ? begin_now(call) : queue_checked(call);
+}
+
 /* An order that begins a rollout. */
 static int begin(struct order_call *call)
 {
@@ -480,10 +615,10 @@ static int begin(struct order_call *call)
 	if (!busy)
 		busy = service_stopping_run(s);
 	/* It is over but for its end: nobody has to decide anything, only to wait. */
-	if (!busy && !can_begin(s, call->order->type) && service_going_run(s))
+	if (!busy && !has_way(s, call->order->type) && service_going_run(s))
 		return queue_checked(call);
 	if (!busy)
-		return begin_now(call);
+		return begin_in_turn(call);
 	if (!busy->automatic && !call->order->supersede)
 		return order_refuse_busy(busy, call->refusal);
 	return supersede(call, busy);
@@ -517,6 +652,7 @@ int service_order(struct service *s, const struct service_order *order, struct s
 {
 	int r = take_order(s, order, ret, refusal);
 
+	look_turn(s);
 	service_note_underway(s);
 	return r;
 }

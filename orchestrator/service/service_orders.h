@@ -101,3 +101,10 @@ void service_begin_next(struct service *service);
 
 /* Is an order queued that can begin now? */
 bool service_is_about_to_begin(struct service *service);
+
+/* Is one queued that could, if fewer services were starting servers ("rollouts_max")? */
+bool service_waits_for_turn(struct service *service);
+
+/* "2 of 2 rollouts are under way". Returns @ret. */
+#define SERVICE_TURN_MAX 64
+char *service_describe_turn(const struct service *service, char ret[static SERVICE_TURN_MAX]);

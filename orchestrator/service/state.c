@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@
 #include "common/vector.h"
 
 #define STATE_VERSION  1
-#define STATE_FILE_MAX (4 * 1024 * 1024)
+#define STATE_FILE_MAX (32 * 1024 * 1024)
 
 struct state {
 	char *file;
@@ -25,6 +26,12 @@ struct state {
 	bool has_spare;
 	json_t *root;     /* as read: fields that this version does not know are kept */
 	json_t *services; /* borrowed from root */
+	/*
+	 * What each entry of .services is in the file: "NAME": {...}. Those that have changed are
+	 * missing: with a thousand services, to render all of them for each change of one would
+	 * cost more than what the change is about.
+	 */
+	json_t *texts;
 };
 
 void state_free(struct state *state)
@@ -33,6 +40,7 @@ void state_free(struct state *state)
 		return;
 	kept_file_free(state->kept);
 	json_decref(state->root);
+	json_decref(state->texts);
 	free(state->file);
 	free(state);
 }
@@ -207,7 +215,9 @@ int state_open(const char *file, struct state **ret, struct error *err)
 
 	if (state)
 		state->file = strdup(file);
-	if (state && state->file)
+	if (state)
+		state->texts = json_object();
+	if (state && state->file && state->texts)
 		state->kept = kept_file_new(NULL, NULL, file, NULL);
 	if (!state || !state->kept)
 		return error_set(err, -ENOMEM, "%s", file);
@@ -223,6 +233,83 @@ int state_open(const char *file, struct state **ret, struct error *err)
 		return 1;
 	}
 	return r;
+}
+
+/* ---- rendering ------------------------------------------------------------------------------ */
+
+static void forget_text(struct state *state, const char *service)
+{
+	(void)json_object_del(state->texts, service);
+}
+
+/* "NAME": {...}; borrowed. NULL without memory. */
+static const char *entry_text(struct state *state, const char *service, json_t *entry)
+{
+	const char *known = json_string_value(json_object_get(state->texts, service));
+	json_t *alone = known ? NULL : json_pack("{s:O}", service, entry);
+	cleanup_free char *text = alone ? fields_text(alone, 0) : NULL;
+	size_t n = text ? strlen(text) : 0;
+
+	json_decref(alone);
+	if (known)
+		return known;
+	/* Without its braces. */
+	if (n < 2 || json_object_set_new(state->texts, service, json_stringn(text + 1, n - 2)) < 0)
+		return NULL;
+	return json_string_value(json_object_get(state->texts, service));
+}
+
+static bool print_services(struct state *state, FILE *f)
+{
+	const char *service, *comma = "";
+	json_t *entry;
+
+	json_object_foreach (state->services, service, entry) {
+		const char *text = entry_text(state, service, entry);
+
+		if (!text)
+			return false;
+		fprintf(f, "%s\n    %s", comma, text);
+		comma = ",";
+	}
+	return true;
+}
+
+/* All but the services; NULL without memory. */
+static char *head_text(const struct state *state)
+{
+	json_t *head = json_copy(state->root);
+	char *text;
+
+	if (!head)
+		return NULL;
+	json_object_del(head, "services");
+	text = fields_text(head, JSON_INDENT(2));
+	json_decref(head);
+	return text;
+}
+
+/* The whole file; NULL without memory. */
+static char *render(struct state *state)
+{
+	cleanup_free char *head = head_text(state);
+	char *text = NULL, *end = head ? strrchr(head, '\n') : NULL;
+	size_t size;
+	bool whole;
+	FILE *f;
+
+	/* At least the version is in it: it ends with "\n}". */
+	f = end ? open_memstream(&text, &size) : NULL;
+	if (!f)
+		return NULL;
+	fprintf(f, "%.*s,\n  \"services\": {", (int)(end - head), head);
+	whole = print_services(state, f);
+	fputs("\n  }\n}", f);
+	whole &= !ferror(f);
+	if (fclose(f) == 0 && whole)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* ---- saving --------------------------------------------------------------------------------- */
@@ -250,7 +337,7 @@ static int save(struct state *state, struct error *err)
 	cleanup_free char *text = NULL;
 
 	if (count_change(state) == 0)
-		text = fields_text(state->root, JSON_INDENT(2));
+		text = render(state);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s", state->file);
 	return kept_file_write(state->kept, text, err) < 0;
@@ -272,6 +359,7 @@ static int read_spare(struct state *state, const char *spare, struct error *err)
 		return 0;
 	}
 	root = state->root;
+	json_object_clear(state->texts);
 	state->root = other->root;
 	state->services = other->services;
 	other->root = root;
@@ -329,9 +417,11 @@ int state_next_generation(struct state *state, const char *service, uint32_t *re
 		return error_set(err, -EOVERFLOW, "%s: services.%s.generation", state->file,
 				 service);
 	json_integer_set(generation, last + 1);
+	forget_text(state, service);
 	r = save(state, err);
 	if (r == -ENOMEM) {
 		json_integer_set(generation, last);
+		forget_text(state, service);
 		return r;
 	}
 	*ret = (uint32_t)(last + 1);
@@ -359,6 +449,7 @@ static int set_field(struct state *state, const char *service, const char *field
 {
 	json_t *entry;
 
+	forget_text(state, service);
 	if (!generation_of(state, service)) {
 		json_decref(value);
 		return error_set(err, -ENOMEM, "%s", state->file);
@@ -554,6 +645,11 @@ int state_set_id(struct state *state, const char *name, const char *id, struct e
 	else if (json_object_set_new(ids, name, json_string(id)) < 0)
 		return error_set(err, -ENOMEM, "%s", state->file);
 	return remember(state, err);
+}
+
+bool state_has_ids(const struct state *state)
+{
+	return json_object_size(json_object_get(state->root, "ids")) > 0;
 }
 
 char *state_id(const struct state *state, const char *name)

@@ -111,6 +111,9 @@ int state_set_id(struct state *state, const char *name, const char *id, struct e
 /* A copy; NULL: none is noted, or no memory. */
 char *state_id(const struct state *state, const char *name);
 
+/* Is any noted? */
+bool state_has_ids(const struct state *state);
+
 /* The number of instances that "scale" has set; 0: as configured. */
 int state_set_instances(struct state *state, const char *service, uint32_t instances,
 			struct error *err);

@@ -34,7 +34,7 @@ const char *status_state(struct service *s)
 		return "failed";
 	if (s->current)
 		return s->healing.degraded[0] || ailing(s) ? "degraded" : "running";
-	if (service_retries(s))
+	if (service_retries(s) || service_waits_for_turn(s))
 		return "starting";
 	if (s->refusal[0])
 		return service_is_left(s) ? "degraded" : "failed";
@@ -576,6 +576,18 @@ static json_t *rollout_json(struct service *s)
 	return run ? run_status_json(run) : json_null();
 }
 
+/* An order that waits for its turn. Its rollout has a number if somebody has given the order. */
+static json_t *waits_json(struct service *s)
+{
+	bool given = s->queue.next.used;
+	enum service_order_type type = given ? s->queue.next.order.type : s->queue.own;
+	char turn[SERVICE_TURN_MAX];
+
+	return json_pack("{s:o, s:s, s:s}", "rollout",
+			 given ? json_integer(s->queue.next.id) : json_null(), "order",
+			 order_info(type)->name, "reason", service_describe_turn(s, turn));
+}
+
 static json_t *restarts_json(const struct service *s)
 {
 	const struct restart_config *policy = &s->config->restart;
@@ -732,6 +744,8 @@ json_t *status_service(struct service *s)
 		json_object_set_new(json, "reason", reason);
 	if (json && holding)
 		json_object_set_new(json, "holding", holding);
+	if (json && service_waits_for_turn(s))
+		json_object_set_new(json, "waits", waits_json(s));
 	if (json && s->awaited)
 		json_object_set_new(json, "awaited", awaited_json(s));
 	if (json && strcmp(status_state(s), "failed") == 0)

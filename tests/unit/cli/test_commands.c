@@ -199,13 +199,16 @@ static void test_commands_reload_says_replaced_only_of_what_is(void **state)
 {
 	(void)state;
 	batond.answer = "{\"changed\": [\"a\", \"b\"], \"rollouts\": {\"b\": {\"rollout\": 3, "
-			"\"order\": \"scale\"}}, \"waiting\": [{\"service\": \"c\", \"detail\": "
-			"\"waits for rollout 5 (restart)\"}]}";
+			"\"order\": \"scale\"}, \"d\": {\"rollout\": 4, \"order\": \"start\"}}, "
+			"\"waiting\": [{\"service\": \"c\", \"detail\": "
+			"\"waits for rollout 5 (restart)\"}, {\"service\": \"d\", \"detail\": "
+			"\"waits: 2 of 2 rollouts are under way\"}]}";
 	assert_int_equal(run(cmd_reload, &none), CLI_DONE);
 	assert_string_equal(output,
 			    "a: changed, is replaced\n"
 			    "b: changed, is scaled\n"
-			    "c: changed, not yet replaced: waits for rollout 5 (restart)\n");
+			    "c: changed, not yet replaced: waits for rollout 5 (restart)\n"
+			    "d: new, not yet started: waits: 2 of 2 rollouts are under way\n");
 }
 
 static void test_commands_reload_prints_all_mistakes(void **state)

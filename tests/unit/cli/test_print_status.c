@@ -305,6 +305,21 @@ static void test_print_status_queues_are_shown_if_they_overflow_or_are_short(voi
 		    "             :82\n");
 }
 
+static void test_print_status_says_what_an_order_waits_for(void **state)
+{
+	(void)state;
+	assert_page(print_status,
+		    "{'service':'web','state':'running','rollout':null,'waits':{'rollout':7,"
+		    "'order':'restart','reason':'4 of 4 rollouts are under way'}}",
+		    "web  running\n"
+		    "  waits      rollout 7, restart: 4 of 4 rollouts are under way\n");
+	assert_page(print_status,
+		    "{'service':'web','state':'starting','waits':{'rollout':null,"
+		    "'order':'start','reason':'4 of 4 rollouts are under way'}}",
+		    "web  starting\n"
+		    "  waits      start: 4 of 4 rollouts are under way\n");
+}
+
 static void test_print_status_rollout_shows_both_generations_and_last_failure(void **state)
 {
 	(void)state;
@@ -665,6 +680,9 @@ static void test_print_list_has_one_line_per_service(void **state)
 	assert_page(list, "{'services':[{'service':'w','state':'running','paused':true}]}",
 		    "SERVICE  STATE             GENERATION  LIVE\n"
 		    "w        running (paused)           -     0\n");
+	assert_page(list, "{'services':[{'service':'w','state':'running','waits':{}}]}",
+		    "SERVICE  STATE            GENERATION  LIVE\n"
+		    "w        running (waits)           -     0\n");
 	assert_page(list,
 		    "{'services':[{'service':'w','state':'rolling','rollout':{'step':'wait',"
 		    "'waiting':'gate'}},{'service':'x','state':'rolling','rollout':{"
@@ -786,6 +804,7 @@ int main(void)
 		cmocka_unit_test(test_print_status_of_many_good_checks_some_are_counted),
 		cmocka_unit_test(test_print_status_differs_and_rollback),
 		cmocka_unit_test(test_print_status_queues_are_shown_if_they_overflow_or_are_short),
+		cmocka_unit_test(test_print_status_says_what_an_order_waits_for),
 		cmocka_unit_test(test_print_status_rollout_shows_both_generations_and_last_failure),
 		cmocka_unit_test(test_print_status_tells_all_there_is_to_tell),
 		cmocka_unit_test(test_print_status_delay_tells_who_is_waited_for),

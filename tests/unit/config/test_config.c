@@ -24,6 +24,7 @@ static void test_config_minimal_gets_defaults(void **state)
 	assert_string_equal(config->file, in_folder("baton.json"));
 	assert_null(config->api_group);
 	assert_true(config->api_gid == (gid_t)-1);
+	assert_int_equal(config->rollouts_max, 0);
 	assert_int_equal(config->n_services, 1);
 	s = &config->services[0];
 	assert_string_equal(s->name, "web");
@@ -105,7 +106,8 @@ static void test_config_every_key_is_read(void **state)
 	write_file("web.env", "A=1\n", 0644);
 	snprintf(
 		json, sizeof(json),
-		"{\"$schema\": \"x\", \"api\": {\"group\": \"root\"}, \"services\": {\"web-1_X\": {"
+		"{\"$schema\": \"x\", \"api\": {\"group\": \"root\"}, \"rollouts_max\": 4096, "
+		"\"services\": {\"web-1_X\": {"
 		"\"command\": [\"true\", \"\", \"{fd}\"], \"listen\": [\"127.0.0.1:1\", \"[::1]:1\"],"
 		"\"mode\": \"inherit\", \"steering\": \"ebpf\", \"sticky\": true,"
 		"\"hold\": \"10m\", \"drift\": \"report\","
@@ -124,6 +126,7 @@ static void test_config_every_key_is_read(void **state)
 	config = load_good(json);
 	assert_string_equal(config->api_group, "root");
 	assert_int_equal(config->api_gid, 0);
+	assert_int_equal(config->rollouts_max, 4096);
 	s = config_find(config, "web-1_X");
 	assert_non_null(s);
 	assert_string_equal(s->command[1], "");

@@ -44,7 +44,7 @@ static void test_config_file_that_is_too_large_is_refused(void **state)
 	json[CONFIG_FILE_MAX + 1] = '\0';
 	memcpy(json, "{}", 2);
 	load_bad(json);
-	expect_mistake(0, "larger than 1048576 bytes");
+	expect_mistake(0, "larger than 16777216 bytes");
 
 	json[CONFIG_FILE_MAX] = '\0';
 	config = load_good(json);
@@ -89,6 +89,27 @@ static void test_config_dropins_are_read_in_order_of_name(void **state)
 	assert_non_null(strstr(mistakes.list[1].text, "30-c.json: services.a: is defined in "));
 	assert_non_null(strstr(mistakes.list[1].text, "/conf.d/10-a.json already"));
 	assert_non_null(strstr(mistakes.list[2].text, "/conf.d/40-d.json: line 1, column 2: "));
+}
+
+static void test_config_rollouts_max_is_set_in_one_file_only(void **state)
+{
+	cleanup_free char *main_file = strdup(write_file("baton.json", "{\"services\":{}}", 0644));
+	struct config *config = NULL;
+
+	(void)state;
+	assert_int_equal(mkdir(in_folder("conf.d"), 0755), 0);
+	write_file("conf.d/10-a.json",
+		   "{\"rollouts_max\":7,\"services\":{\"a\":{\"command\":[\"/bin/true\"],"
+		   "\"listen\":\":1\"}}}",
+		   0644);
+	assert_int_equal(config_load(main_file, in_folder("conf.d"), &config, &mistakes), 0);
+	assert_int_equal(config->rollouts_max, 7);
+	config_free(config);
+	write_file("conf.d/20-b.json", "{\"rollouts_max\":7}", 0644);
+	assert_int_equal(config_load(main_file, in_folder("conf.d"), &config, &mistakes), -EINVAL);
+	assert_int_equal(mistakes.total, 1);
+	assert_non_null(strstr(mistakes.list[0].text, "/20-b.json: rollouts_max: is set in "));
+	assert_non_null(strstr(mistakes.list[0].text, "/10-a.json already"));
 }
 
 static void test_config_dropin_folder_that_is_missing_is_empty(void **state)
@@ -265,6 +286,7 @@ int main(void)
 		TEST(test_config_file_that_cannot_be_read_is_a_mistake),
 		TEST(test_config_file_that_is_too_large_is_refused),
 		TEST(test_config_dropins_are_read_in_order_of_name),
+		TEST(test_config_rollouts_max_is_set_in_one_file_only),
 		TEST(test_config_dropin_folder_that_is_missing_is_empty),
 		TEST(test_config_memfd_with_source_is_called_by_it),
 		TEST(test_config_environment_file_mistake_names_file_and_line),

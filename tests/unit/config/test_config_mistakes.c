@@ -23,7 +23,11 @@ static const struct {
 	 "line 1, column 25: duplicate object key near '\"services\"'"},
 	{"{} x", "line 1, column 4: end of file expected near 'x'"},
 	{"{\"servcies\":{}}", "servcies: unknown key (did you mean \"services\"?)"},
-	{"{\"xyzzy\":{}}", "xyzzy: unknown key (there are: $schema, source, api, services)"},
+	{"{\"xyzzy\":{}}",
+	 "xyzzy: unknown key (there are: $schema, source, api, rollouts_max, services)"},
+	{"{\"rollouts_max\":4097}", "rollouts_max: 4097 is out of range (0 to 4096)"},
+	{"{\"rollouts_max\":-1}", "rollouts_max: -1 is out of range (0 to 4096)"},
+	{"{\"rollouts_max\":\"2\"}", "rollouts_max: expected a whole number, not a string"},
 	{"{\"services\":[]}", "services: expected an object of services by name, not an array"},
 	{"{\"services\":{\"a\":3}}", "services.a: expected an object, not a whole number"},
 	{"{\"$schema\":1}", "$schema: expected a string, not a whole number"},
@@ -504,7 +508,8 @@ static void test_config_mistake_with_a_very_long_key_is_cut(void **state)
 
 static void test_config_too_many_things_are_refused(void **state)
 {
-	char *json = malloc(256 * 1024);
+	cleanup(config_free) struct config *config = NULL;
+	char *json = malloc(512 * 1024);
 	size_t n;
 
 	(void)state;
@@ -523,9 +528,13 @@ static void test_config_too_many_things_are_refused(void **state)
 				     "%s\"s%d\":{\"command\":[\"/bin/true\"],\"listen\":\":%d\"}",
 				     i ? "," : "", i, 1000 + i);
 	sprintf(json + n, "}}");
+	/* One beyond the limit; then as many as there may be. */
 	load_bad(json);
 	assert_int_equal(mistakes.total, 1);
-	expect_mistake(0, "services.s256: more than 256 services");
+	expect_mistake(0, "services.s4096: more than 4096 services");
+	sprintf(strstr(json, ",\"s4096\""), "}}");
+	config = load_good(json);
+	assert_int_equal(config->n_services, CONFIG_SERVICES_MAX);
 
 	n = (size_t)sprintf(json,
 			    "{\"services\":{\"web\":{\"listen\":\":1\",\"command\":[\"/bin/true\"");

@@ -100,6 +100,51 @@ static void test_state_file_has_the_documented_form(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+/* Entries that have not changed are not rendered anew: all are in the file all the same. */
+static void test_state_file_always_has_all_that_was_set(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+	json_t *root, *expected;
+	struct error err;
+
+	(void)state;
+	put("{\"version\":1,\"odd\":[{}],\"services\":{\"a \\\"b\\u0007\":{\"generation\":1}}}");
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	for (unsigned k = 0; k < 3; k++) {
+		next(s, "web");
+		next(s, "api");
+		assert_int_equal(state_set_serving(s, "web", k + 1, &err), 0);
+		assert_int_equal(state_set_instances(s, "api", k % 2, &err), 0);
+		root = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+		expected = json_pack("{s:i, s:[{}], s:{s:{s:i}, s:{s:i, s:i}, s:{s:i}}}", "version",
+				     1, "odd", "services", "a \"b\a", "generation", 1, "web",
+				     "generation", k + 1, "serving", k + 1, "api", "generation",
+				     k + 1);
+		if (k % 2)
+			json_object_set_new(
+				json_object_get(json_object_get(expected, "services"), "api"),
+				"instances", json_integer(1));
+		assert_non_null(expected);
+		assert_true(json_equal(root, expected));
+		json_decref(root);
+		json_decref(expected);
+	}
+}
+
+static void test_state_knows_whether_any_service_has_another_id(void **state)
+{
+	cleanup(state_free) struct state *s = NULL;
+
+	(void)state;
+	assert_int_equal(state_open(path, &s, NULL), 0);
+	next(s, "web");
+	assert_false(state_has_ids(s));
+	assert_int_equal(state_set_id(s, "site", "web", NULL), 0);
+	assert_true(state_has_ids(s));
+	assert_int_equal(state_set_id(s, "site", NULL, NULL), 0);
+	assert_false(state_has_ids(s));
+}
+
 static void test_state_other_entries_and_fields_are_kept(void **state)
 {
 	cleanup(state_free) struct state *s = NULL;
@@ -755,6 +800,8 @@ int main(void)
 		TEST(test_state_numbers_start_at_one_and_grow_for_each_service),
 		TEST(test_state_numbers_go_on_after_a_restart),
 		TEST(test_state_file_has_the_documented_form),
+		TEST(test_state_file_always_has_all_that_was_set),
+		TEST(test_state_knows_whether_any_service_has_another_id),
 		TEST(test_state_other_entries_and_fields_are_kept),
 		TEST(test_state_command_is_remembered_until_it_is_forgotten),
 		TEST(test_state_command_that_is_no_text_is_forgotten_in_the_file_too),

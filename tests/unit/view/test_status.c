@@ -70,6 +70,30 @@ static void test_status_of_what_waits_for_agents_names_them(void **state)
 	service.awaited = NULL;
 }
 
+static void test_status_of_what_waits_for_its_turn_says_for_what(void **state)
+{
+	struct waiting_line line = {.max = 2, .taken = 2};
+
+	(void)state;
+	context.line = &line;
+	service.queue.next = (struct service_next){
+		.used = true, .id = 7, .order = {.type = SERVICE_ORDER_START}};
+	assert_state("starting");
+	assert_number("waits.rollout", 7);
+	assert_text("waits.order", "start");
+	assert_text("waits.reason", "2 of 2 rollouts are under way");
+	service.queue.next.used = false;
+	assert_state("stopped");
+	assert_none_at_all("waits");
+	service.queue.has_own = true;
+	service.queue.own = SERVICE_ORDER_RESTART;
+	assert_state("starting");
+	assert_true(json_is_null(at("waits.rollout")));
+	assert_text("waits.order", "restart");
+	service.queue.has_own = false;
+	context.line = NULL;
+}
+
 static void test_status_of_what_was_left_out_has_its_mistakes(void **state)
 {
 	char *texts[] = {(char *)"a.json: services.bad.x: unknown key", (char *)"two", NULL};
@@ -538,6 +562,7 @@ int main(void)
 		TEST(test_status_never_started_is_stopped),
 		TEST(test_status_of_what_waits_for_agents_names_them),
 		TEST(test_status_of_what_was_left_out_has_its_mistakes),
+		TEST(test_status_of_what_waits_for_its_turn_says_for_what),
 		TEST(test_status_first_start_is_starting),
 		TEST(test_status_running_serves),
 		TEST(test_status_before_the_shift_is_rolling),
