@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""While nothing happens nobody wakes up, and yet nothing that happens then is missed."""
+"""
+While nothing happens nobody wakes up or keeps much, and yet nothing that happens then is missed.
+"""
 
 import os
 import pathlib
@@ -7,7 +9,7 @@ import re
 import signal
 import time
 
-from counts import check_ceilings
+from counts import check_ceilings, is_plain
 from harness import check_equal, get, wait_until
 from services import example, service
 from test_listeners import fickle
@@ -21,14 +23,24 @@ def wakes(pid):
     return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[1])
 
 
-def check_idle(daemon, name):
-    """The agent wakes up no more often than is recorded for @name, once it has become calm."""
+def private_kb(pid):
+    """What a process has of memory that is in no file."""
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Anonymous:\s+(\d+) kB", rollup, re.M)[1])
+
+
+def check_idle(t, daemon, name):
+    """
+    The agent wakes up no more often, and keeps no more, than is recorded for @name, once it has
+    become calm.
+    """
     pid = daemon.generation()["instances"][0]["agent_pid"]
 
     def count():
         before = wakes(pid)
         time.sleep(WINDOW_S)
-        return {f"in {WINDOW_S} s, wake-ups": wakes(pid) - before}
+        rows = {f"in {WINDOW_S} s, wake-ups": wakes(pid) - before}
+        return {**rows, "private KB": private_kb(pid)} if is_plain(t.build) else rows
     check_ceilings(name, count, tries=TRIES)
 
 
@@ -36,7 +48,7 @@ def test_idle_agent_hardly_wakes_up_and_follows_a_socket(t):
     # It is unhealthy in the end, and is not to be replaced.
     daemon = t.daemon(fickle(t, "own", mode="native", health={"unhealthy": 1000},
                              restart={"max": 0}))
-    check_idle(daemon, "idle agent of a server that binds")
+    check_idle(t, daemon, "idle agent of a server that binds")
     before = get().body
     os.kill(daemon.server_pid(), signal.SIGUSR2)
     wait_until(lambda: daemon.generation()["instances"][0]["sockets"] == 1, "one socket is left")
@@ -48,9 +60,9 @@ def test_idle_agent_hardly_wakes_up_and_follows_a_socket(t):
 
 
 def test_idle_agent_of_passed_sockets_hardly_wakes_up(t):
-    check_idle(t.daemon(service(example(t), mode="inherit")), "idle agent")
+    check_idle(t, t.daemon(service(example(t), mode="inherit")), "idle agent")
 
 
 def test_idle_agent_without_bpf_looks_by_itself_cbpf(t):
-    check_idle(t.daemon(service(example(t), mode="inherit", steering="cbpf")),
+    check_idle(t, t.daemon(service(example(t), mode="inherit", steering="cbpf")),
                "idle agent without BPF")
