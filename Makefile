@@ -75,7 +75,7 @@ LIBS_ORCHESTRATOR := -lsystemd -lbpf -lelf -lcrypto -lmnl -lcurl -lmicrohttpd $(
 LIBS_AGENT        := -lsystemd -lmnl $(LIBS_COMMON)
 LIBS_CLI          := -lcurl $(LIBS_COMMON)
 
-.PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages \
+.PHONY: always all deps deps-servers deps-tools server-programs unit-tests test one-test check check-layout check-unit messages ceilings \
 	check-integration check-servers matrix asan fuzz fuzzers soak simulate simulate-mutants model faults demo bench bench-quick coverage \
 	analyze format info install clean compile_commands.json
 .DELETE_ON_ERROR:
@@ -93,7 +93,10 @@ LIBBATON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/libbaton/%.o,$(wildcard agent/li
 # Preloaded by test_faults.py, so without sanitizers, whatever the rest has.
 INTERPOSER := $(BUILD)/tests/faults/interpose.so
 
-all: $(PROGRAMS) $(LIBBATON) $(EXTRAS) $(INTERPOSER)
+# Counts system calls for tests/integration/counts.py.
+CALLS := $(BUILD)/tests/counts/calls.bpf.o
+
+all: $(PROGRAMS) $(LIBBATON) $(EXTRAS) $(INTERPOSER) $(CALLS)
 
 # Everything that building, "make check" and "make demo" need.
 deps: deps-servers
@@ -233,6 +236,11 @@ $(filter $(BUILD)/tests/unit/agent/test_agent_%,$(UNIT_TESTS)): | $(BUILD)/baton
 # ---- BPF -------------------------------------------------------------------------------------
 
 $(BUILD)/ebpf/%.bpf.o: ebpf/%.bpf.c $(BUILD)/bpf-flags
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(CALLS): tests/counts/calls.bpf.c $(BUILD)/bpf-flags
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
@@ -398,6 +406,11 @@ $(if $(ONE_TEST),,$(error nothing to run))
 endif
 one-test: $(ONE_TEST)
 	$(Q)tests/run --jobs 4 unit:$(BUILD) --of '$(T)'
+
+# What things cost in calls, runs and pages (tests/integration/counts.py), counted and recorded anew.
+ceilings: all
+	$(Q)BATON_RECORD_CEILINGS=1 tests/run integration:$(BUILD) \
+		$(or $(T),test_counts. test_path. test_many. test_idle.)
 
 check-integration: all
 	$(Q)tests/run integration:$(BUILD)

@@ -139,6 +139,7 @@ static void on_order(const struct order *order, void *userdata)
 	};
 	struct agent *agent = userdata;
 
+	agent_rest_soon(agent);
 	/* These five do not concern the lifecycle. */
 	if (order->type == ORDER_RELEASE) {
 		sockets_release(agent->sockets, order->serial);
@@ -184,6 +185,7 @@ static void on_connected(void *userdata)
 {
 	struct agent *agent = userdata;
 
+	agent_rest_soon(agent);
 	if (agent->greeted > 0)
 		agent_report_sockets_from(agent, agent->greeted);
 	agent_report_unsaid(agent);
@@ -510,6 +512,7 @@ static void agent_close(struct agent *agent)
 	sd_event_source_disable_unref(agent->term_source);
 	timer_done(&agent->deadline);
 	timer_done(&agent->kill);
+	timer_done(&agent->rest);
 	if (agent->notify_fd >= 0)
 		close(agent->notify_fd);
 	server_free(agent->server);

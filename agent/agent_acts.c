@@ -6,10 +6,12 @@
 
 #include "agent/agent_internal.h"
 #include "agent/launch.h"
+#include "agent/memory.h"
 #include "common/clock.h"
 #include "common/log.h"
 
 #define LAUNCH_TIMEOUT_MS 5000 /* from fork to exec; the event loop waits for it */
+#define REST_MS           2000 /* what happens together is over by then, a start for example */
 
 static int start_server(struct agent *agent, struct error *err)
 {
@@ -196,6 +198,20 @@ static void carry_out(struct agent *agent, const struct lifecycle_action *action
 	}
 }
 
+static int on_rest(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source, (void)usec, (void)userdata;
+	memory_give_back();
+	return 0;
+}
+
+void agent_rest_soon(struct agent *agent)
+{
+	if (!timer_is_set(&agent->rest))
+		timer_set(&agent->rest, agent->event, clock_monotonic_ms() + REST_MS, on_rest,
+			  agent);
+}
+
 void agent_event(struct agent *agent, const struct lifecycle_event *event)
 {
 	struct lifecycle_actions actions;
@@ -205,6 +221,7 @@ void agent_event(struct agent *agent, const struct lifecycle_event *event)
 	if (agent->stepping)
 		return;
 	agent->stepping = true;
+	agent_rest_soon(agent);
 	while (agent->n_queue > 0) {
 		struct lifecycle_event next = agent->queue[0];
 

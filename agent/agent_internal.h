@@ -58,6 +58,7 @@ struct agent {
 	sd_event_source *term_source;
 	struct timer deadline; /* of the lifecycle */
 	struct timer kill;     /* when to look next whether all processes have ended */
+	struct timer rest;     /* when what was needed for the last event is given back */
 	bool killed;           /* the present DO_KILL has found a process */
 
 	/* What the next agent is told, and the part of it that was written last. */
@@ -94,6 +95,9 @@ static inline void agent_plain_event(struct agent *agent, enum lifecycle_event_t
 {
 	agent_event(agent, &(struct lifecycle_event){.type = type});
 }
+
+/* Something has happened: once it is over, give back the memory that it took (memory.h). */
+void agent_rest_soon(struct agent *agent);
 
 /* How the main process has ended is the end of the server. */
 void agent_record_end(struct agent *agent);

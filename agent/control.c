@@ -38,8 +38,7 @@ struct control {
 	size_t n_waiting;
 	bool sockets_missed;
 	bool dropped; /* some had to be; it has been said */
-	/* An order that cannot be read yet, or a connection that cannot be taken: see take_order().
-	 */
+	/* The order that came last. It may be one that cannot be read yet: see take_order(). */
 	char order[PROTOCOL_MESSAGE_MAX + 1];
 	int order_fds[PROTOCOL_KEPT_MAX];
 	size_t order_length, n_order_fds;
@@ -315,7 +314,6 @@ static int on_order_again(sd_event_source *source, uint64_t usec, void *userdata
 static int on_message(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct control *control = userdata;
-	char text[PROTOCOL_MESSAGE_MAX + 1];
 	int fds[PROTOCOL_KEPT_MAX];
 	size_t length, n_fds;
 	int r;
@@ -327,7 +325,8 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 			return 0;
 		watch(control);
 	}
-	r = message_receive(fd, text, sizeof(text), &length, fds, PROTOCOL_KEPT_MAX, &n_fds);
+	r = message_receive(fd, control->order, sizeof(control->order), &length, fds,
+			    PROTOCOL_KEPT_MAX, &n_fds);
 	if (r == -EAGAIN)
 		return 0;
 	if (r == -EMSGSIZE) {
@@ -340,7 +339,7 @@ static int on_message(sd_event_source *source, int fd, uint32_t events, void *us
 	if (r < 0 || length == 0)
 		disconnect(control);
 	else
-		take_order(control, text, length, fds, n_fds);
+		take_order(control, control->order, length, fds, n_fds);
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/memory.h"
 #include "agent/relay.h"
 #include "common/cleanup.h"
 #include "common/closing.h"
@@ -281,6 +282,7 @@ int main(int argc, char **argv)
 	struct error err;
 	int r;
 
+	memory_prepare();
 	r = open_stdio();
 	if (r < 0)
 		return EXIT_FAILURE;
