@@ -14,6 +14,7 @@
 
 /* The kernel fills dumps in pieces of at most 32 KiB (af_netlink.c: netlink_dump()). */
 #define BUFFER_SIZE 32768
+#define ERRNO_MAX   4095 /* MAX_ERRNO of the kernel (include/linux/err.h) */
 
 struct diag {
 	struct mnl_socket *socket;
@@ -128,20 +129,28 @@ static const char *error_message(const struct nlmsghdr *header)
 	return NULL;
 }
 
+/* What no kernel says is no errno: callers negate it. */
+static int errno_of(int code)
+{
+	return code < -ERRNO_MAX ? -EBADMSG : code;
+}
+
 /* NLMSG_ERROR: 0 if it acknowledges, else its errno. */
 static int handle_error(const struct nlmsghdr *header, struct error *err)
 {
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(header);
 	const char *message;
+	int code;
 
 	if (mnl_nlmsg_get_payload_len(header) < sizeof(*error))
 		return error_text(err, -EBADMSG, "sock_diag: an error message is cut short");
-	if (error->error >= 0)
+	code = errno_of(error->error);
+	if (code >= 0)
 		return 0;
 	message = error_message(header);
 	if (message)
-		return error_text(err, error->error, "sock_diag: %s", message);
-	return error_set(err, error->error, "sock_diag");
+		return error_text(err, code, "sock_diag: %s", message);
+	return error_set(err, code, "sock_diag");
 }
 
 /* NLMSG_DONE carries the dump's own errno in its payload (netlink_dump_done()). */
@@ -151,6 +160,7 @@ static int handle_done(const struct nlmsghdr *header, struct error *err)
 
 	if (mnl_nlmsg_get_payload_len(header) >= sizeof(code))
 		memcpy(&code, mnl_nlmsg_get_payload(header), sizeof(code));
+	code = errno_of(code);
 	return code < 0 ? error_set(err, code, "sock_diag") : 0;
 }
 
