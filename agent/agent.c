@@ -103,10 +103,12 @@ static void on_exited(int exit_code, int exit_signal, void *userdata)
 	struct agent *agent = userdata;
 	bool well = exit_code <= 0 && exit_signal == 0;
 
+	if (!agent_end_launch(agent))
+		return;
 	agent->exit_code = exit_code;
 	agent->exit_signal = exit_signal;
 	if (follow_daemon(agent))
-		agent_report_started(agent);
+		agent_report_started(agent, server_pid(agent->server));
 	else if (agent->lifecycle.state == AGENT_KILLING)
 		on_ended(agent);
 	else
@@ -189,8 +191,8 @@ static void on_connected(void *userdata)
 	if (agent->greeted > 0)
 		agent_report_sockets_from(agent, agent->greeted);
 	agent_report_unsaid(agent);
-	if (server_pid(agent->server) != 0 && !agent->started_said)
-		agent_report_started(agent);
+	if (agent_server_pid(agent) != 0 && !agent->started_said)
+		agent_report_started(agent, server_pid(agent->server));
 	if (agent->lifecycle.state == AGENT_FAILED)
 		agent_report_failed(agent);
 }
@@ -252,7 +254,7 @@ static void note_main_pid(struct agent *agent, pid_t pid)
 	if (agent->lifecycle.steady || agent->record.ready)
 		agent_plain_event(agent, LIFECYCLE_SUCCEEDED);
 	else
-		agent_report_started(agent);
+		agent_report_started(agent, server_pid(agent->server));
 	if (agent->tell)
 		agent_report_told(agent);
 }
@@ -502,6 +504,8 @@ static int begin(struct agent *agent, const struct handover *handover, struct er
 {
 	if (handover)
 		return adopt(agent, handover, err);
+	/* The first hello tells how the server has begun, with its sockets. */
+	control_hold(agent->control, true);
 	agent_plain_event(agent, LIFECYCLE_BEGIN);
 	return 0;
 }
@@ -512,6 +516,8 @@ static void agent_close(struct agent *agent)
 	sd_event_source_disable_unref(agent->term_source);
 	timer_done(&agent->deadline);
 	timer_done(&agent->kill);
+	agent_stop_launching(agent);
+	timer_done(&agent->launch_deadline);
 	timer_done(&agent->rest);
 	if (agent->notify_fd >= 0)
 		close(agent->notify_fd);
@@ -536,7 +542,10 @@ int agent_run(const struct launch_spec *spec, int spec_fd, int control_fd, const
 		.restart_delay_ms = spec->restart_delay_ms,
 		.restart_delay_max_ms = spec->restart_delay_max_ms,
 	};
-	struct agent agent = {.spec = spec, .spec_fd = spec_fd, .notify_fd = -1};
+	struct agent agent = {.spec = spec,
+			      .spec_fd = spec_fd,
+			      .notify_fd = -1,
+			      .launching = {.pidfd = -1, .fd = -1}};
 	agent.user = (struct as_user){spec->uid, spec->gid, spec->groups, spec->n_groups};
 	int r;
 

@@ -5,15 +5,37 @@
 #include <string.h>
 
 #include "agent/agent_internal.h"
-#include "agent/launch.h"
 #include "agent/memory.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define LAUNCH_TIMEOUT_MS 5000 /* from fork to exec; the event loop waits for it */
+#define LAUNCH_TIMEOUT_MS 5000 /* from fork to exec */
 #define REST_MS           2000 /* what happens together is over by then, a start for example */
 
-static int start_server(struct agent *agent, struct error *err)
+/* exec comes before whatever the server does next: it notifies (agent.c), or ends. */
+#define LAUNCH_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
+
+static int on_launched(sd_event_source *source, int fd, uint32_t events, void *userdata);
+static int on_launch_late(sd_event_source *source, uint64_t usec, void *userdata);
+
+static int watch_launch(struct agent *agent, struct error *err)
+{
+	int r = server_watch(agent->server, agent->launching.pid, err);
+
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(agent->event, &agent->launch_source, agent->launching.fd, EPOLLIN,
+			    on_launched, agent);
+	if (r >= 0)
+		r = sd_event_source_set_priority(agent->launch_source, LAUNCH_PRIORITY);
+	if (r < 0)
+		return error_set(err, r, "watch pid %d", (int)agent->launching.pid);
+	timer_set(&agent->launch_deadline, agent->event, clock_monotonic_ms() + LAUNCH_TIMEOUT_MS,
+		  on_launch_late, agent);
+	return 0;
+}
+
+static int begin_launch(struct agent *agent, struct error *err)
 {
 	struct launch request = {
 		.spec = agent->spec,
@@ -21,24 +43,75 @@ static int start_server(struct agent *agent, struct error *err)
 		.notify_socket = agent->notify_name,
 		.stdout_fd = relay_stdout_fd(agent->relay),
 		.stderr_fd = relay_stderr_fd(agent->relay),
-		.timeout_ms = LAUNCH_TIMEOUT_MS,
 	};
-	pid_t pid;
 	int r;
 
 	r = output_open(agent->output, err);
 	if (r == 0)
 		r = sockets_prepare(agent->sockets, &request.listeners, err);
 	if (r == 0)
-		r = launch(&request, &pid, err);
-	if (r < 0)
-		return r;
-	r = server_watch(agent->server, pid, err);
-	if (r < 0)
-		kill(pid, SIGKILL);
-	return r;
+		r = launch_begin(&request, &agent->launching, err);
+	return r == 0 ? watch_launch(agent, err) : r;
 }
 
+void agent_stop_launching(struct agent *agent)
+{
+	agent->launch_source = sd_event_source_disable_unref(agent->launch_source);
+	timer_stop(&agent->launch_deadline);
+	if (agent->launching.pid != 0)
+		launch_give_up(&agent->launching);
+}
+
+static void launch_failed(struct agent *agent, const struct error *err)
+{
+	agent_stop_launching(agent);
+	server_forget(agent->server);
+	control_hold(agent->control, false);
+	log_error("%s", err->text);
+	record_start_failed(&agent->record, err->text);
+	agent_plain_event(agent, LIFECYCLE_SPAWN_FAILED);
+}
+
+bool agent_end_launch(struct agent *agent)
+{
+	pid_t pid = agent->launching.pid;
+	struct error err;
+
+	if (pid == 0)
+		return true;
+	if (launch_end(&agent->launching, agent->spec, &err) < 0) {
+		launch_failed(agent, &err);
+		return false;
+	}
+	agent_stop_launching(agent);
+	control_hold(agent->control, false);
+	agent->started_ms = clock_monotonic_ms();
+	agent_report_started(agent, pid);
+	sockets_started(agent->sockets);
+	agent_plain_event(agent, LIFECYCLE_SPAWNED);
+	return true;
+}
+
+static int on_launched(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	(void)source, (void)fd, (void)events;
+	(void)agent_end_launch(userdata);
+	return 0;
+}
+
+static int on_launch_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct agent *agent = userdata;
+	struct error err;
+
+	(void)source, (void)usec;
+	error_text(&err, -ETIMEDOUT, "exec %s: not done within %d ms", agent->spec->executable,
+		   LAUNCH_TIMEOUT_MS);
+	launch_failed(agent, &err);
+	return 0;
+}
+
+/* An order may come before it is known how that went. */
 static void do_spawn(struct agent *agent)
 {
 	struct error err;
@@ -48,16 +121,8 @@ static void do_spawn(struct agent *agent)
 	successors_reset(agent->successors);
 	record_start(&agent->record);
 	agent->again |= agent->lifecycle.steady;
-	if (start_server(agent, &err) < 0) {
-		log_error("%s", err.text);
-		record_start_failed(&agent->record, err.text);
-		agent_plain_event(agent, LIFECYCLE_SPAWN_FAILED);
-		return;
-	}
-	agent->started_ms = clock_monotonic_ms();
-	agent_report_started(agent);
-	sockets_started(agent->sockets);
-	agent_plain_event(agent, LIFECYCLE_SPAWNED);
+	if (begin_launch(agent, &err) < 0)
+		launch_failed(agent, &err);
 }
 
 static void signal_main(struct agent *agent, int signal)

@@ -19,6 +19,7 @@
 
 #include "agent/agent.h"
 #include "agent/control.h"
+#include "agent/launch.h"
 #include "agent/lifecycle.h"
 #include "agent/notify.h"
 #include "agent/output.h"
@@ -56,6 +57,9 @@ struct agent {
 	char notify_name[NOTIFY_NAME_MAX];
 	sd_event_source *notify_source;
 	sd_event_source *term_source;
+	struct launching launching; /* the server, before it is known how its exec went */
+	sd_event_source *launch_source;
+	struct timer launch_deadline;
 	struct timer deadline; /* of the lifecycle */
 	struct timer kill;     /* when to look next whether all processes have ended */
 	struct timer rest;     /* when what was needed for the last event is given back */
@@ -99,6 +103,21 @@ static inline void agent_plain_event(struct agent *agent, enum lifecycle_event_t
 /* Something has happened: once it is over, give back the memory that it took (memory.h). */
 void agent_rest_soon(struct agent *agent);
 
+/*
+ * The server is about to exec, has, or has ended: how did that go? Returns whether it is a server;
+ * if not, that was the event LIFECYCLE_SPAWN_FAILED, and its end is none. True if none is about to.
+ */
+bool agent_end_launch(struct agent *agent);
+
+/* Kill it. */
+void agent_stop_launching(struct agent *agent);
+
+/* The server's main process; 0: there is none. One that has yet to exec is no server. */
+static inline pid_t agent_server_pid(const struct agent *agent)
+{
+	return agent->launching.pid != 0 ? 0 : server_pid(agent->server);
+}
+
 /* How the main process has ended is the end of the server. */
 void agent_record_end(struct agent *agent);
 
@@ -112,7 +131,8 @@ void agent_report_send(struct agent *agent, struct report *report);
 /* A daemon has connected: send the exits and orphans that nobody was there to hear of. */
 void agent_report_unsaid(struct agent *agent);
 
-void agent_report_started(struct agent *agent);
+/* Its server is @pid, which may have ended since. */
+void agent_report_started(struct agent *agent, pid_t pid);
 void agent_report_succeeded(struct agent *agent);
 void agent_report_exited(struct agent *agent, const struct lifecycle_action *action);
 void agent_report_failed(struct agent *agent);

@@ -30,7 +30,7 @@ void agent_fill_hello(struct agent *agent, struct report *ret)
 	ret->initial = !agent->again;
 	/* As long as a successor is sought, nobody knows that the server has ended. */
 	ret->pid =
-		successors_seeks(agent->successors) ? agent->main_pid : server_pid(agent->server);
+		successors_seeks(agent->successors) ? agent->main_pid : agent_server_pid(agent);
 	ret->ready = agent->record.ready;
 	agent_fill_tail(agent, ret);
 }

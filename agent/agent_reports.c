@@ -63,14 +63,14 @@ void agent_report_unsaid(struct agent *agent)
 /* What the server wrote last. The caller has read its pipes. */
 static void fill_exit(const struct agent *agent, struct report *report)
 {
-	record_report(&agent->record, server_pid(agent->server) != 0, report);
+	record_report(&agent->record, agent_server_pid(agent) != 0, report);
 	relay_drain(agent->relay);
 	agent_fill_tail(agent, report);
 }
 
-void agent_report_started(struct agent *agent)
+void agent_report_started(struct agent *agent, pid_t pid)
 {
-	struct report report = {.type = REPORT_STARTED, .pid = server_pid(agent->server)};
+	struct report report = {.type = REPORT_STARTED, .pid = pid};
 
 	agent->main_pid = report.pid;
 	agent->started_said = control_connected(agent->control);

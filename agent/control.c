@@ -466,6 +466,11 @@ void control_free(struct control *control)
 	free(control);
 }
 
+void control_hold(struct control *control, bool on)
+{
+	(void)sd_event_source_set_enabled(control->listen_source, on ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
 bool control_connected(const struct control *control)
 {
 	return control->fd >= 0;

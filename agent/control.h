@@ -55,6 +55,9 @@ int control_new(sd_event *event, int fd, const struct control_handlers *handlers
 void control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
 
+/* On: who connects waits until it is off, and is greeted then. Off at first. */
+void control_hold(struct control *control, bool on);
+
 /*
  * Send the report if somebody is connected, now or when the peer reads again. If that fails for
  * another reason than a full queue, the connection is closed.

@@ -7,19 +7,17 @@
 #include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/apply.h"
 #include "common/expand.h"
-#include "common/clock.h"
 #include "common/closing.h"
 #include "common/signals.h"
 #include "common/vector.h"
@@ -400,10 +398,9 @@ static int describe_exec(const struct launch_spec *spec, int r, struct error *er
 	return error_set(err, r, "exec %s", spec->executable);
 }
 
-static int describe_failure(const struct child *child, const struct failure *failure,
-			    struct error *err)
+static int describe_failure(const struct launch_spec *spec, const char *directory,
+			    const struct failure *failure, struct error *err)
 {
-	const struct launch_spec *spec = child->spec;
 	int r = -failure->error;
 
 	switch (failure->step) {
@@ -433,7 +430,7 @@ static int describe_failure(const struct child *child, const struct failure *fai
 	case STEP_CAPABILITIES:
 		return describe_capability(failure, "keep", err);
 	case STEP_DIRECTORY:
-		return error_set(err, r, "chdir %s", child->directory);
+		return error_set(err, r, "chdir %s", directory);
 	case STEP_NO_NEW_PRIVILEGES:
 		return error_set(err, r, "no_new_privileges");
 	case STEP_EXEC:
@@ -442,73 +439,71 @@ static int describe_failure(const struct child *child, const struct failure *fai
 	return describe_exec(spec, r, err);
 }
 
-/* Wait for the end of the pipe, which exec has closed, or for a failure in it. */
-static int await_exec(const struct launch *launch, const struct child *child, int fd,
-		      struct error *err)
+static void done(struct launching *launching)
 {
-	uint64_t now_ms = clock_monotonic_ms(), end_ms = now_ms + launch->timeout_ms;
-	struct pollfd poller = {.fd = fd, .events = POLLIN};
+	if (launching->pidfd >= 0)
+		close(launching->pidfd);
+	if (launching->fd >= 0)
+		close(launching->fd);
+	free(launching->directory);
+	*launching = (struct launching){.pidfd = -1, .fd = -1};
+}
+
+/* The end of the pipe means that exec has closed it. */
+int launch_end(struct launching *launching, const struct launch_spec *spec, struct error *err)
+{
 	struct failure failure;
 	ssize_t n;
-	int r;
+	int r = 0;
 
-	do {
-		r = poll(&poller, 1, (int)(end_ms - now_ms));
-		now_ms = clock_monotonic_ms();
-	} while (r < 0 && errno == EINTR && now_ms < end_ms);
-	if (r <= 0)
-		return error_text(err, -ETIMEDOUT, "exec %s: not done within %u ms",
-				  launch->spec->executable, launch->timeout_ms);
+	assert(launching->pid > 0);
 	do
-		n = read(fd, &failure, sizeof(failure));
+		n = read(launching->fd, &failure, sizeof(failure));
 	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return 0;
-	if (n != (ssize_t)sizeof(failure))
-		return error_text(err, -EIO,
-				  "exec %s: the process that was to do it ended without a word",
-				  launch->spec->executable);
-	return describe_failure(child, &failure, err);
+	if (n == (ssize_t)sizeof(failure))
+		r = describe_failure(spec, launching->directory, &failure, err);
+	else if (n != 0)
+		r = error_text(err, -EIO,
+			       "exec %s: the process that was to do it ended without a word",
+			       spec->executable);
+	done(launching);
+	return r;
 }
 
-/* Kill and reap the child. If it is in uninterruptible sleep, server.c reaps it later. */
-static void discard_child(pid_t pid)
+/* If it is in uninterruptible sleep, it ends later. */
+void launch_give_up(struct launching *launching)
 {
-	kill(pid, SIGKILL);
-	for (int i = 0; i < 100; i++) {
-		if (waitpid(pid, NULL, WNOHANG) != 0)
-			return;
-		poll(NULL, 0, 10);
-	}
+	if (launching->pidfd >= 0)
+		(void)pidfd_send_signal(launching->pidfd, SIGKILL, NULL, 0);
+	else if (launching->pid > 0)
+		(void)kill(launching->pid, SIGKILL);
+	done(launching);
 }
 
-static int run(const struct launch *launch, struct child *child, pid_t *ret_pid, struct error *err)
+static int run(const struct launch *launch, struct child *child, struct launching *ret,
+	       struct error *err)
 {
 	cleanup_close int reader = -1, writer = -1;
-	int pipe_fds[2], r;
+	int pipe_fds[2];
 	bool inside;
-	pid_t pid;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set(err, -errno, "make a pipe to the server");
 	reader = pipe_fds[0];
 	writer = pipe_fds[1];
 	child->report_fd = writer;
-	pid = processes_fork(launch->processes, &inside);
-	if (pid < 0)
+	ret->pid = processes_fork(launch->processes, &inside);
+	if (ret->pid < 0)
 		return error_set(err, -errno, "start a process");
-	if (pid == 0) {
+	if (ret->pid == 0) {
 		if (inside)
 			child->cgroup_fd = -1;
 		run_child(child);
 	}
-	close(TAKE_FD(writer));
-	r = await_exec(launch, child, reader, err);
-	if (r < 0) {
-		discard_child(pid);
-		return r;
-	}
-	*ret_pid = pid;
+	/* It has not been reaped: the pid is its own. */
+	ret->pidfd = pidfd_open(ret->pid, 0);
+	ret->fd = TAKE_FD(reader);
+	ret->directory = TAKE_PTR(child->directory);
 	return 0;
 }
 
@@ -543,12 +538,13 @@ static int expand_all(const struct launch *launch, struct child *child, struct e
 	return r < 0 ? error_set(err, r, "expand the directory") : 0;
 }
 
-int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
+int launch_begin(const struct launch *launch, struct launching *ret, struct error *err)
 {
 	struct child child = {.spec = launch->spec, .cgroup_fd = -1};
 	cleanup_close int null = -1, cgroup = -1;
 	int r;
 
+	*ret = (struct launching){.pidfd = -1, .fd = -1};
 	assert(launch->spec && launch->processes && launch->stdout_fd >= 0 &&
 	       launch->stderr_fd >= 0);
 	assert(launch->listeners->n <= PROTOCOL_SOCKETS_MAX);
@@ -566,7 +562,9 @@ int launch(const struct launch *launch, pid_t *ret_pid, struct error *err)
 		child.from[child.n++] = launch->listeners->list[i].fd;
 	r = expand_all(launch, &child, err);
 	if (r == 0)
-		r = run(launch, &child, ret_pid, err);
+		r = run(launch, &child, ret, err);
+	if (r < 0)
+		done(ret);
 	vector_free(child.argv);
 	vector_free(child.environment);
 	free(child.directory);

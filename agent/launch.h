@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * launch: starts the server: fork, become what the launch specification says, exec. The server has
+ * launch: starts the server: fork, become what the launch specification says, exec. All of that may
+ * hang (the program may be on a file system that does not answer), and nobody waits for it:
+ * launch_begin() returns after the fork. The server has
  *
  *	cgroup		the instance's
  *	session		its own
@@ -38,14 +40,30 @@ struct launch {
 	const char *notify_socket; /* value of NOTIFY_SOCKET; NULL: none */
 	int stdout_fd;
 	int stderr_fd;
-	uint32_t timeout_ms; /* from fork to exec */
+};
+
+/* A process on its way from fork to exec. */
+struct launching {
+	pid_t pid;       /* a child that nobody has reaped; 0: there is none */
+	int pidfd;       /* -1: the system forbids pidfd_open(2) */
+	int fd;          /* readable (EPOLLIN, EPOLLHUP) as soon as it is known how exec went */
+	char *directory; /* as it was expanded; NULL: none */
 };
 
 /*
- * Start the server and wait until exec has succeeded. Returns 0 or a negative errno. If a step
- * fails, the child is reaped and @err names the step: "exec /x/y: No such file or directory",
- * "limit nofile 100000:100000: Operation not permitted". A child that takes longer than .timeout_ms
- * is killed:
- * -ETIMEDOUT. Everything in @launch is borrowed.
+ * Begin a process that becomes the server. Returns 0, and *ret is ended by launch_end() or
+ * launch_give_up(); or a negative errno, and *ret is empty. All of @launch is borrowed during the
+ * call only.
  */
-int launch(const struct launch *launch, pid_t *ret_pid, struct error *err);
+int launch_begin(const struct launch *launch, struct launching *ret, struct error *err);
+
+/*
+ * .fd is readable, or .pid has ended. Returns 0: it is the server. Or a negative errno if a step
+ * has failed: @err names it: "exec /x/y: No such file or directory", "limit nofile 100000:100000:
+ * Operation not permitted". The child has ended then, or is about to. *launching is empty
+ * afterwards. Whoever owns the children reaps it.
+ */
+int launch_end(struct launching *launching, const struct launch_spec *spec, struct error *err);
+
+/* It has had its time: kill it. *launching is empty afterwards. */
+void launch_give_up(struct launching *launching);

@@ -45,6 +45,11 @@ static void forget(struct server *server)
 	server->pid = 0;
 }
 
+void server_forget(struct server *server)
+{
+	forget(server);
+}
+
 /* The main process has ended. A code of 0 in @info: nobody tells how. */
 static void ended(struct server *server, const siginfo_t *info)
 {

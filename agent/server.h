@@ -42,6 +42,9 @@ DEFINE_CLEANUP(struct server *, server_free);
  */
 int server_watch(struct server *server, pid_t pid, struct error *err);
 
+/* Watch nobody any more. */
+void server_forget(struct server *server);
+
 /*
  * The same with a pid that somebody has named: -ESRCH if it is none of @processes. The pidfd is
  * older than the answer to that, so a pid that is given again is never followed.

@@ -8,8 +8,9 @@
  * link does not end the agent; ORDER_STOP does.
  *
  * A connection says nothing of the agent, whether it ends or goes on: it is dead as soon as its
- * pidfd says so. While it lives the link connects again, at once, then after growing delays. Whoever has not greeted by the
- * deadline is given up: ended by its pidfd. Nothing here waits: on_lost says when it is over.
+ * pidfd says so. While it lives the link connects again, at once, then after growing delays.
+ * Whoever has not greeted by the deadline is given up: ended by its pidfd. Nothing here waits:
+ * on_lost says when it is over.
  *
  * Each hello is asked which versions of the protocol its agent speaks (versions.h), and the agent
  * is told which one is taken. If there is none the link ends, and the agent is left alone.

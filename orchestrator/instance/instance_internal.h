@@ -15,7 +15,10 @@
  *	instance_lost.c     what can be done after the agent was lost
  *	instance_adopt.c    another agent for its server
  *	instance_count.c    queues and connections (uses none of the others)
- *	instance.c          reports, orders, the beginning and the end
+ *	instance_orders.c   what it is told: to its agent, or done here if that is lost
+ *	instance_reports.c  what its agent tells, and that it is gone
+ *	instance_start.c    the cgroup, the programs on it, and the agent
+ *	instance.c          taking over, and the end
  */
 #pragma once
 
@@ -196,3 +199,23 @@ bool instance_adopted(struct instance *instance, const struct report *hello);
 
 /* The same of one that had hung up, and has said @hello again: of orders given since and before. */
 bool instance_rejoined(struct instance *instance, const struct report *hello);
+
+/* ---- instance_orders.c ----------------------------------------------------------------------- */
+
+/* To its agent, once more: it has not heard it. */
+void instance_order_leave(struct instance *instance);
+void instance_order_stop(struct instance *instance);
+
+/* ---- instance_reports.c ---------------------------------------------------------------------- */
+
+#define INSTANCE_KEPT_UNKNOWN UINT64_MAX /* .kept_set: an earlier daemon's */
+
+extern const struct agentlink_callbacks instance_link_callbacks;
+
+void instance_take_hello(struct instance *instance, const struct report *report, const int *fds,
+			 size_t n_fds);
+
+/* ---- instance_start.c ------------------------------------------------------------------------ */
+
+/* Its processes are those in its cgroup; without a cgroup those below its agent. */
+int instance_know_processes(struct instance *instance, pid_t agent, struct error *err);

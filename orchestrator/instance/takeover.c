@@ -1,34 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "orchestrator/instance/takeover.h"
+#include "orchestrator/instance/takeover_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/duration.h"
-#include "common/handover.h"
 #include "common/log.h"
 #include "common/orphans.h"
-#include "common/pidfds.h"
-#include "common/processes.h"
-#include "common/vector.h"
-
-static void close_dir(DIR *dir)
-{
-	if (dir)
-		closedir(dir);
-}
-DEFINE_CLEANUP(DIR *, close_dir);
 
 /* Duplicates keep sockets open. */
 static void drop_sockets(struct takeover_agent *agent)
@@ -276,30 +260,6 @@ static const struct agentlink_callbacks callbacks = {
 
 /* ---- what it has written down --------------------------------------------------------------- */
 
-static int read_handover(const char *socket_path, int *ret_fd, struct handover *ret,
-			 struct error *err)
-{
-	char notes[PATHS_MAX];
-	int r = handover_path(socket_path, notes);
-
-	*ret = (struct handover){};
-	*ret_fd = r == 0 ? open(notes, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	return *ret_fd >= 0 ? handover_read_fd(*ret_fd, ret, err)
-			    : error_set(err, -ENOENT, "%s", notes);
-}
-
-/* Of the process with @pid that was started at @started; -1: it has ended, or nobody knows. */
-static int open_process(pid_t pid, uint64_t started)
-{
-	cleanup_close int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
-	uint64_t found;
-
-	if (pidfd < 0 || processes_started(pid, &found) < 0 || found != started ||
-	    !pidfds_alive(pidfd))
-		return -1;
-	return TAKE_FD(pidfd);
-}
-
 /* What an agent has written down that has not answered. Returns a pidfd of it, or -1. */
 static int look_at_notes(struct takeover_agent *agent)
 {
@@ -307,7 +267,7 @@ static int look_at_notes(struct takeover_agent *agent)
 	cleanup_close int fd = -1, server = -1;
 	struct handover read;
 	struct error err;
-	int r = read_handover(agent->socket_path, &fd, &read, &err);
+	int r = takeover_read_notes(agent->socket_path, &fd, &read, &err);
 
 	handover = &read;
 	agent->noted = true;
@@ -319,10 +279,10 @@ static int look_at_notes(struct takeover_agent *agent)
 	launch_spec_done(&agent->spec);
 	agent->spec = read.spec;
 	read.spec = (struct launch_spec){};
-	server = open_process(read.hello.pid, read.started);
+	server = takeover_open_process(read.hello.pid, read.started);
 	if (server < 0)
 		agent->hello.pid = 0;
-	return open_process(read.hello.agent_pid, read.agent_started);
+	return takeover_open_process(read.hello.agent_pid, read.agent_started);
 }
 
 static void revive(struct takeover_agent *agent);
@@ -355,89 +315,6 @@ static void ask(struct takeover_agent *agent, pid_t pid, int pidfd)
 		look_for_end(agent);
 	else if (r < 0)
 		leave_alone(agent, err.text);
-}
-
-/* readdir(3); at the end errno is 0, and after an error it is not. */
-static struct dirent *next_entry(DIR *dir)
-{
-	errno = 0;
-	return readdir(dir);
-}
-
-/* Is "SERVICE.GENERATION.INSTANCE.sock" the control socket of an agent of @service? */
-static bool is_agent_of(const char *file, const char *service)
-{
-	size_t n = strlen(service), length = strlen(file);
-
-	return length > n + 5 && strncmp(file, service, n) == 0 && file[n] == '.' &&
-	       strcmp(file + length - 5, ".sock") == 0;
-}
-
-/* It does, also if it does not accept. */
-static bool is_listening(const char *path)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || strlen(path) >= sizeof(sun.sun_path))
-		return true;
-	strcpy(sun.sun_path, path);
-	return connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0 ||
-	       (errno != ECONNREFUSED && errno != ENOENT);
-}
-
-/* ", pid 7", if it has written that down. Returns @ret. */
-static char *describe_pid(const char *path, char ret[static 32])
-{
-	cleanup_close int fd = -1, pidfd = -1;
-	struct handover handover;
-	struct error err;
-
-	ret[0] = '\0';
-	if (read_handover(path, &fd, &handover, &err) >= 0) {
-		pidfd = open_process(handover.hello.agent_pid, handover.agent_started);
-		if (pidfd >= 0)
-			snprintf(ret, 32, ", pid %d", (int)handover.hello.agent_pid);
-	}
-	handover_done(&handover);
-	return ret;
-}
-
-int takeover_check_gone(struct context *context, const char *service, struct error *err)
-{
-	const char *folder = context->paths.agents_dir;
-	cleanup(close_dir) DIR *dir = opendir(folder);
-	struct dirent *entry;
-
-	if (!dir)
-		return errno == ENOENT ? 0 : error_set(err, -errno, "%s", folder);
-	while ((entry = next_entry(dir))) {
-		char path[PATHS_MAX], pid[32];
-
-		if (!is_agent_of(entry->d_name, service))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		if (!is_listening(path))
-			continue;
-		return error_text(
-			err, -EBUSY,
-			"an instance that an earlier batond has started still serves, and "
-			"could not be taken over (agent at %s%s): end it by SIGTERM to "
-			"its agent, then start the service",
-			path, describe_pid(path, pid));
-	}
-	return errno ? error_set(err, -errno, "%s", folder) : 0;
-}
-
-bool takeover_is_there(const struct context *context, const char *service)
-{
-	cleanup(close_dir) DIR *dir = opendir(context->paths.agents_dir);
-	struct dirent *entry;
-
-	while (dir && (entry = next_entry(dir)))
-		if (is_agent_of(entry->d_name, service))
-			return true;
-	return false;
 }
 
 static int compare(const void *a, const void *b)
@@ -517,7 +394,7 @@ static void revive(struct takeover_agent *agent)
 	struct error err;
 	int r;
 
-	r = read_handover(agent->socket_path, &fd, &read, &err);
+	r = takeover_read_notes(agent->socket_path, &fd, &read, &err);
 	handover = &read;
 	if (r == 0 && !handover_is_alive(handover)) {
 		shut_orphans(agent->list->context, handover);
@@ -561,31 +438,11 @@ static void on_lost(void *userdata)
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
-/* What the name of a socket or a cgroup says: "SERVICE.GENERATION.INDEX". */
-struct leaf {
-	char service[PROTOCOL_NAME_MAX];
-	unsigned generation, index;
-};
-
-static bool parse_leaf(const char *name, const char *suffix, struct leaf *ret)
-{
-	size_t n = strcspn(name, ".");
-	int length = 0;
-
-	if (n == 0 || n >= sizeof(ret->service) ||
-	    sscanf(name + n, ".%u.%u%n", &ret->generation, &ret->index, &length) != 2 ||
-	    strcmp(name + n + (size_t)length, suffix) != 0)
-		return false;
-	memcpy(ret->service, name, n);
-	ret->service[n] = '\0';
-	return true;
-}
-
 static int find_one(struct takeover_list *list, const char *file)
 {
 	struct takeover_agent *agent, **agents;
 	size_t length = strlen(file);
-	struct leaf leaf;
+	struct takeover_leaf leaf;
 
 	if (length < 5 || strcmp(file + length - 5, ".sock") != 0)
 		return 0;
@@ -606,7 +463,7 @@ static int find_one(struct takeover_list *list, const char *file)
 	agent->list = list;
 	snprintf(agent->socket_path, sizeof(agent->socket_path), "%s/%s",
 		 list->context->paths.agents_dir, file);
-	if (parse_leaf(file, ".sock", &leaf)) {
+	if (takeover_parse_leaf(file, ".sock", &leaf)) {
 		strcpy(agent->hello.service, leaf.service);
 		agent->hello.generation = leaf.generation;
 		agent->hello.instance = leaf.index;
@@ -747,8 +604,8 @@ int takeover_find(struct takeover_list *list, const char *service, struct error 
 	r = open_list(list, err);
 	if (r < 0)
 		return r;
-	while (r == 0 && (entry = next_entry(dir)))
-		if (!service || is_agent_of(entry->d_name, service))
+	while (r == 0 && (entry = takeover_next(dir)))
+		if (!service || takeover_is_agent_of(entry->d_name, service))
 			r = find_one(list, entry->d_name);
 	if (r == 0 && errno)
 		r = -errno;
@@ -799,9 +656,9 @@ static void kill_one(struct takeover_agent *agent)
 	struct handover handover;
 	struct error err;
 
-	if (read_handover(agent->socket_path, &fd, &handover, &err) >= 0) {
-		server = open_process(handover.hello.pid, handover.started);
-		pidfd = open_process(handover.hello.agent_pid, handover.agent_started);
+	if (takeover_read_notes(agent->socket_path, &fd, &handover, &err) >= 0) {
+		server = takeover_open_process(handover.hello.pid, handover.started);
+		pidfd = takeover_open_process(handover.hello.agent_pid, handover.agent_started);
 		if (handover.spec.cgroup)
 			cgroup_kill(handover.spec.cgroup);
 		if (server >= 0)
@@ -819,162 +676,4 @@ void takeover_kill(struct takeover_list *list, const char *service)
 		if (is_of(list->agents[k], service) &&
 		    (is_awaited(list->agents[k]) || list->agents[k]->state == TAKEOVER_RESTING))
 			kill_one(list->agents[k]);
-}
-
-/* ---- what an agent runs --------------------------------------------------------------------- */
-
-struct release *takeover_release(const struct takeover_agent *agent)
-{
-	cleanup(release_free) struct release *release = calloc(1, sizeof(*release));
-	uint64_t since_ms = 0;
-	struct stat st;
-
-	if (!release || vector_copy(agent->spec.argv, &release->command) < 0 ||
-	    vector_copy(agent->spec.environment, &release->environment) < 0)
-		return NULL;
-	release->executable = strdup(agent->spec.executable);
-	release->directory = strdup(agent->spec.directory);
-	if (!release->executable || !release->directory)
-		return NULL;
-	/* The agent makes its socket before it starts anything. */
-	if (stat(agent->socket_path, &st) == 0)
-		since_ms =
-			(uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000;
-	if (agent->hello.pid > 0)
-		release_look_back(release, agent->hello.pid, since_ms);
-	return TAKE_PTR(release);
-}
-
-/* Is @name the cgroup of an instance of which no agent is among @found? */
-static bool is_orphan(const char *name, const struct takeover_list *found, struct leaf *ret)
-{
-	if (!parse_leaf(name, "", ret))
-		return false;
-	for (size_t k = 0; k < found->n; k++) {
-		const struct report *hello = &found->agents[k]->hello;
-
-		if (strcmp(hello->service, ret->service) == 0 &&
-		    hello->generation == ret->generation && hello->instance == ret->index)
-			return false;
-	}
-	return true;
-}
-
-/*
- * Is there an agent? takeover_find() has removed the sockets of dead ones, so that an agent that
- * did not answer is alive all the same.
- */
-static bool has_socket(const struct context *context, const char *leaf)
-{
-	char path[PATHS_MAX + 256];
-
-	snprintf(path, sizeof(path), "%s/%s.sock", context->paths.agents_dir, leaf);
-	return access(path, F_OK) == 0 || errno != ENOENT;
-}
-
-static unsigned signal_all(const char *cgroup, int signal)
-{
-	cleanup(processes_free) struct processes *processes = NULL;
-	unsigned n = 0;
-
-	if (processes_new(cgroup, 0, &processes) == 0)
-		(void)processes_signal(processes, signal, &n);
-	return n;
-}
-
-unsigned takeover_drain_orphans(struct context *context, const struct service_config *service,
-				const struct takeover_list *found)
-{
-	const struct dirent *entry;
-	unsigned n = 0;
-	DIR *dir;
-
-	dir = context->cgroup_base[0] ? opendir(context->cgroup_base) : NULL;
-	while (dir && (entry = readdir(dir))) {
-		char path[CGROUP_PATH_MAX + sizeof(entry->d_name) + 1];
-		struct leaf leaf;
-
-		if (!is_orphan(entry->d_name, found, &leaf) ||
-		    strcmp(leaf.service, service_config_id(service)) != 0 ||
-		    has_socket(context, entry->d_name))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
-		if (signal_all(path, service->drain.signal) == 0)
-			continue;
-		log_warning("%s: %s has lost its agent; it is told to drain", service->name,
-			    entry->d_name);
-		n++;
-	}
-	if (dir)
-		closedir(dir);
-	return n;
-}
-
-void takeover_remove_leftovers(struct context *context, const struct takeover_list *found)
-{
-	const struct dirent *entry;
-	DIR *dir;
-
-	dir = context->cgroup_base[0] ? opendir(context->cgroup_base) : NULL;
-	while (dir && (entry = readdir(dir))) {
-		char path[CGROUP_PATH_MAX + sizeof(entry->d_name) + 1];
-		struct leaf leaf;
-
-		if (!is_orphan(entry->d_name, found, &leaf) || has_socket(context, entry->d_name))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", context->cgroup_base, entry->d_name);
-		removals_add(context->removals, path);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-static bool declares(const struct service_config *config, const struct address *address)
-{
-	for (size_t k = 0; k < config->n_listen; k++)
-		if (address_equal(&config->listen[k], address))
-			return true;
-	return false;
-}
-
-/* Has a steady agent of the service @id (!@of_id: of any other) the address, and not left yet? */
-static bool has_steady(const struct takeover_list *list, const char *id, bool of_id,
-		       const struct address *address)
-{
-	for (size_t k = 0; k < list->n; k++) {
-		const struct takeover_agent *agent = list->agents[k];
-
-		if (!agent->hello.steady || agent->hello.state >= AGENT_LEFT ||
-		    (strcmp(agent->hello.service, id) == 0) != of_id)
-			continue;
-		for (size_t j = 0; j < agent->spec.n_listen; j++)
-			if (address_equal(&agent->spec.listen[j], address))
-				return true;
-	}
-	return false;
-}
-
-void takeover_settle(struct takeover_list *list, const char *id,
-		     const struct service_config *config)
-{
-	for (size_t k = 0; k < list->n; k++) {
-		struct takeover_agent *agent = list->agents[k];
-
-		if (strcmp(agent->hello.service, id) != 0)
-			continue;
-		for (size_t j = 0; j < agent->spec.n_listen; j++) {
-			const struct address *address = &agent->spec.listen[j];
-			bool own = has_steady(list, id, true, address);
-
-			agent->lost[j] = has_steady(list, id, false, address) &&
-					 !(own && declares(config, address));
-		}
-	}
-}
-
-bool takeover_fits(const struct takeover_agent *agent, const struct service_config *config)
-{
-	uid_t uid = agent->spec.set_ids ? agent->spec.uid : geteuid();
-
-	return uid == config->uid && agent->spec.n_listen <= CONFIG_LISTEN_MAX;
 }

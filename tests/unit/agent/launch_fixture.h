@@ -62,7 +62,6 @@ static inline int setup(void **data)
 	fixture.request = (struct launch){
 		.spec = &fixture.spec,
 		.listeners = &fixture.listeners,
-		.timeout_ms = 10000,
 	};
 	process_settings_init(&fixture.spec.process);
 	if (processes_new(NULL, getpid(), &fixture.processes) < 0)
@@ -106,6 +105,29 @@ static inline void read_all(int fd, char output[OUTPUT_MAX])
 	while (n < OUTPUT_MAX - 1 && (r = read(fd, output + n, OUTPUT_MAX - 1 - n)) > 0)
 		n += (size_t)r;
 	output[n] = '\0';
+}
+
+/* What the agent's loop does. A child that has failed is reaped. */
+static inline int launch(const struct launch *request, pid_t *ret_pid, struct error *err)
+{
+	struct launching launching;
+	struct pollfd waiting = {.events = POLLIN};
+	pid_t pid;
+	int r = launch_begin(request, &launching, err);
+
+	if (r < 0)
+		return r;
+	waiting.fd = launching.fd;
+	assert_int_equal(poll(&waiting, 1, 10000), 1);
+	pid = launching.pid;
+	r = launch_end(&launching, request->spec, err);
+	assert_int_equal(launching.pid, 0);
+	assert_int_equal(launching.fd, -1);
+	if (r < 0)
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+	else
+		*ret_pid = pid;
+	return r;
 }
 
 /* Launch, and when that has worked, collect what it writes and how it ends. */

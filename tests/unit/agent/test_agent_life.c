@@ -121,6 +121,47 @@ static void test_agent_daemon_is_followed(void **data)
 	AWAIT(fixture, fixture->pid != pid && exists(fixture->pid));
 }
 
+static void freeze(const struct fixture *fixture, bool on)
+{
+	char path[CGROUP_PATH_MAX + 32];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/cgroup.freeze", fixture->cgroup);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_true(fputs(on ? "1" : "0", file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* What begins in a frozen cgroup does not get as far as exec. */
+static void test_agent_answers_while_its_server_hangs_before_exec(void **data)
+{
+	struct fixture *fixture = *data;
+	unsigned exits, told = 0;
+	pid_t pid;
+
+	if (!fixture->cgroup[0])
+		skip();
+	fixture->spec.restart_max = 64;
+	start(fixture, "serve([bind(7001)])\n");
+	AWAIT(fixture, count_set(fixture, 0, true) == 1);
+	order_steady(fixture);
+	freeze(fixture, true);
+	pid = fixture->pid;
+	kill(pid, SIGKILL);
+	await_heard(fixture, REPORT_EXITED, 1);
+	/* It is given up after five seconds, and tried again: that is an exit, too. */
+	do {
+		AWAIT(fixture, cgroup_populated(fixture->cgroup) == 1);
+		exits = fixture->n_heard[REPORT_EXITED];
+		order(fixture, &(struct order){.type = ORDER_TELL});
+		await_heard(fixture, REPORT_TOLD, ++told);
+	} while (fixture->n_heard[REPORT_EXITED] != exits && told < 10);
+	assert_int_equal(fixture->n_heard[REPORT_EXITED], exits);
+	freeze(fixture, false);
+	AWAIT(fixture, fixture->pid != pid && exists(fixture->pid));
+}
+
 /* The next batond asks whether the server is the one that has passed the checks. */
 static void test_agent_says_whether_the_server_is_the_first(void **data)
 {
@@ -554,6 +595,7 @@ int main(void)
 		TEST(test_agent_server_that_does_not_share_is_explained),
 		TEST(test_agent_address_that_is_not_shared_with_it_is_explained),
 		TEST(test_agent_server_with_threads_that_is_killed_was_killed),
+		TEST_CGROUP(test_agent_answers_while_its_server_hangs_before_exec),
 		TEST_CGROUP(test_agent_server_with_threads_that_is_killed_was_killed),
 		TEST(test_agent_server_that_never_ran_is_not_said_to_have_exited),
 		TEST(test_agent_main_process_of_another_parent_ends_nobody_knows_how),

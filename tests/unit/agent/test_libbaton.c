@@ -443,7 +443,8 @@ static void test_libbaton_open_takes_what_the_agent_passes(void **data)
 				   .argv = argv,
 				   .environment = environment};
 	struct listeners listeners = {0};
-	struct launch request = {.spec = &spec, .listeners = &listeners, .timeout_ms = 10000};
+	struct launch request = {.spec = &spec, .listeners = &listeners};
+	struct launching launching;
 	struct processes *processes;
 	struct error err;
 	int out[2];
@@ -457,9 +458,11 @@ static void test_libbaton_open_takes_what_the_agent_passes(void **data)
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	request.processes = processes;
 	request.stdout_fd = request.stderr_fd = out[1];
-	assert_int_equal(launch(&request, &pid, &err), 0);
+	assert_int_equal(launch_begin(&request, &launching, &err), 0);
+	pid = launching.pid;
 	close(out[1]);
 	read_line(out[0], line);
+	assert_int_equal(launch_end(&launching, &spec, &err), 0);
 	close(out[0]);
 	assert_int_equal(await(pid), 0);
 	assert_string_equal(line, "inherited 1: 3 web.8080 4 web.8081; again 127.0.0.1:9090");
