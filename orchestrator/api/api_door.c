@@ -155,6 +155,9 @@ static struct visitor *make_visitor(struct door *door, int fd, uid_t uid)
 		free(visitor);
 		return NULL;
 	}
+	/* Who has left gives up the place before others come in, however soon those are looked at.
+	 */
+	(void)sd_event_source_set_priority(visitor->hangup, SD_EVENT_PRIORITY_IMPORTANT);
 	place_enter(&visitor->place, PLACE_REFUSED, clock_monotonic_ms()); /* it has no place yet */
 	places_add(&door->places, &visitor->place);
 	return visitor;

@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* So many stay open: what one service uses, whose numbers follow each other. */
-#define BPF_KEPT_OPEN_MAX 16
+/* So many stay open: what one service uses, or some that are checked at the same time. */
+#define BPF_KEPT_OPEN_MAX 32
 
 /* All zero: nothing. */
 struct bpf_kept {

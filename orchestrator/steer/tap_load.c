@@ -563,6 +563,16 @@ static int tell_whose(const struct tap_programs *programs, const struct tap_inst
 	return bpf_map_update_elem(programs->instances, &id, instance, BPF_ANY) < 0 ? -errno : 0;
 }
 
+/* -EINVAL: it is on it already, and whoever may not open programs by number cannot see that. */
+static int put_part(int program, int cgroup_fd, enum bpf_attach_type type)
+{
+	int r = bpf_prog_attach(program, cgroup_fd, type, BPF_F_ALLOW_MULTI);
+
+	if (r != -EINVAL || bpf_prog_detach2(program, cgroup_fd, type) < 0)
+		return r;
+	return bpf_prog_attach(program, cgroup_fd, type, BPF_F_ALLOW_MULTI);
+}
+
 int tap_put(const struct tap_programs *programs, const struct tap_instance *instance, int cgroup_fd,
 	    struct error *err)
 {
@@ -572,7 +582,7 @@ int tap_put(const struct tap_programs *programs, const struct tap_instance *inst
 	for (unsigned k = 0; k < _TAP_PART_COUNT; k++) {
 		if (!(programs->parts & TAP_PART_MASK(k)))
 			continue;
-		r = bpf_prog_attach(programs->fds[k], cgroup_fd, parts[k].type, BPF_F_ALLOW_MULTI);
+		r = put_part(programs->fds[k], cgroup_fd, parts[k].type);
 		if (r < 0) {
 			take_all_off(cgroup_fd);
 			return error_set(err, r, "attach to the cgroup: %s", parts[k].what);

@@ -361,11 +361,25 @@ static void test_tap_keeps_two_descriptors_open(void **state)
 	assert_int_equal(count_fds(), before);
 }
 
+/* So many that none of those before them is still open. */
+static void open_others(void)
+{
+	for (int k = 0; k < 8 * BPF_KEPT_OPEN_MAX; k++) {
+		int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 4, 1, NULL);
+		struct bpf_kept other;
+
+		assert_true(fd >= 0);
+		assert_int_equal(bpf_kept_map(fd, true, &other), 0);
+		bpf_kept_done(&other);
+		close(fd);
+	}
+}
+
 /* Programs of the service are on the cgroups of all its instances, each of which they tell apart.
  */
 static void test_tap_programs_are_loaded_once(void **state)
 {
-	struct tap *tap = open_tap(NULL, HERE), *other;
+	struct tap *tap = open_tap(NULL, HERE);
 
 	(void)state;
 	attach(tap, 0, true);
@@ -378,14 +392,38 @@ static void test_tap_programs_are_loaded_once(void **state)
 	connect_once();
 	assert_count(tap, 0, 1, 0, 1, 0);
 	assert_count(tap, 1, 0, 0, 0, 0);
-	/* Had they gone with the cgroups: */
-	other = open_tap(NULL, HERE);
-	attach(other, 1, true);
+	tap_free(tap);
+}
+
+/* Without CAP_SYS_ADMIN nobody sees what is on the cgroup already. */
+static void test_tap_programs_that_cannot_be_seen_are_not_put_on_twice(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE);
+
+	(void)state;
 	refuse.gone = true;
+	attach(tap, 0, true);
 	refuse.loaded = 0;
 	attach(tap, 0, true);
+	assert_int_equal(refuse.loaded, 0);
+	assert_int_equal(on_cgroup(leaves[0], BPF_CGROUP_SOCK_OPS), 1);
+	connect_once();
+	assert_count(tap, 0, 1, 0, 1, 0);
+	tap_free(tap);
+}
+
+/* They go with the last cgroup. */
+static void test_tap_programs_that_are_gone_are_loaded_again(void **state)
+{
+	struct tap *tap = open_tap(NULL, HERE);
+
+	(void)state;
+	attach(tap, 0, true);
+	open_others();
+	refuse.gone = true;
+	refuse.loaded = 0;
+	attach(tap, 1, true);
 	assert_int_equal(refuse.loaded, 4);
-	tap_free(other);
 	tap_free(tap);
 }
 
@@ -598,6 +636,8 @@ int main(void)
 		TEST(attach_twice_counts_once_and_from_0),
 		TEST(keeps_two_descriptors_open),
 		TEST(programs_are_loaded_once),
+		TEST(programs_that_cannot_be_seen_are_not_put_on_twice),
+		TEST(programs_that_are_gone_are_loaded_again),
 		TEST(attach_to_what_is_no_cgroup_fails),
 		TEST(attach_without_room_for_counters_fails),
 		TEST(as_many_addresses_as_a_service_can_have),
