@@ -284,7 +284,7 @@ class Victim:
             raise error
         try:
             wait_until(lambda: not self.leaks(), lambda: f"nothing is left over: {self.leaks()}",
-                       10.0, POLL_S)
+                       PATIENCE_S, POLL_S)
         except AssertionError:
             check(not self.leaks(), lambda: f"left over: {self.leaks()}")
         if self.last(now) == self.last(before):

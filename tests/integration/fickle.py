@@ -8,7 +8,8 @@ HOW: "passed" takes its socket from LISTEN_FDS; "own" binds 127.0.0.1:8080 with 
 does so after two and a half seconds and then says READY=1; "leaves-child" is "passed" and leaves a
 process behind when it exits. USR1: shut the listening socket down, and listen on it again as soon
 as there is a file "listen" beside this one. USR2: open another listening socket, then close this
-one. HUP: exit with success. TERM: exit. Every GET is answered with "generation TEXT pid PID".
+one. HUP: exit with success. TERM: the same, when all is answered. Every GET is answered with
+"generation TEXT pid PID".
 """
 
 import os
@@ -70,9 +71,13 @@ def accept_all(sock):
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
+accepting = []
+
+
 def start(sock):
     sock.settimeout(0.05)
-    threading.Thread(target=accept_all, args=(sock,), daemon=True).start()
+    accepting.append(threading.Thread(target=accept_all, args=(sock,), daemon=True))
+    accepting[-1].start()
     return sock
 
 
@@ -89,9 +94,20 @@ def replace():
     old.close()
 
 
+def end():
+    """Who has just been accepted has a thread once those that accept have ended."""
+    listener.close()
+    for thread in accepting:
+        thread.join()
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(60)
+    os._exit(0)
+
+
 # By sigwait(3): of a signal that comes just before pause(2), a handler hears at the next one only.
 actions = {signal.SIGUSR1: come_back, signal.SIGUSR2: replace, signal.SIGHUP: lambda: os._exit(0),
-           signal.SIGTERM: lambda: os._exit(0)}
+           signal.SIGTERM: end}
 signal.pthread_sigmask(signal.SIG_BLOCK, actions)
 if HOW == "leaves-child":
     subprocess.Popen(["/bin/sleep", "300"], start_new_session=True)

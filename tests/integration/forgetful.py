@@ -135,8 +135,8 @@ while not ending.is_set():
     if not lost and is_told():
         lost = True
         lose()
-for sock in sockets:
-    sock.close()
+for k in range(len(ADDRESSES)):
+    close(k)  # who has just been accepted has a thread then
 for thread in threading.enumerate():
     if thread is not threading.main_thread():
-        thread.join(10)
+        thread.join(60)

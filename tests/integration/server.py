@@ -6,7 +6,7 @@ server: a small HTTP server for the tests that tells how it was started.
 
 Takes its sockets by LISTEN_FDS and checks LISTEN_PID. GET /how answers with JSON: arguments,
 environment, descriptors, ids, folder, signals. With --notify it sends READY=1 to $NOTIFY_SOCKET
-once FILE exists. TERM ends it.
+once FILE exists. TERM ends it, when it has answered what it has.
 """
 
 import json
@@ -46,9 +46,19 @@ def how(fds):
     }
 
 
+ending = []
+
+
 def serve(listener, answer):
     while True:
-        connection, _ = listener.accept()
+        listener.settimeout(0 if ending else 0.1)
+        try:
+            connection, _ = listener.accept()
+        except (TimeoutError, BlockingIOError):
+            if ending:
+                return listener.close()
+            continue
+        connection.settimeout(60)
         with connection:
             try:
                 head = b""
@@ -80,18 +90,23 @@ def main():
     count = int(os.environ["LISTEN_FDS"])
     if int(os.environ["LISTEN_PID"]) != os.getpid():
         sys.exit(f"LISTEN_PID is {os.environ['LISTEN_PID']}, not {os.getpid()}")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
     answer = json.dumps(how(fds)).encode()
-    for fd in range(3, 3 + count):
-        listener = socket.socket(fileno=fd)
-        threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
+    threads = [threading.Thread(target=serve, args=(socket.socket(fileno=fd), answer), daemon=True)
+               for fd in range(3, 3 + count)]
+    for thread in threads:
+        thread.start()
     if "--notify" in sys.argv:
         flag = pathlib.Path(sys.argv[sys.argv.index("--notify") + 1])
-        while not flag.exists():
+        while not flag.exists() and not ending:
             time.sleep(0.01)
         notify("STATUS=here we go\nREADY=1\n")
-    while True:
-        signal.pause()
+    while not ending:
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 main()

@@ -14,6 +14,7 @@ from services import example, pid_of, service
 from swaps import check_promised, promise_most
 
 STATUSES = 700  # far more than what an agent's socket has room for
+TALK_S = 200  # so long they may take on a busy machine, with sanitizers
 
 
 def chatty(t):
@@ -28,10 +29,10 @@ def test_stopped_batond_keeps_its_agents(t):
     agent = stat_of(first)[1]
     send_signal(daemon.pid, signal.SIGSTOP)
     wait_stopped([daemon.pid])
-    get("/talk")
+    get("/talk", timeout_s=TALK_S)
     send_signal(first, signal.SIGKILL)
     wait_until(lambda: not alive(first), "it has ended")
-    second = pid_of(get("/talk").body)
+    second = pid_of(get("/talk", timeout_s=TALK_S).body)
     check_equal(stat_of(second)[1], agent, "its agent")
     send_signal(daemon.pid, signal.SIGCONT)
     wait_until(lambda: daemon.server_pid() == second, "batond knows the new server")
@@ -48,7 +49,7 @@ def test_agent_that_ends_while_batond_is_stopped_tells_how(t):
     agent = stat_of(server)[1]
     send_signal(daemon.pid, signal.SIGSTOP)
     wait_stopped([daemon.pid])
-    get("/talk")
+    get("/talk", timeout_s=TALK_S)
     send_signal(agent, signal.SIGTERM)
     wait_until(lambda: not alive(server), "the server has ended")
     send_signal(daemon.pid, signal.SIGCONT)
