@@ -120,6 +120,19 @@ static void end_run(struct service *s, struct run *run)
 	s->on_end(s->userdata, s);
 }
 
+/* As if its start had been refused at once: see service_refused(). */
+static void look_unstarted(struct service *s)
+{
+	char reason[sizeof(s->refusal)];
+
+	if (!s->queue.unstarted)
+		return;
+	s->queue.unstarted = false;
+	memcpy(reason, s->refusal, sizeof(reason));
+	service_refused(s, reason);
+	s->on_end(s->userdata, s);
+}
+
 static int on_defer(sd_event_source *source, void *userdata)
 {
 	struct service *s = userdata;
@@ -141,6 +154,7 @@ static int on_defer(sd_event_source *source, void *userdata)
 			instance_release_unused(s->generations[k]->instances.list[j]);
 	service_drop_unused_endpoints(s);
 	service_begin_next(s);
+	look_unstarted(s);
 	tell_found(s);
 	service_note_underway(s);
 	return 0;

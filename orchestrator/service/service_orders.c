@@ -249,6 +249,16 @@ static void begin_own(struct service *s, const struct error *silent)
 		service_poke(s);
 }
 
+/* A service that is to run, and whose start has waited. */
+static void note_unstarted(struct service *s, enum service_order_type type,
+			   const struct refusal *refusal)
+{
+	if (type != SERVICE_ORDER_START || s->stopped || s->current || s->shutting_down)
+		return;
+	snprintf(s->refusal, sizeof(s->refusal), "%s", refusal->why.text);
+	s->queue.unstarted = true;
+}
+
 static void begin_next(struct service *s, const struct error *silent)
 {
 	struct service_next next = s->queue.next;
@@ -274,6 +284,7 @@ static void begin_next(struct service *s, const struct error *silent)
 		log_error("%s: %s: %s", s->config->name, order_info(next.order.type)->name,
 			  refusal.why.text);
 		tell_unbegun(s, &next, &refusal, refusal.why.text);
+		note_unstarted(s, next.order.type, &refusal);
 	} else if (!answer.run) {
 		tell_unbegun(s, &next, NULL, answer.message);
 	}

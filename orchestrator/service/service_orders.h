@@ -67,8 +67,9 @@ struct service_queue {
 	struct service_next next; /* of an operator */
 	bool has_own;             /* after that, by the service itself: */
 	enum service_order_type own;
-	bool asked;                        /* a helper reads files for the one that begins next: */
-	uint32_t asked_id;                 /* of its rollout; 0: the service's own, */
+	bool unstarted;    /* the start that waited was refused, as the service's .refusal says */
+	bool asked;        /* a helper reads files for the one that begins next: */
+	uint32_t asked_id; /* of its rollout; 0: the service's own, */
 	enum service_order_type asked_own; /* of this type */
 };
 

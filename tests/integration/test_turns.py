@@ -46,9 +46,11 @@ def check_in_turn(events):
     most = max(sum(begin <= other and other + SLACK < end for begin, end in by_name.values())
                for other, _end in by_name.values())
     check(most <= MAX, lambda: f"{most} were under way at a time: {by_name}")
-    begun = [by_name[name][0] for name in names()]
-    check(all(one <= two + SLACK for one, two in zip(begun, begun[1:])),
-          lambda: f"not in the order in which they were asked for: {by_name}")
+    # Who has his turn may be slower than the next one. But nobody begins before all but one of
+    # those that were asked for before have their servers.
+    for k, name in enumerate(names()):
+        before = [other for other in names()[:k] if by_name[other][1] > by_name[name][0] + SLACK]
+        check(len(before) < MAX, lambda: f"{name} has begun before {before}: {by_name}")
 
 
 def test_no_more_than_rollouts_max_are_under_way(t):

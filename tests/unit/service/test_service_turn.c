@@ -81,6 +81,45 @@ static void test_service_first_start_waits_for_its_turn(void **state)
 	assert_nothing_waits();
 }
 
+/* Nobody has heard yet that it cannot start: it must not seem that it is about to. */
+static void test_service_first_start_that_is_refused_in_its_turn_has_failed(void **state)
+{
+	(void)state;
+	give("start", NULL);
+	assert_waits("start");
+	fake_steer_failure.function = "steer_open";
+	fake_steer_failure.code = -EACCES;
+	make_free();
+	turn();
+	assert_int_equal(n_ended, 1);
+	assert_true(service->settled);
+	assert_true(service_has_failed(service));
+	assert_non_null(strstr(service->refusal, "Permission denied"));
+	assert_int_equal(line.taken, 0);
+	assert_nothing_waits();
+	assert_event("failed", "order", "start");
+}
+
+/* ... and is tried again, where that may help. */
+static void test_service_first_start_in_its_turn_is_tried_again(void **state)
+{
+	(void)state;
+	give("start", NULL);
+	fake_steer_failure.function = "steer_open";
+	fake_steer_failure.address = ENDPOINT_0;
+	fake_steer_failure.code = -EADDRINUSE;
+	fake_occupants.lingers = true;
+	make_free();
+	turn();
+	assert_true(service_retries(service));
+	assert_false(service->settled);
+	fake_steer_failure.function = NULL;
+	drive_until(service->current != NULL);
+	assert_true(service->settled);
+	drive_until(n_ended == 2);
+	assert_nothing_waits();
+}
+
 static void test_service_restart_waits_for_its_turn(void **state)
 {
 	(void)state;
@@ -353,6 +392,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_busy, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_service_first_start_waits_for_its_turn),
+		TEST(test_service_first_start_that_is_refused_in_its_turn_has_failed),
+		TEST(test_service_first_start_in_its_turn_is_tried_again),
 		TEST(test_service_restart_waits_for_its_turn),
 		TEST(test_service_turn_ends_before_the_drain),
 		TEST(test_service_turn_ends_while_it_bakes),

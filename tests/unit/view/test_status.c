@@ -76,6 +76,7 @@ static void test_status_of_what_waits_for_its_turn_says_for_what(void **state)
 
 	(void)state;
 	context.line = &line;
+	config.drain.generations_max = 4;
 	service.queue.next = (struct service_next){
 		.used = true, .id = 7, .order = {.type = SERVICE_ORDER_START}};
 	assert_state("starting");
