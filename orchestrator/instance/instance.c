@@ -112,6 +112,7 @@ static void on_hello(struct instance *i, const struct report *report, const int 
 	i->keeps = report->keeps;
 	i->looks = report->looks;
 	i->hinted |= report->hinted;
+	i->print = 0; /* a new connection: it looks by itself */
 	i->kept_set = report->kept > 0 ? KEPT_UNKNOWN : 0;
 	instance_know_pid(i, report->pid);
 	i->ran |= report->pid > 0;
