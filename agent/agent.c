@@ -160,7 +160,10 @@ static void on_order(const struct order *order, void *userdata)
 		return;
 	}
 	if (order->type == ORDER_LOOK) {
-		hint(agent);
+		if (order->late)
+			sockets_hint_late(agent->sockets);
+		else
+			hint(agent);
 		return;
 	}
 	if (order->type == ORDER_LEAVE)

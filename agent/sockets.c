@@ -67,6 +67,7 @@ struct sockets {
 	bool closed;
 	bool trouble_said;
 	bool hinted;   /* sockets_hint() comes for each listen(2) */
+	bool late;     /* sockets_hint_late() comes */
 	unsigned calm; /* looks since the last change */
 	uint64_t started_ms;
 	uint64_t changed_ms;
@@ -326,7 +327,7 @@ static uint64_t look_delay_ms(struct sockets *sockets, uint64_t now_ms)
 	/* In SOCKETS_INHERIT there is nothing to find out but whether they listen and are held. */
 	if (unsure || (recent && (sockets->finder || !listen)))
 		return LOOK_FAST_MS;
-	if (!sockets->hinted)
+	if (!sockets->hinted && !(sockets->late && complete && listen))
 		return !(complete && listen) && age_ms < PATIENCE_MS ? LOOK_FAST_MS : LOOK_SLOW_MS;
 	undecided_ms = sockets->finder ? finder_delay_ms(sockets->finder, now_ms) : UINT64_MAX;
 	if (undecided_ms <= LOOK_SLOW_MS)
@@ -398,9 +399,16 @@ void sockets_hint(struct sockets *sockets)
 		look_sooner(sockets);
 }
 
+void sockets_hint_late(struct sockets *sockets)
+{
+	sockets->late = true;
+	sockets->calm = 0;
+	sockets_look_and_tell(sockets);
+}
+
 void sockets_unhint(struct sockets *sockets)
 {
-	sockets->hinted = false;
+	sockets->hinted = sockets->late = false;
 	if (sockets->alive && !sockets->closed)
 		look_sooner(sockets);
 }

@@ -118,6 +118,13 @@ void sockets_hint(struct sockets *sockets);
 void sockets_unhint(struct sockets *sockets);
 
 /*
+ * batond looks by itself, and has seen that the sockets on the declared ports are others. Once all
+ * are there that should be, the kernel is not asked for them any more but then. The server is
+ * looked at as often as without that. sockets_unhint() ends it.
+ */
+void sockets_hint_late(struct sockets *sockets);
+
+/*
  * Fill in the set from its @first socket on, as many as one report has room for, its serial, the
  * strangers and the trouble. @ret_fds has room for PROTOCOL_SOCKETS_MAX; it gets a descriptor for
  * each socket, which stays this module's. The sockets count as told: from then on they stay open

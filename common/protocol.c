@@ -588,6 +588,7 @@ static const struct field order_fields[] = {
 /* The fields that the first version of the protocol did not have. */
 static const struct field order_fields_optional[] = {
 	FIELD_INTEGER(struct order, serial, 0, UINT32_MAX, BIT(ORDER_REOPEN)),
+	FIELD_BOOLEAN(struct order, late, BIT(ORDER_LOOK)),
 };
 
 int order_encode(const struct order *order, char **ret_text, size_t *ret_length)

@@ -230,6 +230,10 @@ enum order_type {
 	 * each listen(2) on a declared port in the instance's cgroup: batond hears of them from the
 	 * kernel (TAP_LISTEN), so the agent need not look for them by itself. Only for agents whose
 	 * hello has "looks".
+	 *
+	 * "late": nobody tells batond. It looks for all of its agents at once, about each second,
+	 * and the order comes when the sockets on the declared ports are others than before. While
+	 * sockets are missing the agent looks by itself, too.
 	 */
 	ORDER_LOOK,
 	_ORDER_TYPE_COUNT,
@@ -244,6 +248,7 @@ struct order {
 	uint32_t serial;
 	uint32_t endpoint; /* ORDER_FAMILY: index into the specification's listen */
 	uint32_t version;  /* ORDER_VERSION */
+	bool late;         /* ORDER_LOOK */
 };
 
 /* ---- reports: agent to batond --------------------------------------------------------------- */

@@ -118,28 +118,62 @@ static size_t find_port(const struct census *census, uint16_t port)
 	return low;
 }
 
+static int renew(struct occupants *occupants)
+{
+	uint64_t now_ms = clock_monotonic_ms(), took_ms;
+	int r;
+
+	if (now_ms < occupants->next_ms)
+		return 0;
+	r = take_census(occupants->diag, &occupants->census);
+	if (r < 0)
+		return r;
+	took_ms = clock_monotonic_ms() - now_ms;
+	occupants->next_ms =
+		now_ms + (SHARE * took_ms > OCCUPANTS_MS ? SHARE * took_ms : OCCUPANTS_MS);
+	return 0;
+}
+
 int occupants_each(struct occupants *occupants, const struct address *address,
 		   void (*found)(void *userdata, const struct occupant *occupant), void *userdata)
 {
 	const struct census *census = &occupants->census;
-	uint64_t now_ms = clock_monotonic_ms();
 	uint16_t port = address_port(address);
+	int r = renew(occupants);
 
-	if (now_ms >= occupants->next_ms) {
-		uint64_t took_ms;
-		int r = take_census(occupants->diag, &occupants->census);
-
-		if (r < 0)
-			return r;
-		took_ms = clock_monotonic_ms() - now_ms;
-		occupants->next_ms =
-			now_ms + (SHARE * took_ms > OCCUPANTS_MS ? SHARE * took_ms : OCCUPANTS_MS);
-	}
+	if (r < 0)
+		return r;
 	for (size_t k = find_port(census, port); k < census->n; k++) {
 		if (address_port(&census->list[k].address) != port)
 			break;
 		if (address_equal(&census->list[k].address, address))
 			found(userdata, &census->list[k]);
+	}
+	return 0;
+}
+
+/* The finalizer of MurmurHash3: cookies are small numbers, and their sum must not be another's. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 33) * 0xff51afd7ed558ccd;
+	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53;
+	return x ^ x >> 33;
+}
+
+int occupants_print(struct occupants *occupants, const struct address *address, uint64_t *ret)
+{
+	const struct census *census = &occupants->census;
+	uint16_t port = address_port(address);
+	int r = renew(occupants);
+
+	*ret = 0;
+	if (r < 0)
+		return r;
+	/* They come in no order. */
+	for (size_t k = find_port(census, port); k < census->n; k++) {
+		if (address_port(&census->list[k].address) != port)
+			break;
+		*ret += mix(census->list[k].cookie);
 	}
 	return 0;
 }

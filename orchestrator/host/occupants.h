@@ -56,6 +56,12 @@ int occupants_look(struct occupants *occupants, const struct address *address, s
 int occupants_each(struct occupants *occupants, const struct address *address,
 		   void (*found)(void *userdata, const struct occupant *occupant), void *userdata);
 
+/*
+ * A number for those that listen on @address's port, whatever their addresses: another one if
+ * others do. Returns 0 or a negative errno.
+ */
+int occupants_print(struct occupants *occupants, const struct address *address, uint64_t *ret);
+
 /* Ask the kernel at the next look, whenever it was asked last. */
 void occupants_forget(struct occupants *occupants);
 

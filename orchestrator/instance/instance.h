@@ -181,6 +181,7 @@ struct instance {
 	bool looks;               /* its agent knows ORDER_LOOK */
 	bool hinted;              /* the programs on its cgroup tell of each listen(2) */
 	bool initial;             /* its agent says that the server was never started again */
+	uint64_t print;           /* instance_hint_late() has sent last; 0: nothing */
 	uint64_t kept_set;        /* those that it keeps, see instance_keep_sockets(); 0: none */
 	bool names_fds;           /* its command names the sockets that are passed: {fd} */
 	bool stop_without_signal; /* it was told to drain by the signal that means stop */
@@ -450,6 +451,12 @@ void instance_refuse_ipv4(struct instance *instance, size_t k, pid_t pid, const 
 
 /* A socket of it begins to listen (tap.h): have its agent look, which need not look by itself. */
 void instance_hint(struct instance *instance);
+
+/*
+ * The same where nobody tells of that, but by looking: @print is another number than before if the
+ * sockets on the service's ports are others (occupants_print()). Nothing is sent if it is not.
+ */
+void instance_hint_late(struct instance *instance, uint64_t print);
 
 /* ---- connections -----------------------------------------------------------------------------
  *

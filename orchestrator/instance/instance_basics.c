@@ -60,12 +60,29 @@ void instance_ask(struct instance *i)
 	instance_order(i, &(struct order){.type = ORDER_TELL});
 }
 
+static bool hears_hints(const struct instance *i)
+{
+	return i->looks && !i->lost && !i->adopting && i->silent_since_ms == 0 &&
+	       i->phase < INSTANCE_LEAVING;
+}
+
+static bool is_told(const struct instance *i)
+{
+	return i->hinted && i->wiring->tap;
+}
+
 void instance_hint(struct instance *i)
 {
-	if (!i->hinted || !i->looks || !i->wiring->tap || i->lost || i->adopting ||
-	    i->silent_since_ms > 0 || i->phase >= INSTANCE_LEAVING)
+	if (is_told(i) && hears_hints(i))
+		instance_order(i, &(struct order){.type = ORDER_LOOK});
+}
+
+void instance_hint_late(struct instance *i, uint64_t print)
+{
+	if (print == i->print || is_told(i) || !hears_hints(i))
 		return;
-	instance_order(i, &(struct order){.type = ORDER_LOOK});
+	i->print = print;
+	instance_order(i, &(struct order){.type = ORDER_LOOK, .late = true});
 }
 
 static int order_with(struct instance *i, const struct order *what, const int *fds, size_t n_fds)

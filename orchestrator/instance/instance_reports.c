@@ -75,6 +75,7 @@ void instance_take_hello(struct instance *i, const struct report *report, const 
 	i->keeps = report->keeps;
 	i->looks = report->looks;
 	i->hinted |= report->hinted;
+	i->print = 0; /* a new connection: it looks by itself */
 	i->initial = report->initial;
 	i->kept_set = report->kept > 0 ? INSTANCE_KEPT_UNKNOWN : 0;
 	instance_know_pid(i, report->pid);

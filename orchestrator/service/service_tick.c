@@ -16,6 +16,26 @@ static void look_slots(const struct service *s)
 			instance_look_slots(s->generations[k]->instances.list[j]);
 }
 
+/* One look at the kernel for the agents of all services, which else would look for themselves. */
+static void look_listeners(struct service *s)
+{
+	uint64_t print = 0;
+
+	if (!s->context->occupants || !s->endpoints.open)
+		return;
+	WIRING_EACH (k, &s->wiring) {
+		uint64_t one;
+
+		if (occupants_print(s->context->occupants, steer_address(s->wiring.endpoints[k]),
+				    &one) < 0)
+			return;
+		print += one;
+	}
+	for (size_t k = 0; k < s->n_generations; k++)
+		for (size_t j = 0; j < s->generations[k]->instances.n; j++)
+			instance_hint_late(s->generations[k]->instances.list[j], print);
+}
+
 /*
  * Looking at the program walks the kernel's table of sockets (inspect.h). If that takes long it is
  * done less often, so that it never takes more than a tenth of the daemon's time.
@@ -36,6 +56,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	service_publish_again(s);
 	service_look_strangers(s);
 	service_look_backlogs(s);
+	look_listeners(s);
 	was_active = s->failover.active;
 	carried = s->failover.carried;
 	service_look_failover(s);

@@ -133,10 +133,10 @@ class Calls(contextlib.ExitStack):
                     rows[f"{program} {row}"] += n
         return rows
 
-    def of_call(self, name):
-        """How often batond has made the call of this name."""
+    def of_call(self, name, program="batond"):
+        """How often a program has made the call of this name."""
         return sum(n for thread, call, n, _ in self
-                   if call == name and program_of(thread) == "batond")
+                   if call == name and program_of(thread) == program)
 
     def __iter__(self):
         """(name of the thread, name of the call, how often, what was returned) of each."""

@@ -9,10 +9,10 @@ import re
 import signal
 import time
 
-from counts import check_ceilings, is_plain
+from counts import Calls, check_ceilings, is_plain
 from harness import check_equal, get, wait_until
 from services import example, service
-from test_listeners import fickle
+from test_listeners import answers, fickle
 
 WINDOW_S = 3
 TRIES = 20
@@ -66,3 +66,23 @@ def test_idle_agent_of_passed_sockets_hardly_wakes_up(t):
 def test_idle_agent_without_bpf_looks_by_itself_cbpf(t):
     check_idle(t, t.daemon(service(example(t), mode="inherit", steering="cbpf")),
                "idle agent without BPF")
+
+
+def test_idle_agent_without_bpf_leaves_the_looking_to_batond_cbpf(t):
+    """batond looks for all of them at once: N agents that look would cost N times N."""
+    daemon = t.daemon(fickle(t, "own", mode="native", steering="cbpf", health={"unhealthy": 1000},
+                             restart={"max": 0}))
+    if is_plain(t.build):
+        with Calls(t) as calls:
+            def requests():
+                before = calls.of_call("sendto", "agent")
+                time.sleep(WINDOW_S)
+                return {f"in {WINDOW_S} s, requests": calls.of_call("sendto", "agent") - before}
+            check_ceilings("idle agent that looks for sockets, without BPF", requests, tries=TRIES)
+    os.kill(daemon.server_pid(), signal.SIGUSR2)
+    # Without BPF a connection that waits in the socket that goes is lost.
+    wait_until(answers, "it is reached by the other socket")
+    os.kill(daemon.server_pid(), signal.SIGUSR1)
+    wait_until(lambda: daemon.service()["generations"][0]["instances"][0].get("lost"),
+               "the loss is noticed")
+    (t.tmp / "listen").touch()  # so that it hears of the end

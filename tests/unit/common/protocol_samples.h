@@ -218,6 +218,7 @@ static const struct order orders[] = {
 	{.type = ORDER_KEEP},
 	{.type = ORDER_VERSION, .version = UINT32_MAX},
 	{.type = ORDER_LOOK},
+	{.type = ORDER_LOOK, .late = true},
 };
 
 static const struct report reports[] = {
@@ -326,6 +327,8 @@ static inline bool may_be_missing(const json_t *json, const char *key)
 		return true;
 	if (type && strcmp(type, "reopen") == 0)
 		return strcmp(key, "serial") == 0;
+	if (type && strcmp(type, "look") == 0)
+		return strcmp(key, "late") == 0;
 	if (type && strcmp(type, "hello") == 0)
 		return strcmp(key, "serial") == 0 || strcmp(key, "strangers") == 0;
 	if (type && strcmp(type, "started") == 0)

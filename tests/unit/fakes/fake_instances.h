@@ -442,6 +442,13 @@ void instance_hint(struct instance *i)
 	called("hint %u.%u", i->generation, i->index);
 }
 
+void instance_hint_late(struct instance *i, uint64_t print)
+{
+	if (print != i->print)
+		called("hint late %u.%u", i->generation, i->index);
+	i->print = print;
+}
+
 int instance_reopen(struct instance *i, uint32_t serial)
 {
 	called("reopen %u.%u", i->generation, i->index);

@@ -51,6 +51,16 @@ int occupants_each(struct occupants *occupants, const struct address *address,
 	return 0;
 }
 
+int occupants_print(struct occupants *occupants, const struct address *address, uint64_t *ret)
+{
+	assert_ptr_equal(occupants, FAKE_OCCUPANTS);
+	*ret = 0;
+	for (size_t k = 0; k < fake_occupants.n; k++)
+		if (address_port(&fake_occupants.list[k].address) == address_port(address))
+			*ret += fake_occupants.list[k].cookie;
+	return fake_occupants.error;
+}
+
 int occupants_look(struct occupants *occupants, const struct address *address, struct occupant *ret,
 		   size_t max)
 {

@@ -134,6 +134,43 @@ static void test_occupants_look_finds_exactly_the_group(void **state)
 		close(fds[k]);
 }
 
+static uint64_t print(const char *text)
+{
+	struct address address = parse(text);
+	uint64_t ret;
+
+	occupants_forget(occupants);
+	assert_int_equal(occupants_print(occupants, &address, &ret), 0);
+	return ret;
+}
+
+static void test_occupants_print_is_another_for_others_on_the_port(void **state)
+{
+	uint64_t none, one, two;
+	int first, second, other;
+
+	(void)state;
+	if (missing)
+		skip();
+	none = print(HERE);
+	first = listen_on(HERE, true);
+	one = print(HERE);
+	assert_true(one != none);
+	assert_true(print(HERE) == one);
+	second = listen_on("[::1]:8080", true);
+	two = print(HERE);
+	assert_true(two != one && two != none);
+	assert_true(print("[::1]:8080") == two);
+	other = listen_on("127.0.0.1:8081", true);
+	assert_true(print(HERE) == two);
+	close(second);
+	assert_true(print(HERE) == one);
+	shutdown(first, SHUT_RD);
+	assert_true(print(HERE) == none);
+	close(first);
+	close(other);
+}
+
 /* However many services ask. */
 static void test_occupants_look_asks_the_kernel_once_in_a_while(void **state)
 {
@@ -252,6 +289,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_occupants_##name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(look_finds_exactly_the_group),
+		TEST(print_is_another_for_others_on_the_port),
 		TEST(look_asks_the_kernel_once_in_a_while),
 		TEST(holders_are_named_and_ours_come_first),
 		TEST(explain_names_who_listens_on_what_overlaps),

@@ -172,6 +172,37 @@ static void test_instance_hint_goes_to_an_agent_that_knows_it(void **state)
 	}
 }
 
+/* Where nobody tells of a listen(2) batond looks: the agent hears of what is new, and only that. */
+static void test_instance_hint_late_goes_once_to_an_agent_that_nobody_tells(void **state)
+{
+	static const char order[] = "order look signal 0 timeout 0";
+
+	(void)state;
+	assert_int_equal(instance_start(i, &release, &err), 0);
+	instance_hint_late(i, 5);
+	assert_null(strstr(calls, "order look")); /* it is not known yet */
+	add_sockets(&report);
+	report.looks = true;
+	report.pid = 600;
+	hear(REPORT_HELLO, 3);
+	forget_calls();
+	instance_hint_late(i, 5);
+	assert_calls(order);
+	forget_calls();
+	instance_hint_late(i, 5);
+	assert_calls("");
+	instance_hint_late(i, 6);
+	assert_calls(order);
+	/* On a new connection it looks by itself, until it is told anew. */
+	hear(REPORT_HELLO, 3);
+	assert_int_equal(i->print, 0);
+	forget_calls();
+	wiring.tap = &hooks;
+	i->hinted = true;
+	instance_hint_late(i, 7);
+	assert_calls("");
+}
+
 static void test_instance_start_without_hooks_fails_only_where_they_are_needed(void **state)
 {
 	(void)state;
@@ -473,6 +504,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_instance_start_tells_the_agent_everything),
 		TEST(test_instance_hint_goes_to_an_agent_that_knows_it),
+		TEST(test_instance_hint_late_goes_once_to_an_agent_that_nobody_tells),
 		TEST(test_instance_start_without_cgroup_fails),
 		TEST(test_instance_start_without_agent_fails),
 		TEST(test_instance_start_in_a_long_path_fails),

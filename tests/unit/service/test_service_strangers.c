@@ -153,6 +153,30 @@ static void test_service_child_that_a_stop_leaves_behind_is_told(void **state)
 		     ", too, and baton has not started it: connections go there; end it");
 }
 
+/* One look for all: the agents hear of it, which need not look by themselves. */
+static void test_service_agents_hear_once_that_others_listen(void **state)
+{
+	(void)state;
+	start();
+	watch_times(1);
+	forget_calls();
+	watch_times(3);
+	assert_calls_of("hint late", "");
+	fake_occupants_add(ENDPOINT_1, 999, STRANGER_PID);
+	watch_times(1);
+	assert_calls_of("hint late", "hint late 1.0");
+	watch_times(3);
+	assert_calls_of("hint late", "");
+	/* If nobody can tell, nobody hears. */
+	fake_occupants.error = -ENOMEM;
+	fake_occupants.n = 0;
+	watch_times(1);
+	assert_calls_of("hint late", "");
+	fake_occupants.error = 0;
+	watch_times(1);
+	assert_calls_of("hint late", "hint late 1.0");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -166,6 +190,7 @@ int main(void)
 		TEST(test_service_strangers_are_no_more_than_there_is_room_for),
 		TEST(test_service_child_that_was_left_behind_is_known_by_its_generation),
 		TEST(test_service_child_that_a_stop_leaves_behind_is_told),
+		TEST(test_service_agents_hear_once_that_others_listen),
 	};
 #undef TEST
 
