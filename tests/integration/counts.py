@@ -34,7 +34,8 @@ IDLE_S = 1.0
 # End of a row -> by which part of it, and by how much beside that, it may pass what was recorded.
 # What is not here is more exact: one fork or execve(2) more for each swap is found.
 MARGINS = {"calls": (0.15, 5), "allocations": (0.15, 20), "bytes written": (0.10, 200),
-           "wake-ups": (0.25, 1), "runs": (0.05, 0.1), "KB": (0.15, 10)}
+           "wake-ups": (0.25, 1), "runs": (0.05, 0.1), "KB": (0.15, 10),
+           "KB each": (0.35, 10)}  # of a heap that others share: it has holes
 MARGIN = (0.08, 0.6)
 
 # Calls that are told by their name; of the others the sum alone.

@@ -8,6 +8,7 @@ from counts import check_ceilings, is_plain, per_unit, settled
 from services import example, service
 
 FEW, MANY = 3, 9
+TRIES = 60
 
 
 def services(t, n):
@@ -19,9 +20,10 @@ def descriptors(daemon):
 
 
 def private_kb(daemon):
+    """In no file. "Private" were less while a helper, a copy of batond, shares the pages."""
     rollup = pathlib.Path(f"/proc/{daemon.pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in rollup.splitlines()
-               if line.startswith("Private_"))
+    return next(int(line.split()[1]) for line in rollup.splitlines()
+                if line.startswith("Anonymous:"))
 
 
 def start(t, n):
@@ -38,9 +40,10 @@ def test_many_services_keep_few_descriptors_and_pages_each(t):
     def kept(daemon):
         # A helper, or an agent that is about to end, has some for a moment.
         rows = {"descriptors": settled(lambda: descriptors(daemon), "the number of descriptors")}
-        return {**rows, "private KB": private_kb(daemon)} if is_plain(t.build) else rows
+        return {**rows, "private KB each": private_kb(daemon)} if is_plain(t.build) else rows
     few = start(t, FEW)
     before = kept(few)
     few.stop()
     many = start(t, MANY)
-    check_ceilings("service of many", lambda: per_unit(kept(many), before, MANY - FEW))
+    # What a rollout took goes back a while after it.
+    check_ceilings("service of many", lambda: per_unit(kept(many), before, MANY - FEW), tries=TRIES)
