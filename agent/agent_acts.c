@@ -66,10 +66,10 @@ static void launch_failed(struct agent *agent, const struct error *err)
 {
 	agent_stop_launching(agent);
 	server_forget(agent->server);
-	control_hold(agent->control, false);
 	log_error("%s", err->text);
 	record_start_failed(&agent->record, err->text);
 	agent_plain_event(agent, LIFECYCLE_SPAWN_FAILED);
+	control_hold(agent->control, false);
 }
 
 bool agent_end_launch(struct agent *agent)
@@ -84,11 +84,13 @@ bool agent_end_launch(struct agent *agent)
 		return false;
 	}
 	agent_stop_launching(agent);
-	control_hold(agent->control, false);
 	agent->started_ms = clock_monotonic_ms();
 	agent_report_started(agent, pid);
 	sockets_started(agent->sockets);
 	agent_plain_event(agent, LIFECYCLE_SPAWNED);
+	/* Before the server is heard: the first hello tells how it has begun. */
+	control_hold(agent->control, false);
+	control_take(agent->control);
 	return true;
 }
 

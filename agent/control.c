@@ -471,6 +471,12 @@ void control_hold(struct control *control, bool on)
 	(void)sd_event_source_set_enabled(control->listen_source, on ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
+void control_take(struct control *control)
+{
+	if (control->fd < 0)
+		(void)on_connect(control->listen_source, control->listen_fd, EPOLLIN, control);
+}
+
 bool control_connected(const struct control *control)
 {
 	return control->fd >= 0;

@@ -55,8 +55,11 @@ int control_new(sd_event *event, int fd, const struct control_handlers *handlers
 void control_free(struct control *control);
 DEFINE_CLEANUP(struct control *, control_free);
 
-/* On: who connects waits until it is off, and is greeted then. Off at first. */
+/* On: who connects waits until it is off. Off at first. */
 void control_hold(struct control *control, bool on);
+
+/* Greet who has connected now, and not after what happens next. Does nothing if nobody has. */
+void control_take(struct control *control);
 
 /*
  * Send the report if somebody is connected, now or when the peer reads again. If that fails for
