@@ -10,8 +10,8 @@
 #include "common/log.h"
 #include "orchestrator/daemon_internal.h"
 
-#define ROLLOUTS_PER_PROCESSOR 2
-#define ROLLOUTS_UNKNOWN       16 /* a host of more processors than cpu_set_t has */
+#define ROLLOUTS_PER_PROCESSOR 8
+#define ROLLOUTS_UNKNOWN       64 /* a host of more processors than cpu_set_t has */
 
 #define TRIM_MS 1000 /* after the end of a rollout, and at most so often */
 
@@ -228,7 +228,7 @@ int daemon_add_service(struct daemon *d, const struct service_config *config, st
 	return 0;
 }
 
-/* Starting a server is mostly work of processors. */
+/* To start servers is work; to wait between two checks of them, most of the time, is none. */
 static uint32_t default_rollouts_max(void)
 {
 	cpu_set_t set;
