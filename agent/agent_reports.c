@@ -205,11 +205,14 @@ void agent_report_stopped(struct agent *agent, const struct lifecycle_action *ac
 	char path[PATHS_MAX];
 
 	fill_exit(agent, &report);
-	agent_report_send(agent, &report);
-	relay_flush(agent->relay, FLUSH_TIMEOUT_MS);
-	/* Nobody looks for the handover of a socket that is gone. */
+	/*
+	 * Whoever hears of the end may start another agent of this name, whose files these would
+	 * be. Nobody looks for the handover of a socket that is gone.
+	 */
 	handover_remove(control_path(agent->control, path));
 	control_unlink(agent->control);
+	agent_report_send(agent, &report);
+	relay_flush(agent->relay, FLUSH_TIMEOUT_MS);
 	control_flush(agent->control, LAST_TIMEOUT_MS);
 	(void)sd_event_exit(agent->event, 0);
 }

@@ -194,6 +194,8 @@ static void test_agent_daemon_gets_the_stop_signal(void **data)
 	order(fixture,
 	      &(struct order){.type = ORDER_STOP, .signal = SIGTERM, .timeout_ms = DEADLINE_MS});
 	await_heard(fixture, REPORT_STOPPED, 1);
+	/* Whoever hears that may start another agent at that path. */
+	assert_int_equal(access(fixture->path, F_OK), -1);
 	assert_int_equal(fixture->heard[REPORT_STOPPED].exit_code, 7);
 	assert_false(fixture->heard[REPORT_STOPPED].killed);
 }
