@@ -13,6 +13,7 @@ what the recorded agent had noted; "-": nowhere.
 """
 
 import array
+import contextlib
 import itertools
 import json
 import os
@@ -161,7 +162,9 @@ def main():
         agent.note(version, handover)
     print("listening", flush=True)
     agent.serve(control)
-    os.unlink(path)
+    # batond removes it as well.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 main()

@@ -37,7 +37,8 @@ def test_recorded_agent_is_taken_over_and_replaced(t):
     found, = daemon.generation()["instances"]
     check_equal((daemon.current(), found["agent_pid"], found["protocol"]), (1, agent.pid, 1),
                 "generation, agent and version of the protocol")
-    check(found["ready"], f"what it said after its hello was heard: {found}")
+    wait_until(lambda: daemon.generation()["instances"][0]["ready"],
+               "what it said after its hello is heard")
     load = t.hammer("--short", 2, "--keepalive", 2, "--timeout", "30s", "--expect-status", 200)
     daemon.restart()
     result = load.stop()
