@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "orchestrator/steer/bpf_kept.h"
 
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "orchestrator/steer/bpf_id.h"
 
 static struct bpf_kept opened[BPF_KEPT_OPEN_MAX];
@@ -13,11 +15,6 @@ static struct bpf_kept opened[BPF_KEPT_OPEN_MAX];
 static struct bpf_kept *place_of(uint32_t id)
 {
 	return &opened[id % BPF_KEPT_OPEN_MAX];
-}
-
-static bool is_same(const struct bpf_kept *a, const struct bpf_kept *b)
-{
-	return a->id == b->id && a->program == b->program;
 }
 
 static int open_by_id(const struct bpf_kept *kept)
@@ -39,25 +36,36 @@ int bpf_kept_fd(const struct bpf_kept *kept)
 	struct bpf_kept *place = place_of(kept->id);
 	int fd;
 
+	assert(!kept->program);
 	if (kept->open)
 		return kept->fd;
 	if (kept->id == 0)
 		return -ENOENT;
-	if (place->open && is_same(place, kept))
+	if (place->open && place->id == kept->id)
 		return place->fd;
 	fd = open_by_id(kept);
 	if (fd < 0)
 		return fd;
 	empty(place);
-	*place = (struct bpf_kept){kept->id, fd, true, kept->program};
+	*place = (struct bpf_kept){.id = kept->id, .fd = fd, .open = true};
 	return fd;
+}
+
+int bpf_kept_open(const struct bpf_kept *kept)
+{
+	int fd;
+
+	if (!kept->open)
+		return kept->id == 0 ? -ENOENT : open_by_id(kept);
+	fd = fcntl(kept->fd, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
 }
 
 void bpf_kept_done(struct bpf_kept *kept)
 {
 	struct bpf_kept *place = place_of(kept->id);
 
-	if (kept->id && is_same(place, kept))
+	if (kept->id && !kept->program && place->id == kept->id)
 		empty(place);
 	empty(kept);
 }
@@ -76,13 +84,23 @@ static uint32_t id_of(int fd, bool program)
 	return program ? program_info.id : map_info.id;
 }
 
+/* Now, and as long as something else holds it. */
+static bool can_be_opened(const struct bpf_kept *kept)
+{
+	cleanup_close int fd = -1;
+
+	if (!kept->program)
+		return bpf_kept_fd(kept) >= 0;
+	fd = open_by_id(kept);
+	return fd >= 0;
+}
+
 static int keep(int fd, bool held, bool program, struct bpf_kept *ret)
 {
 	*ret = (struct bpf_kept){.program = program};
 	if (held) {
 		ret->id = id_of(fd, program);
-		/* Can it be opened so? */
-		if (ret->id && bpf_kept_fd(ret) >= 0)
+		if (ret->id && can_be_opened(ret))
 			return 0;
 		ret->id = 0;
 	}

@@ -5,7 +5,7 @@
  * A service has some twenty of them, and many services have many. Each lives as long as anything
  * has it: a program that is loaded has its maps, a cgroup the programs on it. So only the number is
  * kept of what something else holds, and it is opened by that when it is used. The descriptors of
- * the last few stay open: who uses the same again and again does not open it each time.
+ * the last few maps stay open: who uses the same again and again does not open it each time.
  *
  * Opening by number takes CAP_SYS_ADMIN. Without it the descriptor is kept.
  */
@@ -33,10 +33,16 @@ int bpf_kept_map(int fd, bool held, struct bpf_kept *ret);
 int bpf_kept_program(int fd, bool held, struct bpf_kept *ret);
 
 /*
- * Its descriptor, until the next call of any function of this module; or a negative errno. -ENOENT:
- * nothing has held it.
+ * The map's descriptor, until the next call of any function of this module; or a negative errno.
+ * -ENOENT: nothing has held it.
  */
 int bpf_kept_fd(const struct bpf_kept *kept);
+
+/*
+ * As bpf_kept_fd(), but a descriptor that the caller closes, of a map or a program that is used
+ * seldom: it is not among the last few afterwards.
+ */
+int bpf_kept_open(const struct bpf_kept *kept);
 
 /* Forget it. Nothing is left in *kept. */
 void bpf_kept_done(struct bpf_kept *kept);

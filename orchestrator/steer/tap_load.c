@@ -440,8 +440,8 @@ void tap_programs_done(struct tap_programs *programs)
 /* @fd stays whose it is. */
 static int take(int fd, int *ret)
 {
-	*ret = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	return *ret >= 0 ? 0 : fd < 0 ? fd : -errno;
+	*ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *ret < 0 ? -errno : 0;
 }
 
 /* Of libbpf's object only descriptors are kept. */
@@ -511,16 +511,23 @@ int tap_programs_keep(const struct tap_programs *programs, struct tap_programs_k
 	return r;
 }
 
+/* @fd: a descriptor, or a negative errno. */
+static int own(int fd, int *ret)
+{
+	*ret = fd;
+	return fd < 0 ? fd : 0;
+}
+
 int tap_programs_open(const struct tap_programs_kept *kept, struct tap_programs *ret)
 {
 	struct tap_programs programs = TAP_PROGRAMS_NONE;
-	int r = kept->parts ? take(bpf_kept_fd(&kept->instances), &programs.instances) : -ENOENT;
+	int r = kept->parts ? own(bpf_kept_open(&kept->instances), &programs.instances) : -ENOENT;
 
 	programs.parts = kept->parts;
 	programs.sharing = kept->sharing;
 	for (unsigned k = 0; r == 0 && k < _TAP_PART_COUNT; k++)
 		if (kept->parts & TAP_PART_MASK(k))
-			r = take(bpf_kept_fd(&kept->list[k]), &programs.fds[k]);
+			r = own(bpf_kept_open(&kept->list[k]), &programs.fds[k]);
 	if (r < 0)
 		tap_programs_done(&programs);
 	*ret = programs;

@@ -164,29 +164,56 @@ static void test_bpf_kept_whose_holder_is_gone_is_not_there(void **state)
 	bpf_kept_done(&kept);
 }
 
-static void test_bpf_kept_programs_are_no_maps(void **state)
+/* How many are open must not depend on what was used seldom, and not on numbers that happen. */
+static void test_bpf_kept_programs_are_not_among_the_last(void **state)
 {
-	struct bpf_kept program, map;
-	int fd = make(), holder = bpf_kept_holder(&fd, 1);
+	int fd = make(), holder = bpf_kept_holder(&fd, 1), again;
 	struct bpf_prog_info info = {};
+	struct bpf_kept program, map;
 	uint32_t length = sizeof(info);
+	size_t before;
 
 	(void)state;
 	assert_true(holder >= 0);
-	assert_int_equal(bpf_kept_program(holder, true, &program), 0);
 	assert_int_equal(bpf_kept_map(fd, true, &map), 0);
-	/* Both numbers may be the same. */
-	map.id = program.id;
-	refused = -ENOENT;
-	assert_true(bpf_kept_fd(&map) < 0);
-	refused = 0;
-	assert_int_equal(bpf_obj_get_info_by_fd(bpf_kept_fd(&program), &info, &length), 0);
+	write_to(&map, 1);
+	before = count_fds();
+	assert_int_equal(bpf_kept_program(holder, true, &program), 0);
+	assert_int_equal(count_fds(), before);
+	again = bpf_kept_open(&program);
+	assert_int_equal(bpf_obj_get_info_by_fd(again, &info, &length), 0);
 	assert_int_equal(info.id, program.id);
-	assert_true(bpf_kept_fd(&map) != bpf_kept_fd(&program));
-	bpf_kept_done(&map);
+	close(again);
+	/* Both numbers may be the same: it is another one all the same. */
+	program.id = map.id;
 	bpf_kept_done(&program);
+	by_id = 0;
+	write_to(&map, 2);
+	assert_int_equal(by_id, 0);
+	bpf_kept_done(&map);
 	close(fd);
 	close(holder);
+}
+
+static void test_bpf_kept_opened_is_the_callers(void **state)
+{
+	struct bpf_kept kept, nothing = {};
+	size_t before;
+	int fd = make(), again;
+
+	(void)state;
+	for (int held = 0; held < 2; held++) {
+		assert_int_equal(bpf_kept_map(fd, held, &kept), 0);
+		before = count_fds();
+		again = bpf_kept_open(&kept);
+		assert_true(again >= 0);
+		assert_int_equal(count_fds(), before + 1);
+		close(again);
+		write_to(&kept, 1);
+		bpf_kept_done(&kept);
+	}
+	assert_int_equal(bpf_kept_open(&nothing), -ENOENT);
+	close(fd);
 }
 
 static int setup(void **state)
@@ -205,7 +232,8 @@ int main(void)
 		TEST(that_nothing_holds_keeps_the_descriptor),
 		TEST(many_need_few_descriptors),
 		TEST(whose_holder_is_gone_is_not_there),
-		TEST(programs_are_no_maps),
+		TEST(programs_are_not_among_the_last),
+		TEST(opened_is_the_callers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
