@@ -5,7 +5,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,6 +21,7 @@
 
 #include "agent/finder.h"
 #include "orchestrator/host/cgroup.h"
+#include "tests/unit/fakes/count_fds.h"
 #include "tests/unit/fakes/netns.h"
 
 #define LOOKS_MAX 100
@@ -214,18 +214,6 @@ static void check_found(const struct fixture *fixture, size_t index, uint32_t en
 	assert_true(cookie == listener->cookie);
 	assert_int_equal(fstat(listener->fd, &st), 0);
 	assert_true(st.st_ino == listener->inode);
-}
-
-static size_t count_fds(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		n++;
-	closedir(folder);
-	return n;
 }
 
 /* ---- found ---------------------------------------------------------------------------------- */

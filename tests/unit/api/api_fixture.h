@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 
 #include "common/clock.h"
 #include "orchestrator/api/api.h"
+#include "tests/unit/fakes/count_fds.h"
 
 #define DEADLINE_MS 10000
 #define INPUT_MAX   (4 * 1024 * 1024)
@@ -24,7 +24,7 @@ static struct events *events;
 static struct api *api;
 static struct error err;
 static char folder[64], path[96];
-static int fds_before;
+static size_t fds_before;
 
 /* ---- the backend ---------------------------------------------------------------------------- */
 
@@ -371,18 +371,6 @@ static inline void check_problem(const char *method, const char *target, const c
 		fail_msg("no \"%s\" in %s", detail, body_of(client));
 	json_decref(json);
 	client_free(client);
-}
-
-static inline int count_fds(void)
-{
-	DIR *list = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(list);
-	while (readdir(list))
-		n++;
-	closedir(list);
-	return n;
 }
 
 static inline int setup(void **state)

@@ -237,7 +237,7 @@ static void test_api_door_without_descriptors_and_clients_sleeps(void **state)
 
 static void test_api_door_clients_that_come_and_go_leave_nothing(void **state)
 {
-	int fds = count_fds();
+	size_t fds = count_fds();
 
 	(void)state;
 	for (int k = 0; k < 5; k++) {

@@ -5,7 +5,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,23 +14,12 @@
 #include <unistd.h>
 
 #include "common/message.h"
+#include "tests/unit/fakes/count_fds.h"
 
 struct fixture {
 	int a, b;     /* the two ends */
 	size_t n_fds; /* open descriptors of this process once both are */
 };
-
-static size_t count_fds(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		n++;
-	closedir(folder);
-	return n;
-}
 
 static int setup(void **state)
 {

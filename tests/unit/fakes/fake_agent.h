@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -18,6 +17,7 @@
 
 #include "common/message.h"
 #include "common/protocol.h"
+#include "tests/unit/fakes/count_fds.h"
 
 #define FAKE_AGENT_WAIT_MS 10000
 
@@ -94,16 +94,4 @@ static inline void fake_agent_close(struct fake_agent *agent)
 	if (agent->listen_fd >= 0)
 		close(agent->listen_fd);
 	agent->fd = agent->listen_fd = -1;
-}
-
-static inline size_t count_fds(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		n++;
-	closedir(folder);
-	return n;
 }

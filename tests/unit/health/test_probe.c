@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "orchestrator/health/probe.h"
+#include "tests/unit/fakes/count_fds.h"
 #include "tests/unit/fakes/netns.h"
 
 #define PORT        4712
@@ -27,7 +28,7 @@
 static sd_event *event;
 static struct prober *prober;
 static struct error err;
-static int fds_before;
+static size_t fds_before;
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
@@ -339,18 +340,6 @@ static void check_text(const struct health_config *health, enum server_mode mode
 	assert_string_equal(caller.result.text, text);
 	assert_false(caller.result.ok);
 	stop_server();
-}
-
-static int count_fds(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		n++;
-	closedir(folder);
-	return n;
 }
 
 static int setup(void **state)

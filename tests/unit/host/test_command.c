@@ -8,7 +8,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -26,6 +25,7 @@
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/host/command.h"
 #include "orchestrator/host/removals.h"
+#include "tests/unit/fakes/count_fds.h"
 
 #define DEADLINE_MS 30000
 #define NOBODY      65534
@@ -34,7 +34,7 @@
 
 static sd_event *event;
 static struct error err;
-static int fds_before;
+static size_t fds_before;
 static int held_fd = -1; /* children wait for its end before they do anything */
 static char folder[64], path_variable[80], pid_file[80];
 
@@ -193,18 +193,6 @@ static void await_no_children(void)
 	while (has_children() && clock_monotonic_ms() < end)
 		assert_true(sd_event_run(event, 10000) >= 0);
 	assert_false(has_children());
-}
-
-static int count_fds(void)
-{
-	DIR *list = opendir("/proc/self/fd");
-	int n = 0;
-
-	assert_non_null(list);
-	while (readdir(list))
-		n++;
-	closedir(list);
-	return n;
 }
 
 static void hold_child(void)

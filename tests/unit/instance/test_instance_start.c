@@ -6,8 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
-
+#include "tests/unit/fakes/count_fds.h"
 #include "tests/unit/instance/instance_fixture.h"
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -96,18 +95,6 @@ static void test_instance_start_in_a_long_path_fails(void **state)
 }
 
 /* ---- what the tier and the mode make of it -------------------------------------------------- */
-
-static size_t open_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 /* The hooks must be there before anything runs that could bind. */
 static void test_instance_start_hooks_its_cgroup_first(void **state)
@@ -319,7 +306,7 @@ static void test_instance_start_with_cgroup_knows_its_processes_by_that(void **s
 /* Where a socket's place in the group must be known, it is made here. */
 static void test_instance_start_gives_sockets_where_the_tier_makes_them(void **state)
 {
-	size_t before = open_descriptors();
+	size_t before = count_fds();
 
 	(void)state;
 	wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_CBPF;
@@ -349,7 +336,7 @@ static void test_instance_start_gives_sockets_where_the_tier_makes_them(void **s
 		else
 			assert_null(strstr(calls, "listen"));
 		/* They are the agent's now. */
-		assert_int_equal(open_descriptors(), before);
+		assert_int_equal(count_fds(), before);
 		instance_done(i);
 		reset_instance();
 	}
@@ -357,7 +344,7 @@ static void test_instance_start_gives_sockets_where_the_tier_makes_them(void **s
 
 static void test_instance_start_without_sockets_to_give_fails(void **state)
 {
-	size_t before = open_descriptors();
+	size_t before = count_fds();
 
 	(void)state;
 	wiring.tier = endpoint_0.tier = endpoint_1.tier = STEER_CBPF;
@@ -367,7 +354,7 @@ static void test_instance_start_without_sockets_to_give_fails(void **state)
 	assert_int_equal(instance_start(i, &release, &err), -EMFILE);
 	assert_start_failed("steer_listen " ADDRESS_1 ": Too many open files");
 	assert_null(strstr(calls, "agent"));
-	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(count_fds(), before);
 }
 
 /* On tier hash a socket gets connections as soon as it listens. */

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -25,6 +24,7 @@
 #include "orchestrator/steer/bpffs.h"
 #include "orchestrator/host/cgroup.h"
 #include "orchestrator/steer/tap.h"
+#include "tests/unit/fakes/count_fds.h"
 #include "tests/unit/fakes/netns.h"
 
 #define PATIENCE_MS 20000
@@ -217,18 +217,6 @@ static inline void run_loop(void)
 {
 	for (int n = 0; n < 100 && sd_event_run(loop, 0) > 0; n++)
 		;
-}
-
-static inline size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* ---- sockets -------------------------------------------------------------------------------- */

@@ -6,13 +6,13 @@
 #include <cmocka.h>
 
 #include <bpf/bpf.h>
-#include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "orchestrator/steer/bpf_kept.h"
+#include "tests/unit/fakes/count_fds.h"
+#include "tests/unit/fakes/real_syscall.h"
 
 #define MANY 40
 
@@ -22,16 +22,12 @@ static unsigned by_id;
 /* libbpf's, as the program's own come first. */
 long syscall(long number, ...)
 {
-	static long (*real)(long, ...);
-	long a[6];
+	long a[SYSCALL_ARGUMENTS];
 	va_list ap;
 
 	va_start(ap, number);
-	for (int k = 0; k < 6; k++)
-		a[k] = va_arg(ap, long);
+	syscall_arguments(ap, a);
 	va_end(ap);
-	if (!real)
-		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
 	if (number == SYS_bpf && (a[0] == BPF_MAP_GET_FD_BY_ID || a[0] == BPF_PROG_GET_FD_BY_ID)) {
 		by_id++;
 		if (refused) {
@@ -39,7 +35,7 @@ long syscall(long number, ...)
 			return -1;
 		}
 	}
-	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return real_syscall(number, a);
 }
 
 static int make(void)
@@ -50,18 +46,6 @@ static int make(void)
 		skip();
 	assert_true(fd >= 0);
 	return fd;
-}
-
-static size_t count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 static void write_to(const struct bpf_kept *kept, uint32_t value)

@@ -5,7 +5,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -20,6 +19,7 @@
 #include "ebpf/inspect.h"
 #include "orchestrator/steer/anchor.h"
 #include "orchestrator/steer/steer.h"
+#include "tests/unit/fakes/count_fds.h"
 #include "tests/unit/fakes/netns.h"
 
 /* More than one read(2) of the iterator takes (128 records). */
@@ -110,18 +110,6 @@ static uint32_t attach(int fd, int verdict)
 		setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &program, sizeof(program)), 0);
 	close(program);
 	return info.id;
-}
-
-static size_t count_fds(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	size_t n = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		n++;
-	closedir(folder);
-	return n;
 }
 
 /* ---- found ---------------------------------------------------------------------------------- */

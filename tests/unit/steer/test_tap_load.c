@@ -6,11 +6,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dlfcn.h>
 #include <sys/syscall.h>
 
 #include "orchestrator/steer/bpf_kept.h"
 #include "orchestrator/steer/earlier.h"
+#include "tests/unit/fakes/real_syscall.h"
 #include "tests/unit/steer/tap_fixture.h"
 
 #define NAME "test-tap"
@@ -77,16 +77,12 @@ static bool is_refused(int command, const union bpf_attr *attr)
 /* libbpf's, as the program's own come first. */
 long syscall(long number, ...)
 {
-	static long (*real)(long, ...);
-	long a[6];
+	long a[SYSCALL_ARGUMENTS];
 	va_list ap;
 
 	va_start(ap, number);
-	for (int k = 0; k < 6; k++)
-		a[k] = va_arg(ap, long);
+	syscall_arguments(ap, a);
 	va_end(ap);
-	if (!real)
-		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
 	if (number == SYS_bpf && is_refused((int)a[0], (const union bpf_attr *)a[1])) {
 		errno = EINVAL;
 		return -1;
@@ -99,7 +95,7 @@ long syscall(long number, ...)
 		refuse.attached++;
 	if (number == SYS_bpf && a[0] == BPF_PROG_LOAD)
 		refuse.loaded += ((union bpf_attr *)a[1])->insn_cnt > 2;
-	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return real_syscall(number, a);
 }
 
 int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
